@@ -1,0 +1,89 @@
+"""Networks of the agents: plain multilayer perceptrons, and the squashed Gaussian."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+# Bounds of the policy's log standard deviation (softlearning, as MOPO and MBPO use it).
+LOG_STD_MIN = -20.0
+LOG_STD_MAX = 2.0
+
+
+class Linear(eqx.Module):
+    """x W + b, with Glorot-uniform weights and zero biases (softlearning's Keras default)."""
+
+    weight: Float[Array, "inputs outputs"]
+    bias: Float[Array, " outputs"]
+
+    def __init__(self, inputs: int, outputs: int, *, key: PRNGKeyArray):
+        self.weight = jax.nn.initializers.glorot_uniform()(key, (inputs, outputs))
+        self.bias = jnp.zeros(outputs)
+
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+        return x @ self.weight + self.bias
+
+
+class MLP(eqx.Module):
+    """ReLU hidden layers, linear output."""
+
+    layers: tuple[Linear, ...]
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int, *, key: PRNGKeyArray):
+        widths = (inputs, *hidden, outputs)
+        keys = jax.random.split(key, len(widths) - 1)
+        self.layers = tuple(
+            Linear(n, m, key=k) for n, m, k in zip(widths[:-1], widths[1:], keys, strict=True)
+        )
+
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+        for layer in self.layers[:-1]:
+            x = jax.nn.relu(layer(x))
+        return self.layers[-1](x)
+
+
+class Actor(eqx.Module):
+    """pi(a|s): a Gaussian squashed by tanh; actions lie in (-1, 1)."""
+
+    trunk: MLP
+
+    def __init__(
+        self, obs_dim: int, action_dim: int, hidden: tuple[int, ...], *, key: PRNGKeyArray
+    ):
+        self.trunk = MLP(obs_dim, hidden, 2 * action_dim, key=key)
+
+    def __call__(
+        self, obs: Float[Array, "*batch obs"]
+    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
+        """Mean and log standard deviation before the squashing."""
+        mean, log_std = jnp.split(self.trunk(obs), 2, axis=-1)
+        return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+
+
+def squashed_log_density(
+    pre_tanh: Float[Array, "*batch action"],
+    mean: Float[Array, "*batch action"],
+    log_std: Float[Array, "*batch action"],
+) -> Float[Array, " *batch"]:
+    """log pi(tanh(x)) for x ~ N(mean, std), summed over the action entries.
+
+    Uses log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2x)), which does not cancel at large |x|.
+    """
+    z = (pre_tanh - mean) * jnp.exp(-log_std)
+    gaussian = -0.5 * z**2 - log_std - 0.5 * jnp.log(2.0 * jnp.pi)
+    log_slope = 2.0 * (jnp.log(2.0) - pre_tanh - jax.nn.softplus(-2.0 * pre_tanh))
+    return jnp.sum(gaussian - log_slope, axis=-1)
+
+
+def sample_action(
+    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+) -> tuple[Float[Array, "*batch action"], Float[Array, " *batch"]]:
+    """A reparametrised sample of pi(.|s) and its log-density."""
+    mean, log_std = actor(obs)
+    pre_tanh = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
+    return jnp.tanh(pre_tanh), squashed_log_density(pre_tanh, mean, log_std)
+
+
+def mode_action(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
+    """tanh of the mean: the deterministic policy of all evaluations."""
+    return jnp.tanh(actor(obs)[0])

@@ -1,0 +1,76 @@
+"""The table of algorithms: every one is the same two stages with other parts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from moore.agents import sac
+from moore.config import Config
+from moore.errors import InputError
+from moore.replay.schedule import Scheme, half_half, online_only, parse_scheme, uniform
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An update rule: pure functions over a frozen state.
+
+    Attributes:
+        init: `(key, obs_dim, action_dim, config) -> state`.
+        update: `(state, batch, key, config) -> (state, metrics)`, one gradient step.
+        act: `(state, obs, key) -> action` in (-1, 1), sampled.
+        act_mode: `(state, obs) -> action` in (-1, 1), deterministic.
+        config: the agent's section of a configuration.
+    """
+
+    init: Callable
+    update: Callable
+    act: Callable
+    act_mode: Callable
+    config: Callable[[Config], Any]
+
+
+SAC = Agent(sac.init, sac.update, sac.act, sac.act_mode, lambda config: config.sac)
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A row of the table.
+
+    Attributes:
+        about: one line for people.
+        agent: the update rule.
+        scheme: the sampling scheme of the online stage, from the configuration.
+    """
+
+    about: str
+    agent: Agent
+    scheme: Callable[[Config], Scheme]
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "moore": Algorithm(
+        "MOPO, then MOORe with the scheme of the configuration (the paper's method)",
+        SAC,
+        lambda config: parse_scheme(config.online.scheme, config.online.alpha),
+    ),
+    "naive": Algorithm(
+        "MOPO, then uniform sampling of log and online data", SAC, lambda config: uniform()
+    ),
+    "half_half": Algorithm(
+        "MOPO, then half of every draw from each group", SAC, lambda config: half_half()
+    ),
+    "online_only": Algorithm(
+        "MOPO, then online data alone", SAC, lambda config: online_only()
+    ),
+}
+
+
+def find(name: str) -> Algorithm:
+    """The row of that name.
+
+    Raises:
+        InputError: unknown name; lists the known ones.
+    """
+    if name not in ALGORITHMS:
+        raise InputError(f"unknown algorithm '{name}'; the known ones are {', '.join(ALGORITHMS)}.")
+    return ALGORITHMS[name]

@@ -1,0 +1,240 @@
+"""The configuration of a run: frozen dataclasses, read from and written to TOML.
+
+Field names follow Algorithm 1 of the paper; the docstrings give the paper's symbol.
+"""
+
+import dataclasses
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tomli_w
+
+from moore.agents.sac import SACConfig
+from moore.dynamics.fit import ModelConfig
+from moore.errors import InputError
+from moore.replay.schedule import parse_scheme
+
+
+@dataclass(frozen=True)
+class OfflineConfig:
+    """The offline stage, MOPO (line 2 of Algorithm 1).
+
+    Attributes:
+        epochs: number of epochs; each is one round of rollouts and its updates.
+        updates_per_epoch: gradient updates of the agent in an epoch.
+        rollout_batch: rollouts started in an epoch.
+        retain_epochs: epochs of rollouts that the imagined buffer holds.
+        real_ratio: share of a batch that is drawn from the log, with unpenalised rewards.
+    """
+
+    epochs: int = 1000
+    updates_per_epoch: int = 1000
+    rollout_batch: int = 50_000
+    retain_epochs: int = 5
+    real_ratio: float = 0.05
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    """The online stage, MOORe (lines 4 to 20 of Algorithm 1).
+
+    Attributes:
+        epochs: T.
+        steps_per_epoch: S, environment steps in an epoch; episodes go on over epoch borders.
+        refit_every: phi, environment steps between refits of the models.
+        rollout_batch: R, rollouts started after each refit.
+        retain_epochs: epochs of rollouts that D_model holds.
+        updates_per_step: N, gradient updates of the agent after each environment step.
+        scheme: f(d, t): moore, uniform, half_half, online_only; moore:2 sets alpha as well.
+        alpha: the decay of moore's priority 1 / (alpha t), Eq. 4.
+        real_ratio: share of a batch drawn from the real data by the same scheme; 0 in Algorithm 1.
+    """
+
+    epochs: int = 100
+    steps_per_epoch: int = 1000
+    refit_every: int = 250
+    rollout_batch: int = 100_000
+    retain_epochs: int = 1
+    updates_per_step: int = 20
+    scheme: str = "moore"
+    alpha: float = 1.0
+    real_ratio: float = 0.0
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Evaluation of the deterministic policy, on seeds of its own.
+
+    Attributes:
+        episodes: episodes an evaluation; every evaluation of a run uses the same start seeds.
+        threshold: return for `epochs_to_threshold`; by default 95% of the best evaluation.
+    """
+
+    episodes: int = 10
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run.
+
+    Attributes:
+        dataset: the log: path.hdf5, path.npz, minari:ID or builtin:NAME; several with commas.
+        env_id: the Gymnasium environment; empty: the one that the log names.
+        algorithm: a row of the table in moore.algorithms.
+        seed: of everything; a run is a function of its configuration, this included.
+        penalty_coef: lambda of Eq. 2.
+        rollout_length: H, steps of an imagined rollout.
+        termination: auto (registry by environment), never, or module:function.
+        imagined_bound: an imagined observation beyond this magnitude ends its rollout.
+        rollout_chunk: rollouts computed at a time; bounds the memory, and does not change results
+            beyond rounding.
+        checkpoint_every: epochs between checkpoints.
+        tensorboard: also write TensorBoard event files into the run folder.
+        model: the ensemble of dynamics models.
+        sac: the agent.
+        offline: the offline stage.
+        online: the online stage.
+        evaluation: how policies are evaluated.
+    """
+
+    dataset: str = ""
+    env_id: str = ""
+    algorithm: str = "moore"
+    seed: int = 0
+    penalty_coef: float = 1.0
+    rollout_length: int = 5
+    termination: str = "auto"
+    imagined_bound: float = float("inf")
+    rollout_chunk: int = 10_000
+    checkpoint_every: int = 1
+    tensorboard: bool = False
+    model: ModelConfig = field(default_factory=ModelConfig)
+    sac: SACConfig = field(default_factory=SACConfig)
+    offline: OfflineConfig = field(default_factory=OfflineConfig)
+    online: OnlineConfig = field(default_factory=OnlineConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self):
+        _check_numbers(self)
+        parse_scheme(self.online.scheme, self.online.alpha)
+        if self.online.alpha <= 0:
+            raise InputError(f"online.alpha is {self.online.alpha}; it must be positive (Eq. 4).")
+        if not 1 <= self.model.elites <= self.model.members:
+            raise InputError(
+                f"model.elites is {self.model.elites}; it must lie between 1 and "
+                f"model.members ({self.model.members})."
+            )
+        layers = len(self.model.hidden) + 2
+        if len(self.model.weight_decay) != layers:
+            raise InputError(
+                f"model.weight_decay has {len(self.model.weight_decay)} entries; "
+                f"{len(self.model.hidden)} hidden layers and two heads need {layers}."
+            )
+        if self.online.steps_per_epoch % self.online.refit_every:
+            raise InputError(
+                f"online.steps_per_epoch ({self.online.steps_per_epoch}) must be a multiple of "
+                f"online.refit_every ({self.online.refit_every})."
+            )
+
+
+# Fields that may be zero or negative; every other number must be positive.
+_NON_NEGATIVE = {"seed", "penalty_coef", "epochs", "real_ratio", "weight_decay"}
+_ANY_SIGN = {"target_entropy", "threshold"}
+_FRACTIONS = {"real_ratio", "holdout_fraction", "discount", "target_rate"}
+
+
+def _check_numbers(config: object, prefix: str = "") -> None:
+    """Signs and ranges of every number in a configuration, by field name."""
+    for item in dataclasses.fields(config):  # type: ignore[arg-type]
+        value, name = getattr(config, item.name), prefix + item.name
+        if dataclasses.is_dataclass(value):
+            _check_numbers(value, f"{name}.")
+            continue
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            if number != number:
+                raise InputError(f"{name} is not a number.")
+            if item.name in _FRACTIONS and not 0.0 <= number <= 1.0:
+                raise InputError(f"{name} is {number}; it must lie between 0 and 1.")
+            if item.name in _ANY_SIGN | _FRACTIONS:
+                continue
+            if number < 0 or (number == 0 and item.name not in _NON_NEGATIVE):
+                least = "not negative" if item.name in _NON_NEGATIVE else "positive"
+                raise InputError(f"{name} is {number}; it must be {least}.")
+
+
+def from_dict(values: dict, *, base: Config | None = None) -> Config:
+    """A configuration from nested dictionaries, over `base` or the defaults.
+
+    Raises:
+        InputError: an unknown name (the known ones are listed) or a value of the wrong type.
+    """
+    return _merge(base if base is not None else Config(), values, "")
+
+
+def _merge(base, values: dict, prefix: str):
+    hints = typing.get_type_hints(type(base))
+    changes = {}
+    for name, value in values.items():
+        if name not in hints:
+            known = ", ".join(hints)
+            raise InputError(f"unknown setting '{prefix}{name}'; the known ones are {known}.")
+        old = getattr(base, name)
+        if dataclasses.is_dataclass(old):
+            if not isinstance(value, dict):
+                raise InputError(f"'{prefix}{name}' is a table of settings, not {value!r}.")
+            changes[name] = _merge(old, value, f"{prefix}{name}.")
+        else:
+            changes[name] = _convert(value, hints[name], prefix + name)
+    return dataclasses.replace(base, **changes)
+
+
+def _convert(value, hint, name: str):
+    """A TOML value as the type of its field; integers stand for floats, lists for tuples."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) is not tuple else (hint,)
+    for kind in kinds or (hint,):
+        if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+            entry = typing.get_args(kind)[0]
+            return tuple(_convert(item, entry, name) for item in value)
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(kind, type) and type(value) is kind:
+            return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise InputError(f"'{name}' is {value!r}; expected {wanted}.")
+
+
+def to_dict(config: Config) -> dict:
+    """Nested dictionaries of plain TOML values; settings that are None are left out."""
+
+    def plain(values: dict) -> dict:
+        return {
+            name: plain(value) if isinstance(value, dict) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+    return plain(dataclasses.asdict(config))
+
+
+def to_toml(config: Config) -> str:
+    return tomli_w.dumps(to_dict(config))
+
+
+def read_toml(path: Path) -> Config:
+    """The configuration of a run folder, or one written by hand.
+
+    Raises:
+        InputError: missing or unreadable file, unknown setting, wrong type.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"there is no configuration at {path}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}.") from None
+    return from_dict(values)

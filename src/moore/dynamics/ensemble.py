@@ -1,0 +1,153 @@
+"""The ensemble of dynamics models {M_k}: probabilistic networks, their loss, their predictions.
+
+Architecture and constants are those of MOPO (Yu et al. 2020) and MBPO (Janner et al. 2019): each
+member maps a standardised (s, a) to a diagonal Gaussian over (r, s' - s). The members are one
+batched program: every weight has a leading member axis.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+# Initial soft bounds of the log-variance, per output, shared by the members (MBPO's bnn.py).
+MAX_LOG_VAR = 0.5
+MIN_LOG_VAR = -10.0
+# Weight of sum(max_log_var) - sum(min_log_var) in the loss (MBPO's bnn.py).
+BOUND_COEF = 0.01
+
+
+class Dense(eqx.Module):
+    """x W + b for every member."""
+
+    weight: Float[Array, "members inputs outputs"]
+    bias: Float[Array, "members outputs"]
+
+    def __call__(self, x: Float[Array, "members batch inputs"]) -> Float[Array, "members batch _"]:
+        return x @ self.weight + self.bias[:, None, :]
+
+
+class Networks(eqx.Module):
+    """What gradient descent changes: trunk, two heads, and the log-variance bounds."""
+
+    trunk: tuple[Dense, ...]
+    mean_head: Dense
+    log_var_head: Dense
+    max_log_var: Float[Array, " outputs"]
+    min_log_var: Float[Array, " outputs"]
+
+
+class Normaliser(eqx.Module):
+    """Mean and standard deviation of the inputs (s, a)."""
+
+    mean: Float[Array, " inputs"]
+    std: Float[Array, " inputs"]
+
+
+class Ensemble(eqx.Module):
+    """The models that imagination uses.
+
+    Attributes:
+        networks: all members.
+        normaliser: of the inputs, from the last fit's training data.
+        elites: the members with the lowest holdout error; each imagined step uses one of them.
+    """
+
+    networks: Networks
+    normaliser: Normaliser
+    elites: Int[Array, " elites"]
+
+
+def _dense(key: PRNGKeyArray, members: int, inputs: int, outputs: int) -> Dense:
+    """Truncated normal with standard deviation 1 / (2 sqrt(inputs)), biases 0 (MBPO's fc.py)."""
+    draw = jax.random.truncated_normal(key, -2.0, 2.0, (members, inputs, outputs))
+    return Dense(draw / (2.0 * jnp.sqrt(inputs)), jnp.zeros((members, outputs)))
+
+
+def init_ensemble(
+    key: PRNGKeyArray,
+    obs_dim: int,
+    action_dim: int,
+    *,
+    members: int,
+    elites: int,
+    hidden: tuple[int, ...],
+) -> Ensemble:
+    """A fresh ensemble; outputs are the reward, then the change of each observation entry."""
+    inputs, outputs = obs_dim + action_dim, obs_dim + 1
+    key_mean, key_log_var, *keys = jax.random.split(key, 2 + len(hidden))
+    widths = (inputs, *hidden)
+    trunk = tuple(
+        _dense(k, members, n, m) for k, n, m in zip(keys, widths[:-1], hidden, strict=True)
+    )
+    return Ensemble(
+        networks=Networks(
+            trunk=trunk,
+            mean_head=_dense(key_mean, members, widths[-1], outputs),
+            log_var_head=_dense(key_log_var, members, widths[-1], outputs),
+            max_log_var=jnp.full(outputs, MAX_LOG_VAR),
+            min_log_var=jnp.full(outputs, MIN_LOG_VAR),
+        ),
+        normaliser=Normaliser(jnp.zeros(inputs), jnp.ones(inputs)),
+        elites=jnp.arange(elites, dtype=jnp.int32),
+    )
+
+
+def soft_clamp(
+    log_var: Float[Array, "*batch outputs"],
+    low: Float[Array, " outputs"],
+    high: Float[Array, " outputs"],
+) -> Float[Array, "*batch outputs"]:
+    """MBPO's double soft clamp, differentiable in the value and in both bounds."""
+    log_var = high - jax.nn.softplus(high - log_var)
+    return low + jax.nn.softplus(log_var - low)
+
+
+def predict(
+    networks: Networks, normaliser: Normaliser, inputs: Float[Array, "members batch inputs"]
+) -> tuple[Float[Array, "members batch outputs"], Float[Array, "members batch outputs"]]:
+    """Mean and log-variance of (r, s' - s), in raw units, of each member on its own inputs."""
+    x = (inputs - normaliser.mean) / normaliser.std
+    for layer in networks.trunk:
+        x = jax.nn.swish(layer(x))
+    log_var = soft_clamp(networks.log_var_head(x), networks.min_log_var, networks.max_log_var)
+    return networks.mean_head(x), log_var
+
+
+def weight_decay(networks: Networks, coefs: tuple[float, ...]) -> Float[Array, ""]:
+    """coef / 2 ||W||^2 per layer, summed over the members; one coefficient a layer, biases free.
+
+    The order is trunk, mean head, log-variance head. It is part of the loss, under Adam's scaling,
+    as in MOPO; not AdamW.
+    """
+    layers = (*networks.trunk, networks.mean_head, networks.log_var_head)
+    terms = [0.5 * c * jnp.sum(layer.weight**2) for c, layer in zip(coefs, layers, strict=True)]
+    return sum(terms, jnp.zeros(()))
+
+
+def loss(
+    networks: Networks,
+    normaliser: Normaliser,
+    inputs: Float[Array, "members batch inputs"],
+    targets: Float[Array, "members batch outputs"],
+    decay: tuple[float, ...],
+) -> Float[Array, ""]:
+    """Sum over members of mean[(mu - y)^2 / sigma^2 + log sigma^2], with decay and bound terms."""
+    mean, log_var = predict(networks, normaliser, inputs)
+    fit = jnp.mean((mean - targets) ** 2 * jnp.exp(-log_var) + log_var, axis=(1, 2)).sum()
+    bounds = BOUND_COEF * (networks.max_log_var.sum() - networks.min_log_var.sum())
+    return fit + bounds + weight_decay(networks, decay)
+
+
+def mean_squared_error(
+    networks: Networks,
+    normaliser: Normaliser,
+    inputs: Float[Array, "rows inputs"],
+    targets: Float[Array, "rows outputs"],
+    weights: Float[Array, " rows"],
+) -> Float[Array, " members"]:
+    """Weighted error of each member's mean: the validation metric (variances do not enter)."""
+    members = networks.mean_head.bias.shape[0]
+    mean, _ = predict(networks, normaliser, jnp.broadcast_to(inputs, (members, *inputs.shape)))
+    per_row = jnp.mean((mean - targets) ** 2, axis=2)
+    return per_row @ weights / jnp.sum(weights)

@@ -1,0 +1,321 @@
+"""Fitting the ensemble: "train until convergence by prioritised sampling" (lines 2 and 13).
+
+MBPO's procedure, with the draws weighted by the sampling scheme. Each call draws one bootstrap per
+member from the training rows, passes over it in shuffled order, and after each pass compares every
+member's holdout error with its best so far. It stops after six passes without an improvement of
+more than 1% in any member, or at a cap on the steps. Every member goes back to its best weights, and
+the members with the lowest errors become the elites.
+
+Weights and optimiser state carry over from the fit before.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from moore.dynamics.ensemble import (
+    Ensemble,
+    Networks,
+    Normaliser,
+    init_ensemble,
+    loss,
+    mean_squared_error,
+)
+from moore.replay.buffer import Replay, Transition, take
+from moore.replay.sampler import gather, sample_rows
+
+# A pass counts as an improvement of a member above this relative gain (MBPO's bnn.py).
+MIN_RELATIVE_GAIN = 0.01
+# Passes in a row without improvement of any member that end a fit: more than 5 (MBPO's bnn.py).
+PATIENCE = 5
+# Inputs that vary less than this are left unscaled.
+MIN_STD = 1e-6
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Constants of the ensemble.
+
+    Attributes:
+        members: K, networks in the ensemble.
+        elites: how many of them imagine.
+        hidden: widths of the hidden layers.
+        weight_decay: one coefficient a layer: hidden layers, mean head, log-variance head.
+        learning_rate: of Adam.
+        batch_size: rows a step, per member.
+        holdout_fraction: of each group (log, online data) that is held out for validation.
+        max_holdout: at most this many rows of each group are held out.
+        max_fit_steps: cap on the gradient steps of the offline fit.
+        max_refit_steps: cap on the gradient steps of one online refit.
+    """
+
+    members: int = 7
+    elites: int = 5
+    hidden: tuple[int, ...] = (200, 200, 200, 200)
+    weight_decay: tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4, 1e-4)
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    holdout_fraction: float = 0.2
+    max_holdout: int = 1000
+    max_fit_steps: int = 1_000_000
+    max_refit_steps: int = 10_000
+
+
+class ModelState(eqx.Module):
+    """The ensemble with the optimiser that trains it."""
+
+    ensemble: Ensemble
+    opt_state: optax.OptState
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit did. `stopped_by` is "converged", "cap", or "non-finite" (the fit was undone)."""
+
+    steps: int
+    passes: int
+    stopped_by: str
+    holdout_mse: tuple[float, ...]
+
+
+class _Fit(eqx.Module):
+    """A fit under way. `rows` are the bootstraps, joint indices as of `sample_rows`."""
+
+    networks: Networks
+    normaliser: Normaliser
+    opt_state: optax.OptState
+    best: Networks
+    best_error: Float[Array, " members"]
+    rows: Int[Array, "members draws"]
+
+
+def init_model(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: ModelConfig) -> ModelState:
+    """A fresh ensemble and its optimiser."""
+    ensemble = init_ensemble(
+        key,
+        obs_dim,
+        action_dim,
+        members=config.members,
+        elites=config.elites,
+        hidden=config.hidden,
+    )
+    return ModelState(ensemble, optax.adam(config.learning_rate).init(ensemble.networks))
+
+
+def inputs_and_targets(
+    data: Transition,
+) -> tuple[Float[Array, "*rows inputs"], Float[Array, "*rows outputs"]]:
+    """(s, a) and (r, s' - s)."""
+    inputs = jnp.concatenate([data.obs, data.action], axis=-1)
+    targets = jnp.concatenate([data.reward[..., None], data.next_obs - data.obs], axis=-1)
+    return inputs, targets
+
+
+def _moments(replay: Replay) -> tuple[Float[Array, " inputs"], Float[Array, " inputs"]]:
+    """Mean and variance of the training inputs of one group; 0 and 0 when it has none."""
+    inputs, _ = inputs_and_targets(take(replay.data, replay.train_rows))
+    weight = (jnp.arange(replay.capacity) < replay.train_size) / jnp.maximum(replay.train_size, 1)
+    mean = weight @ inputs
+    return mean, weight @ (inputs - mean) ** 2
+
+
+def weighted_normaliser(
+    offline: Replay, online: Replay, online_share: Float[Array, ""]
+) -> Normaliser:
+    """Statistics of the inputs under the sampling distribution: a mixture of the two groups."""
+    mean_off, var_off = _moments(offline)
+    mean_on, var_on = _moments(online)
+    mean = (1.0 - online_share) * mean_off + online_share * mean_on
+    between = (1.0 - online_share) * (mean_off - mean) ** 2 + online_share * (mean_on - mean) ** 2
+    std = jnp.sqrt((1.0 - online_share) * var_off + online_share * var_on + between)
+    return Normaliser(mean, jnp.where(std < MIN_STD, 1.0, std))
+
+
+def holdout_error(
+    networks: Networks,
+    normaliser: Normaliser,
+    offline: Replay,
+    online: Replay,
+    online_share: Float[Array, ""],
+) -> Float[Array, " members"]:
+    """Holdout error of each member, averaged over the groups with the weights of the training."""
+    share = jnp.where(online.holdout_size > 0, online_share, 0.0)
+
+    def group(replay: Replay) -> Float[Array, " members"]:
+        inputs, targets = inputs_and_targets(take(replay.data, replay.holdout_rows))
+        real = jnp.arange(replay.holdout_rows.shape[0]) < jnp.maximum(replay.holdout_size, 1)
+        return mean_squared_error(networks, normaliser, inputs, targets, real.astype(jnp.float32))
+
+    return (1.0 - share) * group(offline) + share * group(online)
+
+
+@partial(jax.jit, static_argnames=("draws",))
+def _begin(
+    model: ModelState,
+    offline: Replay,
+    online: Replay,
+    online_share: Float[Array, ""],
+    key: PRNGKeyArray,
+    draws: int,
+) -> _Fit:
+    networks = model.ensemble.networks
+    members = model.ensemble.networks.mean_head.bias.shape[0]
+    return _Fit(
+        networks=networks,
+        normaliser=weighted_normaliser(offline, online, online_share),
+        opt_state=model.opt_state,
+        best=networks,
+        # MBPO's start value: the first finite error of a fit always counts as an improvement.
+        best_error=jnp.full(members, 1e10),
+        rows=sample_rows(key, (members, draws), offline, online, online_share, train_only=True),
+    )
+
+
+@partial(jax.jit, static_argnames=("config",), donate_argnames=("fit",))
+def _train_pass(
+    fit: _Fit,
+    offline: Replay,
+    online: Replay,
+    online_share: Float[Array, ""],
+    size: Int[Array, ""],
+    steps: Int[Array, ""],
+    config: ModelConfig,
+) -> tuple[_Fit, Bool[Array, ""], Float[Array, " members"]]:
+    """`steps` batches over the first `size` bootstrap rows, then the comparison on the holdout."""
+
+    def step(i, carry):
+        networks, opt_state = carry
+        # The last batch of a pass reaches back into the one before, so that all are full.
+        start = jnp.minimum(i * config.batch_size, size - config.batch_size)
+        rows = jax.lax.dynamic_slice_in_dim(fit.rows, start, config.batch_size, axis=1)
+        return train_step(networks, opt_state, fit.normaliser, offline, online, rows, config)
+
+    networks, opt_state = jax.lax.fori_loop(0, steps, step, (fit.networks, fit.opt_state))
+    error = holdout_error(networks, fit.normaliser, offline, online, online_share)
+    improved = (fit.best_error - error) / fit.best_error > MIN_RELATIVE_GAIN
+    new_fit = _Fit(
+        networks=networks,
+        normaliser=fit.normaliser,
+        opt_state=opt_state,
+        best=_choose_members(improved, networks, fit.best),
+        best_error=jnp.where(improved, error, fit.best_error),
+        rows=fit.rows,
+    )
+    return new_fit, jnp.any(improved), error
+
+
+def train_step(
+    networks: Networks,
+    opt_state: optax.OptState,
+    normaliser: Normaliser,
+    offline: Replay,
+    online: Replay,
+    rows: Int[Array, "members batch"],
+    config: ModelConfig,
+) -> tuple[Networks, optax.OptState]:
+    """One Adam step of every member on its own rows."""
+    flat = gather(offline, online, rows.reshape(-1))
+    inputs, targets = jax.tree.map(
+        lambda x: x.reshape(*rows.shape, x.shape[-1]), inputs_and_targets(flat)
+    )
+    gradient = jax.grad(loss)(networks, normaliser, inputs, targets, config.weight_decay)
+    change, opt_state = optax.adam(config.learning_rate).update(gradient, opt_state)
+    return optax.apply_updates(networks, change), opt_state
+
+
+def _choose_members(choice: Bool[Array, " members"], new: Networks, old: Networks) -> Networks:
+    """The layers of `new` for the chosen members, of `old` for the others.
+
+    The log-variance bounds belong to no member and stay those of `new`, as in MBPO.
+    """
+
+    def choose(a: Array, b: Array) -> Array:
+        return jnp.where(choice.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+
+    def layers(networks: Networks):
+        return networks.trunk, networks.mean_head, networks.log_var_head
+
+    return eqx.tree_at(layers, new, jax.tree.map(choose, layers(new), layers(old)))
+
+
+@partial(jax.jit, donate_argnames=("fit",))
+def _shuffle(fit: _Fit, size: Int[Array, ""], key: PRNGKeyArray) -> _Fit:
+    """Reorders the first `size` bootstrap rows of each member."""
+    draws = fit.rows.shape[1]
+    rank = jnp.where(jnp.arange(draws) < size, jax.random.uniform(key, fit.rows.shape), 2.0)
+    _, rows = jax.lax.sort((rank, fit.rows), dimension=1, num_keys=1)
+    return eqx.tree_at(lambda f: f.rows, fit, rows)
+
+
+@partial(jax.jit, static_argnames=("elites",))
+def _finish(fit: _Fit, elites: int) -> tuple[ModelState, Bool[Array, ""]]:
+    """Every member at its best weights, and whether everything is finite."""
+    # The bounds go on from where training left them; only the members go back.
+    networks = _choose_members(jnp.zeros_like(fit.best_error, bool), fit.networks, fit.best)
+    elite_rows = jnp.argsort(fit.best_error)[:elites].astype(jnp.int32)
+    model = ModelState(Ensemble(networks, fit.normaliser, elite_rows), fit.opt_state)
+    floats = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+    return model, jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floats]))
+
+
+def fit_ensemble(
+    model: ModelState,
+    offline: Replay,
+    online: Replay,
+    online_share: float,
+    key: PRNGKeyArray,
+    config: ModelConfig,
+    *,
+    max_steps: int,
+    on_pass: Callable[[int, tuple[float, ...]], None] | None = None,
+) -> tuple[ModelState, FitReport]:
+    """Trains the ensemble on D_off and D_on until convergence or `max_steps` gradient steps.
+
+    Args:
+        model: where to start; not donated, so that a fit that fails can be undone.
+        offline: the log.
+        online: the online data; may be empty with `online_share` 0.
+        online_share: probability that a bootstrap draw is an online training row.
+        key: PRNG key.
+        config: constants.
+        max_steps: cap on the gradient steps.
+        on_pass: called after each pass with the steps done and the members' holdout errors.
+    """
+    size = max(int(offline.train_size) + int(online.train_size), config.batch_size)
+    # A capped fit never sees more than this many draws, and draws are exchangeable.
+    capacity = max(offline.capacity + online.capacity, config.batch_size)
+    draws = min(capacity, max_steps * config.batch_size)
+    size = min(size, draws)
+    share = jnp.asarray(online_share, jnp.float32)
+
+    key_begin, key_shuffle = jax.random.split(key)
+    fit = _begin(model, offline, online, share, key_begin, draws)
+    steps = passes = stale = 0
+    while True:
+        pass_steps = min(math.ceil(size / config.batch_size), max_steps - steps)
+        fit, improved, error = _train_pass(fit, offline, online, share, size, pass_steps, config)
+        steps, passes = steps + pass_steps, passes + 1
+        stale = 0 if bool(improved) else stale + 1
+        if on_pass is not None:
+            on_pass(steps, tuple(error.tolist()))
+        if stale > PATIENCE or steps >= max_steps:
+            break
+        fit = _shuffle(fit, size, jax.random.fold_in(key_shuffle, passes))
+
+    new_model, finite = _finish(fit, config.elites)
+    report = FitReport(
+        steps=steps,
+        passes=passes,
+        stopped_by="converged" if stale > PATIENCE else "cap",
+        holdout_mse=tuple(fit.best_error.tolist()),
+    )
+    if bool(finite):
+        return new_model, report
+    return model, FitReport(steps, passes, "non-finite", tuple(error.tolist()))

@@ -1,0 +1,92 @@
+"""Imagined rollouts: lines 14 to 16 of Algorithm 1."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from moore.dynamics.ensemble import Ensemble, predict
+from moore.dynamics.penalty import max_std_norm, penalised_reward
+from moore.replay.buffer import Transition
+
+# (obs, action, next_obs) -> terminated, for one transition.
+TerminationFn = Callable[
+    [Float[Array, " obs"], Float[Array, " action"], Float[Array, " obs"]], Bool[Array, ""]
+]
+# (obs, key) -> sampled action, for a batch.
+SampleFn = Callable[[Float[Array, "batch obs"], PRNGKeyArray], Float[Array, "batch action"]]
+
+
+class Step(eqx.Module):
+    """One imagined step of a batch, before the penalty."""
+
+    reward: Float[Array, " batch"]
+    next_obs: Float[Array, "batch obs"]
+    uncertainty: Float[Array, " batch"]
+
+
+def imagine_step(
+    ensemble: Ensemble,
+    obs: Float[Array, "batch obs"],
+    action: Float[Array, "batch action"],
+    key: PRNGKeyArray,
+) -> Step:
+    """s', r ~ M^(s, a): each row is a sample of one elite member, chosen uniformly for the row."""
+    key_noise, key_elite = jax.random.split(key)
+    inputs = jnp.concatenate([obs, action], axis=-1)
+    members = ensemble.networks.mean_head.bias.shape[0]
+    mean, log_var = predict(
+        ensemble.networks,
+        ensemble.normaliser,
+        jnp.broadcast_to(inputs, (members, *inputs.shape)),
+    )
+    std = jnp.exp(0.5 * log_var)
+    member = jax.random.choice(key_elite, ensemble.elites, (obs.shape[0],))
+    row = jnp.arange(obs.shape[0])
+    noise = jax.random.normal(key_noise, mean.shape[1:])
+    outcome = mean[member, row] + std[member, row] * noise
+    return Step(outcome[:, 0], obs + outcome[:, 1:], max_std_norm(std))
+
+
+def rollout(
+    ensemble: Ensemble,
+    sample_action: SampleFn,
+    terminated_fn: TerminationFn,
+    starts: Float[Array, "batch obs"],
+    key: PRNGKeyArray,
+    *,
+    length: int,
+    penalty_coef: float,
+    obs_bound: float,
+) -> tuple[Transition, Bool[Array, "length batch"], Float[Array, "length batch"]]:
+    """`length` steps from every start; a row ends at its first predicted termination.
+
+    A row also ends, without a transition, where the models leave the numbers: a non-finite
+    prediction, or an entry beyond `obs_bound`.
+
+    Returns:
+        Transitions (length, batch) with penalised rewards; whether each of them happened (rows that
+        had ended before did not); and the uncertainty u of each.
+    """
+
+    def step(carry, step_key):
+        obs, alive = carry
+        key_action, key_model = jax.random.split(step_key)
+        action = sample_action(obs, key_action)
+        outcome = imagine_step(ensemble, obs, action, key_model)
+        terminated = jax.vmap(terminated_fn)(obs, action, outcome.next_obs)
+        reward = penalised_reward(outcome.reward, outcome.uncertainty, penalty_coef)
+        inside = jnp.all(jnp.abs(outcome.next_obs) < obs_bound, axis=-1)
+        happened = alive & inside & jnp.isfinite(reward)
+        transition = Transition(
+            obs, action, reward, outcome.next_obs, terminated, jnp.zeros_like(terminated)
+        )
+        goes_on = happened & ~terminated
+        next_obs = jnp.where(goes_on[:, None], outcome.next_obs, obs)
+        return (next_obs, goes_on), (transition, happened, outcome.uncertainty)
+
+    alive = jnp.ones(starts.shape[0], bool)
+    _, outputs = jax.lax.scan(step, (starts, alive), jax.random.split(key, length))
+    return outputs

@@ -1,0 +1,48 @@
+"""Whole episodes of a fixed policy, several environments in step with one another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+
+# (episodes, obs) -> (episodes, action) in [-1, 1].
+BatchPolicy = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Undiscounted returns and lengths in steps, one entry an episode."""
+
+    returns: list[float]
+    lengths: list[int]
+
+    @property
+    def mean_return(self) -> float:
+        return float(np.mean(self.returns))
+
+
+def run_episodes(envs: Sequence[gym.Env], policy: BatchPolicy, seeds: Sequence[int]) -> Episodes:
+    """One episode in each environment, begun with its seed, the policy called on all at once."""
+    obs = np.stack(
+        [env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)]
+    ).astype(np.float32)
+    returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), int)
+    running = list(range(len(envs)))
+    while running:
+        actions = policy(obs)
+        still_running = []
+        for i in running:
+            obs[i], reward, terminated, truncated, _ = envs[i].step(actions[i])
+            returns[i] += float(reward)
+            lengths[i] += 1
+            if not (terminated or truncated):
+                still_running.append(i)
+        running = still_running
+    return Episodes(returns.tolist(), lengths.tolist())
+
+
+def random_policy(action_dim: int, seed: int) -> BatchPolicy:
+    """Uniform actions, for the return that counts as no skill."""
+    rng = np.random.default_rng(seed)
+    return lambda obs: rng.uniform(-1.0, 1.0, (len(obs), action_dim)).astype(np.float32)

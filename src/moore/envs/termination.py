@@ -1,0 +1,166 @@
+"""When an imagined rollout ends: the environments' own termination tests, as pure functions.
+
+A rule is `(obs, action, next_obs) -> bool` for one transition, without a batch axis; `jax.vmap`
+maps it. MOPO and MBPO hand the true rule to the model in the same way (mopo/static/*.py), which is
+privileged information: the rule is not learned from the log. The tests here are Gymnasium's
+(gymnasium/envs/mujoco), on default observations, so without the torso's horizontal position.
+
+Note: where the environment compares the simulator's float64 state, a rule sees the observation:
+float32, and with velocities clipped at 10 (Hopper, Walker2d), so that a velocity beyond Hopper's
+limit of 100 stays unseen. Every rule except `never` also ends at an entry that is not finite;
+Walker2d, InvertedDoublePendulum and Humanoid themselves do not look for these.
+"""
+
+import importlib
+import re
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from moore.errors import InputError
+
+TerminationFn = Callable[[Array, Array, Array], Array]
+Obs = Float[Array, " obs_dim"]
+Action = Float[Array, " action_dim"]
+Ends = Bool[Array, ""]
+
+
+def never(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+    """No state ends an episode: HalfCheetah, Swimmer, Reacher, Pusher, Pendulum."""
+    return jnp.zeros((), bool)
+
+
+def hopper(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+    """Healthy: height z > 0.7, |pitch| < 0.2, every entry after z within (-100, 100)."""
+    z, pitch = next_obs[0], next_obs[1]
+    in_range = jnp.all(jnp.abs(next_obs[1:]) < 100.0)
+    return ~(_finite(next_obs) & in_range & (z > 0.7) & (jnp.abs(pitch) < 0.2))
+
+
+def walker2d(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+    """Healthy: 0.8 < z < 2 and -1 < pitch < 1."""
+    z, pitch = next_obs[0], next_obs[1]
+    return ~(_finite(next_obs) & (z > 0.8) & (z < 2.0) & (jnp.abs(pitch) < 1.0))
+
+
+def ant(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+    """Healthy: 0.2 <= z <= 1, both bounds included."""
+    return ~(_finite(next_obs) & (next_obs[0] >= 0.2) & (next_obs[0] <= 1.0))
+
+
+def humanoid(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+    """Healthy: 1 < z < 2."""
+    return ~(_finite(next_obs) & (next_obs[0] > 1.0) & (next_obs[0] < 2.0))
+
+
+def inverted_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+    """Ends at a pole angle beyond 0.2 rad."""
+    return ~(_finite(next_obs) & (jnp.abs(next_obs[1]) <= 0.2))
+
+
+def inverted_double_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+    """Ends when the tip is at height 1 or lower.
+
+    Two poles of 0.6 m, the second angle relative to the first, so the height of the tip is
+    0.6 cos(a) + 0.6 cos(a + b), from the entries x, sin a, sin b, cos a, cos b.
+    """
+    sin_a, sin_b, cos_a, cos_b = next_obs[1:5]
+    height = 0.6 * (cos_a + cos_a * cos_b - sin_a * sin_b)
+    return ~(_finite(next_obs) & (height > 1.0))
+
+
+def mountain_car(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+    """Ends at the goal: position >= 0.45, velocity >= 0."""
+    return ~_finite(next_obs) | ((next_obs[0] >= 0.45) & (next_obs[1] >= 0.0))
+
+
+def termination_rule(
+    env_id: str | None, *, spec: str = "auto", has_terminals: bool
+) -> TerminationFn:
+    """The rule that ends imagined rollouts.
+
+    Args:
+        env_id: Gymnasium id of the environment, None if it has none.
+        spec: "auto" (the rule of `env_id`), "never", the id of a known environment, or
+            "module:function", a function with the signature of the rules here.
+        has_terminals: whether any row of the log is terminated. An unknown environment whose log
+            has no terminal is taken never to terminate.
+
+    Raises:
+        InputError: unknown environment whose log has terminals, or a spec that names no function.
+    """
+    if spec == "never":
+        return never
+    if ":" in spec:
+        return _imported(spec)
+    rule = _lookup(env_id if spec == "auto" else spec)
+    if rule is not None:
+        return rule
+    if spec != "auto":
+        raise InputError(
+            f"--termination {spec}: expected auto, never, module:function or a known environment: "
+            + ", ".join(known_environments())
+        )
+    if not has_terminals:
+        return never
+    raise InputError(
+        f"no termination rule is known for {env_id or 'this log, which names no environment'}, and "
+        "the log has terminals; give one with --termination module:function, a jax function "
+        "(obs, action, next_obs) -> bool of one transition; or --termination ID, one of: "
+        + ", ".join(known_environments())
+    )
+
+
+def known_environments() -> list[str]:
+    """Ids of the environments that have a rule, sorted."""
+    return sorted(f"{name}-v{v}" for name, (versions, _) in _FAMILIES.items() for v in versions)
+
+
+def _finite(next_obs: Obs) -> Ends:
+    return jnp.all(jnp.isfinite(next_obs))
+
+
+def _lookup(env_id: str | None) -> TerminationFn | None:
+    match = re.fullmatch(r"(\w+)-v(\d+)", env_id or "")
+    versions, rule = _FAMILIES.get(match[1], ((), None)) if match else ((), None)
+    return rule if match and int(match[2]) in versions else None
+
+
+def _imported(spec: str) -> TerminationFn:
+    module_name, _, name = spec.partition(":")
+    if not re.fullmatch(r"\w+(\.\w+)*", module_name) or not name.isidentifier():
+        raise InputError(
+            f"--termination {spec}: expected module:function, such as my_plant.rules:ends"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError) as error:
+        raise InputError(
+            f"--termination {spec}: module {module_name} cannot be imported ({error}); install it, "
+            "or put its folder on PYTHONPATH"
+        ) from error
+    rule = getattr(module, name, None)
+    if not callable(rule):
+        raise InputError(
+            f"--termination {spec}: {module_name} has no function {name}; expected "
+            f"def {name}(obs, action, next_obs), returning one bool"
+        )
+    return rule
+
+
+_FAMILIES: dict[str, tuple[tuple[int, ...], TerminationFn]] = {
+    "Ant": ((4, 5), ant),
+    "HalfCheetah": ((4, 5), never),
+    "Hopper": ((4, 5), hopper),
+    "Humanoid": ((4, 5), humanoid),
+    "HumanoidStandup": ((4, 5), never),
+    "InvertedDoublePendulum": ((4, 5), inverted_double_pendulum),
+    "InvertedPendulum": ((4, 5), inverted_pendulum),
+    "MountainCarContinuous": ((0,), mountain_car),
+    "Pendulum": ((1,), never),
+    "Pusher": ((4, 5), never),
+    "Reacher": ((4, 5), never),
+    "Swimmer": ((4, 5), never),
+    "Walker2d": ((4, 5), walker2d),
+}

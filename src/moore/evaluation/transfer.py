@@ -1,0 +1,169 @@
+"""What the hand-over cost and what going online gained, in numbers.
+
+The paper judges a transfer by looking at its curves (section 5: no dip after the hand-over, then
+a rise); these are the same two judgements as numbers, so that runs can be compared.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moore.evaluation.scores import ReferenceScores
+
+Returns = Sequence[float] | np.ndarray
+
+DIP_EPOCHS = 10
+FINAL_EVALUATIONS = 5
+THRESHOLD_SHARE = 0.95
+
+_LEVELS = ("offline", "final", "auc")
+_DIFFERENCES = ("dip", "dip_area", "gain", "behaviour_dip")
+
+
+def transfer_metrics(
+    offline: float,
+    returns: Returns,
+    *,
+    random_return: float | None = None,
+    reference: ReferenceScores | None = None,
+    threshold: float | None = None,
+    behaviour_offline: float | None = None,
+    behaviour_returns: Sequence[Returns] = (),
+) -> dict[str, float | None]:
+    """Transfer metrics of one run, ready for `summary.json`.
+
+    Returns are undiscounted sums of rewards; an epoch is one online epoch, counted from 1.
+
+    Args:
+        offline: J0, the mean evaluation return of the offline policy at the hand-over.
+        returns: J(1), ..., J(T), the evaluation return after each online epoch; T may be 0.
+        random_return: return of a uniformly random policy; the reference's if not given.
+        reference: reference returns for the normalised score, if the task has them.
+        threshold: the return that `epochs_to_threshold` waits for. Not given: 95% of the best
+            known score, best - 0.05 |best - random|, where best is the highest of J0 and all
+            J(t), and random counts as 0 when it is unknown.
+        behaviour_offline: mean return of episodes that the stochastic offline policy acted at
+            the hand-over.
+        behaviour_returns: for each online epoch the returns of the episodes that the acting
+            policy finished in it; an epoch with none is left out.
+
+    Returns:
+        offline: J0.
+        dip: max(0, J0 - the lowest J(t) of the first 10 epochs); 0 if T is 0.
+        dip_share: dip / |J0 - random|; None if random is unknown or equal to J0.
+        dip_area: sum over all online epochs of max(0, J0 - J(t)), in return times epochs.
+        recovery_epochs: epochs from the first J(t) < J0 to the first J >= J0 after it; 0 if no
+            evaluation is below J0, None if none after the fall is back at J0.
+        epochs_to_threshold: first epoch t with J(t) >= threshold; 0 if J0 is, None if none is.
+        final: mean of the last 5 online evaluations (of all, if fewer); J0 if T is 0.
+        gain: final - offline.
+        auc: mean of J(1), ..., J(T), the area under the curve per epoch; J0 if T is 0.
+        behaviour_dip, behaviour_dip_share: dip and dip_share of the acting policy, with
+            `behaviour_offline` for J0 and each epoch's mean for J(t); None if the baseline or
+            every episode of the first 10 epochs is missing (0 if no epoch was run at all).
+        With a reference also `offline_score`, `final_score`, `auc_score` (levels, on the 0 to
+        100 scale) and `dip_score`, `dip_area_score`, `gain_score`, `behaviour_dip_score`
+        (differences, times 100 / (expert - random)).
+
+    Raises:
+        ValueError: if any number given is not finite.
+    """
+    curve = _finite(returns, "returns")
+    _finite([offline], "offline")
+    given = {"random_return": random_return, "threshold": threshold}
+    for name, value in {**given, "behaviour_offline": behaviour_offline}.items():
+        _finite([] if value is None else [value], name)
+    if random_return is None and reference is not None:
+        random_return = reference.random
+    if threshold is None:
+        threshold = _threshold(offline, curve, random_return)
+    metrics = _evaluated(float(offline), curve, random_return, threshold)
+    metrics |= _behaviour(behaviour_offline, behaviour_returns, random_return)
+    return metrics if reference is None else metrics | _scores(metrics, reference)
+
+
+def _evaluated(
+    offline: float, curve: np.ndarray, random_return: float | None, threshold: float
+) -> dict[str, float | None]:
+    """The metrics of the evaluated policy; curve [T]."""
+    dip = _dip(offline, curve[:DIP_EPOCHS])
+    final = float(curve[-FINAL_EVALUATIONS:].mean()) if curve.size else offline
+    return {
+        "offline": offline,
+        "dip": dip,
+        "dip_share": _share(dip, offline, random_return),
+        "dip_area": float(np.maximum(0.0, offline - curve).sum()),
+        "recovery_epochs": _recovery_epochs(offline, curve),
+        "epochs_to_threshold": _first(np.append(offline, curve) >= threshold),
+        "final": final,
+        "gain": final - offline,
+        "auc": float(curve.mean()) if curve.size else offline,
+    }
+
+
+def _behaviour(
+    baseline: float | None, episodes: Sequence[Returns], random_return: float | None
+) -> dict[str, float | None]:
+    """The dip of the acting policy, from the returns of its episodes per epoch."""
+    every = [_finite(epoch, "behaviour_returns") for epoch in episodes]
+    early = every[:DIP_EPOCHS]
+    means = np.array([epoch.mean() for epoch in early if epoch.size])
+    if baseline is None or (early and not means.size):
+        return {"behaviour_dip": None, "behaviour_dip_share": None}
+    dip = _dip(float(baseline), means)
+    return {
+        "behaviour_dip": dip,
+        "behaviour_dip_share": _share(dip, baseline, random_return),
+    }
+
+
+def _scores(
+    metrics: dict[str, float | None], reference: ReferenceScores
+) -> dict[str, float | None]:
+    """Return-valued metrics in per cent of the way from random to expert."""
+    percent = 100.0 / (reference.expert - reference.random)
+    scores: dict[str, float | None] = {}
+    for name in _LEVELS:
+        scores[f"{name}_score"] = reference.score(metrics[name])
+    for name in _DIFFERENCES:
+        value = metrics[name]
+        scores[f"{name}_score"] = None if value is None else percent * value
+    return scores
+
+
+def _threshold(offline: float, curve: np.ndarray, random_return: float | None) -> float:
+    """95% of the best known score, on the return scale.
+
+    The distance is taken as an absolute value: a run that never beats random would otherwise
+    be given a threshold above its best return.
+    """
+    best = max(offline, *curve) if curve.size else offline
+    origin = 0.0 if random_return is None else random_return
+    return best - (1.0 - THRESHOLD_SHARE) * abs(best - origin)
+
+
+def _recovery_epochs(offline: float, curve: np.ndarray) -> int | None:
+    fall = _first(curve < offline)
+    return 0 if fall is None else _first(curve[fall:] >= offline)
+
+
+def _dip(offline: float, curve: np.ndarray) -> float:
+    return max(0.0, offline - float(curve.min())) if curve.size else 0.0
+
+
+def _share(dip: float, offline: float, random_return: float | None) -> float | None:
+    if random_return is None or random_return == offline:
+        return None
+    return dip / abs(offline - random_return)
+
+
+def _first(condition: np.ndarray) -> int | None:
+    """Index of the first true entry, or None."""
+    return int(condition.argmax()) if condition.any() else None
+
+
+def _finite(values: Returns, name: str) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite returns, got {array.tolist()}")
+    return array

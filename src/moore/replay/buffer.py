@@ -1,0 +1,164 @@
+"""Transitions on the device: the log, the online data, and the imagined data D_model.
+
+All arrays are allocated once at full size; the functions return new pytrees that reuse the memory
+when the caller donates the old one.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+
+class Transition(eqx.Module):
+    """d = (s, a, r, s') with both kinds of ends; one transition, or many along leading axes.
+
+    `terminated`: the environment ended the episode, so nothing follows `next_obs`.
+    `truncated`: a time limit cut the episode; `next_obs` has a value like any other state.
+    """
+
+    obs: Float[Array, "*rows obs"]
+    action: Float[Array, "*rows action"]
+    reward: Float[Array, " *rows"]
+    next_obs: Float[Array, "*rows obs"]
+    terminated: Bool[Array, " *rows"]
+    truncated: Bool[Array, " *rows"]
+
+
+def empty_transitions(capacity: int, obs_dim: int, action_dim: int) -> Transition:
+    """`capacity` rows of zeros."""
+    return Transition(
+        obs=jnp.zeros((capacity, obs_dim), jnp.float32),
+        action=jnp.zeros((capacity, action_dim), jnp.float32),
+        reward=jnp.zeros(capacity, jnp.float32),
+        next_obs=jnp.zeros((capacity, obs_dim), jnp.float32),
+        terminated=jnp.zeros(capacity, bool),
+        truncated=jnp.zeros(capacity, bool),
+    )
+
+
+def take(data: Transition, rows: Int[Array, " n"]) -> Transition:
+    """The given rows."""
+    return jax.tree.map(lambda column: column[rows], data)
+
+
+class Ring(eqx.Module):
+    """First in, first out: D_model, line 16 of Algorithm 1. It fills up and never empties."""
+
+    data: Transition
+    size: Int[Array, ""]
+    cursor: Int[Array, ""]
+
+    @property
+    def capacity(self) -> int:
+        return self.data.reward.shape[0]
+
+
+def empty_ring(capacity: int, obs_dim: int, action_dim: int) -> Ring:
+    data = empty_transitions(capacity, obs_dim, action_dim)
+    return Ring(data, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+
+def push(ring: Ring, rows: Transition, keep: Bool[Array, " n"]) -> Ring:
+    """Writes the rows where `keep` holds, in order, over the oldest ones.
+
+    Raises:
+        ValueError: more rows than the capacity (they would overwrite one another).
+    """
+    count = keep.shape[0]
+    if count > ring.capacity:
+        raise ValueError(f"{count} rows do not fit into a ring of {ring.capacity}.")
+    offset = jnp.cumsum(keep, dtype=jnp.int32)
+    # A dropped row is sent past the end, where mode="drop" discards it.
+    slot = jnp.where(keep, (ring.cursor + offset - 1) % ring.capacity, ring.capacity)
+    data = jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), ring.data, rows)
+    return Ring(
+        data,
+        size=jnp.minimum(ring.size + offset[-1], ring.capacity),
+        cursor=(ring.cursor + offset[-1]) % ring.capacity,
+    )
+
+
+class Replay(eqx.Module):
+    """Real transitions (D_off or D_on) with a permanent split into training and holdout rows.
+
+    The split is drawn when a row comes in, so a row that once judged the models never trains them,
+    however often they are refitted. Rows whose successor the log does not hold are in neither list:
+    they may start a rollout or enter a Bellman target at a terminal, and nothing else.
+    """
+
+    data: Transition
+    size: Int[Array, ""]
+    train_rows: Int[Array, " capacity"]
+    train_size: Int[Array, ""]
+    holdout_rows: Int[Array, " holdout"]
+    holdout_size: Int[Array, ""]
+
+    @property
+    def capacity(self) -> int:
+        return self.data.reward.shape[0]
+
+
+def empty_replay(capacity: int, obs_dim: int, action_dim: int, *, max_holdout: int) -> Replay:
+    """Room for `capacity` transitions, of which at most `max_holdout` are held out."""
+    # Each count is an array of its own: a buffer can be donated only once.
+    return Replay(
+        data=empty_transitions(capacity, obs_dim, action_dim),
+        size=jnp.zeros((), jnp.int32),
+        train_rows=jnp.zeros(capacity, jnp.int32),
+        train_size=jnp.zeros((), jnp.int32),
+        holdout_rows=jnp.zeros(max_holdout, jnp.int32),
+        holdout_size=jnp.zeros((), jnp.int32),
+    )
+
+
+def full_replay(
+    data: Transition,
+    successor_known: Bool[np.ndarray, " n"],
+    key: PRNGKeyArray,
+    *,
+    holdout_fraction: float,
+    max_holdout: int,
+) -> Replay:
+    """A whole log, with a random holdout of min(fraction * usable rows, max) rows (MOPO)."""
+    usable = jnp.asarray(np.flatnonzero(successor_known), jnp.int32)
+    shuffled = jax.random.permutation(key, usable)
+    held = min(int(holdout_fraction * usable.size), max_holdout)
+    train_size = usable.size - held
+    train_rows = jnp.zeros(data.reward.shape[0], jnp.int32).at[:train_size].set(shuffled[held:])
+    holdout_rows = jnp.zeros(max_holdout, jnp.int32).at[:held].set(shuffled[:held])
+    return Replay(
+        data=jax.tree.map(jnp.asarray, data),
+        size=jnp.asarray(data.reward.shape[0], jnp.int32),
+        train_rows=train_rows,
+        train_size=jnp.asarray(train_size, jnp.int32),
+        holdout_rows=holdout_rows,
+        holdout_size=jnp.asarray(held, jnp.int32),
+    )
+
+
+def append(
+    replay: Replay, transition: Transition, key: PRNGKeyArray, *, holdout_fraction: float
+) -> Replay:
+    """Line 11 of Algorithm 1: one transition joins D_on.
+
+    It is held out with the given probability until the holdout is full. The caller sizes the
+    buffer for the whole stage; a row past its end would be lost.
+    """
+    room = replay.holdout_size < replay.holdout_rows.shape[0]
+    held = room & jax.random.bernoulli(key, holdout_fraction)
+    data = jax.tree.map(
+        lambda column, value: column.at[replay.size].set(value), replay.data, transition
+    )
+    nowhere = replay.capacity
+    train_slot = jnp.where(held, nowhere, replay.train_size)
+    holdout_slot = jnp.where(held, replay.holdout_size, nowhere)
+    return Replay(
+        data=data,
+        size=replay.size + 1,
+        train_rows=replay.train_rows.at[train_slot].set(replay.size, mode="drop"),
+        train_size=replay.train_size + ~held,
+        holdout_rows=replay.holdout_rows.at[holdout_slot].set(replay.size, mode="drop"),
+        holdout_size=replay.holdout_size + held,
+    )

@@ -1,0 +1,256 @@
+"""One self-contained page about one run: `report.html` in the run folder."""
+
+import json
+import os
+import tomllib
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from statistics import fmean
+
+import jinja2
+from markupsafe import Markup
+
+from moore.errors import InputError
+from moore.evaluation.scores import reference_scores
+from moore.evaluation.transfer import DIP_EPOCHS, transfer_metrics
+from moore.reports import plots
+
+_ACTED = "online/episode_returns"
+
+# (title of a column, key of the metrics row)
+_COLUMNS = (
+    ("stage", "stage"),
+    ("epoch", "epoch"),
+    ("env steps", "env_steps"),
+    ("updates", "updates"),
+    ("return", "eval/return"),
+    ("score", "eval/score"),
+    ("acting return", "acting"),
+    ("acting episodes", "acting_episodes"),
+    ("online share", "replay/online_share"),
+    ("shift", "replay/shift"),
+    ("rollout length", "model/rollout_length"),
+    ("uncertainty", "model/uncertainty_mean"),
+    ("holdout MSE", "model/holdout_mse"),
+    ("fit steps", "model/fit_steps"),
+    ("stopped by", "model/fit_stopped_by"),
+    ("skipped updates", "losses/skipped_updates"),
+    ("seconds", "time/epoch"),
+)
+
+# (key, name, its score exists, what it says)
+_METRICS = (
+    ("offline", "offline", True, "mean return at the hand-over, J0"),
+    ("dip", "dip", True, f"deepest fall below J0 in the first {DIP_EPOCHS} epochs"),
+    ("dip_share", "dip share", False, "dip, as a share of the way from random to J0"),
+    ("dip_area", "dip area", True, "sum over all epochs of the shortfall"),
+    ("recovery_epochs", "recovery", False, "epochs from the first fall below J0 to J0"),
+    ("epochs_to_threshold", "to threshold", False, "first epoch at the threshold (default 95%)"),
+    ("final", "final", True, "mean of the last 5 evaluations"),
+    ("gain", "gain", True, "final minus J0"),
+    ("auc", "auc", True, "mean over the online epochs"),
+    ("behaviour_dip", "acting policy's dip", True, "the same for the episodes really acted"),
+    ("behaviour_dip_share", "acting policy's dip share", False, "from random to its own start"),
+)
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write `report.html` from the files of a run folder; the run may still be under way.
+
+    Args:
+        folder: has `config.toml` and `metrics.jsonl`, and `summary.json` once the run is over.
+
+    Returns:
+        The page's path. The page loads nothing from anywhere.
+
+    Raises:
+        InputError: if a file is missing or cannot be read.
+    """
+    folder = Path(folder)
+    rows = read_metrics(folder / "metrics.jsonl")
+    config_text = _read(folder / "config.toml")
+    finished = (folder / "summary.json").exists()
+    try:
+        config = tomllib.loads(config_text)
+        summary = json.loads(_read(folder / "summary.json")) if finished else {}
+    except ValueError as error:
+        raise InputError(f"{folder}: config.toml or summary.json is not valid ({error})") from error
+    page = _page(rows, config, summary=summary or _known_so_far(rows, config))
+    html = _template().render(page, finished=finished, config=config_text, name=folder.name)
+    unfinished, path = folder / "report.html.tmp", folder / "report.html"
+    unfinished.write_text(html, encoding="utf-8")
+    os.replace(unfinished, path)
+    return path
+
+
+def read_metrics(path: str | Path) -> list[dict]:
+    """The rows of a `metrics.jsonl`, without a last line that is still being written.
+
+    Raises:
+        InputError: if there is no such file, or another line is not a JSON object.
+    """
+    lines = _read(Path(path)).splitlines()
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+            if number == len(lines):
+                break
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}")
+        rows.append(row)
+    return rows
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path} ({error}); give the folder of a run") from error
+
+
+def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
+    """Everything that the template shows."""
+    names = [key for key, *_ in _METRICS]
+    nothing = dict.fromkeys(names + [f"{name}_score" for name in names])
+    transfer = nothing | (summary.get("transfer") or {})
+    online = max((row.get("epoch", 0) for row in rows if row.get("stage") == "online"), default=0)
+    return {
+        "summary": summary,
+        "transfer": transfer,
+        "verdict": _verdict(transfer, online),
+        "metrics": _METRICS,
+        "figures": _figures(rows, config, summary),
+        **_epoch_table(rows),
+        "facts": {
+            name: _flat(summary.get(name) or {}) for name in ("versions", "hardware", "dataset")
+        },
+    }
+
+
+def _known_so_far(rows: list[dict], config: dict) -> dict:
+    """What `summary.json` would say, for a run that has not written one yet."""
+    summary = {name: _find(config, name) for name in ("env_id", "algorithm", "scheme", "seed")}
+    summary["dataset"] = {"name": _find(config, "dataset")}
+    reference = reference_scores(summary["env_id"])
+    summary["reference"] = asdict(reference) if reference else None
+    counts = [len(row["eval/returns"]) for row in rows if row.get("eval/returns")]
+    summary["evaluation_episodes"] = counts[-1] if counts else None
+    online = [row for row in rows if row.get("stage") == "online"]
+    curve = {row.get("epoch"): row.get("eval/return") for row in online}
+    curve = {epoch: float(value) for epoch, value in curve.items() if plots.is_finite(value)}
+    acting = {row.get("epoch"): plots.finite_values(row, _ACTED) for row in online}
+    start = acting.pop(0, [])
+    if 0 in curve:
+        summary["transfer"] = transfer_metrics(
+            curve.pop(0),
+            list(curve.values()),
+            reference=reference,
+            behaviour_offline=fmean(start) if start else None,
+            behaviour_returns=list(acting.values()),
+        )
+    return summary
+
+
+def _verdict(transfer: dict, online_epochs: int) -> str:
+    """The two questions of a transfer, answered in words."""
+    if any(transfer[key] is None for key in ("offline", "dip", "gain")):
+        return "The offline stage has not handed over yet."
+    if not online_epochs:
+        return "Offline stage only: nothing has been learned online yet."
+    dip, share, gain = (transfer[key] for key in ("dip", "dip_share", "gain"))
+    epochs = f"the first {min(DIP_EPOCHS, online_epochs)} online epochs"
+    if dip == 0:
+        first = f"No dip: no evaluation of {epochs} is below the hand-over."
+    else:
+        of = "" if share is None else f", {share:.0%} of the way from random to the offline policy"
+        first = f"In {epochs} the evaluated return fell by up to {_number(dip)}{of}."
+        recovery = transfer["recovery_epochs"]
+        first += (
+            " It has not come back to the hand-over's level."
+            if recovery is None
+            else f" It was back {recovery} epoch{'s'[: recovery != 1]} after the first fall."
+        )
+    side = "above" if gain >= 0 else "below"
+    return f"{first} The last evaluations are {_number(abs(gain))} {side} the offline policy."
+
+
+def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]:
+    """The curves whose numbers (keys of this prefix) are logged."""
+    penalty_coef = _find(config, "penalty_coef")
+    curves = {
+        "eval/": lambda: plots.return_curve(rows, summary),
+        "replay/": lambda: plots.share_curve(rows),
+        "model/uncertainty": lambda: plots.uncertainty_curve(rows, penalty_coef=penalty_coef),
+        "model/": lambda: plots.model_curve(rows),
+        "losses/": lambda: plots.loss_curves(rows),
+    }
+    logged = tuple({key for row in rows for key in row})
+    return {
+        prefix: Markup(plots.figure_svg(draw()))
+        for prefix, draw in curves.items()
+        if any(key.startswith(prefix) for key in logged)
+    }
+
+
+def _epoch_table(rows: list[dict]) -> dict:
+    """Columns and cells of the table of epochs, without the columns that no row has."""
+    acted = [plots.finite_values(row, _ACTED) for row in rows]
+    acting = [{"acting": fmean(y), "acting_episodes": len(y)} if y else {} for y in acted]
+    rows = [row | more for row, more in zip(rows, acting, strict=True)]
+    columns = [(title, key) for title, key in _COLUMNS if any(key in row for row in rows)]
+    cells = [[row.get(key) for _, key in columns] for row in rows]
+    return {"columns": [title for title, _ in columns], "cells": cells}
+
+
+def _template() -> jinja2.Template:
+    source = resources.files("moore.reports").joinpath("template.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": _number, "duration": _duration}
+    return environment.from_string(source)
+
+
+def _find(config: dict, name: str) -> object:
+    """The first field of this name in nested tables, or None; the outermost wins."""
+    if name in config:
+        return config[name]
+    tables = (value for value in config.values() if isinstance(value, dict))
+    return next((found for table in tables if (found := _find(table, name)) is not None), None)
+
+
+def _flat(table: dict, prefix: str = "") -> list[tuple[str, object]]:
+    """Nested tables as (dotted name, value)."""
+    flat = []
+    for name, value in table.items():
+        nested = isinstance(value, dict)
+        flat += _flat(value, f"{prefix}{name}.") if nested else [(f"{prefix}{name}", value)]
+    return flat
+
+
+def _number(value: object) -> str:
+    """A number with about four digits; a dash for None, NaN and infinity; else the text."""
+    if value is None or (isinstance(value, float) and not plots.is_finite(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    size = abs(value)
+    if isinstance(value, int) or size >= 1000:
+        text = f"{value:,.0f}"
+    elif size >= 10:
+        text = f"{value:.1f}"
+    else:
+        text = f"{value:.3g}" if size >= 1e-3 or size == 0 else f"{value:.1e}"
+    return text.replace("-", "−")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,252 @@
+"""The curves of one run as matplotlib figures, and a figure as inline SVG.
+
+Every function takes the rows of `metrics.jsonl` (dicts; any key may be missing, None or NaN) and
+returns a Figure, without pyplot's global state. A panel with nothing to draw says "not logged".
+All are sized to stay readable at a width of 8 cm.
+
+Both stages share one horizontal axis: online epochs count from 0, the hand-over, and the last
+offline epoch ends there. The offline part takes a third of the width, however many epochs it has.
+"""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from moore.evaluation.transfer import DIP_EPOCHS
+
+Rows = Sequence[Mapping]
+
+# Okabe and Ito (2008): told apart with every common form of colour blindness.
+BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+INK = "#24292f"
+_PALETTE = {"blue": BLUE, "vermilion": VERMILION, "green": GREEN, "purple": PURPLE}
+_COLORED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+_STYLE = {
+    **dict.fromkeys((*_COLORED, "grid.color"), INK),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **{"axes.grid": True, "grid.alpha": 0.13, "grid.linewidth": 0.6},
+    **{"font.size": 8.5, "lines.linewidth": 1.6, "legend.handlelength": 1.4},
+    **{"svg.fonttype": "none", "svg.hashsalt": "moore"},
+}
+_TITLE = {"loc": "left", "fontsize": "medium"}
+_LEGEND = {"loc": "outside upper center", "ncols": 3}
+_MOST_POINTS = 1500  # acting episodes drawn; each is an element of the page
+
+
+def return_curve(rows: Rows, summary: Mapping) -> Figure:
+    """Returns of the evaluated (mean action) and of the acting (sampled action) policy.
+
+    Args:
+        rows: uses `eval/return`, `eval/returns` and `online/episode_returns`.
+        summary: `summary.json`; its `reference`, if any, gives the second axis (score).
+    """
+    rows = _placed(rows)
+    for row in rows:
+        if returns := finite_values(row, "eval/returns"):
+            row |= {"lowest": min(returns), "highest": max(returns)}
+    with matplotlib.rc_context(_STYLE):
+        fig, (axes,) = _figure(1)
+        _acting_policy(axes, rows)
+        _band(axes, rows, low="lowest", high="highest", color=BLUE)
+        _line(axes, rows, key="eval/return", color=BLUE, label="evaluated")
+        _mark_dip(axes, rows)
+        _epoch_axis(axes, rows)
+        axes.set_ylabel("episode return")
+        if reference := summary.get("reference"):
+            random, percent = reference["random"], (reference["expert"] - reference["random"]) / 100
+            to_score = (lambda y: (y - random) / percent, lambda score: random + score * percent)
+            axes.secondary_yaxis("right", functions=to_score).set_ylabel("normalised score")
+        fig.legend(**_LEGEND)
+    return fig
+
+
+def share_curve(rows: Rows) -> Figure:
+    """Online share of the rows drawn (realised and expected), and its shift between epochs."""
+    rows = _placed([row for row in rows if row.get("stage") == "online"])
+    with matplotlib.rc_context(_STYLE):
+        fig, (axes,) = _figure(1)
+        _line(axes, rows, key="replay/online_share", color=BLUE, label="online share")
+        key = "replay/online_share_expected"
+        _line(axes, rows, key=key, color=INK, label="expected", style=":")
+        _line(axes, rows, key="replay/shift", color=VERMILION, label="shift")
+        _epoch_axis(axes, rows)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_ylabel("share of the rows drawn")
+        fig.legend(**_LEGEND)
+    return fig
+
+
+def uncertainty_curve(rows: Rows, *, penalty_coef: float | None = None) -> Figure:
+    """The models' uncertainty over the rollout batches: mean, and 20th to 80th percentile.
+
+    Args:
+        rows: uses `model/uncertainty_mean`, `model/uncertainty_p20`, `model/uncertainty_p80`.
+        penalty_coef: lambda; the second axis then shows the penalty, lambda times u.
+    """
+    rows, name = _placed(rows), "model/uncertainty"
+    with matplotlib.rc_context(_STYLE):
+        fig, (axes,) = _figure(1)
+        _band(axes, rows, low=f"{name}_p20", high=f"{name}_p80", color=GREEN)
+        _line(axes, rows, key=f"{name}_mean", color=GREEN)
+        _epoch_axis(axes, rows)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("uncertainty u")
+        if penalty_coef:
+            to_penalty = (lambda u: u * penalty_coef, lambda penalty: penalty / penalty_coef)
+            axes.secondary_yaxis("right", functions=to_penalty).set_ylabel("penalty λu per step")
+    return fig
+
+
+def model_curve(rows: Rows) -> Figure:
+    """Holdout error of the ensemble, and the length of each fit (log scale)."""
+    rows = _placed(rows)
+    capped = [row for row in rows if row.get("model/fit_stopped_by") == "cap"]
+    with matplotlib.rc_context(_STYLE):
+        fig, (error, steps) = _figure(2)
+        _line(error, rows, key="model/holdout_mse", color=GREEN)
+        _line(steps, rows, key="model/fit_steps", color=GREEN, style="none")
+        _line(steps, capped, key="model/fit_steps", color=VERMILION, style="none")
+        error.set_title("holdout error (MSE)", **_TITLE)
+        steps.set_title("gradient steps of a fit (orange: stopped by the cap)", **_TITLE)
+        error.set_ylim(bottom=0)
+        steps.set_yscale("log")
+        _epoch_axis(error, rows, label=False)
+        _epoch_axis(steps, rows)
+    return fig
+
+
+def loss_curves(rows: Rows) -> Figure:
+    """Every logged `losses/*` number as a small panel of its own."""
+    rows = _placed(rows)
+    names = sorted({key for row in rows for key in row if key.startswith("losses/")})
+    names = [name for name in names if _series(rows, name)[0].size]
+    with matplotlib.rc_context(_STYLE):
+        fig, panels = _figure(len(names) or 1, columns=2 if len(names) > 1 else 1)
+        for axes, name in zip(panels, names or ["losses"], strict=True):
+            _line(axes, rows, key=name, color=PURPLE)
+            axes.set_title(name.removeprefix("losses/").replace("_", " "), **_TITLE)
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            _epoch_axis(axes, rows, label=False)
+    return fig
+
+
+def figure_svg(fig: Figure) -> str:
+    """The figure as one `<svg>` element, the same text for the same figure.
+
+    Ink becomes `currentColor` and each data colour a CSS variable (`--blue`, ...) with the colour
+    itself as fallback, so that the page decides between light, dark and print.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        fig.savefig(buffer, format="svg", metadata=nothing)
+    svg = buffer.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    # Groups' names (axes_1, ...) are never referenced and would repeat on a page of figures.
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg).replace(INK, "currentColor")
+    for name, color in _PALETTE.items():
+        svg = svg.replace(color, f"var(--{name}, {color})")
+    return svg.strip()
+
+
+def _last_epochs(rows: Rows) -> tuple[int, int, float]:
+    """Last offline and online epoch, and the width of an offline epoch in online ones."""
+    offline, online = (
+        max((row.get("epoch", 0) for row in rows if row.get("stage") == stage), default=0)
+        for stage in ("offline", "online")
+    )
+    return offline, online, 0.5 * online / offline if offline and online else 1.0
+
+
+def _placed(rows: Rows) -> list[dict]:
+    """The rows with `x`, their place on the axis that both stages share."""
+    last, _, step = _last_epochs(rows)
+    place = {"offline": lambda epoch: (epoch - last) * step, "online": float}
+    rows = [row for row in rows if row.get("stage") in place and "epoch" in row]
+    return [{**row, "x": place[row["stage"]](row["epoch"])} for row in rows]
+
+
+def _epoch_axis(axes: Axes, rows: Rows, *, label: bool = True) -> None:
+    """Ticks that count each stage's own epochs, and the dotted line of the hand-over."""
+    if not axes.has_data():
+        axes.text(0.5, 0.5, "not logged", ha="center", transform=axes.transAxes)
+    last, last_online, step = _last_epochs(rows)
+    offline = MaxNLocator(3 if label else 2, integer=True).tick_values(0, max(last, 1))
+    # The last offline epoch is the hand-over: a label beside its 0 would overlap.
+    offline = offline[(offline > 0) & (offline <= 0.8 * last)]
+    online = MaxNLocator(4, integer=True).tick_values(0, max(last_online, 1))
+    online = online[(online >= 0) & (online <= last_online)]
+    places = np.append((offline - last) * step, online)
+    axes.set_xticks(places, [f"{epoch:.0f}" for epoch in np.append(offline, online)])
+    axes.axvline(0, color=INK, ls=":", lw=1)
+    if label:
+        axes.set_xlabel("offline epoch  |  online epoch" if last else "online epoch")
+
+
+def _figure(panels: int, *, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    lines = -(-panels // columns)
+    fig = Figure(figsize=(4.6, max(2.9, 0.35 + 1.4 * lines)), layout="constrained")
+    return fig, [fig.add_subplot(lines, columns, place + 1) for place in range(panels)]
+
+
+def is_finite(value: object) -> bool:
+    """Whether a logged value is a number to draw."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _series(rows: Rows, *keys: str) -> np.ndarray:
+    """Places and values [1 + keys, n] of the rows that have all keys."""
+    kept = [row for row in rows if all(is_finite(row.get(key)) for key in keys)]
+    return np.array([[row[key] for row in kept] for key in ("x", *keys)], dtype=float)
+
+
+def finite_values(row: Mapping, key: str) -> list[float]:
+    """A logged list without what is missing or not finite; empty if it is not logged."""
+    return [value for value in row.get(key) or [] if is_finite(value)]
+
+
+def _line(axes: Axes, rows: Rows, *, key: str, color: str, label: str = "", style: str = "-"):
+    x, y = _series(rows, key)
+    if x.size:
+        marker = "o" if style == "none" or (style == "-" and x.size <= 100) else None
+        axes.plot(x, y, ls=style, color=color, marker=marker, ms=2.4, label=label)
+
+
+def _band(axes: Axes, rows: Rows, *, low: str, high: str, color: str) -> None:
+    x, *ends = _series(rows, low, high)
+    if x.size:
+        axes.fill_between(x, *ends, color=color, alpha=0.16, lw=0)
+
+
+def _acting_policy(axes: Axes, rows: Rows) -> None:
+    """Every episode (thinned evenly by rank when there are very many) and the epochs' means."""
+    means = []
+    most = max(4, _MOST_POINTS // max(1, len(rows)))
+    for row in rows:
+        if returns := sorted(finite_values(row, "online/episode_returns")):
+            y = returns[:: -(-len(returns) // most)]
+            axes.plot([row["x"]] * len(y), y, "o", ms=2.2, mew=0, alpha=0.5, color=VERMILION)
+            means.append({"x": row["x"], "mean": float(np.mean(returns))})
+    _line(axes, means, key="mean", color=VERMILION, label="acting")
+
+
+def _mark_dip(axes: Axes, rows: Rows) -> None:
+    """The level of the hand-over, and the deepest fall below it in the first 10 epochs."""
+    x, y = _series([row for row in rows if row["stage"] == "online"], "eval/return")
+    if not x.size or x[0] != 0:
+        return
+    axes.axhline(y[0], color=BLUE, lw=0.9, ls="--", label="at the hand-over")
+    lowest = int(y[x <= DIP_EPOCHS].argmin())
+    if y[lowest] < y[0]:
+        axes.vlines(x[lowest], y[lowest], y[0], color=INK, lw=1)
+        below = {"xytext": (1, -13), "textcoords": "offset points"}
+        axes.annotate(f"dip {y[0] - y[lowest]:,.0f}", (x[lowest], y[lowest]), **below)

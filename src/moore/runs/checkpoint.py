@@ -1,0 +1,165 @@
+"""Checkpoints: arrays in safetensors, named by their place in the state, and a JSON manifest.
+
+Nothing is ever pickled. A checkpoint is a folder that appears whole (written beside, then renamed)
+and is verified by hash when it is read.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from moore.errors import InputError
+
+# Raised with any change of the state's layout; a run of another format is refused.
+FORMAT = 1
+_STATE, _MANIFEST = "state.safetensors", "manifest.json"
+
+
+class DamagedCheckpoint(Exception):
+    """The files do not match their manifest, or one is missing."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read: the state, arrays beside it, and the manifest's information."""
+
+    path: Path
+    state: PyTree
+    arrays: dict[str, np.ndarray]
+    info: dict
+
+
+def _is_key(leaf) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _named_leaves(state: PyTree) -> list[tuple[str, object]]:
+    paths, _ = jax.tree_util.tree_flatten_with_path(state)
+    return [("state" + jax.tree_util.keystr(path), leaf) for path, leaf in paths]
+
+
+def save_checkpoint(
+    folder: Path, name: str, state: PyTree, *, arrays: dict[str, np.ndarray], info: dict
+) -> Path:
+    """Writes `folder/name` in one piece.
+
+    Args:
+        folder: the run's `checkpoints` folder.
+        name: of the checkpoint.
+        state: a pytree of arrays and PRNG keys.
+        arrays: further arrays.
+        info: JSON-able facts: stage, epoch, score and what else the run needs to go on.
+
+    Raises:
+        InputError: the disk is full or not writable; earlier checkpoints are untouched.
+    """
+    leaves = {
+        key: np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        for key, leaf in _named_leaves(state)
+    }
+    partial = folder / f".{name}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        contents = leaves | {f"arrays/{key}": np.asarray(value) for key, value in arrays.items()}
+        save_file({key: np.ascontiguousarray(v) for key, v in contents.items()}, partial / _STATE)
+        manifest = {"format": FORMAT, "sha256": file_sha256(partial / _STATE), "info": info}
+        with open(partial / _MANIFEST, "w") as file:
+            json.dump(manifest, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.rmtree(folder / name, ignore_errors=True)
+        os.replace(partial, folder / name)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(_why_not_saved(error, folder)) from None
+    return folder / name
+
+
+def _why_not_saved(error: Exception, folder: Path) -> str:
+    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+    reason = "the disk is full" if full else str(error)
+    return (
+        f"the checkpoint could not be saved to {folder}: {reason}. The one before it is intact: "
+        "make room, then go on with `moore run --resume`."
+    )
+
+
+def load_checkpoint(path: Path, template: PyTree) -> Checkpoint:
+    """Reads a checkpoint into the structure of `template` (arrays or their shapes).
+
+    Raises:
+        DamagedCheckpoint: a file is missing, cut short or altered.
+        InputError: written by another format, or for another configuration.
+    """
+    manifest = read_manifest(path)
+    try:
+        if file_sha256(path / _STATE) != manifest["sha256"]:
+            raise DamagedCheckpoint(f"{path / _STATE} does not match its hash")
+        stored = load_file(path / _STATE)
+    except (OSError, SafetensorError) as error:
+        raise DamagedCheckpoint(f"{path}: {error}") from None
+
+    leaves = []
+    for key, leaf in _named_leaves(template):
+        value = stored.pop(key, None)
+        expected = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+        if value is None or value.shape != expected.shape or value.dtype != expected.dtype:
+            got = "nothing" if value is None else f"{value.dtype}{list(value.shape)}"
+            raise InputError(
+                f"{path} holds {got} for '{key}'; this configuration needs "
+                f"{expected.dtype}{list(expected.shape)}. It belongs to another configuration."
+            )
+        array = jnp.asarray(value)
+        leaves.append(jax.random.wrap_key_data(array) if _is_key(leaf) else array)
+    state = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    arrays = {key.removeprefix("arrays/"): value for key, value in stored.items()}
+    return Checkpoint(path, state, arrays, manifest["info"])
+
+
+def read_manifest(path: Path) -> dict:
+    """The manifest alone.
+
+    Raises:
+        DamagedCheckpoint: missing or unreadable.
+        InputError: of another format.
+    """
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text())
+        written = manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpoint(f"{path / _MANIFEST}: {error}") from None
+    if written != FORMAT:
+        raise InputError(
+            f"{path} has checkpoint format {written}; this version of moore reads {FORMAT}. "
+            "Go on with the version that wrote it."
+        )
+    return manifest
+
+
+def file_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Complete checkpoints of a run that it can go on from, the newest first."""
+    return sorted(folder.glob("*-epoch-*"), reverse=True)
+
+
+def prune(folder: Path, *, keep: int, best: str | None) -> None:
+    """Deletes all but the newest `keep` checkpoints and the best one."""
+    for path in newest_first(folder)[keep:]:
+        if path.name != best:
+            shutil.rmtree(path, ignore_errors=True)

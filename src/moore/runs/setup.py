@@ -1,0 +1,175 @@
+"""From a configuration to everything that a run needs: log, environment, learner."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import gymnasium as gym
+import jax
+import numpy as np
+
+from moore import algorithms
+from moore.config import Config
+from moore.data.dataset import Dataset
+from moore.data.load import check_against_spaces, load_dataset
+from moore.dynamics.imagine import TerminationFn
+from moore.envs.evaluation import Episodes, random_policy, run_episodes
+from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env
+from moore.envs.termination import termination_rule
+from moore.errors import InputError
+from moore.replay.buffer import Replay, Transition, full_replay
+from moore.stages.learner import Learner, LearnerState
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts of a run that its configuration determines.
+
+    Attributes:
+        config: resolved: data set and environment are named.
+        dataset: the log as it was read.
+        env_source: how to make environments.
+        action_low, action_high: bounds of the environment's own actions.
+        learner: the operations of Algorithm 1.
+        key: where the run's randomness starts.
+    """
+
+    config: Config
+    dataset: Dataset
+    env_source: EnvSource
+    action_low: np.ndarray
+    action_high: np.ndarray
+    learner: Learner
+    key: jax.Array
+
+    def make_env(self) -> gym.Env:
+        return make_env(self.env_source)
+
+
+def prepare(
+    config: Config,
+    *,
+    dataset: Dataset | str | Path | None = None,
+    env: EnvSource | None = None,
+) -> Setup:
+    """Loads and checks everything before the first second of training.
+
+    Args:
+        config: of the run.
+        dataset: the log; by default the configuration's.
+        env: the environment; by default the configuration's, or the one that the log names.
+
+    Raises:
+        InputError: whatever does not fit: names, files, spaces, bounds, terminations.
+    """
+    algorithm = algorithms.find(config.algorithm)
+    source = dataset if dataset is not None else config.dataset
+    if isinstance(source, str) and not source:
+        raise InputError(
+            "no data set is given; name one with --dataset (path.hdf5, path.npz, minari:ID or "
+            "builtin:NAME)."
+        )
+    log = load_dataset(source)
+    env_source = env or config.env_id or log.env_id
+    if not env_source:
+        raise InputError(f"{log.name} names no environment; give one with --env-id.")
+    env_id = env_source if isinstance(env_source, str) else config.env_id or log.env_id or "custom"
+
+    probe = make_env(env_source)
+    low, high = action_bounds(probe)
+    check_against_spaces(
+        log,
+        obs_dim=probe.observation_space.shape[0],
+        action_low=low,
+        action_high=high,
+        env_id=env_id,
+    )
+    probe.close()
+
+    config = dataclasses.replace(config, dataset=log.name, env_id=env_id)
+    rule = termination_rule(env_id, spec=config.termination, has_terminals=log.has_terminals)
+    key, key_holdout = jax.random.split(jax.random.key(config.seed))
+    learner = Learner(
+        config=config,
+        algorithm=algorithm,
+        offline=_to_replay(log, low, high, key_holdout, config),
+        terminated_fn=_on_scaled_actions(rule, low, high),
+    )
+    return Setup(config, log, env_source, low, high, learner, key)
+
+
+def _to_replay(
+    log: Dataset, low: np.ndarray, high: np.ndarray, key: jax.Array, config: Config
+) -> Replay:
+    """The log on the device, its actions scaled to [-1, 1]."""
+    scaled = 2.0 * (log.action - low) / (high - low) - 1.0
+    data = Transition(
+        obs=log.obs,
+        action=np.clip(scaled, -1.0, 1.0),
+        reward=log.reward,
+        next_obs=log.next_obs,
+        terminated=log.terminated,
+        truncated=log.truncated,
+    )
+    return full_replay(
+        data,
+        log.successor_known,
+        key,
+        holdout_fraction=config.model.holdout_fraction,
+        max_holdout=config.model.max_holdout,
+    )
+
+
+def _on_scaled_actions(rule: TerminationFn, low: np.ndarray, high: np.ndarray) -> TerminationFn:
+    """A rule in the environment's units, for actions in [-1, 1]."""
+
+    def terminated(obs, action, next_obs):
+        return rule(obs, low + (action + 1.0) * (0.5 * (high - low)), next_obs)
+
+    return terminated
+
+
+class Evaluator:
+    """Episodes of the policies of one run, in environments of their own."""
+
+    def __init__(self, setup: Setup):
+        self._setup = setup
+        self._agent = setup.learner.algorithm.agent
+        self._envs = [setup.make_env() for _ in range(setup.config.evaluation.episodes)]
+        self._mode = jax.jit(self._agent.act_mode)
+        self._sample = jax.jit(self._agent.act)
+
+    def _run(self, policy, purpose: str) -> Episodes:
+        seed = self._setup.config.seed
+        seeds = [episode_seed(seed, purpose, i) for i in range(len(self._envs))]
+        return run_episodes(self._envs, policy, seeds)
+
+    def deterministic(self, state: LearnerState) -> Episodes:
+        """The evaluated policy; the same start seeds at every call."""
+        return self._run(lambda obs: np.asarray(self._mode(state.agent, obs)), "evaluate")
+
+    def sampled(self, state: LearnerState) -> Episodes:
+        """The acting policy, without learning: the baseline of the behaviour dip."""
+        keys = _key_stream(self._setup.config.seed)
+        return self._run(
+            lambda obs: np.asarray(self._sample(state.agent, obs, next(keys))), "baseline"
+        )
+
+    def random(self) -> Episodes:
+        """Uniformly random actions."""
+        seed = episode_seed(self._setup.config.seed, "random", len(self._envs))
+        return self._run(random_policy(self._setup.action_low.size, seed), "random")
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
+
+
+def _key_stream(seed: int):
+    """Keys that no training draw uses: a stream of their own under the run's seed."""
+    fold = partial(jax.random.fold_in, jax.random.key(episode_seed(seed, "baseline", -0)))
+    step = 0
+    while True:
+        yield fold(step)
+        step += 1

@@ -1,0 +1,106 @@
+"""summary.json: the final numbers of a run and everything needed to read them."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from moore.evaluation.transfer import transfer_metrics
+from moore.runs.setup import Setup
+from moore.version import __version__
+
+_PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco")
+
+
+def summarise(
+    setup: Setup, rows: list[dict], *, seconds: dict[str, float], random_return: float
+) -> dict:
+    """The summary of the epochs logged so far.
+
+    Args:
+        setup: of the run.
+        rows: of metrics.jsonl.
+        seconds: wall-clock by part, "total" among them.
+        random_return: mean return of uniformly random actions (measured or a reference).
+    """
+    config, log = setup.config, setup.dataset
+    summary = {
+        "env_id": config.env_id,
+        "algorithm": config.algorithm,
+        "scheme": str(setup.learner.scheme),
+        "seed": config.seed,
+        "dataset": {
+            "name": log.name,
+            "sha256": log.sha256,
+            "rows": log.size,
+            "episodes": len(log.episode_returns),
+            "env_id": log.env_id,
+        },
+        "reference": None if log.reference is None else vars(log.reference),
+        "random_return": random_return,
+        "evaluation_episodes": config.evaluation.episodes,
+    }
+    offline = [row for row in rows if row["stage"] == "offline" and "eval/return" in row]
+    online = [row for row in rows if row["stage"] == "online"]
+    if offline:
+        summary["offline"] = _level(setup, offline[-1])
+    if online:
+        summary["online"] = _level(setup, online[-1])
+        summary["transfer"] = _transfer(setup, online, random_return)
+    updates = rows[-1]["updates"] if rows else 0
+    busy = seconds.get("update", 0.0)
+    return summary | {
+        "env_steps": rows[-1]["env_steps"] if rows else 0,
+        "updates": updates,
+        "updates_per_second": updates / busy if busy else None,
+        "time": {name: round(value, 3) for name, value in sorted(seconds.items())},
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def _level(setup: Setup, row: dict) -> dict:
+    reference = setup.dataset.reference
+    level = {"return": row["eval/return"], "returns": row["eval/returns"]}
+    return level if reference is None else level | {"score": reference.score(row["eval/return"])}
+
+
+def _transfer(setup: Setup, online: list[dict], random_return: float) -> dict:
+    start, epochs = online[0], online[1:]
+    return transfer_metrics(
+        start["eval/return"],
+        [row["eval/return"] for row in epochs],
+        random_return=random_return,
+        reference=setup.dataset.reference,
+        threshold=setup.config.evaluation.threshold,
+        behaviour_offline=float(np.mean(start["online/episode_returns"])),
+        behaviour_returns=[row["online/episode_returns"] for row in epochs],
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of moore, Python, and the packages that the numbers depend on."""
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"moore": __version__, "python": platform.python_version(), **packages}
+
+
+def hardware() -> dict:
+    """Processor, cores, memory, and JAX's devices."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(memory, 1),
+        "devices": [str(device) for device in jax.devices()],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,85 @@
+"""The online stage: MOORe, lines 3 to 20 of Algorithm 1. The numbers in comments are its lines."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import jax
+import numpy as np
+
+from moore.replay.buffer import Transition
+from moore.stages.learner import Learner, LearnerState
+from moore.stages.offline import fit_metrics
+
+
+class System(Protocol):
+    """The live system: an environment, a robot, a process. Actions lie in [-1, 1]."""
+
+    @property
+    def obs(self) -> np.ndarray:
+        """What it shows now."""
+
+    def step(self, action: np.ndarray) -> Transition:
+        """Acts once; starts the next episode by itself where one ended."""
+
+    def take_episode_returns(self) -> list[float]:
+        """Returns of the episodes that ended since the last call."""
+
+
+def online_stage(
+    learner: Learner,
+    state: LearnerState,
+    system: System,
+    *,
+    done: int = 0,
+    on_epoch: Callable[[int, LearnerState, dict], None],
+) -> LearnerState:
+    """Algorithm 1 from the hand-over on.
+
+    Args:
+        learner: the operations.
+        state: from `learner.hand_over` (4, 5), or from a checkpoint.
+        system: what to act on.
+        done: epochs that are done.
+        on_epoch: evaluates, logs and saves.
+    """
+    config = learner.config.online
+    if done == 0 and config.epochs > 0:
+        # The updates start with the first step, the refits phi steps later: the offline models
+        # imagine once before.
+        state, _ = learner.imagine(state, 1, config.rollout_batch)
+
+    for epoch in range(done + 1, config.epochs + 1):                                   # 7, 8
+        fits, imagined, losses = [], [], []
+        for step in range(1, config.steps_per_epoch + 1):                              # 9
+            action, state = learner.act(state, system.obs)                             # 10
+            transition = system.step(action)
+            state = learner.observe(state, transition)                                 # 11
+            if step % config.refit_every == 0:                                         # 12
+                state, report = learner.refit(state, epoch)                            # 13
+                state, rollouts = learner.imagine(state, epoch, config.rollout_batch)  # 14-16
+                fits.append(report)
+                imagined.append(rollouts)
+            state, loss = learner.update(                                              # 18
+                state, epoch, config.updates_per_step, config.real_ratio
+            )
+            losses.append(loss)
+        metrics = {"online/episode_returns": system.take_episode_returns()}
+        metrics |= fit_metrics(fits) | mean_metrics(imagined) | mean_metrics(losses)
+        on_epoch(epoch, state, metrics)
+    return state
+
+
+def mean_metrics(rows: list[dict]) -> dict:
+    """Means over an epoch; counts are summed, maxima stay maxima, undone updates are left out."""
+    rows = jax.device_get(rows)
+    columns = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+    result = {}
+    for name, values in columns.items():
+        finite = values[np.isfinite(values)]
+        if name.endswith("skipped_updates"):
+            result[name] = float(values.sum())
+        elif not finite.size:
+            result[name] = None
+        else:
+            result[name] = float(finite.max() if name.endswith("_max") else finite.mean())
+    return result

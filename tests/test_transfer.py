@@ -1,0 +1,170 @@
+"""Transfer metrics: worked numbers, then what must hold for every curve."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moore.evaluation.scores import ReferenceScores
+from moore.evaluation.transfer import transfer_metrics
+
+CURVE = [90.0, 60.0, 80.0, 100.0, 120.0, 140.0]
+
+# Whole numbers of moderate size, so that shifts and scales are exact in floating point.
+whole = st.integers(-1000, 1000).map(float)
+curves = st.lists(whole, max_size=25)
+episodes = st.lists(st.lists(whole, max_size=4), max_size=12)
+
+
+def test_a_dip_and_a_recovery_worked_by_hand():
+    metrics = transfer_metrics(
+        100.0,
+        CURVE,
+        random_return=20.0,
+        behaviour_offline=90.0,
+        behaviour_returns=[[80.0, 90.0], [], [50.0, 60.0, 70.0], [110.0]],
+    )
+    assert metrics == {
+        "offline": 100.0,
+        "dip": 40.0,
+        "dip_share": 0.5,
+        "dip_area": 10.0 + 40.0 + 20.0,
+        "recovery_epochs": 3,
+        "epochs_to_threshold": 6,
+        "final": 100.0,
+        "gain": 0.0,
+        "auc": pytest.approx(590.0 / 6.0),
+        "behaviour_dip": 30.0,
+        "behaviour_dip_share": pytest.approx(30.0 / 70.0),
+    }
+
+
+def test_scores_scale_differences_and_map_levels():
+    reference = ReferenceScores(random=20.0, expert=220.0, source="made up")
+    metrics = transfer_metrics(100.0, CURVE, reference=reference)
+    assert metrics["offline_score"] == 40.0
+    assert metrics["final_score"] == 40.0
+    assert metrics["auc_score"] == pytest.approx((590.0 / 6.0 - 20.0) / 2.0)
+    assert metrics["dip_score"] == 20.0
+    assert metrics["dip_area_score"] == 35.0
+    assert metrics["gain_score"] == 0.0
+    assert metrics["behaviour_dip_score"] is None
+    assert metrics["dip_share"] == 0.5, "the reference knows the random return"
+
+
+def test_the_dip_looks_at_ten_epochs_and_the_area_at_all():
+    metrics = transfer_metrics(10.0, [10.0] * 10 + [4.0, 10.0])
+    assert (metrics["dip"], metrics["dip_area"], metrics["recovery_epochs"]) == (0.0, 6.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("curve", "epochs"),
+    [([], 0), ([10.0, 12.0], 0), ([9.0, 10.0], 1), ([11.0, 9.0, 8.0, 9.0, 11.0], 3), ([9.0], None)],
+)
+def test_recovery_counts_from_the_first_fall(curve, epochs):
+    assert transfer_metrics(10.0, curve)["recovery_epochs"] == epochs
+
+
+@pytest.mark.parametrize(
+    ("curve", "options", "epochs"),
+    [
+        ([50.0, 94.0, 100.0], {}, 3),  # 95 of 100
+        ([50.0, 95.0, 100.0], {}, 2),
+        ([50.0, 95.0, 100.0], {"random_return": -100.0}, 3),  # 90 of [-100, 100]: 90
+        ([50.0, 90.0, 100.0], {"random_return": -100.0}, 2),
+        ([50.0, 90.0, 100.0], {"threshold": 101.0}, None),
+        ([50.0, 90.0, 100.0], {"threshold": 10.0}, 0),
+        ([-100.0, -20.0], {}, 0),  # best is J0 = 10
+    ],
+)
+def test_threshold(curve, options, epochs):
+    assert transfer_metrics(10.0, curve, **options)["epochs_to_threshold"] == epochs
+
+
+def test_threshold_of_negative_returns_lies_below_the_best():
+    metrics = transfer_metrics(-200.0, [-150.0, -104.0, -100.0])
+    assert metrics["epochs_to_threshold"] == 2
+
+
+def test_no_online_epoch_changes_nothing():
+    metrics = transfer_metrics(7.0, [], random_return=2.0, behaviour_offline=6.0)
+    nothing = ("dip", "dip_share", "dip_area", "recovery_epochs", "gain", "behaviour_dip")
+    assert [metrics[key] for key in nothing] == [0.0] * len(nothing)
+    assert metrics["final"] == metrics["auc"] == metrics["offline"] == 7.0
+
+
+def test_what_is_unknown_is_none():
+    metrics = transfer_metrics(7.0, [5.0], behaviour_returns=[[1.0]])
+    unknown = ("dip_share", "behaviour_dip", "behaviour_dip_share")
+    assert all(metrics[key] is None for key in unknown)
+    assert not any(key.endswith("_score") for key in metrics)
+    assert transfer_metrics(7.0, [5.0], random_return=7.0)["dip_share"] is None
+    without_episodes = transfer_metrics(7.0, [5.0], behaviour_offline=7.0, behaviour_returns=[[]])
+    assert without_episodes["behaviour_dip"] is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_non_finite_numbers_are_refused(bad):
+    with pytest.raises(ValueError, match="offline"):
+        transfer_metrics(bad, [1.0])
+    with pytest.raises(ValueError, match="returns"):
+        transfer_metrics(1.0, [1.0, bad])
+    for name in ("random_return", "threshold", "behaviour_offline"):
+        with pytest.raises(ValueError, match=name):
+            transfer_metrics(1.0, [1.0], **{name: bad})
+    with pytest.raises(ValueError, match="behaviour_returns"):
+        transfer_metrics(1.0, [1.0], behaviour_offline=1.0, behaviour_returns=[[bad]])
+
+
+@given(whole, curves, whole, episodes)
+def test_signs_order_and_json(offline, curve, random_return, acted):
+    metrics = transfer_metrics(
+        offline,
+        curve,
+        random_return=random_return,
+        behaviour_offline=offline,
+        behaviour_returns=acted,
+    )
+    assert 0.0 <= metrics["dip"]
+    assert metrics["dip_area"] >= metrics["dip"]
+    assert metrics["behaviour_dip"] is None or metrics["behaviour_dip"] >= 0.0
+    assert (metrics["recovery_epochs"] == 0) == (metrics["dip_area"] == 0.0)
+    assert min([offline, *curve]) <= metrics["final"] <= max([offline, *curve])
+    assert metrics["epochs_to_threshold"] is not None, "the best evaluation reaches 95% of itself"
+    assert json.loads(json.dumps(metrics)) == metrics
+
+
+@given(whole, curves, whole, whole, episodes)
+def test_a_constant_added_to_every_return_changes_no_difference(
+    offline, curve, random_return, shift, acted
+):
+    def metrics(by: float) -> dict:
+        return transfer_metrics(
+            offline + by,
+            [value + by for value in curve],
+            random_return=random_return + by,
+            behaviour_offline=offline + by,
+            behaviour_returns=[[value + by for value in epoch] for epoch in acted],
+        )
+
+    before, after = metrics(0.0), metrics(shift)
+    levels = ("offline", "final", "auc")
+    for name, value in before.items():
+        expected = value + shift if name in levels else value
+        if name != "epochs_to_threshold":  # a comparison at the threshold may round either way
+            assert after[name] == (
+                expected if expected is None else pytest.approx(expected, abs=1e-6)
+            )
+
+
+@given(whole, curves, whole, st.sampled_from([0.25, 2.0, 64.0]))
+def test_a_factor_scales_returns_and_leaves_shares_and_epochs(offline, curve, random_return, k):
+    before = transfer_metrics(offline, curve, random_return=random_return)
+    after = transfer_metrics(
+        k * offline, [k * value for value in curve], random_return=k * random_return
+    )
+    for name, value in before.items():
+        free = name.startswith(("recovery", "epochs", "behaviour")) or "share" in name
+        assert after[name] == (value if free or value is None else pytest.approx(k * value))
