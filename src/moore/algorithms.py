@@ -59,9 +59,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "half_half": Algorithm(
         "MOPO, then half of every draw from each group", SAC, lambda config: half_half()
     ),
-    "online_only": Algorithm(
-        "MOPO, then online data alone", SAC, lambda config: online_only()
-    ),
+    "online_only": Algorithm("MOPO, then online data alone", SAC, lambda config: online_only()),
 }
 
 

@@ -140,9 +140,7 @@ def update(
     new_state = SACState(
         actor=optax.apply_updates(state.actor, pi_step),
         critics=critics,
-        target_critics=optax.incremental_update(
-            critics, state.target_critics, config.target_rate
-        ),
+        target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
         log_temperature=state.log_temperature + temperature_step,
         actor_opt=actor_opt,
         critic_opt=critic_opt,

@@ -1,10 +1,10 @@
 """Fitting the ensemble: "train until convergence by prioritised sampling" (lines 2 and 13).
 
 MBPO's procedure, with the draws weighted by the sampling scheme. Each call draws one bootstrap per
-member from the training rows, passes over it in shuffled order, and after each pass compares every
-member's holdout error with its best so far. It stops after six passes without an improvement of
-more than 1% in any member, or at a cap on the steps. Every member goes back to its best weights, and
-the members with the lowest errors become the elites.
+member from the training rows and passes over it in shuffled order; after each pass it compares
+every member's holdout error with its best so far. It stops after six passes without an improvement
+of more than 1% in any member, or at a cap on the steps. Every member goes back to its best weights,
+and the members with the lowest errors become the elites.
 
 Weights and optimiser state carry over from the fit before.
 """

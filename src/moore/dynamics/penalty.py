@@ -8,7 +8,8 @@ def max_std_norm(std: Float[Array, "members *batch outputs"]) -> Float[Array, " 
     """u(s, a) = max over all members of ||sigma_k(s, a)||_2.
 
     All members count, not only the elites, and the norm runs over every output, the reward's
-    included, in raw units: lambda has no meaning otherwise (MOPO's fake_env.py, penalty_learned_var).
+    included, in raw units: lambda has no meaning otherwise (MOPO's fake_env.py with
+    penalty_learned_var).
     """
     return jnp.max(jnp.linalg.norm(std, axis=-1), axis=0)
 

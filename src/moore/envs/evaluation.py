@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 
+from moore.envs.make import EnvSource, episode_seed, make_env
+
 # (episodes, obs) -> (episodes, action) in [-1, 1].
 BatchPolicy = Callable[[np.ndarray], np.ndarray]
 
@@ -24,9 +26,9 @@ class Episodes:
 
 def run_episodes(envs: Sequence[gym.Env], policy: BatchPolicy, seeds: Sequence[int]) -> Episodes:
     """One episode in each environment, begun with its seed, the policy called on all at once."""
-    obs = np.stack(
-        [env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)]
-    ).astype(np.float32)
+    obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)]).astype(
+        np.float32
+    )
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), int)
     running = list(range(len(envs)))
     while running:
@@ -46,3 +48,25 @@ def random_policy(action_dim: int, seed: int) -> BatchPolicy:
     """Uniform actions, for the return that counts as no skill."""
     rng = np.random.default_rng(seed)
     return lambda obs: rng.uniform(-1.0, 1.0, (len(obs), action_dim)).astype(np.float32)
+
+
+def evaluate_policy(
+    policy: Callable, env: EnvSource, *, episodes: int, seed: int, deterministic: bool = True
+) -> Episodes:
+    """Episodes of a saved policy, which acts in the units of its environment.
+
+    Args:
+        policy: `(obs, deterministic=...) -> action`, batched; see `moore.load_policy`.
+        env: id, or function that makes the environment.
+        episodes: how many.
+        seed: of the episodes; those of a run's own evaluations come from the run's seed.
+        deterministic: the mode of the policy, or a sample.
+    """
+    envs = [make_env(env) for _ in range(episodes)]
+    seeds = [episode_seed(seed, "evaluate", i) for i in range(episodes)]
+    half_range = 0.5 * (policy.high - policy.low)
+
+    def scaled(obs: np.ndarray) -> np.ndarray:
+        return (policy(obs, deterministic=deterministic) - policy.low) / half_range - 1.0
+
+    return run_episodes(envs, scaled, seeds)

@@ -25,7 +25,9 @@ def make_env(source: EnvSource) -> gym.Env:
         InputError: unknown id, missing dependency, or spaces that are not continuous and bounded.
     """
     if not callable(source) and not isinstance(source, str):
-        raise InputError(f"env is a {type(source).__name__}; give an id or a function that makes it.")
+        raise InputError(
+            f"env is a {type(source).__name__}; give an id or a function that makes it."
+        )
     env = source() if callable(source) else _make_by_id(source)
     name = source if isinstance(source, str) else getattr(source, "__name__", "the environment")
     _check_spaces(env, name)

@@ -30,7 +30,7 @@ _COLUMNS = (
     ("acting episodes", "acting_episodes"),
     ("online share", "replay/online_share"),
     ("shift", "replay/shift"),
-    ("rollout length", "model/rollout_length"),
+    ("rollout steps", "model/rollout_steps"),
     ("uncertainty", "model/uncertainty_mean"),
     ("holdout MSE", "model/holdout_mse"),
     ("fit steps", "model/fit_steps"),
@@ -96,9 +96,9 @@ def read_metrics(path: str | Path) -> list[dict]:
         try:
             row = json.loads(line)
         except ValueError:
-            row = None
             if number == len(lines):
                 break
+            row = None
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}")
         rows.append(row)
@@ -114,8 +114,7 @@ def _read(path: Path) -> str:
 
 def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
     """Everything that the template shows."""
-    names = [key for key, *_ in _METRICS]
-    nothing = dict.fromkeys(names + [f"{name}_score" for name in names])
+    nothing = {f"{key}{end}": None for key, *_ in _METRICS for end in ("", "_score")}
     transfer = nothing | (summary.get("transfer") or {})
     online = max((row.get("epoch", 0) for row in rows if row.get("stage") == "online"), default=0)
     return {
@@ -125,9 +124,7 @@ def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
         "metrics": _METRICS,
         "figures": _figures(rows, config, summary),
         **_epoch_table(rows),
-        "facts": {
-            name: _flat(summary.get(name) or {}) for name in ("versions", "hardware", "dataset")
-        },
+        "flat": _flat,
     }
 
 
@@ -158,7 +155,7 @@ def _known_so_far(rows: list[dict], config: dict) -> dict:
 def _verdict(transfer: dict, online_epochs: int) -> str:
     """The two questions of a transfer, answered in words."""
     if any(transfer[key] is None for key in ("offline", "dip", "gain")):
-        return "The offline stage has not handed over yet."
+        return "No policy has been handed over yet: there is only the offline stage."
     if not online_epochs:
         return "Offline stage only: nothing has been learned online yet."
     dip, share, gain = (transfer[key] for key in ("dip", "dip_share", "gain"))
@@ -188,12 +185,9 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
         "model/": lambda: plots.model_curve(rows),
         "losses/": lambda: plots.loss_curves(rows),
     }
-    logged = tuple({key for row in rows for key in row})
-    return {
-        prefix: Markup(plots.figure_svg(draw()))
-        for prefix, draw in curves.items()
-        if any(key.startswith(prefix) for key in logged)
-    }
+    logged = {key for row in rows for key in row}
+    present = [prefix for prefix in curves if any(key.startswith(prefix) for key in logged)]
+    return {prefix: Markup(plots.figure_svg(curves[prefix]())) for prefix in present}
 
 
 def _epoch_table(rows: list[dict]) -> dict:
@@ -232,17 +226,16 @@ def _flat(table: dict, prefix: str = "") -> list[tuple[str, object]]:
 
 def _number(value: object) -> str:
     """A number with about four digits; a dash for None, NaN and infinity; else the text."""
-    if value is None or (isinstance(value, float) and not plots.is_finite(value)):
+    missing = value is None or isinstance(value, jinja2.Undefined)
+    if missing or (isinstance(value, float) and not plots.is_finite(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     size = abs(value)
     if isinstance(value, int) or size >= 1000:
         text = f"{value:,.0f}"
-    elif size >= 10:
-        text = f"{value:.1f}"
     else:
-        text = f"{value:.3g}" if size >= 1e-3 or size == 0 else f"{value:.1e}"
+        text = f"{value:.1f}" if size >= 10 else f"{value:.3g}"
     return text.replace("-", "−")
 
 

@@ -1,11 +1,11 @@
 """The curves of one run as matplotlib figures, and a figure as inline SVG.
 
 Every function takes the rows of `metrics.jsonl` (dicts; any key may be missing, None or NaN) and
-returns a Figure, without pyplot's global state. A panel with nothing to draw says "not logged".
-All are sized to stay readable at a width of 8 cm.
+returns a Figure that stays readable at a width of 8 cm, without pyplot's global state. A panel
+with nothing to draw says "not logged".
 
-Both stages share one horizontal axis: online epochs count from 0, the hand-over, and the last
-offline epoch ends there. The offline part takes a third of the width, however many epochs it has.
+Both stages share one axis: online epochs count from 0, the hand-over, where the last offline
+epoch ends. The offline part takes a third of the width, however many epochs it has.
 """
 
 import io
@@ -37,9 +37,8 @@ _STYLE = {
     **{"font.size": 8.5, "lines.linewidth": 1.6, "legend.handlelength": 1.4},
     **{"svg.fonttype": "none", "svg.hashsalt": "moore"},
 }
-_TITLE = {"loc": "left", "fontsize": "medium"}
-_LEGEND = {"loc": "outside upper center", "ncols": 3}
-_MOST_POINTS = 1500  # acting episodes drawn; each is an element of the page
+_TITLE, _LEGEND = {"loc": "left", "fontsize": "medium"}, {"loc": "outside upper center", "ncols": 3}
+_MOST_POINTS = 1500  # acting episodes drawn: each is an element of the page
 
 
 def return_curve(rows: Rows, summary: Mapping) -> Figure:
@@ -65,23 +64,23 @@ def return_curve(rows: Rows, summary: Mapping) -> Figure:
             random, percent = reference["random"], (reference["expert"] - reference["random"]) / 100
             to_score = (lambda y: (y - random) / percent, lambda score: random + score * percent)
             axes.secondary_yaxis("right", functions=to_score).set_ylabel("normalised score")
-        fig.legend(**_LEGEND)
+        fig.legend(*axes.get_legend_handles_labels(), **_LEGEND)
     return fig
 
 
 def share_curve(rows: Rows) -> Figure:
     """Online share of the rows drawn (realised and expected), and its shift between epochs."""
     rows = _placed([row for row in rows if row.get("stage") == "online"])
+    name = "replay/online_share"
     with matplotlib.rc_context(_STYLE):
         fig, (axes,) = _figure(1)
-        _line(axes, rows, key="replay/online_share", color=BLUE, label="online share")
-        key = "replay/online_share_expected"
-        _line(axes, rows, key=key, color=INK, label="expected", style=":")
+        _line(axes, rows, key=name, color=BLUE, label="online share")
+        _line(axes, rows, key=f"{name}_expected", color=INK, label="expected", style=":")
         _line(axes, rows, key="replay/shift", color=VERMILION, label="shift")
         _epoch_axis(axes, rows)
         axes.set_ylim(-0.02, 1.02)
         axes.set_ylabel("share of the rows drawn")
-        fig.legend(**_LEGEND)
+        fig.legend(*axes.get_legend_handles_labels(), **_LEGEND)
     return fig
 
 
@@ -107,16 +106,18 @@ def uncertainty_curve(rows: Rows, *, penalty_coef: float | None = None) -> Figur
 
 
 def model_curve(rows: Rows) -> Figure:
-    """Holdout error of the ensemble, and the length of each fit (log scale)."""
+    """Holdout error of the ensemble, and the steps that its fits took in an epoch (log scale)."""
     rows = _placed(rows)
-    capped = [row for row in rows if row.get("model/fit_stopped_by") == "cap"]
+    # An epoch has several fits: "cap,converged,converged".
+    ends = [set((row.get("model/fit_stopped_by") or "converged").split(",")) for row in rows]
+    capped = [row for row, end in zip(rows, ends, strict=True) if end != {"converged"}]
     with matplotlib.rc_context(_STYLE):
         fig, (error, steps) = _figure(2)
         _line(error, rows, key="model/holdout_mse", color=GREEN)
         _line(steps, rows, key="model/fit_steps", color=GREEN, style="none")
         _line(steps, capped, key="model/fit_steps", color=VERMILION, style="none")
         error.set_title("holdout error (MSE)", **_TITLE)
-        steps.set_title("gradient steps of a fit (orange: stopped by the cap)", **_TITLE)
+        steps.set_title("gradient steps of the fits (orange: not converged)", **_TITLE)
         error.set_ylim(bottom=0)
         steps.set_yscale("log")
         _epoch_axis(error, rows, label=False)
@@ -127,8 +128,8 @@ def model_curve(rows: Rows) -> Figure:
 def loss_curves(rows: Rows) -> Figure:
     """Every logged `losses/*` number as a small panel of its own."""
     rows = _placed(rows)
-    names = sorted({key for row in rows for key in row if key.startswith("losses/")})
-    names = [name for name in names if _series(rows, name)[0].size]
+    keys = sorted({key for row in rows for key in row if key.startswith("losses/")})
+    names = [key for key in keys if _series(rows, key)[0].size]
     with matplotlib.rc_context(_STYLE):
         fig, panels = _figure(len(names) or 1, columns=2 if len(names) > 1 else 1)
         for axes, name in zip(panels, names or ["losses"], strict=True):
@@ -147,10 +148,9 @@ def figure_svg(fig: Figure) -> str:
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(_STYLE):
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        fig.savefig(buffer, format="svg", metadata=nothing)
-    svg = buffer.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+        fig.savefig(buffer, format="svg", metadata={"Date": None})
+    not_drawn = r"^.*?(?=<svg)|<metadata>.*?</metadata>"
+    svg = re.sub(not_drawn, "", buffer.getvalue(), flags=re.DOTALL)
     # Groups' names (axes_1, ...) are never referenced and would repeat on a page of figures.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg).replace(INK, "currentColor")
     for name, color in _PALETTE.items():
@@ -171,8 +171,8 @@ def _placed(rows: Rows) -> list[dict]:
     """The rows with `x`, their place on the axis that both stages share."""
     last, _, step = _last_epochs(rows)
     place = {"offline": lambda epoch: (epoch - last) * step, "online": float}
-    rows = [row for row in rows if row.get("stage") in place and "epoch" in row]
-    return [{**row, "x": place[row["stage"]](row["epoch"])} for row in rows]
+    known = (row for row in rows if row.get("stage") in place and "epoch" in row)
+    return [{**row, "x": place[row["stage"]](row["epoch"])} for row in known]
 
 
 def _epoch_axis(axes: Axes, rows: Rows, *, label: bool = True) -> None:
@@ -181,8 +181,7 @@ def _epoch_axis(axes: Axes, rows: Rows, *, label: bool = True) -> None:
         axes.text(0.5, 0.5, "not logged", ha="center", transform=axes.transAxes)
     last, last_online, step = _last_epochs(rows)
     offline = MaxNLocator(3 if label else 2, integer=True).tick_values(0, max(last, 1))
-    # The last offline epoch is the hand-over: a label beside its 0 would overlap.
-    offline = offline[(offline > 0) & (offline <= 0.8 * last)]
+    offline = offline[(offline > 0) & (offline <= 0.8 * last)]  # room for the hand-over's 0
     online = MaxNLocator(4, integer=True).tick_values(0, max(last_online, 1))
     online = online[(online >= 0) & (online <= last_online)]
     places = np.append((offline - last) * step, online)
@@ -210,7 +209,7 @@ def _series(rows: Rows, *keys: str) -> np.ndarray:
 
 
 def finite_values(row: Mapping, key: str) -> list[float]:
-    """A logged list without what is missing or not finite; empty if it is not logged."""
+    """The finite numbers of a logged list; none if it is not logged."""
     return [value for value in row.get(key) or [] if is_finite(value)]
 
 
@@ -242,11 +241,11 @@ def _acting_policy(axes: Axes, rows: Rows) -> None:
 def _mark_dip(axes: Axes, rows: Rows) -> None:
     """The level of the hand-over, and the deepest fall below it in the first 10 epochs."""
     x, y = _series([row for row in rows if row["stage"] == "online"], "eval/return")
-    if not x.size or x[0] != 0:
+    if 0 not in x[:1]:
         return
     axes.axhline(y[0], color=BLUE, lw=0.9, ls="--", label="at the hand-over")
     lowest = int(y[x <= DIP_EPOCHS].argmin())
-    if y[lowest] < y[0]:
+    fall = y[0] - y[lowest]
+    if fall > 0:
         axes.vlines(x[lowest], y[lowest], y[0], color=INK, lw=1)
-        below = {"xytext": (1, -13), "textcoords": "offset points"}
-        axes.annotate(f"dip {y[0] - y[lowest]:,.0f}", (x[lowest], y[lowest]), **below)
+        axes.text(x[lowest], y[lowest], f"\n dip {fall:,.0f}", va="top", linespacing=0.6)

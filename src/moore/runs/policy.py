@@ -74,7 +74,7 @@ def save_policy(folder: Path, policy: Policy) -> None:
         weights |= {f"{i}.weight": np.asarray(layer.weight), f"{i}.bias": np.asarray(layer.bias)}
     save_file(weights, partial_folder / _WEIGHTS)
     about = {
-        "kind": "squashed Gaussian, ReLU hidden layers; mean and log std are the last layer's halves",
+        "kind": "squashed Gaussian, ReLU layers; mean and log std are the last layer's halves",
         "env_id": policy.env_id,
         "action_low": policy.low.tolist(),
         "action_high": policy.high.tolist(),
@@ -103,8 +103,11 @@ def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
         raise InputError(f"there is no saved policy in {run}.") from None
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"the policy in {folder} cannot be read: {error}.") from None
-    arrays = [jnp.asarray(weights[f"{i}.{part}"]) for i in range(len(weights) // 2)
-              for part in ("weight", "bias")]
+    arrays = [
+        jnp.asarray(weights[f"{i}.{part}"])
+        for i in range(len(weights) // 2)
+        for part in ("weight", "bias")
+    ]
     hidden = tuple(w.shape[1] for w in arrays[:-2:2])
     low, high = (np.asarray(about[name], np.float32) for name in ("action_low", "action_high"))
     template = eqx.filter_eval_shape(

@@ -173,7 +173,9 @@ class _Run:
                 )
             return checkpoint
         if candidates:
-            raise InputError(f"no checkpoint of {self.folder} can be read; the run must start anew.")
+            raise InputError(
+                f"no checkpoint of {self.folder} can be read; the run must start anew."
+            )
         return None
 
     def _template(self, *, online: bool):
@@ -194,7 +196,9 @@ class _Run:
         try:
             parts = load_checkpoint(path, template).state
         except DamagedCheckpoint as damage:
-            raise InputError(f"{self.start_from} has no finished offline stage: {damage}.") from None
+            raise InputError(
+                f"{self.start_from} has no finished offline stage: {damage}."
+            ) from None
         same_seed = read_toml(Path(self.start_from) / "config.toml").seed == self.config.seed
         # The same seed goes on exactly as one run would have; another seed draws its own numbers.
         key = parts["key"] if same_seed else state.key
@@ -362,9 +366,7 @@ class _Run:
     def _save_hand_over(self, state: LearnerState) -> None:
         if not (self.checkpoints / HAND_OVER).exists():
             info = {"dataset_sha256": self.setup.dataset.sha256, "moore": __version__}
-            save_checkpoint(
-                self.checkpoints, HAND_OVER, _handed_over(state), arrays={}, info=info
-            )
+            save_checkpoint(self.checkpoints, HAND_OVER, _handed_over(state), arrays={}, info=info)
 
     def _save_policy(self, state: LearnerState) -> None:
         setup = self.setup
@@ -379,13 +381,13 @@ class _Run:
         """summary.json, report.html, and the last line."""
         reference = self.setup.dataset.reference
         random_return = (
-            reference.random if reference is not None else Evaluator(self.setup).random().mean_return
+            reference.random
+            if reference is not None
+            else Evaluator(self.setup).random().mean_return
         )
         rows = read_metrics(self.folder / "metrics.jsonl")
         summary = jsonable(
-            summarise(
-                self.setup, rows, seconds=self._seconds(), random_return=random_return
-            )
+            summarise(self.setup, rows, seconds=self._seconds(), random_return=random_return)
         )
         partial = self.folder / ".summary.json.partial"
         partial.write_text(json.dumps(summary, indent=1))

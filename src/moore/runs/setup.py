@@ -18,6 +18,7 @@ from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env
 from moore.envs.termination import termination_rule
 from moore.errors import InputError
+from moore.evaluation.scores import reference_scores
 from moore.replay.buffer import Replay, Transition, full_replay
 from moore.stages.learner import Learner, LearnerState
 
@@ -87,6 +88,8 @@ def prepare(
     )
     probe.close()
 
+    if log.reference is None:
+        log = dataclasses.replace(log, reference=reference_scores(env_id))
     config = dataclasses.replace(config, dataset=log.name, env_id=env_id)
     rule = termination_rule(env_id, spec=config.termination, has_terminals=log.has_terminals)
     key, key_holdout = jax.random.split(jax.random.key(config.seed))

@@ -27,7 +27,7 @@ def jsonable(value):
 
 
 class MetricsFile:
-    """metrics.jsonl: one JSON object a line, on the disk before the checkpoint that counts on it."""
+    """metrics.jsonl: one JSON object a line, on disk before the checkpoint."""
 
     def __init__(self, path: Path, *, keep_bytes: int = 0):
         """Opens the file, cut back to what the checkpoint knew of."""

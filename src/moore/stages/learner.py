@@ -128,8 +128,12 @@ def _imagine(
         imagined,
         (padded.reshape(shape), wanted.reshape(shape), jax.random.split(key_rollout, chunks)),
     )
-    return imagined, key, _rollout_metrics(
-        happened, uncertainty, reward, terminated, rows >= offline.capacity, config
+    return (
+        imagined,
+        key,
+        _rollout_metrics(
+            happened, uncertainty, reward, terminated, rows >= offline.capacity, config
+        ),
     )
 
 
@@ -249,11 +253,8 @@ class Learner:
         )
 
     def _rollout_rows(self, rollouts: int) -> int:
-        """Rows of D_model that a round of rollouts can fill.
-
-        At least one chunk's, because a chunk is written at once.
-        """
-        return max(rollouts, min(self.config.rollout_chunk, rollouts)) * self.config.rollout_length
+        """Rows of D_model that a round of rollouts can fill."""
+        return rollouts * self.config.rollout_length
 
     def online_share(self, epoch: int, state: LearnerState) -> float:
         """Line 8: the share of the next draws that comes from D_on, over all rows."""

@@ -48,18 +48,18 @@ def online_stage(
         # imagine once before.
         state, _ = learner.imagine(state, 1, config.rollout_batch)
 
-    for epoch in range(done + 1, config.epochs + 1):                                   # 7, 8
+    for epoch in range(done + 1, config.epochs + 1):  # 7, 8
         fits, imagined, losses = [], [], []
-        for step in range(1, config.steps_per_epoch + 1):                              # 9
-            action, state = learner.act(state, system.obs)                             # 10
+        for step in range(1, config.steps_per_epoch + 1):  # 9
+            action, state = learner.act(state, system.obs)  # 10
             transition = system.step(action)
-            state = learner.observe(state, transition)                                 # 11
-            if step % config.refit_every == 0:                                         # 12
-                state, report = learner.refit(state, epoch)                            # 13
+            state = learner.observe(state, transition)  # 11
+            if step % config.refit_every == 0:  # 12
+                state, report = learner.refit(state, epoch)  # 13
                 state, rollouts = learner.imagine(state, epoch, config.rollout_batch)  # 14-16
                 fits.append(report)
                 imagined.append(rollouts)
-            state, loss = learner.update(                                              # 18
+            state, loss = learner.update(  # 18
                 state, epoch, config.updates_per_step, config.real_ratio
             )
             losses.append(loss)

@@ -1,0 +1,73 @@
+"""moore: take a policy that was learned from logged data online, without a dip.
+
+    import moore
+    result = moore.run(moore.preset("quickstart"))
+    policy = moore.load_policy(result.folder)
+
+The names below are loaded on first use, so that `import moore` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from moore.errors import InputError
+from moore.version import __version__
+
+if TYPE_CHECKING:
+    from moore.config import Config
+    from moore.data.dataset import Dataset
+    from moore.data.load import load_dataset
+    from moore.evaluation.scores import ReferenceScores, reference_scores
+    from moore.evaluation.transfer import transfer_metrics
+    from moore.presets import preset, preset_names
+    from moore.replay.schedule import Scheme, parse_scheme
+    from moore.runs.policy import Policy, load_policy
+    from moore.runs.run import RunResult, resume, run
+
+_HOMES = {
+    "Config": "moore.config",
+    "Dataset": "moore.data.dataset",
+    "Policy": "moore.runs.policy",
+    "ReferenceScores": "moore.evaluation.scores",
+    "RunResult": "moore.runs.run",
+    "Scheme": "moore.replay.schedule",
+    "load_dataset": "moore.data.load",
+    "load_policy": "moore.runs.policy",
+    "parse_scheme": "moore.replay.schedule",
+    "preset": "moore.presets",
+    "preset_names": "moore.presets",
+    "reference_scores": "moore.evaluation.scores",
+    "resume": "moore.runs.run",
+    "run": "moore.runs.run",
+    "transfer_metrics": "moore.evaluation.transfer",
+}
+
+__all__ = [
+    "Config",
+    "Dataset",
+    "InputError",
+    "Policy",
+    "ReferenceScores",
+    "RunResult",
+    "Scheme",
+    "__version__",
+    "load_dataset",
+    "load_policy",
+    "parse_scheme",
+    "preset",
+    "preset_names",
+    "reference_scores",
+    "resume",
+    "run",
+    "transfer_metrics",
+]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'moore' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""`python -m moore`."""
+
+from moore.cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""What a sampling scheme will do to a log of a given size, before anything is trained."""
+
+from moore.errors import InputError
+from moore.replay.schedule import (
+    alpha_for_peak_tv,
+    crossover_epoch,
+    parse_scheme,
+    peak_tv_bound,
+    schedule,
+)
+
+
+def preview(
+    schemes: list[str],
+    *,
+    n_off: int,
+    steps_per_epoch: int,
+    epochs: int,
+    peak: float | None = None,
+) -> dict:
+    """Shares and shifts at the ends of epochs 0..T, with what can be said of them in one number.
+
+    Args:
+        schemes: names, as `parse_scheme` reads them.
+        n_off: transitions in the log.
+        steps_per_epoch: S.
+        epochs: T.
+        peak: a wanted peak shift; adds the alpha of `moore` that keeps below it.
+
+    Raises:
+        InputError: an unknown scheme, or a size that is not positive.
+    """
+    sizes = {"--n-off": n_off, "--steps-per-epoch": steps_per_epoch, "--epochs": epochs}
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"{name} is {size}; it must be positive.")
+    result: dict = {"n_off": n_off, "steps_per_epoch": steps_per_epoch, "schemes": {}}
+    for text in schemes:
+        scheme = parse_scheme(text)
+        table = schedule(scheme, n_off=n_off, steps_per_epoch=steps_per_epoch, epochs=epochs)
+        shares, shifts = table[:, 2], table[:, 3]
+        above = [t for t in range(1, epochs + 1) if shares[t] >= 0.5]
+        entry = {
+            "online_share": shares.tolist(),
+            "shift": shifts.tolist(),
+            "jump_at_hand_over": float(shifts[1]),
+            "peak_shift": float(shifts.max()),
+            "peak_epoch": int(shifts.argmax()),
+            "first_epoch_half_online": above[0] if above else None,
+        }
+        if scheme.name == "moore":
+            alpha = scheme.parameters["alpha"]
+            entry["crossover_epoch"] = crossover_epoch(n_off, steps_per_epoch, alpha)
+            entry["peak_shift_bound"] = peak_tv_bound(n_off, steps_per_epoch, alpha)
+        result["schemes"][str(scheme)] = entry
+    if peak is not None:
+        result["peak"] = peak
+        result["alpha_for_peak"] = alpha_for_peak_tv(peak, n_off, steps_per_epoch)
+    return result
+
+
+def format_preview(result: dict) -> str:
+    """Two tables, and a line a scheme, as plain text."""
+    names = list(result["schemes"])
+    epochs = len(result["schemes"][names[0]]["shift"]) - 1
+    shown = [t for t in (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200) if t < epochs]
+    shown.append(epochs)
+    width = max(12, *(len(name) + 2 for name in names))
+    lines = [f"{result['n_off']:,} logged transitions, {result['steps_per_epoch']} steps an epoch"]
+    for title, key in (("online share", "online_share"), ("shift", "shift")):
+        lines += [
+            "",
+            "epoch".ljust(8) + "".join(name.rjust(width) for name in names) + f"   {title}",
+        ]
+        for t in shown:
+            cells = (f"{result['schemes'][name][key][t]:.4f}".rjust(width) for name in names)
+            lines.append(str(t).ljust(8) + "".join(cells))
+    lines.append("")
+    for name in names:
+        entry = result["schemes"][name]
+        half = entry["first_epoch_half_online"]
+        lines.append(
+            f"{name}: jump at the hand-over {entry['jump_at_hand_over']:.4f}, peak shift "
+            f"{entry['peak_shift']:.4f} at epoch {entry['peak_epoch']}, "
+            + (f"half online from epoch {half}" if half else f"below half through epoch {epochs}")
+        )
+    if "peak" in result:
+        lines.append(
+            f"alpha {result['alpha_for_peak']:.4g} keeps every shift below {result['peak']:g}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,194 @@
+"""The report page of a run folder, and its figures."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from moore.errors import InputError
+from moore.evaluation.scores import ReferenceScores
+from moore.evaluation.transfer import transfer_metrics
+from moore.reports import plots
+from moore.reports.html import read_metrics, write_report
+
+REFERENCE = {"random": -20.272305, "expert": 3234.3, "source": "D4RL infos.py"}
+ONLINE = [812.5, 640.0, 700.0, 900.0, 1530.25]
+CONFIG = """algorithm = "moore"
+dataset = "hopper.hdf5"
+env_id = "Hopper-v5"
+penalty_coef = 2.5
+seed = 7
+"""
+
+
+def _row(stage: str, epoch: int, mean: float) -> dict:
+    returns = [mean - 30.0, mean, mean + 30.0]
+    row = {"stage": stage, "epoch": epoch, "env_steps": 1000 * epoch, "updates": 5000 * epoch}
+    row |= {"eval/return": mean, "eval/returns": returns, "eval/score": mean / 32.5}
+    if stage == "online":
+        row |= {"online/episode_returns": [mean - 50.0, mean + 10.0]}
+    if (stage, epoch) != ("online", 0):
+        row |= {"model/uncertainty_mean": 0.4, "model/uncertainty_p20": 0.2}
+        row |= {"model/uncertainty_p80": 0.7, "model/holdout_mse": 0.05, "model/fit_steps": 400}
+        row |= {"model/fit_stopped_by": "cap,converged", "losses/critic_loss": 1.0 / epoch}
+        row |= {"losses/q_target": 230.0, "losses/entropy": -3.0, "time/epoch": 80.0}
+        row |= {"replay/online_share": 0.01 * epoch, "replay/online_share_expected": 0.01 * epoch}
+        row |= {"replay/shift": 0.02}
+    return row
+
+
+ROWS = [_row("offline", epoch, 300.0 * math.sqrt(epoch)) for epoch in (1, 2, 3)]
+ROWS += [_row("online", epoch, mean) for epoch, mean in enumerate(ONLINE)]
+
+
+def _summary() -> dict:
+    transfer = transfer_metrics(
+        ONLINE[0],
+        ONLINE[1:],
+        reference=ReferenceScores(**REFERENCE),
+        behaviour_offline=ONLINE[0] - 20.0,
+        behaviour_returns=[[mean - 50.0, mean + 10.0] for mean in ONLINE[1:]],
+    )
+    return {
+        "env_id": "Hopper-v5",
+        "algorithm": "moore",
+        "scheme": "moore(1)",
+        "seed": 7,
+        "dataset": {"name": "hopper.hdf5", "sha256": "ab12" * 16, "rows": 200000, "episodes": 900},
+        "reference": REFERENCE,
+        "random_return": REFERENCE["random"],
+        "evaluation_episodes": 3,
+        "transfer": transfer,
+        "time": {"total": 3725.0, "update": 1800.5},
+        "updates_per_second": 101.0,
+        "versions": {"moore": "0.1.0", "gymnasium": "1.2.1", "mujoco": "3.3.6"},
+        "hardware": {"processor": "a <fast> one", "devices": ["TFRT_CPU_0"]},
+    }
+
+
+def _run(folder: Path, rows: list[dict], summary: dict | None, *, end: str = "\n") -> Path:
+    folder.mkdir(exist_ok=True)
+    text = "\n".join(json.dumps(row) for row in rows) + end
+    (folder / "metrics.jsonl").write_text(text)
+    (folder / "config.toml").write_text(CONFIG)
+    if summary is not None:
+        (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> str:
+    folder = _run(tmp_path_factory.mktemp("run"), ROWS, _summary())
+    path = write_report(folder)
+    assert path == folder / "report.html"
+    assert {file.name for file in folder.iterdir()} == {
+        *("config.toml", "metrics.jsonl", "summary.json", "report.html")
+    }, "no temporary file is left"
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_says_what_happened_at_the_hand_over(page):
+    for number in ("812.5", "172.5", "21%", "942.6", "130.1", "1 h 02 min", "25.6"):
+        assert number in page
+    assert "fell by up to 172.5" in page
+    assert "It was back 2 epochs after the first fall." in page
+    assert "130.1 above the offline policy" in page
+
+
+def test_no_score_without_its_protocol(page):
+    for fact in ("3 episodes", "hopper.hdf5", "ab12ab12ab12", "Hopper-v5", "Gymnasium 1.2.1"):
+        assert fact in page
+    for fact in ("MuJoCo 3.3.6", "one seed (7)", "200,000 rows", "D4RL infos.py"):
+        assert fact in page
+
+
+def test_the_page_loads_nothing_and_escapes_everything(page):
+    assert len(page) < 1_500_000
+    loaded = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
+    assert all(target.startswith("#") for target in loaded)
+    assert "<script" not in page and "<link" not in page and "@import" not in page
+    assert "default-src 'none'" in page
+    assert "a &lt;fast&gt; one" in page and "penalty_coef = 2.5" in page
+    assert page.count("<svg") == 5
+
+
+def test_an_unfinished_run_has_a_page_and_its_half_written_row_is_ignored(tmp_path):
+    rows = [row | {"eval/return": ONLINE[0]} if row["epoch"] == 0 else row for row in ROWS]
+    folder = _run(tmp_path, rows, None, end='\n{"stage": "online", "epo')
+    assert read_metrics(folder / "metrics.jsonl") == rows
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "has not finished" in page and "172.5" in page and "one seed (7)" in page
+    (folder / "metrics.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    assert "No policy has been handed over yet" in write_report(folder).read_text()
+    (folder / "metrics.jsonl").write_text("")
+    assert "No epoch has been logged yet" in write_report(folder).read_text()
+
+
+def test_a_run_without_reference_scores_shows_none(tmp_path):
+    summary = _summary() | {"reference": None, "transfer": transfer_metrics(1.0, [2.0])}
+    rows = [{k: v for k, v in row.items() if k != "eval/score"} for row in ROWS]
+    page = write_report(_run(tmp_path, rows, summary)).read_text(encoding="utf-8")
+    assert "score" not in page.replace("underscore", "").split("<footer")[0].split("</style>")[1]
+    assert "No dip" in page
+
+
+def _without_values(row: dict, gap: float | None) -> dict:
+    """Every number None or NaN, alone and in lists; `fit_stopped_by` None."""
+    empty = {key: [gap, gap] if isinstance(value, list) else gap for key, value in row.items()}
+    empty |= {key: None for key, value in row.items() if isinstance(value, str)}
+    return empty | {"stage": row["stage"], "epoch": row["epoch"]}
+
+
+@pytest.mark.parametrize("gap", [None, math.nan])
+def test_missing_values_are_said_to_be_missing(tmp_path, gap):
+    rows = [_without_values(row, gap) for row in ROWS]
+    for summary in ({"env_id": "Hopper-v5", "transfer": {"offline": None}}, None):
+        page = write_report(_run(tmp_path, rows, summary)).read_text(encoding="utf-8")
+        assert "not recorded" in page and "not logged" in page
+        (tmp_path / "summary.json").unlink(missing_ok=True)
+
+
+def test_curves_without_any_key_are_left_out(tmp_path):
+    rows = [{"stage": row["stage"], "epoch": row["epoch"]} for row in ROWS]
+    page = write_report(_run(tmp_path, rows, {})).read_text(encoding="utf-8")
+    assert "<svg" not in page
+
+
+@pytest.mark.parametrize("rows", [[], ROWS[:1], ROWS[:3], ROWS[3:4], ROWS[4:], ROWS])
+def test_every_curve_draws_any_part_of_a_run(rows):
+    figures = [
+        plots.return_curve(rows, _summary()),
+        plots.share_curve(rows),
+        plots.uncertainty_curve(rows, penalty_coef=1.0),
+        plots.model_curve(rows),
+        plots.loss_curves(rows),
+    ]
+    assert all(isinstance(figure, Figure) for figure in figures)
+
+
+def test_svg_is_the_same_every_time_and_takes_the_colours_of_the_page():
+    first, second = (plots.figure_svg(plots.return_curve(ROWS, _summary())) for _ in range(2))
+    assert first == second
+    assert first.startswith("<svg") and first.endswith("</svg>")
+    assert "currentColor" in first and "var(--blue, #0072b2)" in first
+    assert "dip 172" in first and "normalised score" in first
+
+
+def test_many_short_episodes_stay_small():
+    rows = [ROWS[3] | {"epoch": t, "online/episode_returns": [1.0] * 60} for t in range(100)]
+    assert len(plots.figure_svg(plots.return_curve(rows, {}))) < 400_000
+
+
+def test_bad_input_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"metrics\.jsonl"):
+        write_report(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"stage": "offline"}\n[1]\n{}\n')
+    with pytest.raises(InputError, match="line 2"):
+        read_metrics(tmp_path / "metrics.jsonl")
+    _run(tmp_path, ROWS, None)
+    (tmp_path / "config.toml").write_text("a = = 1")
+    with pytest.raises(InputError, match=r"config\.toml"):
+        write_report(tmp_path)
