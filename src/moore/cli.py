@@ -1,6 +1,7 @@
 """The command line: one function a command, heavy imports inside it."""
 
 import contextlib
+import inspect
 import io
 import json
 import os
@@ -36,17 +37,9 @@ def main(argv: list[str] | None = None) -> None:
     """Runs a command; exits with 0, 2 on bad input, 130 on Ctrl-C."""
     arguments = sys.argv[1:] if argv is None else argv
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if name in ("-h", "--help"):
-        print(USAGE)
-        return
-    if name == "--version":
-        print(f"moore {__version__}")
-        return
     try:
-        if name not in COMMANDS:
-            known = ", ".join(COMMANDS)
-            raise InputError(f"unknown command '{name}'; the known ones are {known}.")
-        COMMANDS[name](rest)
+        _dispatch(name, rest)
+        sys.stdout.flush()
     except InputError as error:
         print(f"moore: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -56,6 +49,17 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader of our output went away (`moore inspect ... | head`); so do we, quietly.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _dispatch(name: str, arguments: list[str]) -> None:
+    if name in ("-h", "--help"):
+        print(USAGE)
+    elif name == "--version":
+        print(f"moore {__version__}")
+    elif name not in COMMANDS:
+        raise InputError(f"unknown command '{name}'; the known ones are {', '.join(COMMANDS)}.")
+    else:
+        COMMANDS[name](arguments)
 
 
 def _parse(options: type[Options], arguments: list[str], command: str, default=None) -> Options:
@@ -77,7 +81,7 @@ def _example(text: str) -> Callable:
     """Gives the options of a command their help text, which ends in an example."""
 
     def decorate(cls: type) -> type:
-        cls.__doc__ = f"{cls.__doc__.strip()}\n\nexample: {text}"
+        cls.__doc__ = f"example: {text}\n\n{inspect.cleandoc(cls.__doc__)}"
         return cls
 
     return decorate
@@ -186,6 +190,8 @@ def _base_config(first: str | None, rest: list[str], command: str):
 
 def _value_of(arguments: list[str], flag: str) -> str | None:
     for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        argument = name.replace("_", "-") + equals + value  # tyro takes both spellings
         if argument == flag and i + 1 < len(arguments):
             return arguments[i + 1]
         if argument.startswith(flag + "="):
@@ -250,6 +256,8 @@ def _evaluate(arguments: list[str]) -> None:
     run, options = _with_target(EvaluateOptions, arguments, "evaluate", "RUN")
     if options.episodes < 1:
         raise InputError(f"--episodes is {options.episodes}; it must be positive.")
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"--seed is {options.seed}; it must lie in [0, 2**63).")
 
     from moore.envs.evaluation import evaluate_policy
     from moore.evaluation.scores import reference_scores

@@ -4,6 +4,7 @@ Field names follow Algorithm 1 of the paper; the docstrings give the paper's sym
 """
 
 import dataclasses
+import math
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -119,6 +120,8 @@ class Config:
 
     def __post_init__(self):
         _check_numbers(self)
+        if self.seed >= 2**63:
+            raise InputError(f"seed is {self.seed}; it must lie below 2**63.")
         parse_scheme(self.online.scheme, self.online.alpha)
         if self.online.alpha <= 0:
             raise InputError(f"online.alpha is {self.online.alpha}; it must be positive (Eq. 4).")
@@ -144,6 +147,7 @@ class Config:
 _NON_NEGATIVE = {"seed", "penalty_coef", "epochs", "real_ratio", "weight_decay"}
 _ANY_SIGN = {"target_entropy", "threshold"}
 _FRACTIONS = {"real_ratio", "holdout_fraction", "discount", "target_rate"}
+_MAY_BE_INFINITE = {"imagined_bound"}
 
 
 def _check_numbers(config: object, prefix: str = "") -> None:
@@ -156,6 +160,8 @@ def _check_numbers(config: object, prefix: str = "") -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
+            if not math.isfinite(number) and item.name not in _MAY_BE_INFINITE:
+                raise InputError(f"{name} is {number}; it must be a finite number.")
             if number != number:
                 raise InputError(f"{name} is not a number.")
             if item.name in _FRACTIONS and not 0.0 <= number <= 1.0:
@@ -232,9 +238,11 @@ def read_toml(path: Path) -> Config:
         InputError: missing or unreadable file, unknown setting, wrong type.
     """
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"there is no configuration at {path}.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}.") from None
     return from_dict(values)

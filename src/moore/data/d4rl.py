@@ -73,7 +73,7 @@ def _read(file: Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, objec
             _check_keys(name, present, sorted(source))
             arrays = {key: source[key][()] for key in REQUIRED + OPTIONAL if key in present}
             return arrays, _scalars(source.attrs)
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{name}: cannot be read as HDF5 ({error}); expected a whole D4RL file; "
             "download or copy it again"

@@ -2,7 +2,9 @@
 
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,9 @@ import numpy as np
 from moore.data.dataset import EPISODES, MATRICES, VECTORS, Dataset, from_flat_arrays, hash_file
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, NotImplementedError, SyntaxError)
+_UNREADABLE += (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 REQUIRED = ("obs", "action", "reward", "terminated", "truncated")
 
@@ -79,7 +84,7 @@ def _read(path: Path, name: str) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
     # np.load returns a bare array, which is no context manager, for a .npy file (TypeError).
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise InputError(
             f"{name}: cannot be read as an .npz archive of plain arrays ({error}); "
             "write it with np.savez, without object arrays"

@@ -42,7 +42,7 @@ def _make_by_id(env_id: str) -> gym.Env:
             # The v4 tasks are what D4RL's data call for; their age is no news to the user.
             warnings.filterwarnings("ignore", message=".*out of date.*")
             return gym.make(env_id)
-    except gym.error.Error as error:
+    except (gym.error.Error, ImportError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"environment '{env_id}' cannot be made: {first}") from None
 

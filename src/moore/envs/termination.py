@@ -135,7 +135,7 @@ def _imported(spec: str) -> TerminationFn:
         )
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError) as error:
+    except Exception as error:  # whatever the user's module raises
         raise InputError(
             f"--termination {spec}: module {module_name} cannot be imported ({error}); install it, "
             "or put its folder on PYTHONPATH"

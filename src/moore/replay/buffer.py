@@ -10,6 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+# A transition begins as NumPy at the environment and goes on as JAX on the device.
+AnyArray = Array | np.ndarray
+
 
 class Transition(eqx.Module):
     """d = (s, a, r, s') with both kinds of ends; one transition, or many along leading axes.
@@ -18,12 +21,12 @@ class Transition(eqx.Module):
     `truncated`: a time limit cut the episode; `next_obs` has a value like any other state.
     """
 
-    obs: Float[Array, "*rows obs"]
-    action: Float[Array, "*rows action"]
-    reward: Float[Array, " *rows"]
-    next_obs: Float[Array, "*rows obs"]
-    terminated: Bool[Array, " *rows"]
-    truncated: Bool[Array, " *rows"]
+    obs: Float[AnyArray, "*rows obs"]
+    action: Float[AnyArray, "*rows action"]
+    reward: Float[AnyArray, " *rows"]
+    next_obs: Float[AnyArray, "*rows obs"]
+    terminated: Bool[AnyArray, " *rows"]
+    truncated: Bool[AnyArray, " *rows"]
 
 
 def empty_transitions(capacity: int, obs_dim: int, action_dim: int) -> Transition:

@@ -18,8 +18,8 @@ from moore.errors import InputError
 
 def offline_priority(t: int, alpha: float) -> float:
     """f(d, t) = 1 / (alpha t), Eq. 4: hyperbolic in the online epoch t, infinite at t = 0."""
-    if alpha <= 0:
-        raise InputError(f"alpha is {alpha}; it must be positive (Eq. 4 divides by it).")
+    if not 0 < alpha < math.inf:
+        raise InputError(f"alpha is {alpha}; it must be positive and finite (Eq. 4).")
     return math.inf if t == 0 else 1.0 / (alpha * t)
 
 

@@ -72,8 +72,10 @@ def save_checkpoint(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        contents = leaves | {f"arrays/{key}": np.asarray(value) for key, value in arrays.items()}
-        save_file({key: np.ascontiguousarray(v) for key, v in contents.items()}, partial / _STATE)
+        extra = {f"arrays/{key}": value for key, value in arrays.items()}
+        # safetensors writes memory as it lies, so it must lie in row order.
+        contents = {key: np.asarray(value, order="C") for key, value in (leaves | extra).items()}
+        save_file(contents, partial / _STATE)
         manifest = {"format": FORMAT, "sha256": file_sha256(partial / _STATE), "info": info}
         with open(partial / _MANIFEST, "w") as file:
             json.dump(manifest, file, indent=1)

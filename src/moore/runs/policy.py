@@ -103,6 +103,13 @@ def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
         raise InputError(f"there is no saved policy in {run}.") from None
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"the policy in {folder} cannot be read: {error}.") from None
+    try:
+        return _assemble(about, weights, seed)
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise InputError(f"the policy in {folder} is damaged: {error!r}.") from None
+
+
+def _assemble(about: dict, weights: dict[str, np.ndarray], seed: int) -> Policy:
     arrays = [
         jnp.asarray(weights[f"{i}.{part}"])
         for i in range(len(weights) // 2)

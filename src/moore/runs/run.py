@@ -83,10 +83,16 @@ def run(
             f"{folder} already exists and is not empty; a run is never overwritten. Choose another "
             "--out, or go on with --resume."
         )
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    if start_from is not None:
+        rows = _offline_rows(Path(start_from))
+        _load_hand_over(setup, Path(start_from))
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error}; choose another --out.") from None
     (folder / "config.toml").write_text(to_toml(setup.config))
     if start_from is not None:
-        _copy_offline_rows(Path(start_from), folder)
+        (folder / "offline.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return _Run(setup, folder, stages, start_from, quiet).execute(None)
 
 
@@ -122,17 +128,26 @@ def _default_folder(config: Config) -> Path:
     return Path("runs") / f"{env}__{config.algorithm}__{config.seed}__{stamp}"
 
 
-def _copy_offline_rows(source: Path, folder: Path) -> None:
+def _offline_rows(source: Path) -> list[dict]:
     """The offline curve of the run that this one starts from, so that the report is whole."""
-    rows = [row for row in read_metrics(source / "metrics.jsonl") if row["stage"] == "offline"]
-    (folder / "offline.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [row for row in read_metrics(source / "metrics.jsonl") if row["stage"] == "offline"]
+
+
+def _load_hand_over(setup: Setup, source: Path) -> dict:
+    """Agent, models and randomness at the end of that run's offline stage."""
+    template = eqx.filter_eval_shape(lambda key: _handed_over(setup.learner.init(key)), setup.key)
+    try:
+        return load_checkpoint(source / "checkpoints" / HAND_OVER, template).state
+    except DamagedCheckpoint as damage:
+        raise InputError(f"{source} has no finished offline stage: {damage}.") from None
 
 
 def _read_plan(folder: Path) -> dict:
     """Which stages the run is made of; beside the configuration because no result depends on it."""
     try:
-        return json.loads((folder / "checkpoints" / "plan.json").read_text())
-    except (OSError, ValueError):
+        plan = json.loads((folder / "checkpoints" / "plan.json").read_text())
+        return {"stages": plan["stages"], "start_from": plan["start_from"]}
+    except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{folder} is not a run folder that can be resumed.") from None
 
 
@@ -191,14 +206,7 @@ class _Run:
         state = self.learner.init(self.setup.key)
         if self.start_from is None:
             return state
-        path = Path(self.start_from) / "checkpoints" / HAND_OVER
-        template = eqx.filter_eval_shape(lambda: _handed_over(state))
-        try:
-            parts = load_checkpoint(path, template).state
-        except DamagedCheckpoint as damage:
-            raise InputError(
-                f"{self.start_from} has no finished offline stage: {damage}."
-            ) from None
+        parts = _load_hand_over(self.setup, Path(self.start_from))
         same_seed = read_toml(Path(self.start_from) / "config.toml").seed == self.config.seed
         # The same seed goes on exactly as one run would have; another seed draws its own numbers.
         key = parts["key"] if same_seed else state.key
@@ -218,6 +226,7 @@ class _Run:
                 if self.stages != "online":
                     state = self._offline(state, info["epoch"])
                 state = self.learner.hand_over(state)
+                self._save_hand_over(state)
                 done = 0
             else:
                 done = info["epoch"]
@@ -269,7 +278,6 @@ class _Run:
         config = self.config.online
         self.collector = Collector(self.setup.make_env(), self.config.seed)
         if done == 0:
-            self._save_hand_over(state)
             self._record_hand_over(state)
         elif not self.collector.restore(_snapshot(checkpoint)):
             self.report.say(
@@ -327,10 +335,13 @@ class _Run:
         seconds = self.learner.clock.seconds
         row |= {f"time/{name}": v - self.reported.get(name, 0.0) for name, v in seconds.items()}
         row["time/epoch"] = now - self.epoch_started
+        if row["stage"] == "online":
+            steps = self.config.online.steps_per_epoch
+            row["time/steps_per_second"] = steps / row["time/epoch"]
         self.reported, self.epoch_started = dict(seconds), now
         length = self.metrics.write(row)
         if self.tensorboard is not None:
-            self.tensorboard.write(row)
+            self.tensorboard.write(row, step=row["updates"])
         if row["epoch"] % self.config.checkpoint_every == 0 or row["epoch"] == epochs:
             self._save(row, state, length)
         self.report.advance(row["epoch"], _news(row))
@@ -367,6 +378,7 @@ class _Run:
         if not (self.checkpoints / HAND_OVER).exists():
             info = {"dataset_sha256": self.setup.dataset.sha256, "moore": __version__}
             save_checkpoint(self.checkpoints, HAND_OVER, _handed_over(state), arrays={}, info=info)
+            self._save_policy(state)
 
     def _save_policy(self, state: LearnerState) -> None:
         setup = self.setup

@@ -92,6 +92,7 @@ def prepare(
         log = dataclasses.replace(log, reference=reference_scores(env_id))
     config = dataclasses.replace(config, dataset=log.name, env_id=env_id)
     rule = termination_rule(env_id, spec=config.termination, has_terminals=log.has_terminals)
+    _check_rule(rule, config.termination, log)
     key, key_holdout = jax.random.split(jax.random.key(config.seed))
     learner = Learner(
         config=config,
@@ -102,10 +103,27 @@ def prepare(
     return Setup(config, log, env_source, low, high, learner, key)
 
 
+def _check_rule(rule: TerminationFn, spec: str, log: Dataset) -> None:
+    """Raises InputError unless the rule takes one transition and returns one bool."""
+    try:
+        ends = jax.eval_shape(rule, log.obs[0], log.action[0], log.next_obs[0])
+        fits = ends.shape == () and ends.dtype == bool
+    except Exception as error:
+        raise InputError(f"--termination {spec} fails on a row of the log: {error}") from None
+    if not fits:
+        raise InputError(f"--termination {spec} returns {ends}; expected one bool.")
+
+
 def _to_replay(
     log: Dataset, low: np.ndarray, high: np.ndarray, key: jax.Array, config: Config
 ) -> Replay:
     """The log on the device, its actions scaled to [-1, 1]."""
+    usable = int(log.successor_known.sum())
+    if int(config.model.holdout_fraction * usable) in (0, usable):
+        raise InputError(
+            f"{log.name} has {usable} rows with a known successor; a holdout of "
+            f"{config.model.holdout_fraction:g} of them leaves nothing to validate or to train on."
+        )
     scaled = 2.0 * (log.action - low) / (high - low) - 1.0
     data = Transition(
         obs=log.obs,

@@ -54,16 +54,15 @@ class TensorBoard:
 
         self._writer = SummaryWriter(str(folder))
 
-    def write(self, row: dict, step: int) -> None:
+    def write(self, row: dict, *, step: int) -> None:
         for name, value in row.items():
             if "/" in name and isinstance(value, int | float):
                 self._writer.add_scalar(f"{row['stage']}/{name}", value, step)
         if row.get("online/episode_returns"):
             mean = float(np.mean(row["online/episode_returns"]))
             self._writer.add_scalar("charts/episodic_return", mean, step)
-        if row.get("time/epoch"):
-            speed = row["epoch_env_steps"] / row["time/epoch"]
-            self._writer.add_scalar("charts/SPS", speed, step)
+        if "time/steps_per_second" in row:
+            self._writer.add_scalar("charts/SPS", row["time/steps_per_second"], step)
         self._writer.flush()
 
 

@@ -1,7 +1,7 @@
 """The online stage: MOORe, lines 3 to 20 of Algorithm 1. The numbers in comments are its lines."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from moore.stages.learner import Learner, LearnerState
 from moore.stages.offline import fit_metrics
 
 
+@runtime_checkable
 class System(Protocol):
     """The live system: an environment, a robot, a process. Actions lie in [-1, 1]."""
 

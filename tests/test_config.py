@@ -1,0 +1,350 @@
+"""The configuration: what may stand in it, what it refuses, and the presets."""
+
+import dataclasses
+import re
+import tomllib
+
+import pytest
+
+from moore.config import Config, OnlineConfig, from_dict, read_toml, to_dict, to_toml
+from moore.data.load import builtin_names
+from moore.errors import InputError
+from moore.presets import preset, preset_names
+
+# MOPO's released configuration for each of the paper's tasks: (H, lambda).
+TASKS = {
+    "halfcheetah-random": (5, 0.5),
+    "halfcheetah-medium": (1, 1.0),
+    "halfcheetah-medium-replay": (5, 1.0),
+    "halfcheetah-medium-expert": (5, 5.0),
+    "hopper-random": (5, 1.0),
+    "hopper-medium": (5, 5.0),
+    "hopper-medium-replay": (5, 1.0),
+    "hopper-medium-expert": (5, 1.0),
+    "walker2d-random": (1, 1.0),
+    "walker2d-medium": (5, 5.0),
+    "walker2d-medium-replay": (1, 1.0),
+    "walker2d-medium-expert": (1, 2.0),
+}
+ENVIRONMENTS = {"halfcheetah": "HalfCheetah", "hopper": "Hopper", "walker2d": "Walker2d"}
+
+# How long a run takes, and nothing else.
+BUDGETS = {
+    "model.max_fit_steps",
+    "model.max_refit_steps",
+    "offline.epochs",
+    "offline.rollout_batch",
+    "online.epochs",
+    "online.rollout_batch",
+    "online.updates_per_step",
+}
+
+
+def flat(values: dict, prefix: str = "") -> dict:
+    """{"online.epochs": 100, ...}"""
+    entries = {}
+    for name, value in values.items():
+        nested = isinstance(value, dict)
+        entries |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return entries
+
+
+def nested(name: str, value) -> dict:
+    """{"online": {"epochs": 100}} from "online.epochs"."""
+    *tables, last = name.split(".")
+    values = {last: value}
+    for table in reversed(tables):
+        values = {table: values}
+    return values
+
+
+# --- TOML and back ---
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_comes_back_from_toml_as_it_was(name, tmp_path):
+    config = preset(name)
+    assert from_dict(tomllib.loads(to_toml(config))) == config
+    (tmp_path / "config.toml").write_text(to_toml(config))
+    assert read_toml(tmp_path / "config.toml") == config
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("evaluation.threshold", -12.5),
+        ("imagined_bound", 100.0),
+        ("sac.hidden", (32, 16)),
+        ("online.scheme", "moore:0.5"),
+        ("tensorboard", True),
+        ("termination", "my_plant.rules:ends"),
+        ("dataset", 'C:\\logs\\"a".hdf5,ü.npz'),
+    ],
+)
+def test_a_changed_setting_comes_back_from_toml(name, value):
+    config = from_dict(nested(name, value))
+    assert flat(to_dict(config))[name] == value
+    assert from_dict(tomllib.loads(to_toml(config))) == config
+
+
+def test_every_setting_is_written_except_those_that_are_none():
+    written = flat(tomllib.loads(to_toml(Config())))
+    everything = flat(dataclasses.asdict(Config()))
+    assert {name for name in everything if name not in written} == {"evaluation.threshold"}
+
+
+def test_values_go_over_a_base_and_leave_the_rest():
+    base = from_dict({"seed": 3, "online": {"epochs": 7}})
+    config = from_dict({"online": {"alpha": 2.0}}, base=base)
+    assert (config.seed, config.online.epochs, config.online.alpha) == (3, 7, 2.0)
+    assert base.online.alpha == OnlineConfig().alpha
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no configuration"),
+        (b"seed = ", "not valid TOML"),
+        (b"seed = 1\nseed = 2", "not valid TOML"),
+        (b"\xff\xfe\x00", "not valid TOML"),
+        (b"seeds = 1", "unknown setting 'seeds'"),
+    ],
+    ids=["missing", "cut short", "given twice", "not text", "unknown setting"],
+)
+def test_an_unreadable_file_is_bad_input(content, message, tmp_path):
+    path = tmp_path / "config.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_toml(path)
+
+
+def test_a_folder_and_a_path_below_a_file_are_bad_input(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file" / "config.toml"):
+        with pytest.raises(InputError, match=re.escape(str(path))):
+            read_toml(path)
+
+
+# --- Names and types ---
+
+
+@pytest.mark.parametrize("name", ["bogus", "online.bogus", "model.bogus", "evaluation.bogus"])
+def test_an_unknown_name_lists_the_known_ones(name):
+    table = Config() if "." not in name else getattr(Config(), name.split(".")[0])
+    with pytest.raises(InputError, match=f"unknown setting '{re.escape(name)}'") as caught:
+        from_dict(nested(name, 1))
+    listed = str(caught.value).split("the known ones are ")[1].rstrip(".").split(", ")
+    assert listed == [item.name for item in dataclasses.fields(table)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 1.0),
+        ("seed", "1"),
+        ("seed", True),
+        ("seed", None),
+        ("seed", [1]),
+        ("dataset", 3),
+        ("dataset", ["a.npz", "b.npz"]),
+        ("tensorboard", 1),
+        ("tensorboard", "yes"),
+        ("penalty_coef", "1.0"),
+        ("penalty_coef", True),
+        ("online.epochs", 10.0),
+        ("online.alpha", "1"),
+        ("online.scheme", 1),
+        ("evaluation.threshold", "high"),
+        ("model.hidden", 200),
+        ("model.hidden", [200, "200"]),
+        ("model.hidden", [200.0]),
+        ("model.weight_decay", [0.1, None]),
+        ("online", 5),
+        ("online", [5]),
+        ("seed", {"value": 1}),
+    ],
+    ids=repr,
+)
+def test_a_value_of_the_wrong_type_is_refused_by_name(name, value):
+    with pytest.raises(InputError, match=f"'{re.escape(name)}' is ") as caught:
+        from_dict(nested(name, value))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["penalty_coef", "online.alpha", "evaluation.threshold"])
+def test_an_integer_stands_for_a_float(name):
+    value = flat(to_dict(from_dict(nested(name, 2))))[name]
+    assert (value, type(value)) == (2.0, float)
+
+
+def test_a_list_stands_for_a_tuple():
+    config = from_dict({"sac": {"hidden": [32, 16]}, "model": {"weight_decay": [0, 0, 0, 0, 0, 1]}})
+    assert config.sac.hidden == (32, 16)
+    assert config.model.weight_decay == (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    assert all(type(value) is float for value in config.model.weight_decay)
+    assert hash(config) == hash(from_dict(to_dict(config)))
+
+
+# --- Ranges ---
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", -1),
+        ("rollout_length", 0),
+        ("rollout_chunk", 0),
+        ("checkpoint_every", 0),
+        ("penalty_coef", -0.1),
+        ("penalty_coef", float("nan")),
+        ("imagined_bound", 0.0),
+        ("model.members", 0),
+        ("model.elites", 0),
+        ("model.hidden", [200, 0, 200, 200]),
+        ("model.weight_decay", [0.0, 0.0, 0.0, 0.0, 0.0, -1e-4]),
+        ("model.learning_rate", 0.0),
+        ("model.holdout_fraction", 1.5),
+        ("model.max_fit_steps", 0),
+        ("sac.discount", 1.01),
+        ("sac.discount", -0.1),
+        ("sac.target_rate", 2.0),
+        ("sac.batch_size", 0),
+        ("sac.target_entropy", float("nan")),
+        ("offline.epochs", -1),
+        ("offline.updates_per_epoch", 0),
+        ("offline.real_ratio", 1.01),
+        ("online.epochs", -1),
+        ("online.steps_per_epoch", 0),
+        ("online.refit_every", -250),
+        ("online.rollout_batch", 0),
+        ("online.retain_epochs", 0),
+        ("online.updates_per_step", 0),
+        ("online.real_ratio", -0.5),
+        ("online.alpha", 0.0),
+        ("online.alpha", -1.0),
+        ("online.alpha", float("nan")),
+        ("evaluation.episodes", 0),
+        ("evaluation.threshold", float("nan")),
+    ],
+    ids=repr,
+)
+def test_a_number_out_of_range_is_refused_by_name(name, value):
+    with pytest.raises(InputError, match=rf"^{re.escape(name)} is "):
+        from_dict(nested(name, value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 0),
+        ("penalty_coef", 0.0),
+        ("offline.epochs", 0),
+        ("online.epochs", 0),
+        ("offline.real_ratio", 1.0),
+        ("sac.discount", 1.0),
+        ("sac.target_entropy", -6.0),
+        ("evaluation.threshold", -1000.0),
+    ],
+    ids=repr,
+)
+def test_the_borders_of_the_ranges_are_allowed(name, value):
+    assert flat(to_dict(from_dict(nested(name, value))))[name] == value
+
+
+def test_no_more_elites_than_members():
+    assert from_dict({"model": {"members": 5, "elites": 5}}).model.elites == 5
+    with pytest.raises(InputError, match=r"model\.elites is 6; .* between 1 and .* \(5\)"):
+        from_dict({"model": {"members": 5, "elites": 6}})
+
+
+@pytest.mark.parametrize(("hidden", "entries"), [((64, 64), 4), ((64,), 3), ((), 2)])
+def test_one_weight_decay_a_layer_and_head(hidden, entries):
+    table = {"hidden": hidden, "weight_decay": (0.0,) * entries}
+    assert from_dict({"model": table}).model.hidden == hidden
+    for wrong in (entries - 1, entries + 1):
+        with pytest.raises(InputError, match=rf"has {wrong} entries; .* need {entries}"):
+            from_dict({"model": table | {"weight_decay": (0.0,) * wrong}})
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1000, 300), (100, 250)])
+def test_an_epoch_is_a_whole_number_of_refits(steps, every):
+    with pytest.raises(InputError, match=rf"\({steps}\) must be a multiple of .* \({every}\)"):
+        from_dict({"online": {"steps_per_epoch": steps, "refit_every": every}})
+
+
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [
+        ("bogus", "the known ones are moore, uniform, half_half, online_only"),
+        ("", "unknown scheme"),
+        ("moore:0", "positive"),
+        ("moore:-1", "positive"),
+        ("moore:nan", "alpha"),
+        ("moore:ten", "alpha must be a number"),
+        ("uniform:2", "takes no parameter"),
+    ],
+)
+def test_a_wrong_scheme_is_refused(scheme, message):
+    with pytest.raises(InputError, match=message):
+        from_dict({"online": {"scheme": scheme}})
+
+
+def test_replacing_a_field_is_checked_too():
+    with pytest.raises(InputError, match="rollout_length is 0"):
+        dataclasses.replace(Config(), rollout_length=0)
+
+
+def test_a_configuration_cannot_be_altered():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().seed = 1
+
+
+# --- Presets ---
+
+
+def test_there_are_a_quickstart_and_each_task_at_two_scales():
+    scaled = {f"{scale}/{task}" for scale in ("laptop", "paper") for task in TASKS}
+    assert len(preset_names()) == len(set(preset_names())) == 25
+    assert set(preset_names()) == {"quickstart"} | scaled
+
+
+@pytest.mark.parametrize("name", ["bogus", "hopper-medium", "paper", "paper/bogus", ""])
+def test_an_unknown_preset_lists_the_known_ones(name):
+    with pytest.raises(InputError, match=f"unknown preset '{name}'") as caught:
+        preset(name)
+    assert all(known in str(caught.value) for known in preset_names())
+
+
+def test_the_quickstart_needs_no_file_of_the_users():
+    scheme, _, name = preset("quickstart").dataset.partition(":")
+    assert scheme == "builtin"
+    assert name in builtin_names()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_paper_preset_holds_the_numbers_of_the_paper(task):
+    config = preset(f"paper/{task}")
+    online = config.online
+    assert online.epochs == 100  # T
+    assert online.steps_per_epoch == 1000  # S
+    assert online.refit_every == 250  # phi
+    assert online.rollout_batch == 100_000  # R
+    assert online.updates_per_step == 20  # N
+    assert (online.scheme, online.real_ratio) == ("moore", 0.0)
+    assert (config.rollout_length, config.penalty_coef) == TASKS[task]  # H, lambda
+    assert (config.model.members, config.model.elites) == (7, 5)  # K
+    assert config.algorithm == "moore"
+    robot, _, log = task.partition("-")
+    assert config.env_id == f"{ENVIRONMENTS[robot]}-v4"
+    assert config.dataset == f"{robot}_{log.replace('-', '_')}-v2.hdf5"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_laptop_preset_is_the_papers_at_a_smaller_budget(task):
+    paper, laptop = preset(f"paper/{task}"), preset(f"laptop/{task}")
+    theirs, ours = flat(to_dict(paper)), flat(to_dict(laptop))
+    changed = {name for name in theirs | ours if theirs.get(name) != ours.get(name)}
+    assert changed <= BUDGETS | {"dataset", "env_id"}
+    assert all(ours[name] < theirs[name] for name in changed & BUDGETS)
+    assert laptop.env_id == f"{ENVIRONMENTS[task.split('-')[0]]}-v5"

@@ -1,0 +1,170 @@
+"""Algorithm 1 and what the paper and the systems it builds on fix, one claim a test."""
+
+import dataclasses
+import inspect
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from moore import algorithms
+from moore.agents.sac import SACConfig
+from moore.config import OfflineConfig, OnlineConfig
+from moore.runs.setup import prepare
+from moore.stages import online
+from tiny import ENV, tiny_config, tiny_log
+
+
+@pytest.fixture(scope="module")
+def setup():
+    return prepare(tiny_config(), dataset=tiny_log(), env=ENV)
+
+
+@pytest.fixture
+def handed_over(setup):
+    state = setup.learner.init(setup.key)
+    return setup.learner.hand_over(state)
+
+
+class Recorder:
+    """A learner and a system that only write down what they are asked to do."""
+
+    def __init__(self, config):
+        self.config, self.calls, self.obs = config, [], np.zeros(1)
+
+    def act(self, state, obs):
+        self.calls.append("act")
+        return np.zeros(1), state
+
+    def step(self, action):
+        self.calls.append("step")
+
+    def observe(self, state, transition):
+        self.calls.append("observe")
+        return state
+
+    def refit(self, state, epoch):
+        self.calls.append(f"refit {epoch}")
+        from moore.dynamics.fit import FitReport
+
+        return state, FitReport(1, 1, "cap", (0.0,))
+
+    def imagine(self, state, epoch, count):
+        self.calls.append(f"imagine {epoch} {count}")
+        return state, {}
+
+    def update(self, state, epoch, updates, real_ratio):
+        self.calls.append(f"update {updates}")
+        return state, {}
+
+    def take_episode_returns(self):
+        return []
+
+
+def test_the_online_stage_is_algorithm_1():
+    config = dataclasses.replace(
+        tiny_config(),
+        online=OnlineConfig(
+            epochs=2, steps_per_epoch=4, refit_every=2, rollout_batch=9, updates_per_step=3
+        ),
+    )
+    recorder = Recorder(config)
+    online.online_stage(recorder, None, recorder, on_epoch=lambda *args: None)
+    step = ["act", "step", "observe"]
+
+    def epoch(t):
+        learn = [f"refit {t}", f"imagine {t} 9"]
+        return (step + ["update 3"] + step + learn + ["update 3"]) * 2
+
+    assert recorder.calls == ["imagine 1 9", *epoch(1), *epoch(2)]
+
+
+def test_its_code_names_every_line_of_the_loop():
+    source = inspect.getsource(online.online_stage)
+    for line in ("# 7, 8", "# 9", "# 10", "# 11", "# 12", "# 13", "# 14-16", "# 18"):
+        assert line in source
+
+
+def test_at_the_hand_over_d_model_and_d_on_are_empty_and_everything_learned_goes_on(setup):
+    state = setup.learner.init(setup.key)
+    state, _ = setup.learner.imagine(state, 1, 200)
+    assert int(state.imagined.size) > 0
+    after = setup.learner.hand_over(state)
+    assert int(after.imagined.size) == int(after.online.size) == 0
+    assert after.agent is state.agent and after.model is state.model
+
+
+def test_d_model_holds_exactly_one_epoch_of_rollouts(setup, handed_over):
+    config = setup.config
+    one_epoch = 2 * 200 * 3  # refits an epoch, R, H
+    assert handed_over.imagined.capacity == one_epoch
+    state = handed_over
+    for count, size in ((1, 600), (2, 1200), (3, 1200)):
+        state, _ = setup.learner.imagine(state, 1, config.online.rollout_batch)
+        assert int(state.imagined.size) == size, f"after {count} rounds"
+
+
+def test_the_offline_pool_holds_five_epochs_of_rollouts(setup):
+    assert setup.learner.init(setup.key).imagined.capacity == 5 * 200 * 3
+
+
+def test_a_refit_never_empties_d_model(setup, handed_over):
+    learner = setup.learner
+    state, _ = learner.imagine(handed_over, 1, 200)
+    rows = np.asarray(state.imagined.data.obs)
+    state, report = learner.refit(state, 1)
+    assert report.steps == 20
+    np.testing.assert_array_equal(np.asarray(state.imagined.data.obs), rows)
+
+
+def test_imagined_rewards_are_penalised_and_real_ones_are_not(setup, handed_over):
+    free = dataclasses.replace(
+        setup.learner, config=dataclasses.replace(setup.config, penalty_coef=0.0)
+    )
+    again = setup.learner.hand_over(setup.learner.init(setup.key))
+    with_penalty, metrics = setup.learner.imagine(handed_over, 1, 200)
+    without, _ = free.imagine(again, 1, 200)
+    gap = np.asarray(without.imagined.data.reward - with_penalty.imagined.data.reward)[:600]
+    assert gap.mean() == pytest.approx(0.5 * float(metrics["model/uncertainty_mean"]), rel=1e-3)
+    assert gap.min() > 0
+    reward = np.asarray(setup.learner.offline.data.reward)
+    np.testing.assert_array_equal(reward, setup.dataset.reward)
+
+
+def test_logged_actions_are_scaled_to_the_agents_range(setup):
+    action = np.asarray(setup.learner.offline.data.action)
+    np.testing.assert_allclose(action, setup.dataset.action / 2.0, atol=1e-6)
+
+
+def test_chunks_change_the_memory_and_not_the_amount(setup):
+    state = setup.learner.hand_over(setup.learner.init(setup.key))
+    for chunk in (100, 70, 1000):
+        config = dataclasses.replace(setup.config, rollout_chunk=chunk)
+        learner = dataclasses.replace(setup.learner, config=config)
+        state = learner.hand_over(state)
+        state, _ = learner.imagine(state, 1, 150)
+        assert int(state.imagined.size) == 450
+        assert float(jnp.abs(state.imagined.data.obs[:450]).min()) > 0.0, "no row is left at zero"
+
+
+def test_every_algorithm_of_the_table_is_the_same_loop_with_another_scheme():
+    config = tiny_config()
+    names = {name: str(row.scheme(config)) for name, row in algorithms.ALGORITHMS.items()}
+    assert names == {
+        "moore": "moore:1",
+        "naive": "uniform",
+        "half_half": "half_half",
+        "online_only": "online_only",
+    }
+
+
+def test_the_defaults_are_the_papers_and_mopos():
+    online_stage, offline_stage, sac = OnlineConfig(), OfflineConfig(), SACConfig()
+    assert (online_stage.epochs, online_stage.steps_per_epoch) == (100, 1000)
+    assert (online_stage.refit_every, online_stage.rollout_batch) == (250, 100_000)
+    assert (online_stage.updates_per_step, online_stage.real_ratio) == (20, 0.0)
+    assert (offline_stage.updates_per_epoch, offline_stage.rollout_batch) == (1000, 50_000)
+    assert (offline_stage.retain_epochs, offline_stage.real_ratio) == (5, 0.05)
+    assert (sac.discount, sac.learning_rate, sac.target_rate) == (0.99, 3e-4, 0.005)
+    assert (sac.target_entropy, sac.batch_size, sac.hidden) == (-3.0, 256, (256, 256))
+    assert int(offline_stage.real_ratio * sac.batch_size) == 12, "12 real rows and 244 imagined"

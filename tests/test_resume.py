@@ -1,0 +1,246 @@
+"""Kill a run at any moment: resumed, it ends as if nothing had happened. And what can go wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from moore.data.dataset import Dataset
+from moore.data.npz import write_npz
+from moore.envs.collector import Collector
+from moore.envs.make import make_env
+from moore.errors import InputError
+from moore.runs import checkpoint as checkpoints
+from moore.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
+from moore.runs.run import resume, run
+from tiny import ENV, tiny_config, tiny_log
+
+TIMES = ("time/",)
+
+
+def rows(folder: Path) -> list[dict]:
+    """The metrics without the clock."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if not key.startswith(TIMES)}
+        for line in lines
+    ]
+
+
+def final_state(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    newest = checkpoints.newest_first(folder / "checkpoints")[0]
+    return load_file(newest / "state.safetensors")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert rows(one) == rows(other)
+    a, b = final_state(one), final_state(other)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def log_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("log") / "log.npz"
+    write_npz(path, tiny_log())
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(log_file, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
+    return folder
+
+
+def cut_back(whole: Path, to: str, folder: Path) -> Path:
+    """The folder as a kill would have left it: newer checkpoints gone, a half-written line."""
+    shutil.copytree(whole, folder)
+    for path in checkpoints.newest_first(folder / "checkpoints"):
+        if path.name > to:
+            shutil.rmtree(path)
+    (folder / "summary.json").unlink()
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"stage": "online", "epo')
+    return folder
+
+
+def test_resume_after_a_cut_in_the_online_stage_is_bit_for_bit(uninterrupted, tmp_path):
+    folder = cut_back(uninterrupted, "online-epoch-000002", tmp_path / "cut")
+    resume(folder, env=ENV, quiet=True)
+    assert_same_run(uninterrupted, folder)
+
+
+_CHILD = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from moore.runs.run import run
+from tiny import ENV, tiny_config
+run(tiny_config(), dataset={log!r}, env=ENV, out=Path({out!r}), quiet=True)
+"""
+
+
+@pytest.mark.parametrize("after", ["offline-epoch-000001", "online-epoch-000001"])
+def test_resume_after_kill_9_is_bit_for_bit(after, uninterrupted, log_file, tmp_path):
+    """SIGKILL some time after the given checkpoint appeared, whatever the run was doing then."""
+    folder = tmp_path / "killed"
+    tests = str(Path(__file__).parent)
+    code = _CHILD.format(tests=tests, log=str(log_file), out=str(folder))
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        deadline = time.monotonic() + 240
+        while not (folder / "checkpoints" / after).exists():
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(0.05)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    resume(folder, env=ENV, quiet=True)
+    assert_same_run(uninterrupted, folder)
+
+
+def test_offline_then_online_from_it_equals_one_run(uninterrupted, log_file, tmp_path):
+    first, second = tmp_path / "offline", tmp_path / "online"
+    # The hand-over is written by the online stage; an offline run alone keeps it as well.
+    run(tiny_config(), dataset=log_file, env=ENV, out=first, stages="offline", quiet=True)
+    run(
+        tiny_config(),
+        dataset=log_file,
+        env=ENV,
+        out=second,
+        stages="online",
+        start_from=first,
+        quiet=True,
+    )
+    assert_same_run(uninterrupted, second)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(uninterrupted, tmp_path, capsys):
+    folder = tmp_path / "damaged"
+    shutil.copytree(uninterrupted, folder)
+    newest = checkpoints.newest_first(folder / "checkpoints")[0] / "state.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-100] ^= 0xFF
+    newest.write_bytes(content)
+    resume(folder, env=ENV)
+    assert "is damaged" in capsys.readouterr().err
+    assert_same_run(uninterrupted, folder)
+
+
+def test_a_run_with_no_readable_checkpoint_is_refused(uninterrupted, tmp_path):
+    folder = tmp_path / "ruined"
+    shutil.copytree(uninterrupted, folder)
+    for path in checkpoints.newest_first(folder / "checkpoints"):
+        (path / "state.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="no checkpoint of .* can be read"):
+        resume(folder, env=ENV, quiet=True)
+
+
+def test_another_log_is_refused(uninterrupted, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    other = tmp_path / "other.npz"
+    write_npz(other, tiny_log(seed=5))
+    with pytest.raises(InputError, match="is not the data set"):
+        resume(folder, dataset=other, env=ENV, quiet=True)
+
+
+def test_a_finished_run_is_never_overwritten(uninterrupted, log_file):
+    before = (uninterrupted / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match="never overwritten"):
+        run(tiny_config(), dataset=log_file, env=ENV, out=uninterrupted, quiet=True)
+    assert (uninterrupted / "metrics.jsonl").read_bytes() == before
+
+
+class TestCheckpointFiles:
+    STATE = {"a": jnp.arange(3.0), "key": jax.random.key(4), "nested": (jnp.ones((2, 2)),)}  # noqa: RUF012
+
+    def save(self, folder, name="one"):
+        arrays = {"extra": np.arange(4)}
+        return save_checkpoint(folder, name, self.STATE, arrays=arrays, info={"epoch": 7})
+
+    def test_comes_back_as_it_was_keys_included(self, tmp_path):
+        loaded = load_checkpoint(self.save(tmp_path), self.STATE)
+        np.testing.assert_array_equal(loaded.state["a"], [0.0, 1.0, 2.0])
+        assert jax.random.key_data(loaded.state["key"]).tolist() == [0, 4]
+        np.testing.assert_array_equal(loaded.arrays["extra"], np.arange(4))
+        assert loaded.info == {"epoch": 7}
+
+    def test_nothing_is_pickled(self, tmp_path):
+        names = sorted(path.name for path in self.save(tmp_path).iterdir())
+        assert names == ["manifest.json", "state.safetensors"]
+
+    def test_a_missing_manifest_is_damage(self, tmp_path):
+        path = self.save(tmp_path)
+        (path / "manifest.json").unlink()
+        with pytest.raises(DamagedCheckpoint):
+            load_checkpoint(path, self.STATE)
+
+    def test_another_format_is_refused_by_name(self, tmp_path):
+        path = self.save(tmp_path)
+        manifest = json.loads((path / "manifest.json").read_text())
+        (path / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+        with pytest.raises(InputError, match="format 99"):
+            load_checkpoint(path, self.STATE)
+
+    def test_another_shape_is_refused_by_name(self, tmp_path):
+        path = self.save(tmp_path)
+        with pytest.raises(InputError, match=r"state\['a'\]"):
+            load_checkpoint(path, self.STATE | {"a": jnp.zeros(5)})
+
+    def test_a_full_disk_leaves_the_checkpoint_before_untouched(self, tmp_path, monkeypatch):
+        self.save(tmp_path)
+
+        def no_space(*args):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(checkpoints, "save_file", no_space)
+        with pytest.raises(InputError, match="the disk is full"):
+            self.save(tmp_path, "two")
+        monkeypatch.undo()
+        assert [path.name for path in tmp_path.iterdir()] == ["one"]
+        load_checkpoint(tmp_path / "one", self.STATE)
+
+
+class TestRunningEpisode:
+    def walk(self, collector, steps, seed=0):
+        rng = np.random.default_rng(seed)
+        return [collector.step(rng.uniform(-1, 1, 1).astype(np.float32)) for _ in range(steps)]
+
+    def test_is_replayed_exactly(self):
+        first = Collector(make_env("Pendulum-v1"), 3)
+        self.walk(first, 250)
+        second = Collector(make_env("Pendulum-v1"), 3)
+        assert second.restore(first.snapshot())
+        for a, b in zip(self.walk(first, 300, 1), self.walk(second, 300, 1), strict=True):
+            np.testing.assert_array_equal(a.next_obs, b.next_obs)
+        assert first.take_episode_returns() == second.take_episode_returns()
+
+    def test_that_comes_out_differently_is_replaced_by_a_new_one(self):
+        first = Collector(make_env("Pendulum-v1"), 3)
+        self.walk(first, 50)
+        snapshot = first.snapshot()
+        altered = replace(snapshot, obs=snapshot.obs + 1e-6)
+        second = Collector(make_env("Pendulum-v1"), 3)
+        assert not second.restore(altered)
+        assert second.snapshot().episode == snapshot.episode + 1
+        assert len(second.snapshot().actions) == 0
+
+
+def test_the_tiny_log_is_a_valid_data_set():
+    assert isinstance(tiny_log(), Dataset)
