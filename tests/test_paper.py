@@ -74,7 +74,7 @@ def test_the_online_stage_is_algorithm_1():
 
     def epoch(t):
         learn = [f"refit {t}", f"imagine {t} 9"]
-        return (step + ["update 3"] + step + learn + ["update 3"]) * 2
+        return [*step, "update 3", *step, *learn, "update 3"] * 2
 
     assert recorder.calls == ["imagine 1 9", *epoch(1), *epoch(2)]
 

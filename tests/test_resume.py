@@ -147,7 +147,7 @@ def test_a_run_with_no_readable_checkpoint_is_refused(uninterrupted, tmp_path):
     shutil.copytree(uninterrupted, folder)
     for path in checkpoints.newest_first(folder / "checkpoints"):
         (path / "state.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match="no checkpoint of .* can be read"):
+    with pytest.raises(InputError, match=r"no checkpoint of .* can be read"):
         resume(folder, env=ENV, quiet=True)
 
 
