@@ -19,12 +19,7 @@ from tiny import ENV, tiny_config, tiny_log
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
-    config = dataclasses.replace(
-        tiny_config(),
-        offline=dataclasses.replace(tiny_config().offline, epochs=4, updates_per_epoch=250),
-        online=dataclasses.replace(tiny_config().online, epochs=4, steps_per_epoch=100),
-    )
-    return run(config, dataset=tiny_log(episodes=15), env=ENV, out=folder, quiet=True)
+    return run(tiny_config(), dataset=tiny_log(), env=ENV, out=folder, quiet=True)
 
 
 def rows(result, stage):
@@ -47,7 +42,7 @@ def optimal_return() -> float:
 
 
 def test_offline_beats_the_log_and_online_beats_offline(result):
-    logged = float(np.mean(tiny_log(episodes=15).episode_returns))
+    logged = float(np.mean(tiny_log().episode_returns))
     transfer = result.summary["transfer"]
     optimum = optimal_return()
     assert transfer["offline"] > logged + 0.5 * (optimum - logged), "most of the way to the optimum"
@@ -56,12 +51,13 @@ def test_offline_beats_the_log_and_online_beats_offline(result):
     assert transfer["final"] <= optimum + 1e-2 * abs(optimum), "nothing beats the optimum"
 
 
-def test_models_get_better_as_they_are_fitted(result):
-    errors = [row["model/holdout_mse"] for row in rows(result, "offline")[:1]]
-    errors += [row["model/holdout_mse"] for row in rows(result, "online")[1:]]
-    # The noise of the state is 0.02, the reward has none: the floor is 0.0002.
-    assert errors[-1] < 0.05
-    assert errors[-1] < errors[0]
+def test_models_fit_the_log_and_keep_up_with_the_online_data(result):
+    (offline,) = (row["model/holdout_mse"] for row in rows(result, "offline")[:1])
+    online = [row["model/holdout_mse"] for row in rows(result, "online")[1:]]
+    # The noise of the state is 0.02 and the reward has none, so the floor is 0.0002.
+    assert 0.0002 * 0.5 < offline < 0.005
+    # A refit is 20 steps here, while the data, and with them the normaliser, move.
+    assert max(online) < 0.05
 
 
 def test_metrics_have_what_the_contract_names(result):

@@ -79,7 +79,7 @@ def cut_back(whole: Path, to: str, folder: Path) -> Path:
 
 
 def test_resume_after_a_cut_in_the_online_stage_is_bit_for_bit(uninterrupted, tmp_path):
-    folder = cut_back(uninterrupted, "online-epoch-000002", tmp_path / "cut")
+    folder = cut_back(uninterrupted, "online-epoch-000003", tmp_path / "cut")
     resume(folder, env=ENV, quiet=True)
     assert_same_run(uninterrupted, folder)
 

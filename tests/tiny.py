@@ -34,7 +34,7 @@ def ENV() -> gym.Env:
     return gym.wrappers.TimeLimit(LinearGaussian(), 20)
 
 
-def tiny_log(episodes: int = 40, seed: int = 0, gain: float = 0.3) -> Dataset:
+def tiny_log(episodes: int = 15, seed: int = 0, gain: float = 0.3) -> Dataset:
     """A poor controller a = -gain s with much noise."""
     rng, env = np.random.default_rng(seed), ENV()
     rows = []
@@ -62,7 +62,10 @@ def tiny_log(episodes: int = 40, seed: int = 0, gain: float = 0.3) -> Dataset:
 
 
 def tiny_config(**changes) -> Config:
-    """Seconds of training, every part of the method in use."""
+    """Seconds of training, every part of the method in use.
+
+    The tests share it, and with it the compiled programs, which take longer than the runs.
+    """
     settings = {
         "env_id": "LinearGaussian",
         "rollout_length": 3,
@@ -81,9 +84,9 @@ def tiny_config(**changes) -> Config:
         "sac": SACConfig(
             discount=0.9, learning_rate=3e-3, target_entropy=-1.0, batch_size=64, hidden=(32, 32)
         ),
-        "offline": OfflineConfig(epochs=3, updates_per_epoch=150, rollout_batch=200),
+        "offline": OfflineConfig(epochs=4, updates_per_epoch=250, rollout_batch=200),
         "online": OnlineConfig(
-            epochs=3, steps_per_epoch=50, refit_every=25, rollout_batch=200, updates_per_step=4
+            epochs=4, steps_per_epoch=100, refit_every=25, rollout_batch=200, updates_per_step=4
         ),
     }
     return Config(**(settings | changes))
