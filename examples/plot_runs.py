@@ -3,6 +3,7 @@
     python examples/plot_runs.py runs/quickstart-* --out docs/images/quickstart-seeds
 
 writes quickstart-seeds.png and quickstart-seeds.csv: evaluated and acting returns of every seed.
+A single run is drawn as in its report.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from moore.reports.html import read_metrics
+from moore.reports.plots import return_curve
 
 
 def curves(folder: Path) -> list[dict]:
@@ -63,7 +65,7 @@ def draw(runs: list[list[dict]]) -> Figure:
             ms=3,
         )
     left.set(title="evaluated: deterministic policy", xlabel="epoch", ylabel="return")
-    right.set(title="acted: sampled policy, mean of an epoch's episodes", xlabel="online epoch")
+    right.set(title="acted: sampled policy, mean an epoch", xlabel="online epoch")
     for axes in (left, right):
         axes.axvline(0, ls=":", color="0.4", lw=1)
         axes.grid(alpha=0.25)
@@ -78,7 +80,12 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="without a suffix")
     args = parser.parse_args()
     runs = [curves(folder) for folder in args.runs]
-    draw(runs).savefig(args.out.with_suffix(".png"), dpi=150)
+    if len(args.runs) == 1:
+        summary = json.loads((args.runs[0] / "summary.json").read_text())
+        figure = return_curve(read_metrics(args.runs[0] / "metrics.jsonl"), summary)
+    else:
+        figure = draw(runs)
+    figure.savefig(args.out.with_suffix(".png"), dpi=150)
     with open(args.out.with_suffix(".csv"), "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(runs[0][0]))
         writer.writeheader()

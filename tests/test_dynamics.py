@@ -184,6 +184,18 @@ class TestFit:
         np.testing.assert_allclose(error, report.holdout_mse, rtol=1e-4)
         np.testing.assert_array_equal(ensemble.elites, np.argsort(report.holdout_mse)[:2])
 
+    @pytest.mark.parametrize("warm_start", ["best", "last"])
+    def test_a_refit_goes_on_from_the_weights_that_were_asked_for(self, warm_start):
+        config = replace(CONFIG, warm_start=warm_start)
+        log, model = linear_log(300), init_model(jax.random.key(0), 2, 1, config)
+        model, _ = fit_ensemble(
+            model, log, NOTHING, 0.0, jax.random.key(1), config, max_steps=20_000
+        )
+        at_best = eqx.tree_equal(model.training.trunk, model.ensemble.networks.trunk)
+        assert at_best == (warm_start == "best"), "a converged fit ends past its best weights"
+        fit = fitting._begin(model, log, NOTHING, jnp.float32(0.0), jax.random.key(2), 64)
+        assert eqx.tree_equal(fit.networks, model.training)
+
     def test_the_cap_stops_a_fit_within_a_pass_and_says_so(self):
         model = init_model(jax.random.key(0), 2, 1, CONFIG)
         _, report = fit_ensemble(

@@ -10,6 +10,7 @@ import pytest
 from moore import algorithms
 from moore.agents.sac import SACConfig
 from moore.config import OfflineConfig, OnlineConfig
+from moore.errors import InputError
 from moore.runs.setup import prepare
 from moore.stages import online
 from tiny import ENV, tiny_config, tiny_log
@@ -131,6 +132,22 @@ def test_imagined_rewards_are_penalised_and_real_ones_are_not(setup, handed_over
     assert gap.min() > 0
     reward = np.asarray(setup.learner.offline.data.reward)
     np.testing.assert_array_equal(reward, setup.dataset.reward)
+
+
+def test_predictions_that_leave_the_bound_are_dropped_and_counted(setup, handed_over):
+    tight = dataclasses.replace(
+        setup.learner, config=dataclasses.replace(setup.config, imagined_bound=1.0)
+    )
+    state, metrics = tight.imagine(handed_over, 1, 200)
+    dropped, steps = float(metrics["model/imagined_dropped"]), float(metrics["model/rollout_steps"])
+    assert 0.0 < dropped < 1.0 and steps < 3.0
+    assert int(state.imagined.size) == round(200 * steps)
+    assert float(jnp.abs(state.imagined.data.next_obs).max()) < 1.0
+    nothing = dataclasses.replace(
+        setup.learner, config=dataclasses.replace(setup.config, imagined_bound=1e-9)
+    )
+    with pytest.raises(InputError, match="no imagined transition is usable"):
+        nothing.imagine(setup.learner.hand_over(state), 1, 200)
 
 
 def test_logged_actions_are_scaled_to_the_agents_range(setup):

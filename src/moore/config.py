@@ -201,6 +201,11 @@ def _merge(base, values: dict, prefix: str):
 
 def _convert(value, hint, name: str):
     """A TOML value as the type of its field; integers stand for floats, lists for tuples."""
+    if typing.get_origin(hint) is typing.Literal:
+        if value in typing.get_args(hint):
+            return value
+        known = ", ".join(typing.get_args(hint))
+        raise InputError(f"'{name}' is {value!r}; the known values are {known}.")
     kinds = typing.get_args(hint) if typing.get_origin(hint) is not tuple else (hint,)
     for kind in kinds or (hint,):
         if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):

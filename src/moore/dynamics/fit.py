@@ -6,13 +6,14 @@ every member's holdout error with its best so far. It stops after six passes wit
 of more than 1% in any member, or at a cap on the steps. Every member goes back to its best weights,
 and the members with the lowest errors become the elites.
 
-Weights and optimiser state carry over from the fit before.
+Weights and optimiser state carry over from the fit before (`ModelConfig.warm_start`).
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -52,6 +53,8 @@ class ModelConfig:
         batch_size: rows a step, per member.
         holdout_fraction: of each group (log, online data) that is held out for validation.
         max_holdout: at most this many rows of each group are held out.
+        warm_start: the weights that a refit goes on from: "best", the ones that each member was
+            taken back to (MBPO), or "last", the ones that training had reached.
         max_fit_steps: cap on the gradient steps of the offline fit.
         max_refit_steps: cap on the gradient steps of one online refit.
     """
@@ -64,14 +67,21 @@ class ModelConfig:
     batch_size: int = 256
     holdout_fraction: float = 0.2
     max_holdout: int = 1000
+    warm_start: Literal["best", "last"] = "best"
     max_fit_steps: int = 1_000_000
     max_refit_steps: int = 10_000
 
 
 class ModelState(eqx.Module):
-    """The ensemble with the optimiser that trains it."""
+    """The ensemble that imagines, and where its training stands.
+
+    The log-variance bounds and the optimiser's moments belong to `training`. A refit with
+    `warm_start="best"` begins from weights that fit neither, and its first steps can throw a member
+    far off: see docs/results.md.
+    """
 
     ensemble: Ensemble
+    training: Networks
     opt_state: optax.OptState
 
 
@@ -106,7 +116,8 @@ def init_model(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: ModelCo
         elites=config.elites,
         hidden=config.hidden,
     )
-    return ModelState(ensemble, optax.adam(config.learning_rate).init(ensemble.networks))
+    opt_state = optax.adam(config.learning_rate).init(ensemble.networks)
+    return ModelState(ensemble, ensemble.networks, opt_state)
 
 
 def inputs_and_targets(
@@ -165,8 +176,8 @@ def _begin(
     key: PRNGKeyArray,
     draws: int,
 ) -> _Fit:
-    networks = model.ensemble.networks
-    members = model.ensemble.networks.mean_head.bias.shape[0]
+    networks = model.training
+    members = networks.mean_head.bias.shape[0]
     return _Fit(
         networks=networks,
         normaliser=weighted_normaliser(offline, online, online_share),
@@ -254,13 +265,14 @@ def _shuffle(fit: _Fit, size: Int[Array, ""], key: PRNGKeyArray) -> _Fit:
     return eqx.tree_at(lambda f: f.rows, fit, rows)
 
 
-@partial(jax.jit, static_argnames=("elites",))
-def _finish(fit: _Fit, elites: int) -> tuple[ModelState, Bool[Array, ""]]:
+@partial(jax.jit, static_argnames=("config",))
+def _finish(fit: _Fit, config: ModelConfig) -> tuple[ModelState, Bool[Array, ""]]:
     """Every member at its best weights, and whether everything is finite."""
     # The bounds go on from where training left them; only the members go back.
     networks = _choose_members(jnp.zeros_like(fit.best_error, bool), fit.networks, fit.best)
-    elite_rows = jnp.argsort(fit.best_error)[:elites].astype(jnp.int32)
-    model = ModelState(Ensemble(networks, fit.normaliser, elite_rows), fit.opt_state)
+    elites = jnp.argsort(fit.best_error)[: config.elites].astype(jnp.int32)
+    training = networks if config.warm_start == "best" else fit.networks
+    model = ModelState(Ensemble(networks, fit.normaliser, elites), training, fit.opt_state)
     floats = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
     return model, jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floats]))
 
@@ -309,7 +321,7 @@ def fit_ensemble(
             break
         fit = _shuffle(fit, size, jax.random.fold_in(key_shuffle, passes))
 
-    new_model, finite = _finish(fit, config.elites)
+    new_model, finite = _finish(fit, config)
     report = FitReport(
         steps=steps,
         passes=passes,

@@ -23,6 +23,7 @@ from moore.algorithms import Agent, Algorithm
 from moore.config import Config
 from moore.dynamics.fit import FitReport, ModelState, fit_ensemble, init_model
 from moore.dynamics.imagine import TerminationFn, rollout
+from moore.errors import InputError
 from moore.replay.buffer import (
     Replay,
     Ring,
@@ -120,25 +121,24 @@ def _imagine(
         happened = happened & chunk_wanted
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
         ring = push(ring, flat, happened.reshape(-1))
-        return ring, (happened, uncertainty, transitions.reward, transitions.terminated)
+        goes_on = happened & ~transitions.terminated
+        due = jnp.concatenate([chunk_wanted[None], goes_on[:-1]])
+        return ring, (happened, due, uncertainty, transitions.reward, transitions.terminated)
 
     shape = (chunks, config.rollout_chunk)
-    imagined, (happened, uncertainty, reward, terminated) = jax.lax.scan(
+    imagined, outcome = jax.lax.scan(
         roll_chunk,
         imagined,
         (padded.reshape(shape), wanted.reshape(shape), jax.random.split(key_rollout, chunks)),
     )
-    return (
-        imagined,
-        key,
-        _rollout_metrics(
-            happened, uncertainty, reward, terminated, rows >= offline.capacity, config
-        ),
-    )
+    metrics = _rollout_metrics(*outcome, config)
+    metrics["model/rollout_steps"] = outcome[0].sum() / count
+    metrics["replay/online_share"] = jnp.mean(rows >= offline.capacity)
+    return imagined, key, metrics
 
 
-def _rollout_metrics(happened, uncertainty, reward, terminated, is_online, config) -> Metrics:
-    """Statistics over the imagined transitions that happened."""
+def _rollout_metrics(happened, due, uncertainty, reward, terminated, config: Config) -> Metrics:
+    """Statistics over the imagined transitions that happened, and over those that were due."""
     total = jnp.maximum(happened.sum(), 1)
     mean = jnp.where(happened, uncertainty, 0.0).sum() / total
     p20, p80 = jnp.nanpercentile(
@@ -150,9 +150,9 @@ def _rollout_metrics(happened, uncertainty, reward, terminated, is_online, confi
         "model/uncertainty_p80": p80,
         "model/imagined_reward": jnp.where(happened, reward, 0.0).sum() / total
         + config.penalty_coef * mean,
-        "model/rollout_steps": total / is_online.shape[0],
         "model/imagined_terminated": (terminated & happened).sum() / total,
-        "replay/online_share": is_online.mean(),
+        # Not finite, or beyond the bound: the rollout ended there and nothing was kept.
+        "model/imagined_dropped": (due & ~happened).sum() / jnp.maximum(due.sum(), 1),
     }
 
 
@@ -317,7 +317,11 @@ class Learner:
                 config=_rollout_settings(self.config, count),
                 count=count,
             )
-            jax.block_until_ready(imagined.size)
+            if int(imagined.size) == 0:
+                raise InputError(
+                    "no imagined transition is usable: the models' predictions are not finite or "
+                    f"lie beyond imagined_bound ({self.config.imagined_bound:g})."
+                )
             return dataclasses.replace(state, imagined=imagined, key=key), metrics
 
     def update(
