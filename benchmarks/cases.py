@@ -14,7 +14,7 @@ from products import ensemble_products, gigaflop, numpy_products, rollout_produc
 
 from moore.algorithms import find
 from moore.config import Config
-from moore.dynamics.fit import _begin, _train_pass
+from moore.dynamics.fit import begin_fit, train_pass
 from moore.envs.termination import hopper
 from moore.presets import preset
 from moore.replay.buffer import Replay, Ring, Transition, full_replay
@@ -113,10 +113,10 @@ def ensemble_case(sizes: Sizes) -> Case:
     def prepare():
         # Other rows at every call: those of the call before may be in a cache.
         key = jax.random.key(next(seeds))
-        return jax.block_until_ready(_begin(state.model, *groups, key, rows))
+        return jax.block_until_ready(begin_fit(state.model, *groups, key, rows))
 
     def ours(fit) -> None:
-        jax.block_until_ready(_train_pass(fit, *groups, rows, steps, config))
+        jax.block_until_ready(train_pass(fit, *groups, rows, steps, config))
 
     work, numpys = {"gigaflop": gigaflop(products)}, numpy_products(products, steps)
     return Case("1 step", steps, work, ours, numpys, prepare)

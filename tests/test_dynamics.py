@@ -193,7 +193,7 @@ class TestFit:
         )
         at_best = eqx.tree_equal(model.training.trunk, model.ensemble.networks.trunk)
         assert at_best == (warm_start == "best"), "a converged fit ends past its best weights"
-        fit = fitting._begin(model, log, NOTHING, jnp.float32(0.0), jax.random.key(2), 64)
+        fit = fitting.begin_fit(model, log, NOTHING, jnp.float32(0.0), jax.random.key(2), 64)
         assert eqx.tree_equal(fit.networks, model.training)
 
     def test_the_cap_stops_a_fit_within_a_pass_and_says_so(self):
@@ -205,7 +205,7 @@ class TestFit:
 
     def test_members_are_fitted_to_different_bootstraps(self):
         model = init_model(jax.random.key(0), 2, 1, CONFIG)
-        fit = fitting._begin(
+        fit = fitting.begin_fit(
             model, linear_log(), NOTHING, jnp.float32(0.0), jax.random.key(2), 1900
         )
         rows = np.asarray(fit.rows)

@@ -95,7 +95,7 @@ class FitReport:
     holdout_mse: tuple[float, ...]
 
 
-class _Fit(eqx.Module):
+class Fit(eqx.Module):
     """A fit under way. `rows` are the bootstraps, joint indices as of `sample_rows`."""
 
     networks: Networks
@@ -168,17 +168,18 @@ def holdout_error(
 
 
 @partial(jax.jit, static_argnames=("draws",))
-def _begin(
+def begin_fit(
     model: ModelState,
     offline: Replay,
     online: Replay,
     online_share: Float[Array, ""],
     key: PRNGKeyArray,
     draws: int,
-) -> _Fit:
+) -> Fit:
+    """Normaliser and bootstraps of a fit that goes on from `model`, `draws` rows a member."""
     networks = model.training
     members = networks.mean_head.bias.shape[0]
-    return _Fit(
+    return Fit(
         networks=networks,
         normaliser=weighted_normaliser(offline, online, online_share),
         opt_state=model.opt_state,
@@ -190,15 +191,15 @@ def _begin(
 
 
 @partial(jax.jit, static_argnames=("config",), donate_argnames=("fit",))
-def _train_pass(
-    fit: _Fit,
+def train_pass(
+    fit: Fit,
     offline: Replay,
     online: Replay,
     online_share: Float[Array, ""],
     size: Int[Array, ""],
     steps: Int[Array, ""],
     config: ModelConfig,
-) -> tuple[_Fit, Bool[Array, ""], Float[Array, " members"]]:
+) -> tuple[Fit, Bool[Array, ""], Float[Array, " members"]]:
     """`steps` batches over the first `size` bootstrap rows, then the comparison on the holdout."""
 
     def step(i, carry):
@@ -211,7 +212,7 @@ def _train_pass(
     networks, opt_state = jax.lax.fori_loop(0, steps, step, (fit.networks, fit.opt_state))
     error = holdout_error(networks, fit.normaliser, offline, online, online_share)
     improved = (fit.best_error - error) / fit.best_error > MIN_RELATIVE_GAIN
-    new_fit = _Fit(
+    new_fit = Fit(
         networks=networks,
         normaliser=fit.normaliser,
         opt_state=opt_state,
@@ -257,7 +258,7 @@ def _choose_members(choice: Bool[Array, " members"], new: Networks, old: Network
 
 
 @partial(jax.jit, donate_argnames=("fit",))
-def _shuffle(fit: _Fit, size: Int[Array, ""], key: PRNGKeyArray) -> _Fit:
+def _shuffle(fit: Fit, size: Int[Array, ""], key: PRNGKeyArray) -> Fit:
     """Reorders the first `size` bootstrap rows of each member."""
     draws = fit.rows.shape[1]
     rank = jnp.where(jnp.arange(draws) < size, jax.random.uniform(key, fit.rows.shape), 2.0)
@@ -266,7 +267,7 @@ def _shuffle(fit: _Fit, size: Int[Array, ""], key: PRNGKeyArray) -> _Fit:
 
 
 @partial(jax.jit, static_argnames=("config",))
-def _finish(fit: _Fit, config: ModelConfig) -> tuple[ModelState, Bool[Array, ""]]:
+def _finish(fit: Fit, config: ModelConfig) -> tuple[ModelState, Bool[Array, ""]]:
     """Every member at its best weights, and whether everything is finite."""
     # The bounds go on from where training left them; only the members go back.
     networks = _choose_members(jnp.zeros_like(fit.best_error, bool), fit.networks, fit.best)
@@ -308,11 +309,11 @@ def fit_ensemble(
     share = jnp.asarray(online_share, jnp.float32)
 
     key_begin, key_shuffle = jax.random.split(key)
-    fit = _begin(model, offline, online, share, key_begin, draws)
+    fit = begin_fit(model, offline, online, share, key_begin, draws)
     steps = passes = stale = 0
     while True:
         pass_steps = min(math.ceil(size / config.batch_size), max_steps - steps)
-        fit, improved, error = _train_pass(fit, offline, online, share, size, pass_steps, config)
+        fit, improved, error = train_pass(fit, offline, online, share, size, pass_steps, config)
         steps, passes = steps + pass_steps, passes + 1
         stale = 0 if bool(improved) else stale + 1
         if on_pass is not None:
