@@ -45,7 +45,7 @@ _METRICS = (
     ("dip", "dip", True, f"deepest fall below J0 in the first {DIP_EPOCHS} epochs"),
     ("dip_share", "dip share", False, "dip, as a share of the way from random to J0"),
     ("dip_area", "dip area", True, "sum over all epochs of the shortfall"),
-    ("recovery_epochs", "recovery", False, "epochs from the first fall below J0 to J0"),
+    ("recovery_epochs", "recovery", False, "epochs from the first fall below J0 until back"),
     ("epochs_to_threshold", "to threshold", False, "first epoch at the threshold (default 95%)"),
     ("final", "final", True, "mean of the last 5 evaluations"),
     ("gain", "gain", True, "final minus J0"),

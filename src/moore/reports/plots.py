@@ -149,8 +149,7 @@ def figure_svg(fig: Figure) -> str:
     buffer = io.StringIO()
     with matplotlib.rc_context(_STYLE):
         fig.savefig(buffer, format="svg", metadata={"Date": None})
-    not_drawn = r"^.*?(?=<svg)|<metadata>.*?</metadata>"
-    svg = re.sub(not_drawn, "", buffer.getvalue(), flags=re.DOTALL)
+    svg = re.sub(r"(?s)^.*?(?=<svg)|<metadata>.*?</metadata>", "", buffer.getvalue())
     # Groups' names (axes_1, ...) are never referenced and would repeat on a page of figures.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg).replace(INK, "currentColor")
     for name, color in _PALETTE.items():
@@ -245,7 +244,6 @@ def _mark_dip(axes: Axes, rows: Rows) -> None:
         return
     axes.axhline(y[0], color=BLUE, lw=0.9, ls="--", label="at the hand-over")
     lowest = int(y[x <= DIP_EPOCHS].argmin())
-    fall = y[0] - y[lowest]
-    if fall > 0:
+    if (fall := y[0] - y[lowest]) > 0:
         axes.vlines(x[lowest], y[lowest], y[0], color=INK, lw=1)
         axes.text(x[lowest], y[lowest], f"\n dip {fall:,.0f}", va="top", linespacing=0.6)
