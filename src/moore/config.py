@@ -90,8 +90,8 @@ class Config:
         rollout_length: H, steps of an imagined rollout.
         termination: auto (registry by environment), never, or module:function.
         imagined_bound: an imagined observation beyond this magnitude ends its rollout.
-        rollout_chunk: rollouts computed at a time; bounds the memory, and does not change results
-            beyond rounding.
+        rollout_chunk: rollouts computed at a time; bounds the memory. Another size draws other
+            random numbers.
         checkpoint_every: epochs between checkpoints.
         tensorboard: also write TensorBoard event files into the run folder.
         model: the ensemble of dynamics models.
