@@ -167,6 +167,9 @@ class _Run:
             if self.stages != "offline":
                 self._online(state, done, checkpoint)
             return self._finish()
+        except KeyboardInterrupt:
+            self.report.say(f"interrupted; go on with: moore run --resume {self.folder}")
+            raise
         finally:
             self.report.stop()
             self.evaluator.close()
@@ -176,7 +179,9 @@ class _Run:
         config, log = self.config, self.setup.dataset
         what = f"{config.algorithm} on {config.env_id}, {log.name} ({log.size:,} transitions)"
         where = "" if checkpoint is None else f", from checkpoint {checkpoint.path.name}"
-        return f"{what}, seed {config.seed}{where}\n{self.folder}"
+        other = log.env_id not in (None, config.env_id)
+        note = f"\nnote: the log was recorded in {log.env_id}" if other else ""
+        return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
 
     def _fresh_state(self) -> LearnerState:
         """A new learner; or the one that another run's offline stage has made."""
