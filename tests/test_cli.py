@@ -483,7 +483,7 @@ def test_an_unknown_flag(line, flag, moore_refuses):
     [
         ("run tiny.toml --alpha 0", ("online.alpha is 0.0", "positive")),
         ("run tiny.toml --alpha -1", ("online.alpha is -1.0", "positive")),
-        ("run tiny.toml --alpha nan", ("online.alpha is not a number",)),
+        ("run tiny.toml --alpha nan", ("online.alpha is nan", "finite number")),
         ("run tiny.toml --alpha ten", ("--alpha", "ten")),
         ("run tiny.toml --online.alpha 0", ("online.alpha is 0.0", "positive")),
         ("run tiny.toml --online.alpha ten", ("--online.alpha", "ten")),

@@ -162,8 +162,6 @@ def _check_numbers(config: object, prefix: str = "") -> None:
                 continue
             if not math.isfinite(number) and item.name not in _MAY_BE_INFINITE:
                 raise InputError(f"{name} is {number}; it must be a finite number.")
-            if number != number:
-                raise InputError(f"{name} is not a number.")
             if item.name in _FRACTIONS and not 0.0 <= number <= 1.0:
                 raise InputError(f"{name} is {number}; it must lie between 0 and 1.")
             if item.name in _ANY_SIGN | _FRACTIONS:
