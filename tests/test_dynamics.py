@@ -145,7 +145,7 @@ class TestFit:
         truth = [0.75, -0.05 + 0.02, 0.05 + 0.1]
         np.testing.assert_allclose(mean[:, 0].mean(axis=0), truth, atol=0.04)
         std = np.exp(0.5 * np.asarray(log_var[:, 0, 1:]))
-        # The 1% rule watches the error of the mean, so it stops with sigma still on its way to 0.05.
+        # The 1% rule watches the error of the mean alone and stops with sigma on its way to 0.05.
         assert 0.05 < np.median(std) < 0.11
 
     def test_converges_by_the_one_per_cent_rule_and_says_so(self):
