@@ -78,7 +78,7 @@ def _parse(options: type[Options], arguments: list[str], command: str, default=N
 
 
 def _example(text: str) -> Callable:
-    """Gives the options of a command their help text, which ends in an example."""
+    """Gives the options of a command their help text, which begins with an example."""
 
     def decorate(cls: type) -> type:
         cls.__doc__ = f"example: {text}\n\n{inspect.cleandoc(cls.__doc__)}"

@@ -1,8 +1,9 @@
 """From a configuration to everything that a run needs: log, environment, learner."""
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
@@ -187,10 +188,7 @@ class Evaluator:
             env.close()
 
 
-def _key_stream(seed: int):
+def _key_stream(seed: int) -> Iterator[jax.Array]:
     """Keys that no training draw uses: a stream of their own under the run's seed."""
-    fold = partial(jax.random.fold_in, jax.random.key(episode_seed(seed, "baseline", -0)))
-    step = 0
-    while True:
-        yield fold(step)
-        step += 1
+    key = jax.random.key(episode_seed(seed, "baseline", 0))
+    return (jax.random.fold_in(key, step) for step in itertools.count())
