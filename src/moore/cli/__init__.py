@@ -1,0 +1,66 @@
+"""The command line: one function a command, heavy imports inside it; a group of commands a file."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from moore.cli.judge import evaluate, preview_schemes
+from moore.cli.logs import inspect_log
+from moore.cli.train import train_stages
+from moore.errors import InputError
+from moore.version import __version__
+
+USAGE = """\
+usage: moore COMMAND [OPTIONS]
+
+Take a policy that was learned from logged data online, without a dip.
+
+commands:
+  run [PRESET]      offline stage, hand-over, online stage, report (preset: quickstart)
+  offline [PRESET]  the offline stage alone
+  online            the online stage alone, from a run whose offline stage is done
+  evaluate RUN      returns of a saved policy
+  inspect DATASET   check a log and sum it up
+  preview           online share and shift per epoch of each sampling scheme
+
+`moore COMMAND --help` shows the options with their defaults.
+example: moore run --seed 1 --out runs/first"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs a command; exits with 0, 2 on bad input, 130 on Ctrl-C."""
+    arguments = sys.argv[1:] if argv is None else argv
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    try:
+        _dispatch(name, rest)
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"moore: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("moore: interrupted.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader of our output went away (`moore inspect ... | head`); so do we, quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _dispatch(name: str, arguments: list[str]) -> None:
+    if name in ("-h", "--help"):
+        print(USAGE)
+    elif name == "--version":
+        print(f"moore {__version__}")
+    elif name not in COMMANDS:
+        raise InputError(f"unknown command '{name}'; the known ones are {', '.join(COMMANDS)}.")
+    else:
+        COMMANDS[name](arguments)
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "run": lambda arguments: train_stages(arguments, "run"),
+    "offline": lambda arguments: train_stages(arguments, "offline"),
+    "online": lambda arguments: train_stages(arguments, "online"),
+    "evaluate": evaluate,
+    "inspect": inspect_log,
+    "preview": preview_schemes,
+}

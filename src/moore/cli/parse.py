@@ -1,0 +1,56 @@
+"""Options of a command: parsed by tyro, wrong flags told in one line."""
+
+import contextlib
+import inspect
+import io
+from collections.abc import Callable
+from typing import TypeVar
+
+from moore.errors import InputError
+
+Options = TypeVar("Options")
+
+
+def parse(options: type[Options], arguments: list[str], command: str, default=None) -> Options:
+    """Options from flags; a wrong flag is one line, not tyro's box."""
+    import tyro
+
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(options, args=arguments, prog=f"moore {command}", default=default)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        words = errors.getvalue().translate(str.maketrans("", "", "╭╮╰╯─│")).split()
+        raise InputError(" ".join(words)) from None
+
+
+def example(text: str) -> Callable:
+    """Gives the options of a command their help text, which begins with an example."""
+
+    def decorate(cls: type) -> type:
+        cls.__doc__ = f"example: {text}\n\n{inspect.cleandoc(cls.__doc__)}"
+        return cls
+
+    return decorate
+
+
+def with_target(options: type[Options], arguments: list[str], command: str, target: str):
+    """A command's one positional argument, which comes first, and its options."""
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        raise InputError(f"moore {command} needs a {target}: moore {command} {target} [OPTIONS].")
+    if arguments[0] in ("-h", "--help"):
+        parse(options, arguments, f"{command} {target}")
+    return arguments[0], parse(options, arguments[1:], f"{command} {target}")
+
+
+def value_of(arguments: list[str], flag: str) -> str | None:
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        argument = name.replace("_", "-") + equals + value  # tyro takes both spellings
+        if argument == flag and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith(flag + "="):
+            return argument.split("=", 1)[1]
+    return None

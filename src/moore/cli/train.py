@@ -1,0 +1,137 @@
+"""moore run, offline, online."""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+from moore.cli.parse import example, parse, value_of
+from moore.errors import InputError
+
+
+def _run_options(command: str):
+    """The options of the three commands that train; made here because they need jax."""
+    import tyro
+
+    from moore.config import Config
+
+    @dataclass(frozen=True)
+    class Common:
+        """Train.
+
+        Attributes:
+            scheme: short for --online.scheme.
+            alpha: short for --online.alpha.
+            out: a new folder; by default runs/{env}__{algorithm}__{seed}__{time}.
+            json: print summary.json at the end.
+            quiet: no progress.
+        """
+
+        config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+        scheme: str | None = None
+        alpha: float | None = None
+        out: Path | None = None
+        json: bool = False
+        quiet: bool = False
+
+    if command == "online":
+
+        @example("moore online --from runs/offline --scheme moore:2")
+        @dataclass(frozen=True)
+        class OnlineOptions(Common):
+            """The online stage alone. Settings default to those of the run it starts from.
+
+            Attributes:
+                from_: the run whose offline stage is done.
+            """
+
+            from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+
+        return OnlineOptions
+
+    @example(f"moore {command} laptop/hopper-medium-replay --dataset hopper-medium-replay.hdf5")
+    @dataclass(frozen=True)
+    class RunOptions(Common):
+        """Train from a PRESET (or a config.toml), given before the options; quickstart if none.
+
+        Attributes:
+            resume: go on with this run from its last checkpoint; --dataset and --env-id tell where
+                the log or the environment is now, other settings are the run's own.
+        """
+
+        resume: Path | None = None
+
+    return RunOptions
+
+
+def train_stages(arguments: list[str], command: str) -> None:
+    from moore.runs import run as runs
+
+    first = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    rest = arguments[1:] if first else arguments
+    cls = _run_options(command)
+    options = parse(cls, rest, command, cls(config=_base_config(first, rest, command)))
+    config = options.config
+    if options.scheme is not None:
+        config = replace(config, online=replace(config.online, scheme=options.scheme))
+    if options.alpha is not None:
+        config = replace(config, online=replace(config.online, alpha=options.alpha))
+    if getattr(options, "resume", None) is not None:
+        result = _resume(options, rest)
+    else:
+        start = getattr(options, "from_", None)
+        if command == "online" and start is None:
+            raise InputError("moore online needs --from RUN, a run whose offline stage is done.")
+        stages = {"run": "both", "offline": "offline", "online": "online"}[command]
+        result = runs.run(
+            config, out=options.out, stages=stages, start_from=start, quiet=options.quiet
+        )
+    if options.json:
+        print(json.dumps(result.summary, indent=1))
+    elif not options.quiet:
+        print(_verdict(result.summary))
+
+
+def _base_config(first: str | None, rest: list[str], command: str):
+    """What the flags alter: a preset, a file, or the configuration of another run."""
+    from moore.config import read_toml
+    from moore.presets import preset
+
+    if command == "online":
+        if first is not None:
+            raise InputError(f"moore online takes no preset ('{first}'); give --from RUN.")
+        source = value_of(rest, "--from")
+        return read_toml(Path(source) / "config.toml") if source else preset("quickstart")
+    if first is not None and first.endswith(".toml"):
+        return read_toml(Path(first))
+    return preset(first or "quickstart")
+
+
+def _resume(options, arguments: list[str]):
+    from moore.runs.run import resume
+
+    return resume(
+        options.resume,
+        dataset=value_of(arguments, "--dataset"),
+        env=value_of(arguments, "--env-id"),
+        quiet=options.quiet,
+    )
+
+
+def _verdict(summary: dict) -> str:
+    """The run in two lines."""
+    if "transfer" not in summary:
+        return f"offline return {summary['offline']['return']:.1f}" if "offline" in summary else ""
+    transfer = summary["transfer"]
+
+    def percent(share: float | None) -> str:
+        return "" if share is None else f" ({100 * share:.0f}%)"
+
+    behaviour = transfer["behaviour_dip"]
+    acting = "not measured" if behaviour is None else f"{behaviour:.1f}"
+    return (
+        f"offline {transfer['offline']:.1f}, dip {transfer['dip']:.1f}"
+        f"{percent(transfer['dip_share'])}, final {transfer['final']:.1f}, "
+        f"gain {transfer['gain']:.1f}\n"
+        f"acting policy: dip {acting}{percent(transfer['behaviour_dip_share'])}"
+    )
