@@ -1,0 +1,33 @@
+"""A log as its source has it: every row and key, before any check or derivation."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from moore.evaluation.scores import ReferenceScores
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
+class Log:
+    """The n rows of a log, episode after episode: what every format is read into and written from.
+
+    `moore.data.load.load_dataset` makes the checked `Dataset` of it that training takes.
+    """
+
+    obs: np.ndarray  # (n, obs_dim)
+    action: np.ndarray  # (n, action_dim), in the units of the environment
+    reward: np.ndarray  # (n,)
+    terminated: np.ndarray  # (n,) bool: the environment ended the episode
+    truncated: np.ndarray | None  # (n,) bool: a time limit did; None: not recorded (D4RL v0)
+    next_obs: np.ndarray | None  # (n, obs_dim) true successors; None: not recorded (D4RL v0, v1)
+    name: str  # as the user named it
+    env_id: str | None = None  # Gymnasium id, where the source says
+    sha256: str = ""  # of the source file's bytes; of the arrays where there is no single file
+    reference: ReferenceScores | None = None
+    # What else is stored a row, each (n, ...), by name: qpos and qvel of the state that is observed.
+    infos: dict[str, np.ndarray] = field(default_factory=dict)
+    metadata: dict[str, object] = field(default_factory=dict)  # the rest, JSON-able
+
+    @property
+    def size(self) -> int:
+        return len(self.obs)
