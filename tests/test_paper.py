@@ -32,8 +32,9 @@ class Recorder:
 
     def __init__(self, config):
         self.config, self.calls, self.obs = config, [], np.zeros(1)
+        self.imagines = True
 
-    def act(self, state, obs):
+    def act(self, state, obs, *, random):
         self.calls.append("act")
         return np.zeros(1), state
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from moore.agents import sac
 from moore.config import Config
@@ -40,11 +40,17 @@ class Algorithm:
         about: one line for people.
         agent: the update rule.
         scheme: the sampling scheme of the online stage, from the configuration.
+        experience: what the agent's batches are made of: imagined transitions of the ensemble, or
+            the real ones of the log and the online data.
+        uses_log: False: there is no offline stage, and the log, if one is given, only names the
+            environment and its reference returns.
     """
 
     about: str
     agent: Agent
     scheme: Callable[[Config], Scheme]
+    experience: Literal["imagination", "replay"] = "imagination"
+    uses_log: bool = True
 
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -60,6 +66,13 @@ ALGORITHMS: dict[str, Algorithm] = {
         "MOPO, then half of every draw from each group", SAC, lambda config: half_half()
     ),
     "online_only": Algorithm("MOPO, then online data alone", SAC, lambda config: online_only()),
+    "sac": Algorithm(
+        "SAC from scratch on plain replay: no log, no models",
+        SAC,
+        lambda config: online_only(),
+        experience="replay",
+        uses_log=False,
+    ),
 }
 
 

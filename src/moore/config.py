@@ -51,6 +51,8 @@ class OnlineConfig:
         scheme: f(d, t): moore, uniform, half_half, online_only; moore:2 sets alpha as well.
         alpha: the decay of moore's priority 1 / (alpha t), Eq. 4.
         real_ratio: share of a batch drawn from the real data by the same scheme; 0 in Algorithm 1.
+        random_steps: first environment steps that act uniformly at random, before any update; for
+            algorithms that start from scratch.
     """
 
     epochs: int = 100
@@ -62,6 +64,7 @@ class OnlineConfig:
     scheme: str = "moore"
     alpha: float = 1.0
     real_ratio: float = 0.0
+    random_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class Config:
 
 
 # Fields that may be zero or negative; every other number must be positive.
-_NON_NEGATIVE = {"seed", "penalty_coef", "epochs", "real_ratio", "weight_decay"}
+_NON_NEGATIVE = {"seed", "penalty_coef", "epochs", "real_ratio", "random_steps", "weight_decay"}
 _ANY_SIGN = {"target_entropy", "threshold"}
 _FRACTIONS = {"real_ratio", "holdout_fraction", "discount", "target_rate"}
 _MAY_BE_INFINITE = {"imagined_bound"}

@@ -21,6 +21,7 @@ class SACConfig:
         learning_rate: of actor, critics and temperature (Adam).
         target_rate: step of the target critics towards the critics after each update.
         target_entropy: in nats; the temperature is adapted until the policy's entropy is this.
+            None: minus the number of action entries (Haarnoja et al. 2018).
         batch_size: transitions a update.
         hidden: widths of the hidden layers of actor and critics.
     """
@@ -28,7 +29,7 @@ class SACConfig:
     discount: float = 0.99
     learning_rate: float = 3e-4
     target_rate: float = 0.005
-    target_entropy: float = -3.0
+    target_entropy: float | None = None
     batch_size: int = 256
     hidden: tuple[int, ...] = (256, 256)
 
@@ -134,7 +135,8 @@ def update(
     pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
 
     # Temperature: descends log_temperature * (entropy - target), as softlearning does.
-    temperature_grad = entropy - config.target_entropy
+    wanted = config.target_entropy
+    temperature_grad = entropy - (-batch.action.shape[-1] if wanted is None else wanted)
     temperature_step, temperature_opt = optimiser.update(temperature_grad, state.temperature_opt)
 
     new_state = SACState(

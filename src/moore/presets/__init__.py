@@ -7,6 +7,9 @@ from importlib import resources
 from moore.config import Config, from_dict
 from moore.errors import InputError
 
+# Presets that are a file of their own.
+_WHOLE = ("quickstart", "sac")
+
 
 @cache
 def _table(name: str) -> dict:
@@ -14,9 +17,9 @@ def _table(name: str) -> dict:
 
 
 def preset_names() -> list[str]:
-    """quickstart, laptop/<task> and paper/<task> for the paper's 12 tasks."""
+    """quickstart, sac, laptop/<task> and paper/<task> for the paper's 12 tasks."""
     tasks = _table("paper")["tasks"]
-    return ["quickstart", *(f"{scale}/{task}" for scale in ("laptop", "paper") for task in tasks)]
+    return [*_WHOLE, *(f"{scale}/{task}" for scale in ("laptop", "paper") for task in tasks)]
 
 
 def preset(name: str) -> Config:
@@ -33,8 +36,8 @@ def preset(name: str) -> Config:
         raise InputError(
             f"unknown preset '{name}'; the known ones are {', '.join(preset_names())}."
         )
-    if name == "quickstart":
-        return from_dict(_table("quickstart"))
+    if name in _WHOLE:
+        return from_dict(_table(name))
     scale, task = name.split("/")
     config = from_dict(_table("paper")["base"])
     config = from_dict(_table("paper")["tasks"][task], base=config)

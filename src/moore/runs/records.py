@@ -99,7 +99,7 @@ class Records:
         self.save_policy(state)
 
     def _identity(self) -> dict:
-        return {"dataset_sha256": self.setup.dataset.sha256, "moore": __version__}
+        return {"dataset_sha256": _sha256(self.setup), "moore": __version__}
 
     def save_hand_over(self, state: LearnerState) -> None:
         """What an online stage starts from, kept for as many of them as are wanted."""
@@ -114,6 +114,11 @@ class Records:
         actor = jax.device_get(state.agent.actor)
         policy = Policy(actor, setup.action_low, setup.action_high, setup.config.env_id)
         save_policy(self.folder / "policy", policy)
+
+
+def _sha256(setup: Setup) -> str:
+    """Of the log; of nothing where there is none."""
+    return "" if setup.dataset is None else setup.dataset.sha256
 
 
 def handed_over(state: LearnerState) -> dict:
@@ -149,10 +154,10 @@ def newest_checkpoint(setup: Setup, folder: Path, report: Reporter) -> Checkpoin
             report.say(f"{path.name} is damaged ({damage}); trying the one before it.")
             continue
         begun_with = checkpoint.info["dataset_sha256"]
-        if begun_with != setup.dataset.sha256:
+        if begun_with != _sha256(setup):
             raise InputError(
-                f"{setup.dataset.name} is not the data set that {folder} was begun with "
-                f"(its SHA-256 was {begun_with[:12]}...)."
+                f"{setup.config.dataset or 'no log'} is not the data set that {folder} was begun "
+                f"with (its SHA-256 was {begun_with[:12]}...)."
             )
         return checkpoint
     if candidates:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ from moore.stages.offline import offline_stage
 from moore.stages.online import online_stage
 
 Stages = Literal["both", "offline", "online"]
+Until = Callable[[dict, LearnerState], bool]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def run(
     out: str | Path | None = None,
     stages: Stages = "both",
     start_from: str | Path | None = None,
+    until: Until | None = None,
     quiet: bool = False,
 ) -> RunResult:
     """The main job: offline stage, hand-over, online stage, report.
@@ -64,6 +67,7 @@ def run(
         out: a new folder; by default runs/{env}__{algorithm}__{seed}__{time}.
         stages: both, or one alone; "online" needs `start_from`.
         start_from: a run whose offline stage is done; the online stage starts from it.
+        until: sees every online epoch's metrics and state; True ends the run after that epoch.
         quiet: print nothing.
 
     Raises:
@@ -92,7 +96,7 @@ def run(
     _write_plan(folder, stages, start)
     if start is not None:
         (folder / "offline.jsonl").write_text(rows)
-    return _Run(setup, folder, stages, start, quiet).execute(None)
+    return _Run(setup, folder, stages, start, until, quiet).execute(None)
 
 
 def resume(
@@ -100,6 +104,7 @@ def resume(
     *,
     dataset: Dataset | str | Path | None = None,
     env: EnvSource | None = None,
+    until: Until | None = None,
     quiet: bool = False,
 ) -> RunResult:
     """Goes on from a run's last checkpoint, bit for bit on CPU.
@@ -108,6 +113,7 @@ def resume(
         folder: of the run.
         dataset: the log, if it has moved or was given as an object.
         env: the environment, if it was given as a function.
+        until: as in `run`.
         quiet: print nothing.
 
     Raises:
@@ -117,7 +123,7 @@ def resume(
     config = read_toml(folder / "config.toml")
     stages, start = _read_plan(folder)
     setup = prepare(config, dataset=dataset, env=env)
-    runner = _Run(setup, folder, stages, start, quiet)
+    runner = _Run(setup, folder, stages, start, until, quiet)
     return runner.execute(newest_checkpoint(setup, folder, runner.report))
 
 
@@ -144,8 +150,17 @@ def _read_plan(folder: Path) -> tuple[Stages, Path | None]:
 class _Run:
     """The shell around the stages of one run folder."""
 
-    def __init__(self, setup: Setup, folder: Path, stages: Stages, start: Path | None, quiet: bool):
+    def __init__(
+        self,
+        setup: Setup,
+        folder: Path,
+        stages: Stages,
+        start: Path | None,
+        until: Until | None,
+        quiet: bool,
+    ):
         self.setup, self.folder, self.stages, self.start = setup, folder, stages, start
+        self.until = until
         self.learner, self.config = setup.learner, setup.config
         self.report = Reporter(quiet=quiet)
 
@@ -159,7 +174,7 @@ class _Run:
         try:
             done = info["epoch"]
             if info["stage"] == "offline":
-                if self.stages != "online":
+                if self.stages != "online" and self.learner.algorithm.uses_log:
                     state = self._offline(state, done)
                 state = self.learner.hand_over(state)
                 self.records.save_hand_over(state)
@@ -177,9 +192,11 @@ class _Run:
 
     def _headline(self, checkpoint: Checkpoint | None) -> str:
         config, log = self.config, self.setup.dataset
-        what = f"{config.algorithm} on {config.env_id}, {log.name} ({log.size:,} transitions)"
+        uses_log = self.learner.algorithm.uses_log
+        name = f"{log.name} ({log.size:,} transitions)" if uses_log else "without a log"
+        what = f"{config.algorithm} on {config.env_id}, {name}"
         where = "" if checkpoint is None else f", from checkpoint {checkpoint.path.name}"
-        other = log.env_id not in (None, config.env_id)
+        other = uses_log and log.env_id not in (None, config.env_id)
         note = f"\nnote: the log was recorded in {log.env_id}" if other else ""
         return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
 
@@ -223,9 +240,11 @@ class _Run:
             )
         self.report.start("online", config.epochs, done)
 
-        def on_epoch(epoch: int, state: LearnerState, metrics: dict) -> None:
+        def on_epoch(epoch: int, state: LearnerState, metrics: dict) -> bool:
             row = self._row("online", epoch) | self._evaluation(state) | self._share(epoch, state)
-            self._end_epoch(row | metrics, state, collector, config.epochs)
+            stop = self.until is not None and self.until(row | metrics, state)
+            self._end_epoch(row | metrics, state, collector, epoch if stop else config.epochs)
+            return stop
 
         online_stage(self.learner, state, collector, done=done, on_epoch=on_epoch)
 
@@ -248,8 +267,8 @@ class _Run:
             episodes = self.evaluator.deterministic(state)
         mean = episodes.mean_return
         result = {"eval/return": mean}
-        if self.setup.dataset.reference is not None:
-            result["eval/score"] = self.setup.dataset.reference.score(mean)
+        if self.setup.reference is not None:
+            result["eval/score"] = self.setup.reference.score(mean)
         return result | {"eval/returns": episodes.returns, "eval/lengths": episodes.lengths}
 
     def _share(self, epoch: int, state: LearnerState) -> dict:
@@ -269,7 +288,7 @@ class _Run:
 
     def _finish(self) -> RunResult:
         """summary.json, report.html, and the last line."""
-        reference = self.setup.dataset.reference
+        reference = self.setup.reference
         random_return = (
             reference.random if reference is not None else self.evaluator.random().mean_return
         )
@@ -294,7 +313,7 @@ def _news(row: dict) -> str:
         parts.append(f"score {row['eval/score']:.1f}")
     if row.get("online/episode_returns"):
         parts.append(f"acting {np.mean(row['online/episode_returns']):.1f}")
-    if row["stage"] == "online":
+    if "replay/online_share" in row:
         parts.append(f"online share {row['replay/online_share']:.3f}")
     if "model/holdout_mse" in row:
         parts.append(f"model error {row['model/holdout_mse']:.4g}")

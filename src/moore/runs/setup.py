@@ -14,13 +14,13 @@ from moore import algorithms
 from moore.config import Config
 from moore.data.dataset import Dataset
 from moore.data.load import check_against_spaces, load_dataset
-from moore.dynamics.imagine import TerminationFn
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env
-from moore.envs.termination import termination_rule
+from moore.envs.termination import never
 from moore.errors import InputError
-from moore.evaluation.scores import reference_scores
-from moore.replay.buffer import Replay, Transition, full_replay
+from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
+from moore.runs.ends import make_rule
 from moore.stages.learner import Learner, LearnerState
 
 
@@ -30,20 +30,24 @@ class Setup:
 
     Attributes:
         config: resolved: data set and environment are named.
-        dataset: the log as it was read.
+        dataset: the log as it was read; None for an algorithm without one.
+        reference: returns that define the normalised score, where they are known.
         env_source: how to make environments.
         action_low, action_high: bounds of the environment's own actions.
         learner: the operations of Algorithm 1.
         key: where the run's randomness starts.
+        termination_report: how well a learned termination rule does; None for a given one.
     """
 
     config: Config
-    dataset: Dataset
+    dataset: Dataset | None
+    reference: ReferenceScores | None
     env_source: EnvSource
     action_low: np.ndarray
     action_high: np.ndarray
     learner: Learner
     key: jax.Array
+    termination_report: dict | None = None
 
     def make_env(self) -> gym.Env:
         return make_env(self.env_source)
@@ -66,53 +70,48 @@ def prepare(
         InputError: whatever does not fit: names, files, spaces, bounds, terminations.
     """
     algorithm = algorithms.find(config.algorithm)
-    source = dataset if dataset is not None else config.dataset
+    log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
+    logged_in = None if log is None else log.env_id
+    env_source = env or config.env_id or logged_in
+    if not env_source:
+        name = config.algorithm if log is None else log.name
+        raise InputError(f"{name} names no environment; give one with --env-id.")
+    env_id = env_source if isinstance(env_source, str) else config.env_id or logged_in or "custom"
+
+    probe = make_env(env_source)
+    low, high = action_bounds(probe)
+    obs_dim = probe.observation_space.shape[0]
+    probe.close()
+    name = "" if log is None else log.name
+    config = dataclasses.replace(config, dataset=name, env_id=env_id)
+    reference = reference_scores(env_id)
+    base = jax.random.key(config.seed)
+    key, key_holdout = jax.random.split(base)
+    terminated_fn, report = never, None
+    if log is not None:
+        reference = log.reference or reference
+        check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
+    if algorithm.uses_log:
+        offline = _to_replay(log, low, high, key_holdout, config)
+        terminated_fn, report = make_rule(config, log, env_id, low, high, base)
+    else:
+        offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
+    learner = Learner(config, algorithm, offline, terminated_fn)
+    return Setup(config, log, reference, env_source, low, high, learner, key, report)
+
+
+def _load(
+    source: Dataset | str | Path, config: Config, algorithm: algorithms.Algorithm
+) -> Dataset | None:
+    """The log; None if none is named and the algorithm needs none."""
     if isinstance(source, str) and not source:
+        if not algorithm.uses_log:
+            return None
         raise InputError(
             "no data set is given; name one with --dataset (path.hdf5, path.npz, minari:ID or "
             "builtin:NAME)."
         )
-    log = load_dataset(source)
-    env_source = env or config.env_id or log.env_id
-    if not env_source:
-        raise InputError(f"{log.name} names no environment; give one with --env-id.")
-    env_id = env_source if isinstance(env_source, str) else config.env_id or log.env_id or "custom"
-
-    probe = make_env(env_source)
-    low, high = action_bounds(probe)
-    check_against_spaces(
-        log,
-        obs_dim=probe.observation_space.shape[0],
-        action_low=low,
-        action_high=high,
-        env_id=env_id,
-    )
-    probe.close()
-
-    if log.reference is None:
-        log = dataclasses.replace(log, reference=reference_scores(env_id))
-    config = dataclasses.replace(config, dataset=log.name, env_id=env_id)
-    rule = termination_rule(env_id, spec=config.termination, has_terminals=log.has_terminals)
-    _check_rule(rule, config.termination, log)
-    key, key_holdout = jax.random.split(jax.random.key(config.seed))
-    learner = Learner(
-        config=config,
-        algorithm=algorithm,
-        offline=_to_replay(log, low, high, key_holdout, config),
-        terminated_fn=_on_scaled_actions(rule, low, high),
-    )
-    return Setup(config, log, env_source, low, high, learner, key)
-
-
-def _check_rule(rule: TerminationFn, spec: str, log: Dataset) -> None:
-    """Raises InputError unless the rule takes one transition and returns one bool."""
-    try:
-        ends = jax.eval_shape(rule, log.obs[0], log.action[0], log.next_obs[0])
-        fits = ends.shape == () and ends.dtype == bool
-    except Exception as error:
-        raise InputError(f"--termination {spec} fails on a row of the log: {error}") from None
-    if not fits:
-        raise InputError(f"--termination {spec} returns {ends}; expected one bool.")
+    return load_dataset(source)
 
 
 def _to_replay(
@@ -141,15 +140,6 @@ def _to_replay(
         holdout_fraction=config.model.holdout_fraction,
         max_holdout=config.model.max_holdout,
     )
-
-
-def _on_scaled_actions(rule: TerminationFn, low: np.ndarray, high: np.ndarray) -> TerminationFn:
-    """A rule in the environment's units, for actions in [-1, 1]."""
-
-    def terminated(obs, action, next_obs):
-        return rule(obs, low + (action + 1.0) * (0.5 * (high - low)), next_obs)
-
-    return terminated
 
 
 class Evaluator:

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from moore.data.dataset import Dataset
 from moore.evaluation.transfer import transfer_metrics
 from moore.runs.setup import Setup
 from moore.version import __version__
@@ -32,14 +33,8 @@ def summarise(
         "algorithm": config.algorithm,
         "scheme": str(setup.learner.scheme),
         "seed": config.seed,
-        "dataset": {
-            "name": log.name,
-            "sha256": log.sha256,
-            "rows": log.size,
-            "episodes": len(log.episode_returns),
-            "env_id": log.env_id,
-        },
-        "reference": None if log.reference is None else vars(log.reference),
+        "dataset": None if log is None else _about_log(log),
+        "reference": None if setup.reference is None else vars(setup.reference),
         "random_return": random_return,
         "evaluation_episodes": config.evaluation.episodes,
     }
@@ -62,8 +57,18 @@ def summarise(
     }
 
 
+def _about_log(log: Dataset) -> dict:
+    return {
+        "name": log.name,
+        "sha256": log.sha256,
+        "rows": log.size,
+        "episodes": len(log.episode_returns),
+        "env_id": log.env_id,
+    }
+
+
 def _level(setup: Setup, row: dict) -> dict:
-    reference = setup.dataset.reference
+    reference = setup.reference
     level = {"return": row["eval/return"], "returns": row["eval/returns"]}
     return level if reference is None else level | {"score": reference.score(row["eval/return"])}
 
@@ -74,7 +79,7 @@ def _transfer(setup: Setup, online: list[dict], random_return: float) -> dict:
         start["eval/return"],
         [row["eval/return"] for row in epochs],
         random_return=random_return,
-        reference=setup.dataset.reference,
+        reference=setup.reference,
         threshold=setup.config.evaluation.threshold,
         behaviour_offline=float(np.mean(start["online/episode_returns"])),
         behaviour_returns=[row["online/episode_returns"] for row in epochs],

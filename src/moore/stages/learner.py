@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import equinox as eqx
 import jax
@@ -43,7 +43,7 @@ class LearnerState(eqx.Module):
     """Everything that learning changes, and so everything that a checkpoint needs of it."""
 
     agent: PyTree
-    model: ModelState
+    model: ModelState | None
     imagined: Ring
     online: Replay
     key: PRNGKeyArray
@@ -68,6 +68,12 @@ class Clock:
 def _act(agent_state: PyTree, obs: Array, key: PRNGKeyArray, agent: Agent):
     key, key_action = jax.random.split(key)
     return agent.act(agent_state, obs, key_action), key
+
+
+@partial(jax.jit, static_argnames=("action_dim",))
+def _act_randomly(key: PRNGKeyArray, action_dim: int):
+    key, key_action = jax.random.split(key)
+    return jax.random.uniform(key_action, (action_dim,), minval=-1.0, maxval=1.0), key
 
 
 @partial(jax.jit, static_argnames=("holdout_fraction",), donate_argnames=("online",))
@@ -179,10 +185,12 @@ def _update(
 
     def step(state: PyTree, step_key: PRNGKeyArray):
         key_imagined, key_real, key_update = jax.random.split(step_key, 3)
-        batch = sample_ring(key_imagined, batch_size - real_rows, imagined)
+        parts = []
         if real_rows:
-            real = sample(key_real, real_rows, offline, online, online_share)
-            batch = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, batch)
+            parts.append(sample(key_real, real_rows, offline, online, online_share))
+        if real_rows < batch_size:
+            parts.append(sample_ring(key_imagined, batch_size - real_rows, imagined))
+        batch = jax.tree.map(lambda *columns: jnp.concatenate(columns), *parts)
         return agent.update(state, batch, key_update, agent_config)
 
     key, key_updates = jax.random.split(key)
@@ -205,7 +213,7 @@ class Learner:
     Attributes:
         config: of the run.
         algorithm: a row of the table.
-        offline: the log D_off, on the device; actions scaled to [-1, 1].
+        offline: the log D_off, on the device; actions scaled to [-1, 1]. Empty without a log.
         terminated_fn: the rule that ends imagined rollouts; takes actions in [-1, 1].
         clock: where the time went.
     """
@@ -221,6 +229,11 @@ class Learner:
         return self.algorithm.scheme(self.config)
 
     @property
+    def imagines(self) -> bool:
+        """Whether the agent learns from imagined transitions; otherwise there are no models."""
+        return self.algorithm.experience == "imagination"
+
+    @property
     def dims(self) -> tuple[int, int]:
         """Entries of an observation and of an action."""
         return self.offline.data.obs.shape[1], self.offline.data.action.shape[1]
@@ -230,12 +243,11 @@ class Learner:
         offline = self.config.offline
         key, key_agent, key_model = jax.random.split(key, 3)
         agent_config = self.algorithm.agent.config(self.config)
+        model = init_model(key_model, *self.dims, self.config.model) if self.imagines else None
         return LearnerState(
             agent=self.algorithm.agent.init(key_agent, *self.dims, agent_config),
-            model=init_model(key_model, *self.dims, self.config.model),
-            imagined=empty_ring(
-                offline.retain_epochs * self._rollout_rows(offline.rollout_batch), *self.dims
-            ),
+            model=model,
+            imagined=self._empty_imagined(offline.retain_epochs, offline.rollout_batch),
             online=empty_replay(1, *self.dims, max_holdout=1),
             key=key,
         )
@@ -244,26 +256,35 @@ class Learner:
         """Lines 4 and 5: everything learned goes on, D_on and D_model start empty."""
         online = self.config.online
         refits = online.steps_per_epoch // online.refit_every
-        rows = refits * self._rollout_rows(online.rollout_batch)
         steps = max(online.epochs * online.steps_per_epoch, 1)
         return dataclasses.replace(
             state,
-            imagined=empty_ring(online.retain_epochs * rows, *self.dims),
+            imagined=self._empty_imagined(online.retain_epochs, refits * online.rollout_batch),
             online=empty_replay(steps, *self.dims, max_holdout=self.config.model.max_holdout),
         )
 
-    def _rollout_rows(self, rollouts: int) -> int:
-        """Rows of D_model that a round of rollouts can fill."""
-        return rollouts * self.config.rollout_length
+    def _empty_imagined(self, epochs: int, rollouts: int) -> Ring:
+        """D_model with room for the rollouts of so many epochs; one row where nothing is."""
+        rows = epochs * rollouts * self.config.rollout_length if self.imagines else 1
+        return empty_ring(rows, *self.dims)
 
     def online_share(self, epoch: int, state: LearnerState) -> float:
         """Line 8: the share of the next draws that comes from D_on, over all rows."""
-        return self.scheme.online_share(epoch, int(state.online.size), self.offline.capacity)
+        return self.scheme.online_share(epoch, int(state.online.size), self._log_rows)
 
-    def act(self, state: LearnerState, obs: np.ndarray) -> tuple[np.ndarray, LearnerState]:
-        """Line 10: a sampled action in [-1, 1] for one observation."""
+    @cached_property
+    def _log_rows(self) -> int:
+        return int(self.offline.size)
+
+    def act(
+        self, state: LearnerState, obs: np.ndarray, *, random: bool = False
+    ) -> tuple[np.ndarray, LearnerState]:
+        """Line 10: a sampled action in [-1, 1] for one observation; `random`: a uniform one."""
         with self.clock("act"):
-            action, key = _act(state.agent, obs, state.key, self.algorithm.agent)
+            if random:
+                action, key = _act_randomly(state.key, self.dims[1])
+            else:
+                action, key = _act(state.agent, obs, state.key, self.algorithm.agent)
             return np.asarray(action), dataclasses.replace(state, key=key)
 
     def observe(self, state: LearnerState, transition: Transition) -> LearnerState:
@@ -327,9 +348,10 @@ class Learner:
     def update(
         self, state: LearnerState, epoch: int, updates: int, real_ratio: float
     ) -> tuple[LearnerState, Metrics]:
-        """Line 18: gradient updates of agent and critics on batches of D_model."""
+        """Line 18: gradient updates of agent and critics on batches of D_model, or of replay."""
         with self.clock("update"):
             agent_config = self.algorithm.agent.config(self.config)
+            real_ratio = real_ratio if self.imagines else 1.0
             share = self.online_share(epoch, state) if real_ratio else 0.0
             agent_state, key, metrics = _update(
                 state.agent,

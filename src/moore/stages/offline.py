@@ -43,7 +43,9 @@ def offline_stage(
 
 
 def fit_metrics(reports: list[FitReport]) -> dict:
-    """The last fit's errors, the steps of all, and which rule stopped each."""
+    """The last fit's errors, the steps of all, and which rule stopped each; nothing for no fit."""
+    if not reports:
+        return {}
     errors = reports[-1].holdout_mse
     return {
         "model/holdout_mse": sum(errors) / len(errors),

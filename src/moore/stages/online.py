@@ -32,7 +32,7 @@ def online_stage(
     system: System,
     *,
     done: int = 0,
-    on_epoch: Callable[[int, LearnerState, dict], None],
+    on_epoch: Callable[[int, LearnerState, dict], bool | None],
 ) -> LearnerState:
     """Algorithm 1 from the hand-over on.
 
@@ -41,10 +41,10 @@ def online_stage(
         state: from `learner.hand_over` (4, 5), or from a checkpoint.
         system: what to act on.
         done: epochs that are done.
-        on_epoch: evaluates, logs and saves.
+        on_epoch: evaluates, logs and saves; True ends the stage.
     """
     config = learner.config.online
-    if done == 0 and config.epochs > 0:
+    if done == 0 and config.epochs > 0 and learner.imagines:
         # The updates start with the first step, the refits phi steps later: the offline models
         # imagine once before.
         state, _ = learner.imagine(state, 1, config.rollout_batch)
@@ -52,10 +52,13 @@ def online_stage(
     for epoch in range(done + 1, config.epochs + 1):  # 7, 8
         fits, imagined, losses = [], [], []
         for step in range(1, config.steps_per_epoch + 1):  # 9
-            action, state = learner.act(state, system.obs)  # 10
+            warming_up = (epoch - 1) * config.steps_per_epoch + step <= config.random_steps
+            action, state = learner.act(state, system.obs, random=warming_up)  # 10
             transition = system.step(action)
             state = learner.observe(state, transition)  # 11
-            if step % config.refit_every == 0:  # 12
+            if warming_up:
+                continue
+            if step % config.refit_every == 0 and learner.imagines:  # 12
                 state, report = learner.refit(state, epoch)  # 13
                 state, rollouts = learner.imagine(state, epoch, config.rollout_batch)  # 14-16
                 fits.append(report)
@@ -66,14 +69,15 @@ def online_stage(
             losses.append(loss)
         metrics = {"online/episode_returns": system.take_episode_returns()}
         metrics |= fit_metrics(fits) | mean_metrics(imagined) | mean_metrics(losses)
-        on_epoch(epoch, state, metrics)
+        if on_epoch(epoch, state, metrics):
+            break
     return state
 
 
 def mean_metrics(rows: list[dict]) -> dict:
     """Means over an epoch; counts are summed, maxima stay maxima, undone updates are left out."""
     rows = jax.device_get(rows)
-    columns = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+    columns = {name: np.asarray([row[name] for row in rows]) for name in (rows[0] if rows else ())}
     result = {}
     for name, values in columns.items():
         finite = values[np.isfinite(values)]
