@@ -86,12 +86,16 @@ class Config:
 
     Attributes:
         dataset: the log: path.hdf5, path.npz, minari:ID or builtin:NAME; several with commas.
+        max_rows: use at most this many rows of the log, whole episodes drawn at random; the draw is
+            the same for every seed.
+        fraction: use this share of the log's episodes, drawn in the same way.
         env_id: the Gymnasium environment; empty: the one that the log names.
         algorithm: a row of the table in moore.algorithms.
         seed: of everything; a run is a function of its configuration, this included.
         penalty_coef: lambda of Eq. 2.
         rollout_length: H, steps of an imagined rollout.
-        termination: auto (registry by environment), never, or module:function.
+        termination: auto (registry by environment), learned (a classifier fitted to the log's
+            terminals), never, a known environment's id, or module:function.
         imagined_bound: an imagined observation beyond this magnitude ends its rollout.
         rollout_chunk: rollouts computed at a time; bounds the memory. Another size draws other
             random numbers.
@@ -105,6 +109,8 @@ class Config:
     """
 
     dataset: str = ""
+    max_rows: int | None = None
+    fraction: float | None = None
     env_id: str = ""
     algorithm: str = "moore"
     seed: int = 0

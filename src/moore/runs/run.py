@@ -78,6 +78,8 @@ def run(
         >>> result.summary["transfer"]["gain"]  # doctest: +SKIP
     """
     setup = prepare(config, dataset=dataset, env=env)
+    if stages != "both" and not setup.learner.algorithm.uses_log:
+        raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
     folder = Path(out) if out is not None else _default_folder(setup.config)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(

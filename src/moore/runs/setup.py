@@ -111,7 +111,7 @@ def _load(
             "no data set is given; name one with --dataset (path.hdf5, path.npz, minari:ID or "
             "builtin:NAME)."
         )
-    return load_dataset(source)
+    return load_dataset(source, max_rows=config.max_rows, fraction=config.fraction)
 
 
 def _to_replay(

@@ -1,0 +1,59 @@
+"""Recording: the rows of an acting policy, with the simulator's own state where there is one."""
+
+from collections.abc import Callable, Iterator
+
+import gymnasium as gym
+import numpy as np
+
+from moore.envs.make import episode_seed
+
+# (observation (obs,), number of the row) -> action (action,) in [-1, 1].
+Act = Callable[[np.ndarray, int], np.ndarray]
+
+
+def record_episodes(
+    env: gym.Env, act: Act, *, run_seed: int, purpose: str, episode: int = 0, row: int = 0
+) -> Iterator[dict[str, np.ndarray]]:
+    """Whole episodes, one after the other, without end.
+
+    Args:
+        env: from `make_env`.
+        act: called once a row.
+        run_seed, purpose: of the reset seeds, see `episode_seed`.
+        episode: number of the first episode.
+        row: number of its first row.
+
+    Yields:
+        Arrays with one entry a step: obs, action (in the environment's units), reward, next_obs
+        (the true successor), terminated, truncated; and, from MuJoCo, qpos and qvel of the state
+        that `obs` shows.
+    """
+    while True:
+        obs, _ = env.reset(seed=episode_seed(run_seed, purpose, episode))
+        rows, ended = [], False
+        while not ended:
+            action = act(np.asarray(obs, np.float32), row)
+            state = _simulator_state(env)
+            next_obs, reward, terminated, truncated, _ = env.step(action)
+            rows.append(
+                {
+                    "obs": np.asarray(obs, np.float32),
+                    "action": np.asarray(env.action(action), np.float32),
+                    "reward": np.float32(reward),
+                    "next_obs": np.asarray(next_obs, np.float32),
+                    "terminated": bool(terminated),
+                    "truncated": bool(truncated and not terminated),
+                    **state,
+                }
+            )
+            obs, ended, row = next_obs, terminated or truncated, row + 1
+        yield {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+        episode += 1
+
+
+def _simulator_state(env: gym.Env) -> dict[str, np.ndarray]:
+    """MuJoCo's positions and velocities (float64), else nothing."""
+    data = getattr(env.unwrapped, "data", None)
+    if not hasattr(data, "qpos"):
+        return {}
+    return {"qpos": np.array(data.qpos), "qvel": np.array(data.qvel)}

@@ -1,0 +1,68 @@
+"""Terminal flags of a log against the environment's own termination rule."""
+
+import jax
+import numpy as np
+
+from moore.data.log import Log
+from moore.envs.termination import TerminationFn, never, termination_rule
+from moore.errors import InputError
+
+_BLOCK = 1 << 15  # rows; the last block is filled up, so that one program serves all
+
+
+def check_flags(log: Log, terminated: np.ndarray, ends: np.ndarray, env_id: str | None) -> dict:
+    """Rows whose flag contradicts the rule, and the first of each kind.
+
+    `flagged_healthy`: terminal, but the rule goes on. `unhealthy_unflagged`: the other way round.
+    Only rows are judged whose successor is known and finite; `rule_checked` says how many, 0 where
+    no rule is known.
+
+    Args:
+        log: the rows; observations as the environment's default ones.
+        terminated: (n,) bool.
+        ends: (n,) bool, last rows of the episodes.
+        env_id: Gymnasium id, or None.
+    """
+    flagged, unflagged, checked = [], [], 0
+    rule = _rule(env_id)
+    judge = jax.jit(jax.vmap(rule or never))
+    for start in range(0, log.size if rule else 0, _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, log.size))
+        next_obs, usable = _successors(log, rows, ends)
+        usable |= (rule is never) & terminated[rows]  # whatever follows, the flag is wrong
+        filled = np.zeros((_BLOCK, next_obs.shape[1]), np.float32)
+        filled[: len(rows)] = next_obs
+        verdict = np.asarray(judge(filled, filled[:, :0], filled))[: len(rows)]
+        flagged.append(rows[usable & terminated[rows] & ~verdict])
+        unflagged.append(rows[usable & ~terminated[rows] & verdict])
+        checked += int(usable.sum())
+    found = {"flagged_healthy": flagged, "unhealthy_unflagged": unflagged}
+    found = {key: np.concatenate([np.zeros(0, int), *parts]) for key, parts in found.items()}
+    return {
+        "rule_checked": checked,
+        **{key: len(rows) for key, rows in found.items()},
+        "first_rows": {key: int(rows[0]) if len(rows) else None for key, rows in found.items()},
+    }
+
+
+def _rule(env_id: str | None) -> TerminationFn | None:
+    try:
+        return termination_rule(env_id, has_terminals=True)
+    except InputError:
+        return None
+
+
+def _successors(log: Log, rows: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Next observations of consecutive rows, float32, and which of them are known and finite."""
+    if log.next_obs is None:
+        after = log.obs[np.minimum(rows + 1, log.size - 1)]
+        known = ~ends[rows] & (rows < log.size - 1)
+    else:
+        after = log.next_obs[rows[0] : rows[-1] + 1]
+        known = np.ones(len(rows), bool)
+        if log.successor_known is not None:
+            known = log.successor_known[rows] != 0
+    with np.errstate(over="ignore"):  # what overflows is not finite, and so left out
+        after = after.astype(np.float32)
+    usable = known & np.isfinite(after).all(axis=1)
+    return np.where(usable[:, None], after, 0), usable

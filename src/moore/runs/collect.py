@@ -1,0 +1,320 @@
+"""moore collect: logs by the recipe of D4RL's MuJoCo sets (Fu et al. 2020).
+
+One SAC training makes them all: `medium-replay` is its buffer, `medium` and `expert` are what two
+of its policies do, actions sampled; `random` is uniform actions. Whole episodes are recorded, then
+the arrays are cut to the wanted length, so the last episode may carry neither flag.
+"""
+
+import dataclasses
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+
+from moore.agents.nets import sample_action
+from moore.agents.sac import SACConfig
+from moore.data.episodes import episode_statistics
+from moore.data.log import Log
+from moore.data.write import check_target, write_log
+from moore.envs.evaluation import evaluate_policy, random_policy, run_episodes
+from moore.envs.make import episode_seed, make_env
+from moore.envs.record import Act
+from moore.errors import InputError
+from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.presets import preset
+from moore.runs.policy import Policy
+from moore.runs.recording import record
+from moore.runs.summary import versions
+from moore.runs.track import Reporter
+from moore.runs.training import Training, best, first_reaching, training_config
+
+Tier = Literal["random", "medium", "medium-replay", "expert"]
+
+DEFAULT_STEPS = 100_000
+# D4RL's random score is the mean of 100 episodes; policies are measured over 20.
+RANDOM_EPISODES, EXPERT_EPISODES = 100, 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to collect.
+
+    Attributes:
+        env_id: a Gymnasium environment with continuous actions.
+        tier: random, medium, medium-replay or expert (medium-expert is two files given together).
+        steps: rows; None: 100,000, and for medium-replay all up to the medium policy.
+        seed: of everything.
+        train_steps: environment steps of the SAC training, at most.
+        target_return: the evaluated return at which a policy is medium; None: a third of the way
+            from random to expert.
+        expert_return: what counts as expert; None: D4RL's constant where there is one, else the
+            best policy of the training, measured.
+        sac: the learner.
+    """
+
+    env_id: str
+    tier: Tier
+    steps: int | None = None
+    seed: int = 0
+    train_steps: int = 1_000_000
+    target_return: float | None = None
+    expert_return: float | None = None
+    sac: SACConfig = field(default_factory=lambda: preset("sac").sac)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Who acts, for how many rows, with reset seeds for what purpose, and what is known of it."""
+
+    act: Act
+    steps: int
+    purpose: str
+    about: dict
+
+
+def collect(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    format: str | None = None,
+    training: str | Path | None = None,
+    quiet: bool = False,
+) -> Log:
+    """Makes the log and writes it. Interrupted, the same call goes on where it was.
+
+    Args:
+        recipe: what to collect.
+        out: path.hdf5, path.npz or minari:ID; must not exist.
+        format: d4rl, npz or minari; by default what `out` says.
+        training: folder of the SAC training, shared by the tiers of one environment, seed and
+            number of steps; by default {env}__sac__{seed} beside `out`.
+        quiet: print nothing.
+
+    Raises:
+        InputError: unknown environment or target, or a training that falls short of the tier.
+    """
+    out = str(out)
+    check_target(out, format)
+    _check(recipe)
+    report = Reporter(quiet=quiet)
+    place = Path() if out.startswith("minari:") else Path(out).parent
+    folder = Path(training) if training else place / f"{_slug(recipe.env_id)}__sac__{recipe.seed}"
+    steps, sac = recipe.train_steps, recipe.sac
+    config = training_config(recipe.env_id, steps=steps, seed=recipe.seed, sac=sac)
+    learner = Training(folder, config, quiet)
+    reference = _reference(recipe, learner)
+    source = _source(recipe, learner, reference)
+    scratch = place / f".{_slug(out)}.rows"
+    arrays = record(
+        make_env(recipe.env_id),
+        source.act,
+        steps=source.steps,
+        run_seed=recipe.seed,
+        purpose=source.purpose,
+        scratch=scratch,
+        identity=dataclasses.asdict(recipe) | source.about,
+        report=report,
+    )
+    if recipe.tier == "medium-replay":
+        arrays = _as_trained(arrays, learner, report)
+    state = {name: arrays.pop(name) for name in ("qpos", "qvel") if name in arrays}
+    metadata = _metadata(recipe, source)
+    log = Log(
+        **arrays,
+        name=out,
+        env_id=recipe.env_id,
+        reference=reference,
+        infos=state,
+        metadata=metadata,
+    )
+    write_log(out, log, format)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return log
+
+
+def describe(log: Log) -> dict:
+    """Sizes and returns of a collected log, JSON-able."""
+    returns, _ = episode_statistics(log.reward, log.terminated | log.truncated)
+    mean = float(returns.mean()) if returns.size else None
+    return {
+        "out": log.name,
+        "env_id": log.env_id,
+        "tier": log.metadata["tier"],
+        "rows": log.size,
+        "episodes": len(returns),
+        "mean_return": mean,
+        "score": None if mean is None else log.reference.score(mean),
+        "reference": vars(log.reference),
+    }
+
+
+def _slug(text: str) -> str:
+    return text.replace("/", "-").replace(":", "-")
+
+
+def _check(recipe: Recipe) -> None:
+    """Raises InputError for numbers that make no sense, and for an environment we cannot use."""
+    for name in ("steps", "train_steps"):
+        value = getattr(recipe, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} is {value}; it must be positive.")
+    if not 0 <= recipe.seed < 2**63:
+        raise InputError(f"--seed is {recipe.seed}; it must lie in [0, 2**63).")
+    for name in ("target_return", "expert_return"):
+        value = getattr(recipe, name)
+        if value is not None and not np.isfinite(value):
+            raise InputError(f"--{name.replace('_', '-')} is {value}; it must be a finite number.")
+    make_env(recipe.env_id).close()
+
+
+# --- reference returns ---
+
+
+def _reference(recipe: Recipe, learner: Training) -> ReferenceScores:
+    """D4RL's constants; what is not known is given or measured, by a training if need be."""
+    known = reference_scores(recipe.env_id)
+    low = known.random if known else _random_return(recipe)
+    if recipe.expert_return is not None:
+        high, source = recipe.expert_return, "expert given"
+    elif known:
+        return known
+    else:
+        learner.advance(lambda rows: False)
+        policy = learner.policy(best(learner.curve())["epoch"])
+        episodes = evaluate_policy(
+            policy, recipe.env_id, episodes=EXPERT_EPISODES, seed=recipe.seed
+        )
+        high = episodes.mean_return
+        source = (
+            f"expert: best policy of {recipe.train_steps} steps of SAC, {EXPERT_EPISODES} episodes"
+        )
+    if not high > low:
+        raise InputError(
+            f"the expert's return {high:g} is not above the random one, {low:g}; train for more "
+            "--train-steps, or give --expert-return."
+        )
+    random = "random: D4RL infos.py" if known else f"random: {RANDOM_EPISODES} episodes"
+    return ReferenceScores(low, high, source=f"{random}; {source}")
+
+
+def _random_return(recipe: Recipe) -> float:
+    envs = [make_env(recipe.env_id) for _ in range(RANDOM_EPISODES)]
+    seeds = [episode_seed(recipe.seed, "random", i) for i in range(RANDOM_EPISODES)]
+    policy = random_policy(envs[0].action_space.shape[0], recipe.seed)
+    return run_episodes(envs, policy, seeds).mean_return
+
+
+# --- who acts ---
+
+
+def _source(recipe: Recipe, learner: Training, reference: ReferenceScores) -> _Source:
+    if recipe.tier == "random":
+        dim = make_env(recipe.env_id).action_space.shape[0]
+        steps = recipe.steps or DEFAULT_STEPS
+        return _Source(_acts_randomly(dim, recipe.seed), steps, "collect", {})
+    if recipe.tier == "expert":
+        learner.advance(lambda rows: False)
+        return _acting(recipe, learner, best(learner.curve()))
+    wanted = recipe.target_return
+    if wanted is None:
+        wanted = reference.random + (reference.expert - reference.random) / 3
+    if recipe.tier == "medium":
+        return _acting(recipe, learner, _medium(learner, wanted, recipe))
+    return _replaying(recipe, learner, wanted)
+
+
+def _medium(learner: Training, wanted: float, recipe: Recipe) -> dict:
+    """The first epoch that reached the wanted return."""
+    learner.advance(lambda rows: first_reaching(rows, wanted) is not None)
+    curve = learner.curve()
+    epoch = first_reaching(curve, wanted)
+    if epoch is None:
+        raise InputError(
+            f"{recipe.train_steps} steps of SAC reached {best(curve)['eval/return']:.1f} on "
+            f"{recipe.env_id}, not the {wanted:.1f} of a medium policy; give more --train-steps, a "
+            "lower --target-return, or another --seed."
+        )
+    return epoch
+
+
+def _acting(recipe: Recipe, learner: Training, epoch: dict) -> _Source:
+    """One of the training's policies, sampled."""
+    policy = learner.policy(epoch["epoch"])
+    about = _about(learner, epoch["env_steps"]) | {"policy_return": epoch["eval/return"]}
+    steps = recipe.steps or DEFAULT_STEPS
+    return _Source(_acts_as(policy, recipe.seed), steps, "collect", about)
+
+
+def _replaying(recipe: Recipe, learner: Training, wanted: float) -> _Source:
+    """The training's own actions from its first step on."""
+    if recipe.steps is None:
+        steps = _medium(learner, wanted, recipe)["env_steps"]
+    else:
+        steps = recipe.steps
+        learner.advance(lambda rows: rows[-1]["env_steps"] >= steps)
+        done = learner.curve()[-1]["env_steps"]
+        if done < steps:
+            raise InputError(
+                f"--steps is {steps}, the training has {done}; give more --train-steps."
+            )
+    actions = learner.buffer(steps).action
+    last = len(actions) - 1
+    # The running episode goes on past the wanted rows; what it does there is cut off.
+    return _Source(lambda obs, row: actions[min(row, last)], steps, "act", _about(learner, steps))
+
+
+def _acts_randomly(action_dim: int, seed: int) -> Act:
+    def act(obs: np.ndarray, row: int) -> np.ndarray:
+        draws = np.random.default_rng([seed, row])
+        return draws.uniform(-1.0, 1.0, action_dim).astype(np.float32)
+
+    return act
+
+
+def _acts_as(policy: Policy, seed: int) -> Act:
+    @jax.jit
+    def sample(obs, row):
+        key = jax.random.fold_in(jax.random.key(episode_seed(seed, "collect", 0)), row)
+        return sample_action(policy.actor, obs, key)[0]
+
+    return lambda obs, row: np.asarray(sample(obs, row))
+
+
+def _as_trained(arrays: dict, learner: Training, report: Reporter) -> dict:
+    """The rows as the training saw them; with the simulator's states if they came out the same."""
+    seen = learner.buffer(len(arrays["reward"]))
+    names = ("obs", "reward", "next_obs", "terminated", "truncated")
+    if all(np.array_equal(arrays[name], getattr(seen, name)) for name in names):
+        return arrays
+    report.say("the environment does not repeat itself: qpos and qvel are left out.")
+    action = arrays["action"]
+    return {"action": action} | {name: getattr(seen, name) for name in names}
+
+
+# --- what is known of it ---
+
+
+def _about(learner: Training, steps: int) -> dict:
+    """Where in the training, and the learning curve up to there."""
+    curve = [row for row in learner.curve() if row["env_steps"] <= steps]
+    return {
+        "trained_steps": steps,
+        "learning_curve": [[row["env_steps"], row["eval/return"]] for row in curve],
+    }
+
+
+def _metadata(recipe: Recipe, source: _Source) -> dict:
+    names = {"random": "uniform actions", "medium-replay": "SAC replay buffer"}
+    facts = {
+        "tier": recipe.tier,
+        "algorithm": names.get(recipe.tier, "SAC policy, actions sampled"),
+        "seed": recipe.seed,
+        "made_by": "moore collect",
+        "versions": versions(),
+    }
+    if recipe.tier != "random":
+        facts["sac"] = dataclasses.asdict(recipe.sac)
+    return facts | source.about

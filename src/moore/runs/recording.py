@@ -1,0 +1,95 @@
+"""Recording that survives a kill: finished episodes go to disk, a second call starts after them."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from moore.envs.record import Act, record_episodes
+from moore.runs.track import Reporter
+
+# Rows on disk at a time: a few seconds of work.
+CHUNK = 20_000
+_MANIFEST = "recipe.json"
+
+
+def record(
+    env: gym.Env,
+    act: Act,
+    *,
+    steps: int,
+    run_seed: int,
+    purpose: str,
+    scratch: Path,
+    identity: dict,
+    report: Reporter,
+) -> dict[str, np.ndarray]:
+    """`steps` rows of whole episodes, the last one cut.
+
+    Args:
+        env, act, run_seed, purpose: as in `record_episodes`.
+        steps: rows.
+        scratch: folder for what is recorded so far; removed at the end.
+        identity: JSON-able; what was recorded under another one is not used.
+        report: told about the progress.
+
+    Returns:
+        The arrays of `record_episodes`, (steps, ...) each.
+    """
+    chunks = _begin(scratch, identity)
+    row = sum(len(chunk["reward"]) for chunk in chunks)
+    episode = sum(int((chunk["terminated"] | chunk["truncated"]).sum()) for chunk in chunks)
+    report.start("recorded", steps, min(row, steps))
+    if row < steps:
+        episodes = record_episodes(
+            env, act, run_seed=run_seed, purpose=purpose, episode=episode, row=row
+        )
+        for chunk in _in_chunks(episodes, steps - row):
+            _save(scratch / f"{len(chunks):06d}.npz", chunk)
+            chunks.append(chunk)
+            row += len(chunk["reward"])
+            ends = chunk["terminated"] | chunk["truncated"]
+            mean = chunk["reward"].sum() / max(ends.sum(), 1)
+            report.advance(min(row, steps), f"mean return {mean:.1f}")
+    report.stop()
+    return {key: np.concatenate([chunk[key] for chunk in chunks])[:steps] for key in chunks[0]}
+
+
+def _in_chunks(episodes: Iterator[dict], rows: int) -> Iterator[dict[str, np.ndarray]]:
+    """Episodes joined until they have CHUNK rows, or the rows that are wanted in all."""
+    waiting, size = [], 0
+    for episode in episodes:
+        waiting.append(episode)
+        size += len(episode["reward"])
+        if size >= min(CHUNK, rows):
+            yield {key: np.concatenate([e[key] for e in waiting]) for key in waiting[0]}
+            rows -= size
+            waiting, size = [], 0
+            if rows <= 0:
+                return
+
+
+def _begin(scratch: Path, identity: dict) -> list[dict[str, np.ndarray]]:
+    """The chunks of an earlier call with the same identity, after which this one goes on."""
+    text = json.dumps(identity, sort_keys=True)
+    manifest = scratch / _MANIFEST
+    if not manifest.exists() or manifest.read_text() != text:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        manifest.write_text(text)
+    chunks = []
+    for path in sorted(scratch.glob("*.npz")):
+        with np.load(path) as archive:
+            chunks.append(dict(archive))
+    return chunks
+
+
+def _save(path: Path, chunk: dict[str, np.ndarray]) -> None:
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, **chunk)
+    os.replace(partial, path)

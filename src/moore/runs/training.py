@@ -1,0 +1,129 @@
+"""The SAC training behind a collected log: one run folder, shared by all tiers of a seed."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from moore.agents.sac import SACConfig
+from moore.config import Config, read_toml
+from moore.envs.make import action_bounds, make_env
+from moore.errors import InputError
+from moore.presets import preset
+from moore.replay.buffer import Transition
+from moore.reports.html import read_metrics
+from moore.runs.policy import Policy, load_policy, save_policy
+from moore.runs.records import newest_checkpoint
+from moore.runs.run import resume, run
+from moore.runs.setup import prepare
+from moore.runs.track import Reporter
+from moore.stages.learner import LearnerState
+
+# Evaluations over a whole training; an epoch is the time between two of them.
+EVALUATIONS = 100
+
+
+def training_config(env_id: str, *, steps: int, seed: int, sac: SACConfig) -> Config:
+    """SAC from scratch for at least `steps` environment steps, evaluated 100 times."""
+    config = preset("sac")
+    epoch = max(-(-steps // EVALUATIONS), 1)
+    online = dataclasses.replace(
+        config.online,
+        epochs=-(-steps // epoch),
+        steps_per_epoch=epoch,
+        refit_every=epoch,
+        random_steps=min(config.online.random_steps, steps // 10),
+    )
+    return dataclasses.replace(config, env_id=env_id, seed=seed, sac=sac, online=online)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that may still be under way.
+
+    The policy is kept at every evaluation that beats all before it: so the first policy to reach a
+    return is among them, whatever that return is, and so is the best.
+
+    Attributes:
+        folder: of the run.
+        config: of the run.
+        quiet: print nothing.
+    """
+
+    folder: Path
+    config: Config
+    quiet: bool = False
+
+    def advance(self, enough: Callable[[list[dict]], bool]) -> None:
+        """Trains until the epochs so far are enough, or to the end.
+
+        Args:
+            enough: given the rows of the learning curve.
+
+        Raises:
+            InputError: the folder holds another training, or something else.
+        """
+        rows = self.curve() if self.folder.exists() else []
+        if rows and (enough(rows) or rows[-1]["epoch"] >= self.config.online.epochs):
+            return
+
+        def until(row: dict, state: LearnerState) -> bool:
+            rows[:] = [*(old for old in rows if old["epoch"] < row["epoch"]), row]
+            if best(rows) is row:
+                self._keep(row["epoch"], state)
+            return enough(rows)
+
+        if self.folder.exists():
+            resume(self.folder, until=until, quiet=self.quiet)
+        else:
+            run(self.config, out=self.folder, until=until, quiet=self.quiet)
+
+    def curve(self) -> list[dict]:
+        """The rows of the learning curve: epoch 0 is the untrained policy.
+
+        Raises:
+            InputError: the folder holds another training, or something else.
+        """
+        if read_toml(self.folder / "config.toml") != self.config:
+            raise InputError(
+                f"{self.folder} holds a training with other settings; give the --train-steps and "
+                "--sac.* that it was made with, or another folder with --training."
+            )
+        return [row for row in read_metrics(self.folder / "metrics.jsonl") if "eval/return" in row]
+
+    def policy(self, epoch: int) -> Policy:
+        """The policy after an epoch whose evaluation beat all before it."""
+        return load_policy(self._policy_folder(epoch))
+
+    def buffer(self, rows: int) -> Transition:
+        """The first transitions of the training, actions in [-1, 1], as NumPy arrays."""
+        setup = prepare(self.config)
+        checkpoint = newest_checkpoint(setup, self.folder, Reporter(quiet=self.quiet))
+        return jax.tree.map(lambda column: np.asarray(column[:rows]), checkpoint.state.online.data)
+
+    def _policy_folder(self, epoch: int) -> Path:
+        return self.folder / "policies" / f"epoch-{epoch:06d}"
+
+    def _keep(self, epoch: int, state: LearnerState) -> None:
+        folder = self._policy_folder(epoch)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        low, high = action_bounds(make_env(self.config.env_id))
+        actor = jax.device_get(state.agent.actor)
+        save_policy(folder, Policy(actor, low, high, self.config.env_id))
+
+
+def first_reaching(rows: list[dict], wanted: float) -> dict | None:
+    """The first trained epoch whose evaluation reached a return; None if none did."""
+    return next((row for row in _trained(rows) if row["eval/return"] >= wanted), None)
+
+
+def best(rows: list[dict]) -> dict:
+    """The trained epoch with the best evaluation; the earliest, where several share it."""
+    return max(_trained(rows), key=lambda row: row["eval/return"])
+
+
+def _trained(rows: list[dict]) -> list[dict]:
+    return [row for row in rows if row["epoch"] > 0]
