@@ -113,6 +113,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, training, tier, suffix):
 
 def test_another_training_of_the_same_seed_gives_the_same_bytes(tmp_path):
     for name in "ab":
+        (tmp_path / name).mkdir()
         make("medium", tmp_path / name / "medium.hdf5", tmp_path / name / "sac", train_steps=200,
              target_return=-1e9)  # fmt: skip
     a, b = (tmp_path / name / "medium.hdf5" for name in "ab")
@@ -120,10 +121,9 @@ def test_another_training_of_the_same_seed_gives_the_same_bytes(tmp_path):
 
 
 def test_other_seeds_give_other_rows(tmp_path, training):
-    logs = [
-        make("random", tmp_path / f"{s}.hdf5", training, seed=s, expert_return=0.0) for s in (3, 4)
-    ]
-    assert (logs[0].obs[0] != logs[1].obs[0]).all()
+    a = make("random", tmp_path / "a.hdf5", training, seed=3, expert_return=0.0)
+    b = make("random", tmp_path / "b.hdf5", training, seed=4, expert_return=0.0)
+    assert (a.obs[0] != b.obs[0]).all()
 
 
 def test_mujoco_states_belong_to_their_observations(tmp_path):
@@ -224,6 +224,6 @@ def test_what_cannot_be_collected_is_said(tmp_path, training, changes, message):
 def test_nothing_is_overwritten(tmp_path, training):
     make("random", tmp_path / "log.hdf5", training, expert_return=0.0)
     before = (tmp_path / "log.hdf5").read_bytes()
-    with pytest.raises(InputError, match="already"):
+    with pytest.raises(InputError, match="is there already"):
         make("random", tmp_path / "log.hdf5", training, seed=9, expert_return=0.0)
     assert (tmp_path / "log.hdf5").read_bytes() == before

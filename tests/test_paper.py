@@ -175,6 +175,7 @@ def test_every_algorithm_of_the_table_is_the_same_loop_with_another_scheme():
         "naive": "uniform",
         "half_half": "half_half",
         "online_only": "online_only",
+        "sac": "online_only",
     }
 
 

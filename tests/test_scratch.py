@@ -9,6 +9,7 @@ import pytest
 
 from moore.errors import InputError
 from moore.presets import preset
+from moore.replay.buffer import Transition
 from moore.reports.html import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
@@ -37,11 +38,9 @@ def test_it_learns_without_a_log(finished):
 
 
 def test_the_first_steps_are_random_and_teach_nothing(finished):
-    first, second = read_metrics(finished.folder / "metrics.jsonl")[1:3]
+    untrained, first, second = read_metrics(finished.folder / "metrics.jsonl")[:3]
     assert "losses/critic_loss" not in first and "losses/critic_loss" in second
-    assert (
-        first["eval/returns"] == read_metrics(finished.folder / "metrics.jsonl")[0]["eval/returns"]
-    )
+    assert first["eval/returns"] == untrained["eval/returns"]
 
 
 def test_there_are_no_models_and_no_rollouts():
@@ -61,9 +60,7 @@ def test_batches_are_rows_of_the_replay():
     state = learner.hand_over(learner.init(setup.key))
     obs = np.asarray([0.5], np.float32)
     action, state = learner.act(state, obs, random=True)
-    row = {"obs": obs, "action": action, "reward": np.float32(7.0), "next_obs": obs}
-    from moore.replay.buffer import Transition
-
+    row = {"obs": obs, "action": action, "reward": np.asarray(7.0, np.float32), "next_obs": obs}
     ends = {"terminated": np.asarray(False), "truncated": np.asarray(False)}
     state = learner.observe(state, Transition(**row, **ends))
     state, losses = learner.update(state, 1, 1, 0.0)
@@ -112,11 +109,8 @@ def test_an_environment_must_be_named():
 
 
 def test_the_preset_is_the_published_benchmarks():
-    sac = preset("sac")
-    assert (sac.algorithm, sac.online.updates_per_step, sac.online.random_steps) == (
-        "sac",
-        1,
-        10_000,
-    )
-    assert (sac.sac.hidden, sac.sac.batch_size, sac.sac.learning_rate) == ((256, 256), 256, 1e-3)
-    assert sac.sac.target_entropy is None
+    config = preset("sac")
+    online, sac = config.online, config.sac
+    assert (config.algorithm, online.updates_per_step, online.random_steps) == ("sac", 1, 10_000)
+    assert (sac.hidden, sac.batch_size, sac.learning_rate) == ((256, 256), 256, 1e-3)
+    assert sac.target_entropy is None

@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from moore.cli.collect import collect_log
+from moore.cli.convert import convert_log
 from moore.cli.judge import evaluate, preview_schemes
 from moore.cli.logs import inspect_log
 from moore.cli.train import train_stages
@@ -20,7 +22,9 @@ commands:
   offline [PRESET]  the offline stage alone
   online            the online stage alone, from a run whose offline stage is done
   evaluate RUN      returns of a saved policy
+  collect           make a log: random, medium, medium-replay or expert
   inspect DATASET   check a log and sum it up
+  convert SOURCE    write a log as D4RL HDF5, Minari set or .npz
   preview           online share and shift per epoch of each sampling scheme
 
 `moore COMMAND --help` shows the options with their defaults.
@@ -61,6 +65,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "offline": lambda arguments: train_stages(arguments, "offline"),
     "online": lambda arguments: train_stages(arguments, "online"),
     "evaluate": evaluate,
+    "collect": collect_log,
     "inspect": inspect_log,
+    "convert": convert_log,
     "preview": preview_schemes,
 }

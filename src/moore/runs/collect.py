@@ -105,7 +105,7 @@ def collect(
     steps, sac = recipe.train_steps, recipe.sac
     config = training_config(recipe.env_id, steps=steps, seed=recipe.seed, sac=sac)
     learner = Training(folder, config, quiet)
-    reference = _reference(recipe, learner)
+    reference = _reference(recipe, learner, report)
     source = _source(recipe, learner, reference)
     scratch = place / f".{_slug(out)}.rows"
     arrays = record(
@@ -173,7 +173,7 @@ def _check(recipe: Recipe) -> None:
 # --- reference returns ---
 
 
-def _reference(recipe: Recipe, learner: Training) -> ReferenceScores:
+def _reference(recipe: Recipe, learner: Training, report: Reporter) -> ReferenceScores:
     """D4RL's constants; what is not known is given or measured, by a training if need be."""
     known = reference_scores(recipe.env_id)
     low = known.random if known else _random_return(recipe)
@@ -182,6 +182,10 @@ def _reference(recipe: Recipe, learner: Training) -> ReferenceScores:
     elif known:
         return known
     else:
+        report.say(
+            f"no expert's return is known for {recipe.env_id}: the best policy of "
+            f"{recipe.train_steps:,} steps of SAC is measured (--expert-return gives one)."
+        )
         learner.advance(lambda rows: False)
         policy = learner.policy(best(learner.curve())["epoch"])
         episodes = evaluate_policy(

@@ -185,7 +185,8 @@ class _Run:
                 self._online(state, done, checkpoint)
             return self._finish()
         except KeyboardInterrupt:
-            self.report.say(f"interrupted; go on with: moore run --resume {self.folder}")
+            how = "the same command" if self.until else f"moore run --resume {self.folder}"
+            self.report.say(f"interrupted; go on with: {how}")
             raise
         finally:
             self.report.stop()
