@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moore.data import load
-from moore.data.d4rl import read_d4rl
-from moore.data.dataset import Dataset, concatenate, from_flat_arrays, validate
-from moore.data.load import check_against_spaces, load_dataset
-from moore.data.npz import read_npz, write_npz
+from moore.data.dataset import Dataset, concatenate, from_flat_arrays, from_log, validate
+from moore.data.load import check_against_spaces, load_dataset, read_log
+from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 
@@ -94,14 +93,14 @@ def test_v1_layout_derives_successors_inside_episodes_only(tmp_path):
 
 def test_v0_layout_cuts_an_episode_at_the_time_limit(tmp_path):
     path = write_hdf5(tmp_path / "v0.hdf5", without(RAW, "timeouts"))
-    data = read_d4rl(path, max_episode_steps=2)
+    data = from_log(read_log(path), max_episode_steps=2)
     # Episodes by a limit of 2: rows 0-1 (cut), 2 (terminal), 3-4 (cut), 5-6 (cut).
     np.testing.assert_array_equal(data.obs[:, 0], [0, 2, 3, 5])
     np.testing.assert_array_equal(data.next_obs[:, 0], [1, 2, 4, 6])
     np.testing.assert_array_equal(data.successor_known, [True, False, True, True])
     np.testing.assert_array_equal(data.episode_lengths, [2, 1, 2, 2])
     np.testing.assert_array_equal(data.episode_returns, [1, 2, 7, 11])
-    np.testing.assert_array_equal(read_d4rl(path).episode_lengths, [3])
+    np.testing.assert_array_equal(load_dataset(path).episode_lengths, [3])
 
 
 def test_a_terminal_on_the_last_allowed_step_is_no_time_out():
@@ -119,7 +118,7 @@ def test_a_terminal_on_the_last_allowed_step_is_no_time_out():
 
 def test_a_row_with_both_flags_is_terminal(tmp_path):
     both = RAW | STORED | {"timeouts": RAW["timeouts"] | RAW["terminals"]}
-    data = read_d4rl(write_hdf5(tmp_path / "both.hdf5", both))
+    data = load_dataset(write_hdf5(tmp_path / "both.hdf5", both))
     assert data.terminated[2] and not data.truncated[2]
 
 
@@ -164,15 +163,15 @@ def test_known_successors_are_the_true_ones(draw):
 def test_attributes_become_metadata_and_references(tmp_path):
     path = tmp_path / "log.hdf5"
     write_hdf5(path, RAW, env_id="Hopper-v5", seed=3, algorithm=np.bytes_(b"SAC"), curve=[1, 2])
-    data = read_d4rl(path)
+    data = load_dataset(path)
     expected = {"env_id": "Hopper-v5", "seed": 3, "algorithm": "SAC", "file_rows": 7}
     assert data.metadata == expected and json.dumps(data.metadata)
     assert data.env_id == "Hopper-v5"
     assert data.reference.expert == 3234.3
     write_hdf5(path, RAW, env_id="Hopper-v5", ref_min_score=1, ref_max_score=np.float32(9))
-    reference = read_d4rl(path).reference
+    reference = load_dataset(path).reference
     assert (reference.random, reference.expert) == (1.0, 9.0)
-    assert read_d4rl(write_hdf5(path, RAW)).reference is None
+    assert load_dataset(write_hdf5(path, RAW)).reference is None
 
 
 def test_relative_files_are_found_in_d4rls_folders(tmp_path, monkeypatch):
@@ -243,10 +242,10 @@ def test_npz_gives_back_what_was_written(tmp_path):
 def test_npz_bytes_do_not_depend_on_the_time(tmp_path, monkeypatch):
     write_npz(tmp_path / "a.npz", small())
     monkeypatch.setattr(time, "time", lambda: 2e9)
-    write_npz(tmp_path / "b.npz", read_npz(tmp_path / "a.npz"))
-    write_npz(tmp_path / "c.npz", read_npz(tmp_path / "a.npz"))
+    write_npz(tmp_path / "b.npz", load_dataset(tmp_path / "a.npz"))
+    write_npz(tmp_path / "c.npz", load_dataset(tmp_path / "a.npz"))
     assert (tmp_path / "b.npz").read_bytes() == (tmp_path / "c.npz").read_bytes()
-    assert read_npz(tmp_path / "a.npz").sha256 == read_npz(tmp_path / "b.npz").sha256
+    assert load_dataset(tmp_path / "a.npz").sha256 == load_dataset(tmp_path / "b.npz").sha256
     assert sorted(os.listdir(tmp_path)) == ["a.npz", "b.npz", "c.npz"]
 
 
@@ -273,7 +272,7 @@ def test_unusable_npz_files_are_refused(tmp_path):
     refuses("cannot be read as an .npz archive", load_dataset, path)
     np.savez(path, obs=np.zeros((3, 1)))
     refuses(
-        "arrays action, reward, terminated, truncated missing; the file has obs", read_npz, path
+        "arrays action, reward, terminated, truncated missing; the file has obs", load_dataset, path
     )
     arrays = {"obs": np.zeros((2, 1)), "action": np.zeros((2, 1)), "reward": np.zeros(2)}
     arrays |= {"terminated": np.array([0, 1]), "truncated": np.zeros(2)}

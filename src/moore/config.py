@@ -88,7 +88,7 @@ class Config:
         dataset: the log: path.hdf5, path.npz, minari:ID or builtin:NAME; several with commas.
         max_rows: use at most this many rows of the log, whole episodes drawn at random; the draw is
             the same for every seed.
-        fraction: use this share of the log's episodes, drawn in the same way.
+        fraction: use at most this share of the log's rows, drawn in the same way.
         env_id: the Gymnasium environment; empty: the one that the log names.
         algorithm: a row of the table in moore.algorithms.
         seed: of everything; a run is a function of its configuration, this included.

@@ -1,21 +1,44 @@
 """D4RL's flat HDF5 files, versions 0, 1 and 2 (Fu et al. 2020), and logs in the same layout."""
 
+import json
 import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from moore.data.dataset import Dataset, from_flat_arrays, hash_file
+from moore.data.checks import check_numbers, check_shapes, column
+from moore.data.hdf5_rows import read_rows, write_rows
+from moore.data.hdf5_tree import is_plain, read_tree, scalar, write_tree
+from moore.data.log import Log, hash_file
+from moore.data.subset import Budget, Subset, choose_rows
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 
-REQUIRED = ("observations", "actions", "rewards", "terminals")
-OPTIONAL = ("timeouts", "next_observations")
+REQUIRED = {
+    "obs": "observations",
+    "action": "actions",
+    "reward": "rewards",
+    "terminated": "terminals",
+}
+ROWS = REQUIRED | {
+    "truncated": "timeouts",
+    "next_obs": "next_observations",
+    "successor_known": "moore/successor_known",  # our own: D4RL's layout cannot say it
+}
+STATISTICS = {key: f"moore/{key}" for key in ("episode_returns", "episode_lengths")}
+
+_FLAGS = ("terminated", "truncated", "successor_known")
+_METADATA = "moore_metadata"  # attribute: what is neither number nor text, a JSON object
+_REFERENCE = "ref_min_score and ref_max_score"
+# What h5py raises where a file is no HDF5, is cut short, or is damaged.
+_UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError)
 
 
-def read_d4rl(path: str | Path, *, max_episode_steps: int = 1000) -> Dataset:
-    """Read a flat HDF5 log; `infos/*` and other keys are ignored.
+def read_d4rl(
+    path: str | Path, *, infos: bool = False, exact: bool = False, budget: Budget | None = None
+) -> Log:
+    """Read a flat HDF5 log, block by block into arrays that are allocated once.
 
     Scalar attributes become metadata; `env_id` names the environment, and numeric `ref_min_score`
     and `ref_max_score` replace the known reference scores.
@@ -23,33 +46,71 @@ def read_d4rl(path: str | Path, *, max_episode_steps: int = 1000) -> Dataset:
     Args:
         path: the file; a relative one that is not there is also looked for in D4RL's folders,
             `$D4RL_DATASET_DIR` and `~/.d4rl/datasets`.
-        max_episode_steps: time limit in steps for files without `timeouts` (v0).
+        infos: read the arrays below `infos/` that have a row for each transition, as stored.
+        exact: keep types, shapes and every other key; else matrices become float32.
+        budget: how much of it.
 
     Raises:
         InputError: no such file, not HDF5 or cut short, keys missing, arrays that do not fit.
     """
-    file = _find(Path(path))
-    arrays, metadata = _read(file, str(path))
-    flat = from_flat_arrays(
-        arrays["observations"],
-        arrays["actions"],
-        reward=arrays["rewards"],
-        terminals=arrays["terminals"],
-        timeouts=arrays.get("timeouts"),
-        next_obs=arrays.get("next_observations"),
-        max_episode_steps=max_episode_steps,
-        name=str(path),
-    )
+    file, name = _find(Path(path)), str(path)
+    try:
+        with h5py.File(file, "r") as source:
+            columns = _columns(source, name)
+            subset = None if budget is None else _choose(columns, budget, name)
+            fields = {key: _read(item, key, subset, exact=exact) for key, item in columns.items()}
+            fields |= _statistics(source, subset)
+            fields["infos"] = _infos(source, len(columns["obs"]), subset) if infos else {}
+            fields["extras"] = _extras(source, len(columns["obs"]), subset) if exact else {}
+            metadata = _metadata(source.attrs)
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{name}: cannot be read as HDF5 ({error}); expected a whole D4RL file; "
+            "download or copy it again"
+        ) from error
+    sha256 = hash_file(file)
+    if subset is not None:
+        sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
     env_id = metadata.get("env_id")
     env_id = env_id if isinstance(env_id, str) else None
-    return Dataset(
-        **flat,
-        name=str(path),
+    return Log(
+        **({"truncated": None, "next_obs": None} | fields),
+        name=name,
         env_id=env_id,
-        sha256=hash_file(file),
+        sha256=sha256,
         reference=_reference(metadata, env_id),
-        metadata=metadata | {"file_rows": len(arrays["observations"])},
+        metadata=metadata,
     )
+
+
+def count_rows(path: str | Path) -> int:
+    """Transitions in the file, which is opened only; InputErrors as for `read_d4rl`."""
+    file = _find(Path(path))
+    try:
+        with h5py.File(file, "r") as source:
+            return len(_columns(source, str(path))["obs"])
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{path}: cannot be read as HDF5 ({error}); expected a whole D4RL file; "
+            "download or copy it again"
+        ) from error
+
+
+def write_d4rl(file: Path, log: Log) -> None:
+    """Write the log in D4RL's layout, compressed and with checksums; same log, same bytes.
+
+    Scalars of the metadata become attributes. Reference scores are written unless they follow
+    from `env_id`. What was read with `infos` and `exact` is in the file as it was.
+    """
+    arrays = {key: getattr(log, field) for field, key in (ROWS | STATISTICS).items()}
+    arrays |= {f"infos/{key}": value for key, value in log.infos.items()}
+    with h5py.File(file, "w") as target:
+        for key in sorted(key for key, value in arrays.items() if value is not None):
+            write_rows(target, key, np.asarray(arrays[key]))
+        for key, value in sorted(_attributes(log).items()):
+            if f"@{key}" not in log.extras:
+                target.attrs[key] = value
+        write_tree(target, log.extras)
 
 
 def _find(path: Path) -> Path:
@@ -66,46 +127,110 @@ def _find(path: Path) -> Path:
     raise InputError(f"{path}: no such file (looked for {looked}); check the name and the folder")
 
 
-def _read(file: Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    try:
-        with h5py.File(file, "r") as source:
-            present = sorted(key for key, item in source.items() if isinstance(item, h5py.Dataset))
-            _check_keys(name, present, sorted(source))
-            arrays = {key: source[key][()] for key in REQUIRED + OPTIONAL if key in present}
-            return arrays, _scalars(source.attrs)
-    except (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{name}: cannot be read as HDF5 ({error}); expected a whole D4RL file; "
-            "download or copy it again"
-        ) from error
-
-
-def _check_keys(name: str, arrays: list[str], keys: list[str]) -> None:
-    missing = [key for key in REQUIRED if key not in arrays]
+def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset]:
+    """The arrays with a row for each transition, by field of `Log`; checked but not read."""
+    present = {field: source[key] for field, key in ROWS.items() if key in source}
+    columns = {key: item for key, item in present.items() if isinstance(item, h5py.Dataset)}
+    missing = [key for field, key in REQUIRED.items() if field not in columns]
     if missing:
         raise InputError(
-            f"{name}: arrays {', '.join(missing)} missing; the file has {', '.join(keys) or 'none'}"
+            f"{name}: arrays {', '.join(missing)} missing; the file has "
+            f"{', '.join(sorted(source)) or 'none'}"
             "; expected D4RL's flat layout: rename the arrays, or write an .npz file"
         )
+    for key, item in columns.items():
+        check_numbers(name, key, item.dtype)
+    check_shapes(name, {key: column(key, item.shape or ()) for key, item in columns.items()})
+    return columns
 
 
-def _scalars(attributes: h5py.AttributeManager) -> dict[str, object]:
-    scalars = {}
-    for key, value in attributes.items():
-        value = (
-            value.item()
-            if isinstance(value, np.ndarray | np.generic) and value.size == 1
-            else value
-        )
-        if isinstance(value, bytes):
-            value = value.decode(errors="replace")
-        if isinstance(value, str | bool | int | float):
-            scalars[key] = value
-    return scalars
+def _choose(columns: dict[str, h5py.Dataset], budget: Budget, name: str) -> Subset | None:
+    terminated, truncated = (
+        _read(columns[key], key, None, exact=False) if key in columns else None
+        for key in ("terminated", "truncated")
+    )
+    return choose_rows(terminated, truncated, budget, name=name)
+
+
+def _read(source: h5py.Dataset, key: str, subset: Subset | None, *, exact: bool) -> np.ndarray:
+    if exact:
+        return read_rows(source, subset, source.dtype)
+    kinds = dict.fromkeys(_FLAGS, bool) | {"reward": source.dtype}  # rewards are summed up first
+    value = read_rows(source, subset, np.dtype(kinds.get(key, np.float32)))
+    return value.reshape(column(key, value.shape))
+
+
+def _statistics(source: h5py.File, subset: Subset | None) -> dict[str, np.ndarray]:
+    if not all(key in source for key in STATISTICS.values()):
+        return {}
+    found = {field: source[key][()] for field, key in STATISTICS.items()}
+    return found if subset is None else subset.of_episodes(found)
+
+
+def _info_names(source: h5py.File, rows: int) -> list[str]:
+    names = []
+
+    def visit(path: str, item: h5py.HLObject) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape and item.shape[0] == rows:
+            names.append(path)
+
+    if isinstance(source.get("infos"), h5py.Group):
+        source["infos"].visititems(visit)
+    return names
+
+
+def _infos(source: h5py.File, rows: int, subset: Subset | None) -> dict[str, np.ndarray]:
+    items = {name: source["infos"][name] for name in _info_names(source, rows)}
+    return {name: read_rows(item, subset, item.dtype) for name, item in items.items()}
+
+
+def _extras(source: h5py.File, rows: int, subset: Subset | None) -> dict[str, object]:
+    """Everything else but plain attributes; what has a row for each transition as the subset."""
+    known = {*ROWS.values(), *STATISTICS.values()}
+    known |= {f"infos/{name}" for name in _info_names(source, rows)}
+    tree = read_tree(source, without=known)
+    tree = {k: value for k, value in tree.items() if not (k.startswith("@") and is_plain(value))}
+    if subset is None:
+        return tree
+    per_row = {k for k, value in tree.items() if "@" not in k and np.shape(value)[:1] == (rows,)}
+    return {k: value[subset.keep] if k in per_row else value for k, value in tree.items()}
+
+
+def _metadata(attributes: h5py.AttributeManager) -> dict[str, object]:
+    scalars = {key: scalar(value) for key, value in attributes.items()}
+    scalars = {key: value for key, value in scalars.items() if value is not None}
+    try:
+        return scalars | dict(json.loads(scalars.pop(_METADATA, "{}")))
+    except (TypeError, ValueError):  # somebody else's attribute
+        return dict(scalars)
+
+
+def _attributes(log: Log) -> dict[str, str | bool | int | float]:
+    metadata = {key: value for key, value in log.metadata.items() if key != "env_id" or value}
+    if log.env_id is not None:
+        metadata["env_id"] = log.env_id
+    reference = log.reference
+    if reference is not None and reference != reference_scores(log.env_id):
+        scores = {"ref_min_score": reference.random, "ref_max_score": reference.expert}
+        metadata |= {key: new for key, new in scores.items() if metadata.get(key) != new}
+        if reference.source != _REFERENCE:
+            metadata["ref_source"] = reference.source
+    plain = {key: value for key, value in metadata.items() if _fits_attribute(key, value)}
+    rest = {key: value for key, value in metadata.items() if key not in plain}
+    return plain | ({_METADATA: json.dumps(rest, sort_keys=True)} if rest else {})
+
+
+def _fits_attribute(key: str, value: object) -> bool:
+    if isinstance(value, int):
+        return bool(key) and -(2**63) <= value < 2**63
+    text = key + value if isinstance(value, str) else key
+    fits = isinstance(value, str | float) and bool(key) and "\0" not in text
+    return fits and text == text.encode(errors="ignore").decode()
 
 
 def _reference(metadata: dict[str, object], env_id: str | None) -> ReferenceScores | None:
     low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
-    if isinstance(low, int | float) and isinstance(high, int | float):
-        return ReferenceScores(float(low), float(high), source="ref_min_score and ref_max_score")
-    return reference_scores(env_id)
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return reference_scores(env_id)
+    source = metadata.get("ref_source", _REFERENCE)
+    return ReferenceScores(float(low), float(high), source=str(source))

@@ -7,16 +7,23 @@ learn. `from_flat_arrays` never does.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from moore.data.checks import (
+    MATRICES,
+    check_finite,
+    check_numbers,
+    check_shapes,
+    column,
+)
+from moore.data.episodes import TIME_LIMIT, cut_at_limit, derive_successors, episode_statistics
+from moore.data.log import Log
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 
-MATRICES = ("obs", "action", "next_obs")
 VECTORS = ("reward", "terminated", "truncated", "successor_known")
 EPISODES = ("episode_returns", "episode_lengths")
 
@@ -61,22 +68,22 @@ class Dataset:
 def validate(dataset: Dataset) -> None:
     """Raise InputError, in one line, unless the data set keeps the promises of `Dataset`."""
     name = dataset.name
-    _check_shapes(name, {key: getattr(dataset, key) for key in MATRICES + VECTORS})
+    check_shapes(name, {key: getattr(dataset, key).shape for key in MATRICES + VECTORS})
     for key in ("obs", "action", "reward", "next_obs"):
-        _check_finite(name, key, getattr(dataset, key))
-    lost = ~dataset.successor_known & ~dataset.terminated
-    if lost.any():
+        check_finite(name, key, getattr(dataset, key))
+    fine = dataset.successor_known | dataset.terminated
+    if not fine.all():
         raise InputError(
-            f"{name}: successor unknown in {lost.sum()} rows that are not terminated (first: row "
-            f"{lost.argmax()}); expected unknown successors on terminated rows only; drop these "
-            "rows or give their next_obs"
+            f"{name}: successor unknown in {(~fine).sum()} rows that are not terminated (first: "
+            f"row {fine.argmin()}); expected unknown successors on terminated rows only; drop "
+            "these rows or give their next_obs"
         )
     if len(dataset.episode_returns) == 0:
         raise InputError(
             f"{name}: no complete episode in {dataset.size} rows; expected at least one row flagged"
             " terminated or truncated; check the flags, or give a longer log"
         )
-    _check_finite(name, "episode_returns", dataset.episode_returns)
+    check_finite(name, "episode_returns", dataset.episode_returns)
 
 
 def concatenate(datasets: Sequence[Dataset]) -> Dataset:
@@ -105,6 +112,39 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
     )
 
 
+def from_log(log: Log, *, max_episode_steps: int = TIME_LIMIT, overwrite: bool = False) -> Dataset:
+    """The data set that a log makes, not yet validated.
+
+    Args:
+        log: its `successor_known`, `episode_returns` and `episode_lengths` prevail where given.
+        max_episode_steps: time limit in steps, used where the log has no time-out flags.
+        overwrite: reuse the log's arrays, which are lost.
+    """
+    flat = from_flat_arrays(
+        log.obs,
+        log.action,
+        reward=log.reward,
+        terminals=log.terminated,
+        timeouts=log.truncated,
+        next_obs=log.next_obs,
+        max_episode_steps=max_episode_steps,
+        name=log.name,
+        overwrite=overwrite,
+    )
+    if log.next_obs is not None and log.successor_known is not None:
+        flat |= _mark_unknown(flat, log.successor_known, log.name)
+    if log.episode_returns is not None and log.episode_lengths is not None:
+        flat |= _given_statistics(log)
+    return Dataset(
+        **flat,
+        name=log.name,
+        env_id=log.env_id,
+        sha256=log.sha256 or _hash(flat),
+        reference=log.reference,
+        metadata=log.metadata,
+    )
+
+
 def from_flat_arrays(
     obs: np.ndarray,
     action: np.ndarray,
@@ -113,8 +153,9 @@ def from_flat_arrays(
     terminals: np.ndarray,
     timeouts: np.ndarray | None = None,
     next_obs: np.ndarray | None = None,
-    max_episode_steps: int = 1000,
+    max_episode_steps: int = TIME_LIMIT,
     name: str = "data set",
+    overwrite: bool = False,
 ) -> dict[str, np.ndarray]:
     """The array fields of `Dataset` from the rows of a log, episode after episode.
 
@@ -124,7 +165,7 @@ def from_flat_arrays(
     truncated, because the kept part of the episode is cut there. A row with both flags is terminal.
 
     Args:
-        obs: (n, obs_dim) numbers of any type; becomes float32 here and nowhere else.
+        obs: (n, obs_dim) numbers of any type; becomes float32, the same array where it is.
         action: (n, action_dim).
         reward: (n,) or (n, 1).
         terminals: (n,) or (n, 1), non-zero where the environment ended the episode.
@@ -132,106 +173,72 @@ def from_flat_arrays(
         next_obs: (n, obs_dim) true successors, or None.
         max_episode_steps: time limit in steps, used where `timeouts` is None.
         name: the data set, in the InputErrors: bad shapes, no rows, arrays that are not numbers.
+        overwrite: work in the arrays given, which are lost, so that no second copy is needed.
     """
     raw = {"obs": obs, "action": action, "reward": reward, "terminated": terminals}
     raw |= {"truncated": timeouts, "next_obs": next_obs}
-    raw = {key: _numeric(name, key, value) for key, value in raw.items() if value is not None}
-    _check_shapes(name, raw)
-    terminated = raw["terminated"] != 0
+    raw = {key: np.asarray(value) for key, value in raw.items() if value is not None}
+    for key, value in raw.items():
+        check_numbers(name, key, value.dtype)
+        raw[key] = value.reshape(column(key, value.shape))
+    check_shapes(name, {key: value.shape for key, value in raw.items()})
+    terminated = raw["terminated"].astype(bool, copy=False)
     if timeouts is None:
-        truncated = _cut_at_limit(terminated, max_episode_steps)
+        truncated = cut_at_limit(terminated, max_episode_steps)
     else:
-        truncated = (raw["truncated"] != 0) & ~terminated
+        truncated = raw["truncated"].astype(bool, copy=False)
+        truncated = np.greater(truncated, terminated, out=truncated if overwrite else None)
     returns, lengths = episode_statistics(raw["reward"], terminated | truncated)
-    arrays = {key: _float32(raw[key]) for key in ("obs", "action", "reward")}
+    arrays = {key: _float32(raw.pop(key)) for key in ("obs", "action", "reward")}
     arrays |= {"terminated": terminated, "truncated": truncated}
     if next_obs is None:
-        arrays = _derive_successors(arrays)
+        arrays = derive_successors(arrays, overwrite=overwrite)
     else:
         arrays["next_obs"] = _float32(raw["next_obs"])
         arrays["successor_known"] = np.ones(len(terminated), bool)
     return arrays | {"episode_returns": returns, "episode_lengths": lengths}
 
 
-def episode_statistics(reward: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (m,) float64 and lengths (m,) int64 of the episodes that `ends` (n,) bool closes."""
-    last = np.flatnonzero(ends)
-    if len(last) == 0:
-        return np.zeros(0), np.zeros(0, np.int64)
-    first = np.concatenate([[0], last[:-1] + 1])
-    returns = np.add.reduceat(reward[: last[-1] + 1].astype(np.float64), first)
-    return returns, (last - first + 1).astype(np.int64)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _derive_successors(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    obs, terminated = arrays["obs"], arrays["terminated"]
-    ends = terminated | arrays["truncated"]
-    known = ~ends
-    known[-1] = False
-    next_obs = obs.copy()
-    next_obs[:-1][known[:-1]] = obs[1:][known[:-1]]
-    keep = known | terminated
-    truncated = arrays["truncated"].copy()
-    truncated[:-1] |= ~keep[1:] & ~ends[:-1]
-    new = {"truncated": truncated, "next_obs": next_obs, "successor_known": known}
-    return {key: value[keep] for key, value in (arrays | new).items()}
-
-
-def _cut_at_limit(terminated: np.ndarray, limit: int) -> np.ndarray:
-    row = np.arange(len(terminated))
-    after_terminal = np.where(terminated[:-1], row[1:], 0)
-    step = row - np.maximum.accumulate(np.concatenate([[0], after_terminal])) + 1
-    return (step % limit == 0) & ~terminated
-
-
-def _numeric(name: str, key: str, value: np.ndarray) -> np.ndarray:
-    value = np.asarray(value)
-    if value.dtype.kind not in "biuf":
-        raise InputError(
-            f"{name}: {key} has dtype {value.dtype}; expected numbers; convert and write it again"
-        )
-    return value[:, 0] if key not in MATRICES and value.shape[1:] == (1,) else value
-
-
 def _float32(value: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and `validate` reports it
-        return np.array(value, np.float32)
+        return np.asarray(value, np.float32)
 
 
-def _check_shapes(name: str, arrays: Mapping[str, np.ndarray]) -> None:
-    for key, value in arrays.items():
-        ndim = 2 if key in MATRICES else 1
-        if value.ndim != ndim:
-            expected = "(rows, dim)" if ndim == 2 else "(rows,)"
-            raise InputError(
-                f"{name}: {key} has shape {value.shape}; expected {expected}; reshape the array"
-            )
-    rows = {key: len(value) for key, value in arrays.items()}
-    if len(set(rows.values())) > 1:
-        raise InputError(f"{name}: lengths differ: {rows}; expected one row per transition in each")
-    if rows["obs"] == 0:
-        raise InputError(f"{name}: no rows; expected transitions with their successors")
-    if "next_obs" in arrays and arrays["next_obs"].shape != arrays["obs"].shape:
+def _mark_unknown(
+    flat: dict[str, np.ndarray], successor_known: np.ndarray, name: str
+) -> dict[str, np.ndarray]:
+    known = np.asarray(successor_known).reshape(-1) != 0
+    if len(known) != len(flat["obs"]):
         raise InputError(
-            f"{name}: next_obs has shape {arrays['next_obs'].shape} but obs {arrays['obs'].shape}; "
-            "expected the same; store the successor of each row"
+            f"{name}: successor_known has {len(known)} rows, obs {len(flat['obs'])}; "
+            "expected as many; leave it out if every next_obs is true"
         )
+    next_obs = np.where(known[:, None], flat["next_obs"], flat["obs"])
+    return {"successor_known": known, "next_obs": next_obs}
 
 
-def _check_finite(name: str, key: str, value: np.ndarray) -> None:
-    bad = ~np.isfinite(value)
-    if bad.any():
-        row = int(bad.reshape(len(value), -1).any(axis=1).argmax())
+def _given_statistics(log: Log) -> dict[str, np.ndarray]:
+    given = {key: getattr(log, key) for key in EPISODES}
+    for key, value in given.items():
+        check_numbers(log.name, key, value.dtype)
+    shapes = {value.shape for value in given.values()}
+    if len(shapes) > 1 or len(*shapes) != 1:
         raise InputError(
-            f"{name}: {key} holds {bad.sum()} values that are NaN or infinite as float32 (first: "
-            f"row {row}, counted from 0); expected finite numbers; repair or drop these rows"
+            f"{log.name}: episode_returns and episode_lengths have shapes "
+            f"{given['episode_returns'].shape} and {given['episode_lengths'].shape}; expected "
+            "(episodes,) in both; leave them out if they follow from the flags"
         )
+    kinds = {"episode_returns": np.float64, "episode_lengths": np.int64}
+    return {key: np.asarray(value, kinds[key]) for key, value in given.items()}
+
+
+def _hash(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(arrays):
+        value = np.ascontiguousarray(arrays[key])
+        digest.update(f"{key} {value.dtype} {value.shape}".encode())
+        digest.update(value)
+    return digest.hexdigest()
 
 
 def _check_compatible(datasets: Sequence[Dataset]) -> None:

@@ -1,26 +1,43 @@
 """One name for every data set: a file, a Minari id, a built-in, or several joined by commas."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from moore.data.dataset import Dataset, concatenate, validate
-from moore.data.npz import read_npz
+from moore.data import npz
+from moore.data.dataset import Dataset, concatenate, from_log, validate
+from moore.data.log import Log
+from moore.data.subset import Budget
 from moore.errors import InputError
 
 POSSIBLE = "path.hdf5 (or .h5), path.npz, minari:ID, builtin:NAME, or several joined by commas"
+HDF5 = (".hdf5", ".h5")
 
 
-def load_dataset(source: str | Path | Dataset, *, download: bool = False) -> Dataset:
+def load_dataset(
+    source: str | Path | Dataset,
+    *,
+    download: bool = False,
+    max_rows: int | None = None,
+    fraction: float | None = None,
+    seed: int = 0,
+) -> Dataset:
     """Load and check a data set.
+
+    Of a log that is too large, whole episodes are drawn from `seed`; `metadata["subset"]` then says
+    how many. Logs that are joined share `max_rows` in proportion to their rows.
 
     Args:
         source: `path.hdf5`, `path.h5` (D4RL's flat layout), `path.npz`, `minari:ID`,
             `builtin:NAME`, several of these joined by commas, or a `Dataset` (only checked).
         download: fetch Minari data sets that are not on this machine.
+        max_rows: at most as many rows of the log, at least 1.
+        fraction: at most this share of its rows, in (0, 1].
+        seed: of the draw.
 
     Raises:
         InputError: one line that says what was given, what was expected and what to do.
@@ -29,17 +46,59 @@ def load_dataset(source: str | Path | Dataset, *, download: bool = False) -> Dat
         >>> load_dataset("hopper-medium.hdf5,hopper-expert.hdf5").size  # doctest: +SKIP
         150000
     """
+    budget = Budget(max_rows, fraction, seed)
     if isinstance(source, Dataset):
+        if budget.limited:
+            raise InputError(
+                f"{source.name}: {budget}, but the data set is loaded already; give its source"
+            )
         dataset = source
-    elif isinstance(source, Path):
-        dataset = _load_one(str(source), download)
     else:
-        parts = [_load_one(part.strip(), download) for part in source.split(",")]
-        for part in parts:
-            validate(part)  # so that an error names the part and its own row
+        names = [str(source)]
+        if isinstance(source, str):
+            names = [part.strip() for part in source.split(",")]
+        parts = []
+        for name, share in zip(names, _shares(names, budget, download), strict=True):
+            parts.append(_load_one(name, share, download))
+            validate(parts[-1])  # so that an error names the part and its own row
         dataset = concatenate(parts)
     validate(dataset)
     return dataset
+
+
+def read_log(
+    source: str | Path,
+    *,
+    infos: bool = False,
+    exact: bool = False,
+    max_rows: int | None = None,
+    fraction: float | None = None,
+    seed: int = 0,
+    download: bool = False,
+) -> Log:
+    """Read a log as it is: every row, before any check or derivation.
+
+    Args:
+        source: one of `path.hdf5`, `path.h5`, `path.npz`, `minari:ID`, `builtin:NAME`.
+        infos: read what else is logged a row, as stored.
+        exact: keep the types of the source and whatever else it holds, to write it elsewhere;
+            else flags become bool, and observations and actions float32 while they are read.
+        max_rows: at most as many rows, of whole episodes that are drawn from `seed`.
+        fraction: at most this share of its rows, in (0, 1].
+        seed: of the draw.
+        download: fetch a Minari data set that is not on this machine.
+
+    Raises:
+        InputError: one line that says what was given, what was expected and what to do.
+
+    Example:
+        >>> read_log("hopper-medium-v2.hdf5", infos=True).infos["qpos"].shape  # doctest: +SKIP
+        (999906, 6)
+    """
+    budget = Budget(max_rows, fraction, seed)
+    if isinstance(source, str) and "," in source:
+        raise InputError(f"{source}: several logs; expected one; read them one by one")
+    return _read(str(source), budget, download, infos=infos, exact=exact)
 
 
 def builtin_names() -> list[str]:
@@ -90,35 +149,59 @@ def check_against_spaces(
         )
 
 
-def _load_one(source: str, download: bool) -> Dataset:
-    for prefix, read in _SCHEMES.items():
-        if source.startswith(prefix):
-            return replace(read(source.removeprefix(prefix), download), name=source)
-    suffix = Path(source).suffix.lower()
-    if suffix in (".hdf5", ".h5"):
-        from moore.data.d4rl import read_d4rl  # h5py loads only where a file needs it
+@dataclass(frozen=True)
+class _Source:
+    """How to read one log: `read(infos, exact, budget)`, and how many rows it has."""
 
-        return read_d4rl(source)
-    if suffix == ".npz":
-        return read_npz(source)
-    raise InputError(f"{source!r}: unknown kind of data set; expected {POSSIBLE}")
+    read: Callable[..., Log]
+    count_rows: Callable[[], int]
 
 
-def _load_minari(dataset_id: str, download: bool) -> Dataset:
-    from moore.data.minari_sets import read_minari
+def _load_one(name: str, budget: Budget, download: bool) -> Dataset:
+    log = _read(name, budget, download)
+    rows = log.size
+    dataset = from_log(log, overwrite=True)
+    if Path(name).suffix.lower() in HDF5:
+        dataset = replace(dataset, metadata=dataset.metadata | {"file_rows": rows})
+    return dataset
 
-    return read_minari(dataset_id, download)
+
+def _read(name: str, budget: Budget, download: bool, **how: bool) -> Log:
+    log = _find(name, download).read(**how, budget=budget if budget.limited else None)
+    return replace(log, name=name)
 
 
-def _load_builtin(name: str, download: bool) -> Dataset:
+def _find(name: str, download: bool) -> _Source:
+    prefix, colon, rest = name.partition(":")
+    if prefix == "minari" and colon:
+        from moore.data import minari_sets  # what few sources need is imported for these only
+
+        read = partial(minari_sets.read_minari, rest, download=download)
+        return _Source(read, partial(minari_sets.count_rows, rest, download=download))
+    if prefix == "builtin" and colon:
+        return _Source(partial(_with_builtin, npz.read_npz, rest),
+                       partial(_with_builtin, npz.count_rows, rest))  # fmt: skip
+    if Path(name).suffix.lower() in HDF5:
+        from moore.data import d4rl
+
+        return _Source(partial(d4rl.read_d4rl, name), partial(d4rl.count_rows, name))
+    if Path(name).suffix.lower() == ".npz":
+        return _Source(partial(npz.read_npz, name), partial(npz.count_rows, name))
+    raise InputError(f"{name!r}: unknown kind of data set; expected {POSSIBLE}")
+
+
+def _with_builtin(read: Callable, name: str, **how):
     known = builtin_names()
     if name not in known:
         raise InputError(f"builtin:{name}: unknown; expected one of: {', '.join(known) or 'none'}")
     with resources.as_file(resources.files("moore.data") / "builtin" / f"{name}.npz") as path:
-        return read_npz(path)
+        return read(path, **how)
 
 
-_SCHEMES: dict[str, Callable[[str, bool], Dataset]] = {
-    "minari:": _load_minari,
-    "builtin:": _load_builtin,
-}
+def _shares(names: list[str], budget: Budget, download: bool) -> list[Budget]:
+    """The budget of each part of a joined log: `max_rows` in proportion to the parts' rows."""
+    if budget.max_rows is None or len(names) == 1:
+        return [budget] * len(names)
+    rows = [_find(name, download).count_rows() for name in names]
+    shares = [budget.max_rows * count // max(1, sum(rows)) for count in rows]
+    return [replace(budget, max_rows=max(1, share)) for share in shares]

@@ -1,6 +1,8 @@
 """A log as its source has it: every row and key, before any check or derivation."""
 
+import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +13,8 @@ from moore.evaluation.scores import ReferenceScores
 class Log:
     """The n rows of a log, episode after episode: what every format is read into and written from.
 
-    `moore.data.load.load_dataset` makes the checked `Dataset` of it that training takes.
+    `moore.data.load.load_dataset` makes the checked `Dataset` of it that training takes. What was
+    read with `exact=True` has the types of its source, also in flags and in (n, 1) columns.
     """
 
     obs: np.ndarray  # (n, obs_dim)
@@ -24,10 +27,22 @@ class Log:
     env_id: str | None = None  # Gymnasium id, where the source says
     sha256: str = ""  # of the source file's bytes; of the arrays where there is no single file
     reference: ReferenceScores | None = None
-    # What else is stored a row, each (n, ...), by name: qpos and qvel of the state that is observed.
+    # What else is stored a row, each (n, ...), by name: qpos and qvel of the observed state.
     infos: dict[str, np.ndarray] = field(default_factory=dict)
     metadata: dict[str, object] = field(default_factory=dict)  # the rest, JSON-able
+    successor_known: np.ndarray | None = None  # (n,) bool: whether next_obs is true; None: all are
+    # Of m complete episodes, where the source says more than its rows do: (m,) sums and steps.
+    episode_returns: np.ndarray | None = None
+    episode_lengths: np.ndarray | None = None
+    # What an HDF5 file holds besides rows, `exact` only: arrays by KEY, attributes by KEY@NAME.
+    extras: dict[str, object] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         return len(self.obs)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,54 +1,90 @@
 """Minari data sets, local or downloaded: every episode holds one observation more than actions."""
 
 import contextlib
-import hashlib
 import sys
+from pathlib import Path
 
+import h5py
 import numpy as np
 
-from moore.data.dataset import Dataset, from_flat_arrays
+from moore.data.checks import MATRICES
+from moore.data.hdf5_tree import read_tree
+from moore.data.log import Log
+from moore.data.subset import Budget, Subset, choose_episodes
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 
+# What `moore.data.minari_writer` stores besides, so that a log comes back as it was.
+MARKS = (
+    "moore"  # entry of metadata.json: {env_id, reference_source, timeouts, unfinished, metadata}
+)
+OBSERVED = "moore_observed"  # step info: False where an observation only repeats the one before
+SIDE_FILE = "moore.hdf5"  # beside Minari's file: rows/FIELD, statistics/FIELD, extras/KEY
 
-def read_minari(dataset_id: str, download: bool = False) -> Dataset:
-    """Read `dataset_id` from Minari's local folder.
+_INFOS = "infos/"
+# What Minari raises for a set that is damaged, or not what its metadata say.
+_DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError, IndexError)
+
+
+def read_minari(
+    dataset_id: str,
+    *,
+    download: bool = False,
+    infos: bool = False,
+    exact: bool = False,
+    budget: Budget | None = None,
+) -> Log:
+    """Read `dataset_id` from Minari's local folder, episode by episode.
 
     An episode whose last row carries no flag becomes truncated there, since Minari ended it.
 
     Args:
         dataset_id: such as `mujoco/hopper/medium-v0`.
         download: fetch it first if it is not local.
+        infos: read the step infos: those of the observation in which the action was taken.
+        exact: keep types, and what `write_minari` stored besides; else matrices become float32.
+        budget: how much of it.
 
     Raises:
-        InputError: not local and not to be downloaded, not found, or spaces that are not vectors.
+        InputError: not local and not to be downloaded, not found, damaged, or spaces that are not
+            vectors.
     """
     source = _open(dataset_id, download)
     _check_spaces(dataset_id, source)
-    arrays = _flat(dataset_id, source)
-    flat = from_flat_arrays(
-        arrays["obs"],
-        arrays["action"],
-        reward=arrays["reward"],
-        terminals=arrays["terminated"],
-        timeouts=arrays["truncated"],
-        next_obs=arrays["next_obs"],
-        name=dataset_id,
-    )
-    scalars = (str, bool, int, float)
-    metadata = {k: v for k, v in source.storage.metadata.items() if isinstance(v, scalars)}
-    env_id = None if source.spec.env_spec is None else source.spec.env_spec.id
-    return Dataset(
-        **flat,
+    metadata = source.storage.metadata
+    marks = metadata.get(MARKS, {})
+    try:
+        subset = None if budget is None else _choose(dataset_id, source, marks, budget)
+        fields = _read(dataset_id, source, subset, infos=infos, exact=exact)
+        if not marks.get("timeouts", True):
+            fields["truncated"] = None
+        fields |= _side_file(source, subset, exact=exact)
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError(
+            f"minari:{dataset_id}: cannot be read ({error}); expected a whole Minari set; "
+            "delete it and download or write it again"
+        ) from error
+    env_id = marks.get("env_id") or (source.env_spec and source.env_spec.id)
+    scalars = {k: v for k, v in metadata.items() if isinstance(v, str | bool | int | float)}
+    kept = marks.get("metadata", scalars)
+    return Log(
+        **fields,
         name=dataset_id,
         env_id=env_id,
-        sha256=_hash(flat),
-        reference=_reference(source.storage.metadata, env_id),
-        metadata=metadata,
+        reference=_reference(metadata, env_id),
+        metadata=kept if subset is None else kept | {"subset": subset.metadata},
     )
 
 
-def _open(dataset_id: str, download: bool):  # a minari.MinariDataset; minari loads on use only
+def count_rows(dataset_id: str, *, download: bool = False) -> int:
+    """Steps of the set, as its metadata say; InputErrors as for `read_minari`."""
+    return int(_open(dataset_id, download).total_steps)
+
+
+def _open(dataset_id: str, download: bool):
+    """The `minari.MinariDataset`; Minari is imported on use only."""
     import minari
 
     try:
@@ -60,7 +96,7 @@ def _open(dataset_id: str, download: bool):  # a minari.MinariDataset; minari lo
             f" or run: minari download {dataset_id}"
         ) from error
     # A malformed id is a TypeError inside Minari; the network fails as OSError or RuntimeError.
-    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
+    except (*_DAMAGED, ImportError) as error:
         raise InputError(
             f"minari:{dataset_id}: cannot be loaded ({error}); expected an id such as "
             "mujoco/hopper/medium-v0; `minari list remote` shows those there are"
@@ -77,35 +113,96 @@ def _check_spaces(dataset_id: str, source) -> None:
             )
 
 
-def _flat(dataset_id: str, source) -> dict[str, np.ndarray]:
-    columns = {k: [] for k in ("obs", "next_obs", "action", "reward", "terminated", "truncated")}
-    for episode in source.iterate_episodes():
+def _choose(dataset_id: str, source, marks: dict, budget: Budget) -> Subset | None:
+    described = source.storage.get_episode_metadata(source.episode_indices)
+    lengths = np.array([int(episode["total_steps"]) for episode in described], np.int64)
+    complete = lengths[:-1] if marks.get("unfinished") else lengths
+    rows = int(lengths.sum())
+    return choose_episodes(complete, budget, rows=rows, name=f"minari:{dataset_id}")
+
+
+def _read(
+    dataset_id: str, source, subset: Subset | None, *, infos: bool, exact: bool
+) -> dict[str, object]:
+    rows = int(source.total_steps) if subset is None else subset.metadata["rows"]
+    chosen = source.episode_indices if subset is None else source.episode_indices[subset.episodes]
+    unfinished = source.storage.metadata.get(MARKS, {}).get("unfinished")
+    open_id = source.episode_indices[-1] if unfinished else None
+    columns: dict[str, np.ndarray] = {}
+    at, ends = 0, []
+    for episode in source.iterate_episodes(chosen):
         if len(episode) == 0:
             continue
-        cut = np.array(episode.truncations, bool)
-        cut[-1] |= not episode.terminations[-1]
-        columns["obs"].append(episode.observations[:-1])
-        columns["next_obs"].append(episode.observations[1:])
-        columns["action"].append(episode.actions)
-        columns["reward"].append(episode.rewards)
-        columns["terminated"].append(episode.terminations)
-        columns["truncated"].append(cut)
-    if not columns["obs"]:
+        values = _episode(episode, ended=bool(episode.id != open_id), infos=infos)
+        columns = columns or {k: _allocate(k, v, rows, exact=exact) for k, v in values.items()}
+        for key in columns:
+            columns[key][at : at + len(episode)] = values[key]
+        at += len(episode)
+        ends.append(at - 1)
+    if at == 0:
         raise InputError(f"minari:{dataset_id}: no episodes; choose a data set that has some")
-    return {key: np.concatenate(parts) for key, parts in columns.items()}
+    if at != rows:
+        raise ValueError(f"{at} steps instead of {rows}")
+    fields = {key: value for key, value in columns.items() if not key.startswith(_INFOS)}
+    if "successor_known" in fields and not fields["successor_known"][ends].any():
+        fields |= {"next_obs": None, "successor_known": None}
+    names = sorted(columns.keys() - fields.keys() - {"next_obs"})
+    return fields | {"infos": {key.removeprefix(_INFOS): columns[key] for key in names}}
 
 
-def _hash(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(arrays):
-        value = np.ascontiguousarray(arrays[key])
-        digest.update(f"{key} {value.dtype} {value.shape}".encode())
-        digest.update(value)
-    return digest.hexdigest()
+def _episode(episode, *, ended: bool, infos: bool) -> dict[str, np.ndarray]:
+    """The columns of one `minari.EpisodeData`; infos by `infos/NAME`."""
+    steps = len(episode)
+    truncated = np.array(episode.truncations)
+    if not episode.terminations[-1]:
+        truncated[-1] = ended
+    columns = {
+        "obs": episode.observations[:-1],
+        "next_obs": episode.observations[1:],
+        "action": episode.actions,
+        "reward": episode.rewards,
+        "terminated": episode.terminations,
+        "truncated": truncated,
+    }
+    logged = _flatten(episode.infos or {})
+    if OBSERVED in logged:
+        columns["successor_known"] = np.asarray(logged.pop(OBSERVED)[1:])
+    if infos:  # where there is one more, it belongs to the last observation
+        logged = {k: v for k, v in logged.items() if len(v) in (steps, steps + 1)}
+        columns |= {_INFOS + key: value[:steps] for key, value in logged.items()}
+    return columns
+
+
+def _flatten(infos: dict, prefix: str = "") -> dict[str, np.ndarray]:
+    flat = {}
+    for key, value in infos.items():
+        name = f"{prefix}{key}"
+        flat |= _flatten(value, f"{name}/") if isinstance(value, dict) else {name: value}
+    return {key: value for key, value in flat.items() if np.ndim(value)}
+
+
+def _allocate(key: str, value: np.ndarray, rows: int, *, exact: bool) -> np.ndarray:
+    dtype = value.dtype if exact or key not in MATRICES else np.dtype(np.float32)
+    return np.empty((rows, *value.shape[1:]), dtype)
+
+
+def _side_file(source, subset: Subset | None, *, exact: bool) -> dict[str, object]:
+    path = Path(source.storage.data_path) / SIDE_FILE
+    if not path.exists():
+        return {}
+    with h5py.File(path, "r") as file:
+        statistics = read_tree(file["statistics"]) if "statistics" in file else {}
+        rows = read_tree(file["rows"]) if "rows" in file and exact else {}
+        extras = read_tree(file["extras"]) if "extras" in file and exact else {}
+    if subset is not None:
+        statistics = subset.of_episodes(statistics)
+        rows = {key: value[subset.keep] for key, value in rows.items()}
+    return {**statistics, **rows, "extras": extras}
 
 
 def _reference(metadata: dict, env_id: str | None) -> ReferenceScores | None:
     low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
     if low is None or high is None:
         return reference_scores(env_id)
-    return ReferenceScores(float(low), float(high), source="Minari metadata")
+    source = metadata.get(MARKS, {}).get("reference_source") or "Minari metadata"
+    return ReferenceScores(float(low), float(high), source=source)

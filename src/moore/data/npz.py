@@ -8,53 +8,72 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
-from moore.data.dataset import EPISODES, MATRICES, VECTORS, Dataset, from_flat_arrays, hash_file
+from moore.data.checks import MATRICES, check_numbers, check_shapes, column
+from moore.data.dataset import EPISODES, VECTORS, Dataset
+from moore.data.episodes import TIME_LIMIT, cut_at_limit
+from moore.data.log import Log, hash_file
+from moore.data.subset import Budget, Subset, choose_rows
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, NotImplementedError, SyntaxError)
-_UNREADABLE += (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+_UNREADABLE += (KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 REQUIRED = ("obs", "action", "reward", "terminated", "truncated")
+_ROWS = (*REQUIRED, "next_obs", "successor_known")
+_INFOS, _EXTRAS = "infos/", "extras/"
 
 
-def read_npz(path: str | Path) -> Dataset:
-    """Read an archive that `write_npz` or the user's own `np.savez` wrote.
+def read_npz(
+    path: str | Path, *, infos: bool = False, exact: bool = False, budget: Budget | None = None
+) -> Log:
+    """Read an archive that `write_npz` or the user's own `np.savez` wrote, array by array.
 
     The arrays are those of `Dataset`. `next_obs` may be absent (then it is derived, see
     `from_flat_arrays`), so may `successor_known` (then all are), `episode_returns` with
-    `episode_lengths` (then they follow from the flags) and `metadata`, a JSON object with
-    `env_id`, `reference` {random, expert, source} and anything else.
+    `episode_lengths` (then they follow from the flags), `infos/NAME` (what else is logged a row)
+    and `metadata`, a JSON object with `env_id`, `reference` {random, expert, source} and anything
+    else.
+
+    Args:
+        path: the file.
+        infos: read the `infos/NAME`, as stored.
+        exact: keep types, shapes and `extras/KEY`; else matrices become float32.
+        budget: how much of it; every array is decompressed whole all the same, one at a time.
 
     Raises:
         InputError: no such file, not an archive, keys missing, arrays that do not fit.
     """
-    arrays = _read(Path(path), str(path))
-    metadata = _metadata(arrays, str(path))
-    flat = from_flat_arrays(
-        arrays["obs"],
-        arrays["action"],
-        reward=arrays["reward"],
-        terminals=arrays["terminated"],
-        timeouts=arrays["truncated"],
-        next_obs=arrays.get("next_obs"),
-        name=str(path),
-    )
-    if "next_obs" in arrays and "successor_known" in arrays:
-        flat |= _mark_unknown(flat, arrays["successor_known"], str(path))
-    if all(key in arrays for key in EPISODES):
-        flat["episode_returns"] = np.asarray(arrays["episode_returns"], np.float64)
-        flat["episode_lengths"] = np.asarray(arrays["episode_lengths"], np.int64)
-    env_id = metadata.get("env_id")
-    return Dataset(
-        **flat,
-        name=str(path),
-        env_id=env_id,
-        sha256=hash_file(Path(path)),
-        reference=_reference(metadata.pop("reference", None), env_id, str(path)),
+    path, name = Path(path), str(path)
+    with _open(path, name) as archive:
+        metadata = _metadata(archive, name)
+        subset = None if budget is None else _choose(archive, budget, name)
+        fields = _rows(archive, subset, name, exact=exact) | _statistics(archive, subset, name)
+        if infos:
+            fields["infos"] = _infos(archive, subset, name)
+        if exact:
+            keys = [key for key in archive if key.startswith(_EXTRAS)]
+            extras = {key.removeprefix(_EXTRAS): _get(archive, key, name) for key in keys}
+            fields["extras"] = extras
+    sha256, reference = hash_file(path), metadata.pop("reference", None)
+    if subset is not None:
+        sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
+    return Log(
+        **({"next_obs": None} | fields),
+        name=name,
+        env_id=metadata.get("env_id"),
+        sha256=sha256,
+        reference=_reference(reference, metadata.get("env_id"), name),
         metadata=metadata,
     )
+
+
+def count_rows(path: str | Path) -> int:
+    """Transitions in the archive, of which one array is read; InputErrors as for `read_npz`."""
+    with _open(Path(path), str(path)) as archive:
+        return len(np.atleast_1d(_get(archive, "terminated", str(path))))
 
 
 def write_npz(path: str | Path, dataset: Dataset) -> None:
@@ -65,41 +84,131 @@ def write_npz(path: str | Path, dataset: Dataset) -> None:
         dataset: its name and sha256 belong to the source and are not written.
     """
     path = Path(path)
-    arrays = {key: getattr(dataset, key) for key in MATRICES + VECTORS + EPISODES}
-    metadata = {**dataset.metadata, "env_id": dataset.env_id, "reference": None}
-    if dataset.reference is not None:
-        metadata["reference"] = vars(dataset.reference)
-    arrays["metadata"] = np.array(json.dumps(metadata, sort_keys=True))
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:  # a handle, so that NumPy appends no suffix
-        np.savez_compressed(file, **arrays)
+    arrays = {key: getattr(dataset, key) for key in MATRICES + VECTORS + EPISODES}
+    _save(partial, arrays, dataset)
     os.replace(partial, path)
 
 
-def _read(path: Path, name: str) -> dict[str, np.ndarray]:
+def write_npz_log(file: Path, log: Log) -> None:
+    """Write the log as it is; the same log gives the same bytes.
+
+    Time-outs that were not recorded (D4RL v0) become cuts at `TIME_LIMIT`; of the extras, arrays
+    of numbers are kept.
+    """
+    arrays = {key: getattr(log, key) for key in (*_ROWS, *EPISODES)}
+    if log.truncated is None:
+        terminated = log.terminated.reshape(-1) != 0
+        arrays["truncated"] = cut_at_limit(terminated, TIME_LIMIT)
+    arrays |= {_INFOS + key: value for key, value in log.infos.items()}
+    extras = {k: v for k, v in log.extras.items() if isinstance(v, np.ndarray) and "@" not in k}
+    arrays |= {_EXTRAS + k: value for k, value in extras.items() if value.dtype.kind in "biufc"}
+    _save(file, {key: value for key, value in arrays.items() if value is not None}, log)
+
+
+def _save(file: Path, arrays: dict[str, np.ndarray], source: Dataset | Log) -> None:
+    metadata = {**source.metadata, "env_id": source.env_id, "reference": None}
+    if source.reference is not None:
+        metadata["reference"] = vars(source.reference)
+    text = np.array(json.dumps(metadata, sort_keys=True))
+    with open(file, "wb") as target:  # a handle, so that NumPy appends no suffix
+        np.savez_compressed(target, **arrays, metadata=text)
+
+
+def _open(path: Path, name: str) -> NpzFile:
     if not path.is_file():
         given = "is a folder" if path.is_dir() else "no such file"
         raise InputError(f"{name}: {given}; expected an .npz archive; check the name and folder")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-    # np.load returns a bare array, which is no context manager, for a .npy file (TypeError).
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, NpzFile):
+            raise TypeError("it is one array")
     except _UNREADABLE as error:
-        raise InputError(
-            f"{name}: cannot be read as an .npz archive of plain arrays ({error}); "
-            "write it with np.savez, without object arrays"
-        ) from error
-    missing = [key for key in REQUIRED if key not in arrays]
+        raise _unreadable(name, error) from error
+    missing = [key for key in REQUIRED if key not in archive]
     if missing:
+        for key in archive:  # what cannot be read at all is told first
+            _get(archive, key, name)
         raise InputError(
             f"{name}: arrays {', '.join(missing)} missing; the file has "
-            f"{', '.join(sorted(arrays)) or 'none'}; expected {', '.join(REQUIRED)}"
+            f"{', '.join(sorted(archive)) or 'none'}; expected {', '.join(REQUIRED)}"
         )
-    return arrays
+    return archive
 
 
-def _metadata(arrays: dict[str, np.ndarray], name: str) -> dict[str, object]:
-    text = str(arrays.get("metadata", "{}"))
+def _get(archive: NpzFile, key: str, name: str) -> np.ndarray:
+    try:
+        return archive[key]
+    except _UNREADABLE as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"{name}: cannot be read as an .npz archive of plain arrays ({error}); "
+        "write it with np.savez, without object arrays"
+    )
+
+
+def _choose(archive: NpzFile, budget: Budget, name: str) -> Subset | None:
+    flags = _rows(archive, None, name, exact=False, keys=("terminated", "truncated"))
+    return choose_rows(flags["terminated"], flags["truncated"], budget, name=name)
+
+
+def _rows(
+    archive: NpzFile,
+    subset: Subset | None,
+    name: str,
+    *,
+    exact: bool,
+    keys: tuple[str, ...] = _ROWS,
+) -> dict[str, np.ndarray]:
+    fields, shapes = {}, {}
+    for key in keys:
+        if key not in archive:
+            continue
+        value = _get(archive, key, name)
+        check_numbers(name, key, value.dtype)
+        shapes[key] = column(key, value.shape)
+        if subset is not None and value.shape[:1] == subset.keep.shape:
+            value = value[subset.keep]
+        fields[key] = value if exact else _converted(key, value)
+    check_shapes(name, shapes)
+    return fields
+
+
+def _converted(key: str, value: np.ndarray) -> np.ndarray:
+    if key in MATRICES:
+        with np.errstate(over="ignore"):  # becomes infinite, which `validate` reports
+            return value.astype(np.float32, copy=False)
+    value = value.reshape(column(key, value.shape))
+    return value if key == "reward" else value.astype(bool, copy=False)
+
+
+def _statistics(archive: NpzFile, subset: Subset | None, name: str) -> dict[str, np.ndarray]:
+    if not all(key in archive for key in EPISODES):
+        return {}
+    found = {key: _get(archive, key, name) for key in EPISODES}
+    return found if subset is None else subset.of_episodes(found)
+
+
+def _infos(archive: NpzFile, subset: Subset | None, name: str) -> dict[str, np.ndarray]:
+    rows, found = len(_get(archive, "terminated", name)), {}
+    for key in archive:
+        if not key.startswith(_INFOS):
+            continue
+        value = _get(archive, key, name)
+        if value.shape[:1] != (rows,):
+            raise InputError(
+                f"{name}: {key} has shape {value.shape}; expected {rows} rows, one for each "
+                "transition; cut it or leave it out"
+            )
+        found[key.removeprefix(_INFOS)] = value if subset is None else value[subset.keep]
+    return found
+
+
+def _metadata(archive: NpzFile, name: str) -> dict[str, object]:
+    text = str(_get(archive, "metadata", name)) if "metadata" in archive else "{}"
     try:
         metadata = json.loads(text)
     except json.JSONDecodeError as error:
@@ -110,19 +219,6 @@ def _metadata(arrays: dict[str, np.ndarray], name: str) -> dict[str, object]:
             f"{name}: metadata is {text[:80]}; expected a JSON object, its env_id a string or null"
         )
     return metadata
-
-
-def _mark_unknown(
-    flat: dict[str, np.ndarray], successor_known: np.ndarray, name: str
-) -> dict[str, np.ndarray]:
-    known = np.asarray(successor_known).reshape(-1) != 0
-    if len(known) != len(flat["obs"]):
-        raise InputError(
-            f"{name}: successor_known has {len(known)} rows, obs {len(flat['obs'])}; "
-            "expected as many; leave it out if every next_obs is true"
-        )
-    next_obs = np.where(known[:, None], flat["next_obs"], flat["obs"])
-    return {"successor_known": known, "next_obs": next_obs}
 
 
 def _reference(given: object, env_id: str | None, name: str) -> ReferenceScores | None:

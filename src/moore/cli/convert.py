@@ -1,0 +1,64 @@
+"""moore convert."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from moore.cli.parse import example, with_target
+
+
+@example("moore convert hopper-medium-v2.hdf5 --out minari:hopper/medium-v2")
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Writes a log in another format, with every key and type that it holds.
+
+    Attributes:
+        out: the new log: path.hdf5 (D4RL layout), path.npz or minari:ID; never one that is there.
+        format: of the new log, if its name should not decide.
+        max_rows: at most as many rows, of whole episodes drawn at random.
+        fraction: at most this share of the rows, in (0, 1], likewise.
+        seed: of the draw.
+        download: fetch a Minari set that is not on this machine.
+        json: print JSON.
+    """
+
+    out: str
+    format: Literal["d4rl", "minari", "npz"] | None = None
+    max_rows: int | None = None
+    fraction: float | None = None
+    seed: int = 0
+    download: bool = False
+    json: bool = False
+
+
+def convert_log(arguments: list[str]) -> None:
+    source, options = with_target(ConvertOptions, arguments, "convert", "SOURCE")
+
+    from moore.data.load import read_log
+    from moore.data.write import check_target, write_log
+
+    kind, _ = check_target(options.out, options.format)
+    log = read_log(
+        source,
+        infos=True,
+        exact=True,
+        max_rows=options.max_rows,
+        fraction=options.fraction,
+        seed=options.seed,
+        download=options.download,
+    )
+    write_log(options.out, log, options.format)
+    result = {
+        "source": source,
+        "out": options.out,
+        "format": kind,
+        "rows": log.size,
+        "env_id": log.env_id,
+        "infos": sorted(log.infos),
+        "subset": log.metadata.get("subset"),
+    }
+    if options.json:
+        print(json.dumps(result, indent=1))
+        return
+    extra = f", infos {', '.join(result['infos'])}" if log.infos else ""
+    print(f"{options.out}: {log.size:,} rows of {log.env_id or 'an unnamed environment'}{extra}")

@@ -1,0 +1,67 @@
+"""What the arrays of a log must be like, told in one line that names the data set and the array."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from moore.errors import InputError
+
+MATRICES = ("obs", "action", "next_obs")
+_BLOCK_BYTES = 2**23
+
+
+def blocks(
+    rows: int, row_bytes: int, *, most: int = 2**16, multiple_of: int = 1
+) -> Iterator[slice]:
+    """Cuts `rows` into blocks of at most 8 MiB and `most` rows, so that temporaries stay small."""
+    step = max(1, min(most, _BLOCK_BYTES // max(1, row_bytes)))
+    step = max(multiple_of, step // multiple_of * multiple_of)
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def check_numbers(name: str, key: str, dtype: np.dtype) -> None:
+    if dtype.kind not in "biuf":
+        raise InputError(
+            f"{name}: {key} has dtype {dtype}; expected numbers; convert and write it again"
+        )
+
+
+def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises InputError unless the shapes are those of one log; vectors may be (n,) only."""
+    for key, shape in shapes.items():
+        ndim = 2 if key in MATRICES else 1
+        if len(shape) != ndim:
+            expected = "(rows, dim)" if ndim == 2 else "(rows,)"
+            raise InputError(
+                f"{name}: {key} has shape {shape}; expected {expected}; reshape the array"
+            )
+    rows = {key: shape[0] for key, shape in shapes.items()}
+    if len(set(rows.values())) > 1:
+        raise InputError(f"{name}: lengths differ: {rows}; expected one row per transition in each")
+    if 0 in rows.values():
+        raise InputError(f"{name}: no rows; expected transitions with their successors")
+    if "next_obs" in shapes and shapes["next_obs"] != shapes["obs"]:
+        raise InputError(
+            f"{name}: next_obs has shape {shapes['next_obs']} but obs {shapes['obs']}; "
+            "expected the same; store the successor of each row"
+        )
+
+
+def column(key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an array whose vectors may be stored as (n, 1)."""
+    return shape[:1] if key not in MATRICES and shape[1:] == (1,) else shape
+
+
+def check_finite(name: str, key: str, value: np.ndarray) -> None:
+    """Raises InputError if values are NaN or infinite, with their number and the first row."""
+    count, first = 0, 0
+    for block in blocks(len(value), value.nbytes // max(1, len(value))):
+        bad = ~np.isfinite(value[block])
+        if bad.any():
+            first = first if count else block.start + int(np.argwhere(bad)[0, 0])
+            count += int(bad.sum())
+    if count:
+        raise InputError(
+            f"{name}: {key} holds {count} values that are NaN or infinite as float32 (first: "
+            f"row {first}, counted from 0); expected finite numbers; repair or drop these rows"
+        )

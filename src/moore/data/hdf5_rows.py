@@ -1,0 +1,44 @@
+"""Arrays with a row for each transition, in and out of HDF5, block by block."""
+
+import math
+
+import h5py
+import numpy as np
+
+from moore.data.checks import blocks
+from moore.data.subset import Subset
+
+_SPARSE_ROWS = 2**13  # block of a subset: of a thin one, most blocks hold nothing and are skipped
+_CHUNK_ROWS, _CHUNK_BYTES = 2**13, 2**20
+
+
+def read_rows(source: h5py.Dataset, subset: Subset | None, dtype: np.dtype) -> np.ndarray:
+    """The array, or its subset, as `dtype`; nothing else of its size is allocated."""
+    rows = len(source) if subset is None else subset.metadata["rows"]
+    out = np.empty((rows, *source.shape[1:]), dtype)
+    at = 0
+    for block in blocks(
+        len(source),
+        source.dtype.itemsize * math.prod(source.shape[1:]),
+        most=2**16 if subset is None else _SPARSE_ROWS,
+        multiple_of=source.chunks[0] if source.chunks else 1,  # each is decompressed once
+    ):
+        keep = slice(None) if subset is None else subset.keep[block]
+        if subset is not None and not keep.any():
+            continue
+        values = source[block][keep]
+        with np.errstate(over="ignore"):  # becomes infinite, which `validate` reports
+            out[at : at + len(values)] = values
+        at += len(values)
+    return out
+
+
+def write_rows(target: h5py.Group, key: str, value: np.ndarray) -> None:
+    """Compressed, with checksums, without time stamps."""
+    options = {}
+    if value.size and value.dtype.kind in "biuf":
+        row_bytes = value[:1].nbytes
+        rows = max(1, min(len(value), _CHUNK_ROWS, _CHUNK_BYTES // row_bytes))
+        options = {"chunks": (rows, *value.shape[1:]), "shuffle": True, "fletcher32": True}
+        options |= {"compression": "gzip", "compression_opts": 1}
+    target.create_dataset(key, data=value, track_times=False, **options)

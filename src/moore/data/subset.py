@@ -1,0 +1,120 @@
+"""Part of a log that would take too much memory or time: whole episodes, drawn from a seed."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from moore.data.episodes import TIME_LIMIT, cut_at_limit
+from moore.errors import InputError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of a log is wanted: all of it, `max_rows` rows, or `fraction` of its rows."""
+
+    max_rows: int | None = None
+    fraction: float | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.max_rows is not None and self.fraction is not None:
+            raise InputError(
+                f"max_rows is {self.max_rows} and fraction {self.fraction:g}; expected one of the "
+                "two; leave one out"
+            )
+        if self.max_rows is not None and self.max_rows < 1:
+            raise InputError(f"max_rows is {self.max_rows}; expected at least 1")
+        if self.fraction is not None and not 0 < self.fraction <= 1:
+            raise InputError(f"fraction is {self.fraction:g}; expected a number in (0, 1]")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; expected an integer of at least 0")
+
+    @property
+    def limited(self) -> bool:
+        return self.max_rows is not None or self.fraction is not None
+
+    def rows(self, of: int) -> int:
+        """How many of a log's rows fit."""
+        if self.max_rows is not None:
+            return min(self.max_rows, of)
+        return of if self.fraction is None else math.floor(self.fraction * of)
+
+    def __str__(self) -> str:
+        if self.max_rows is not None:
+            return f"max_rows is {self.max_rows}"
+        return f"fraction is {self.fraction:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """The rows of some complete episodes."""
+
+    keep: np.ndarray  # (n,) bool
+    episodes: np.ndarray  # their numbers among the complete episodes, ascending
+    metadata: dict[str, int]  # rows, episodes, of_rows, of_episodes, seed
+
+    def digest(self, sha256: str) -> str:
+        """Differs between files and between the rows taken of one."""
+        return hashlib.sha256(sha256.encode() + np.packbits(self.keep).tobytes()).hexdigest()
+
+    def of_episodes(self, statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Of arrays with a value for each complete episode; none where that is not certain."""
+        total = self.metadata["of_episodes"]
+        if any(value.shape != (total,) for value in statistics.values()):
+            return {}
+        return {key: value[self.episodes] for key, value in statistics.items()}
+
+
+def choose_rows(
+    terminated: np.ndarray, truncated: np.ndarray | None, budget: Budget, *, name: str
+) -> Subset | None:
+    """The subset of a flat log that fits the budget; None: all of it.
+
+    Args:
+        terminated: (n,) bool.
+        truncated: (n,) bool; None: cut at `TIME_LIMIT` steps, as the successors will be.
+        budget: of rows.
+        name: the data set, for the InputErrors.
+    """
+    cuts = cut_at_limit(terminated, TIME_LIMIT) if truncated is None else truncated
+    last = np.flatnonzero(terminated | cuts)
+    lengths = np.diff(last, prepend=-1)
+    return choose_episodes(lengths, budget, rows=len(terminated), name=name)
+
+
+def choose_episodes(lengths: np.ndarray, budget: Budget, *, rows: int, name: str) -> Subset | None:
+    """Episodes in random order while they fit; None: the whole log fits.
+
+    They are passed over only until a first one fits, so that short ones are not preferred.
+
+    Args:
+        lengths: (m,) int64, of the complete episodes, one after the other from row 0.
+        budget: of rows.
+        rows: all, with those of an unfinished last episode.
+        name: the data set, for the InputErrors.
+    """
+    limit = budget.rows(rows)
+    if limit >= rows:
+        return None
+    if len(lengths) == 0:
+        raise InputError(
+            f"{name}: no complete episode in {rows} rows, so none can be sampled; check the flags, "
+            "or read the whole log"
+        )
+    if lengths.min() > limit:
+        raise InputError(
+            f"{name}: {budget}, which is {limit} of {rows} rows, but whole episodes are taken and "
+            f"the shortest has {lengths.min()} rows; expected room for one at least; give more"
+        )
+    order = np.random.default_rng(budget.seed).permutation(len(lengths))
+    order = order[np.argmax(lengths[order] <= limit) :]
+    chosen = np.sort(order[np.cumsum(lengths[order]) <= limit])
+    wanted = np.zeros(len(lengths), bool)
+    wanted[chosen] = True
+    keep = np.zeros(rows, bool)
+    keep[: lengths.sum()] = np.repeat(wanted, lengths)
+    metadata = {"rows": int(keep.sum()), "episodes": len(chosen)}
+    metadata |= {"of_rows": rows, "of_episodes": len(lengths), "seed": budget.seed}
+    return Subset(keep, chosen, metadata)
