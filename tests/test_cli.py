@@ -22,7 +22,7 @@ from moore.presets import preset_names
 from moore.replay.schedule import SCHEMES
 from moore.runs.policy import Policy, save_policy
 
-COMMANDS = ("run", "offline", "online", "evaluate", "inspect", "preview")
+COMMANDS = ("run", "offline", "online", "evaluate", "collect", "inspect", "convert", "preview")
 
 # Pendulum-v1: three observations, one action within [-2, 2].
 ROWS = 60
@@ -169,6 +169,7 @@ def test_help_of_a_command_shows_defaults_and_one_example(command, capsys):
         ("online", ("the run whose offline stage is done.",)),
         ("evaluate RUN", ("how many. (default: 10)",)),
         ("inspect", ("print JSON. (default: False)",)),
+        ("convert", ("path.npz or minari:ID; never one that is there. (required)",)),
         ("preview", ("transitions in the log. (default: 200000)",)),
     ],
 )
@@ -223,7 +224,7 @@ def test_preview_prints_a_column_a_scheme_and_the_wanted_alpha(moore_prints):
     assert re.search(r"^alpha \S+ keeps every shift below 0\.02$", text, re.MULTILINE)
 
 
-# --- A data set that cannot be used is refused by `inspect` and by `run` alike ---
+# --- A data set that cannot be used is refused by `run`; by `inspect` if it cannot be read ---
 
 
 def truncated_hdf5(path: Path) -> None:
@@ -314,8 +315,24 @@ BAD_DATA = {
 }
 
 
-@pytest.mark.parametrize("command", ["inspect {}", "run tiny.toml --dataset {} --out new"])
-@pytest.mark.parametrize("case", BAD_DATA)
+# What `inspect` can read it describes, with the reason why training refuses it.
+DESCRIBED = ("NaN observation", "NaN action", "infinite reward", "beyond float32")
+DESCRIBED += ("no complete episode",)
+
+
+@pytest.mark.parametrize("case", DESCRIBED)
+def test_inspect_says_why_training_refuses_a_log(case, desk, capsys):
+    name, write, _ = BAD_DATA[case]
+    write(desk / name)
+    cli.main(["inspect", name])
+    assert "refused: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("case", "command"),
+    [(case, "run tiny.toml --dataset {} --out new") for case in BAD_DATA]
+    + [(case, "inspect {}") for case in BAD_DATA if case not in DESCRIBED],
+)
 def test_a_data_set_that_cannot_be_used(case, command, desk, moore_refuses):
     name, write, message = BAD_DATA[case]
     write(desk / name)
@@ -469,6 +486,7 @@ def test_an_unknown_algorithm(moore_refuses):
         ("run tiny.toml another", "another"),
         ("offline tiny.toml --from run", "--from"),
         ("inspect log.hdf5 --bogus", "--bogus"),
+        ("convert log.hdf5 --out new.npz --bogus", "--bogus"),
         ("evaluate run --bogus", "--bogus"),
         ("preview --bogus", "--bogus"),
         ("preview extra", "extra"),
@@ -516,6 +534,20 @@ def test_an_alpha_that_is_no_positive_number(line, messages, moore_refuses):
         ("run text.toml", ("text.toml is not valid TOML",)),
         ("run folder.toml", ("folder.toml",)),
         ("run wrong.toml", ("unknown setting 'seeds'", "seed")),
+        ("convert", ("needs a SOURCE",)),
+        ("convert log.hdf5", ("--out",)),
+        ("convert missing.hdf5 --out new.npz", ("missing.hdf5: no such file",)),
+        ("convert log.hdf5,log.hdf5 --out new.npz", ("several logs", "expected one")),
+        ("convert text.hdf5 --out new.npz", ("text.hdf5: cannot be read as HDF5",)),
+        ("convert log.hdf5 --out log.hdf5", ("log.hdf5: is there already",)),
+        ("convert log.hdf5 --out new.csv", ("'new.csv': no name", "path.hdf5", "minari:ID")),
+        ("convert log.hdf5 --out missing/new.npz", ("no folder missing",)),
+        ("convert log.hdf5 --out minari:new", ("minari:new: no id", "NAMESPACE/NAME-vN")),
+        ("convert log.hdf5 --out new.npz --format d4rl", ("'new.npz' in format d4rl",)),
+        ("convert log.hdf5 --out new.npz --format csv", ("--format", "csv")),
+        ("convert log.hdf5 --out new.npz --max-rows 0", ("max_rows is 0", "at least 1")),
+        ("convert log.hdf5 --out new.npz --max-rows 5", ("shortest has 20 rows", "give more")),
+        ("convert log.hdf5 --out new.npz --fraction 1.5", ("fraction is 1.5", "(0, 1]")),
         ("preview --n-off 0", ("--n-off is 0", "positive")),
         ("preview --n-off many", ("--n-off", "many")),
         ("preview --epochs 0", ("--epochs is 0", "positive")),
@@ -527,6 +559,7 @@ def test_an_alpha_that_is_no_positive_number(line, messages, moore_refuses):
 )
 def test_a_wrong_value(line, messages, desk, moore_refuses):
     (desk / "text.toml").write_text("hello")
+    (desk / "text.hdf5").write_text("hello")
     (desk / "wrong.toml").write_text("seeds = 1")
     (desk / "folder.toml").mkdir()
     message = moore_refuses(line)

@@ -1,36 +1,101 @@
 """moore inspect."""
 
 import json
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from moore.cli.parse import example, with_target
+from moore.errors import InputError
 
 
-@example("moore inspect hopper-medium-replay.hdf5")
+@example("moore inspect hopper-medium-replay.hdf5 --replay-check --html page.html")
 @dataclass(frozen=True)
 class InspectOptions:
     """Checks a log (path.hdf5, path.npz, minari:ID, builtin:NAME) and sums it up.
 
+    It works on the raw rows, so that it also describes a log that training refuses. Several logs,
+    joined by commas, are taken as training would take them.
+
     Attributes:
+        replay_check: put the logged states back into the environment, take the logged actions
+            once more, and tell how far the outcome is from the logged one.
+        rows: how many rows the replay check draws.
+        seed: of that draw.
+        env_id: environment to check against; by default the one that the log names.
+        html: write a page with all numbers and figures there.
         download: fetch a Minari set that is not on this machine.
         json: print JSON.
     """
 
+    replay_check: bool = False
+    rows: int = 1000
+    seed: int = 0
+    env_id: str | None = None
+    html: Path | None = None
     download: bool = False
     json: bool = False
 
 
 def inspect_log(arguments: list[str]) -> None:
     source, options = with_target(InspectOptions, arguments, "inspect", "DATASET")
+    if options.html is not None and not options.html.resolve().parent.is_dir():
+        raise InputError(f"--html {options.html}: no such folder; create it, or give another path")
+    if options.html is not None and options.html.is_dir():
+        raise InputError(f"--html {options.html}: is a folder; expected the path of a page")
 
-    from moore.data.inspect import format_summary, summarize, warnings
-    from moore.data.load import load_dataset
+    from moore.data.defects import refusals, warnings
+    from moore.data.inspect import summarize
+    from moore.data.load import load_dataset, read_log
 
-    summary = summarize(load_dataset(source, download=options.download))
-    found = warnings(summary)
+    if "," in source:
+        log = load_dataset(source, download=options.download)
+    else:
+        infos = options.replay_check
+        log = read_log(source, infos=infos, exact=True, download=options.download)
+    summary = summarize(log, env_id=options.env_id)
+    replay = _replay(log, summary, options)
+    found = {"warnings": warnings(summary, replay), "refused": refusals(summary), "replay": replay}
+    if options.html is not None:
+        from moore.reports.log_page import write_log_page
+
+        write_log_page(options.html, summary, replay=replay)
     if options.json:
-        print(json.dumps(summary | {"warnings": found}, indent=1))
-        return
-    print(format_summary(summary))
+        print(json.dumps(summary | found, indent=1))
+    else:
+        _print(summary, replay, found["warnings"], found["refused"])
+
+
+def _replay(log, summary: dict, options: InspectOptions) -> dict | None:
+    if not options.replay_check:
+        return None
+    from moore.envs.replay_check import replay_check
+
+    env_id = summary["checked_as"]
+    return replay_check(log, env_id=env_id, rows=options.rows, seed=options.seed)
+
+
+def _print(summary: dict, replay: dict | None, found: list[str], refused: list[str]) -> None:
+    from moore.reports import log_text
+
+    print(log_text.format_summary(summary, blocks=_blocks()))
+    if replay is not None:
+        print(log_text.format_replay(replay))
+    for note in summary["notes"]:
+        print(f"note: {note}")
     for warning in found:
-        print(f"warning: {warning}")
+        print(f"{'refused' if warning in refused else 'warning'}: {warning}")
+    print(log_text.verdict_text(found, refused))
+    if replay is not None and replay["fits_all"]:
+        print(replay["verdict"])
+
+
+def _blocks() -> str:
+    """Signs for histograms that this terminal can show."""
+    from moore.reports.log_text import ASCII_BLOCKS, BLOCKS
+
+    try:
+        BLOCKS.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII_BLOCKS
+    return BLOCKS
