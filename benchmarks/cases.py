@@ -18,7 +18,7 @@ from moore.dynamics.fit import begin_fit, train_pass
 from moore.envs.termination import hopper
 from moore.presets import preset
 from moore.replay.buffer import Replay, Ring, Transition, full_replay
-from moore.replay.sampler import sample, sample_rows
+from moore.replay.sampler import gather, sample_rows
 from moore.stages.learner import Learner, LearnerState
 
 # Of these sizes, moore's scheme draws half from each group at this epoch.
@@ -107,7 +107,7 @@ def ensemble_case(sizes: Sizes) -> Case:
     products = ensemble_products(
         sizes.obs, sizes.action, config.hidden, batch=config.batch_size, members=config.members
     )
-    groups = learner.offline, state.online, jnp.float32(learner.online_share(EPOCH, state))
+    groups = learner.offline, state.online, _share(learner, state)
     rows, seeds = steps * config.batch_size, itertools.count()
 
     def prepare():
@@ -154,9 +154,18 @@ def rollout_case(sizes: Sizes) -> Case:
     return Case(f"{chunk} transitions", length, work, ours, numpys)
 
 
+def _share(learner: Learner, state: LearnerState) -> jax.Array:
+    return jnp.float32(learner.draws(EPOCH, state).online_share())
+
+
 @partial(jax.jit, static_argnames=("count",))
 def draw_many(keys, groups, count: int) -> Transition:
-    return jax.lax.map(lambda key: sample(key, count, *groups), keys)
+    def draw(key):
+        offline, online, share = groups
+        rows = sample_rows(key, (count,), offline, online, share, train_only=False)
+        return gather(offline, online, rows)
+
+    return jax.lax.map(draw, keys)
 
 
 @partial(jax.jit, static_argnames=("count",))
@@ -168,7 +177,7 @@ def rows_of_many(keys, groups, count: int) -> jax.Array:
 def sampling_case(sizes: Sizes, count: int) -> Case:
     """Draws of `count` rows in a compiled loop; NumPy gathers the same rows without drawing."""
     learner, state = setup(sizes)
-    groups = learner.offline, state.online, jnp.float32(learner.online_share(EPOCH, state))
+    groups = learner.offline, state.online, _share(learner, state)
     keys = jax.random.split(jax.random.key(0), max(1, max(sizes.draws) // count))
     rows = np.asarray(rows_of_many(keys, groups, count))
     both = [jax.tree.leaves(group.data) for group in groups[:2]]

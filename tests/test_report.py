@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
 from moore.reports.html import read_metrics, write_report
+from moore.runs.setup import prepare
+from moore.runs.summary import summarise
+from tiny import ENV, tiny_config, tiny_log
 
 REFERENCE = {"random": -20.272305, "expert": 3234.3, "source": "D4RL infos.py"}
 ONLINE = [812.5, 640.0, 700.0, 900.0, 1530.25]
@@ -125,6 +129,37 @@ def test_an_unfinished_run_has_a_page_and_its_half_written_row_is_ignored(tmp_pa
     assert "No policy has been handed over yet" in write_report(folder).read_text()
     (folder / "metrics.jsonl").write_text("")
     assert "No epoch has been logged yet" in write_report(folder).read_text()
+
+
+TEST = {"rows": 14414, "terminals": 35, "episodes": 37, "precision": 0.9714, "recall": 0.9429}
+TEST |= {"hits": 34, "false_alarms": 1, "f1": 0.957, "nll": 1e-4, "brier": 1e-5}
+LEARNED = {"rule": "learned", "kind": "half-spaces", "threshold": 0.497, "test": TEST}
+
+
+def test_a_learned_end_of_episodes_is_shown_with_its_counts(tmp_path):
+    page = write_report(_run(tmp_path, ROWS, _summary() | {"termination": LEARNED})).read_text()
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "learned from the log: precision 0.971, recall 0.943 (34 of 35 terminals" in text
+    assert "1 false alarms) on 14,414 rows of 37 held-out episodes" in text
+    assert "half-spaces" in text and "test.brier" in text
+
+    none = {"rule": "never", "terminals": 0, "rows": 800}
+    page = write_report(_run(tmp_path, ROWS, _summary() | {"termination": none})).read_text()
+    assert "imagined episodes never end: no row of the log is terminated" in page
+
+    page = write_report(_run(tmp_path, ROWS, _summary())).read_text()
+    assert "held-out episodes" not in page and "never end" not in page
+
+
+def test_the_summary_has_the_report_on_a_learned_end():
+    def summary(setup):
+        return summarise(setup, [], seconds={}, random_return=0.0)
+
+    given = prepare(tiny_config(), dataset=tiny_log(), env=ENV)
+    assert "termination" not in summary(given)
+    assert summary(replace(given, termination_report=LEARNED))["termination"] == LEARNED
+    learned = prepare(tiny_config(termination="learned"), dataset=tiny_log(), env=ENV)
+    assert summary(learned)["termination"] == {"rule": "never", "terminals": 0, "rows": 300}
 
 
 def test_a_run_without_reference_scores_shows_none(tmp_path):

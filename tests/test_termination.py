@@ -186,7 +186,8 @@ def test_known_environments_are_gymnasium_ids_and_have_rules():
 def test_rule_is_chosen_by_exact_id_only():
     for env_id in ("Hopper-v3", "MyHopper-v5", "Hopper-v50", "ns/Hopper-v5", None):
         assert termination_rule(env_id, has_terminals=False) is never
-        with pytest.raises(InputError, match=r"--termination module:function.*Hopper-v5"):
+        offers = r"--termination learned.*--termination module:function.*Hopper-v5"
+        with pytest.raises(InputError, match=offers):
             termination_rule(env_id, has_terminals=True)
 
 

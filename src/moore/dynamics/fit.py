@@ -175,18 +175,30 @@ def begin_fit(
     online_share: Float[Array, ""],
     key: PRNGKeyArray,
     draws: int,
+    rows: Int[Array, "members draws"] | None = None,
 ) -> Fit:
-    """Normaliser and bootstraps of a fit that goes on from `model`, `draws` rows a member."""
+    """Normaliser and bootstraps of a fit that goes on from `model`, `draws` rows a member.
+
+    Bootstraps that were drawn elsewhere, from priorities that differ from row to row, are given as
+    `rows`; their own statistics then normalise the inputs.
+    """
     networks = model.training
     members = networks.mean_head.bias.shape[0]
+    if rows is None:
+        rows = sample_rows(key, (members, draws), offline, online, online_share, train_only=True)
+        normaliser = weighted_normaliser(offline, online, online_share)
+    else:
+        inputs, _ = inputs_and_targets(gather(offline, online, rows.reshape(-1)))
+        std = jnp.std(inputs, axis=0)
+        normaliser = Normaliser(jnp.mean(inputs, axis=0), jnp.where(std < MIN_STD, 1.0, std))
     return Fit(
         networks=networks,
-        normaliser=weighted_normaliser(offline, online, online_share),
+        normaliser=normaliser,
         opt_state=model.opt_state,
         best=networks,
         # MBPO's start value: the first finite error of a fit always counts as an improvement.
         best_error=jnp.full(members, 1e10),
-        rows=sample_rows(key, (members, draws), offline, online, online_share, train_only=True),
+        rows=rows,
     )
 
 
@@ -287,6 +299,7 @@ def fit_ensemble(
     config: ModelConfig,
     *,
     max_steps: int,
+    draw: Callable | None = None,
     on_pass: Callable[[int, tuple[float, ...]], None] | None = None,
 ) -> tuple[ModelState, FitReport]:
     """Trains the ensemble on D_off and D_on until convergence or `max_steps` gradient steps.
@@ -299,6 +312,8 @@ def fit_ensemble(
         key: PRNG key.
         config: constants.
         max_steps: cap on the gradient steps.
+        draw: `(key, shape, train_only=True) -> rows`, where priorities differ from row to row; by
+            default the draws are uniform within each group.
         on_pass: called after each pass with the steps done and the members' holdout errors.
     """
     size = max(int(offline.train_size) + int(online.train_size), config.batch_size)
@@ -309,7 +324,8 @@ def fit_ensemble(
     share = jnp.asarray(online_share, jnp.float32)
 
     key_begin, key_shuffle = jax.random.split(key)
-    fit = begin_fit(model, offline, online, share, key_begin, draws)
+    rows = None if draw is None else draw(key_begin, (config.members, draws), train_only=True)
+    fit = begin_fit(model, offline, online, share, key_begin, draws, rows)
     steps = passes = stale = 0
     while True:
         pass_steps = min(math.ceil(size / config.batch_size), max_steps - steps)

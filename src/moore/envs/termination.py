@@ -2,7 +2,8 @@
 
 A rule is `(obs, action, next_obs) -> bool` for one transition, without a batch axis; `jax.vmap`
 maps it. MOPO and MBPO hand the true rule to the model in the same way (mopo/static/*.py), which is
-privileged information: the rule is not learned from the log. The tests here are Gymnasium's
+privileged information: the rule is not learned from the log. (`moore.dynamics.terminal_fit` learns
+one, for environments that are not here.) The tests here are Gymnasium's
 (gymnasium/envs/mujoco), on default observations, so without the torso's horizontal position.
 
 Note: where the environment compares the simulator's float64 state, a rule sees the observation:
@@ -83,7 +84,8 @@ def termination_rule(
     Args:
         env_id: Gymnasium id of the environment, None if it has none.
         spec: "auto" (the rule of `env_id`), "never", the id of a known environment, or
-            "module:function", a function with the signature of the rules here.
+            "module:function", a function with the signature of the rules here. ("learned" needs
+            the log: `moore.runs.ends.make_rule`.)
         has_terminals: whether any row of the log is terminated. An unknown environment whose log
             has no terminal is taken never to terminate.
 
@@ -99,16 +101,16 @@ def termination_rule(
         return rule
     if spec != "auto":
         raise InputError(
-            f"--termination {spec}: expected auto, never, module:function or a known environment: "
-            + ", ".join(known_environments())
+            f"--termination {spec}: expected auto, learned, never, module:function or a known "
+            "environment: " + ", ".join(known_environments())
         )
     if not has_terminals:
         return never
     raise InputError(
         f"no termination rule is known for {env_id or 'this log, which names no environment'}, and "
-        "the log has terminals; give one with --termination module:function, a jax function "
-        "(obs, action, next_obs) -> bool of one transition; or --termination ID, one of: "
-        + ", ".join(known_environments())
+        "the log has terminals; learn one from these with --termination learned, or give one with "
+        "--termination module:function, a jax function (obs, action, next_obs) -> bool of one "
+        "transition, or --termination ID, one of: " + ", ".join(known_environments())
     )
 
 

@@ -1,20 +1,18 @@
 """One self-contained page about one run: `report.html` in the run folder."""
 
 import json
-import os
 import tomllib
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from statistics import fmean
 
-import jinja2
 from markupsafe import Markup
 
 from moore.errors import InputError
 from moore.evaluation.scores import reference_scores
 from moore.evaluation.transfer import DIP_EPOCHS, transfer_metrics
 from moore.reports import plots
+from moore.reports.page import number, render, write_page
 
 _ACTED = "online/episode_returns"
 
@@ -77,11 +75,8 @@ def write_report(folder: str | Path) -> Path:
     except ValueError as error:
         raise InputError(f"{folder}: config.toml or summary.json is not valid ({error})") from error
     page = _page(rows, config, summary=summary or _known_so_far(rows, config))
-    html = _template().render(page, finished=finished, config=config_text, name=folder.name)
-    unfinished, path = folder / "report.html.tmp", folder / "report.html"
-    unfinished.write_text(html, encoding="utf-8")
-    os.replace(unfinished, path)
-    return path
+    html = render("template.html", **page, finished=finished, config=config_text, name=folder.name)
+    return write_page(folder / "report.html", html)
 
 
 def read_metrics(path: str | Path) -> list[dict]:
@@ -92,15 +87,15 @@ def read_metrics(path: str | Path) -> list[dict]:
     """
     lines = _read(Path(path)).splitlines()
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for place, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
         except ValueError:
-            if number == len(lines):
+            if place == len(lines):
                 break
             row = None
         if not isinstance(row, dict):
-            raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}")
+            raise InputError(f"{path}, line {place}: expected a JSON object, got {line[:60]!r}")
         rows.append(row)
     return rows
 
@@ -164,7 +159,7 @@ def _verdict(transfer: dict, online_epochs: int) -> str:
         first = f"No dip: no evaluation of {epochs} is below the hand-over."
     else:
         of = "" if share is None else f", {share:.0%} of the way from random to the offline policy"
-        first = f"In {epochs} the evaluated return fell by up to {_number(dip)}{of}."
+        first = f"In {epochs} the evaluated return fell by up to {number(dip)}{of}."
         recovery = transfer["recovery_epochs"]
         first += (
             " It has not come back to the hand-over's level."
@@ -172,7 +167,7 @@ def _verdict(transfer: dict, online_epochs: int) -> str:
             else f" It was back {recovery} epoch{'s'[: recovery != 1]} after the first fall."
         )
     side = "above" if gain >= 0 else "below"
-    return f"{first} The last evaluations are {_number(abs(gain))} {side} the offline policy."
+    return f"{first} The last evaluations are {number(abs(gain))} {side} the offline policy."
 
 
 def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]:
@@ -200,13 +195,6 @@ def _epoch_table(rows: list[dict]) -> dict:
     return {"columns": [title for title, _ in columns], "cells": cells}
 
 
-def _template() -> jinja2.Template:
-    source = resources.files("moore.reports").joinpath("template.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "duration": _duration}
-    return environment.from_string(source)
-
-
 def _find(config: dict, name: str) -> object:
     """The first field of this name in nested tables, or None; the outermost wins."""
     if name in config:
@@ -222,28 +210,3 @@ def _flat(table: dict, prefix: str = "") -> list[tuple[str, object]]:
         nested = isinstance(value, dict)
         flat += _flat(value, f"{prefix}{name}.") if nested else [(f"{prefix}{name}", value)]
     return flat
-
-
-def _number(value: object) -> str:
-    """A number with about four digits; a dash for None, NaN and infinity; else the text."""
-    missing = value is None or isinstance(value, jinja2.Undefined)
-    if missing or (isinstance(value, float) and not plots.is_finite(value)):
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    size = abs(value)
-    if isinstance(value, int) or size >= 1000:
-        text = f"{value:,.0f}"
-    else:
-        text = f"{value:.1f}" if size >= 10 else f"{value:.3g}"
-    return text.replace("-", "−")
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

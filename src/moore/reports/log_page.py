@@ -1,18 +1,13 @@
 """One self-contained page about one log: `moore inspect --html`."""
 
-import os
-import re
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from moore.data.defects import refusals, warnings
-from moore.errors import InputError
 from moore.reports import log_plots
-from moore.reports.html import _number
 from moore.reports.log_text import trend_text, verdict_text
+from moore.reports.page import render, write_page
 from moore.reports.plots import figure_svg
 
 
@@ -29,7 +24,8 @@ def write_log_page(path: str | Path, summary: dict, *, replay: dict | None = Non
     """
     path = Path(path)
     found, refused = warnings(summary, replay), refusals(summary)
-    html = _template().render(
+    html = render(
+        "log_template.html",
         s=summary,
         replay=replay,
         warnings=found,
@@ -38,15 +34,8 @@ def write_log_page(path: str | Path, summary: dict, *, replay: dict | None = Non
         trend=trend_text(summary),
         figures=_figures(summary, replay),
         dimensions=_dimensions(summary, replay),
-        style=_style(),
     )
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        unfinished.write_text(html, encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error}); give another path") from error
-    return path
+    return write_page(path, html)
 
 
 def _figures(summary: dict, replay: dict | None) -> dict[str, Markup]:
@@ -75,17 +64,3 @@ def _dimensions(summary: dict, replay: dict | None) -> list[dict]:
             error = replay["obs_p99_per_dim"][i] if replay and key == "obs" else None
             rows.append({"name": f"{kind} {i}", "values": values, "remark": remark, "error": error})
     return rows
-
-
-def _style() -> Markup:
-    """The style sheet of the run report, which this page shares."""
-    source = resources.files("moore.reports").joinpath("template.html").read_text(encoding="utf-8")
-    return Markup(re.search(r"(?s)<style>(.*?)</style>", source)[1])
-
-
-def _template() -> jinja2.Template:
-    folder = resources.files("moore.reports")
-    source = folder.joinpath("log_template.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number}
-    return environment.from_string(source)

@@ -28,7 +28,7 @@ BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK = "#24292f"
 _PALETTE = {"blue": BLUE, "vermilion": VERMILION, "green": GREEN, "purple": PURPLE}
 _COLORED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-_STYLE = {
+STYLE = {
     **dict.fromkeys((*_COLORED, "grid.color"), INK),
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
     **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
@@ -52,7 +52,7 @@ def return_curve(rows: Rows, summary: Mapping) -> Figure:
     for row in rows:
         if returns := finite_values(row, "eval/returns"):
             row |= {"lowest": min(returns), "highest": max(returns)}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         fig, (axes,) = _figure(1)
         _acting_policy(axes, rows)
         _band(axes, rows, low="lowest", high="highest", color=BLUE)
@@ -72,7 +72,7 @@ def share_curve(rows: Rows) -> Figure:
     """Online share of the rows drawn (realised and expected), and its shift between epochs."""
     rows = _placed([row for row in rows if row.get("stage") == "online"])
     name = "replay/online_share"
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         fig, (axes,) = _figure(1)
         _line(axes, rows, key=name, color=BLUE, label="online share")
         _line(axes, rows, key=f"{name}_expected", color=INK, label="expected", style=":")
@@ -92,7 +92,7 @@ def uncertainty_curve(rows: Rows, *, penalty_coef: float | None = None) -> Figur
         penalty_coef: lambda; the second axis then shows the penalty, lambda times u.
     """
     rows, name = _placed(rows), "model/uncertainty"
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         fig, (axes,) = _figure(1)
         _band(axes, rows, low=f"{name}_p20", high=f"{name}_p80", color=GREEN)
         _line(axes, rows, key=f"{name}_mean", color=GREEN)
@@ -111,7 +111,7 @@ def model_curve(rows: Rows) -> Figure:
     # An epoch has several fits: "cap,converged,converged".
     ends = [set((row.get("model/fit_stopped_by") or "converged").split(",")) for row in rows]
     capped = [row for row, end in zip(rows, ends, strict=True) if end != {"converged"}]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         fig, (error, steps) = _figure(2)
         _line(error, rows, key="model/holdout_mse", color=GREEN)
         _line(steps, rows, key="model/fit_steps", color=GREEN, style="none")
@@ -130,7 +130,7 @@ def loss_curves(rows: Rows) -> Figure:
     rows = _placed(rows)
     keys = sorted({key for row in rows for key in row if key.startswith("losses/")})
     names = [key for key in keys if _series(rows, key)[0].size]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         fig, panels = _figure(len(names) or 1, columns=2 if len(names) > 1 else 1)
         for axes, name in zip(panels, names or ["losses"], strict=True):
             _line(axes, rows, key=name, color=PURPLE)
@@ -147,7 +147,7 @@ def figure_svg(fig: Figure) -> str:
     itself as fallback, so that the page decides between light, dark and print.
     """
     buffer = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         fig.savefig(buffer, format="svg", metadata={"Date": None})
     svg = re.sub(r"(?s)^.*?(?=<svg)|<metadata>.*?</metadata>", "", buffer.getvalue())
     # Groups' names (axes_1, ...) are never referenced and would repeat on a page of figures.

@@ -7,18 +7,52 @@ import numpy as np
 from moore.config import Config
 from moore.data.dataset import Dataset
 from moore.dynamics.imagine import TerminationFn
-from moore.envs.termination import termination_rule
+from moore.dynamics.terminal import learned_rule
+from moore.dynamics.terminal_fit import fit_terminal
+from moore.envs.termination import never, termination_rule
 from moore.errors import InputError
+from moore.replay.buffer import Transition
+
+# Folded into the run's first key, for a stream that no training draw uses. Large, because
+# fold_in(key, i) is the i-th of split(key, n).
+_STREAM = 0x656E6473  # "ends" in ASCII
 
 
 def make_rule(
     config: Config, log: Dataset, env_id: str, low: np.ndarray, high: np.ndarray, key: jax.Array
 ) -> tuple[TerminationFn, dict | None]:
-    """The rule of a run, for actions in [-1, 1]; and a report on it if it was learned."""
-    del key
-    rule = termination_rule(env_id, spec=config.termination, has_terminals=log.has_terminals)
+    """The rule of a run, for actions in [-1, 1]; and a report on it if it was learned.
+
+    Args:
+        config: its `termination` is "learned", or a spec of `termination_rule`.
+        log: gives a learned rule its examples; the others are tried on its shapes.
+        env_id: of the environment.
+        low, high: (action_dim,) bounds of the environment's own actions.
+        key: the run's first key; the fit draws from a stream of its own under it.
+
+    Returns:
+        The rule, and for "learned" the report of `fit_terminal`; {"rule": "never", ...} where the
+        log has no terminal to learn from.
+
+    Raises:
+        InputError: no such rule, one that does not take a transition, or a log that teaches none.
+    """
+    report = None
+    if config.termination == "learned":
+        rule, report = _learn(log, jax.random.fold_in(key, _STREAM))
+    else:
+        rule = termination_rule(env_id, spec=config.termination, has_terminals=log.has_terminals)
     _check_rule(rule, config.termination, log)
-    return _on_scaled_actions(rule, low, high), None
+    return _on_scaled_actions(rule, low, high), report
+
+
+def _learn(log: Dataset, key: jax.Array) -> tuple[TerminationFn, dict]:
+    """A rule in the environment's units, and the report on it."""
+    if not log.has_terminals:
+        return never, {"rule": "never", "terminals": 0, "rows": log.size}
+    data = Transition(log.obs, log.action, log.reward, log.next_obs, log.terminated, log.truncated)
+    head, report = fit_terminal(data, log.successor_known, key)
+    return learned_rule(head), report
 
 
 def _check_rule(rule: TerminationFn, spec: str, log: Dataset) -> None:

@@ -33,7 +33,7 @@ class Records:
     """The files of one run folder, from a checkpoint's point of view.
 
     Everything that is not learned and still must survive a kill is here: how long the metrics file
-    was, which evaluation was the best, how the time was spent, and where the schedule stood.
+    was, which evaluation was the best, and how the time was spent.
     """
 
     def __init__(self, setup: Setup, folder: Path, info: dict):
@@ -45,8 +45,6 @@ class Records:
         )
         self.tensorboard = TensorBoard(folder) if setup.config.tensorboard else None
         self.best = info.get("best", {"name": None, "return": -np.inf})
-        # Online share and size of D_on at the end of the epoch before, for the shift.
-        self.online_point = tuple(info.get("online_point", (0.0, 0)))
         self.clock = setup.learner.clock
         self.clock.seconds.update(info.get("seconds", {}))
         self._epoch_started = time.perf_counter()
@@ -91,7 +89,6 @@ class Records:
             "metrics_bytes": metrics_bytes,
             "best": self.best,
             "seconds": self.seconds(),
-            "online_point": list(self.online_point),
             "episode": episode,
         }
         save_checkpoint(self.checkpoints, name, state, arrays=arrays, info=info)

@@ -16,7 +16,7 @@ from moore.data.dataset import Dataset
 from moore.envs.collector import Collector
 from moore.envs.make import EnvSource
 from moore.errors import InputError
-from moore.replay.schedule import sampling_tv
+from moore.replay.draws import shift
 from moore.reports.html import read_metrics, write_report
 from moore.runs.checkpoint import Checkpoint
 from moore.runs.policy import Policy, load_policy
@@ -276,11 +276,11 @@ class _Run:
 
     def _share(self, epoch: int, state: LearnerState) -> dict:
         """The share of online data that the scheme asks for at the end of the epoch, its shift."""
-        size = int(state.online.size)
-        share = self.learner.online_share(epoch, state)
-        shift = sampling_tv(*self.records.online_point, share, size)
-        self.records.online_point = (share, size)
-        return {"replay/online_share_expected": share, "replay/shift": shift}
+        learner, new = self.learner, self.config.online.steps_per_epoch
+        return {
+            "replay/online_share_expected": learner.draws(epoch, state).online_share(),
+            "replay/shift": shift(learner.scheme, epoch, learner.offline, state.online, new),
+        }
 
     def _record_hand_over(self, state: LearnerState) -> None:
         """Online epoch 0: both policies, deterministic and acting, before any online step."""

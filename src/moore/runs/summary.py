@@ -38,6 +38,8 @@ def summarise(
         "random_return": random_return,
         "evaluation_episodes": config.evaluation.episodes,
     }
+    if setup.termination_report is not None:
+        summary["termination"] = setup.termination_report
     offline = [row for row in rows if row["stage"] == "offline" and "eval/return" in row]
     online = [row for row in rows if row["stage"] == "online"]
     if offline:

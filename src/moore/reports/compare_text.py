@@ -1,0 +1,91 @@
+"""`moore compare` in the terminal, and as CSV."""
+
+import csv
+from pathlib import Path
+
+from moore.reports.compare import METRICS
+
+TITLES = {
+    "offline": "offline",
+    "dip_share": "dip share",
+    "behaviour_dip_share": "acting dip share",
+    "final": "final",
+    "gain": "gain",
+    "auc": "auc",
+    "epochs_to_threshold": "epochs to threshold",
+}
+
+
+def format_comparison(result: dict) -> str:
+    """Tables of IQM [95% interval]: one a task, one pooled, and who beats whom."""
+    blocks = []
+    for task in result["tasks"]:
+        cells = [cell for cell in result["cells"] if cell["task"] == task]
+        rows = [(cell["variant"], len(cell["seeds"]), cell["estimates"]) for cell in cells]
+        blocks.append(_table(task, rows))
+    if len(result["tasks"]) > 1:
+        rows = [(name, _seeds(found), found) for name, found in result["pooled"].items()]
+        blocks.append(_table("all tasks, on scores where there are any", rows))
+    if result["improvement"]:
+        lines = ["P(a seed of the first ends above one of the second), final return"]
+        lines += [
+            f"  {pair['first']} > {pair['second']}: {interval(pair)}"
+            for pair in result["improvement"]
+        ]
+        blocks.append("\n".join(lines))
+    if result["missing"]:
+        lines = ["not run, or not finished"]
+        lines += [
+            f"  {variant} on {task}, seed {seed}" for task, variant, seed in result["missing"]
+        ]
+        blocks.append("\n".join(lines))
+    note = "IQM over seeds [95% stratified bootstrap interval]"
+    return "\n\n".join([*blocks, note])
+
+
+def _seeds(estimates: dict) -> int:
+    return max((found["seeds"] for found in estimates.values() if found), default=0)
+
+
+def _table(title: str, rows: list[tuple[str, int, dict]]) -> str:
+    header = ["", "seeds", *(TITLES[metric] for metric in METRICS)]
+    cells = [
+        [name, str(seeds), *(interval(estimates[metric]) for metric in METRICS)]
+        for name, seeds, estimates in rows
+    ]
+    widths = [max(len(row[i]) for row in [header, *cells]) for i in range(len(header))]
+    lines = [title]
+    for row in [header, *cells]:
+        first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join([row[0].ljust(len(first)), *rest]).rstrip())
+    return "\n".join(lines)
+
+
+def interval(estimate: dict | None) -> str:
+    if estimate is None:
+        return "-"
+    if estimate["low"] is None:
+        return _number(estimate["value"])
+    low, high = _number(estimate["low"]), _number(estimate["high"])
+    return f"{_number(estimate['value'])} [{low}, {high}]"
+
+
+def _number(value: float) -> str:
+    return (
+        f"{value:.0f}"
+        if abs(value) >= 100
+        else f"{value:.1f}"
+        if abs(value) >= 10
+        else f"{value:.2f}"
+    )
+
+
+def write_csv(path: Path, result: dict) -> None:
+    """One line a seed: every metric of every run."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["task", "variant", "seed", *METRICS])
+        for cell in result["cells"]:
+            columns = [cell["values"][metric] for metric in METRICS]
+            for seed, *values in zip(cell["seeds"], *columns, strict=True):
+                writer.writerow([cell["task"], cell["variant"], seed, *values])

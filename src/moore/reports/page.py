@@ -1,0 +1,63 @@
+"""Pages that load nothing: one style sheet, one way of writing numbers."""
+
+import os
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from moore.errors import InputError
+from moore.reports.plots import is_finite
+
+
+def render(template: str, **values: object) -> str:
+    """A template of this folder; it finds `style`, and the filters `number` and `duration`."""
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": number, "duration": duration}
+    style = Markup(_read("style.css"))
+    return environment.from_string(_read(template)).render(**values, style=style)
+
+
+def _read(name: str) -> str:
+    return resources.files("moore.reports").joinpath(name).read_text(encoding="utf-8")
+
+
+def write_page(path: Path, html: str) -> Path:
+    """Writes the page, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        unfinished.write_text(html, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error}); give another path") from error
+    return path
+
+
+def number(value: object) -> str:
+    """A number with about four digits; a dash for None, NaN and infinity; else the text."""
+    missing = value is None or isinstance(value, jinja2.Undefined)
+    if missing or (isinstance(value, float) and not is_finite(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    size = abs(value)
+    if isinstance(value, int) or size >= 1000:
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.1f}" if size >= 10 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
