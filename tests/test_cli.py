@@ -19,10 +19,20 @@ from moore import cli
 from moore.agents.nets import Actor
 from moore.algorithms import ALGORITHMS
 from moore.presets import preset_names
-from moore.replay.schedule import SCHEMES
+from moore.replay.schemes import SCHEMES
 from moore.runs.policy import Policy, save_policy
 
-COMMANDS = ("run", "offline", "online", "evaluate", "collect", "inspect", "convert", "preview")
+COMMANDS = (
+    "run",
+    "offline",
+    "online",
+    "evaluate",
+    "compare",
+    "collect",
+    "inspect",
+    "convert",
+    "preview",
+)
 
 # Pendulum-v1: three observations, one action within [-2, 2].
 ROWS = 60
@@ -424,7 +434,7 @@ def test_an_unknown_environment_whose_log_has_terminals(plant, desk, moore_refus
         ("moore_no_such_module:ends", "module moore_no_such_module cannot be imported"),
         ("moore.envs.termination:no_such_rule", "has no function no_such_rule"),
         ("broken_rules:ends", "broken_rules"),
-        ("bogus", "expected auto, never, module:function"),
+        ("bogus", "expected auto, learned, never, module:function"),
         (":", "expected module:function"),
         ("moore_test_rules:without_arguments", "without_arguments"),
     ],
@@ -507,9 +517,9 @@ def test_an_unknown_flag(line, flag, moore_refuses):
         ("run tiny.toml --online.alpha ten", ("--online.alpha", "ten")),
         ("run tiny.toml --scheme moore:0", ("alpha is 0.0", "positive")),
         ("run tiny.toml --scheme moore:-1", ("alpha is -1.0", "positive")),
-        ("run tiny.toml --scheme moore:ten", ("moore:ten", "alpha must be a number")),
+        ("run tiny.toml --scheme moore:ten", ("moore:ten", "takes numbers")),
         ("preview --schemes moore:0", ("alpha is 0.0", "positive")),
-        ("preview --schemes moore:ten", ("moore:ten", "alpha must be a number")),
+        ("preview --schemes moore:ten", ("moore:ten", "takes numbers")),
         ("preview --schemes moore:nan", ("alpha",)),
         ("preview --schemes moore:inf", ("alpha",)),
     ],

@@ -11,6 +11,7 @@ from moore import algorithms
 from moore.agents.sac import SACConfig
 from moore.config import OfflineConfig, OnlineConfig
 from moore.errors import InputError
+from moore.presets import preset
 from moore.runs.setup import prepare
 from moore.stages import online
 from tiny import ENV, tiny_config, tiny_log
@@ -187,5 +188,8 @@ def test_the_defaults_are_the_papers_and_mopos():
     assert (offline_stage.updates_per_epoch, offline_stage.rollout_batch) == (1000, 50_000)
     assert (offline_stage.retain_epochs, offline_stage.real_ratio) == (5, 0.05)
     assert (sac.discount, sac.learning_rate, sac.target_rate) == (0.99, 3e-4, 0.005)
-    assert (sac.target_entropy, sac.batch_size, sac.hidden) == (-3.0, 256, (256, 256))
+    assert (sac.batch_size, sac.hidden) == (256, (256, 256))
+    # MOPO's -3 belongs to its tasks; elsewhere minus the number of action entries.
+    assert preset("paper/hopper-medium").sac.target_entropy == -3.0
+    assert sac.target_entropy is None
     assert int(offline_stage.real_ratio * sac.batch_size) == 12, "12 real rows and 244 imagined"

@@ -16,8 +16,8 @@ from moore.replay.buffer import (
     full_replay,
     push,
 )
-from moore.replay.sampler import gather, sample, sample_ring, sample_rows
-from moore.replay.schedule import moore
+from moore.replay.sampler import gather, sample_ring, sample_rows
+from moore.replay.schemes import moore
 
 
 def numbered(first: int, count: int) -> Transition:
@@ -104,6 +104,12 @@ class TestReplay:
         np.testing.assert_array_equal(replay.data.reward, np.arange(200))
 
 
+def sample(key, count, offline, online, share):
+    """Transitions drawn from both groups."""
+    rows = sample_rows(key, (count,), offline, online, jnp.float32(share), train_only=False)
+    return gather(offline, online, rows)
+
+
 class TestTwoGroups:
     N_OFF, N_ON = 30, 10
 
@@ -124,7 +130,7 @@ class TestTwoGroups:
         priority = np.r_[np.full(self.N_OFF, 1 / (alpha * epoch)), np.ones(self.N_ON)]
         share = moore(alpha).online_share(epoch, self.N_ON, self.N_OFF)
         draws = 40_000
-        drawn = sample(jax.random.key(7), draws, offline, online, jnp.float32(share)).reward
+        drawn = sample(jax.random.key(7), draws, offline, online, share).reward
         item = np.asarray(drawn).astype(int)
         item = np.where(item >= 100, item - 100 + self.N_OFF, item)
         counts = np.bincount(item, minlength=self.N_OFF + self.N_ON)
@@ -132,7 +138,7 @@ class TestTwoGroups:
 
     def test_the_chi_square_would_notice_a_wrong_share(self):
         offline, online = self.buffers()
-        drawn = sample(jax.random.key(7), 40_000, offline, online, jnp.float32(0.30)).reward
+        drawn = sample(jax.random.key(7), 40_000, offline, online, 0.30).reward
         counts = np.asarray([(drawn < 100).sum(), (drawn >= 100).sum()])
         expected = 40_000 * np.asarray([0.75, 0.25])
         assert stats.chisquare(counts, expected).pvalue < 1e-10
@@ -149,7 +155,7 @@ class TestTwoGroups:
 
     def test_an_empty_online_buffer_is_never_drawn_from(self):
         offline, online = log(5), empty_replay(8, 2, 1, max_holdout=2)
-        drawn = sample(jax.random.key(0), 1000, offline, online, jnp.float32(0.0)).reward
+        drawn = sample(jax.random.key(0), 1000, offline, online, 0.0).reward
         assert set(np.asarray(drawn).tolist()) == {0.0, 1.0, 2.0, 3.0, 4.0}
 
     def test_joint_rows_gather_the_right_transitions(self):

@@ -12,14 +12,19 @@ from moore.replay.preview import preview
 from moore.replay.schedule import (
     alpha_for_peak_tv,
     crossover_epoch,
-    half_half,
-    moore,
     offline_priority,
-    online_only,
-    parse_scheme,
     peak_tv_bound,
     sampling_tv,
     schedule,
+)
+from moore.replay.schemes import (
+    auto,
+    half_half,
+    linear,
+    moore,
+    online_only,
+    parse_scheme,
+    peak_shift,
     uniform,
 )
 
@@ -67,6 +72,27 @@ def test_edge_cases_have_one_answer():
     assert half_half().online_share(3, 10, 990) == pytest.approx(0.5)
     assert online_only().online_share(3, 10, 990) == 1.0
     assert uniform().online_share(3, 10, 990) == pytest.approx(0.01)
+    assert auto().online_share(3, 10, 990) == pytest.approx(0.99)
+
+
+def test_linear_goes_from_one_share_to_the_other_and_stays_there():
+    scheme = linear(0.1, 0.9, 5)
+    shares = [scheme.online_share(t, 1000 * t, 7000) for t in (1, 2, 3, 5, 6, 50)]
+    np.testing.assert_allclose(shares, [0.1, 0.3, 0.5, 0.9, 0.9, 0.9])
+    assert linear(0.0, 1.0, 3).online_share(1, 1000, 7000) == 0.0
+    assert linear(0.0, 1.0, 3).online_share(3, 3000, 7000) == 1.0
+
+
+@given(st.floats(0.001, 0.5), st.integers(50, 3_000_000), st.integers(10, 5000))
+def test_peak_shift_keeps_every_epoch_below_eps_for_every_size_of_the_log(eps, n_off, steps):
+    table = schedule(peak_shift(eps, steps), n_off=n_off, steps_per_epoch=steps, epochs=60)
+    assert table[:, 3].max() <= eps + 1e-12
+
+
+def test_peak_shift_reaches_what_it_allows():
+    for n_off in (100_000, 1_000_000):
+        table = schedule(peak_shift(0.02, 1000), n_off=n_off, steps_per_epoch=1000, epochs=100)
+        assert table[:, 3].max() > 0.0195
 
 
 sizes = st.integers(1, 30)
@@ -112,16 +138,32 @@ def test_names_on_the_command_line():
     assert str(parse_scheme("moore", alpha=0.5)) == "moore:0.5"
     assert str(parse_scheme("moore:2", alpha=0.5)) == "moore:2"
     assert str(parse_scheme("half_half")) == "half_half"
+    assert str(parse_scheme("linear:0.1:0.9:20")) == "linear:0.1:0.9:20"
+    scheme = parse_scheme("peak_shift:0.02", steps_per_epoch=500)
+    assert str(scheme) == "peak_shift:0.02"
+    alpha = alpha_for_peak_tv(0.02, 80_000, 500)
+    assert scheme.online_share(3, 1500, 80_000) == moore(alpha).online_share(3, 1500, 80_000)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("mor", "known ones are moore, uniform, half_half, online_only"),
+        ("mor", "known ones are moore.*, uniform, half_half, online_only"),
         ("uniform:2", "takes no parameter"),
-        ("moore:x", "alpha must be a number"),
+        ("moore:x", "takes numbers"),
         ("moore:0", "must be positive"),
         ("moore:-1", "must be positive"),
+        ("moore:1:2", "is written"),
+        ("linear:0.1:0.9", "is written linear:FROM:TO:EPOCHS"),
+        ("linear:0.1:1.1:5", "must lie between 0 and 1"),
+        ("linear:0.1:0.9:1", "at least 2"),
+        ("linear:0.1:0.9:nan", "whole number"),
+        ("peak_shift", "is written peak_shift:EPS"),
+        ("peak_shift:0", "must lie in"),
+        ("peak_shift:2", "must lie in"),
+        ("no_such_module:near", "cannot be imported"),
+        ("math:near", "has no function near"),
+        ("nowhere.npy", "cannot be read"),
     ],
 )
 def test_a_wrong_scheme_is_an_error_that_helps(text, words):

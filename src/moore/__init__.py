@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from moore.evaluation.scores import ReferenceScores, reference_scores
     from moore.evaluation.transfer import transfer_metrics
     from moore.presets import preset, preset_names
-    from moore.replay.schedule import Scheme, parse_scheme
+    from moore.replay.schemes import Scheme, parse_scheme
     from moore.runs.policy import Policy, load_policy
     from moore.runs.run import RunResult, resume, run
 
@@ -30,10 +30,10 @@ _HOMES = {
     "Policy": "moore.runs.policy",
     "ReferenceScores": "moore.evaluation.scores",
     "RunResult": "moore.runs.run",
-    "Scheme": "moore.replay.schedule",
+    "Scheme": "moore.replay.schemes",
     "load_dataset": "moore.data.load",
     "load_policy": "moore.runs.policy",
-    "parse_scheme": "moore.replay.schedule",
+    "parse_scheme": "moore.replay.schemes",
     "preset": "moore.presets",
     "preset_names": "moore.presets",
     "reference_scores": "moore.evaluation.scores",

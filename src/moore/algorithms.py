@@ -7,7 +7,7 @@ from typing import Any, Literal
 from moore.agents import sac
 from moore.config import Config
 from moore.errors import InputError
-from moore.replay.schedule import Scheme, half_half, online_only, parse_scheme, uniform
+from moore.replay.schemes import Scheme, half_half, online_only, parse_scheme, uniform
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,11 @@ ALGORITHMS: dict[str, Algorithm] = {
     "moore": Algorithm(
         "MOPO, then MOORe with the scheme of the configuration (the paper's method)",
         SAC,
-        lambda config: parse_scheme(config.online.scheme, config.online.alpha),
+        lambda config: parse_scheme(
+            config.online.scheme,
+            config.online.alpha,
+            steps_per_epoch=config.online.steps_per_epoch,
+        ),
     ),
     "naive": Algorithm(
         "MOPO, then uniform sampling of log and online data", SAC, lambda config: uniform()

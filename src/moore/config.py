@@ -15,7 +15,7 @@ import tomli_w
 from moore.agents.sac import SACConfig
 from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
-from moore.replay.schedule import parse_scheme
+from moore.replay.schemes import parse_scheme
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class OnlineConfig:
         rollout_batch: R, rollouts started after each refit.
         retain_epochs: epochs of rollouts that D_model holds.
         updates_per_step: N, gradient updates of the agent after each environment step.
-        scheme: f(d, t): moore, uniform, half_half, online_only; moore:2 sets alpha as well.
+        scheme: f(d, t): moore, uniform, half_half, online_only, linear:FROM:TO:EPOCHS, auto,
+            peak_shift:EPS, module:function or priorities.npy; moore:2 sets alpha as well.
         alpha: the decay of moore's priority 1 / (alpha t), Eq. 4.
         real_ratio: share of a batch drawn from the real data by the same scheme; 0 in Algorithm 1.
         random_steps: first environment steps that act uniformly at random, before any update; for
@@ -131,7 +132,11 @@ class Config:
         _check_numbers(self)
         if self.seed >= 2**63:
             raise InputError(f"seed is {self.seed}; it must lie below 2**63.")
-        parse_scheme(self.online.scheme, self.online.alpha)
+        parse_scheme(
+            self.online.scheme,
+            self.online.alpha,
+            steps_per_epoch=self.online.steps_per_epoch,
+        )
         if self.online.alpha <= 0:
             raise InputError(f"online.alpha is {self.online.alpha}; it must be positive (Eq. 4).")
         if not 1 <= self.model.elites <= self.model.members:

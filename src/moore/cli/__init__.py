@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from moore.cli.collect import collect_log
+from moore.cli.compare import compare_runs
 from moore.cli.convert import convert_log
 from moore.cli.judge import evaluate, preview_schemes
 from moore.cli.logs import inspect_log
@@ -22,6 +23,7 @@ commands:
   offline [PRESET]  the offline stage alone
   online            the online stage alone, from a run whose offline stage is done
   evaluate RUN      returns of a saved policy
+  compare RUN...    runs side by side: metrics over seeds, with intervals
   collect           make a log: random, medium, medium-replay or expert
   inspect DATASET   check a log and sum it up
   convert SOURCE    write a log as D4RL HDF5, Minari set or .npz
@@ -65,6 +67,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "offline": lambda arguments: train_stages(arguments, "offline"),
     "online": lambda arguments: train_stages(arguments, "online"),
     "evaluate": evaluate,
+    "compare": compare_runs,
     "collect": collect_log,
     "inspect": inspect_log,
     "convert": convert_log,

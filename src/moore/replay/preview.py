@@ -4,10 +4,10 @@ from moore.errors import InputError
 from moore.replay.schedule import (
     alpha_for_peak_tv,
     crossover_epoch,
-    parse_scheme,
     peak_tv_bound,
     schedule,
 )
+from moore.replay.schemes import Scheme, parse_scheme
 
 
 def preview(
@@ -36,7 +36,11 @@ def preview(
             raise InputError(f"{name} is {size}; it must be positive.")
     result: dict = {"n_off": n_off, "steps_per_epoch": steps_per_epoch, "schemes": {}}
     for text in schemes:
-        scheme = parse_scheme(text)
+        scheme = parse_scheme(text, steps_per_epoch=steps_per_epoch)
+        if not isinstance(scheme, Scheme):
+            raise InputError(
+                f"scheme '{text}' depends on the rows; only a run can show what it does."
+            )
         table = schedule(scheme, n_off=n_off, steps_per_epoch=steps_per_epoch, epochs=epochs)
         shares, shifts = table[:, 2], table[:, 3]
         above = [t for t in range(1, epochs + 1) if shares[t] >= 0.5]
@@ -48,8 +52,10 @@ def preview(
             "peak_epoch": int(shifts.argmax()),
             "first_epoch_half_online": above[0] if above else None,
         }
-        if scheme.name == "moore":
-            alpha = scheme.parameters["alpha"]
+        if scheme.name in ("moore", "peak_shift"):
+            eps = scheme.parameters.get("eps")
+            alpha = scheme.parameters.get("alpha") or alpha_for_peak_tv(eps, n_off, steps_per_epoch)
+            entry["alpha"] = alpha
             entry["crossover_epoch"] = crossover_epoch(n_off, steps_per_epoch, alpha)
             entry["peak_shift_bound"] = peak_tv_bound(n_off, steps_per_epoch, alpha)
         result["schemes"][str(scheme)] = entry

@@ -60,18 +60,6 @@ def gather(offline: Replay, online: Replay, rows: Int[Array, " n"]) -> Transitio
     return jax.tree.map(choose, off, on)
 
 
-def sample(
-    key: PRNGKeyArray,
-    count: int,
-    offline: Replay,
-    online: Replay,
-    online_share: Float[Array, ""],
-) -> Transition:
-    """`count` transitions of D_off and D_on by priority: rollout starts, or real rows."""
-    rows = sample_rows(key, (count,), offline, online, online_share, train_only=False)
-    return gather(offline, online, rows)
-
-
 def sample_ring(key: PRNGKeyArray, count: int, ring: Ring) -> Transition:
     """`count` transitions of D_model, uniformly with replacement (line 18 of Algorithm 1)."""
     return take(ring.data, _uniform(key, (count,), ring.size))

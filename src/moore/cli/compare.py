@@ -1,0 +1,53 @@
+"""moore compare."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from moore.cli.parse import example, parse
+from moore.errors import InputError
+
+
+@example("moore compare runs/a runs/b sweeps/alpha --csv all.csv --html all.html")
+@dataclass(frozen=True)
+class CompareOptions:
+    """Runs side by side: transfer metrics over seeds, per task and pooled, with intervals.
+
+    Give RUNs, or folders that hold runs, before the options.
+
+    Attributes:
+        by: settings that tell variants apart beside scheme and algorithm, with commas, such as
+            online.updates_per_step.
+        csv: write every seed's metrics there.
+        html: write a page with the curves there.
+        json: print JSON.
+    """
+
+    by: str = ""
+    csv: Path | None = None
+    html: Path | None = None
+    json: bool = False
+
+
+def compare_runs(arguments: list[str]) -> None:
+    count = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
+    folders = arguments[:count]
+    options = parse(CompareOptions, arguments[count:], "compare RUN...")
+    if not folders:
+        raise InputError("moore compare needs RUNs: moore compare RUN... [OPTIONS].")
+    for name, path in (("--csv", options.csv), ("--html", options.html)):
+        if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
+            raise InputError(f"{name} {path}: expected a file in a folder that is there.")
+
+    from moore.reports.compare import compare, read_runs
+    from moore.reports.compare_text import format_comparison, write_csv
+
+    runs = read_runs(folders, by=[name.strip() for name in options.by.split(",") if name.strip()])
+    result = compare(runs)
+    if options.csv is not None:
+        write_csv(options.csv, result)
+    if options.html is not None:
+        from moore.reports.compare_page import write_compare_page
+
+        write_compare_page(options.html, runs, result)
+    print(json.dumps(result, indent=1) if options.json else format_comparison(result))

@@ -1,0 +1,142 @@
+"""A scheme applied to both buffers at one moment: which rows are drawn (lines 8, 13 and 15)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from moore.replay.buffer import Replay
+from moore.replay.priorities import Rows, RowScheme, Table, cumulate
+from moore.replay.sampler import sample_rows
+from moore.replay.schedule import sampling_tv
+from moore.replay.schemes import Scheme
+
+_sample_rows = jax.jit(sample_rows, static_argnames=("shape", "train_only"))
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Draws of a scheme with one priority a group.
+
+    Attributes:
+        scheme, epoch: f and t.
+        offline, online: D_off and D_on.
+    """
+
+    scheme: Scheme
+    epoch: int
+    offline: Replay
+    online: Replay
+
+    def online_share(self, *, train_only: bool = False) -> float:
+        """Probability that a draw is an online row; of training rows alone if so wanted."""
+        sizes = [r.train_size if train_only else r.size for r in (self.online, self.offline)]
+        return self.scheme.online_share(self.epoch, *map(int, sizes))
+
+    def rows(
+        self, key: PRNGKeyArray, shape: tuple[int, ...], *, train_only: bool = False
+    ) -> Int[Array, "..."]:
+        """Independent draws as joint indices, see `sample_rows`."""
+        share = jnp.asarray(self.online_share(train_only=train_only), jnp.float32)
+        return _sample_rows(key, shape, self.offline, self.online, share, train_only=train_only)
+
+
+@dataclass(frozen=True, eq=False)
+class EachRow:
+    """Draws of a scheme with a priority for every row.
+
+    Attributes:
+        all, train: tables of all rows, and of those that the models may be fitted to.
+    """
+
+    all: Table
+    train: Table
+
+    def online_share(self, *, train_only: bool = False) -> float:
+        return (self.train if train_only else self.all).online_share
+
+    def rows(
+        self, key: PRNGKeyArray, shape: tuple[int, ...], *, train_only: bool = False
+    ) -> Int[Array, "..."]:
+        """Independent draws; along the last axis in the order of the rows unless `train_only`."""
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        table = self.train if train_only else self.all
+        drawn = table.draw(rng, int(np.prod(shape)))
+        # Rows that are fitted are cut into batches, which must be mixed.
+        return jnp.asarray((rng.permutation(drawn) if train_only else drawn).reshape(shape))
+
+
+Draws = Groups | EachRow
+
+
+def each_row(scheme: RowScheme, epoch: int, offline: Replay, online: Replay, n_on: int) -> EachRow:
+    """What the scheme draws at epoch t from the log and the first `n_on` online rows.
+
+    Raises:
+        InputError: priorities of the wrong number or sign, or nothing that could be drawn.
+    """
+    n_off = int(offline.size)
+    priorities = scheme(_rows(offline, online, n_off, n_on), epoch)
+    joint = np.concatenate([np.arange(n_off), offline.capacity + np.arange(n_on)])
+    is_online = np.arange(n_off + n_on) >= n_off
+    train = np.zeros(n_off + n_on, bool)
+    train[np.asarray(offline.train_rows[: int(offline.train_size)])] = True
+    trained_online = np.asarray(online.train_rows[: int(online.train_size)])
+    train[n_off + trained_online[trained_online < n_on]] = True
+    return EachRow(
+        all=cumulate(joint, priorities, is_online),
+        train=cumulate(joint[train], priorities[train], is_online[train]),
+    )
+
+
+def shift(
+    scheme: Scheme | RowScheme, epoch: int, offline: Replay, online: Replay, new: int
+) -> float:
+    """How far epoch t has moved the sampling distribution: total variation over the rows.
+
+    Args:
+        scheme: f.
+        epoch: t, at its end; t = 1 is compared with the log alone, uniformly drawn.
+        offline, online: D_off and D_on as they are now.
+        new: online rows that the epoch has added.
+    """
+    n_off, now = int(offline.size), int(online.size)
+    before = now - new
+    if isinstance(scheme, Scheme):
+        shares = (scheme.online_share(t, n, n_off) for t, n in ((epoch - 1, before), (epoch, now)))
+        return sampling_tv(next(shares), before, next(shares), now)
+    old = np.append(np.full(n_off, 1.0 / n_off), np.zeros(now))
+    if epoch > 1:
+        old = each_row(scheme, epoch - 1, offline, online, before).all.probabilities(n_off + now)
+    new_draws = each_row(scheme, epoch, offline, online, now).all.probabilities(n_off + now)
+    return 0.5 * float(np.abs(new_draws - old).sum())
+
+
+def _rows(offline: Replay, online: Replay, n_off: int, n_on: int) -> Rows:
+    """Both buffers as one set of columns, for the user's function."""
+    parts = [(offline, n_off), (online, n_on)]
+
+    def column(name: str) -> np.ndarray:
+        return np.concatenate([np.asarray(getattr(r.data, name))[:size] for r, size in parts])
+
+    names = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
+    columns = {name: column(name) for name in names}
+    ends = columns["terminated"] | columns["truncated"]
+    ends[n_off - 1 : n_off] = True  # no episode runs on from the log into the online data
+    return Rows(
+        **columns,
+        online=np.arange(n_off + n_on) >= n_off,
+        age=np.concatenate([np.arange(size)[::-1] for _, size in parts]),
+        episode_return=_episode_returns(columns["reward"], ends),
+    )
+
+
+def _episode_returns(reward: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The return of every row's episode, float64."""
+    if not len(reward):
+        return np.zeros(0)
+    first = np.concatenate([[0], np.flatnonzero(ends[:-1]) + 1])
+    sums = np.add.reduceat(reward.astype(np.float64), first)
+    return np.repeat(sums, np.diff(np.append(first, len(reward))))

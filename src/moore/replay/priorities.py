@@ -1,0 +1,190 @@
+"""Priorities that differ from row to row: a user's own f(d, t), drawn exactly.
+
+Proportional sampling (Eq. 3) by cumulative sums in float64. The sums are made once for every set of
+rows and epoch, on the host; a draw is a search in them. Uniform numbers are drawn in sorted order,
+as sums of exponential ones, so that the searches, and the rows they find, lie side by side in
+memory; that is several times faster than 2 million rows at random.
+"""
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from moore.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The transitions that a priority function judges: the log's first, then the online ones.
+
+    Attributes:
+        obs, action, reward, next_obs, terminated, truncated: columns; actions in [-1, 1].
+        online: whether a row is an online one.
+        age: rows of its own group that are newer.
+        episode_return: undiscounted return of the row's episode, as far as it is known.
+    """
+
+    obs: Float[np.ndarray, "rows obs"]
+    action: Float[np.ndarray, "rows action"]
+    reward: Float[np.ndarray, " rows"]
+    next_obs: Float[np.ndarray, "rows obs"]
+    terminated: Bool[np.ndarray, " rows"]
+    truncated: Bool[np.ndarray, " rows"]
+    online: Bool[np.ndarray, " rows"]
+    age: Int[np.ndarray, " rows"]
+    episode_return: Float[np.ndarray, " rows"]
+
+
+# (d, t) -> (rows,) priorities.
+PriorityFn = Callable[[Rows, int], Float[np.ndarray, " rows"]]
+
+
+@dataclass(frozen=True)
+class RowScheme:
+    """A scheme with a priority for every row.
+
+    Attributes:
+        name: as written on the command line.
+        priorities: f(d, t), not negative and not all zero.
+    """
+
+    name: str
+    priorities: PriorityFn
+    parameters: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __call__(self, rows: Rows, t: int) -> Float[np.ndarray, " rows"]:
+        """Checked priorities, float64.
+
+        Raises:
+            InputError: another number of values, or values that are negative, not finite, all zero.
+        """
+        count = len(rows.reward)
+        try:
+            values = np.asarray(self.priorities(rows, t), np.float64)
+        except InputError:
+            raise
+        except Exception as error:  # whatever the user's function raises
+            raise InputError(f"scheme {self.name} fails at epoch {t}: {error!r}.") from error
+        if values.shape != (count,):
+            raise InputError(
+                f"scheme {self.name} returns shape {values.shape} for {count} transitions; "
+                f"expected ({count},), a priority for each."
+            )
+        if not np.isfinite(values).all() or (values < 0).any():
+            row = int(np.argmin(np.isfinite(values) & (values >= 0)))
+            raise InputError(
+                f"scheme {self.name} gives row {row} the priority {values[row]}; expected finite "
+                "numbers that are not negative."
+            )
+        if not values.any():
+            raise InputError(f"scheme {self.name} gives every row priority 0 at epoch {t}.")
+        return values
+
+
+def from_array(values: Float[np.ndarray, " log"], name: str = "array") -> RowScheme:
+    """Fixed priorities of the log's rows; online ones have priority 1.
+
+    Args:
+        values: (n_off,), one a row of the log.
+        name: for errors and records.
+    """
+    values = np.asarray(values, np.float64)
+
+    def priorities(rows: Rows, t: int) -> Float[np.ndarray, " rows"]:
+        logged = ~rows.online
+        if values.shape != (int(logged.sum()),):
+            raise InputError(
+                f"scheme {name} has shape {values.shape}; the log has {int(logged.sum())} rows."
+            )
+        return np.concatenate([values, np.ones(len(logged) - len(values))])
+
+    return RowScheme(name, priorities)
+
+
+def load_scheme(text: str) -> RowScheme:
+    """A user's own: `module:function`, or `path.npy` with a priority for every row of the log.
+
+    Raises:
+        InputError: nothing of that name, or not a function, or not an array of numbers.
+    """
+    if text.endswith(".npy"):
+        try:
+            values = np.asarray(np.load(Path(text), allow_pickle=False), np.float64)
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"scheme {text}: cannot be read ({error}).") from None
+        if values.ndim != 1:
+            raise InputError(f"scheme {text} has shape {values.shape}; expected (rows,).")
+        return from_array(values, text)
+    module_name, _, name = text.partition(":")
+    if not re.fullmatch(r"\w+(\.\w+)*", module_name) or not name.isidentifier():
+        raise InputError(f"scheme {text}: expected module:function, such as my_plant.schemes:near.")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises
+        raise InputError(
+            f"scheme {text}: module {module_name} cannot be imported ({error}); install it, or put "
+            "its folder on PYTHONPATH."
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InputError(
+            f"scheme {text}: {module_name} has no function {name}; expected def {name}(d, t), "
+            "returning a priority for every transition."
+        )
+    return RowScheme(text, function)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Cumulative priorities of some rows.
+
+    Attributes:
+        rows: their joint indices.
+        sums: cumulative priorities, float64.
+        online_share: probability that a draw is an online row.
+    """
+
+    rows: Int[np.ndarray, " n"]
+    sums: Float[np.ndarray, " n"]
+    online_share: float
+
+    def probabilities(self, count: int) -> Float[np.ndarray, " count"]:
+        """Of all joint indices below `count`."""
+        result = np.zeros(count)
+        result[self.rows] = np.diff(self.sums, prepend=0.0) / self.sums[-1]
+        return result
+
+    def draw(self, rng: np.random.Generator, count: int) -> Int[np.ndarray, " count"]:
+        """Independent draws with replacement, in the order of the rows, not in random order."""
+        gaps = rng.standard_exponential(count + 1)
+        # Sums of exponential gaps, over their total, are sorted uniform numbers.
+        points = np.cumsum(gaps)
+        points = points[:-1] * (self.sums[-1] / points[-1])
+        found = np.searchsorted(self.sums, points, side="right")
+        return self.rows[np.minimum(found, len(self.rows) - 1)]
+
+
+def cumulate(
+    rows: Int[np.ndarray, " n"],
+    priorities: Float[np.ndarray, " n"],
+    online: Bool[np.ndarray, " n"],
+) -> Table:
+    """The table of some rows.
+
+    Raises:
+        InputError: all their priorities are zero.
+    """
+    keep = priorities > 0  # a row of priority 0 is never drawn, not even by rounding
+    rows, priorities, online = rows[keep], priorities[keep], online[keep]
+    if not len(rows):
+        raise InputError("every usable row has priority 0: there is nothing to draw from.")
+    sums = np.cumsum(priorities)
+    return Table(rows.astype(np.int32), sums, float(priorities[online].sum() / sums[-1]))

@@ -1,0 +1,184 @@
+"""Sampling schemes: how much of the log is drawn at epoch t, as values.
+
+Every online transition has priority 1, every offline one has priority f(d, t). With two priority
+values, proportional sampling (Schaul et al. 2016, exponent 1, no importance weights) is exactly:
+choose the group online with probability n_on / (n_on + f n_off), then uniformly within the group.
+So a scheme is one number an epoch, and no sum tree is needed. Priorities that differ from row to
+row are in `moore.replay.priorities`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from moore.errors import InputError
+from moore.replay.priorities import RowScheme, load_scheme
+from moore.replay.schedule import alpha_for_peak_tv, offline_priority
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The priority of the log at epoch t, from the sizes of both groups.
+
+    Attributes:
+        name: as written on the command line, without the parameters.
+        priority: `(t, n_on, n_off) -> f`, the priority of an offline transition when an online one
+            has priority 1; may be infinite (log only) or 0 (online only).
+        parameters: what the scheme was made with, in the order of the command line.
+    """
+
+    name: str
+    priority: Callable[[int, int, int], float]
+    parameters: dict[str, float] = field(default_factory=dict)
+
+    def online_share(self, t: int, n_on: int, n_off: int) -> float:
+        """Probability that a drawn transition is an online one.
+
+        Without online data every scheme draws from the log (share 0); without a log, from the
+        online data (share 1).
+        """
+        if n_on == 0:
+            return 0.0
+        if n_off == 0:
+            return 1.0
+        f = self.priority(t, n_on, n_off)
+        return 0.0 if math.isinf(f) else n_on / (n_on + f * n_off)
+
+    def __str__(self) -> str:
+        return ":".join([self.name, *(f"{value:g}" for value in self.parameters.values())])
+
+
+def moore(alpha: float = 1.0) -> Scheme:
+    """The paper's scheme, Eq. 4: the log's priority decays as 1 / (alpha t)."""
+    offline_priority(1, alpha)
+    return Scheme("moore", lambda t, n_on, n_off: offline_priority(t, alpha), {"alpha": alpha})
+
+
+def uniform() -> Scheme:
+    """Every transition alike (section 4.2)."""
+    return Scheme("uniform", lambda t, n_on, n_off: 1.0)
+
+
+def half_half() -> Scheme:
+    """Half of every draw from each group, as soon as there are online data (section 4.2)."""
+    return Scheme("half_half", lambda t, n_on, n_off: n_on / n_off)
+
+
+def online_only() -> Scheme:
+    """Only online data, as soon as there are any (section 4.2)."""
+    return Scheme("online_only", lambda t, n_on, n_off: 0.0)
+
+
+def linear(start: float, end: float, epochs: int) -> Scheme:
+    """The online share goes in a straight line from `start` at epoch 1 to `end` at `epochs`.
+
+    Raises:
+        InputError: a share outside [0, 1], or fewer than 2 epochs.
+    """
+    for share in (start, end):
+        if not 0.0 <= share <= 1.0:
+            raise InputError(f"linear: the online share {share} must lie between 0 and 1.")
+    if epochs < 2:
+        raise InputError(f"linear: {epochs} epochs; a line needs at least 2.")
+
+    def priority(t: int, n_on: int, n_off: int) -> float:
+        way = min(max((t - 1) / (epochs - 1), 0.0), 1.0)
+        share = start + way * (end - start)
+        return math.inf if share == 0.0 else n_on * (1.0 - share) / (share * n_off)
+
+    return Scheme("linear", priority, {"start": start, "end": end, "epochs": epochs})
+
+
+def auto() -> Scheme:
+    """The online share is n_off / (n_off + n_on): the smaller group is drawn the more often."""
+    return Scheme("auto", lambda t, n_on, n_off: (n_on / n_off) ** 2)
+
+
+def peak_shift(eps: float, steps_per_epoch: int) -> Scheme:
+    """`moore` with the largest alpha that shifts the draws by no more than `eps` an epoch.
+
+    The shift is the total variation between the sampling distributions of consecutive epochs. The
+    paper's alpha means something else for every size of the log; eps does not: alpha is
+    (n_off / S) (eps / 0.65)^2, see `alpha_for_peak_tv`.
+
+    Args:
+        eps: in (0, 1].
+        steps_per_epoch: S, online steps an epoch.
+    """
+    alpha_for_peak_tv(eps, 1, steps_per_epoch)
+
+    def priority(t: int, n_on: int, n_off: int) -> float:
+        return offline_priority(t, alpha_for_peak_tv(eps, n_off, steps_per_epoch))
+
+    return Scheme("peak_shift", priority, {"eps": eps})
+
+
+@dataclass(frozen=True)
+class _Known:
+    """How a scheme is written on the command line.
+
+    Attributes:
+        usage: the name with its parameters.
+        make: from the numbers given and the settings of the run.
+        least, most: how many numbers may be given.
+    """
+
+    usage: str
+    make: Callable[[list[float], "_Settings"], Scheme]
+    least: int = 0
+    most: int = 0
+
+
+@dataclass(frozen=True)
+class _Settings:
+    alpha: float
+    steps_per_epoch: int
+
+
+def _whole(number: float) -> int:
+    if not number.is_integer():
+        raise InputError(f"linear: {number:g} epochs; it must be a whole number.")
+    return int(number)
+
+
+SCHEMES: dict[str, _Known] = {
+    "moore": _Known("moore[:ALPHA]", lambda v, s: moore(*(v or [s.alpha])), 0, 1),
+    "uniform": _Known("uniform", lambda v, s: uniform()),
+    "half_half": _Known("half_half", lambda v, s: half_half()),
+    "online_only": _Known("online_only", lambda v, s: online_only()),
+    "linear": _Known("linear:FROM:TO:EPOCHS", lambda v, s: linear(v[0], v[1], _whole(v[2])), 3, 3),
+    "auto": _Known("auto", lambda v, s: auto()),
+    "peak_shift": _Known("peak_shift:EPS", lambda v, s: peak_shift(*v, s.steps_per_epoch), 1, 1),
+}
+
+
+def parse_scheme(
+    text: str, alpha: float = 1.0, *, steps_per_epoch: int = 1000
+) -> Scheme | RowScheme:
+    """A scheme from its name, with its numbers after colons, such as `linear:0.1:0.9:20`.
+
+    Args:
+        text: one of SCHEMES; or a user's own, see `moore.replay.priorities.load_scheme`.
+        alpha: used by a plain `moore`.
+        steps_per_epoch: S, used by `peak_shift`.
+
+    Raises:
+        InputError: unknown name, or numbers that the scheme does not take.
+    """
+    name, *words = text.split(":")
+    if name not in SCHEMES:
+        if text.endswith(".npy") or (len(words) == 1 and words[0].isidentifier()):
+            return load_scheme(text)
+        known = ", ".join(scheme.usage for scheme in SCHEMES.values())
+        raise InputError(
+            f"unknown scheme '{name}'; the known ones are {known}, module:function and path.npy."
+        )
+    known = SCHEMES[name]
+    if not known.least <= len(words) <= known.most:
+        takes = "takes no parameter" if known.most == 0 else f"is written {known.usage}"
+        raise InputError(f"scheme '{name}' {takes}; '{text}' was given.")
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        raise InputError(f"'{text}': {known.usage} takes numbers.") from None
+    return known.make(values, _Settings(alpha, steps_per_epoch))

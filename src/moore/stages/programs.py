@@ -1,0 +1,176 @@
+"""The compiled programs of a run: pure functions from state, data and key to new state.
+
+Big buffers are donated: what was given must not be used again.
+"""
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from moore.algorithms import Agent
+from moore.config import Config
+from moore.dynamics.fit import ModelState
+from moore.dynamics.imagine import TerminationFn, rollout
+from moore.replay.buffer import Replay, Ring, Transition, append, push
+from moore.replay.sampler import gather, sample_ring
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+@partial(jax.jit, static_argnames=("agent",))
+def act(agent_state: PyTree, obs: Array, key: PRNGKeyArray, agent: Agent):
+    key, key_action = jax.random.split(key)
+    return agent.act(agent_state, obs, key_action), key
+
+
+@partial(jax.jit, static_argnames=("action_dim",))
+def act_randomly(key: PRNGKeyArray, action_dim: int):
+    key, key_action = jax.random.split(key)
+    return jax.random.uniform(key_action, (action_dim,), minval=-1.0, maxval=1.0), key
+
+
+@partial(jax.jit, static_argnames=("holdout_fraction",), donate_argnames=("online",))
+def observe(
+    online: Replay, transition: Transition, key: PRNGKeyArray, holdout_fraction: float
+) -> tuple[Replay, PRNGKeyArray]:
+    key, key_split = jax.random.split(key)
+    return append(online, transition, key_split, holdout_fraction=holdout_fraction), key
+
+
+@partial(
+    jax.jit,
+    static_argnames=("agent", "terminated_fn", "config"),
+    donate_argnames=("imagined",),
+)
+def imagine(
+    imagined: Ring,
+    agent_state: PyTree,
+    model: ModelState,
+    offline: Replay,
+    online: Replay,
+    rows: Int[Array, " count"],
+    key_rollout: PRNGKeyArray,
+    *,
+    agent: Agent,
+    terminated_fn: TerminationFn,
+    config: Config,
+) -> tuple[Ring, Metrics]:
+    """Rollouts from the drawn rows into D_model, a chunk at a time so that memory stays bounded."""
+    count = rows.shape[0]
+    chunks = -(-count // config.rollout_chunk)
+    # The last chunk is filled up with repeats of row 0, which are not kept.
+    padded = jnp.zeros(chunks * config.rollout_chunk, jnp.int32).at[:count].set(rows)
+    wanted = jnp.arange(chunks * config.rollout_chunk) < count
+
+    def roll_chunk(ring: Ring, chunk):
+        chunk_rows, chunk_wanted, chunk_key = chunk
+        starts = gather(offline, online, chunk_rows).obs
+        transitions, happened, uncertainty = rollout(
+            model.ensemble,
+            lambda obs, k: agent.act(agent_state, obs, k),
+            terminated_fn,
+            starts,
+            chunk_key,
+            length=config.rollout_length,
+            penalty_coef=config.penalty_coef,
+            obs_bound=config.imagined_bound,
+        )
+        happened = happened & chunk_wanted
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
+        ring = push(ring, flat, happened.reshape(-1))
+        goes_on = happened & ~transitions.terminated
+        due = jnp.concatenate([chunk_wanted[None], goes_on[:-1]])
+        return ring, (happened, due, uncertainty, transitions.reward, transitions.terminated)
+
+    shape = (chunks, config.rollout_chunk)
+    imagined, outcome = jax.lax.scan(
+        roll_chunk,
+        imagined,
+        (padded.reshape(shape), wanted.reshape(shape), jax.random.split(key_rollout, chunks)),
+    )
+    metrics = _rollout_metrics(*outcome, config)
+    metrics["model/rollout_steps"] = outcome[0].sum() / count
+    metrics["replay/online_share"] = jnp.mean(rows >= offline.capacity)
+    return imagined, metrics
+
+
+def _rollout_metrics(happened, due, uncertainty, reward, terminated, config: Config) -> Metrics:
+    """Statistics over the imagined transitions that happened, and over those that were due."""
+    total = jnp.maximum(happened.sum(), 1)
+    mean = jnp.where(happened, uncertainty, 0.0).sum() / total
+    p20, p80 = jnp.nanpercentile(
+        jnp.where(happened, uncertainty, jnp.nan), jnp.asarray([20.0, 80.0])
+    )
+    return {
+        "model/uncertainty_mean": mean,
+        "model/uncertainty_p20": p20,
+        "model/uncertainty_p80": p80,
+        "model/imagined_reward": jnp.where(happened, reward, 0.0).sum() / total
+        + config.penalty_coef * mean,
+        "model/imagined_terminated": (terminated & happened).sum() / total,
+        # Not finite, or beyond the bound: the rollout ended there and nothing was kept.
+        "model/imagined_dropped": (due & ~happened).sum() / jnp.maximum(due.sum(), 1),
+    }
+
+
+@partial(
+    jax.jit,
+    static_argnames=("agent", "agent_config", "batch_size"),
+    donate_argnames=("agent_state",),
+)
+def update(
+    agent_state: PyTree,
+    imagined: Ring,
+    offline: Replay,
+    online: Replay,
+    real: Int[Array, "updates real_rows"],
+    key: PRNGKeyArray,
+    *,
+    agent: Agent,
+    agent_config,
+    batch_size: int,
+) -> tuple[PyTree, Metrics]:
+    """A gradient step for every row of `real`, in one loop; undone as a whole if not finite.
+
+    A batch is its drawn real rows, filled up with imagined ones.
+    """
+    updates, real_rows = real.shape
+
+    def step(state: PyTree, step_input):
+        rows, step_key = step_input
+        key_imagined, key_update = jax.random.split(step_key)
+        parts = []
+        if real_rows:
+            parts.append(gather(offline, online, rows))
+        if real_rows < batch_size:
+            parts.append(sample_ring(key_imagined, batch_size - real_rows, imagined))
+        batch = jax.tree.map(lambda *columns: jnp.concatenate(columns), *parts)
+        return agent.update(state, batch, key_update, agent_config)
+
+    keys = jax.random.split(key, updates)
+    new_state, metrics = jax.lax.scan(step, agent_state, (real, keys))
+    leaves = jax.tree.leaves(eqx.filter((new_state, metrics), eqx.is_inexact_array))
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new_state, agent_state)
+    means = {f"losses/{name}": jnp.mean(value) for name, value in metrics.items()}
+    means["losses/q_target_max"] = jnp.max(metrics["q_target_max"])
+    # A diverged update is undone and counted; its losses would only hide in the means.
+    means = {name: jnp.where(finite, value, jnp.nan) for name, value in means.items()}
+    means["losses/skipped_updates"] = jnp.where(finite, 0.0, updates)
+    return kept, means
+
+
+def rollout_settings(config: Config, count: int) -> Config:
+    """The part of a configuration that a compiled rollout depends on, the rest at its defaults.
+
+    So two runs that differ elsewhere share one compiled program.
+    """
+    return Config(
+        penalty_coef=config.penalty_coef,
+        rollout_length=config.rollout_length,
+        imagined_bound=config.imagined_bound,
+        rollout_chunk=min(config.rollout_chunk, count),
+    )

@@ -1,0 +1,168 @@
+"""moore compare: cells, pooled estimates, who beats whom, and what is missing."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from moore import cli
+from moore.errors import InputError
+from moore.evaluation.scores import ReferenceScores
+from moore.evaluation.stats import iqm
+from moore.evaluation.transfer import transfer_metrics
+from moore.reports.compare import compare, read_runs
+from moore.reports.compare_text import format_comparison, write_csv
+
+REFERENCE = ReferenceScores(0.0, 200.0, source="test")
+
+
+def finished(folder, *, seed, returns, offline=100.0, env="Task-v0", log="log.hdf5", **changes):
+    """The files of a run whose evaluations were these."""
+    folder.mkdir(parents=True)
+    returns = [float(value) for value in returns]
+    metrics = transfer_metrics(
+        offline,
+        returns,
+        reference=REFERENCE,
+        behaviour_offline=90.0,
+        behaviour_returns=[[value - 10] for value in returns],
+    )
+    summary = {
+        "env_id": env,
+        "algorithm": "moore",
+        "scheme": "moore:1",
+        "seed": seed,
+        "dataset": {"name": f"/logs/{log}"},
+        "reference": vars(REFERENCE),
+        "transfer": metrics,
+    }
+    (folder / "summary.json").write_text(json.dumps(summary | changes))
+    rows = [{"stage": "online", "epoch": i, "eval/return": value, "env_steps": i}
+            for i, value in enumerate([offline, *returns])]  # fmt: skip
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "config.toml").write_text("seed = 0\n[online]\nupdates_per_step = 20\n")
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two tasks, two variants; one cell lacks a seed."""
+    for task in ("A-v0", "B-v0"):
+        for seed in (0, 1, 2):
+            rise = 120.0 + 10 * seed
+            finished(tmp_path / f"{task}-m-{seed}", seed=seed, returns=[95, rise], env=task)
+            if (task, seed) != ("B-v0", 2):
+                name, low = f"{task}-u-{seed}", [50, rise - 15]
+                naive = {"algorithm": "naive", "scheme": "uniform"}
+                finished(tmp_path / name, seed=seed, returns=low, env=task, **naive)
+    return tmp_path
+
+
+def test_a_folder_stands_for_the_runs_in_it(runs):
+    assert len(read_runs([runs])) == 11
+    one = read_runs([runs / "A-v0-m-0"])[0]
+    assert (one.task, one.variant, one.seed) == ("A-v0 log", "moore:1", 0)
+
+
+def test_a_cell_has_every_seed_and_the_iqm_with_its_interval(runs):
+    result = compare(read_runs([runs]))
+    assert result["tasks"] == ["A-v0 log", "B-v0 log"]
+    assert result["variants"] == ["moore:1", "naive"]
+    cell = result["cells"][0]
+    assert cell["seeds"] == [0, 1, 2]
+    finals = [(95 + 120 + 10 * seed) / 2 for seed in (0, 1, 2)]
+    assert cell["values"]["final"] == finals
+    expected = iqm([np.array(finals)])
+    assert cell["estimates"]["final"] == {
+        "value": expected.value, "low": expected.low, "high": expected.high, "seeds": 3
+    }  # fmt: skip
+    assert cell["estimates"]["dip_share"]["value"] == pytest.approx(0.05)
+    json.dumps(result)
+
+
+def test_pooled_estimates_are_on_scores(runs):
+    result = compare(read_runs([runs]))
+    pooled = result["pooled"]["moore:1"]["offline"]
+    assert (pooled["value"], pooled["seeds"]) == (50.0, 6)
+
+
+def test_who_beats_whom(runs):
+    result = compare(read_runs([runs]))
+    pair = next(p for p in result["improvement"] if p["first"] == "moore:1")
+    assert pair["second"] == "naive" and pair["value"] == 1.0
+    other = next(p for p in result["improvement"] if p["first"] == "naive")
+    assert other["value"] == 0.0
+
+
+def test_what_is_missing_is_named(runs):
+    result = compare(read_runs([runs]))
+    assert result["missing"] == [["B-v0 log", "naive", 2]]
+    assert "naive on B-v0 log, seed 2" in format_comparison(result)
+
+
+def test_a_seed_without_a_number_leaves_the_cell_without_an_estimate(tmp_path):
+    finished(tmp_path / "a", seed=0, returns=[])
+    finished(tmp_path / "b", seed=1, returns=[120])
+    cell = compare(read_runs([tmp_path]))["cells"][0]
+    assert cell["values"]["epochs_to_threshold"][0] == 0
+    assert cell["estimates"]["final"]["value"] == pytest.approx(110)
+
+
+def test_variants_can_be_told_apart_by_a_setting(tmp_path):
+    finished(tmp_path / "a", seed=0, returns=[120])
+    (run,) = read_runs([tmp_path], by=["online.updates_per_step"])
+    assert run.variant == "moore:1 online.updates_per_step=20"
+    with pytest.raises(InputError, match=r"no setting 'online.bogus'"):
+        read_runs([tmp_path], by=["online.bogus"])
+
+
+def test_the_same_seed_twice_is_an_error(tmp_path):
+    for name in "ab":
+        finished(tmp_path / name, seed=0, returns=[120])
+    with pytest.raises(InputError, match="has seed 0 twice"):
+        read_runs([tmp_path])
+
+
+def test_an_offline_run_has_nothing_to_compare(tmp_path):
+    folder = finished(tmp_path / "a", seed=0, returns=[120], transfer=None)
+    with pytest.raises(InputError, match="no online stage"):
+        read_runs([folder])
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="no finished run"):
+        read_runs([tmp_path])
+
+
+def test_csv_has_a_line_a_seed(runs, tmp_path):
+    write_csv(tmp_path / "all.csv", compare(read_runs([runs])))
+    rows = list(csv.DictReader((tmp_path / "all.csv").read_text().splitlines()))
+    assert len(rows) == 11
+    assert rows[0]["variant"] == "moore:1" and float(rows[0]["gain"]) == pytest.approx(7.5)
+
+
+def test_the_command_prints_tables_and_json(runs, capsys):
+    cli.main(["compare", str(runs), "--csv", str(runs / "all.csv")])
+    text = capsys.readouterr().out
+    assert "A-v0 log" in text and "moore:1 > naive: 1.00 [1.00, 1.00]" in text
+    cli.main(["compare", str(runs), "--json"])
+    assert json.loads(capsys.readouterr().out)["variants"] == ["moore:1", "naive"]
+
+
+def test_the_page_has_tables_and_curves_and_loads_nothing(runs, tmp_path, capsys):
+    cli.main(["compare", str(runs), "--html", str(tmp_path / "all.html")])
+    page = (tmp_path / "all.html").read_text()
+    assert page.count("<svg") == 6
+    assert "A-v0 log" in page and "naive on B-v0 log, seed 2" in page
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize(
+    "line", ["compare", "compare --json", "compare nowhere", "compare {} --by x"]
+)
+def test_bad_input_is_one_line(line, runs, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(line.format(runs).split())
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1
