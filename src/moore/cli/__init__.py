@@ -9,6 +9,7 @@ from moore.cli.compare import compare_runs
 from moore.cli.convert import convert_log
 from moore.cli.judge import evaluate, preview_schemes
 from moore.cli.logs import inspect_log
+from moore.cli.sweep import sweep_grid
 from moore.cli.train import train_stages
 from moore.errors import InputError
 from moore.version import __version__
@@ -23,6 +24,7 @@ commands:
   offline [PRESET]  the offline stage alone
   online            the online stage alone, from a run whose offline stage is done
   evaluate RUN      returns of a saved policy
+  sweep             a grid of runs, as processes or on Ray
   compare RUN...    runs side by side: metrics over seeds, with intervals
   collect           make a log: random, medium, medium-replay or expert
   inspect DATASET   check a log and sum it up
@@ -67,6 +69,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "offline": lambda arguments: train_stages(arguments, "offline"),
     "online": lambda arguments: train_stages(arguments, "online"),
     "evaluate": evaluate,
+    "sweep": sweep_grid,
     "compare": compare_runs,
     "collect": collect_log,
     "inspect": inspect_log,

@@ -1,0 +1,131 @@
+"""moore sweep."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moore.cli.parse import example, parse
+from moore.errors import InputError
+
+
+@example("moore sweep --presets quickstart --schemes moore:1,uniform --seeds 0-7 --out sweeps/a")
+@dataclass(frozen=True)
+class SweepOptions:
+    """Runs every combination of a grid; run again, it goes on where it stopped.
+
+    Lists are separated by commas. The offline stage is trained once a task and seed, and the online
+    stages start from it. `moore compare OUT` shows the results.
+
+    Attributes:
+        out: folder of the sweep.
+        grid: a TOML file with presets, datasets, algorithms, schemes, alphas, seeds as lists and
+            further settings under [settings]; flags replace its lists.
+        presets: a task each.
+        datasets: logs that replace the presets', one for each.
+        algorithms: rows of the table.
+        schemes: for the algorithm moore.
+        alphas: more schemes, moore with each of these.
+        seeds: numbers and ranges, such as 0-7,20.
+        set: further settings of all runs, such as online.epochs=10.
+        share_offline: train the offline stage once for all variants.
+        jobs: processes at a time; 0: one a core.
+        ray: address of a Ray cluster, or "local", instead of processes.
+        json: print JSON.
+        quiet: no progress.
+    """
+
+    out: Path
+    grid: Path | None = None
+    presets: str = ""
+    datasets: str = ""
+    algorithms: str = ""
+    schemes: str = ""
+    alphas: str = ""
+    seeds: str = ""
+    set: list[str] = field(default_factory=list)
+    share_offline: bool = True
+    jobs: int = 0
+    ray: str | None = None
+    json: bool = False
+    quiet: bool = False
+
+
+def sweep_grid(arguments: list[str]) -> None:
+    options = parse(SweepOptions, arguments, "sweep")
+
+    from moore.runs.grid import cells
+    from moore.runs.sweep import sweep
+
+    planned = cells(_grid(options), options.out, share_offline=options.share_offline)
+    outcome = sweep(planned, jobs=options.jobs, ray_address=options.ray, quiet=options.quiet)
+    if options.json:
+        print(json.dumps(vars(outcome), indent=1))
+    else:
+        print(f"{len(outcome.done)} of {len(planned)} cells done: moore compare {options.out}")
+        for folder, error in outcome.failed.items():
+            print(f"failed: {folder}: {error.splitlines()[-1]} (all of it in {folder}.log)")
+        for folder in outcome.skipped:
+            print(f"not run: {folder}: its offline stage failed")
+    if outcome.failed:
+        raise SystemExit(1)
+
+
+def _grid(options: SweepOptions):
+    """The file's grid with the flags over it."""
+    import dataclasses
+
+    from moore.runs.grid import Grid, read_grid
+
+    grid = Grid() if options.grid is None else read_grid(options.grid)
+    changes: dict = {
+        name: tuple(words)
+        for name in ("presets", "datasets", "algorithms", "schemes")
+        if (words := _words(getattr(options, name)))
+    }
+    if options.alphas:
+        changes["alphas"] = tuple(_number(word, "--alphas") for word in _words(options.alphas))
+    if options.seeds:
+        changes["seeds"] = tuple(seed for word in _words(options.seeds) for seed in _range(word))
+    if options.set:
+        changes["settings"] = _merge(grid.settings, options.set)
+    return dataclasses.replace(grid, **changes)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _number(word: str, flag: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise InputError(f"{flag}: '{word}' is not a number.") from None
+
+
+def _range(word: str) -> range:
+    first, dash, last = word.partition("-")
+    if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        raise InputError(f"--seeds: '{word}' is neither a number nor a range such as 0-7.")
+    return range(int(first), int(last or first) + 1)
+
+
+def _merge(settings: dict, assignments: list[str]) -> dict:
+    """Nested settings with `a.b=value` over them; values as in TOML, else text."""
+    import copy
+    import tomllib
+
+    result = copy.deepcopy(settings)
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set {text}: expected name=value, such as online.epochs=10.")
+        try:
+            parsed = tomllib.loads(f"x = {value}")["x"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        *tables, leaf = name.split(".")
+        place = result
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[leaf] = parsed
+    return result

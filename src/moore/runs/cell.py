@@ -1,0 +1,80 @@
+"""One cell of a sweep: a run in a process of its own, begun, gone on with, or found done."""
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a process is told.
+
+    Attributes:
+        folder: of the run.
+        config: the whole configuration, as nested dictionaries.
+        stages: "both", "offline" or "online".
+        start_from: run whose offline stage an online one starts from.
+    """
+
+    folder: str
+    config: dict
+    stages: str = "both"
+    start_from: str | None = None
+
+    @property
+    def done(self) -> bool:
+        return (Path(self.folder) / "summary.json").exists()
+
+
+def run_cell(cell: Cell) -> None:
+    """Runs the cell to its end; if it was interrupted, from its last checkpoint.
+
+    Raises:
+        InputError: as `moore.run`; or the folder holds a run of other settings.
+    """
+    from moore.config import from_dict, read_toml
+    from moore.errors import InputError
+    from moore.runs.run import resume, run
+
+    config, folder = from_dict(cell.config), Path(cell.folder)
+    if (folder / "checkpoints" / "plan.json").exists():
+        begun = read_toml(folder / "config.toml")
+        # A run writes down which environment its log has named.
+        if begun != replace(config, env_id=config.env_id or begun.env_id):
+            raise InputError(f"{folder} holds another run; give the sweep another --out.")
+        resume(folder, quiet=True)
+    else:
+        run(config, out=folder, stages=cell.stages, start_from=cell.start_from, quiet=True)
+
+
+def limit_threads(count: int) -> dict[str, str]:
+    """Environment variables under which a process starts no more than so many threads a library."""
+    flags = f"--xla_cpu_multi_thread_eigen={'true' if count > 1 else 'false'}"
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return dict.fromkeys(names, str(count)) | {
+        "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), flags]).strip()
+    }
+
+
+def main() -> None:
+    """Reads a cell from the command line's first argument, as JSON; the cores from the second."""
+    from moore.errors import InputError
+
+    cell, cores = Cell(**json.loads(sys.argv[1])), json.loads(sys.argv[2])
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)  # XLA starts as many threads as it sees cores
+    try:
+        run_cell(cell)
+    except InputError as error:
+        print(f"moore: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def as_json(cell: Cell) -> str:
+    return json.dumps(asdict(cell))
+
+
+if __name__ == "__main__":
+    main()

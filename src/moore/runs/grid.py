@@ -1,0 +1,144 @@
+"""A grid of runs: presets or logs, algorithms, schemes, alphas, seeds; and its cells."""
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from moore import algorithms
+from moore.config import Config, from_dict, to_dict
+from moore.errors import InputError
+from moore.presets import preset
+from moore.replay.schemes import parse_scheme
+from moore.runs.cell import Cell
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a sweep runs: every combination.
+
+    Attributes:
+        presets: a task each.
+        datasets: logs that replace the preset's; with several presets, one for each.
+        algorithms: rows of the table.
+        schemes: for the algorithm `moore`; empty: the preset's.
+        alphas: more schemes: moore with each of these.
+        seeds: of the runs.
+        settings: further settings of all runs, nested dictionaries.
+    """
+
+    presets: tuple[str, ...] = ("quickstart",)
+    datasets: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ("moore",)
+    schemes: tuple[str, ...] = ()
+    alphas: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    settings: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in ("presets", "algorithms", "seeds"):
+            if not getattr(self, name):
+                raise InputError(f"the grid has no {name}; give at least one.")
+        if self.datasets and len(self.datasets) != len(self.presets):
+            raise InputError(
+                f"{len(self.datasets)} data sets for {len(self.presets)} presets; give as many."
+            )
+        for name in self.algorithms:
+            algorithms.find(name)
+
+    def variants(self) -> list[tuple[str, str | None]]:
+        """(algorithm, scheme); the scheme None is the preset's or the algorithm's own."""
+        own = [*self.schemes, *(f"moore:{alpha:g}" for alpha in self.alphas)]
+        result = []
+        for name in self.algorithms:
+            schemes = own if name == "moore" and own else [None]
+            result += [(name, scheme) for scheme in schemes]
+        return list(dict.fromkeys(result))
+
+
+def read_grid(path: Path) -> Grid:
+    """A grid from a TOML file with the fields of `Grid`; `[settings]` holds a configuration's.
+
+    Raises:
+        InputError: unreadable, or an unknown field.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a grid ({error}).") from None
+    known = {field.name for field in dataclasses.fields(Grid)}
+    for name, value in values.items():
+        if name not in known:
+            raise InputError(f"{path}: unknown field '{name}'; the known ones are {sorted(known)}.")
+        if name != "settings" and not isinstance(value, list):
+            raise InputError(f"{path}: '{name}' is {value!r}; expected a list.")
+    return Grid(**{k: v if k == "settings" else tuple(v) for k, v in values.items()})
+
+
+def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
+    """All runs of the grid, the offline stages that several of them share first.
+
+    Args:
+        grid: what to run.
+        out: folder of the sweep.
+        share_offline: train the offline stage once a task and seed and start the online stages of
+            all variants from it; else every run does its own.
+    """
+    offline: dict[str, Cell] = {}
+    runs = []
+    for task, base in _tasks(grid):
+        for algorithm, scheme in grid.variants():
+            for seed in grid.seeds:
+                config = _cell_config(base, algorithm, scheme, seed)
+                folder = str(out / f"{task}__{_label(config)}__{seed}")
+                if not share_offline or not algorithms.find(algorithm).uses_log:
+                    runs.append(Cell(folder, to_dict(config)))
+                    continue
+                start = offline.setdefault(_offline_key(config), _offline(config, task, out))
+                runs.append(Cell(folder, to_dict(config), "online", start.folder))
+    return [*offline.values(), *runs]
+
+
+def _tasks(grid: Grid) -> list[tuple[str, Config]]:
+    """A name and a configuration for each preset."""
+    tasks = []
+    for i, name in enumerate(grid.presets):
+        config = from_dict(grid.settings, base=preset(name))
+        if grid.datasets:
+            config = dataclasses.replace(config, dataset=grid.datasets[i])
+        log = Path(config.dataset.split(",")[0].replace(":", "-")).stem
+        tasks.append((f"{config.env_id or 'env'}-{log}".replace("/", "-"), config))
+    return tasks
+
+
+def _cell_config(base: Config, algorithm: str, scheme: str | None, seed: int) -> Config:
+    config = dataclasses.replace(base, algorithm=algorithm, seed=seed)
+    if scheme is None:
+        return config
+    return dataclasses.replace(config, online=dataclasses.replace(config.online, scheme=scheme))
+
+
+def _label(config: Config) -> str:
+    """The variant as part of a folder's name."""
+    if config.algorithm != "moore":
+        return config.algorithm
+    scheme = parse_scheme(
+        config.online.scheme, config.online.alpha, steps_per_epoch=config.online.steps_per_epoch
+    )
+    return str(scheme).replace(":", "-").replace("/", "-")
+
+
+def _offline_key(config: Config) -> str:
+    """What the offline stage depends on: all but the online stage."""
+    rest = {k: v for k, v in to_dict(config).items() if k not in ("online", "algorithm")}
+    row = algorithms.find(config.algorithm)
+    rest |= {"experience": row.experience, "agent": str(row.agent.init.__module__)}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _offline(config: Config, task: str, out: Path) -> Cell:
+    plain = dataclasses.replace(config.online, scheme="moore", alpha=1.0)
+    folder = out / "offline" / f"{task}__{config.seed}"
+    return Cell(str(folder), to_dict(dataclasses.replace(config, online=plain)), "offline")

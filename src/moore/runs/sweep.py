@@ -1,0 +1,189 @@
+"""moore sweep: the cells of a grid as processes on this machine, or on Ray."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moore.errors import InputError
+from moore.runs.cell import Cell, as_json, limit_threads, run_cell
+from moore.runs.track import Reporter
+
+
+@dataclass
+class Outcome:
+    """How the cells ended, by their folders."""
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # the last lines it said
+    skipped: list[str] = field(default_factory=list)  # the offline stage it needs has failed
+
+
+def sweep(
+    cells: Sequence[Cell], *, jobs: int = 0, ray_address: str | None = None, quiet: bool = False
+) -> Outcome:
+    """Runs what is not done yet; a cell that fails does not stop the others.
+
+    Args:
+        cells: offline stages before the online ones that start from them.
+        jobs: processes at a time; 0: one a core. Each gets its share of the cores.
+        ray_address: of a Ray cluster that sees the same files, or "local".
+        quiet: print nothing.
+    """
+    if jobs < 0:
+        raise InputError(f"--jobs is {jobs}; it must not be negative.")
+    report, outcome = Reporter(quiet=quiet), Outcome()
+    outcome.done = [cell.folder for cell in cells if cell.done]
+    report.say(f"{len(cells)} cells, {len(outcome.done)} of them done already")
+    waiting = [cell for cell in cells if not cell.done]
+    pool = _ray_pool(ray_address) if ray_address else _ProcessPool(jobs)
+    try:
+        _drive(waiting, pool, outcome, lambda text: report.say(_place(outcome, cells) + text))
+    finally:
+        pool.close()
+    return outcome
+
+
+def _place(outcome: Outcome, cells: Sequence[Cell]) -> str:
+    over = len(outcome.done) + len(outcome.failed) + len(outcome.skipped)
+    return f"{over}/{len(cells)} "
+
+
+def _drive(waiting: list[Cell], pool, outcome: Outcome, say: Callable[[str], None]) -> None:
+    """Starts each cell as soon as there is room and its offline stage is done."""
+    running: dict[str, object] = {}
+    while waiting or running:
+        lost = [cell for cell in waiting if cell.start_from in {*outcome.failed, *outcome.skipped}]
+        for cell in lost:
+            waiting.remove(cell)
+            outcome.skipped.append(cell.folder)
+            say(f"skipped {cell.folder}: its offline stage failed")
+        ready = [c for c in waiting if c.start_from is None or c.start_from in outcome.done]
+        for cell in ready[: pool.room - len(running)]:
+            waiting.remove(cell)
+            running[cell.folder] = pool.start(cell)
+        for folder, process in list(running.items()):
+            error = pool.ended(process)
+            if error is None:
+                continue
+            del running[folder]
+            if error == "":
+                outcome.done.append(folder)
+                say(f"done {folder}{_news(folder)}")
+            else:
+                outcome.failed[folder] = error
+                say(f"failed {folder}: {error.splitlines()[-1]}")
+        time.sleep(pool.pause)
+
+
+def _news(folder: str) -> str:
+    """Offline and final return of a finished cell."""
+    summary = json.loads((Path(folder) / "summary.json").read_text())
+    if "transfer" not in summary:
+        return f": return {summary['offline']['return']:.1f}" if "offline" in summary else ""
+    transfer = summary["transfer"]
+    return f": {transfer['offline']:.1f} -> {transfer['final']:.1f}, dip {transfer['dip']:.1f}"
+
+
+class _ProcessPool:
+    """Processes of this machine, each on cores of its own."""
+
+    pause = 0.2
+
+    def __init__(self, jobs: int):
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        count = len(cores) or os.cpu_count() or 1
+        self.room = jobs or count
+        share = max(count // self.room, 1)
+        shares = [cores[i * share : (i + 1) * share] for i in range(self.room)] if cores else []
+        # More jobs than cores: they take turns.
+        self._free = [part or [cores[i % count]] for i, part in enumerate(shares)]
+        self._threads = share
+        self._running: list[_Process] = []
+
+    def start(self, cell: Cell) -> "_Process":
+        cores = self._free.pop(0) if self._free else []
+        process = _Process(cell, cores, self._threads)
+        self._running.append(process)
+        return process
+
+    def ended(self, process: "_Process") -> str | None:
+        """None while it runs, "" if it went well, else what it said last."""
+        status = process.child.poll()
+        if status is None:
+            return None
+        self._running.remove(process)
+        self._free.append(process.cores)
+        process.log.close()
+        if status == 0:
+            return ""
+        text = Path(process.log.name).read_text(errors="replace").strip()
+        return text or f"exit status {status}"
+
+    def close(self) -> None:
+        for process in self._running:
+            process.child.kill()
+            process.child.wait()
+            process.log.close()
+
+
+class _Process:
+    def __init__(self, cell: Cell, cores: list[int], threads: int):
+        folder = Path(cell.folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self.cores = cores
+        self.log = open(f"{folder}.log", "w")  # noqa: SIM115 (closed when it has ended)
+        cache = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent.absolute() / ".compiled")}
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "moore.runs.cell", as_json(cell), json.dumps(cores)],
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            env=cache | os.environ | limit_threads(threads),
+        )
+
+
+def _ray_pool(address: str):
+    try:
+        import ray
+    except ImportError:
+        raise InputError('--ray needs Ray: pip install "moore-rl[ray]".') from None
+    return _RayPool(ray, address)
+
+
+class _RayPool:
+    """Tasks on a Ray cluster, one core each."""
+
+    pause = 0.5
+
+    def __init__(self, ray, address: str):
+        self._ray = ray
+        try:
+            ray.init(
+                address=None if address == "local" else address,
+                log_to_driver=False,
+                runtime_env={"env_vars": limit_threads(1)},
+            )
+        except (ConnectionError, ValueError) as error:
+            raise InputError(f"--ray {address}: no cluster there ({error}).") from None
+        self.room = int(ray.cluster_resources().get("CPU", 1))
+        self._remote = ray.remote(num_cpus=1, max_retries=0)(run_cell)
+
+    def start(self, cell: Cell):
+        return self._remote.remote(cell)
+
+    def ended(self, task) -> str | None:
+        ready, _ = self._ray.wait([task], timeout=0)
+        if not ready:
+            return None
+        try:
+            self._ray.get(task)
+        except Exception as error:  # whatever happened over there
+            return str(error).strip() or repr(error)
+        return ""
+
+    def close(self) -> None:
+        self._ray.shutdown()

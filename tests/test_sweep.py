@@ -1,0 +1,173 @@
+"""moore sweep: the cells of a grid, shared offline stages, going on, and cells that fail."""
+
+import dataclasses
+import json
+
+import gymnasium as gym
+import pytest
+
+from moore import cli
+from moore.config import from_dict, to_toml
+from moore.data.npz import write_npz
+from moore.errors import InputError
+from moore.reports.html import read_metrics
+from moore.runs import grid as grids
+from moore.runs.cell import Cell, limit_threads, run_cell
+from moore.runs.grid import Grid, cells, read_grid
+from moore.runs.sweep import sweep
+from tiny import tiny_config, tiny_log
+
+ENV_ID = "SweptLinear-v0"
+gym.register(ENV_ID, entry_point="tiny:LinearGaussian", max_episode_steps=20)
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The preset quickstart is the tiny task, in this process and in those it starts."""
+    write_npz(tmp_path / "log.npz", tiny_log())
+    config = tiny_config()
+    online = dataclasses.replace(config.online, epochs=1)
+    offline = dataclasses.replace(config.offline, epochs=1)
+    evaluation = dataclasses.replace(config.evaluation, episodes=2)
+    model = dataclasses.replace(config.model, max_fit_steps=60)
+    config = dataclasses.replace(
+        config, env_id=ENV_ID, dataset=str(tmp_path / "log.npz"), online=online, offline=offline,
+        evaluation=evaluation, model=model,
+    )  # fmt: skip
+    monkeypatch.setattr(grids, "preset", lambda name: config)
+    # The other process registers the task when it makes it: gymnasium imports the part before ":".
+    return dataclasses.replace(config, env_id=f"test_sweep:{ENV_ID}")
+
+
+def test_the_cells_are_every_combination_and_share_their_offline_stages(tmp_path):
+    grid = Grid(schemes=("moore:1", "uniform"), alphas=(0.5,), seeds=(0, 1))
+    planned = cells(grid, tmp_path)
+    offline = [cell for cell in planned if cell.stages == "offline"]
+    online = [cell for cell in planned if cell.stages == "online"]
+    assert len(offline) == 2 and len(online) == 6
+    assert planned[:2] == offline
+    schemes = [from_dict(cell.config).online.scheme for cell in online]
+    assert schemes == ["moore:1"] * 2 + ["uniform"] * 2 + ["moore:0.5"] * 2
+    for cell in online:
+        seed = from_dict(cell.config).seed
+        assert cell.start_from == offline[seed].folder
+    assert len({cell.folder for cell in planned}) == 8
+
+
+def test_an_algorithm_without_a_log_has_a_run_of_its_own(tmp_path):
+    planned = cells(Grid(algorithms=("naive", "sac")), tmp_path)
+    assert [cell.stages for cell in planned] == ["offline", "online", "both"]
+
+
+def test_each_task_has_offline_stages_of_its_own(tmp_path):
+    grid = Grid(presets=("laptop/hopper-medium", "laptop/hopper-random"), schemes=("uniform",))
+    assert [cell.stages for cell in cells(grid, tmp_path)] == ["offline"] * 2 + ["online"] * 2
+    alone = cells(grid, tmp_path, share_offline=False)
+    assert [cell.stages for cell in alone] == ["both"] * 2
+
+
+def test_settings_and_data_sets_go_over_the_preset(tmp_path):
+    grid = Grid(datasets=("other.hdf5",), settings={"online": {"epochs": 3}})
+    config = from_dict(cells(grid, tmp_path)[-1].config)
+    assert (config.dataset, config.online.epochs) == ("other.hdf5", 3)
+
+
+def test_a_grid_from_a_file(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text('schemes = ["uniform"]\nseeds = [0, 3]\n[settings.online]\nepochs = 2\n')
+    grid = read_grid(path)
+    assert grid == Grid(schemes=("uniform",), seeds=(0, 3), settings={"online": {"epochs": 2}})
+
+
+def test_cells_run_go_on_and_are_found_done(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(grids, "preset", lambda name: tiny)
+    monkeypatch.setenv("PYTHONPATH", "tests")
+    planned = cells(Grid(schemes=("moore:1", "uniform")), tmp_path / "sweep")
+    outcome = sweep(planned, jobs=2, quiet=True)
+    assert not outcome.failed, outcome.failed
+    assert len(outcome.done) == 3
+    # The variants start from the very same policy.
+    starts = {
+        read_metrics(tmp_path / "sweep" / name / "metrics.jsonl")[1]["eval/return"]
+        for name in (cell.folder for cell in planned[1:])
+    }
+    assert len(starts) == 1
+    again = sweep(planned, quiet=True)
+    assert sorted(again.done) == sorted(outcome.done)
+
+
+def test_a_failed_cell_is_named_and_the_others_run(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "tests")
+    good = cells(Grid(), tmp_path / "sweep")
+    monkeypatch.setattr(grids, "preset", lambda name: tiny)
+    good = cells(Grid(), tmp_path / "sweep")
+    broken = dict(good[0].config, dataset="missing.npz")
+    bad = [Cell(str(tmp_path / "bad"), broken, "offline")]
+    lost = [Cell(str(tmp_path / "lost"), broken, "online", bad[0].folder)]
+    outcome = sweep([*bad, *lost, *good], jobs=2, quiet=True)
+    assert list(outcome.failed) == [bad[0].folder]
+    assert "missing.npz: no such file" in outcome.failed[bad[0].folder]
+    assert outcome.skipped == [lost[0].folder]
+    assert sorted(outcome.done) == sorted(cell.folder for cell in good)
+
+
+def test_a_cell_of_other_settings_is_not_gone_on_with(tiny, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "plan.json").write_text("{}")
+    (tmp_path / "run" / "config.toml").write_text(to_toml(tiny))
+    other = cells(Grid(seeds=(7,)), tmp_path)[0].config
+    with pytest.raises(InputError, match="holds another run"):
+        run_cell(Cell(str(tmp_path / "run"), other))
+
+
+def test_threads_are_limited():
+    assert limit_threads(1)["OMP_NUM_THREADS"] == "1"
+    assert "eigen=false" in limit_threads(1)["XLA_FLAGS"]
+    assert "eigen=true" in limit_threads(2)["XLA_FLAGS"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--algorithms bogus", "unknown algorithm 'bogus'"),
+        ("--schemes bogus", "unknown scheme 'bogus'"),
+        ("--presets bogus", "unknown preset 'bogus'"),
+        ("--seeds 3-1", "'3-1' is neither"),
+        ("--seeds x", "'x' is neither"),
+        ("--alphas a", "'a' is not a number"),
+        ("--alphas 0", "must be positive"),
+        ("--datasets a,b", "2 data sets for 1 presets"),
+        ("--set online.epochs", "expected name=value"),
+        ("--set online.bogus=1", "unknown setting 'online.bogus'"),
+        ("--jobs -1", "--jobs is -1"),
+        ("--grid nowhere.toml", "cannot be read as a grid"),
+    ],
+)
+def test_bad_input_is_one_line(flags, words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["sweep", "--out", str(tmp_path / "out"), *flags.split()])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1 and words in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_tells_what_failed(tmp_path, capsys):
+    line = f"sweep --out {tmp_path / 'out'} --datasets missing.npz --quiet --jobs 1"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(line.split())
+    assert stop.value.code == 1
+    text = capsys.readouterr().out
+    assert "0 of 2 cells done" in text and "missing.npz: no such file" in text
+    assert text.count("not run: ") == 1
+
+
+@pytest.mark.slow
+def test_on_a_real_local_ray(tiny, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr(grids, "preset", lambda name: tiny)
+    monkeypatch.setenv("PYTHONPATH", "tests")
+    planned = cells(Grid(schemes=("moore:1", "uniform")), tmp_path / "sweep")
+    outcome = sweep(planned, ray_address="local", quiet=True)
+    assert not outcome.failed, outcome.failed
+    assert len(outcome.done) == 3
+    json.dumps(vars(outcome))
