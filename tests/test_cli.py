@@ -27,6 +27,7 @@ COMMANDS = (
     "offline",
     "online",
     "evaluate",
+    "sweep",
     "compare",
     "collect",
     "inspect",

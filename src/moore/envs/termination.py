@@ -12,7 +12,6 @@ limit of 100 stays unseen. Every rule except `never` also ends at an entry that 
 Walker2d, InvertedDoublePendulum and Humanoid themselves do not look for these.
 """
 
-import importlib
 import re
 from collections.abc import Callable
 
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from moore.errors import InputError
+from moore.imports import import_function
 
 TerminationFn = Callable[[Array, Array, Array], Array]
 Obs = Float[Array, " obs_dim"]
@@ -95,7 +95,12 @@ def termination_rule(
     if spec == "never":
         return never
     if ":" in spec:
-        return _imported(spec)
+        return import_function(
+            spec,
+            what="--termination",
+            example="my_plant.rules:ends",
+            takes="(obs, action, next_obs), returning one bool",
+        )
     rule = _lookup(env_id if spec == "auto" else spec)
     if rule is not None:
         return rule
@@ -127,28 +132,6 @@ def _lookup(env_id: str | None) -> TerminationFn | None:
     match = re.fullmatch(r"(\w+)-v(\d+)", env_id or "")
     versions, rule = _FAMILIES.get(match[1], ((), None)) if match else ((), None)
     return rule if match and int(match[2]) in versions else None
-
-
-def _imported(spec: str) -> TerminationFn:
-    module_name, _, name = spec.partition(":")
-    if not re.fullmatch(r"\w+(\.\w+)*", module_name) or not name.isidentifier():
-        raise InputError(
-            f"--termination {spec}: expected module:function, such as my_plant.rules:ends"
-        )
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises
-        raise InputError(
-            f"--termination {spec}: module {module_name} cannot be imported ({error}); install it, "
-            "or put its folder on PYTHONPATH"
-        ) from error
-    rule = getattr(module, name, None)
-    if not callable(rule):
-        raise InputError(
-            f"--termination {spec}: {module_name} has no function {name}; expected "
-            f"def {name}(obs, action, next_obs), returning one bool"
-        )
-    return rule
 
 
 _FAMILIES: dict[str, tuple[tuple[int, ...], TerminationFn]] = {

@@ -6,8 +6,6 @@ as sums of exponential ones, so that the searches, and the rows they find, lie s
 memory; that is several times faster than 2 million rows at random.
 """
 
-import importlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from moore.errors import InputError
+from moore.imports import import_function
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,22 +122,12 @@ def load_scheme(text: str) -> RowScheme:
         if values.ndim != 1:
             raise InputError(f"scheme {text} has shape {values.shape}; expected (rows,).")
         return from_array(values, text)
-    module_name, _, name = text.partition(":")
-    if not re.fullmatch(r"\w+(\.\w+)*", module_name) or not name.isidentifier():
-        raise InputError(f"scheme {text}: expected module:function, such as my_plant.schemes:near.")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises
-        raise InputError(
-            f"scheme {text}: module {module_name} cannot be imported ({error}); install it, or put "
-            "its folder on PYTHONPATH."
-        ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise InputError(
-            f"scheme {text}: {module_name} has no function {name}; expected def {name}(d, t), "
-            "returning a priority for every transition."
-        )
+    function = import_function(
+        text,
+        what="scheme",
+        example="my_plant.schemes:near",
+        takes="(d, t), returning a priority for every transition",
+    )
     return RowScheme(text, function)
 
 
