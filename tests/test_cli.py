@@ -228,6 +228,16 @@ def test_preview_prints_json(moore_prints):
     assert result["alpha_for_peak"] > 0
 
 
+def test_preview_draws_shares_and_shifts(moore_prints, desk):
+    line = "preview --n-off 9000 --schemes moore:1,linear:0:1:5,peak_shift:0.1 --epochs 9"
+    text = moore_prints(f"{line} --png {desk / 'preview.png'}")
+    curves = [row for row in text.splitlines() if row.count("|") == 2]
+    assert [row.split()[0] for row in curves] == ["moore:1", "linear:0:1:5", "peak_shift:0.1"] * 2
+    assert all(len(row.split("|")[1]) == 9 for row in curves)
+    assert "peak_shift:0.1: jump" in text and "(alpha 0.2133, crossover at 6.5)" in text
+    assert (desk / "preview.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_preview_prints_a_column_a_scheme_and_the_wanted_alpha(moore_prints):
     text = moore_prints("preview --schemes moore:1,half_half --epochs 20 --peak 0.02")
     assert re.search(r"^epoch +moore:1 +half_half +online share$", text, re.MULTILINE)
@@ -566,6 +576,9 @@ def test_an_alpha_that_is_no_positive_number(line, messages, moore_refuses):
         ("preview --peak 0", ("peak", "(0, 1]")),
         ("preview --peak nan", ("peak", "(0, 1]")),
         ('preview --schemes ""', ("unknown scheme ''",)),
+        ("preview --schemes my_plant.schemes:near", ("cannot be imported",)),
+        ("preview --schemes math:sin", ("math:sin", "only a run can show")),
+        ("preview --png nowhere/preview.png", ("nowhere/preview.png", "cannot be written")),
     ],
 )
 def test_a_wrong_value(line, messages, desk, moore_refuses):

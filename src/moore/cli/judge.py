@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
-from moore.cli.parse import example, parse, with_target
+from moore.cli.parse import block_signs, example, parse, with_target
 from moore.errors import InputError
 
 
@@ -67,10 +68,12 @@ class PreviewOptions:
 
     Attributes:
         n_off: transitions in the log.
-        schemes: names, with commas: moore:ALPHA, uniform, half_half, online_only.
+        schemes: names, with commas: moore:ALPHA, uniform, half_half, online_only,
+            linear:FROM:TO:EPOCHS, auto, peak_shift:EPS.
         steps_per_epoch: S, online steps an epoch.
         epochs: T.
         peak: also print the alpha whose shift per epoch stays below this.
+        png: draw the curves there.
         json: print JSON.
     """
 
@@ -79,13 +82,14 @@ class PreviewOptions:
     steps_per_epoch: int = 1000
     epochs: int = 100
     peak: float | None = None
+    png: Path | None = None
     json: bool = False
 
 
 def preview_schemes(arguments: list[str]) -> None:
     options = parse(PreviewOptions, arguments, "preview")
 
-    from moore.replay.preview import format_preview, preview
+    from moore.replay.preview import preview
 
     result = preview(
         [name.strip() for name in options.schemes.split(",")],
@@ -94,4 +98,13 @@ def preview_schemes(arguments: list[str]) -> None:
         epochs=options.epochs,
         peak=options.peak,
     )
-    print(json.dumps(result, indent=1) if options.json else format_preview(result))
+    if options.png is not None:
+        from moore.reports.preview import draw_preview
+
+        draw_preview(result, options.png)
+    if options.json:
+        print(json.dumps(result, indent=1))
+        return
+    from moore.reports.preview import format_preview
+
+    print(format_preview(result, blocks=block_signs()))

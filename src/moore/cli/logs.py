@@ -1,11 +1,10 @@
 """moore inspect."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from moore.cli.parse import example, with_target
+from moore.cli.parse import block_signs, example, with_target
 from moore.errors import InputError
 
 
@@ -78,7 +77,7 @@ def _replay(log, summary: dict, options: InspectOptions) -> dict | None:
 def _print(summary: dict, replay: dict | None, found: list[str], refused: list[str]) -> None:
     from moore.reports import log_text
 
-    print(log_text.format_summary(summary, blocks=_blocks()))
+    print(log_text.format_summary(summary, blocks=block_signs()))
     if replay is not None:
         print(log_text.format_replay(replay))
     for note in summary["notes"]:
@@ -88,14 +87,3 @@ def _print(summary: dict, replay: dict | None, found: list[str], refused: list[s
     print(log_text.verdict_text(found, refused))
     if replay is not None and replay["fits_all"]:
         print(replay["verdict"])
-
-
-def _blocks() -> str:
-    """Signs for histograms that this terminal can show."""
-    from moore.reports.log_text import ASCII_BLOCKS, BLOCKS
-
-    try:
-        BLOCKS.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return ASCII_BLOCKS
-    return BLOCKS

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -54,3 +55,14 @@ def value_of(arguments: list[str], flag: str) -> str | None:
         if argument.startswith(flag + "="):
             return argument.split("=", 1)[1]
     return None
+
+
+def block_signs() -> str:
+    """Signs for histograms that this terminal can show."""
+    from moore.reports.log_text import ASCII_BLOCKS, BLOCKS
+
+    try:
+        BLOCKS.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII_BLOCKS
+    return BLOCKS

@@ -63,35 +63,3 @@ def preview(
         result["peak"] = peak
         result["alpha_for_peak"] = alpha_for_peak_tv(peak, n_off, steps_per_epoch)
     return result
-
-
-def format_preview(result: dict) -> str:
-    """Two tables, and a line a scheme, as plain text."""
-    names = list(result["schemes"])
-    epochs = len(result["schemes"][names[0]]["shift"]) - 1
-    shown = [t for t in (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200) if t < epochs]
-    shown.append(epochs)
-    width = max(12, *(len(name) + 2 for name in names))
-    lines = [f"{result['n_off']:,} logged transitions, {result['steps_per_epoch']} steps an epoch"]
-    for title, key in (("online share", "online_share"), ("shift", "shift")):
-        lines += [
-            "",
-            "epoch".ljust(8) + "".join(name.rjust(width) for name in names) + f"   {title}",
-        ]
-        for t in shown:
-            cells = (f"{result['schemes'][name][key][t]:.4f}".rjust(width) for name in names)
-            lines.append(str(t).ljust(8) + "".join(cells))
-    lines.append("")
-    for name in names:
-        entry = result["schemes"][name]
-        half = entry["first_epoch_half_online"]
-        lines.append(
-            f"{name}: jump at the hand-over {entry['jump_at_hand_over']:.4f}, peak shift "
-            f"{entry['peak_shift']:.4f} at epoch {entry['peak_epoch']}, "
-            + (f"half online from epoch {half}" if half else f"below half through epoch {epochs}")
-        )
-    if "peak" in result:
-        lines.append(
-            f"alpha {result['alpha_for_peak']:.4g} keeps every shift below {result['peak']:g}"
-        )
-    return "\n".join(lines)

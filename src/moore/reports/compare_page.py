@@ -13,19 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from moore.reports.compare import METRICS, Finished
 from moore.reports.compare_text import TITLES, interval
 from moore.reports.page import render, write_page
-from moore.reports.plots import (
-    BLUE,
-    GREEN,
-    INK,
-    PURPLE,
-    STYLE,
-    VERMILION,
-    figure_svg,
-    finite_values,
-)
-
-# Okabe and Ito's colours, then a style for a second round.
-COLORS = (BLUE, VERMILION, GREEN, PURPLE, "#e69f00", "#56b4e9", INK)
+from moore.reports.plots import BLUE, COLORS, INK, STYLE, figure_svg, finite_values
 
 
 def write_compare_page(path: str | Path, runs: Sequence[Finished], result: dict) -> Path:

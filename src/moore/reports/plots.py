@@ -26,6 +26,8 @@ Rows = Sequence[Mapping]
 # Okabe and Ito (2008): told apart with every common form of colour blindness.
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK = "#24292f"
+# For many curves in one figure.
+COLORS = (BLUE, VERMILION, GREEN, PURPLE, "#e69f00", "#56b4e9", INK)
 _PALETTE = {"blue": BLUE, "vermilion": VERMILION, "green": GREEN, "purple": PURPLE}
 _COLORED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
 STYLE = {
