@@ -130,6 +130,20 @@ def test_every_draw_is_a_row_with_priority(values, seed):
     np.testing.assert_allclose(table.probabilities(len(rows)).sum(), 1.0)
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.sampled_from([1e-9, 0.1, 1.0, 3.0, 1e9]), min_size=1, max_size=60),
+    st.lists(st.floats(0.0, 1.0, exclude_max=True), min_size=1, max_size=20),
+)
+def test_the_guided_search_is_a_search(values, shares):
+    table = cumulate(np.arange(len(values)), np.asarray(values), np.zeros(len(values), bool))
+    edges = np.r_[0.0, table.sums[:-1], np.nextafter(table.sums, 0.0)]
+    points = np.r_[np.asarray(shares) * table.sums[-1], edges]
+    points = points[points < table.sums[-1]]
+    expected = np.searchsorted(table.sums, points, side="right")
+    np.testing.assert_array_equal(table._find(points), expected)
+
+
 def test_small_priorities_survive_beside_two_million_rows():
     """Float32 sums would lose them: 1e-3 beside 2e6 is below its resolution."""
     priorities = np.r_[np.ones(2_000_000), np.full(2000, 1e-3)]

@@ -3,7 +3,8 @@
 Proportional sampling (Eq. 3) by cumulative sums in float64. The sums are made once for every set of
 rows and epoch, on the host; a draw is a search in them. Uniform numbers are drawn in sorted order,
 as sums of exponential ones, so that the searches, and the rows they find, lie side by side in
-memory; that is several times faster than 2 million rows at random.
+memory; that is several times faster than 2 million rows at random, and with a guide table about as
+fast as the two-group sampler.
 """
 
 from collections.abc import Callable
@@ -138,11 +139,14 @@ class Table:
     Attributes:
         rows: their joint indices.
         sums: cumulative priorities, float64.
+        guide: for equal parts of their total, the first place whose sum lies above the part's
+            beginning; a search starts there (Chen and Asau, 1974).
         online_share: probability that a draw is an online row.
     """
 
     rows: Int[np.ndarray, " n"]
     sums: Float[np.ndarray, " n"]
+    guide: Int[np.ndarray, " n"]
     online_share: float
 
     def probabilities(self, count: int) -> Float[np.ndarray, " count"]:
@@ -157,8 +161,19 @@ class Table:
         # Sums of exponential gaps, over their total, are sorted uniform numbers.
         points = np.cumsum(gaps)
         points = points[:-1] * (self.sums[-1] / points[-1])
-        found = np.searchsorted(self.sums, points, side="right")
-        return self.rows[np.minimum(found, len(self.rows) - 1)]
+        return self.rows[self._find(points)]
+
+    def _find(self, points: Float[np.ndarray, " count"]) -> Int[np.ndarray, " count"]:
+        """The first place whose sum lies above each point: searchsorted, side "right"."""
+        size = len(self.sums)
+        part = (points * (size / self.sums[-1])).astype(np.int32)
+        found = self.guide[np.minimum(part, size - 1)]
+        points = np.minimum(points, np.nextafter(self.sums[-1], 0.0))
+        left = np.flatnonzero(self.sums[found] <= points)
+        while left.size:
+            found[left] += 1
+            left = left[self.sums[found[left]] <= points[left]]
+        return found
 
 
 def cumulate(
@@ -176,4 +191,8 @@ def cumulate(
     if not len(rows):
         raise InputError("every usable row has priority 0: there is nothing to draw from.")
     sums = np.cumsum(priorities)
-    return Table(rows.astype(np.int32), sums, float(priorities[online].sum() / sums[-1]))
+    # A little early, so that rounding never lets a search start behind its end.
+    begins = np.arange(len(sums)) * (sums[-1] / len(sums)) * (1.0 - 1e-12)
+    guide = np.searchsorted(sums, begins, side="right").astype(np.int32)
+    share = float(priorities[online].sum() / sums[-1])
+    return Table(rows.astype(np.int32), sums, guide, share)
