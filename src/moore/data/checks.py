@@ -7,6 +7,7 @@ import numpy as np
 from moore.errors import InputError
 
 MATRICES = ("obs", "action", "next_obs")
+_LONGEST = 300  # characters of anything that a message quotes
 _BLOCK_BYTES = 2**23
 
 
@@ -19,10 +20,16 @@ def blocks(
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
+def shown(value: object) -> str:
+    """What a file or a library says, for a message: on one line, printable, not too long."""
+    text = "".join(c if c.isprintable() else "?" for c in " ".join(str(value)[:10_000].split()))
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
 def check_numbers(name: str, key: str, dtype: np.dtype) -> None:
     if dtype.kind not in "biuf":
         raise InputError(
-            f"{name}: {key} has dtype {dtype}; expected numbers; convert and write it again"
+            f"{name}: {key} has dtype {shown(dtype)}; expected numbers; convert and write it again"
         )
 
 
@@ -35,6 +42,10 @@ def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
             raise InputError(
                 f"{name}: {key} has shape {shape}; expected {expected}; reshape the array"
             )
+        if 0 in shape[1:]:
+            raise InputError(
+                f"{name}: {key} has shape {shape}; expected numbers in each row; write them again"
+            )
     rows = {key: shape[0] for key, shape in shapes.items()}
     if len(set(rows.values())) > 1:
         raise InputError(f"{name}: lengths differ: {rows}; expected one row per transition in each")
@@ -45,6 +56,20 @@ def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
             f"{name}: next_obs has shape {shapes['next_obs']} but obs {shapes['obs']}; "
             "expected the same; store the successor of each row"
         )
+
+
+def as_flags(name: str, key: str, value: np.ndarray) -> np.ndarray:
+    """bool, true where the value is not 0; InputError for what is no number."""
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise InputError(f"{name}: {key} holds NaN or infinities; expected flags, 0 or 1; set them")
+    # A byte of a bool may be neither 0 nor 1 in a file, of which NumPy makes anything.
+    return (value.view(np.uint8) if value.dtype == bool else value) != 0
+
+
+def as_float32(value: np.ndarray) -> np.ndarray:
+    """The same array if it has that type; what overflows becomes infinite, for `check_finite`."""
+    with np.errstate(over="ignore", invalid="ignore"):  # invalid: NaN that signals
+        return np.asarray(value, np.float32)
 
 
 def column(key: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,13 +1,18 @@
 """D4RL's flat HDF5 files, versions 0, 1 and 2 (Fu et al. 2020), and logs in the same layout."""
 
+import difflib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from moore.data.checks import check_numbers, check_shapes, column
+from moore.data.checks import as_flags, check_numbers, check_shapes, column, shown
+from moore.data.hdf5_checks import check_heaps, check_stored
 from moore.data.hdf5_rows import read_rows, write_rows
 from moore.data.hdf5_tree import is_plain, read_tree, scalar, write_tree
 from moore.data.log import Log, hash_file
@@ -30,9 +35,11 @@ STATISTICS = {key: f"moore/{key}" for key in ("episode_returns", "episode_length
 
 _FLAGS = ("terminated", "truncated", "successor_known")
 _METADATA = "moore_metadata"  # attribute: what is neither number nor text, a JSON object
+_TIMEOUTS_ELSEWHERE = ("truncated", "truncateds", "truncations")  # Gymnasium, Minari
 _REFERENCE = "ref_min_score and ref_max_score"
-# What h5py raises where a file is no HDF5, is cut short, or is damaged.
-_UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError)
+# What h5py and NumPy raise where a file is no HDF5, is cut short, or is damaged.
+_UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, IndexError)
+_UNREADABLE += (OverflowError, AttributeError)
 
 
 def read_d4rl(
@@ -54,20 +61,15 @@ def read_d4rl(
         InputError: no such file, not HDF5 or cut short, keys missing, arrays that do not fit.
     """
     file, name = _find(Path(path)), str(path)
-    try:
-        with h5py.File(file, "r") as source:
-            columns = _columns(source, name)
-            subset = None if budget is None else _choose(columns, budget, name)
-            fields = {key: _read(item, key, subset, exact=exact) for key, item in columns.items()}
-            fields |= _statistics(source, subset)
-            fields["infos"] = _infos(source, len(columns["obs"]), subset) if infos else {}
-            fields["extras"] = _extras(source, len(columns["obs"]), subset) if exact else {}
-            metadata = _metadata(source.attrs)
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{name}: cannot be read as HDF5 ({error}); expected a whole D4RL file; "
-            "download or copy it again"
-        ) from error
+    with _opened(file, name) as source:
+        columns = _columns(source, name)
+        subset = None if budget is None else _choose(columns, budget, name)
+        read = partial(_read, subset=subset, name=name, exact=exact)
+        fields = {key: read(item, key) for key, item in columns.items()}
+        fields |= _statistics(source, subset)
+        fields["infos"] = _infos(source, len(columns["obs"]), subset) if infos else {}
+        fields["extras"] = _extras(source, len(columns["obs"]), subset) if exact else {}
+        metadata = _metadata(source.attrs)
     sha256 = hash_file(file)
     if subset is not None:
         sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
@@ -85,15 +87,8 @@ def read_d4rl(
 
 def count_rows(path: str | Path) -> int:
     """Transitions in the file, which is opened only; InputErrors as for `read_d4rl`."""
-    file = _find(Path(path))
-    try:
-        with h5py.File(file, "r") as source:
-            return len(_columns(source, str(path))["obs"])
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{path}: cannot be read as HDF5 ({error}); expected a whole D4RL file; "
-            "download or copy it again"
-        ) from error
+    with _opened(_find(Path(path)), str(path)) as source:
+        return len(_columns(source, str(path))["obs"])
 
 
 def write_d4rl(file: Path, log: Log) -> None:
@@ -127,44 +122,93 @@ def _find(path: Path) -> Path:
     raise InputError(f"{path}: no such file (looked for {looked}); check the name and the folder")
 
 
+@contextmanager
+def _opened(file: Path, name: str) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(file, "r") as source:
+            check_heaps(source)
+            yield source
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{name}: cannot be read as HDF5 ({shown(error)}); expected a whole D4RL file; "
+            "download or copy it again"
+        ) from error
+
+
 def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset]:
     """The arrays with a row for each transition, by field of `Log`; checked but not read."""
-    present = {field: source[key] for field, key in ROWS.items() if key in source}
-    columns = {key: item for key, item in present.items() if isinstance(item, h5py.Dataset)}
+    columns = {field: source[key] for field, key in ROWS.items() if _holds(source, key)}
     missing = [key for field, key in REQUIRED.items() if field not in columns]
     if missing:
         raise InputError(
             f"{name}: arrays {', '.join(missing)} missing; the file has "
-            f"{', '.join(sorted(source)) or 'none'}"
+            f"{shown(', '.join(sorted(source)) or 'none')}"
             "; expected D4RL's flat layout: rename the arrays, or write an .npz file"
         )
-    for key, item in columns.items():
-        check_numbers(name, key, item.dtype)
+    if "truncated" not in columns:
+        _check_for_timeouts(source, name)
+    for field, item in columns.items():
+        if not isinstance(item, h5py.Dataset):
+            raise InputError(f"{name}: {ROWS[field]} is no array; expected numbers; replace it")
+        check_numbers(name, field, item.dtype)
     check_shapes(name, {key: column(key, item.shape or ()) for key, item in columns.items()})
     return columns
 
 
 def _choose(columns: dict[str, h5py.Dataset], budget: Budget, name: str) -> Subset | None:
     terminated, truncated = (
-        _read(columns[key], key, None, exact=False) if key in columns else None
+        _read(columns[key], key, subset=None, name=name, exact=False) if key in columns else None
         for key in ("terminated", "truncated")
     )
     return choose_rows(terminated, truncated, budget, name=name)
 
 
-def _read(source: h5py.Dataset, key: str, subset: Subset | None, *, exact: bool) -> np.ndarray:
-    if exact:
-        return read_rows(source, subset, source.dtype)
-    kinds = dict.fromkeys(_FLAGS, bool) | {"reward": source.dtype}  # rewards are summed up first
-    value = read_rows(source, subset, np.dtype(kinds.get(key, np.float32)))
-    return value.reshape(column(key, value.shape))
+def _check_for_timeouts(source: h5py.File, name: str) -> None:
+    """Without them episodes run into each other, so that a name that may mean them is not v0."""
+    for key in source:
+        close = difflib.SequenceMatcher(None, key.lower(), ROWS["truncated"]).ratio() >= 0.8
+        if close or key.lower() in _TIMEOUTS_ELSEWHERE:
+            raise InputError(
+                f"{name}: no array timeouts, but {shown(repr(key))}; expected D4RL's names; rename "
+                "it to timeouts, or to what it is"
+            )
+
+
+def _holds(source: h5py.File, key: str) -> bool:
+    """Whether the name is there, even if it leads nowhere: only what is not there is not logged."""
+    group, _, name = key.rpartition("/")
+    if not group:
+        return name in list(source)
+    holder = source[group] if group in list(source) else None  # get() passes over damage
+    return isinstance(holder, h5py.Group) and name in list(holder)
+
+
+def _read(
+    source: h5py.Dataset, key: str, *, subset: Subset | None, name: str, exact: bool
+) -> np.ndarray:
+    if key in _FLAGS and (source.dtype == bool or not exact):
+        value = read_rows(source, subset, np.dtype(bool), partial(as_flags, name, ROWS[key]))
+    elif exact or key == "reward":  # rewards are summed up first
+        value = read_rows(source, subset, source.dtype)
+    else:
+        value = read_rows(source, subset, np.dtype(np.float32))
+    return value if exact else value.reshape(column(key, value.shape))
 
 
 def _statistics(source: h5py.File, subset: Subset | None) -> dict[str, np.ndarray]:
-    if not all(key in source for key in STATISTICS.values()):
+    if not all(_holds(source, key) for key in STATISTICS.values()):
         return {}
-    found = {field: source[key][()] for field, key in STATISTICS.items()}
+    found = {field: _whole(source[key]) for field, key in STATISTICS.items()}
     return found if subset is None else subset.of_episodes(found)
+
+
+def _whole(item: h5py.Dataset) -> np.ndarray:
+    if not isinstance(item, h5py.Dataset) or item.shape is None:
+        raise OSError(f"{item.name} is no array")
+    check_stored(item)
+    return np.asarray(item[()])
 
 
 def _info_names(source: h5py.File, rows: int) -> list[str]:
@@ -174,7 +218,7 @@ def _info_names(source: h5py.File, rows: int) -> list[str]:
         if isinstance(item, h5py.Dataset) and item.shape and item.shape[0] == rows:
             names.append(path)
 
-    if isinstance(source.get("infos"), h5py.Group):
+    if "infos" in list(source) and isinstance(source["infos"], h5py.Group):
         source["infos"].visititems(visit)
     return names
 
@@ -197,11 +241,11 @@ def _extras(source: h5py.File, rows: int, subset: Subset | None) -> dict[str, ob
 
 
 def _metadata(attributes: h5py.AttributeManager) -> dict[str, object]:
-    scalars = {key: scalar(value) for key, value in attributes.items()}
+    scalars = {key: scalar(attributes[key]) for key in attributes}  # items() passes over damage
     scalars = {key: value for key, value in scalars.items() if value is not None}
     try:
         return scalars | dict(json.loads(scalars.pop(_METADATA, "{}")))
-    except (TypeError, ValueError):  # somebody else's attribute
+    except (TypeError, ValueError, RecursionError):  # somebody else's attribute
         return dict(scalars)
 
 

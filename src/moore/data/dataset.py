@@ -14,10 +14,13 @@ import numpy as np
 
 from moore.data.checks import (
     MATRICES,
+    as_flags,
+    as_float32,
     check_finite,
     check_numbers,
     check_shapes,
     column,
+    shown,
 )
 from moore.data.episodes import TIME_LIMIT, cut_at_limit, derive_successors, episode_statistics
 from moore.data.log import Log
@@ -84,6 +87,7 @@ def validate(dataset: Dataset) -> None:
             " terminated or truncated; check the flags, or give a longer log"
         )
     check_finite(name, "episode_returns", dataset.episode_returns)
+    _check_origin(dataset)
 
 
 def concatenate(datasets: Sequence[Dataset]) -> Dataset:
@@ -182,32 +186,43 @@ def from_flat_arrays(
         check_numbers(name, key, value.dtype)
         raw[key] = value.reshape(column(key, value.shape))
     check_shapes(name, {key: value.shape for key, value in raw.items()})
-    terminated = raw["terminated"].astype(bool, copy=False)
+    terminated = as_flags(name, "terminated", raw["terminated"])
     if timeouts is None:
         truncated = cut_at_limit(terminated, max_episode_steps)
     else:
-        truncated = raw["truncated"].astype(bool, copy=False)
-        truncated = np.greater(truncated, terminated, out=truncated if overwrite else None)
+        truncated = as_flags(name, "truncated", raw["truncated"])
+        truncated = np.greater(truncated, terminated, out=truncated)
     returns, lengths = episode_statistics(raw["reward"], terminated | truncated)
-    arrays = {key: _float32(raw.pop(key)) for key in ("obs", "action", "reward")}
+    arrays = {key: as_float32(raw.pop(key)) for key in ("obs", "action", "reward")}
     arrays |= {"terminated": terminated, "truncated": truncated}
     if next_obs is None:
         arrays = derive_successors(arrays, overwrite=overwrite)
     else:
-        arrays["next_obs"] = _float32(raw["next_obs"])
+        arrays["next_obs"] = as_float32(raw["next_obs"])
         arrays["successor_known"] = np.ones(len(terminated), bool)
     return arrays | {"episode_returns": returns, "episode_lengths": lengths}
 
 
-def _float32(value: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and `validate` reports it
-        return np.asarray(value, np.float32)
+def _check_origin(dataset: Dataset) -> None:
+    env_id, reference = dataset.env_id, dataset.reference
+    if env_id is not None and not env_id.isprintable():
+        raise InputError(
+            f"{dataset.name}: env_id is {shown(ascii(env_id))}; expected a Gymnasium id; correct it"
+        )
+    if reference is None:
+        return
+    scores = reference.random, reference.expert
+    if not np.isfinite(scores).all() or scores[0] == scores[1]:
+        raise InputError(
+            f"{dataset.name}: reference scores are {scores[0]:g} (random) and {scores[1]:g} "
+            "(expert); expected two finite returns that differ; correct them or leave both out"
+        )
 
 
 def _mark_unknown(
     flat: dict[str, np.ndarray], successor_known: np.ndarray, name: str
 ) -> dict[str, np.ndarray]:
-    known = np.asarray(successor_known).reshape(-1) != 0
+    known = as_flags(name, "successor_known", np.asarray(successor_known).reshape(-1))
     if len(known) != len(flat["obs"]):
         raise InputError(
             f"{name}: successor_known has {len(known)} rows, obs {len(flat['obs'])}; "
@@ -227,6 +242,12 @@ def _given_statistics(log: Log) -> dict[str, np.ndarray]:
             f"{log.name}: episode_returns and episode_lengths have shapes "
             f"{given['episode_returns'].shape} and {given['episode_lengths'].shape}; expected "
             "(episodes,) in both; leave them out if they follow from the flags"
+        )
+    lengths = given["episode_lengths"]
+    if not (np.isfinite(lengths) & (lengths >= 1) & (lengths == np.floor(lengths))).all():
+        raise InputError(
+            f"{log.name}: episode_lengths are {shown(lengths)}; expected whole numbers of at least "
+            "1; leave them out if they follow from the flags"
         )
     kinds = {"episode_returns": np.float64, "episode_lengths": np.int64}
     return {key: np.asarray(value, kinds[key]) for key, value in given.items()}

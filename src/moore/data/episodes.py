@@ -21,8 +21,9 @@ def episode_statistics(reward: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray
     while episode < len(last):  # as many episodes at a time as one block of rows holds
         stop = int(np.searchsorted(last, first[episode] + 2**16))
         stop = max(stop, episode + 1)
-        rows = reward[first[episode] : last[stop - 1] + 1].astype(np.float64)
-        returns[episode:stop] = np.add.reduceat(rows, first[episode:stop] - first[episode])
+        with np.errstate(over="ignore", invalid="ignore"):  # `validate` reports it
+            rows = reward[first[episode] : last[stop - 1] + 1].astype(np.float64)
+            returns[episode:stop] = np.add.reduceat(rows, first[episode:stop] - first[episode])
         episode = stop
     return returns, (last - first + 1).astype(np.int64)
 

@@ -1,19 +1,27 @@
 """Arrays with a row for each transition, in and out of HDF5, block by block."""
 
 import math
+from collections.abc import Callable
 
 import h5py
 import numpy as np
 
 from moore.data.checks import blocks
+from moore.data.hdf5_checks import check_stored
 from moore.data.subset import Subset
 
 _SPARSE_ROWS = 2**13  # block of a subset: of a thin one, most blocks hold nothing and are skipped
 _CHUNK_ROWS, _CHUNK_BYTES = 2**13, 2**20
 
 
-def read_rows(source: h5py.Dataset, subset: Subset | None, dtype: np.dtype) -> np.ndarray:
+def read_rows(
+    source: h5py.Dataset,
+    subset: Subset | None,
+    dtype: np.dtype,
+    convert: Callable[[np.ndarray], np.ndarray] = lambda values: values,
+) -> np.ndarray:
     """The array, or its subset, as `dtype`; nothing else of its size is allocated."""
+    check_stored(source)
     rows = len(source) if subset is None else subset.metadata["rows"]
     out = np.empty((rows, *source.shape[1:]), dtype)
     at = 0
@@ -26,8 +34,8 @@ def read_rows(source: h5py.Dataset, subset: Subset | None, dtype: np.dtype) -> n
         keep = slice(None) if subset is None else subset.keep[block]
         if subset is not None and not keep.any():
             continue
-        values = source[block][keep]
-        with np.errstate(over="ignore"):  # becomes infinite, which `validate` reports
+        values = convert(source[block][keep])
+        with np.errstate(over="ignore", invalid="ignore"):  # see `as_float32`
             out[at : at + len(values)] = values
         at += len(values)
     return out

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import h5py
 import numpy as np
 
+from moore.data.hdf5_checks import check_stored
 from moore.errors import InputError
 
 
@@ -17,6 +18,7 @@ def read_tree(group: h5py.Group, *, without: Collection[str] = ()) -> dict[str, 
 
     def visit(path: str, item: h5py.HLObject) -> None:
         if isinstance(item, h5py.Dataset) and path not in without:
+            check_stored(item)
             tree[path] = _value(item[()], item.dtype)
         tree.update({f"{path}@{key}": _attribute(item.attrs, key) for key in item.attrs})
 

@@ -4,10 +4,13 @@ import contextlib
 import sys
 from pathlib import Path
 
+import gymnasium
 import h5py
 import numpy as np
 
-from moore.data.checks import MATRICES
+from moore.data.checks import MATRICES, as_float32, shown
+from moore.data.dataset import EPISODES
+from moore.data.hdf5_checks import check_heaps, check_stored
 from moore.data.hdf5_tree import read_tree
 from moore.data.log import Log
 from moore.data.subset import Budget, Subset, choose_episodes
@@ -19,11 +22,15 @@ MARKS = (
     "moore"  # entry of metadata.json: {env_id, reference_source, timeouts, unfinished, metadata}
 )
 OBSERVED = "moore_observed"  # step info: False where an observation only repeats the one before
+_APART = ("terminated", "truncated", "reward", "next_obs")
 SIDE_FILE = "moore.hdf5"  # beside Minari's file: rows/FIELD, statistics/FIELD, extras/KEY
 
 _INFOS = "infos/"
+_MAIN_FILE = "main_data.hdf5"  # Minari's own
+_KEYS = ("observations", "actions", "rewards", "terminations", "truncations")
 # What Minari raises for a set that is damaged, or not what its metadata say.
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError, IndexError)
+_DAMAGED += (AttributeError, MemoryError, OverflowError, gymnasium.error.Error)
 
 
 def read_minari(
@@ -51,29 +58,31 @@ def read_minari(
     """
     source = _open(dataset_id, download)
     _check_spaces(dataset_id, source)
-    metadata = source.storage.metadata
-    marks = metadata.get(MARKS, {})
     try:
+        metadata = source.storage.metadata
+        marks = _marks(metadata)
+        _check_file(source)
         subset = None if budget is None else _choose(dataset_id, source, marks, budget)
         fields = _read(dataset_id, source, subset, infos=infos, exact=exact)
         if not marks.get("timeouts", True):
             fields["truncated"] = None
         fields |= _side_file(source, subset, exact=exact)
+        env_id = marks.get("env_id") or (source.env_spec and source.env_spec.id)
+        reference = _reference(metadata, env_id)
     except InputError:
         raise
     except _DAMAGED as error:
         raise InputError(
-            f"minari:{dataset_id}: cannot be read ({error}); expected a whole Minari set; "
+            f"minari:{dataset_id}: cannot be read ({_told(error)}); expected a whole Minari set; "
             "delete it and download or write it again"
         ) from error
-    env_id = marks.get("env_id") or (source.env_spec and source.env_spec.id)
     scalars = {k: v for k, v in metadata.items() if isinstance(v, str | bool | int | float)}
     kept = marks.get("metadata", scalars)
     return Log(
         **fields,
         name=dataset_id,
         env_id=env_id,
-        reference=_reference(metadata, env_id),
+        reference=reference,
         metadata=kept if subset is None else kept | {"subset": subset.metadata},
     )
 
@@ -98,9 +107,46 @@ def _open(dataset_id: str, download: bool):
     # A malformed id is a TypeError inside Minari; the network fails as OSError or RuntimeError.
     except (*_DAMAGED, ImportError) as error:
         raise InputError(
-            f"minari:{dataset_id}: cannot be loaded ({error}); expected an id such as "
+            f"minari:{dataset_id}: cannot be loaded ({_told(error)}); expected an id such as "
             "mujoco/hopper/medium-v0; `minari list remote` shows those there are"
         ) from error
+
+
+def _told(error: Exception) -> str:
+    return shown(error) or type(error).__name__
+
+
+def _marks(metadata: dict) -> dict:
+    """Our own entry of the metadata; ValueError unless it is as `minari_writer` wrote it."""
+    if MARKS not in metadata:
+        return {}
+    marks = metadata[MARKS]
+    kinds = {"env_id": str | None, "reference_source": str | None, "metadata": dict}
+    kinds |= {"timeouts": bool, "unfinished": bool}
+    if not isinstance(marks, dict):
+        raise ValueError(f"{MARKS} is {marks!r}")
+    for key, kind in kinds.items():
+        if key not in marks or not isinstance(marks[key], kind):
+            raise ValueError(f"{MARKS}.{key} is {marks.get(key, 'missing')!r}")
+    return marks
+
+
+def _check_file(source, episodes: np.ndarray | tuple = ()) -> None:
+    """What Minari and libhdf5 do not check themselves, of the file and of some episodes."""
+    if source.storage.FORMAT != "hdf5":
+        return
+
+    def check(path: str, item: h5py.HLObject) -> None:
+        if isinstance(item, h5py.Dataset):
+            check_stored(item)
+
+    with h5py.File(Path(source.storage.data_path) / _MAIN_FILE, "r") as file:
+        check_heaps(file)
+        for group in (file[f"episode_{index}"] for index in episodes):
+            for key in _KEYS:
+                check(key, group[key])
+            if "infos" in group:
+                group["infos"].visititems(check)
 
 
 def _check_spaces(dataset_id: str, source) -> None:
@@ -126,17 +172,24 @@ def _read(
 ) -> dict[str, object]:
     rows = int(source.total_steps) if subset is None else subset.metadata["rows"]
     chosen = source.episode_indices if subset is None else source.episode_indices[subset.episodes]
-    unfinished = source.storage.metadata.get(MARKS, {}).get("unfinished")
+    unfinished = _marks(source.storage.metadata).get("unfinished")
     open_id = source.episode_indices[-1] if unfinished else None
+    _check_file(source, chosen)
     columns: dict[str, np.ndarray] = {}
-    at, ends = 0, []
+    at, ends, kinds = 0, [], {}
     for episode in source.iterate_episodes(chosen):
         if len(episode) == 0:
             continue
         values = _episode(episode, ended=bool(episode.id != open_id), infos=infos)
         columns = columns or {k: _allocate(k, v, rows, exact=exact) for k, v in values.items()}
+        kinds = kinds or _kinds(values)
+        if kinds != _kinds(values):
+            raise ValueError(f"episode {episode.id} has {_kinds(values)}, not {kinds}")
         for key in columns:
-            columns[key][at : at + len(episode)] = values[key]
+            value = values[key]
+            columns[key][at : at + len(episode)] = (
+                as_float32(value) if key in MATRICES and not exact else value
+            )
         at += len(episode)
         ends.append(at - 1)
     if at == 0:
@@ -167,10 +220,19 @@ def _episode(episode, *, ended: bool, infos: bool) -> dict[str, np.ndarray]:
     logged = _flatten(episode.infos or {})
     if OBSERVED in logged:
         columns["successor_known"] = np.asarray(logged.pop(OBSERVED)[1:])
+    for key, value in columns.items():
+        if len(value) != steps or value.dtype.kind not in "biuf":
+            raise ValueError(
+                f"episode {episode.id} has {steps} rewards, but {key} {value.shape} {value.dtype}"
+            )
     if infos:  # where there is one more, it belongs to the last observation
         logged = {k: v for k, v in logged.items() if len(v) in (steps, steps + 1)}
         columns |= {_INFOS + key: value[:steps] for key, value in logged.items()}
     return columns
+
+
+def _kinds(values: dict[str, np.ndarray]) -> dict[str, tuple]:
+    return {key: (value.dtype, value.shape[1:]) for key, value in values.items()}
 
 
 def _flatten(infos: dict, prefix: str = "") -> dict[str, np.ndarray]:
@@ -191,13 +253,28 @@ def _side_file(source, subset: Subset | None, *, exact: bool) -> dict[str, objec
     if not path.exists():
         return {}
     with h5py.File(path, "r") as file:
-        statistics = read_tree(file["statistics"]) if "statistics" in file else {}
-        rows = read_tree(file["rows"]) if "rows" in file and exact else {}
+        check_heaps(file)
+        statistics = _known(file, "statistics", EPISODES)
+        rows = _known(file, "rows", _APART) if exact else {}
         extras = read_tree(file["extras"]) if "extras" in file and exact else {}
     if subset is not None:
         statistics = subset.of_episodes(statistics)
         rows = {key: value[subset.keep] for key, value in rows.items()}
     return {**statistics, **rows, "extras": extras}
+
+
+def _known(file: h5py.File, group: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    found = {}
+    for key in keys:
+        if group not in file or key not in list(file[group]):
+            continue
+        item = file[group][key]
+        numbers = isinstance(item, h5py.Dataset) and item.dtype.kind in "biuf"
+        if not numbers or item.shape is None:
+            raise ValueError(f"{group}/{key} is no array of numbers")
+        check_stored(item)
+        found[key] = np.asarray(item[()])
+    return found
 
 
 def _reference(metadata: dict, env_id: str | None) -> ReferenceScores | None:

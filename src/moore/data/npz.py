@@ -1,16 +1,29 @@
 """Data sets as one NumPy archive: the arrays under their field names, the rest as a JSON string."""
 
 import json
+import lzma
 import os
+import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from moore.data.checks import MATRICES, check_numbers, check_shapes, column
+from moore.data.checks import (
+    MATRICES,
+    as_flags,
+    as_float32,
+    check_numbers,
+    check_shapes,
+    column,
+    shown,
+)
 from moore.data.dataset import EPISODES, VECTORS, Dataset
 from moore.data.episodes import TIME_LIMIT, cut_at_limit
 from moore.data.log import Log, hash_file
@@ -20,6 +33,7 @@ from moore.evaluation.scores import ReferenceScores, reference_scores
 
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, NotImplementedError, SyntaxError)
 _UNREADABLE += (KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+_UNREADABLE += (MemoryError, OverflowError, IndexError, struct.error, lzma.LZMAError)
 
 REQUIRED = ("obs", "action", "reward", "terminated", "truncated")
 _ROWS = (*REQUIRED, "next_obs", "successor_known")
@@ -115,37 +129,55 @@ def _save(file: Path, arrays: dict[str, np.ndarray], source: Dataset | Log) -> N
         np.savez_compressed(target, **arrays, metadata=text)
 
 
-def _open(path: Path, name: str) -> NpzFile:
+@contextmanager
+def _open(path: Path, name: str) -> Iterator[NpzFile]:
     if not path.is_file():
         given = "is a folder" if path.is_dir() else "no such file"
         raise InputError(f"{name}: {given}; expected an .npz archive; check the name and folder")
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, NpzFile):
-            raise TypeError("it is one array")
-    except _UNREADABLE as error:
-        raise _unreadable(name, error) from error
+    with open(path, "rb") as file:  # our own, since NumPy leaves a damaged one open
+        try:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, NpzFile):
+                raise TypeError("it is one array")
+        except _UNREADABLE as error:
+            raise _unreadable(name, error) from error
+        with archive:
+            _check_keys(archive, name)
+            yield archive
+
+
+def _check_keys(archive: NpzFile, name: str) -> None:
+    twice = sorted({key for key in archive.files if archive.files.count(key) > 1})
+    if twice:
+        raise InputError(
+            f"{name}: several arrays go by the name {shown(', '.join(twice))}; expected one; write "
+            "the archive again"
+        )
     missing = [key for key in REQUIRED if key not in archive]
     if missing:
         for key in archive:  # what cannot be read at all is told first
             _get(archive, key, name)
         raise InputError(
             f"{name}: arrays {', '.join(missing)} missing; the file has "
-            f"{', '.join(sorted(archive)) or 'none'}; expected {', '.join(REQUIRED)}"
+            f"{shown(', '.join(sorted(archive)) or 'none')}; expected {', '.join(REQUIRED)}"
         )
-    return archive
 
 
 def _get(archive: NpzFile, key: str, name: str) -> np.ndarray:
     try:
-        return archive[key]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # NumPy, of headers of Python 2
+            value = archive[key]
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"{shown(key)} is no array")
     except _UNREADABLE as error:
         raise _unreadable(name, error) from error
+    return value
 
 
 def _unreadable(name: str, error: Exception) -> InputError:
     return InputError(
-        f"{name}: cannot be read as an .npz archive of plain arrays ({error}); "
+        f"{name}: cannot be read as an .npz archive of plain arrays ({shown(error)}); "
         "write it with np.savez, without object arrays"
     )
 
@@ -172,17 +204,19 @@ def _rows(
         shapes[key] = column(key, value.shape)
         if subset is not None and value.shape[:1] == subset.keep.shape:
             value = value[subset.keep]
-        fields[key] = value if exact else _converted(key, value)
+        fields[key] = _converted(name, key, value, exact=exact)
     check_shapes(name, shapes)
     return fields
 
 
-def _converted(key: str, value: np.ndarray) -> np.ndarray:
+def _converted(name: str, key: str, value: np.ndarray, *, exact: bool) -> np.ndarray:
+    flags = key not in MATRICES and key != "reward"
+    if exact:
+        return as_flags(name, key, value) if flags and value.dtype == bool else value
     if key in MATRICES:
-        with np.errstate(over="ignore"):  # becomes infinite, which `validate` reports
-            return value.astype(np.float32, copy=False)
+        return as_float32(value)
     value = value.reshape(column(key, value.shape))
-    return value if key == "reward" else value.astype(bool, copy=False)
+    return as_flags(name, key, value) if flags else value
 
 
 def _statistics(archive: NpzFile, subset: Subset | None, name: str) -> dict[str, np.ndarray]:
@@ -200,7 +234,7 @@ def _infos(archive: NpzFile, subset: Subset | None, name: str) -> dict[str, np.n
         value = _get(archive, key, name)
         if value.shape[:1] != (rows,):
             raise InputError(
-                f"{name}: {key} has shape {value.shape}; expected {rows} rows, one for each "
+                f"{name}: {shown(key)} has shape {value.shape}; expected {rows} rows, one for each "
                 "transition; cut it or leave it out"
             )
         found[key.removeprefix(_INFOS)] = value if subset is None else value[subset.keep]
@@ -211,12 +245,15 @@ def _metadata(archive: NpzFile, name: str) -> dict[str, object]:
     text = str(_get(archive, "metadata", name)) if "metadata" in archive else "{}"
     try:
         metadata = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{name}: metadata is not JSON ({error}); use json.dumps") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{name}: metadata is not JSON ({shown(error)}); use json.dumps"
+        ) from error
     env_id = metadata.get("env_id") if isinstance(metadata, dict) else 0
     if not isinstance(env_id, str | None):
         raise InputError(
-            f"{name}: metadata is {text[:80]}; expected a JSON object, its env_id a string or null"
+            f"{name}: metadata is {shown(text[:80])}; expected a JSON object, its env_id a "
+            "string or null"
         )
     return metadata
 
@@ -227,7 +264,8 @@ def _reference(given: object, env_id: str | None, name: str) -> ReferenceScores 
     try:
         low, high = float(given["random"]), float(given["expert"])
         return ReferenceScores(low, high, source=str(given.get("source", name)))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
-            f"{name}: reference is {given!r}; expected two returns, {{random, expert, source}}"
+            f"{name}: reference is {shown(repr(given))}; expected two returns, "
+            "{random, expert, source}"
         ) from error

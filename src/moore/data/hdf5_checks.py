@@ -1,0 +1,106 @@
+"""Damage that libhdf5 2.0 reads without a word, or that crashes it or never lets it end.
+
+Every check raises OSError, as libhdf5 does for the damage that it sees itself.
+"""
+
+import math
+import os
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import h5py
+
+_HEAP = b"GCOL\x01"  # a collection of strings of any length, version 1
+_HEAP_SMALLEST = 4096
+_OBJECT = struct.Struct("<HHIQ")  # index (0: the rest is free), references, reserved, bytes
+_CHECKSUM_BYTES = 4
+_BLOCK_BYTES = 2**22
+# A byte of gzip makes 1032 at most; an array that says more would only fill the memory.
+_LARGEST_RATIO, _SMALL_BYTES = 2000, 2**24
+
+
+def check_heaps(file: h5py.File) -> None:
+    """The strings: free space of no bytes is read again and again, for ever."""
+    if file.id.get_create_plist().get_sizes() != (8, 8):  # bytes of addresses and of lengths
+        return
+    with open(file.filename, "rb") as source:
+        for start in list(_find(source, _HEAP)):
+            _check_heap(source, start)
+
+
+def check_stored(item: h5py.Dataset) -> None:
+    """The array lies in this file as a whole; what is missing would be read as zeros."""
+    if item.shape is None:
+        return
+    if item.is_virtual or item.external:
+        raise OSError(f"{item.name} is kept in other files")
+    size, there = item.size * item.dtype.itemsize, item.file.id.get_filesize()
+    if size > max(_SMALL_BYTES, _LARGEST_RATIO * there):
+        raise OSError(f"{item.name} says {size} bytes, the whole file has {there}")
+    if item.dtype.kind in "iuf" and item.dtype.itemsize <= 8:
+        _check_type(item)
+    if item.chunks:
+        _check_chunks(item, there)
+
+
+def _check_type(item: h5py.Dataset) -> None:
+    """NumPy's type does not tell which bits are the exponent, and what its bias is."""
+    stored, usual = item.id.get_type(), h5py.h5t.py_create(item.dtype)
+    if isinstance(stored, h5py.h5t.TypeEnumID):
+        return
+    told = ["get_precision", "get_offset", "get_sign"]
+    if item.dtype.kind == "f":
+        told[2:] = ["get_fields", "get_ebias", "get_norm"]
+    if any(getattr(stored, what)() != getattr(usual, what)() for what in told):
+        raise OSError(f"{item.name} has numbers of no usual type")
+
+
+def _find(source: BinaryIO, mark: bytes) -> Iterator[int]:
+    start, kept = 0, b""
+    while block := source.read(_BLOCK_BYTES):
+        block = kept + block
+        at = block.find(mark)
+        while at >= 0:
+            yield start + at
+            at = block.find(mark, at + 1)
+        kept = block[1 - len(mark) :]
+        start += len(block) - len(kept)
+
+
+def _check_heap(source: BinaryIO, start: int) -> None:
+    source.seek(start + 8)
+    size = int.from_bytes(source.read(8), "little")
+    at, end = start + 16, start + size
+    if size < _HEAP_SMALLEST or end > os.fstat(source.fileno()).st_size:
+        return  # libhdf5 refuses it, or it is no heap
+    while end - at >= _OBJECT.size:
+        source.seek(at)
+        index, _, _, length = _OBJECT.unpack(source.read(_OBJECT.size))
+        step = _OBJECT.size + -(-length // 8) * 8 if index else length
+        if step < _OBJECT.size:
+            raise OSError(f"damaged strings at byte {at}")
+        at += step
+
+
+def _check_chunks(item: h5py.Dataset, there: int) -> None:
+    chunks = []
+    item.id.chunk_iter(chunks.append)
+    if not chunks:  # never written, and zeros (or the fill value) by right
+        return
+    expected = math.prod(-(-n // step) for n, step in zip(item.shape, item.chunks, strict=True))
+    places = {chunk.chunk_offset for chunk in chunks}
+    if not len(places) == len({chunk.byte_offset for chunk in chunks}) == len(chunks) == expected:
+        raise OSError(f"{item.name} has {len(places)} of {expected} chunks")
+    raw = math.prod(item.chunks) * item.dtype.itemsize
+    filters = item.id.get_create_plist().get_nfilters()
+    for chunk in chunks:
+        axes = zip(chunk.chunk_offset, item.shape, item.chunks, strict=True)
+        fits = all(at < n and at % step == 0 for at, n, step in axes)
+        as_it_is = chunk.filter_mask == 2**filters - 1
+        # A shorter one than its checksum makes libhdf5 read beyond its memory.
+        fits &= chunk.size == raw if as_it_is else chunk.size > _CHECKSUM_BYTES * item.fletcher32
+        if not fits or not 0 < chunk.byte_offset <= there - chunk.size:
+            raise OSError(f"{item.name} has a damaged chunk at {chunk.chunk_offset}")
+        # To be listed is not to be found: this fails where a plain read would give zeros.
+        item.id.read_direct_chunk(chunk.chunk_offset)
