@@ -316,7 +316,7 @@ def _news(row: dict) -> str:
         parts.append(f"score {row['eval/score']:.1f}")
     if row.get("online/episode_returns"):
         parts.append(f"acting {np.mean(row['online/episode_returns']):.1f}")
-    if "replay/online_share" in row:
+    if row["stage"] == "online" and "replay/online_share" in row:
         parts.append(f"online share {row['replay/online_share']:.3f}")
     if "model/holdout_mse" in row:
         parts.append(f"model error {row['model/holdout_mse']:.4g}")
