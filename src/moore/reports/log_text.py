@@ -94,7 +94,11 @@ def _source_lines(s: dict) -> list[tuple[str, str]]:
         env += f", checked as {s['checked_as']}"
     if s["step_limit"] is not None:
         env += f", at most {s['step_limit']:,} steps an episode"
-    lines = [("data set", s["name"]), ("environment", env), ("sha256", s["sha256"] or "of no single file")]
+    lines = [
+        ("data set", s["name"]),
+        ("environment", env),
+        ("sha256", s["sha256"] or "of no single file"),
+    ]
     if s["known_files"]:
         names = ", ".join(s["known_files"])
         lines.append(("known as", f"{names} (D4RL); {s['recommended_env']} recommended"))
