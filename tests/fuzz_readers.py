@@ -45,6 +45,14 @@ def _holds(file, path) -> bool:
     return isinstance(holder, h5py.Group) and name in list(holder)
 
 
+def _may_mask(made, mask) -> bool:
+    """A compressor may be left out of a chunk that it does not make smaller; nothing else may."""
+    for i in range(made.get_nfilters()):
+        if mask >> i & 1 and made.get_filter(i)[0] in (h5py.h5z.FILTER_FLETCHER32, 2):
+            return False
+    return mask < 2 ** made.get_nfilters()
+
+
 def _array(file, path, kinds="biuf"):
     item = file[path]
     if not isinstance(item, h5py.Dataset) or item.shape is None:
@@ -56,7 +64,10 @@ def _array(file, path, kinds="biuf"):
     if item.is_virtual or item.external:
         raise Wrong(f"{path} is in other files")
     if item.chunks:
-        found, sizes = [], []
+        found, sizes, masks = [], [], []
+        item.id.chunk_iter(lambda chunk: masks.append(chunk.filter_mask))
+        if any(not _may_mask(item.id.get_create_plist(), mask) for mask in masks):
+            raise Wrong(f"{path} has chunks without the filters that they need")
         item.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
         item.id.chunk_iter(lambda chunk: found.append(chunk.chunk_offset))
         if 0 in sizes:
@@ -71,7 +82,14 @@ def _array(file, path, kinds="biuf"):
     return item[()]
 
 
+def _check_written(item):
+    if item.size and item.id.get_storage_size() == 0:
+        raise Wrong(f"{item.name} was never written")
+
+
 def _may_mean_timeouts(name) -> bool:
+    if isinstance(name, bytes):  # not UTF-8: damaged
+        return True
     alike = difflib.SequenceMatcher(None, name.lower(), "timeouts").ratio() >= 0.8
     return alike or name.lower() in ("truncated", "truncateds", "truncations")
 
@@ -94,6 +112,11 @@ def _check_bits(stored, size, path):
 def _read_hdf5(path, load) -> Expected:
     with h5py.File(path, "r") as file:
         arrays = {key: _array(file, name) for key, name in D4RL.items() if _holds(file, name)}
+        for key in arrays.keys() - {"terminated", "truncated", "known"}:
+            _check_written(file[D4RL[key]])
+        ours = ("successor_known", "episode_returns", "episode_lengths")
+        if "moore" in list(file) and not set(file["moore"]) <= set(ours):
+            raise Wrong("moore/ holds what is not ours")
         if not {"obs", "action", "reward", "terminated"} <= arrays.keys():
             raise Wrong("arrays are missing")
         if "truncated" not in arrays and any(map(_may_mean_timeouts, file)):
@@ -218,6 +241,8 @@ def _read_minari(folder, load) -> Expected:
 
 def _episode(group) -> dict:
     arrays = {key: numeric(_array(group, name), name) for key, name in MINARI.items()}
+    for key in ("obs", "action", "reward"):
+        _check_written(group[MINARI[key]])
     if arrays["reward"].shape == (0,):
         return {}
     observed = matrix(arrays["obs"], "obs")

@@ -91,7 +91,8 @@ class Tally:
     def add(self, seed: int, case: dict, outcome: dict) -> None:
         self.ends[kind_of(case), outcome["end"]] += 1
         if [change[0] for change in case["changes"]] == ["bytes"]:
-            checked = case["base"].split("-")[0] + " checksums" * ("gzip" in case["base"])
+            plain = "plain" in case["base"] or "long" in case["base"]
+            checked = case["base"].split("-")[0] + " without checksums" * plain
             self.bytes_only[checked, outcome["end"], outcome.get("changed", False)] += 1
         if outcome["end"] == "refused":
             self.saved[outcome.get("libhdf5", "")] += 1

@@ -90,6 +90,15 @@ KNOWN = {
     "array in another file": ("hdf5-v1-plain-f4", ["link", "virtual", 1, 0], "in other files"),
     "bits of a bool": ("hdf5-v2-plain-f4", ["flag", "bits", 0, 6], None),
     "time-outs under another name": ("hdf5-v1-plain-f4", ["key", "case", 0, 4, 0], "'Timeouts'"),
+    "chunk without its filters": (
+        "hdf5-v1-gzip-f4", ["bytes", "ones", "structure", 288423, 573058], "damaged chunk",
+    ),
+    "observations that were never written": (
+        "hdf5-v1-plain-f4", ["link", "uninitialised", 1, 1], "never written",
+    ),
+    "names of our own that are damaged": (
+        "hdf5-own-v1", ["bytes", "noise", "structure", 592016, 621231], "nothing is known of",
+    ),
     "chunk that is listed but not found": (
         "hdf5-v2-gzip-f4", ["bytes", "bit", "structure", 302195, 28278], "cannot be read",
     ),

@@ -140,6 +140,12 @@ def _opened(file: Path, name: str) -> Iterator[h5py.File]:
 def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset]:
     """The arrays with a row for each transition, by field of `Log`; checked but not read."""
     columns = {field: source[key] for field, key in ROWS.items() if _holds(source, key)}
+    ours = list(source["moore"]) if "moore" in list(source) else []
+    if strange := sorted({f"moore/{key}" for key in ours} - {*ROWS.values(), *STATISTICS.values()}):
+        raise InputError(
+            f"{name}: nothing is known of {shown(', '.join(strange))}; expected what this version "
+            "writes; get a newer one, or the file again if it is damaged"
+        )
     missing = [key for field, key in REQUIRED.items() if field not in columns]
     if missing:
         raise InputError(
@@ -168,8 +174,10 @@ def _choose(columns: dict[str, h5py.Dataset], budget: Budget, name: str) -> Subs
 def _check_for_timeouts(source: h5py.File, name: str) -> None:
     """Without them episodes run into each other, so that a name that may mean them is not v0."""
     for key in source:
-        close = difflib.SequenceMatcher(None, key.lower(), ROWS["truncated"]).ratio() >= 0.8
-        if close or key.lower() in _TIMEOUTS_ELSEWHERE:
+        damaged = isinstance(key, bytes)  # not UTF-8
+        word = "" if damaged else key.lower()
+        close = difflib.SequenceMatcher(None, word, ROWS["truncated"]).ratio() >= 0.8
+        if damaged or close or word in _TIMEOUTS_ELSEWHERE:
             raise InputError(
                 f"{name}: no array timeouts, but {shown(repr(key))}; expected D4RL's names; rename "
                 "it to timeouts, or to what it is"
@@ -191,9 +199,9 @@ def _read(
     if key in _FLAGS and (source.dtype == bool or not exact):
         value = read_rows(source, subset, np.dtype(bool), partial(as_flags, name, ROWS[key]))
     elif exact or key == "reward":  # rewards are summed up first
-        value = read_rows(source, subset, source.dtype)
+        value = read_rows(source, subset, source.dtype, written=key not in _FLAGS)
     else:
-        value = read_rows(source, subset, np.dtype(np.float32))
+        value = read_rows(source, subset, np.dtype(np.float32), written=True)
     return value if exact else value.reshape(column(key, value.shape))
 
 

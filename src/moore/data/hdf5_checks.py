@@ -29,8 +29,11 @@ def check_heaps(file: h5py.File) -> None:
             _check_heap(source, start)
 
 
-def check_stored(item: h5py.Dataset) -> None:
-    """The array lies in this file as a whole; what is missing would be read as zeros."""
+def check_stored(item: h5py.Dataset, *, written: bool = False) -> None:
+    """The array lies in this file as a whole; what is missing would be read as zeros.
+
+    An array that was never written is made of zeros by right, unless it must have been `written`.
+    """
     if item.shape is None:
         return
     if item.is_virtual or item.external:
@@ -40,6 +43,8 @@ def check_stored(item: h5py.Dataset) -> None:
         raise OSError(f"{item.name} says {size} bytes, the whole file has {there}")
     if item.dtype.kind in "iuf" and item.dtype.itemsize <= 8:
         _check_type(item)
+    if written and item.size and item.id.get_storage_size() == 0:
+        raise OSError(f"{item.name} was never written")
     if item.chunks:
         _check_chunks(item, there)
 
@@ -83,6 +88,20 @@ def _check_heap(source: BinaryIO, start: int) -> None:
         at += step
 
 
+def _fits_filters(size: int, mask: int, filters: list[tuple[int, int]], raw: int) -> bool:
+    """Whether a chunk has the bytes that the filters leave which `mask` does not pass over."""
+    may_pass_over = sum(
+        1 << i for i, (_, flags) in enumerate(filters) if flags & h5py.h5z.FLAG_OPTIONAL
+    )
+    active = {code for i, (code, _) in enumerate(filters) if not mask >> i & 1}
+    checksum = _CHECKSUM_BYTES * (h5py.h5z.FILTER_FLETCHER32 in active)
+    if active <= {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}:
+        fits = size == raw + checksum
+    else:
+        fits = size > checksum  # a shorter one makes libhdf5 read beyond its memory
+    return fits and mask & ~may_pass_over == 0
+
+
 def _check_chunks(item: h5py.Dataset, there: int) -> None:
     chunks = []
     item.id.chunk_iter(chunks.append)
@@ -92,14 +111,13 @@ def _check_chunks(item: h5py.Dataset, there: int) -> None:
     places = {chunk.chunk_offset for chunk in chunks}
     if not len(places) == len({chunk.byte_offset for chunk in chunks}) == len(chunks) == expected:
         raise OSError(f"{item.name} has {len(places)} of {expected} chunks")
+    made = item.id.get_create_plist()
+    filters = [made.get_filter(i)[:2] for i in range(made.get_nfilters())]  # (code, flags)
     raw = math.prod(item.chunks) * item.dtype.itemsize
-    filters = item.id.get_create_plist().get_nfilters()
     for chunk in chunks:
         axes = zip(chunk.chunk_offset, item.shape, item.chunks, strict=True)
         fits = all(at < n and at % step == 0 for at, n, step in axes)
-        as_it_is = chunk.filter_mask == 2**filters - 1
-        # A shorter one than its checksum makes libhdf5 read beyond its memory.
-        fits &= chunk.size == raw if as_it_is else chunk.size > _CHECKSUM_BYTES * item.fletcher32
+        fits &= _fits_filters(chunk.size, chunk.filter_mask, filters, raw)
         if not fits or not 0 < chunk.byte_offset <= there - chunk.size:
             raise OSError(f"{item.name} has a damaged chunk at {chunk.chunk_offset}")
         # To be listed is not to be found: this fails where a plain read would give zeros.

@@ -19,9 +19,14 @@ def read_rows(
     subset: Subset | None,
     dtype: np.dtype,
     convert: Callable[[np.ndarray], np.ndarray] = lambda values: values,
+    *,
+    written: bool = False,
 ) -> np.ndarray:
-    """The array, or its subset, as `dtype`; nothing else of its size is allocated."""
-    check_stored(source)
+    """The array, or its subset, as `dtype`; nothing else of its size is allocated.
+
+    `written`: OSError where it never was, see `check_stored`.
+    """
+    check_stored(source, written=written)
     rows = len(source) if subset is None else subset.metadata["rows"]
     out = np.empty((rows, *source.shape[1:]), dtype)
     at = 0

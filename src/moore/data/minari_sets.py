@@ -138,7 +138,7 @@ def _check_file(source, episodes: np.ndarray | tuple = ()) -> None:
 
     def check(path: str, item: h5py.HLObject) -> None:
         if isinstance(item, h5py.Dataset):
-            check_stored(item)
+            check_stored(item, written=path in _KEYS[:3])
 
     with h5py.File(Path(source.storage.data_path) / _MAIN_FILE, "r") as file:
         check_heaps(file)
