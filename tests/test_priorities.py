@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -119,7 +119,12 @@ def test_rows_of_priority_zero_are_never_drawn(buffers):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30).filter(any), st.integers(0, 2**32 - 1))
+@given(
+    st.lists(st.floats(0, allow_infinity=False), min_size=1, max_size=30).filter(any),
+    st.integers(0, 2**32 - 1),
+)
+@example([5e-324], 0)
+@example([1.7e308, 0.0, 1.7e308], 0)
 def test_every_draw_is_a_row_with_priority(values, seed):
     priorities = np.asarray(values)
     rows = np.arange(len(values))

@@ -186,6 +186,8 @@ def cumulate(
     Raises:
         InputError: all their priorities are zero.
     """
+    # Only their proportions count; in units of the largest, no sum overflows or is subnormal.
+    priorities = priorities / max(priorities.max(initial=0.0), np.nextafter(0.0, 1.0))
     keep = priorities > 0  # a row of priority 0 is never drawn, not even by rounding
     rows, priorities, online = rows[keep], priorities[keep], online[keep]
     if not len(rows):
