@@ -29,10 +29,12 @@ COMMANDS = (
     "evaluate",
     "sweep",
     "compare",
+    "reproduce",
     "collect",
     "inspect",
     "convert",
     "preview",
+    "theory",
 )
 
 # Pendulum-v1: three observations, one action within [-2, 2].

@@ -304,10 +304,11 @@ def test_a_configuration_cannot_be_altered():
 # --- Presets ---
 
 
-def test_there_are_a_quickstart_plain_sac_and_each_task_at_two_scales():
+def test_there_are_a_quickstart_plain_sac_quick_tasks_and_each_task_at_two_scales():
     scaled = {f"{scale}/{task}" for scale in ("laptop", "paper") for task in TASKS}
-    assert len(preset_names()) == len(set(preset_names())) == 26
-    assert set(preset_names()) == {"quickstart", "sac"} | scaled
+    quick = {"quick/pendulum", "quick/inverted-pendulum"}
+    assert len(preset_names()) == len(set(preset_names())) == 28
+    assert set(preset_names()) == {"quickstart", "sac"} | quick | scaled
 
 
 @pytest.mark.parametrize("name", ["bogus", "hopper-medium", "paper", "paper/bogus", ""])
@@ -317,8 +318,9 @@ def test_an_unknown_preset_lists_the_known_ones(name):
     assert all(known in str(caught.value) for known in preset_names())
 
 
-def test_the_quickstart_needs_no_file_of_the_users():
-    scheme, _, name = preset("quickstart").dataset.partition(":")
+@pytest.mark.parametrize("name", ["quickstart", "quick/pendulum", "quick/inverted-pendulum"])
+def test_the_small_presets_need_no_file_of_the_users(name):
+    scheme, _, name = preset(name).dataset.partition(":")
     assert scheme == "builtin"
     assert name in builtin_names()
 

@@ -9,7 +9,9 @@ from moore.cli.compare import compare_runs
 from moore.cli.convert import convert_log
 from moore.cli.judge import evaluate, preview_schemes
 from moore.cli.logs import inspect_log
+from moore.cli.reproduce import reproduce_figure
 from moore.cli.sweep import sweep_grid
+from moore.cli.theory import check_theory
 from moore.cli.train import train_stages
 from moore.errors import InputError
 from moore.version import __version__
@@ -26,10 +28,12 @@ commands:
   evaluate RUN      returns of a saved policy
   sweep             a grid of runs, as processes or on Ray
   compare RUN...    runs side by side: metrics over seeds, with intervals
+  reproduce FIGURE  a figure of the paper: fig2 or fig3, as runs, tables and plots
   collect           make a log: random, medium, medium-replay or expert
   inspect DATASET   check a log and sum it up
   convert SOURCE    write a log as D4RL HDF5, Minari set or .npz
   preview           online share and shift per epoch of each sampling scheme
+  theory            both sides of the paper's bounds, on random MDPs and counterexamples
 
 `moore COMMAND --help` shows the options with their defaults.
 example: moore run --seed 1 --out runs/first"""
@@ -71,8 +75,10 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "sweep": sweep_grid,
     "compare": compare_runs,
+    "reproduce": reproduce_figure,
     "collect": collect_log,
     "inspect": inspect_log,
     "convert": convert_log,
     "preview": preview_schemes,
+    "theory": check_theory,
 }

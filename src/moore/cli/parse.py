@@ -23,8 +23,8 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        words = errors.getvalue().translate(str.maketrans("", "", "╭╮╰╯─│")).split()
-        raise InputError(" ".join(words)) from None
+        text = errors.getvalue().translate(str.maketrans("", "", "╭╮╰╯─│"))
+        raise InputError(" ".join(text.split())) from None
 
 
 def example(text: str) -> Callable:
@@ -55,6 +55,23 @@ def value_of(arguments: list[str], flag: str) -> str | None:
         if argument.startswith(flag + "="):
             return argument.split("=", 1)[1]
     return None
+
+
+def words(text: str) -> list[str]:
+    """What commas separate."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def seed_list(text: str) -> tuple[int, ...]:
+    """Numbers and ranges, such as 0-7,20."""
+    return tuple(seed for word in words(text) for seed in _range(word))
+
+
+def _range(word: str) -> range:
+    first, dash, last = word.partition("-")
+    if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        raise InputError(f"--seeds: '{word}' is neither a number nor a range such as 0-7.")
+    return range(int(first), int(last or first) + 1)
 
 
 def block_signs() -> str:

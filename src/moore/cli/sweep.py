@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moore.cli.parse import example, parse
+from moore.cli.parse import example, parse, seed_list, words
 from moore.errors import InputError
 
 
@@ -78,21 +78,17 @@ def _grid(options: SweepOptions):
 
     grid = Grid() if options.grid is None else read_grid(options.grid)
     changes: dict = {
-        name: tuple(words)
+        name: tuple(found)
         for name in ("presets", "datasets", "algorithms", "schemes")
-        if (words := _words(getattr(options, name)))
+        if (found := words(getattr(options, name)))
     }
     if options.alphas:
-        changes["alphas"] = tuple(_number(word, "--alphas") for word in _words(options.alphas))
+        changes["alphas"] = tuple(_number(word, "--alphas") for word in words(options.alphas))
     if options.seeds:
-        changes["seeds"] = tuple(seed for word in _words(options.seeds) for seed in _range(word))
+        changes["seeds"] = seed_list(options.seeds)
     if options.set:
         changes["settings"] = _merge(grid.settings, options.set)
     return dataclasses.replace(grid, **changes)
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _number(word: str, flag: str) -> float:
@@ -100,13 +96,6 @@ def _number(word: str, flag: str) -> float:
         return float(word)
     except ValueError:
         raise InputError(f"{flag}: '{word}' is not a number.") from None
-
-
-def _range(word: str) -> range:
-    first, dash, last = word.partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
-        raise InputError(f"--seeds: '{word}' is neither a number nor a range such as 0-7.")
-    return range(int(first), int(last or first) + 1)
 
 
 def _merge(settings: dict, assignments: list[str]) -> dict:

@@ -17,9 +17,10 @@ def _table(name: str) -> dict:
 
 
 def preset_names() -> list[str]:
-    """quickstart, sac, laptop/<task> and paper/<task> for the paper's 12 tasks."""
-    tasks = _table("paper")["tasks"]
-    return [*_WHOLE, *(f"{scale}/{task}" for scale in ("laptop", "paper") for task in tasks)]
+    """quickstart, sac, quick/<task>; laptop/<task> and paper/<task> for the paper's 12 tasks."""
+    tables = {"quick": "quick", "laptop": "paper", "paper": "paper"}
+    scaled = [f"{scale}/{task}" for scale, name in tables.items() for task in _table(name)["tasks"]]
+    return [*_WHOLE, *scaled]
 
 
 def preset(name: str) -> Config:
@@ -39,9 +40,13 @@ def preset(name: str) -> Config:
     if name in _WHOLE:
         return from_dict(_table(name))
     scale, task = name.split("/")
-    config = from_dict(_table("paper")["base"])
-    config = from_dict(_table("paper")["tasks"][task], base=config)
-    if scale == "laptop":
-        laptop = _table("laptop")
-        config = from_dict(laptop["tasks"][task], base=from_dict(laptop["base"], base=config))
-    return config
+    if scale == "quick":
+        return _over(from_dict(_table("quickstart")), "quick", task)
+    config = _over(Config(), "paper", task)
+    return _over(config, "laptop", task) if scale == "laptop" else config
+
+
+def _over(config: Config, table: str, task: str) -> Config:
+    """The configuration with what a table says of all its tasks, and of this one."""
+    values = _table(table)
+    return from_dict(values["tasks"][task], base=from_dict(values["base"], base=config))

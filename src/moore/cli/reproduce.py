@@ -1,0 +1,69 @@
+"""moore reproduce."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from moore.cli.parse import example, seed_list, with_target
+
+
+@example("moore reproduce fig2 --scale quick")
+@dataclass(frozen=True)
+class ReproduceOptions:
+    """A figure of the paper: its runs, then tables and plots of those that are done.
+
+    fig2 compares the sampling schemes, fig3 the decay rates alpha; they share their offline stages
+    and the runs of alpha 1. Interrupted, the same command goes on.
+
+    Attributes:
+        scale: quick (two small tasks whose logs ship with the package, 8 seeds, about an hour on
+            two cores), laptop (MuJoCo logs of your own, 2 seeds, a day) or paper (its sizes, 5
+            seeds).
+        out: folder of the runs; by default runs/reproduce-SCALE.
+        report: folder for FIGURE-SCALE.md, .png, .html, .csv and -curves.csv; by default --out.
+        data: folder of the logs that the presets name, for laptop and paper.
+        seeds: instead of the scale's; numbers and ranges, such as 0-7,20.
+        run: --no-run reports on what is done already.
+        jobs: processes at a time; 0: one a core.
+        ray: address of a Ray cluster, or "local", instead of processes.
+        json: print JSON.
+        quiet: no progress.
+    """
+
+    scale: Literal["quick", "laptop", "paper"] = "quick"
+    out: Path | None = None
+    report: Path | None = None
+    data: Path = Path(".")
+    seeds: str = ""
+    run: bool = True
+    jobs: int = 0
+    ray: str | None = None
+    json: bool = False
+    quiet: bool = False
+
+
+def reproduce_figure(arguments: list[str]) -> None:
+    figure, options = with_target(ReproduceOptions, arguments, "reproduce", "FIGURE")
+
+    from moore.runs.figures import figure_grid
+    from moore.runs.grid import cells
+    from moore.runs.sweep import sweep
+
+    seeds = seed_list(options.seeds)
+    grid = figure_grid(figure, options.scale, data=options.data, seeds=seeds)
+    out = options.out or Path("runs") / f"reproduce-{options.scale}"
+    planned = cells(grid, out)
+    outcome = None
+    if options.run:
+        outcome = sweep(planned, jobs=options.jobs, ray_address=options.ray, quiet=options.quiet)
+
+    from moore.reports.compare_text import format_comparison
+    from moore.reports.figure import write_figure
+
+    result = write_figure(figure, options.scale, planned, options.report or out)
+    print(json.dumps(result, indent=1) if options.json else format_comparison(result))
+    if not options.json:
+        print(f"\nwritten: {options.report or out}/{figure}-{options.scale}.md, .png, .html, .csv")
+    if outcome is not None and outcome.failed:
+        raise SystemExit(1)

@@ -1,0 +1,167 @@
+"""`moore reproduce`: a figure of the paper as a picture, tables and the numbers behind them."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from moore.errors import InputError
+from moore.reports.compare import METRICS, Finished, compare, read_runs
+from moore.reports.compare_page import write_compare_page
+from moore.reports.compare_text import TITLES, interval, write_csv
+from moore.reports.page import duration
+from moore.reports.plots import STYLE
+from moore.reports.variants import draw_curves, draw_points, epoch_returns, variant_colors
+from moore.runs.cell import Cell
+from moore.runs.figures import FIGURES
+
+_SHOWN = ("offline", "dip_share", "behaviour_dip_share", "final", "gain")
+_POINTS = ("dip_share", "behaviour_dip_share", "final")
+
+
+def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path) -> dict:
+    """Writes FIGURE-SCALE.md, .png, .html, .csv and -curves.csv from the cells that are done.
+
+    Args:
+        figure: a name in FIGURES.
+        scale: of its runs.
+        planned: all its cells.
+        folder: made if it is not there.
+
+    Returns:
+        What `compare` returns, and `cells_done`: for each cell's folder whether it is done.
+
+    Raises:
+        InputError: no cell is done.
+    """
+    wanted = [cell for cell in planned if cell.stages != "offline"]
+    done = [cell.folder for cell in wanted if cell.done]
+    if not done:
+        raise InputError(f"none of the {len(wanted)} runs of {figure} at scale {scale} is done.")
+    runs = _in_order(read_runs(done), wanted)
+    result = compare(runs) | {"cells_done": {cell.folder: cell.done for cell in planned}}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{figure}-{scale}"
+    write_csv(path.with_suffix(".csv"), result)
+    _write_curves(folder / f"{path.name}-curves.csv", runs)
+    draw_figure(figure, runs, result).savefig(path.with_suffix(".png"), dpi=150, facecolor="white")
+    write_compare_page(path.with_suffix(".html"), runs, result)
+    path.with_suffix(".md").write_text(_markdown(figure, scale, planned, result))
+    return result
+
+
+def _in_order(runs: list[Finished], wanted: Sequence[Cell]) -> list[Finished]:
+    """Variants in the order of the plan, whichever of them are done."""
+    names = [_variant(cell.folder) for cell in wanted]
+    return sorted(runs, key=lambda run: names.index(_variant(run.folder)))
+
+
+def _variant(folder: str | Path) -> str:
+    """Of TASK__VARIANT__SEED."""
+    return Path(folder).name.rsplit("__", 2)[1]
+
+
+def _write_curves(path: Path, runs: Sequence[Finished]) -> None:
+    """One line an online epoch: the returns behind the curves; epoch 0 is the hand-over."""
+    columns = ["eval/return", "model/uncertainty_mean", "replay/online_share", "replay/shift"]
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        names = [name.replace("/", "_") for name in columns]
+        writer.writerow(["task", "variant", "seed", "epoch", "acting_return", *names])
+        for run in runs:
+            acting = dict(zip(*epoch_returns(run, acting=True), strict=True))
+            for row in run.rows:
+                if row.get("stage") == "online":
+                    values = [acting.get(row["epoch"]), *(row.get(name) for name in columns)]
+                    cells = ["" if v is None else f"{v:.6g}" for v in values]
+                    writer.writerow([run.task, run.variant, run.seed, row["epoch"], *cells])
+
+
+def draw_figure(figure: str, runs: Sequence[Finished], result: dict) -> Figure:
+    """A row a task: evaluated and acting returns, dips and final returns of every seed."""
+    tasks = result["tasks"]
+    colors = variant_colors(runs, ordered=bool(FIGURES[figure].alphas))
+    widths = [3, 3, *(2 for _ in _POINTS)]
+    with matplotlib.rc_context(STYLE):
+        fig = Figure(figsize=(13.0, 0.5 + 3.1 * len(tasks)), layout="constrained")
+        grid = fig.subplots(len(tasks), len(widths), squeeze=False, width_ratios=widths)
+        for row, task in zip(grid, tasks, strict=True):
+            mine = [run for run in runs if run.task == task]
+            draw_curves(row[0], mine, colors, acting=False)
+            draw_curves(row[1], mine, colors, acting=True)
+            row[0].set_title(task, loc="left", fontsize="medium")
+            cells = [cell for cell in result["cells"] if cell["task"] == task]
+            for axes, metric in zip(row[2:], _POINTS, strict=True):
+                draw_points(axes, cells, metric, colors)
+        fig.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=7)
+    return fig
+
+
+def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) -> str:
+    """The tables, what was run, on what."""
+    blocks = [f"# {FIGURES[figure].title} ({figure}, scale {scale})"]
+    blocks.append(f"```\nmoore reproduce {figure} --scale {scale}\n```")
+    blocks.append(_circumstances(planned))
+    blocks.append(
+        "IQM over seeds [95% stratified bootstrap interval]. Dip share: how far the lowest of the "
+        "first 10 epochs lies below the hand-over, in units of the hand-over's distance from a "
+        "random policy; *acting* is the sampled policy that gathers the data."
+    )
+    for task in result["tasks"]:
+        cells = [cell for cell in result["cells"] if cell["task"] == task]
+        blocks.append(f"## {task}\n\n{_table(cells)}")
+    if len(result["tasks"]) > 1:
+        pooled = [
+            {"variant": name, "seeds": [None] * _most_seeds(found), "estimates": found}
+            for name, found in result["pooled"].items()
+        ]
+        blocks.append(f"## All tasks, on normalised scores\n\n{_table(pooled)}")
+    blocks.append("## Cells\n\n" + _cells(planned))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(cells: list[dict]) -> str:
+    titles = ["", "seeds", *(TITLES[metric] for metric in _SHOWN)]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for cell in cells:
+        values = [interval(cell["estimates"][metric]) for metric in _SHOWN]
+        lines.append(f"| {' | '.join([cell['variant'], str(len(cell['seeds'])), *values])} |")
+    return "\n".join(lines)
+
+
+def _most_seeds(estimates: dict) -> int:
+    return max((estimates[metric]["seeds"] for metric in METRICS if estimates[metric]), default=0)
+
+
+def _circumstances(planned: Sequence[Cell]) -> str:
+    """Versions, hardware and time of the runs that are done."""
+    summaries = [
+        json.loads((Path(cell.folder) / "summary.json").read_text())
+        for cell in planned
+        if cell.done
+    ]
+    versions = sorted({", ".join(map(" ".join, s["versions"].items())) for s in summaries})
+    processors = sorted({summary["hardware"]["processor"] for summary in summaries})
+    seconds = sum(summary["time"]["total"] for summary in summaries)
+    return (
+        f"{len(summaries)} of {len(planned)} runs are done (offline stages included), "
+        f"{duration(seconds)} in all if one were run after the other. "
+        f"{'; '.join(processors)}; {'; '.join(versions)}."
+    )
+
+
+def _cells(planned: Sequence[Cell]) -> str:
+    """Which runs were done and which were not, by name."""
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for cell in planned:
+        name, seed = Path(cell.folder).name.rsplit("__", 1)
+        stage = f"offline stage of {name}" if cell.stages == "offline" else name.replace("__", ", ")
+        groups.setdefault((stage, cell.done), []).append(seed)
+    lines = ["| run | done, seeds | not done, seeds |", "|---|---|---|"]
+    for stage in dict.fromkeys(stage for stage, _ in groups):
+        yes, no = (", ".join(groups.get((stage, flag), ["–"])) for flag in (True, False))
+        lines.append(f"| {stage} | {yes} | {no} |")
+    return "\n".join(lines)

@@ -1,0 +1,97 @@
+"""Panels that set variants of a run side by side: curves over epochs, and a point a seed."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from moore.reports.compare import Finished
+from moore.reports.compare_text import TITLES
+from moore.reports.plots import COLORS, INK, finite_values
+
+Colors = Mapping[str, object]
+
+
+def variant_colors(runs: Sequence[Finished], *, ordered: bool = False) -> Colors:
+    """A colour for each variant.
+
+    Args:
+        runs: in the order of their variants.
+        ordered: the variants lie on a scale, and so do their colours; else they are told apart.
+    """
+    names = list(dict.fromkeys(run.variant for run in runs))
+    if ordered:
+        scale = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, len(names)))
+        return dict(zip(names, map(tuple, scale), strict=True))
+    return {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)}
+
+
+def epoch_returns(run: Finished, *, acting: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs of the online stage and their mean returns, without those that have none.
+
+    Args:
+        run: whose.
+        acting: of the acting policy's episodes, else the evaluations.
+    """
+    pairs = []
+    for row in run.rows:
+        if row.get("stage") != "online":
+            continue
+        if acting:
+            episodes = finite_values(row, "online/episode_returns")
+            value = float(np.mean(episodes)) if episodes else None
+        else:
+            value = row.get("eval/return")
+        if value is not None:
+            pairs.append((row["epoch"], value))
+    x, y = zip(*pairs, strict=True) if pairs else ((), ())
+    return np.asarray(x, float), np.asarray(y, float)
+
+
+def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting: bool) -> None:
+    """The mean over the seeds of each variant; with few variants also every seed.
+
+    Args:
+        axes: to draw on.
+        runs: of one task.
+        colors: by variant.
+        acting: the acting policy's episodes, else the evaluations.
+    """
+    for variant, color in colors.items():
+        seeds = [epoch_returns(run, acting=acting) for run in runs if run.variant == variant]
+        if not seeds:
+            continue
+        for x, y in seeds if len(colors) <= 4 else ():
+            axes.plot(x, y, color=color, lw=0.6, alpha=0.3)
+        epochs = np.unique(np.concatenate([x for x, _ in seeds]))
+        means = [np.mean([y[x == e][0] for x, y in seeds if (x == e).any()]) for e in epochs]
+        axes.plot(epochs, means, color=color, lw=1.9, label=variant)
+    axes.set_xlabel("online epoch (0: the hand-over)")
+    axes.set_ylabel("acting return" if acting else "evaluated return")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+
+def draw_points(axes: Axes, cells: Sequence[dict], metric: str, colors: Colors) -> None:
+    """A point a seed; below them the IQM and its interval.
+
+    Args:
+        axes: to draw on.
+        cells: of `compare`, one task's.
+        metric: which.
+        colors: by variant.
+    """
+    for place, cell in enumerate(cells):
+        values = [value for value in cell["values"][metric] if value is not None]
+        color = colors[cell["variant"]]
+        axes.plot(values, [place] * len(values), "o", color=color, ms=3.5, alpha=0.6, mew=0)
+        found = cell["estimates"][metric]
+        if found and found["low"] is not None:
+            axes.plot([found["low"], found["high"]], [place + 0.28] * 2, color=INK, lw=1.2)
+        if found:
+            axes.plot(found["value"], place + 0.28, "|", color=INK, ms=7, mew=1.6)
+    axes.set_yticks(range(len(cells)), [cell["variant"] for cell in cells])
+    axes.set_ylim(len(cells) - 0.4, -0.6)
+    axes.set_title(TITLES[metric], loc="left", fontsize="medium")
+    axes.xaxis.set_major_locator(MaxNLocator(4))

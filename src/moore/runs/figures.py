@@ -1,0 +1,111 @@
+"""The paper's figures as grids of runs, at three scales."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moore.errors import InputError
+from moore.presets import preset
+from moore.runs.grid import Grid
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """What a figure of the paper compares.
+
+    Attributes:
+        title: what it shows.
+        schemes: for the algorithm `moore`.
+        alphas: more schemes: moore with each of these.
+        presets: the tasks, by scale.
+    """
+
+    title: str
+    schemes: tuple[str, ...]
+    alphas: tuple[float, ...]
+    presets: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the runs are.
+
+    Attributes:
+        seeds: of every cell.
+        settings: over the presets.
+    """
+
+    seeds: tuple[int, ...]
+    settings: dict = dataclasses.field(default_factory=dict)
+
+
+_QUICK = ("quick/pendulum", "quick/inverted-pendulum")
+_LAPTOP = ("laptop/hopper-medium-replay", "laptop/halfcheetah-medium-replay")
+_PAPER = tuple(f"paper/{env}-medium-replay" for env in ("halfcheetah", "hopper", "walker2d"))
+
+FIGURES = {
+    "fig2": PaperFigure(
+        "Sampling schemes",
+        schemes=("moore:1", "half_half", "online_only", "uniform"),
+        alphas=(),
+        # The paper does not name the tasks of Fig. 2 in its text: the three medium-replay ones.
+        presets={"quick": _QUICK, "laptop": _LAPTOP, "paper": _PAPER},
+    ),
+    "fig3": PaperFigure(
+        "The decay rate alpha",
+        schemes=(),
+        alphas=(0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0),  # section 4.2
+        presets={"quick": _QUICK, "laptop": _LAPTOP, "paper": _PAPER[:1]},
+    ),
+}
+
+SCALES = {
+    "quick": Scale(seeds=tuple(range(8))),
+    # The hand-over and what follows: dips are looked for in the first 10 epochs.
+    "laptop": Scale(seeds=(0, 1), settings={"online": {"epochs": 15}}),
+    "paper": Scale(seeds=tuple(range(5))),
+}
+
+
+def figure_grid(
+    figure: str, scale: str, *, data: Path = Path("."), seeds: Sequence[int] = ()
+) -> Grid:
+    """The runs behind a figure.
+
+    Args:
+        figure: a name in FIGURES.
+        scale: a name in SCALES.
+        data: folder of the logs that the presets name.
+        seeds: instead of the scale's.
+
+    Raises:
+        InputError: an unknown name, or a log is missing.
+    """
+    for name, known, what in ((figure, FIGURES, "figure"), (scale, SCALES, "scale")):
+        if name not in known:
+            raise InputError(f"unknown {what} '{name}'; the known ones are {', '.join(known)}.")
+    plan, size = FIGURES[figure], SCALES[scale]
+    presets = plan.presets[scale]
+    return Grid(
+        presets=presets,
+        datasets=tuple(_log(preset(name).dataset, data) for name in presets),
+        schemes=plan.schemes,
+        alphas=plan.alphas,
+        seeds=tuple(seeds) or size.seeds,
+        settings=size.settings,
+    )
+
+
+def _log(name: str, data: Path) -> str:
+    """The log's name with its folder."""
+    if name.startswith("builtin:"):
+        return name
+    files = [data / part for part in name.split(",")]
+    missing = [str(file) for file in files if not file.exists()]
+    if missing:
+        raise InputError(
+            f"{' and '.join(missing)} not found; name the folder of the logs with --data "
+            "(`moore collect` makes logs: docs/logs.md)."
+        )
+    return ",".join(map(str, files))

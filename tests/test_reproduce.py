@@ -1,0 +1,133 @@
+"""moore reproduce: the runs behind a figure, and what is written from those that are done."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from moore import cli
+from moore.config import from_dict
+from moore.errors import InputError
+from moore.runs.figures import FIGURES, SCALES, figure_grid
+from moore.runs.grid import cells
+from test_compare import finished
+
+# --- The plan ---
+
+
+def test_fig2_compares_the_four_schemes_of_the_paper():
+    grid = figure_grid("fig2", "quick")
+    assert grid.schemes == ("moore:1", "half_half", "online_only", "uniform")
+    assert len(grid.presets) >= 2 and len(grid.seeds) >= 8
+
+
+def test_fig3_compares_the_alphas_of_the_paper():
+    assert figure_grid("fig3", "quick").alphas == (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
+
+
+def test_both_figures_share_offline_stages_and_the_runs_of_alpha_1(tmp_path):
+    second, third = (cells(figure_grid(name, "quick"), tmp_path) for name in ("fig2", "fig3"))
+    shared = {cell.folder for cell in second} & {cell.folder for cell in third}
+    offline = [folder for folder in shared if Path(folder).parent.name == "offline"]
+    assert len(offline) == 16 and len(shared) == 32
+    by_folder = {cell.folder: cell for cell in second}
+    assert all(by_folder[cell.folder] == cell for cell in third if cell.folder in shared)
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_figure_has_runs_at_every_scale(figure, scale, tmp_path):
+    grid = figure_grid(figure, scale, data=_every_log(tmp_path))
+    assert all(from_dict(cell.config).online.epochs >= 10 for cell in cells(grid, tmp_path))
+
+
+def _every_log(folder):
+    """Empty files of the names that the presets give."""
+    from moore.presets import preset, preset_names
+
+    for name in preset_names():
+        for part in preset(name).dataset.split(","):
+            if part.endswith(".hdf5"):
+                (folder / part).touch()
+    return folder
+
+
+def test_a_missing_log_is_named_before_anything_runs(tmp_path):
+    with pytest.raises(InputError, match=r"hopper-medium-replay.hdf5 not found; .* --data"):
+        figure_grid("fig2", "laptop", data=tmp_path)
+
+
+@pytest.mark.parametrize(("figure", "scale"), [("fig9", "quick"), ("fig2", "huge")])
+def test_unknown_names_list_the_known_ones(figure, scale):
+    with pytest.raises(InputError, match=r"the known ones are (fig2|quick)"):
+        figure_grid(figure, scale)
+
+
+# --- What is written ---
+
+
+@pytest.fixture
+def half_done(tmp_path):
+    """Seeds 0 and 1 of fig2 at scale quick, but for one cell."""
+    out = tmp_path / "runs"
+    for cell in cells(figure_grid("fig2", "quick", seeds=(0, 1)), out):
+        config = from_dict(cell.config)
+        facts = {
+            "env": config.env_id,
+            "scheme": config.online.scheme,
+            "versions": {"moore": "0", "jax": "1"},
+            "hardware": {"processor": "abacus"},
+            "time": {"total": 60.0},
+        }
+        folder = Path(cell.folder)
+        if cell.stages == "offline":
+            folder.mkdir(parents=True)
+            (folder / "summary.json").write_text(json.dumps(facts | {"transfer": None}))
+        elif not ("uniform" in cell.folder and config.env_id == "Pendulum-v1" and config.seed):
+            returns = [50 + 5 * epoch + config.seed for epoch in range(10)]
+            finished(folder, seed=config.seed, returns=returns, **facts)
+    return out
+
+
+def reproduce(*arguments):
+    cli.main(["reproduce", "fig2", "--no-run", "--seeds", "0-1", *arguments])
+
+
+def test_a_figure_is_a_picture_tables_and_the_numbers_behind_them(half_done, tmp_path, capsys):
+    reproduce("--out", str(half_done), "--report", str(tmp_path / "report"))
+    assert "uniform on Pendulum-v1" in capsys.readouterr().out, "not run, or not finished"
+    names = ("fig2-quick.md", "fig2-quick.html", "fig2-quick.csv", "fig2-quick-curves.csv")
+    files = {path.name: path for path in (tmp_path / "report").iterdir()}
+    assert set(files) == {*names, "fig2-quick.png"}
+    assert files["fig2-quick.png"].read_bytes().startswith(b"\x89PNG")
+    with open(files["fig2-quick.csv"]) as file:
+        assert len(list(csv.DictReader(file))) == 15
+    with open(files["fig2-quick-curves.csv"]) as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 15 * 11
+    assert (rows[10]["epoch"], float(rows[10]["eval_return"])) == ("10", 95.0)
+
+
+def test_the_tables_name_each_run_that_is_done_and_each_that_is_not(half_done, capsys):
+    reproduce("--out", str(half_done), "--quiet")
+    text = (half_done / "fig2-quick.md").read_text()
+    assert "19 of 20 runs are done" in text and "abacus" in text and "19 min 00 s" in text
+    name = "Pendulum-v1-builtin-pendulum-medium"
+    assert f"| {name}, uniform | 0 | 1 |" in text
+    assert f"| {name}, moore-1 | 0, 1 | – |" in text
+    assert f"| offline stage of {name} | 0, 1 | – |" in text
+
+
+def test_machines_get_json(half_done, capsys):
+    reproduce("--out", str(half_done), "--json")
+    result = json.loads(capsys.readouterr().out)
+    assert result["variants"] == ["moore:1", "half_half", "online_only", "uniform"]
+    assert sum(result["cells_done"].values()) == 19
+
+
+def test_without_a_finished_run_there_is_nothing_to_show(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        reproduce("--out", str(tmp_path))
+    assert stop.value.code == 2
+    assert "none of the 16 runs of fig2 at scale quick is done" in capsys.readouterr().err
