@@ -161,18 +161,18 @@ class Table:
         # Sums of exponential gaps, over their total, are sorted uniform numbers.
         points = np.cumsum(gaps)
         points = points[:-1] * (self.sums[-1] / points[-1])
-        return self.rows[self._find(points)]
+        return self.rows.take(self._find(points))
 
     def _find(self, points: Float[np.ndarray, " count"]) -> Int[np.ndarray, " count"]:
         """The first place whose sum lies above each point: searchsorted, side "right"."""
-        size = len(self.sums)
-        part = (points * (size / self.sums[-1])).astype(np.int32)
-        found = self.guide[np.minimum(part, size - 1)]
+        part = (points * (len(self.sums) / self.sums[-1])).astype(np.int32)
+        found = self.guide.take(part, mode="clip")
         points = np.minimum(points, np.nextafter(self.sums[-1], 0.0))
-        left = np.flatnonzero(self.sums[found] <= points)
+        left = np.flatnonzero(self.sums.take(found) <= points)
         while left.size:
-            found[left] += 1
-            left = left[self.sums[found[left]] <= points[left]]
+            next_place = found.take(left) + 1
+            found[left] = next_place
+            left = left[self.sums.take(next_place) <= points.take(left)]
         return found
 
 
