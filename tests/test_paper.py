@@ -46,6 +46,10 @@ class Recorder:
         self.calls.append("observe")
         return state
 
+    def surprise(self, state):
+        self.calls.append("surprise")
+        return {}
+
     def refit(self, state, epoch):
         self.calls.append(f"refit {epoch}")
         from moore.dynamics.fit import FitReport
@@ -78,7 +82,7 @@ def test_the_online_stage_is_algorithm_1():
     step = ["act", "step", "observe"]
 
     def epoch(t):
-        learn = [f"refit {t}", f"imagine {t} 9"]
+        learn = ["surprise", f"refit {t}", f"imagine {t} 9"]
         return [*step, "update 3", *step, *learn, "update 3"] * 2
 
     assert recorder.calls == ["imagine 1 9", *epoch(1), *epoch(2)]

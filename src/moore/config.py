@@ -101,6 +101,8 @@ class Config:
         rollout_chunk: rollouts computed at a time; bounds the memory. Another size draws other
             random numbers.
         checkpoint_every: epochs between checkpoints.
+        diagnostics: every online epoch also measure what the theory speaks of: whether the models
+            expected their errors, how u changes with models and policy. No result depends on it.
         tensorboard: also write TensorBoard event files into the run folder.
         model: the ensemble of dynamics models.
         sac: the agent.
@@ -121,6 +123,7 @@ class Config:
     imagined_bound: float = float("inf")
     rollout_chunk: int = 10_000
     checkpoint_every: int = 1
+    diagnostics: bool = True
     tensorboard: bool = False
     model: ModelConfig = field(default_factory=ModelConfig)
     sac: SACConfig = field(default_factory=SACConfig)

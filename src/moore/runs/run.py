@@ -242,9 +242,13 @@ class _Run:
                 "the running episode could not be replayed exactly; a new episode was started."
             )
         self.report.start("online", config.epochs, done)
+        before = self.learner.snapshot(state)
 
         def on_epoch(epoch: int, state: LearnerState, metrics: dict) -> bool:
+            nonlocal before
             row = self._row("online", epoch) | self._evaluation(state) | self._share(epoch, state)
+            row |= self.learner.compare_epochs(before, state, epoch)
+            before = self.learner.snapshot(state)
             stop = self.until is not None and self.until(row | metrics, state)
             self._end_epoch(row | metrics, state, collector, epoch if stop else config.epochs)
             return stop

@@ -34,8 +34,11 @@ from moore.replay.buffer import (
 from moore.replay.draws import Draws, EachRow, Groups, each_row
 from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme, uniform
-from moore.stages import programs
+from moore.stages import diagnostics, programs
 from moore.stages.programs import Metrics
+
+# Folded into the run's seed, for numbers that no result may depend on.
+_DIAGNOSTICS = 0x0D1A6
 
 
 class LearnerState(eqx.Module):
@@ -90,6 +93,15 @@ class Learner:
     def imagines(self) -> bool:
         """Whether the agent learns from imagined transitions; otherwise there are no models."""
         return self.algorithm.experience == "imagination"
+
+    @property
+    def diagnoses(self) -> bool:
+        """Whether it also measures what no result depends on."""
+        return self.imagines and self.config.diagnostics
+
+    @cached_property
+    def _logged_range(self) -> diagnostics.Range:
+        return diagnostics.observed_range(self.offline)
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -187,6 +199,43 @@ class Learner:
             )
             return dataclasses.replace(state, model=model, key=key), report
 
+    def surprise(self, state: LearnerState) -> Metrics:
+        """Before line 13: how well the models predict the transitions since the last refit."""
+        if not self.diagnoses:
+            return {}
+        with self.clock("diagnose"):
+            count = self.config.online.refit_every
+            return programs.surprise_of_newest(state.model.ensemble, state.online, count)
+
+    def snapshot(self, state: LearnerState) -> diagnostics.Snapshot | None:
+        """The policy and its models, to compare the next epoch's with."""
+        if not self.diagnoses:
+            return None
+        return diagnostics.snapshot(state.agent, state.model.ensemble)
+
+    def compare_epochs(
+        self, old: diagnostics.Snapshot | None, state: LearnerState, epoch: int
+    ) -> dict[str, float]:
+        """What the theory says of the step to this epoch; draws no number of the run's own."""
+        if old is None:
+            return {}
+        with self.clock("diagnose"):
+            key = jax.random.fold_in(jax.random.key(self.config.seed), _DIAGNOSTICS)
+            key_starts, key_rollout = jax.random.split(jax.random.fold_in(key, epoch))
+            metrics = diagnostics.compare_epochs(
+                old,
+                diagnostics.Snapshot(state.agent, state.model.ensemble),
+                self.offline,
+                state.online,
+                self.draws(epoch, state).rows(key_starts, (diagnostics.PROBES,)),
+                key_rollout,
+                agent=self.algorithm.agent,
+                terminated_fn=self.terminated_fn,
+                config=programs.rollout_settings(self.config, diagnostics.PROBES),
+                discount=self.config.sac.discount,
+            )
+            return {name: float(value) for name, value in metrics.items()}
+
     def imagine(self, state: LearnerState, epoch: int, count: int) -> tuple[LearnerState, Metrics]:
         """Lines 14 to 16: `count` rollouts from states of D_off and D_on into D_model."""
         with self.clock("imagine"):
@@ -197,6 +246,7 @@ class Learner:
                 state.model,
                 self.offline,
                 state.online,
+                self._logged_range,
                 self.draws(epoch, state).rows(key_starts, (count,)),
                 key_rollout,
                 agent=self.algorithm.agent,

@@ -50,7 +50,7 @@ def online_stage(
         state, _ = learner.imagine(state, 1, config.rollout_batch)
 
     for epoch in range(done + 1, config.epochs + 1):  # 7, 8
-        fits, imagined, losses = [], [], []
+        surprises, fits, imagined, losses = [], [], [], []
         for step in range(1, config.steps_per_epoch + 1):  # 9
             warming_up = (epoch - 1) * config.steps_per_epoch + step <= config.random_steps
             action, state = learner.act(state, system.obs, random=warming_up)  # 10
@@ -59,6 +59,7 @@ def online_stage(
             if warming_up:
                 continue
             if step % config.refit_every == 0 and learner.imagines:  # 12
+                surprises.append(learner.surprise(state))
                 state, report = learner.refit(state, epoch)  # 13
                 state, rollouts = learner.imagine(state, epoch, config.rollout_batch)  # 14-16
                 fits.append(report)
@@ -68,7 +69,8 @@ def online_stage(
             )
             losses.append(loss)
         metrics = {"online/episode_returns": system.take_episode_returns()}
-        metrics |= fit_metrics(fits) | mean_metrics(imagined) | mean_metrics(losses)
+        metrics |= mean_metrics(surprises) | fit_metrics(fits)
+        metrics |= mean_metrics(imagined) | mean_metrics(losses)
         if on_epoch(epoch, state, metrics):
             break
     return state

@@ -12,10 +12,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from moore.algorithms import Agent
 from moore.config import Config
+from moore.dynamics.ensemble import Ensemble
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import TerminationFn, rollout
+from moore.dynamics.surprise import surprise
 from moore.replay.buffer import Replay, Ring, Transition, append, push
 from moore.replay.sampler import gather, sample_ring
+from moore.stages.diagnostics import Range, observed_range
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -40,6 +43,15 @@ def observe(
     return append(online, transition, key_split, holdout_fraction=holdout_fraction), key
 
 
+@partial(jax.jit, static_argnames=("count",))
+def surprise_of_newest(ensemble: Ensemble, online: Replay, count: int) -> Metrics:
+    """`surprise` on the `count` newest transitions of D_on."""
+    newest = jax.tree.map(
+        lambda column: jax.lax.dynamic_slice_in_dim(column, online.size - count, count), online.data
+    )
+    return {f"model/{name}": value for name, value in surprise(ensemble, newest).items()}
+
+
 @partial(
     jax.jit,
     static_argnames=("agent", "terminated_fn", "config"),
@@ -51,6 +63,7 @@ def imagine(
     model: ModelState,
     offline: Replay,
     online: Replay,
+    logged_range: Range,
     rows: Int[Array, " count"],
     key_rollout: PRNGKeyArray,
     *,
@@ -59,6 +72,9 @@ def imagine(
     config: Config,
 ) -> tuple[Ring, Metrics]:
     """Rollouts from the drawn rows into D_model, a chunk at a time so that memory stays bounded."""
+    acted_range = observed_range(online)
+    low = jnp.minimum(logged_range[0], acted_range[0])
+    high = jnp.maximum(logged_range[1], acted_range[1])
     count = rows.shape[0]
     chunks = -(-count // config.rollout_chunk)
     # The last chunk is filled up with repeats of row 0, which are not kept.
@@ -83,7 +99,10 @@ def imagine(
         ring = push(ring, flat, happened.reshape(-1))
         goes_on = happened & ~transitions.terminated
         due = jnp.concatenate([chunk_wanted[None], goes_on[:-1]])
-        return ring, (happened, due, uncertainty, transitions.reward, transitions.terminated)
+        next_obs = transitions.next_obs
+        outside = jnp.any((next_obs < low) | (next_obs > high), axis=-1)
+        ends = transitions.terminated
+        return ring, (happened, due, outside, uncertainty, transitions.reward, ends)
 
     shape = (chunks, config.rollout_chunk)
     imagined, outcome = jax.lax.scan(
@@ -97,10 +116,13 @@ def imagine(
     return imagined, metrics
 
 
-def _rollout_metrics(happened, due, uncertainty, reward, terminated, config: Config) -> Metrics:
+def _rollout_metrics(
+    happened, due, outside, uncertainty, reward, terminated, config: Config
+) -> Metrics:
     """Statistics over the imagined transitions that happened, and over those that were due."""
     total = jnp.maximum(happened.sum(), 1)
     mean = jnp.where(happened, uncertainty, 0.0).sum() / total
+    unpenalised = jnp.where(happened, reward + config.penalty_coef * uncertainty, 0.0)
     p20, p80 = jnp.nanpercentile(
         jnp.where(happened, uncertainty, jnp.nan), jnp.asarray([20.0, 80.0])
     )
@@ -108,8 +130,11 @@ def _rollout_metrics(happened, due, uncertainty, reward, terminated, config: Con
         "model/uncertainty_mean": mean,
         "model/uncertainty_p20": p20,
         "model/uncertainty_p80": p80,
-        "model/imagined_reward": jnp.where(happened, reward, 0.0).sum() / total
-        + config.penalty_coef * mean,
+        "model/imagined_reward": unpenalised.sum() / total,
+        # How much of what the agent learns from is penalty: lambda E[u] / E|r|.
+        "model/penalty_ratio": config.penalty_coef * mean / (jnp.abs(unpenalised).sum() / total),
+        # Beyond the range that an entry has in the log and the online data.
+        "model/imagined_out_of_range": (outside & happened).sum() / total,
         "model/imagined_terminated": (terminated & happened).sum() / total,
         # Not finite, or beyond the bound: the rollout ended there and nothing was kept.
         "model/imagined_dropped": (due & ~happened).sum() / jnp.maximum(due.sum(), 1),

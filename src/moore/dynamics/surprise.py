@@ -1,0 +1,43 @@
+"""How well the models predicted transitions that they have not been fitted to."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from moore.dynamics.ensemble import Ensemble, predict
+from moore.dynamics.fit import inputs_and_targets
+from moore.dynamics.penalty import max_std_norm
+from moore.replay.buffer import Transition
+
+# Of a standard normal variable, 95% lies within.
+QUANTILE_95 = 1.959964
+
+
+def surprise(ensemble: Ensemble, new: Transition) -> dict[str, Float[Array, ""]]:
+    """The error of one-step predictions, and whether the models had expected it.
+
+    Let z = (y - mu_k) / sigma_k for the outputs y = (r, s' - s) and every member k.
+
+    Args:
+        ensemble: fitted without these transitions.
+        new: transitions (rows,).
+
+    Returns:
+        new_mse: mean of (y - mu_k)^2, comparable with the holdout error.
+        new_z: root mean square of z; 1 if sigma is right, above 1 if the models are overconfident.
+        new_coverage: share of |z| < 1.96; 0.95 if errors are normal and sigma is right.
+        new_admissible: share of the transitions whose u(s, a) is at least the length of the error
+            of the members' mean: there u is an admissible error estimator (MOPO, definition 4.1).
+    """
+    inputs, targets = inputs_and_targets(new)
+    members = ensemble.networks.mean_head.bias.shape[0]
+    inputs = jnp.broadcast_to(inputs, (members, *inputs.shape))
+    mean, log_var = predict(ensemble.networks, ensemble.normaliser, inputs)
+    std = jnp.exp(0.5 * log_var)
+    z = (targets - mean) / std
+    error = jnp.linalg.norm(targets - mean.mean(axis=0), axis=-1)
+    return {
+        "new_mse": jnp.mean((targets - mean) ** 2),
+        "new_z": jnp.sqrt(jnp.mean(z**2)),
+        "new_coverage": jnp.mean(jnp.abs(z) < QUANTILE_95),
+        "new_admissible": jnp.mean(error <= max_std_norm(std)),
+    }

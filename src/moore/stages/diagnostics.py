@@ -1,0 +1,136 @@
+"""What the theory says of the step from one epoch's policy to the next, estimated by rollouts.
+
+For the models M and policies pi at the ends of two epochs, t and t + 1, let U_M(pi) be the expected
+discounted sum of u, and eta_M(pi) that of the models' reward, without the penalty (section 3.3).
+Both are estimated over the first H steps from states that the sampling scheme draws, the same
+states and random numbers for all of them, and divided by the share of the discounted time that
+these steps are, 1 - gamma^H: they stand for the infinite sum, as if the first steps were typical.
+"""
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from moore.algorithms import Agent
+from moore.config import Config
+from moore.dynamics.ensemble import Ensemble
+from moore.dynamics.imagine import TerminationFn, rollout
+from moore.replay.buffer import Replay
+from moore.replay.sampler import gather
+
+Metrics = dict[str, Float[Array, ""]]
+Range = tuple[Float[Array, " obs"], Float[Array, " obs"]]
+
+# Rollouts of each estimate.
+PROBES = 1000
+
+
+class Snapshot(eqx.Module):
+    """A policy and the models it came from, at the end of an epoch."""
+
+    agent: PyTree
+    ensemble: Ensemble
+
+
+def snapshot(agent: PyTree, ensemble: Ensemble) -> Snapshot:
+    """Copies, for the compiled update reuses the memory of what it is given."""
+    return jax.tree.map(
+        lambda x: x.copy() if isinstance(x, jax.Array) else x, Snapshot(agent, ensemble)
+    )
+
+
+@jax.jit
+def observed_range(replay: Replay) -> Range:
+    """Lowest and highest value of every entry of the observations in a buffer."""
+    there = (jnp.arange(replay.capacity) < replay.size)[:, None]
+    obs, next_obs = replay.data.obs, replay.data.next_obs
+    low, high = jnp.minimum(obs, next_obs), jnp.maximum(obs, next_obs)
+    return jnp.where(there, low, jnp.inf).min(axis=0), jnp.where(there, high, -jnp.inf).max(axis=0)
+
+
+def sums(
+    snapshot: Snapshot,
+    starts: Float[Array, "count obs"],
+    key: PRNGKeyArray,
+    agent: Agent,
+    terminated_fn: TerminationFn,
+    config: Config,
+    discount: float,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """U_M(pi) and eta_M(pi): see above."""
+    transitions, happened, uncertainty = rollout(
+        snapshot.ensemble,
+        lambda obs, k: agent.act(snapshot.agent, obs, k),
+        terminated_fn,
+        starts,
+        key,
+        length=config.rollout_length,
+        penalty_coef=0.0,
+        obs_bound=config.imagined_bound,
+    )
+    # Without a discount there is no infinite sum: the first H steps stand for themselves.
+    part = 1.0 - discount**config.rollout_length if discount < 1.0 else 1.0
+    weight = discount ** jnp.arange(config.rollout_length) / part
+    u, eta = (
+        jnp.sum(weight[:, None] * jnp.where(happened, value, 0.0)) / starts.shape[0]
+        for value in (uncertainty, transitions.reward)
+    )
+    return u, eta
+
+
+@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "discount"))
+def compare_epochs(
+    old: Snapshot,
+    new: Snapshot,
+    offline: Replay,
+    online: Replay,
+    rows: Int[Array, " count"],
+    key: PRNGKeyArray,
+    *,
+    agent: Agent,
+    terminated_fn: TerminationFn,
+    config: Config,
+    discount: float,
+) -> Metrics:
+    """Relative Uncertainty Error (section 4.3) and the drop bound's term of two epochs.
+
+    Args:
+        old, new: M_t, pi_t and M_{t+1}, pi_{t+1}.
+        offline, online: where `rows` point to.
+        rows: the states to start from, joint indices.
+        key: of the rollouts.
+        agent, terminated_fn, config, discount: what a rollout is.
+
+    Returns:
+        uncertainty_old: U_{M_t}(pi_t).
+        uncertainty_carried: U_{M_{t+1}}(pi_t), the old policy in the new models.
+        uncertainty_new: U_{M_{t+1}}(pi_{t+1}).
+        return_old: eta_{M_t}(pi_t).
+        relative_uncertainty_error: |U_{M_t}(pi_t) - U_{M_{t+1}}(pi_t)| / |eta_{M_t}(pi_t)|, as
+            section 4.3 prints it.
+        relative_uncertainty_error_theorem: the same with U_{M_{t+1}}(pi_{t+1}) as the second term,
+            which is what Theorem 2 needs.
+        drop_term: lambda [U_{M_{t+1}}(pi_t) - U_{M_{t+1}}(pi_{t+1})], the part of the corrected
+            bound on eta(pi_t) - eta(pi_{t+1}) that is known; the rest is the models' error.
+    """
+    starts = gather(offline, online, rows).obs
+
+    def estimate(ensemble: Ensemble, agent_state: PyTree):
+        pair = Snapshot(agent_state, ensemble)
+        return sums(pair, starts, key, agent, terminated_fn, config, discount)
+
+    u_old, eta_old = estimate(old.ensemble, old.agent)
+    u_carried, _ = estimate(new.ensemble, old.agent)
+    u_new, _ = estimate(new.ensemble, new.agent)
+    return {
+        "theory/uncertainty_old": u_old,
+        "theory/uncertainty_carried": u_carried,
+        "theory/uncertainty_new": u_new,
+        "theory/return_old": eta_old,
+        "theory/relative_uncertainty_error": jnp.abs(u_old - u_carried) / jnp.abs(eta_old),
+        "theory/relative_uncertainty_error_theorem": jnp.abs(u_old - u_new) / jnp.abs(eta_old),
+        "theory/drop_term": config.penalty_coef * (u_carried - u_new),
+    }

@@ -1,0 +1,206 @@
+"""What every epoch measures beside learning: calibration, ranges, and the theory's terms."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import moore
+from moore.dynamics.ensemble import Ensemble, init_ensemble
+from moore.dynamics.surprise import surprise
+from moore.replay.buffer import Transition, empty_replay, full_replay
+from moore.stages.diagnostics import Snapshot, compare_epochs, observed_range, snapshot
+from tiny import ENV, tiny_config, tiny_log
+
+OBS, ACTION, MEMBERS = 2, 1, 3
+
+
+def constant_ensemble(mean, std) -> Ensemble:
+    """Every member predicts `mean` for (r, s' - s) with deviations `std`, wherever it is."""
+    ensemble = init_ensemble(jax.random.key(0), OBS, ACTION, members=MEMBERS, elites=2, hidden=(4,))
+    networks = jax.tree.map(jnp.zeros_like, ensemble.networks)
+    networks = dataclasses.replace(
+        networks,
+        mean_head=dataclasses.replace(
+            networks.mean_head, bias=jnp.tile(jnp.asarray(mean, jnp.float32), (MEMBERS, 1))
+        ),
+        log_var_head=dataclasses.replace(
+            networks.log_var_head,
+            bias=jnp.tile(2 * jnp.log(jnp.asarray(std, jnp.float32)), (MEMBERS, 1)),
+        ),
+        max_log_var=jnp.full(OBS + 1, 30.0),
+        min_log_var=jnp.full(OBS + 1, -30.0),
+    )
+    return dataclasses.replace(ensemble, networks=networks)
+
+
+def transitions(rewards, moves) -> Transition:
+    """From the origin, action 0."""
+    count = len(rewards)
+    flags = jnp.zeros(count, bool)
+    return Transition(
+        jnp.zeros((count, OBS)), jnp.zeros((count, ACTION)), jnp.asarray(rewards, jnp.float32),
+        jnp.asarray(moves, jnp.float32), flags, flags,
+    )  # fmt: skip
+
+
+# --- Calibration on what the models have not seen ---
+
+
+def test_errors_in_units_of_sigma_by_hand():
+    """Errors (1, 0, 0) and (0, 2, 0) with sigma (1, 1, 2): z is 1, 0, 0 and 0, 2, 0."""
+    ensemble = constant_ensemble([0.0, 0.0, 0.0], [1.0, 1.0, 2.0])
+    found = surprise(ensemble, transitions([1.0, 0.0], [[0.0, 0.0], [2.0, 0.0]]))
+    np.testing.assert_allclose(found["new_mse"], (1 + 4) / 6, rtol=1e-5)
+    np.testing.assert_allclose(found["new_z"], np.sqrt(5 / 6), rtol=1e-5)
+    np.testing.assert_allclose(found["new_coverage"], 5 / 6, rtol=1e-5)
+
+
+def test_the_penalty_is_admissible_where_u_covers_the_error():
+    """u is |sigma| = 3; the errors are 2.9 and 3.1."""
+    ensemble = constant_ensemble([0.0, 0.0, 0.0], [1.0, 2.0, 2.0])
+    found = surprise(ensemble, transitions([2.9, 0.0], [[0.0, 0.0], [3.1, 0.0]]))
+    np.testing.assert_allclose(found["new_admissible"], 0.5)
+
+
+def test_true_sigmas_are_seen_as_calibrated_and_halved_ones_as_overconfident():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(20_000, 3)) * [0.5, 1.0, 2.0]
+    new = transitions(noise[:, 0], noise[:, 1:])
+    right = surprise(constant_ensemble([0.0] * 3, [0.5, 1.0, 2.0]), new)
+    np.testing.assert_allclose(right["new_z"], 1.0, atol=0.02)
+    np.testing.assert_allclose(right["new_coverage"], 0.95, atol=0.01)
+    halved = surprise(constant_ensemble([0.0] * 3, [0.25, 0.5, 1.0]), new)
+    np.testing.assert_allclose(halved["new_z"], 2.0, atol=0.04)
+    assert halved["new_coverage"] < 0.7
+
+
+# --- Ranges ---
+
+
+def test_the_range_of_a_buffer_is_that_of_the_rows_it_has():
+    data = transitions([0.0, 0.0], [[1.0, -2.0], [3.0, 0.0]])
+    buffer = full_replay(
+        data, np.ones(2, bool), jax.random.key(0), holdout_fraction=0.5, max_holdout=1
+    )
+    low, high = observed_range(buffer)
+    np.testing.assert_array_equal([low, high], [[0, -2], [3, 0]])
+    low, high = observed_range(empty_replay(5, OBS, ACTION, max_holdout=1))
+    assert np.isposinf(low).all() and np.isneginf(high).all()
+
+
+# --- Two epochs ---
+
+
+@pytest.fixture
+def between():
+    """`compare_epochs` of two pairs of policy and models, from the origin."""
+    from moore.algorithms import SAC
+    from moore.config import Config
+
+    log = full_replay(
+        transitions([0.0] * 4, np.zeros((4, OBS))), np.ones(4, bool), jax.random.key(0),
+        holdout_fraction=0.5, max_holdout=1,
+    )  # fmt: skip
+    agent = SAC.init(jax.random.key(1), OBS, ACTION, Config().sac)
+
+    def compare(old, new, *, agents=(agent, agent), terminated_fn=lambda s, a, n: False, **changes):
+        settings = {"rollout_length": 3, "penalty_coef": 2.0}
+        return compare_epochs(
+            Snapshot(agents[0], old), Snapshot(agents[1], new), log,
+            empty_replay(1, OBS, ACTION, max_holdout=1), jnp.zeros(8, jnp.int32), jax.random.key(2),
+            agent=SAC, terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
+            config=Config(**settings), **{"discount": 0.9, **changes},
+        )  # fmt: skip
+
+    return compare
+
+
+def test_a_constant_u_gives_u_times_the_horizon(between):
+    """u = 3, reward 1 + noise of deviation 1e-3, gamma 0.9: U = 30, eta = 10."""
+    steady = constant_ensemble([1.0, 0.0, 0.0], [1e-3, 3.0, 1e-3])
+    found = between(steady, steady)
+    np.testing.assert_allclose(found["theory/uncertainty_old"], 30.0, rtol=1e-4)
+    np.testing.assert_allclose(found["theory/return_old"], 10.0, rtol=1e-3)
+    for name in ("relative_uncertainty_error", "relative_uncertainty_error_theorem", "drop_term"):
+        assert found[f"theory/{name}"] == 0.0
+
+
+def test_new_models_with_half_the_uncertainty(between):
+    """U falls from 30 to 15 for both policies: the errors are 15 / 10, and nothing can drop."""
+    old = constant_ensemble([1.0, 0.0, 0.0], [1e-3, 3.0, 1e-3])
+    new = constant_ensemble([1.0, 0.0, 0.0], [1e-3, 1.5, 1e-3])
+    found = between(old, new)
+    np.testing.assert_allclose(found["theory/uncertainty_carried"], 15.0, rtol=1e-4)
+    np.testing.assert_allclose(found["theory/relative_uncertainty_error"], 1.5, rtol=1e-2)
+    np.testing.assert_allclose(found["theory/relative_uncertainty_error_theorem"], 1.5, rtol=1e-2)
+    np.testing.assert_allclose(found["theory/drop_term"], 0.0)
+
+
+def test_rollouts_that_end_at_once_count_one_step(between):
+    """u = 3 for one step of three: 3 / (1 - 0.9^3) = 11.07."""
+    steady = constant_ensemble([1.0, 0.0, 0.0], [1e-3, 3.0, 1e-3])
+    found = between(steady, steady, terminated_fn=lambda s, a, n: True)
+    np.testing.assert_allclose(found["theory/uncertainty_old"], 3 / (1 - 0.9**3), rtol=1e-4)
+
+
+def test_without_a_discount_the_first_steps_stand_for_themselves(between):
+    steady = constant_ensemble([1.0, 0.0, 0.0], [1e-3, 3.0, 1e-3])
+    found = between(steady, steady, discount=1.0)
+    np.testing.assert_allclose(found["theory/uncertainty_old"], 9.0, rtol=1e-4)
+
+
+# --- In a run ---
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same run with and without diagnostics."""
+    folder = tmp_path_factory.mktemp("runs")
+    config = tiny_config()
+    for flag in (True, False):
+        changed = dataclasses.replace(config, diagnostics=flag)
+        moore.run(changed, dataset=tiny_log(), env=ENV, out=folder / str(flag), quiet=True)
+    return folder
+
+
+def rows(folder, stage):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["stage"] == stage]
+
+
+def test_every_online_epoch_has_them(runs):
+    for row in rows(runs / "True", "online")[1:]:
+        for name in ("new_mse", "new_z", "new_coverage", "new_admissible"):
+            assert np.isfinite(row[f"model/{name}"])
+        for name in ("uncertainty_old", "uncertainty_new", "return_old", "drop_term"):
+            assert np.isfinite(row[f"theory/{name}"])
+        assert 0 <= row["model/imagined_out_of_range"] <= 1
+        assert row["model/penalty_ratio"] > 0
+
+
+def test_no_result_depends_on_them(runs):
+    with_them, without = rows(runs / "True", "online"), rows(runs / "False", "online")
+    assert not any(name.startswith("theory/") for row in without for name in row)
+    for one, other in zip(with_them, without, strict=True):
+        for name in other:
+            assert name.startswith("time/") or one[name] == other[name], name
+
+
+def test_a_snapshot_outlives_the_update_that_follows(runs):
+    from moore.runs.setup import prepare
+
+    learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
+    state = learner.init(jax.random.key(0))
+    kept = snapshot(state.agent, state.model.ensemble)
+    expected = jax.tree.map(np.asarray, kept)
+    state, _ = learner.imagine(state, 1, 16)
+    state, _ = learner.update(state, 1, 2, 0.0)
+    jax.tree.map(np.testing.assert_array_equal, kept, expected)
+    assert any(
+        (np.asarray(a) != np.asarray(b)).any()
+        for a, b in zip(jax.tree.leaves(kept.agent), jax.tree.leaves(state.agent), strict=True)
+    )
