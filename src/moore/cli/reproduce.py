@@ -13,8 +13,9 @@ from moore.cli.parse import example, seed_list, with_target
 class ReproduceOptions:
     """A figure of the paper: its runs, then tables and plots of those that are done.
 
-    fig2 compares the sampling schemes, fig3 the decay rates alpha; they share their offline stages
-    and the runs of alpha 1. Interrupted, the same command goes on.
+    fig2 compares the sampling schemes, fig3 the decay rates alpha, fig4 shows the uncertainty in
+    the runs of fig2. All share their offline stages and the runs of alpha 1. Interrupted, the same
+    command goes on.
 
     Attributes:
         scale: quick (two small tasks whose logs ship with the package, 8 seeds, about an hour on

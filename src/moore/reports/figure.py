@@ -12,12 +12,30 @@ from moore.errors import InputError
 from moore.reports.compare import METRICS, Finished, compare, read_runs
 from moore.reports.compare_page import write_compare_page
 from moore.reports.compare_text import TITLES, interval, write_csv
-from moore.reports.page import duration
+from moore.reports.page import duration, number
 from moore.reports.plots import STYLE
+from moore.reports.uncertainty import (
+    DROP,
+    PRINTED,
+    THEOREM,
+    draw_uncertainty,
+    uncertainty_summary,
+)
 from moore.reports.variants import draw_curves, draw_points, epoch_returns, variant_colors
 from moore.runs.cell import Cell
 from moore.runs.figures import FIGURES
 
+_LOGGED = (
+    "eval/return",
+    "replay/online_share",
+    "replay/shift",
+    "model/uncertainty_mean",
+    "model/new_z",
+    "model/new_admissible",
+    PRINTED,
+    THEOREM,
+    DROP,
+)
 _SHOWN = ("offline", "dip_share", "behaviour_dip_share", "final", "gain")
 _POINTS = ("dip_share", "behaviour_dip_share", "final")
 
@@ -32,7 +50,8 @@ def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path)
         folder: made if it is not there.
 
     Returns:
-        What `compare` returns, and `cells_done`: for each cell's folder whether it is done.
+        What `compare` returns; `cells_done`: for each cell's folder whether it is done; for fig4
+        `uncertainty`, from `uncertainty_summary`.
 
     Raises:
         InputError: no cell is done.
@@ -47,7 +66,12 @@ def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path)
     path = folder / f"{figure}-{scale}"
     write_csv(path.with_suffix(".csv"), result)
     _write_curves(folder / f"{path.name}-curves.csv", runs)
-    draw_figure(figure, runs, result).savefig(path.with_suffix(".png"), dpi=150, facecolor="white")
+    if figure == "fig4":
+        picture = draw_uncertainty(runs, result)
+        result["uncertainty"] = uncertainty_summary(runs)
+    else:
+        picture = draw_figure(figure, runs, result)
+    picture.savefig(path.with_suffix(".png"), dpi=150, facecolor="white")
     write_compare_page(path.with_suffix(".html"), runs, result)
     path.with_suffix(".md").write_text(_markdown(figure, scale, planned, result))
     return result
@@ -66,16 +90,15 @@ def _variant(folder: str | Path) -> str:
 
 def _write_curves(path: Path, runs: Sequence[Finished]) -> None:
     """One line an online epoch: the returns behind the curves; epoch 0 is the hand-over."""
-    columns = ["eval/return", "model/uncertainty_mean", "replay/online_share", "replay/shift"]
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
-        names = [name.replace("/", "_") for name in columns]
+        names = [name.replace("/", "_") for name in _LOGGED]
         writer.writerow(["task", "variant", "seed", "epoch", "acting_return", *names])
         for run in runs:
             acting = dict(zip(*epoch_returns(run, acting=True), strict=True))
             for row in run.rows:
                 if row.get("stage") == "online":
-                    values = [acting.get(row["epoch"]), *(row.get(name) for name in columns)]
+                    values = [acting.get(row["epoch"]), *(row.get(name) for name in _LOGGED)]
                     cells = ["" if v is None else f"{v:.6g}" for v in values]
                     writer.writerow([run.task, run.variant, run.seed, row["epoch"], *cells])
 
@@ -110,6 +133,8 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
         "first 10 epochs lies below the hand-over, in units of the hand-over's distance from a "
         "random policy; *acting* is the sampled policy that gathers the data."
     )
+    if "uncertainty" in result:
+        blocks.append("## Uncertainty\n\n" + _uncertainty_table(result["uncertainty"]))
     for task in result["tasks"]:
         cells = [cell for cell in result["cells"] if cell["task"] == task]
         blocks.append(f"## {task}\n\n{_table(cells)}")
@@ -129,6 +154,25 @@ def _table(cells: list[dict]) -> str:
     for cell in cells:
         values = [interval(cell["estimates"][metric]) for metric in _SHOWN]
         lines.append(f"| {' | '.join([cell['variant'], str(len(cell['seeds'])), *values])} |")
+    return "\n".join(lines)
+
+
+def _uncertainty_table(rows: list[dict]) -> str:
+    titles = ("task", "", "seeds", "u: first, highest, last epoch",
+              "Relative Uncertainty Error as printed: median, 95%", "Theorem 2's: median, 95%",
+              "highest drop term", "dip", "rank correlation, p")  # fmt: skip
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for row in rows:
+        groups = (
+            [row["u_first"], row["u_highest"], row["u_last"]],
+            row["printed"],
+            row["theorem"],
+            [row["drop_term"]],
+            [row["dip"]],
+            row["rank_correlation"],
+        )
+        cells = [", ".join(map(number, group)) for group in groups]
+        lines.append(f"| {row['task']} | {row['variant']} | {row['seeds']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

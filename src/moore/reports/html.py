@@ -31,6 +31,7 @@ _COLUMNS = (
     ("rollout steps", "model/rollout_steps"),
     ("uncertainty", "model/uncertainty_mean"),
     ("holdout MSE", "model/holdout_mse"),
+    ("new z", "model/new_z"),
     ("fit steps", "model/fit_steps"),
     ("stopped by", "model/fit_stopped_by"),
     ("skipped updates", "losses/skipped_updates"),
@@ -178,6 +179,8 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
         "replay/": lambda: plots.share_curve(rows),
         "model/uncertainty": lambda: plots.uncertainty_curve(rows, penalty_coef=penalty_coef),
         "model/": lambda: plots.model_curve(rows),
+        "model/new_": lambda: plots.surprise_curves(rows),
+        "theory/": lambda: plots.theory_curves(rows),
         "losses/": lambda: plots.loss_curves(rows),
     }
     logged = {key for row in rows for key in row}

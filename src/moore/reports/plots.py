@@ -127,6 +127,48 @@ def model_curve(rows: Rows) -> Figure:
     return fig
 
 
+def surprise_curves(rows: Rows) -> Figure:
+    """What the models expected of each epoch's new transitions, before they were fitted to them."""
+    rows = _placed([row for row in rows if row.get("stage") == "online"])
+    with matplotlib.rc_context(STYLE):
+        fig, (deviation, shares) = _figure(2)
+        _line(deviation, rows, key="model/new_z", color=GREEN)
+        deviation.axhline(1, color=INK, ls="--", lw=0.9)
+        deviation.set_title("error in units of σ (1: calibrated)", **_TITLE)
+        deviation.set_yscale("log")
+        deviation.yaxis.set_major_formatter("{x:g}")
+        deviation.yaxis.set_minor_formatter("{x:.1g}")
+        _line(shares, rows, key="model/new_coverage", color=BLUE, label="within 1.96 σ")
+        _line(shares, rows, key="model/new_admissible", color=VERMILION, label="error below u")
+        _line(shares, rows, key="model/imagined_out_of_range", color=PURPLE, label="out of range")
+        shares.axhline(0.95, color=INK, ls="--", lw=0.9)
+        shares.set_ylim(-0.02, 1.02)
+        shares.set_title("shares (dashed: 0.95)", **_TITLE)
+        _epoch_axis(deviation, rows, label=False)
+        _epoch_axis(shares, rows)
+        fig.legend(*shares.get_legend_handles_labels(), **_LEGEND)
+    return fig
+
+
+def theory_curves(rows: Rows) -> Figure:
+    """Relative Uncertainty Error between epochs, both variants, and the drop bound's known term."""
+    rows = _placed([row for row in rows if row.get("stage") == "online"])
+    name = "theory/relative_uncertainty_error"
+    with matplotlib.rc_context(STYLE):
+        fig, (error, drop) = _figure(2)
+        _line(error, rows, key=name, color=BLUE, label="as printed")
+        _line(error, rows, key=f"{name}_theorem", color=VERMILION, label="Theorem 2's")
+        _line(drop, rows, key="theory/drop_term", color=PURPLE)
+        error.set_title("Relative Uncertainty Error", **_TITLE)
+        error.set_ylim(bottom=0)
+        drop.axhline(0, color=INK, ls="--", lw=0.9)
+        drop.set_title("λ [U(old policy) − U(new policy)], new models", **_TITLE)
+        _epoch_axis(error, rows, label=False)
+        _epoch_axis(drop, rows)
+        fig.legend(*error.get_legend_handles_labels(), **_LEGEND)
+    return fig
+
+
 def loss_curves(rows: Rows) -> Figure:
     """Every logged `losses/*` number as a small panel of its own."""
     rows = _placed(rows)

@@ -58,6 +58,13 @@ FIGURES = {
         alphas=(0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0),  # section 4.2
         presets={"quick": _QUICK, "laptop": _LAPTOP, "paper": _PAPER[:1]},
     ),
+    # The runs of Fig. 2, looked at in another way.
+    "fig4": PaperFigure(
+        "The models' uncertainty online",
+        schemes=("moore:1", "half_half", "online_only", "uniform"),
+        alphas=(),
+        presets={"quick": _QUICK, "laptop": _LAPTOP, "paper": _PAPER},
+    ),
 }
 
 SCALES = {

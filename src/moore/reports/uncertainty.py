@@ -1,0 +1,155 @@
+"""Fig. 4: how the models' uncertainty changes online, and what it says of the next drop."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy import stats
+
+from moore.errors import InputError
+from moore.reports.compare import Finished
+from moore.reports.plots import BLUE, GREEN, INK, STYLE, VERMILION, is_finite
+from moore.reports.variants import Colors, variant_colors
+
+PRINTED = "theory/relative_uncertainty_error"
+THEOREM = "theory/relative_uncertainty_error_theorem"
+DROP = "theory/drop_term"
+
+# The paper's scheme comes first among the variants.
+_PAPERS = 0
+
+
+def epoch_values(run: Finished, *keys: str) -> np.ndarray:
+    """Columns (1 + keys, epochs): the online epoch and its numbers, where all are there."""
+    rows = [row for row in run.rows if row.get("stage") == "online"]
+    kept = [row for row in rows if all(is_finite(row.get(key)) for key in keys)]
+    table = [[row["epoch"], *(row[key] for key in keys)] for row in kept]
+    return np.asarray(table, float).reshape(-1, 1 + len(keys)).T
+
+
+def _all_values(runs: Sequence[Finished], key: str) -> np.ndarray:
+    """Over the online epochs of all runs."""
+    return np.concatenate([np.zeros(0), *(epoch_values(run, key)[1] for run in runs)])
+
+
+def predicted_and_real(run: Finished) -> np.ndarray:
+    """Columns (2, epochs): the drop term of each epoch, and how far the evaluated return fell."""
+    returns = dict(epoch_values(run, "eval/return").T)
+    epochs, terms = epoch_values(run, DROP)
+    pairs = [
+        (term, returns[epoch - 1] - returns[epoch])
+        for epoch, term in zip(epochs, terms, strict=True)
+        if epoch in returns and epoch - 1 in returns
+    ]
+    return np.asarray(pairs, float).reshape(-1, 2).T
+
+
+def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
+    """A row a task and variant.
+
+    Returns:
+        task, variant, seeds.
+        u_first, u_highest, u_last: means over the seeds of u in the first epoch that has it, at its
+            highest, in the last epoch.
+        printed, theorem: median and 95th percentile, over epochs and seeds, of the two Relative
+            Uncertainty Errors.
+        drop_term, dip: means over the seeds of the highest drop term and of the dip.
+        rank_correlation: Spearman's of drop term and real drop over epochs and seeds; its p value.
+
+    Raises:
+        InputError: no run has these numbers.
+    """
+    found = []
+    for task, variant in dict.fromkeys((run.task, run.variant) for run in runs):
+        mine = [run for run in runs if (run.task, run.variant) == (task, variant)]
+        u = [epoch_values(run, "model/uncertainty_mean")[1] for run in mine]
+        printed, theorem = (
+            np.concatenate([epoch_values(run, key)[1] for run in mine])
+            for key in (PRINTED, THEOREM)
+        )
+        if not printed.size:
+            continue
+        pairs = np.concatenate([predicted_and_real(run) for run in mine], axis=1)
+        correlation = stats.spearmanr(*pairs)
+        found.append(
+            {
+                "task": task,
+                "variant": variant,
+                "seeds": len(mine),
+                "u_first": float(np.mean([x[0] for x in u])),
+                "u_highest": float(np.mean([x.max() for x in u])),
+                "u_last": float(np.mean([x[-1] for x in u])),
+                "printed": np.percentile(printed, [50, 95]).tolist(),
+                "theorem": np.percentile(theorem, [50, 95]).tolist(),
+                "drop_term": float(np.mean([epoch_values(run, DROP)[1].max() for run in mine])),
+                "dip": float(np.mean([run.transfer["dip"] for run in mine])),
+                "rank_correlation": [float(correlation.statistic), float(correlation.pvalue)],
+            }
+        )
+    if not found:
+        raise InputError("no run has logged these numbers; run with diagnostics on.")
+    return found
+
+
+def draw_uncertainty(runs: Sequence[Finished], result: dict) -> Figure:
+    """A row a task: u over the epochs, density of its relative error, predicted and real drops."""
+    tasks, colors = result["tasks"], variant_colors(runs)
+    papers = result["variants"][_PAPERS]
+    with matplotlib.rc_context(STYLE):
+        fig = Figure(figsize=(11.0, 0.4 + 3.2 * len(tasks)), layout="constrained")
+        grid = fig.subplots(len(tasks), 3, squeeze=False)
+        for (left, middle, right), task in zip(grid, tasks, strict=True):
+            mine = [run for run in runs if run.task == task]
+            ours = [run for run in mine if run.variant == papers]
+            _draw_u(left, ours)
+            left.set_title(f"{task}, {papers}: u", loc="left", fontsize="medium")
+            _draw_density(middle, ours)
+            _draw_drops(right, mine, colors)
+    return fig
+
+
+def _draw_u(axes: Axes, runs: Sequence[Finished]) -> None:
+    """Mean over the seeds of u, and of its 20th and 80th percentile."""
+    names = ("model/uncertainty_mean", "model/uncertainty_p20", "model/uncertainty_p80")
+    tables = [epoch_values(run, *names) for run in runs]
+    for epochs, mean, _, _ in tables:
+        axes.plot(epochs, mean, color=GREEN, lw=0.6, alpha=0.4)
+    shortest = min((table.shape[1] for table in tables), default=0)
+    if shortest:
+        epochs, mean, low, high = np.mean([table[:, :shortest] for table in tables], axis=0)
+        axes.plot(epochs, mean, color=GREEN, lw=2)
+        axes.fill_between(epochs, low, high, color=GREEN, alpha=0.16, lw=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("online epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _draw_density(axes: Axes, runs: Sequence[Finished]) -> None:
+    """The density of both Relative Uncertainty Errors over epochs and seeds."""
+    for key, color, label in ((PRINTED, BLUE, "as printed"), (THEOREM, VERMILION, "Theorem 2's")):
+        values = np.concatenate([np.zeros(0), *(epoch_values(run, key)[1] for run in runs)])
+        if values.size:
+            edges = np.linspace(0, np.percentile(values, 98), 25)
+            axes.hist(
+                values, edges, density=True, histtype="step", color=color, label=label, lw=1.5
+            )
+    axes.set_title("density of the Relative Uncertainty Error", loc="left", fontsize="medium")
+    axes.set_xlabel("value (the highest 2% are left out)")
+    axes.legend()
+
+
+def _draw_drops(axes: Axes, runs: Sequence[Finished], colors: Colors) -> None:
+    """The known term of the drop bound against the real drop, a point an epoch."""
+    for variant, color in colors.items():
+        pairs = [predicted_and_real(run) for run in runs if run.variant == variant]
+        if pairs:
+            x, y = np.concatenate(pairs, axis=1)
+            axes.plot(x, y, "o", ms=2.6, mew=0, alpha=0.6, color=color, label=variant)
+    axes.axhline(0, color=INK, lw=0.7, ls=":")
+    axes.axvline(0, color=INK, lw=0.7, ls=":")
+    axes.set_title("real drop of an epoch", loc="left", fontsize="medium")
+    axes.set_xlabel("λ [U(old policy) − U(new policy)], new models")
+    axes.legend(markerscale=2, fontsize="small")
