@@ -86,10 +86,12 @@ def draw_preview(result: dict, path: Path) -> None:
         figure = Figure(figsize=(9.6, 3.2), layout="constrained")
         figure.set_facecolor("white")
         for axes, (title, key) in zip(figure.subplots(1, 2), _KEYS, strict=True):
+            first = int(key == "shift")  # nothing has moved before epoch 1
             for i, (name, entry) in enumerate(result["schemes"].items()):
                 style = "-" if i < len(COLORS) else "--"
                 color = COLORS[i % len(COLORS)]
-                axes.plot(entry[key], color=color, ls=style, label=name)
+                epochs = range(first, len(entry[key]))
+                axes.plot(epochs, entry[key][first:], color=color, ls=style, label=name)
             axes.set_title(title, loc="left", fontsize="medium")
             axes.set_xlabel("online epoch (0: the hand-over)")
         axes.set_yscale("log")
