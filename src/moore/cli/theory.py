@@ -1,0 +1,49 @@
+"""moore theory."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from moore.cli.parse import example, parse
+
+
+@example("moore theory --draws 2000 --seed 1 --plot theory.png")
+@dataclass(frozen=True)
+class TheoryOptions:
+    """Both sides of the paper's bounds, as printed and as corrected, on finite MDPs.
+
+    Attributes:
+        draws: random MDPs with two consecutive models each.
+        seed: of the draws.
+        plot: draw the ratios of both sides there.
+        json: print JSON; an infinite ratio is null.
+    """
+
+    draws: int = 800
+    seed: int = 0
+    plot: Path | None = None
+    json: bool = False
+
+
+def check_theory(arguments: list[str]) -> None:
+    options = parse(TheoryOptions, arguments, "theory")
+
+    from moore.theory.survey import counterexample_table, survey
+
+    rows = survey(options.draws, options.seed)
+    result = {
+        "draws": options.draws,
+        "seed": options.seed,
+        "counterexamples": counterexample_table(),
+        "statements": [row.summary() for row in rows],
+    }
+    if options.plot is not None:
+        from moore.reports.theory_plots import draw_theory
+
+        draw_theory(rows, options.plot)
+    if options.json:
+        print(json.dumps(result, indent=1, allow_nan=False))
+        return
+    from moore.reports.theory_text import format_theory
+
+    print(format_theory(result))
