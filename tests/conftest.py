@@ -14,6 +14,6 @@ _CACHE = os.path.join(tempfile.gettempdir(), f"moore-tests-{os.getuid()}-xla")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
-settings.register_profile("repeat", derandomize=True)
-settings.register_profile("search", derandomize=False)
+settings.register_profile("repeat", derandomize=True, deadline=None)
+settings.register_profile("search", derandomize=False, deadline=None)
 settings.load_profile("repeat")
