@@ -66,7 +66,6 @@ def points(runs: Sequence[Finished], result: dict, task: str) -> Figure:
     cells = [cell for cell in result["cells"] if cell["task"] == task]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 0.9 + 0.36 * len(cells)), layout="constrained")
-        panels = figure.subplots(1, 3, sharey=True)
-        for axes, metric in zip(panels, ("dip_share", "behaviour_dip_share", "gain"), strict=True):
-            draw_points(axes, cells, metric, variant_colors(runs))
+        metrics = ("dip_share", "behaviour_dip_share", "gain")
+        draw_points(figure.subplots(1, 3), cells, metrics, variant_colors(runs))
     return figure

@@ -117,8 +117,7 @@ def draw_figure(figure: str, runs: Sequence[Finished], result: dict) -> Figure:
             draw_curves(row[1], mine, colors, acting=True)
             row[0].set_title(task, loc="left", fontsize="medium")
             cells = [cell for cell in result["cells"] if cell["task"] == task]
-            for axes, metric in zip(row[2:], _POINTS, strict=True):
-                draw_points(axes, cells, metric, colors)
+            draw_points(row[2:], cells, _POINTS, colors)
         fig.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=7)
     return fig
 

@@ -73,15 +73,24 @@ def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
-def draw_points(axes: Axes, cells: Sequence[dict], metric: str, colors: Colors) -> None:
-    """A point a seed; below them the IQM and its interval.
+def draw_points(
+    panels: Sequence[Axes], cells: Sequence[dict], metrics: Sequence[str], colors: Colors
+) -> None:
+    """A point a seed; below them the IQM and its interval. The first panel names the variants.
 
     Args:
-        axes: to draw on.
+        panels: to draw on, one for each metric.
         cells: of `compare`, one task's.
-        metric: which.
+        metrics: which.
         colors: by variant.
     """
+    for axes, metric in zip(panels, metrics, strict=True):
+        _draw_metric(axes, cells, metric, colors)
+        axes.set_yticks(range(len(cells)), [])
+    panels[0].set_yticks(range(len(cells)), [cell["variant"] for cell in cells])
+
+
+def _draw_metric(axes: Axes, cells: Sequence[dict], metric: str, colors: Colors) -> None:
     for place, cell in enumerate(cells):
         values = [value for value in cell["values"][metric] if value is not None]
         color = colors[cell["variant"]]
@@ -91,7 +100,6 @@ def draw_points(axes: Axes, cells: Sequence[dict], metric: str, colors: Colors) 
             axes.plot([found["low"], found["high"]], [place + 0.28] * 2, color=INK, lw=1.2)
         if found:
             axes.plot(found["value"], place + 0.28, "|", color=INK, ms=7, mew=1.6)
-    axes.set_yticks(range(len(cells)), [cell["variant"] for cell in cells])
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.set_title(TITLES[metric], loc="left", fontsize="medium")
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(3))
