@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import moore
+from moore.algorithms import SAC
+from moore.config import Config
 from moore.dynamics.ensemble import Ensemble, init_ensemble
 from moore.dynamics.surprise import surprise
 from moore.replay.buffer import Transition, empty_replay, full_replay
@@ -98,21 +100,20 @@ def test_the_range_of_a_buffer_is_that_of_the_rows_it_has():
 @pytest.fixture
 def between():
     """`compare_epochs` of two pairs of policy and models, from the origin."""
-    from moore.algorithms import SAC
-    from moore.config import Config
-
     log = full_replay(
         transitions([0.0] * 4, np.zeros((4, OBS))), np.ones(4, bool), jax.random.key(0),
         holdout_fraction=0.5, max_holdout=1,
     )  # fmt: skip
     agent = SAC.init(jax.random.key(1), OBS, ACTION, Config().sac)
 
-    def compare(old, new, *, agents=(agent, agent), terminated_fn=lambda s, a, n: False, **changes):
+    def compare(
+        old, new, *, rule=SAC, agents=(agent, agent), terminated_fn=lambda s, a, n: False, **changes
+    ):
         settings = {"rollout_length": 3, "penalty_coef": 2.0}
         return compare_epochs(
             Snapshot(agents[0], old), Snapshot(agents[1], new), log,
             empty_replay(1, OBS, ACTION, max_holdout=1), jnp.zeros(8, jnp.int32), jax.random.key(2),
-            agent=SAC, terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
+            agent=rule, terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
             config=Config(**settings), **{"discount": 0.9, **changes},
         )  # fmt: skip
 
@@ -140,17 +141,35 @@ def test_new_models_with_half_the_uncertainty(between):
     np.testing.assert_allclose(found["theory/drop_term"], 0.0)
 
 
-def test_rollouts_that_end_at_once_count_one_step(between):
-    """u = 3 for one step of three: 3 / (1 - 0.9^3) = 11.07."""
-    steady = constant_ensemble([1.0, 0.0, 0.0], [1e-3, 3.0, 1e-3])
-    found = between(steady, steady, terminated_fn=lambda s, a, n: True)
-    np.testing.assert_allclose(found["theory/uncertainty_old"], 3 / (1 - 0.9**3), rtol=1e-4)
+def test_the_predicted_drop_is_that_of_the_return_in_the_new_models(between):
+    """Rewards go from 1 to 2 for both policies: eta is 10, then 20, and nothing drops."""
+    old = constant_ensemble([1.0, 0.0, 0.0], [1e-4, 3.0, 1e-3])
+    new = constant_ensemble([2.0, 0.0, 0.0], [1e-4, 3.0, 1e-3])
+    found = between(old, new)
+    np.testing.assert_allclose(found["theory/return_old"], 10.0, rtol=1e-3)
+    np.testing.assert_allclose(found["theory/return_carried"], 20.0, rtol=1e-3)
+    np.testing.assert_allclose(found["theory/return_new"], 20.0, rtol=1e-3)
+    np.testing.assert_allclose(found["theory/predicted_drop"], 0.0, atol=1e-3)
 
 
-def test_without_a_discount_the_first_steps_stand_for_themselves(between):
-    steady = constant_ensemble([1.0, 0.0, 0.0], [1e-3, 3.0, 1e-3])
-    found = between(steady, steady, discount=1.0)
-    np.testing.assert_allclose(found["theory/uncertainty_old"], 9.0, rtol=1e-4)
+def told(state, obs, key):
+    """Acts with what the agent's state says."""
+    return jnp.full((obs.shape[0], ACTION), state)
+
+
+def test_a_policy_that_the_new_models_call_worse_is_a_predicted_drop(between):
+    """a = 1 ends the episode: one reward of 1 instead of 10. u = 3 then counts for one step too."""
+    steady = constant_ensemble([1.0, 0.0, 0.0], [1e-4, 3.0, 1e-3])
+    found = between(
+        steady,
+        steady,
+        rule=dataclasses.replace(SAC, act=told),
+        agents=(jnp.asarray(-1.0), jnp.asarray(1.0)),
+        terminated_fn=lambda s, a, n: a[0] > 0,
+    )
+    one_step = 1 / (1 - 0.9**3)
+    np.testing.assert_allclose(found["theory/predicted_drop"], 10 - one_step, rtol=1e-3)
+    np.testing.assert_allclose(found["theory/drop_term"], 2.0 * 3.0 * (10 - one_step), rtol=1e-3)
 
 
 # --- In a run ---

@@ -7,7 +7,12 @@ import pytest
 
 from moore.errors import InputError
 from moore.reports.compare import Finished
-from moore.reports.uncertainty import draw_uncertainty, predicted_and_real, uncertainty_summary
+from moore.reports.uncertainty import (
+    DROP,
+    draw_uncertainty,
+    predicted_and_real,
+    uncertainty_summary,
+)
 
 
 def finished(returns, drops, *, variant="moore:1", seed=0, task="A"):
@@ -26,6 +31,7 @@ def finished(returns, drops, *, variant="moore:1", seed=0, task="A"):
                 "theory/relative_uncertainty_error": 0.1 * epoch,
                 "theory/relative_uncertainty_error_theorem": 0.2 * epoch,
                 "theory/drop_term": drop,
+                "theory/predicted_drop": None if drop is None else -drop,
             }
         )
     transfer = {"offline": returns[0], "dip": max(0.0, returns[0] - min(returns[1:]))}
@@ -34,12 +40,12 @@ def finished(returns, drops, *, variant="moore:1", seed=0, task="A"):
 
 def test_a_predicted_drop_stands_beside_the_fall_of_the_same_epoch():
     run = finished([10.0, 8.0, 9.0], [3.0, -2.0])
-    np.testing.assert_array_equal(predicted_and_real(run), [[3.0, -2.0], [2.0, -1.0]])
+    np.testing.assert_array_equal(predicted_and_real(run, DROP), [[3.0, -2.0], [2.0, -1.0]])
 
 
 def test_an_epoch_without_a_number_is_left_out():
     run = finished([10.0, 8.0, 9.0, 9.0], [3.0, None, 1.0])
-    np.testing.assert_array_equal(predicted_and_real(run), [[3.0, 1.0], [2.0, 0.0]])
+    np.testing.assert_array_equal(predicted_and_real(run, DROP), [[3.0, 1.0], [2.0, 0.0]])
 
 
 def test_the_summary_by_hand():
@@ -52,12 +58,13 @@ def test_the_summary_by_hand():
     np.testing.assert_allclose(row["theorem"][0], 0.4)
     assert (row["drop_term"], row["dip"]) == (3.0, 2.0)
     # Terms 3, -2, 1 and falls 2, -1, -0.5 have the same order.
-    np.testing.assert_allclose(row["rank_correlation"][0], 1.0)
+    np.testing.assert_allclose(row["drop_term_rank"][0], 1.0)
+    np.testing.assert_allclose(row["predicted_drop_rank"][0], -1.0)
 
 
 def test_a_term_that_misleads_has_a_negative_correlation():
     (row,) = uncertainty_summary([finished([10.0, 8.0, 9.0, 9.5], [-3.0, 2.0, 1.0])])
-    assert row["rank_correlation"][0] < 0
+    assert row["drop_term_rank"][0] < 0
 
 
 def test_variants_and_tasks_have_a_row_each():

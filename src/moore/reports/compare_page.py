@@ -67,5 +67,5 @@ def points(runs: Sequence[Finished], result: dict, task: str) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 0.9 + 0.36 * len(cells)), layout="constrained")
         metrics = ("dip_share", "behaviour_dip_share", "gain")
-        draw_points(figure.subplots(1, 3), cells, metrics, variant_colors(runs))
+        draw_points(list(figure.subplots(1, 3)), cells, metrics, variant_colors(runs))
     return figure

@@ -16,6 +16,7 @@ from moore.reports.page import duration, number
 from moore.reports.plots import STYLE
 from moore.reports.uncertainty import (
     DROP,
+    PREDICTED,
     PRINTED,
     THEOREM,
     draw_uncertainty,
@@ -35,6 +36,7 @@ _LOGGED = (
     PRINTED,
     THEOREM,
     DROP,
+    PREDICTED,
 )
 _SHOWN = ("offline", "dip_share", "behaviour_dip_share", "final", "gain")
 _POINTS = ("dip_share", "behaviour_dip_share", "final")
@@ -117,7 +119,7 @@ def draw_figure(figure: str, runs: Sequence[Finished], result: dict) -> Figure:
             draw_curves(row[1], mine, colors, acting=True)
             row[0].set_title(task, loc="left", fontsize="medium")
             cells = [cell for cell in result["cells"] if cell["task"] == task]
-            draw_points(row[2:], cells, _POINTS, colors)
+            draw_points(list(row[2:]), cells, _POINTS, colors)
         fig.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=7)
     return fig
 
@@ -159,16 +161,17 @@ def _table(cells: list[dict]) -> str:
 def _uncertainty_table(rows: list[dict]) -> str:
     titles = ("task", "", "seeds", "u: first, highest, last epoch",
               "Relative Uncertainty Error as printed: median, 95%", "Theorem 2's: median, 95%",
-              "highest drop term", "dip", "rank correlation, p")  # fmt: skip
+              "highest drop term; its rank correlation, p", "highest predicted drop; rank, p",
+              "dip")  # fmt: skip
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for row in rows:
         groups = (
             [row["u_first"], row["u_highest"], row["u_last"]],
             row["printed"],
             row["theorem"],
-            [row["drop_term"]],
+            [row["drop_term"], *row["drop_term_rank"]],
+            [row["predicted_drop"], *row["predicted_drop_rank"]],
             [row["dip"]],
-            row["rank_correlation"],
         )
         cells = [", ".join(map(number, group)) for group in groups]
         lines.append(f"| {row['task']} | {row['variant']} | {row['seeds']} | {' | '.join(cells)} |")

@@ -151,18 +151,18 @@ def surprise_curves(rows: Rows) -> Figure:
 
 
 def theory_curves(rows: Rows) -> Figure:
-    """Relative Uncertainty Error between epochs, both variants, and the drop bound's known term."""
+    """Relative Uncertainty Error between epochs, both variants, and the predicted drop."""
     rows = _placed([row for row in rows if row.get("stage") == "online"])
     name = "theory/relative_uncertainty_error"
     with matplotlib.rc_context(STYLE):
         fig, (error, drop) = _figure(2)
         _line(error, rows, key=name, color=BLUE, label="as printed")
         _line(error, rows, key=f"{name}_theorem", color=VERMILION, label="Theorem 2's")
-        _line(drop, rows, key="theory/drop_term", color=PURPLE)
+        _line(drop, rows, key="theory/predicted_drop", color=PURPLE)
         error.set_title("Relative Uncertainty Error", **_TITLE)
         error.set_ylim(bottom=0)
         drop.axhline(0, color=INK, ls="--", lw=0.9)
-        drop.set_title("λ [U(old policy) − U(new policy)], new models", **_TITLE)
+        drop.set_title("predicted drop: η(old policy) − η(new policy), new models", **_TITLE)
         _epoch_axis(error, rows, label=False)
         _epoch_axis(drop, rows)
         fig.legend(*error.get_legend_handles_labels(), **_LEGEND)

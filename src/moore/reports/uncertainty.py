@@ -17,6 +17,7 @@ from moore.reports.variants import Colors, variant_colors
 PRINTED = "theory/relative_uncertainty_error"
 THEOREM = "theory/relative_uncertainty_error_theorem"
 DROP = "theory/drop_term"
+PREDICTED = "theory/predicted_drop"
 
 # The paper's scheme comes first among the variants.
 _PAPERS = 0
@@ -35,10 +36,10 @@ def _all_values(runs: Sequence[Finished], key: str) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(epoch_values(run, key)[1] for run in runs)])
 
 
-def predicted_and_real(run: Finished) -> np.ndarray:
-    """Columns (2, epochs): the drop term of each epoch, and how far the evaluated return fell."""
+def predicted_and_real(run: Finished, key: str) -> np.ndarray:
+    """Columns (2, epochs): a predictor at each epoch, and how far the evaluated return fell."""
     returns = dict(epoch_values(run, "eval/return").T)
-    epochs, terms = epoch_values(run, DROP)
+    epochs, terms = epoch_values(run, key)
     pairs = [
         (term, returns[epoch - 1] - returns[epoch])
         for epoch, term in zip(epochs, terms, strict=True)
@@ -56,8 +57,10 @@ def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
             highest, in the last epoch.
         printed, theorem: median and 95th percentile, over epochs and seeds, of the two Relative
             Uncertainty Errors.
-        drop_term, dip: means over the seeds of the highest drop term and of the dip.
-        rank_correlation: Spearman's of drop term and real drop over epochs and seeds; its p value.
+        drop_term, predicted_drop, dip: means over the seeds of the highest drop term, the highest
+            predicted drop, and the dip.
+        drop_term_rank, predicted_drop_rank: Spearman's correlation of each with the real drop, over
+            epochs and seeds, and its p value (which takes epochs as independent).
 
     Raises:
         InputError: no run has these numbers.
@@ -72,8 +75,6 @@ def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
         )
         if not printed.size:
             continue
-        pairs = np.concatenate([predicted_and_real(run) for run in mine], axis=1)
-        correlation = stats.spearmanr(*pairs)
         found.append(
             {
                 "task": task,
@@ -84,14 +85,26 @@ def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
                 "u_last": float(np.mean([x[-1] for x in u])),
                 "printed": np.percentile(printed, [50, 95]).tolist(),
                 "theorem": np.percentile(theorem, [50, 95]).tolist(),
-                "drop_term": float(np.mean([epoch_values(run, DROP)[1].max() for run in mine])),
+                "drop_term": _mean_highest(mine, DROP),
+                "predicted_drop": _mean_highest(mine, PREDICTED),
                 "dip": float(np.mean([run.transfer["dip"] for run in mine])),
-                "rank_correlation": [float(correlation.statistic), float(correlation.pvalue)],
+                "drop_term_rank": _rank_correlation(mine, DROP),
+                "predicted_drop_rank": _rank_correlation(mine, PREDICTED),
             }
         )
     if not found:
         raise InputError("no run has logged these numbers; run with diagnostics on.")
     return found
+
+
+def _mean_highest(runs: Sequence[Finished], key: str) -> float:
+    return float(np.mean([epoch_values(run, key)[1].max() for run in runs]))
+
+
+def _rank_correlation(runs: Sequence[Finished], key: str) -> list[float]:
+    pairs = np.concatenate([predicted_and_real(run, key) for run in runs], axis=1)
+    found = stats.spearmanr(*pairs)
+    return [float(found.statistic), float(found.pvalue)]
 
 
 def draw_uncertainty(runs: Sequence[Finished], result: dict) -> Figure:
@@ -142,14 +155,14 @@ def _draw_density(axes: Axes, runs: Sequence[Finished]) -> None:
 
 
 def _draw_drops(axes: Axes, runs: Sequence[Finished], colors: Colors) -> None:
-    """The known term of the drop bound against the real drop, a point an epoch."""
+    """What the new models say of the two policies against the real drop, a point an epoch."""
     for variant, color in colors.items():
-        pairs = [predicted_and_real(run) for run in runs if run.variant == variant]
+        pairs = [predicted_and_real(run, PREDICTED) for run in runs if run.variant == variant]
         if pairs:
             x, y = np.concatenate(pairs, axis=1)
             axes.plot(x, y, "o", ms=2.6, mew=0, alpha=0.6, color=color, label=variant)
     axes.axhline(0, color=INK, lw=0.7, ls=":")
     axes.axvline(0, color=INK, lw=0.7, ls=":")
     axes.set_title("real drop of an epoch", loc="left", fontsize="medium")
-    axes.set_xlabel("λ [U(old policy) − U(new policy)], new models")
+    axes.set_xlabel("predicted by the new models")
     axes.legend(markerscale=2, fontsize="small")

@@ -108,13 +108,16 @@ def compare_epochs(
         uncertainty_old: U_{M_t}(pi_t).
         uncertainty_carried: U_{M_{t+1}}(pi_t), the old policy in the new models.
         uncertainty_new: U_{M_{t+1}}(pi_{t+1}).
-        return_old: eta_{M_t}(pi_t).
+        return_old, return_carried, return_new: the same three of eta.
         relative_uncertainty_error: |U_{M_t}(pi_t) - U_{M_{t+1}}(pi_t)| / |eta_{M_t}(pi_t)|, as
             section 4.3 prints it.
         relative_uncertainty_error_theorem: the same with U_{M_{t+1}}(pi_{t+1}) as the second term,
             which is what Theorem 2 needs.
-        drop_term: lambda [U_{M_{t+1}}(pi_t) - U_{M_{t+1}}(pi_{t+1})], the part of the corrected
-            bound on eta(pi_t) - eta(pi_{t+1}) that is known; the rest is the models' error.
+        drop_term: lambda [U_{M_{t+1}}(pi_t) - U_{M_{t+1}}(pi_{t+1})], what the corrected bound says
+            of eta(pi_t) - eta(pi_{t+1}), but for the models' errors along both policies and what
+            pi_{t+1} falls short of the optimum of the penalised models.
+        predicted_drop: eta_{M_{t+1}}(pi_t) - eta_{M_{t+1}}(pi_{t+1}), the same bound before its
+            last step: it lacks the models' errors alone, and holds for any two policies.
     """
     starts = gather(offline, online, rows).obs
 
@@ -123,14 +126,17 @@ def compare_epochs(
         return sums(pair, starts, key, agent, terminated_fn, config, discount)
 
     u_old, eta_old = estimate(old.ensemble, old.agent)
-    u_carried, _ = estimate(new.ensemble, old.agent)
-    u_new, _ = estimate(new.ensemble, new.agent)
+    u_carried, eta_carried = estimate(new.ensemble, old.agent)
+    u_new, eta_new = estimate(new.ensemble, new.agent)
     return {
         "theory/uncertainty_old": u_old,
         "theory/uncertainty_carried": u_carried,
         "theory/uncertainty_new": u_new,
         "theory/return_old": eta_old,
+        "theory/return_carried": eta_carried,
+        "theory/return_new": eta_new,
         "theory/relative_uncertainty_error": jnp.abs(u_old - u_carried) / jnp.abs(eta_old),
         "theory/relative_uncertainty_error_theorem": jnp.abs(u_old - u_new) / jnp.abs(eta_old),
         "theory/drop_term": config.penalty_coef * (u_carried - u_new),
+        "theory/predicted_drop": eta_carried - eta_new,
     }
