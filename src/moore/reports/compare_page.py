@@ -57,7 +57,7 @@ def curves(runs: Sequence[Finished], task: str, *, acting: bool) -> Figure:
         figure = Figure(figsize=(4.6, 2.9), layout="constrained")
         axes = figure.subplots()
         draw_curves(axes, mine, variant_colors(runs), acting=acting)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 
