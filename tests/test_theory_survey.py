@@ -125,3 +125,68 @@ def test_the_command_prints_two_tables(capsys):
     text = capsys.readouterr().out
     assert text.startswith("counterexamples\n")
     assert "\n3 random transfers, seed 4\n" in text
+
+
+# --- A transfer of one's own ---
+
+
+@pytest.fixture
+def ce4(tmp_path):
+    """CE-4 as a file: perfect models whose uncertainty flips the policy."""
+    one = np.ones((1, 2, 1))
+    arrays = {
+        "transition": one, "reward": [[1.0, 0.0]], "start": [1.0], "discount": 0.9,
+        "old_transition": one, "new_transition": one,
+        "old_uncertainty": [[0.5, 0.5]], "new_uncertainty": [[2.0, 0.5]],
+    }  # fmt: skip
+
+    def write(**changes):
+        kept = {name: value for name, value in (arrays | changes).items() if value is not None}
+        np.savez(tmp_path / "mdp.npz", **kept)
+        return str(tmp_path / "mdp.npz")
+
+    return write
+
+
+def test_a_file_is_judged_statement_by_statement(ce4, capsys):
+    cli.main(["theory", "--mdp", ce4(), "--json"])
+    rows = json.loads(capsys.readouterr().out)["statements"]
+    found = {(row["statement"], row["form"]): row for row in rows}
+    printed = found["Theorem 2", "printed, |V|"]
+    assert (printed["lhs"], printed["rhs"], printed["holds"]) == (pytest.approx(10), 0.0, False)
+    corrected = found["Theorem 2", "corrected, on policy"]
+    assert (corrected["rhs"], corrected["holds"]) == (pytest.approx(15), True)
+    assert all(row["holds"] for row in rows if row["form"].startswith("corrected"))
+
+
+def test_a_file_in_the_terminal(ce4, capsys):
+    cli.main(["theory", "--mdp", ce4(horizon=3)])
+    out = capsys.readouterr().out
+    assert re.search(r"Theorem 2 +printed +2\.71 +0\s+inf +FAILS", out)
+    assert "model shift" not in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": None}, "lacks start; needed are transition"),
+        ({"colour": 1.0}, "has the unknown colour"),
+        ({"start": [0.5]}, "start: every row must be nonnegative and sum to 1"),
+        ({"new_uncertainty": [1.0]}, r"new_uncertainty has shape \(1,\); expected \(1, 2\)"),
+        ({"old_transition": np.ones((1, 2, 2)) / 2}, "old_transition has shape"),
+        ({"reward": [1.0, 0.0]}, "reward has shape .* expected 2 axes"),
+        ({"reward": ["a", "b"]}, "cannot be read as .npz with arrays of numbers"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_one_line(ce4, changes, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["theory", "--mdp", ce4(**changes)])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error) and error.count("\n") == 1
+
+
+def test_a_missing_file_is_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["theory", "--mdp", str(tmp_path / "none.npz")])
+    assert "cannot be read as .npz" in capsys.readouterr().err

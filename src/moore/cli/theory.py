@@ -13,12 +13,16 @@ class TheoryOptions:
     """Both sides of the paper's bounds, as printed and as corrected, on finite MDPs.
 
     Attributes:
+        mdp: a transfer of your own instead: .npz with transition (S, A, S), reward (S, A), start
+            (S,), discount, old_transition, new_transition, and if you have them horizon,
+            old_reward, new_reward, old_uncertainty, new_uncertainty, penalty_coef.
         draws: random MDPs with two consecutive models each.
         seed: of the draws.
         plot: draw the ratios of both sides there.
         json: print JSON; an infinite ratio is null.
     """
 
+    mdp: Path | None = None
     draws: int = 800
     seed: int = 0
     plot: Path | None = None
@@ -27,6 +31,9 @@ class TheoryOptions:
 
 def check_theory(arguments: list[str]) -> None:
     options = parse(TheoryOptions, arguments, "theory")
+
+    if options.mdp is not None:
+        return _check_transfer(options)
 
     from moore.theory.survey import counterexample_table, survey
 
@@ -47,3 +54,16 @@ def check_theory(arguments: list[str]) -> None:
     from moore.reports.theory_text import format_theory
 
     print(format_theory(result))
+
+
+def _check_transfer(options: TheoryOptions) -> None:
+    """The statements on a transfer from a file."""
+    from moore.reports.theory_text import format_transfer
+    from moore.theory.files import read_transfer
+    from moore.theory.survey import transfer_table
+
+    table = transfer_table(read_transfer(options.mdp))
+    if options.json:
+        print(json.dumps({"statements": table}, indent=1, allow_nan=False))
+    else:
+        print(format_transfer(table))

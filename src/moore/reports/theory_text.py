@@ -17,6 +17,22 @@ def format_theory(result: Mapping) -> str:
     return "\n".join([*lines, "", *_LEGEND])
 
 
+def format_transfer(table: Sequence[Mapping]) -> str:
+    """Both sides of every statement on one transfer.
+
+    Args:
+        table: see `transfer_table`.
+    """
+    rows = [["statement", "form", "left", "right", "ratio", ""]]
+    for previous, row in zip([{}, *table], table, strict=False):
+        same = previous.get("statement") == row["statement"]
+        star = "*" if row["vacuous"] else " "
+        cells = ["" if same else row["statement"], row["form"]]
+        cells += [_number(row["lhs"]), _number(row["rhs"]) + star, _ratio(row["ratio"])]
+        rows.append([*cells, "holds" if row["holds"] else "FAILS"])
+    return "\n".join([*_align(rows, texts=2), "", *_LEGEND[:4]])
+
+
 _LEGEND = (
     "ratio: left side over right side; above 1 the bound fails, near 1 it is tight.",
     "vacuous, or *: the right side is no smaller than (range of rewards) x (effective horizon).",

@@ -16,6 +16,7 @@ from moore.replay.schedule import (
 from moore.theory.bound import Bound, Reading, rmax, trivial_gap, vmax
 from moore.theory.counterexamples import Case, cases
 from moore.theory.empirical import model_shift_bound, value_shift_bound
+from moore.theory.files import read_transfer
 from moore.theory.generators import (
     perturb,
     random_masses,
@@ -112,6 +113,7 @@ __all__ = [
     "random_mdp",
     "random_policy",
     "random_transfer",
+    "read_transfer",
     "relative_uncertainty_error",
     "rmax",
     "sampling_tv",

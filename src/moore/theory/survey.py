@@ -24,7 +24,7 @@ from moore.theory.guarantees import (
     drop_bound_two_sided,
     no_degradation,
 )
-from moore.theory.mdp import Probabilities, TabularMDP
+from moore.theory.mdp import Probabilities, TabularMDP, action_probabilities
 from moore.theory.model_change import eq9, lemma1, theorem1
 from moore.theory.model_error import eq13, lemma2
 from moore.theory.models import LearnedModel, Transfer
@@ -38,12 +38,12 @@ class Draw:
     Attributes:
         transfer: the real MDP and two consecutive models.
         policy: an arbitrary one.
-        masses: sampling masses of two consecutive epochs.
+        masses: sampling masses of two consecutive epochs, if it is also about those.
     """
 
     transfer: Transfer
     policy: Probabilities
-    masses: Float[np.ndarray, "2 states actions states"]
+    masses: Float[np.ndarray, "2 states actions states"] | None = None
 
     @cached_property
     def same_reward(self) -> tuple[TabularMDP, TabularMDP]:
@@ -60,6 +60,19 @@ class Draw:
     @property
     def policies_differ(self) -> bool:
         return not np.array_equal(self.transfer.old.policy, self.transfer.new.policy)
+
+
+def evaluate_transfer(transfer: Transfer) -> list[tuple["Statement", Bound]]:
+    """Every statement that is about models, in every form, on one transfer.
+
+    Where a statement is about any policy, that is the old one.
+
+    Raises:
+        InputError: models that cannot be compared.
+    """
+    true, old, _ = transfer
+    draw = Draw(transfer, action_probabilities(true, old.policy))
+    return [(each, each.evaluate(draw)) for each in STATEMENTS if each.name != "model shift"]
 
 
 def random_draw(rng: np.random.Generator) -> Draw:
@@ -291,6 +304,19 @@ def counterexample_table() -> list[dict]:
             "corrected": _sides(case.corrected),
         }
         for case in cases()
+    ]
+
+
+def transfer_table(transfer: Transfer) -> list[dict]:
+    """Both sides of every statement on one transfer, for JSON; an infinite ratio is None."""
+    return [
+        {
+            "statement": statement.name,
+            "form": statement.form,
+            **_sides(bound),
+            "holds": not statement.fails(bound),
+        }
+        for statement, bound in evaluate_transfer(transfer)
     ]
 
 
