@@ -197,6 +197,19 @@ class TestFit:
         fit = fitting.begin_fit(model, log, NOTHING, jnp.float32(0.0), jax.random.key(2), 64)
         assert eqx.tree_equal(fit.networks, model.training)
 
+    @pytest.mark.parametrize("keep", [True, False])
+    def test_a_refit_standardises_anew_or_as_before(self, keep):
+        config, key = CONFIG, jax.random.key(1)
+        model = init_model(jax.random.key(0), 2, 1, config)
+        model, _ = fit_ensemble(model, linear_log(300), NOTHING, 0.0, key, config, max_steps=20)
+        narrow = linear_log(300)
+        narrow = eqx.tree_at(lambda r: r.data.obs, narrow, 0.1 * narrow.data.obs)
+        after, _ = fit_ensemble(
+            model, narrow, NOTHING, 0.0, key, config, max_steps=20, keep_normaliser=keep
+        )
+        ratio = after.ensemble.normaliser.std[:2] / model.ensemble.normaliser.std[:2]
+        np.testing.assert_allclose(ratio, 1.0 if keep else 0.1, rtol=1e-3)
+
     def test_the_cap_stops_a_fit_within_a_pass_and_says_so(self):
         model = init_model(jax.random.key(0), 2, 1, CONFIG)
         _, report = fit_ensemble(

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from moore.agents.sac import SACConfig
 from moore.config import OfflineConfig, OnlineConfig
 from moore.errors import InputError
 from moore.presets import preset
+from moore.replay.buffer import Transition
 from moore.runs.setup import prepare
 from moore.stages import online
 from tiny import ENV, tiny_config, tiny_log
@@ -197,3 +199,21 @@ def test_the_defaults_are_the_papers_and_mopos():
     assert preset("paper/hopper-medium").sac.target_entropy == -3.0
     assert sac.target_entropy is None
     assert int(offline_stage.real_ratio * sac.batch_size) == 12, "12 real rows and 244 imagined"
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_the_inputs_are_standardised_anew_at_a_refit_if_so_configured(refit):
+    config = tiny_config()
+    model = dataclasses.replace(config.model, refit_normaliser=refit)
+    learner = prepare(dataclasses.replace(config, model=model), dataset=tiny_log(), env=ENV).learner
+    state, _ = learner.fit(learner.init(jax.random.key(0)))
+    fitted = state.model.ensemble.normaliser
+    assert float(fitted.std[0]) != 1.0, "the first fit standardises in any case"
+    state = learner.hand_over(state)
+    nine, no = np.full(1, 9.0, np.float32), np.zeros((), bool)
+    far = Transition(nine, 0 * nine, np.zeros((), np.float32), nine, no, no)
+    for _ in range(40):
+        state = learner.observe(state, far)
+    state, _ = learner.refit(state, 1)
+    moved = not np.allclose(state.model.ensemble.normaliser.mean, fitted.mean)
+    assert moved == refit

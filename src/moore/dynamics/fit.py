@@ -55,6 +55,8 @@ class ModelConfig:
         max_holdout: at most this many rows of each group are held out.
         warm_start: the weights that a refit goes on from: "best", the ones that each member was
             taken back to (MBPO), or "last", the ones that training had reached.
+        refit_normaliser: whether a refit standardises its inputs anew, with the weights of the
+            scheme (MBPO does, with all data alike), or goes on as the offline fit did.
         max_fit_steps: cap on the gradient steps of the offline fit.
         max_refit_steps: cap on the gradient steps of one online refit.
     """
@@ -68,6 +70,7 @@ class ModelConfig:
     holdout_fraction: float = 0.2
     max_holdout: int = 1000
     warm_start: Literal["best", "last"] = "best"
+    refit_normaliser: bool = True
     max_fit_steps: int = 1_000_000
     max_refit_steps: int = 10_000
 
@@ -167,7 +170,7 @@ def holdout_error(
     return (1.0 - share) * group(offline) + share * group(online)
 
 
-@partial(jax.jit, static_argnames=("draws",))
+@partial(jax.jit, static_argnames=("draws", "keep_normaliser"))
 def begin_fit(
     model: ModelState,
     offline: Replay,
@@ -176,11 +179,12 @@ def begin_fit(
     key: PRNGKeyArray,
     draws: int,
     rows: Int[Array, "members draws"] | None = None,
+    keep_normaliser: bool = False,
 ) -> Fit:
     """Normaliser and bootstraps of a fit that goes on from `model`, `draws` rows a member.
 
     Bootstraps that were drawn elsewhere, from priorities that differ from row to row, are given as
-    `rows`; their own statistics then normalise the inputs.
+    `rows`; their own statistics then normalise the inputs. `keep_normaliser`: the model's does.
     """
     networks = model.training
     members = networks.mean_head.bias.shape[0]
@@ -193,7 +197,7 @@ def begin_fit(
         normaliser = Normaliser(jnp.mean(inputs, axis=0), jnp.where(std < MIN_STD, 1.0, std))
     return Fit(
         networks=networks,
-        normaliser=normaliser,
+        normaliser=model.ensemble.normaliser if keep_normaliser else normaliser,
         opt_state=model.opt_state,
         best=networks,
         # MBPO's start value: the first finite error of a fit always counts as an improvement.
@@ -300,6 +304,7 @@ def fit_ensemble(
     *,
     max_steps: int,
     draw: Callable | None = None,
+    keep_normaliser: bool = False,
     on_pass: Callable[[int, tuple[float, ...]], None] | None = None,
 ) -> tuple[ModelState, FitReport]:
     """Trains the ensemble on D_off and D_on until convergence or `max_steps` gradient steps.
@@ -314,6 +319,7 @@ def fit_ensemble(
         max_steps: cap on the gradient steps.
         draw: `(key, shape, train_only=True) -> rows`, where priorities differ from row to row; by
             default the draws are uniform within each group.
+        keep_normaliser: standardise the inputs as `model` does, instead of by the data drawn.
         on_pass: called after each pass with the steps done and the members' holdout errors.
     """
     size = max(int(offline.train_size) + int(online.train_size), config.batch_size)
@@ -325,7 +331,7 @@ def fit_ensemble(
 
     key_begin, key_shuffle = jax.random.split(key)
     rows = None if draw is None else draw(key_begin, (config.members, draws), train_only=True)
-    fit = begin_fit(model, offline, online, share, key_begin, draws, rows)
+    fit = begin_fit(model, offline, online, share, key_begin, draws, rows, keep_normaliser)
     steps = passes = stale = 0
     while True:
         pass_steps = min(math.ceil(size / config.batch_size), max_steps - steps)

@@ -194,6 +194,7 @@ class Learner:
                 key_fit,
                 self.config.model,
                 draw=drawn.rows if isinstance(drawn, EachRow) else None,
+                keep_normaliser=part == "refit" and not self.config.model.refit_normaliser,
                 max_steps=max_steps,
                 on_pass=on_pass,
             )
