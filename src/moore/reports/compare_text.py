@@ -24,7 +24,7 @@ def format_comparison(result: dict) -> str:
         rows = [(cell["variant"], len(cell["seeds"]), cell["estimates"]) for cell in cells]
         blocks.append(_table(task, rows))
     if len(result["tasks"]) > 1:
-        rows = [(name, _seeds(found), found) for name, found in result["pooled"].items()]
+        rows = [(name, most_seeds(found), found) for name, found in result["pooled"].items()]
         blocks.append(_table("all tasks, on scores where there are any", rows))
     if result["improvement"]:
         lines = ["P(a seed of the first ends above one of the second), final return"]
@@ -43,7 +43,8 @@ def format_comparison(result: dict) -> str:
     return "\n\n".join([*blocks, note])
 
 
-def _seeds(estimates: dict) -> int:
+def most_seeds(estimates: dict) -> int:
+    """Values behind the estimate that has the most."""
     return max((found["seeds"] for found in estimates.values() if found), default=0)
 
 

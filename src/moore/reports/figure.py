@@ -9,9 +9,9 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from moore.errors import InputError
-from moore.reports.compare import METRICS, Finished, compare, read_runs
+from moore.reports.compare import Finished, compare, read_runs
 from moore.reports.compare_page import write_compare_page
-from moore.reports.compare_text import TITLES, interval, write_csv
+from moore.reports.compare_text import TITLES, interval, most_seeds, write_csv
 from moore.reports.page import duration, number
 from moore.reports.plots import STYLE
 from moore.reports.uncertainty import (
@@ -141,7 +141,7 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
         blocks.append(f"## {task}\n\n{_table(cells)}")
     if len(result["tasks"]) > 1:
         pooled = [
-            {"variant": name, "seeds": [None] * _most_seeds(found), "estimates": found}
+            {"variant": name, "seeds": [None] * most_seeds(found), "estimates": found}
             for name, found in result["pooled"].items()
         ]
         blocks.append(f"## All tasks, on normalised scores\n\n{_table(pooled)}")
@@ -176,10 +176,6 @@ def _uncertainty_table(rows: list[dict]) -> str:
         cells = [", ".join(map(number, group)) for group in groups]
         lines.append(f"| {row['task']} | {row['variant']} | {row['seeds']} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _most_seeds(estimates: dict) -> int:
-    return max((estimates[metric]["seeds"] for metric in METRICS if estimates[metric]), default=0)
 
 
 def _circumstances(planned: Sequence[Cell]) -> str:

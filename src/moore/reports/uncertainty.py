@@ -69,10 +69,7 @@ def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
     for task, variant in dict.fromkeys((run.task, run.variant) for run in runs):
         mine = [run for run in runs if (run.task, run.variant) == (task, variant)]
         u = [epoch_values(run, "model/uncertainty_mean")[1] for run in mine]
-        printed, theorem = (
-            np.concatenate([epoch_values(run, key)[1] for run in mine])
-            for key in (PRINTED, THEOREM)
-        )
+        printed, theorem = (_all_values(mine, key) for key in (PRINTED, THEOREM))
         if not printed.size:
             continue
         found.append(
