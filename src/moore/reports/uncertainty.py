@@ -115,7 +115,9 @@ def draw_uncertainty(runs: Sequence[Finished], result: dict) -> Figure:
             mine = [run for run in runs if run.task == task]
             ours = [run for run in mine if run.variant == papers]
             _draw_u(left, ours)
-            left.set_title(f"{task}, {papers}: u", loc="left", fontsize="medium")
+            # The environment and the log, a line each: together they reach into the next plot.
+            title = "\n".join([*task.split(" ", 1), f"{papers}: u"])
+            left.set_title(title, loc="left", fontsize="medium")
             _draw_density(middle, ours)
             _draw_drops(right, mine, colors)
     return fig
