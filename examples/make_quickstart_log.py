@@ -16,8 +16,10 @@ import jax
 import numpy as np
 
 from moore.agents import sac
+from moore.agents.nets import mode_action
 from moore.agents.sac import SACConfig
-from moore.data.dataset import Dataset, episode_statistics
+from moore.data.dataset import Dataset
+from moore.data.episodes import episode_statistics
 from moore.data.npz import write_npz
 from moore.envs.collector import Collector
 from moore.envs.evaluation import random_policy, run_episodes
@@ -25,6 +27,11 @@ from moore.envs.make import action_bounds, episode_seed, make_env
 from moore.evaluation.scores import ReferenceScores
 from moore.replay.buffer import empty_ring, push
 from moore.replay.sampler import sample_ring
+
+
+@jax.jit
+def act(state, obs, key):
+    return sac.act(sac.policy(state), obs, key)
 
 
 @partial(jax.jit, static_argnames=("config",), donate_argnames=("state",))
@@ -44,7 +51,7 @@ def train(env_id: str, args, config: SACConfig):
     key = jax.random.key(seed)
     state = sac.init(key, env.observation_space.shape[0], action_dim, config)
     ring = empty_ring(steps, env.observation_space.shape[0], action_dim)
-    act, insert = jax.jit(sac.act), jax.jit(push, donate_argnums=0)
+    insert = jax.jit(push, donate_argnums=0)
     for step in range(steps):
         key_act, key_update = jax.random.split(jax.random.fold_in(key, step))
         if step < random_steps:
@@ -65,7 +72,7 @@ def train(env_id: str, args, config: SACConfig):
 def record(env_id: str, state, rows: int, seed: int):
     """`rows` transitions of the acting policy, one episode after the other."""
     collector = Collector(make_env(env_id), seed + 1)
-    act, history = jax.jit(sac.act), []
+    history = []
     for step in range(rows):
         key = jax.random.fold_in(jax.random.key(seed + 1), step)
         history.append(collector.step(np.asarray(act(state, collector.obs, key))))
@@ -94,7 +101,7 @@ def main() -> None:
     action_dim = env.action_space.shape[0]
     config = SACConfig(target_entropy=-float(action_dim), hidden=(64, 64), learning_rate=1e-3)
     medium, state = train(args.env_id, args, config)
-    mode = jax.jit(sac.act_mode)
+    mode = jax.jit(lambda s, o: mode_action(sac.policy(s), o))
     reference = ReferenceScores(
         random=measure(args.env_id, random_policy(action_dim, args.seed), args.seed),
         expert=measure(args.env_id, lambda obs: np.asarray(mode(state, obs)), args.seed),

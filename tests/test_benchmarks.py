@@ -116,7 +116,7 @@ def test_the_counts_are_those_of_the_programs():
     assert matrix_flops(step, *args) == flops(ensemble_products(11, 3, hidden, **shape))
 
     def imagine(ensemble, state, data):
-        act, starts = partial(sac.act, state), take(data, jnp.arange(256)).obs
+        act, starts = partial(sac.act, sac.policy(state)), take(data, jnp.arange(256)).obs
         settings = {"length": 5, "penalty_coef": 1.0, "obs_bound": 100.0}
         return rollout(ensemble, act, hopper, starts, jax.random.key(0), **settings)
 

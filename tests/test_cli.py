@@ -16,8 +16,9 @@ import pytest
 
 import moore
 from moore import cli
-from moore.agents.nets import Actor
-from moore.algorithms import ALGORITHMS
+from moore.agents.sac import SACConfig
+from moore.algorithms import ALGORITHMS, SAC
+from moore.config import Config
 from moore.presets import preset_names
 from moore.replay.schemes import SCHEMES
 from moore.runs.policy import Policy, save_policy
@@ -673,9 +674,10 @@ def test_online_from_a_run_without_metrics(old_run, moore_refuses):
 @pytest.fixture
 def saved(desk):
     """A run folder that holds nothing but an untrained policy."""
-    actor = Actor(3, 1, (8,), key=jax.random.key(0))
+    config = Config(sac=SACConfig(hidden=(8,)))
+    weights = SAC.policy(SAC.init(jax.random.key(0), 3, 1, config.sac))
     bounds = np.full(1, -2.0, np.float32), np.full(1, 2.0, np.float32)
-    save_policy(desk / "saved" / "policy", Policy(actor, *bounds, "Pendulum-v1"))
+    save_policy(desk / "saved" / "policy", Policy(weights, SAC, config, 3, *bounds, "Pendulum-v1"))
     return desk / "saved"
 
 
@@ -725,8 +727,8 @@ def test_a_policy_that_cannot_be_evaluated(line, message, desk, saved, moore_ref
         ("policy.json", b"{"),
         ("policy.json", b"[]"),
         ("policy.json", b"{}"),
-        ("actor.safetensors", b""),
-        ("actor.safetensors", b"\x02\0\0\0\0\0\0\0{}"),
+        ("policy.safetensors", b""),
+        ("policy.safetensors", b"\x02\0\0\0\0\0\0\0{}"),
     ],
     ids=["cut short", "a list", "without bounds", "empty", "without weights"],
 )

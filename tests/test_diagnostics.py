@@ -14,7 +14,7 @@ from moore.config import Config
 from moore.dynamics.ensemble import Ensemble, init_ensemble
 from moore.dynamics.surprise import surprise
 from moore.replay.buffer import Transition, empty_replay, full_replay
-from moore.stages.diagnostics import Snapshot, compare_epochs, observed_range, snapshot
+from moore.stages.diagnostics import Snapshot, compare_epochs, copied, observed_range
 from tiny import ENV, tiny_config, tiny_log
 
 OBS, ACTION, MEMBERS = 2, 1, 3
@@ -104,17 +104,22 @@ def between():
         transitions([0.0] * 4, np.zeros((4, OBS))), np.ones(4, bool), jax.random.key(0),
         holdout_fraction=0.5, max_holdout=1,
     )  # fmt: skip
-    agent = SAC.init(jax.random.key(1), OBS, ACTION, Config().sac)
+    policy = SAC.policy(SAC.init(jax.random.key(1), OBS, ACTION, Config().sac))
 
     def compare(
-        old, new, *, rule=SAC, agents=(agent, agent), terminated_fn=lambda s, a, n: False, **changes
+        old,
+        new,
+        *,
+        rule=SAC,
+        policies=(policy, policy),
+        terminated_fn=lambda s, a, n: False,
+        **changes,
     ):
-        settings = {"rollout_length": 3, "penalty_coef": 2.0}
         return compare_epochs(
-            Snapshot(agents[0], old), Snapshot(agents[1], new), log,
+            Snapshot(policies[0], old), Snapshot(policies[1], new), log,
             empty_replay(1, OBS, ACTION, max_holdout=1), jnp.zeros(8, jnp.int32), jax.random.key(2),
-            agent=rule, terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
-            config=Config(**settings), **{"discount": 0.9, **changes},
+            jnp.asarray(2.0), agent=rule, terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
+            config=Config(rollout_length=3), **{"discount": 0.9, **changes},
         )  # fmt: skip
 
     return compare
@@ -164,7 +169,7 @@ def test_a_policy_that_the_new_models_call_worse_is_a_predicted_drop(between):
         steady,
         steady,
         rule=dataclasses.replace(SAC, act=told),
-        agents=(jnp.asarray(-1.0), jnp.asarray(1.0)),
+        policies=(jnp.asarray(-1.0), jnp.asarray(1.0)),
         terminated_fn=lambda s, a, n: a[0] > 0,
     )
     one_step = 1 / (1 - 0.9**3)
@@ -214,12 +219,12 @@ def test_a_snapshot_outlives_the_update_that_follows(runs):
 
     learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
     state = learner.init(jax.random.key(0))
-    kept = snapshot(state.agent, state.model.ensemble)
+    kept = copied(Snapshot(state.agent, state.model.ensemble))
     expected = jax.tree.map(np.asarray, kept)
     state, _ = learner.imagine(state, 1, 16)
     state, _ = learner.update(state, 1, 2, 0.0)
     jax.tree.map(np.testing.assert_array_equal, kept, expected)
     assert any(
         (np.asarray(a) != np.asarray(b)).any()
-        for a, b in zip(jax.tree.leaves(kept.agent), jax.tree.leaves(state.agent), strict=True)
+        for a, b in zip(jax.tree.leaves(kept.policy), jax.tree.leaves(state.agent), strict=True)
     )

@@ -67,7 +67,8 @@ def made_up(means: list[float], log_vars: list[float], elites: list[int]) -> Ens
         max_log_var=jnp.full(2, 50.0),
         min_log_var=jnp.full(2, -50.0),
     )
-    return Ensemble(networks, Normaliser(jnp.zeros(2), jnp.ones(2)), jnp.asarray(elites))
+    normaliser = Normaliser(jnp.zeros(2), jnp.ones(2))
+    return Ensemble(networks, normaliser, jnp.asarray(elites), jnp.ones(2))
 
 
 class TestHandWorkedNumbers:

@@ -37,6 +37,13 @@ class Recorder:
         self.config, self.calls, self.obs = config, [], np.zeros(1)
         self.imagines = True
 
+    def look(self, state):
+        self.calls.append("look")
+        return state
+
+    def pass_gate(self, state, epoch):
+        return state, {}
+
     def act(self, state, obs, *, random):
         self.calls.append("act")
         return np.zeros(1), state
@@ -85,7 +92,7 @@ def test_the_online_stage_is_algorithm_1():
 
     def epoch(t):
         learn = ["surprise", f"refit {t}", f"imagine {t} 9"]
-        return [*step, "update 3", *step, *learn, "update 3"] * 2
+        return ["look", *[*step, "update 3", *step, *learn, "update 3"] * 2]
 
     assert recorder.calls == ["imagine 1 9", *epoch(1), *epoch(2)]
 
@@ -129,12 +136,10 @@ def test_a_refit_never_empties_d_model(setup, handed_over):
 
 
 def test_imagined_rewards_are_penalised_and_real_ones_are_not(setup, handed_over):
-    free = dataclasses.replace(
-        setup.learner, config=dataclasses.replace(setup.config, penalty_coef=0.0)
-    )
     again = setup.learner.hand_over(setup.learner.init(setup.key))
+    free = dataclasses.replace(again, penalty_coef=jnp.asarray(0.0))
     with_penalty, metrics = setup.learner.imagine(handed_over, 1, 200)
-    without, _ = free.imagine(again, 1, 200)
+    without, _ = setup.learner.imagine(free, 1, 200)
     gap = np.asarray(without.imagined.data.reward - with_penalty.imagined.data.reward)[:600]
     assert gap.mean() == pytest.approx(0.5 * float(metrics["model/uncertainty_mean"]), rel=1e-3)
     assert gap.min() > 0

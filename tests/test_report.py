@@ -116,7 +116,7 @@ def test_the_page_loads_nothing_and_escapes_everything(page):
     assert "<script" not in page and "<link" not in page and "@import" not in page
     assert "default-src 'none'" in page
     assert "a &lt;fast&gt; one" in page and "penalty_coef = 2.5" in page
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 6
 
 
 def test_an_unfinished_run_has_a_page_and_its_half_written_row_is_ignored(tmp_path):

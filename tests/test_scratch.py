@@ -92,7 +92,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, finished):
     )
     assert len(read_metrics(stopped.folder / "metrics.jsonl")) == 3
     again = resume(stopped.folder, env=ENV, quiet=True)
-    leaves = [jax.tree.leaves(result.policy.actor) for result in (finished, again)]
+    leaves = [jax.tree.leaves(result.policy.weights) for result in (finished, again)]
     for a, b in zip(*leaves, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from moore.agents import sac
+from moore.agents.nets import mode_action
 from moore.config import Config
 from moore.errors import InputError
 from moore.replay.schemes import Scheme, half_half, online_only, parse_scheme, uniform
@@ -15,21 +16,45 @@ class Agent:
     """An update rule: pure functions over a frozen state.
 
     Attributes:
+        name: of the rule.
         init: `(key, obs_dim, action_dim, config) -> state`.
         update: `(state, batch, key, config) -> (state, metrics)`, one gradient step.
-        act: `(state, obs, key) -> action` in (-1, 1), sampled.
-        act_mode: `(state, obs) -> action` in (-1, 1), deterministic.
+        look: `(state, offline, online, config) -> state`, before each epoch: what the agent takes
+            note of in the data as a whole.
+        policy: `state -> policy`, the part of the state that acting needs.
+        act: `(policy, obs, key) -> action` in (-1, 1), sampled.
+        act_mode: `(policy, obs) -> action` in (-1, 1), deterministic.
+        hand_over: `(state, config) -> state`, between the stages; None: nothing changes.
         config: the agent's section of a configuration.
+        value: `(state, obs, key) -> values` of the policy, by its critics; None without critics.
     """
 
+    name: str
     init: Callable
     update: Callable
+    look: Callable
+    policy: Callable
     act: Callable
     act_mode: Callable
     config: Callable[[Config], Any]
+    value: Callable | None = None
+    hand_over: Callable | None = None
 
 
-SAC = Agent(sac.init, sac.update, sac.act, sac.act_mode, lambda config: config.sac)
+SAC = Agent(
+    name="sac",
+    init=sac.init,
+    update=sac.update,
+    look=sac.look,
+    policy=sac.policy,
+    act=sac.act,
+    act_mode=mode_action,
+    config=lambda config: config.sac,
+    value=sac.value,
+)
+
+
+AGENTS = {agent.name: agent for agent in (SAC,)}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ class OfflineConfig:
         rollout_batch: rollouts started in an epoch.
         retain_epochs: epochs of rollouts that the imagined buffer holds.
         real_ratio: share of a batch that is drawn from the log, with unpenalised rewards.
+        patience: epochs after which the stage may end: as soon as the critics' mean target over so
+            many epochs differs by at most `tolerance` from its mean over as many before. Then
+            `epochs` is the most there may be. None: all epochs, as MOPO does.
+        tolerance: of that rule, relative.
     """
 
     epochs: int = 1000
@@ -35,6 +39,8 @@ class OfflineConfig:
     rollout_batch: int = 50_000
     retain_epochs: int = 5
     real_ratio: float = 0.05
+    patience: int | None = None
+    tolerance: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class OnlineConfig:
             peak_shift:EPS, module:function or priorities.npy; moore:2 sets alpha as well.
         alpha: the decay of moore's priority 1 / (alpha t), Eq. 4.
         real_ratio: share of a batch drawn from the real data by the same scheme; 0 in Algorithm 1.
+        start_full: D_model starts full of what the offline models imagine, which then ages out,
+            instead of with one batch of rollouts.
         random_steps: first environment steps that act uniformly at random, before any update; for
             algorithms that start from scratch.
     """
@@ -65,7 +73,26 @@ class OnlineConfig:
     scheme: str = "moore"
     alpha: float = 1.0
     real_ratio: float = 0.0
+    start_full: bool = False
     random_steps: int = 0
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Whether a new policy may act: it must be no worse in the models, with their penalty.
+
+    Attributes:
+        enabled: else the newest policy acts (line 10 of Algorithm 1).
+        horizon: imagined steps over which the acting and the new policy are compared.
+        rollouts: from so many states, the same and with the same random numbers for both.
+        confidence: standard errors that the difference must lie above zero; negative: may lie
+            below.
+    """
+
+    enabled: bool = False
+    horizon: int = 50
+    rollouts: int = 1000
+    confidence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +121,12 @@ class Config:
         algorithm: a row of the table in moore.algorithms.
         seed: of everything; a run is a function of its configuration, this included.
         penalty_coef: lambda of Eq. 2.
+        penalty_coverage: set lambda from the log instead, anew before each offline epoch: so that
+            lambda u covers the models' one-step error, in units of value, on this share of the
+            held-out transitions. `penalty_coef` is used for the first epoch alone.
         rollout_length: H, steps of an imagined rollout.
+        trust_quantile: a rollout also ends after a step whose u exceeds this quantile of u over
+            real transitions, drawn by the scheme. None: rollouts end after H steps or by the rule.
         termination: auto (registry by environment), learned (a classifier fitted to the log's
             terminals), never, a known environment's id, or module:function.
         imagined_bound: an imagined observation beyond this magnitude ends its rollout.
@@ -108,6 +140,7 @@ class Config:
         sac: the agent.
         offline: the offline stage.
         online: the online stage.
+        gate: which policy acts online.
         evaluation: how policies are evaluated.
     """
 
@@ -118,7 +151,9 @@ class Config:
     algorithm: str = "moore"
     seed: int = 0
     penalty_coef: float = 1.0
+    penalty_coverage: float | None = None
     rollout_length: int = 5
+    trust_quantile: float | None = None
     termination: str = "auto"
     imagined_bound: float = float("inf")
     rollout_chunk: int = 10_000
@@ -129,6 +164,7 @@ class Config:
     sac: SACConfig = field(default_factory=SACConfig)
     offline: OfflineConfig = field(default_factory=OfflineConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self):
@@ -153,6 +189,11 @@ class Config:
                 f"model.weight_decay has {len(self.model.weight_decay)} entries; "
                 f"{len(self.model.hidden)} hidden layers and two heads need {layers}."
             )
+        if (self.sac.critic_subset or 1) > self.sac.critics:
+            raise InputError(
+                f"sac.critic_subset is {self.sac.critic_subset}; it must be at most sac.critics "
+                f"({self.sac.critics})."
+            )
         if self.online.steps_per_epoch % self.online.refit_every:
             raise InputError(
                 f"online.steps_per_epoch ({self.online.steps_per_epoch}) must be a multiple of "
@@ -162,8 +203,17 @@ class Config:
 
 # Fields that may be zero or negative; every other number must be positive.
 _NON_NEGATIVE = {"seed", "penalty_coef", "epochs", "real_ratio", "random_steps", "weight_decay"}
-_ANY_SIGN = {"target_entropy", "threshold"}
-_FRACTIONS = {"real_ratio", "holdout_fraction", "discount", "target_rate"}
+_ANY_SIGN = {"target_entropy", "threshold", "confidence"}
+_FRACTIONS = {
+    "average_rate",
+    "clip_targets",
+    "discount",
+    "holdout_fraction",
+    "penalty_coverage",
+    "real_ratio",
+    "target_rate",
+    "trust_quantile",
+}
 _MAY_BE_INFINITE = {"imagined_bound"}
 
 

@@ -8,6 +8,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 # Bounds of the policy's log standard deviation (softlearning, as MOPO and MBPO use it).
 LOG_STD_MIN = -20.0
 LOG_STD_MAX = 2.0
+# Under the variance of a layer normalisation (flax's default).
+_NORM_EPSILON = 1e-6
 
 
 class Linear(eqx.Module):
@@ -24,21 +26,48 @@ class Linear(eqx.Module):
         return x @ self.weight + self.bias
 
 
+class LayerNorm(eqx.Module):
+    """Each row to mean 0 and variance 1, then scaled and shifted (Ba et al. 2016)."""
+
+    scale: Float[Array, " width"]
+    shift: Float[Array, " width"]
+
+    def __init__(self, width: int):
+        self.scale = jnp.ones(width)
+        self.shift = jnp.zeros(width)
+
+    def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = jnp.mean(centred**2, axis=-1, keepdims=True)
+        return centred * jax.lax.rsqrt(variance + _NORM_EPSILON) * self.scale + self.shift
+
+
 class MLP(eqx.Module):
-    """ReLU hidden layers, linear output."""
+    """ReLU hidden layers, linear output; with `layer_norm`, one between each layer and its ReLU."""
 
     layers: tuple[Linear, ...]
+    norms: tuple[LayerNorm, ...]
 
-    def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int, *, key: PRNGKeyArray):
+    def __init__(
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        outputs: int,
+        *,
+        key: PRNGKeyArray,
+        layer_norm: bool = False,
+    ):
         widths = (inputs, *hidden, outputs)
         keys = jax.random.split(key, len(widths) - 1)
+        self.norms = tuple(LayerNorm(width) for width in hidden) if layer_norm else ()
         self.layers = tuple(
             Linear(n, m, key=k) for n, m, k in zip(widths[:-1], widths[1:], keys, strict=True)
         )
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
-        for layer in self.layers[:-1]:
-            x = jax.nn.relu(layer(x))
+        for i, layer in enumerate(self.layers[:-1]):
+            x = layer(x)
+            x = jax.nn.relu(self.norms[i](x) if self.norms else x)
         return self.layers[-1](x)
 
 

@@ -1,4 +1,9 @@
-"""Soft actor-critic with automatic temperature (Haarnoja et al. 2018), as MOPO and MBPO use it."""
+"""Soft actor-critic with automatic temperature (Haarnoja et al. 2018), as MOPO and MBPO use it.
+
+With options against values that no policy can earn: normalised layers (RLPD, Ball et al. 2023),
+several critics of which a random few judge (REDQ, Chen et al. 2021), and targets clipped to what
+the rewards seen make possible.
+"""
 
 from dataclasses import dataclass
 
@@ -8,8 +13,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from moore.agents.nets import MLP, Actor, mode_action, sample_action
-from moore.replay.buffer import Transition
+from moore.agents.nets import MLP, Actor, sample_action
+from moore.replay.buffer import Batch, Replay, Transition
+
+# Stands for "no limit is known": finite, so that a state that holds it is.
+NO_LIMIT = 1e30
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,15 @@ class SACConfig:
             None: minus the number of action entries (Haarnoja et al. 2018).
         batch_size: transitions a update.
         hidden: widths of the hidden layers of actor and critics.
+        critics: number of Q functions.
+        critic_subset: how many of them, drawn anew at each update, the target's minimum is taken
+            over; the actor then follows the mean of all (REDQ). None: both take the minimum of all.
+        layer_norm: normalise the hidden layers of the critics.
+        clip_targets: quantile of the rewards seen that stands for the best reward a policy can
+            earn at every step; the critics' targets are cut at its discounted sum. 1: the largest
+            reward. As seen at the beginning of the epoch. None: no limit.
+        average_rate: the policy that acts, imagines and is evaluated is a copy of the actor that
+            follows it by this share of the distance at each update. None: the actor itself.
     """
 
     discount: float = 0.99
@@ -32,10 +49,20 @@ class SACConfig:
     target_entropy: float | None = None
     batch_size: int = 256
     hidden: tuple[int, ...] = (256, 256)
+    critics: int = 2
+    critic_subset: int | None = None
+    layer_norm: bool = False
+    clip_targets: float | None = None
+    average_rate: float | None = None
 
 
 class SACState(eqx.Module):
-    """All that an update changes. `critics` stacks the two Q functions along a leading axis."""
+    """All that an update changes. `critics` stacks the Q functions along a leading axis.
+
+    `best_reward` is what `look` has found: the quantile `clip_targets` of the rewards seen, or
+    their maximum; NO_LIMIT before anything was seen. `averaged` follows the actor, where
+    `average_rate` is given.
+    """
 
     actor: Actor
     critics: MLP
@@ -44,15 +71,17 @@ class SACState(eqx.Module):
     actor_opt: optax.OptState
     critic_opt: optax.OptState
     temperature_opt: optax.OptState
+    best_reward: Float[Array, ""]
+    averaged: Actor | None
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) -> SACState:
     """A fresh agent; the temperature starts at 1."""
-    key_actor, *keys_critic = jax.random.split(key, 3)
+    key_actor, *keys_critic = jax.random.split(key, 1 + config.critics)
     actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
-    critics = jax.vmap(lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k))(
-        jnp.stack(keys_critic)
-    )
+    critics = jax.vmap(
+        lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k, layer_norm=config.layer_norm)
+    )(jnp.stack(keys_critic))
     log_temperature = jnp.zeros(())
     optimiser = optax.adam(config.learning_rate)
     return SACState(
@@ -64,15 +93,53 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
         actor_opt=optimiser.init(actor),
         critic_opt=optimiser.init(critics),
         temperature_opt=optimiser.init(log_temperature),
+        best_reward=jnp.asarray(NO_LIMIT),
+        averaged=None if config.average_rate is None else jax.tree.map(jnp.copy, actor),
     )
+
+
+def look(state: SACState, offline: Replay, online: Replay, config: SACConfig) -> SACState:
+    """Takes note of the rewards seen; those of the log and of the system, not imagined ones."""
+    quantile = 1.0 if config.clip_targets is None else config.clip_targets
+    rewards = jnp.concatenate(
+        [
+            jnp.where(jnp.arange(replay.capacity) < replay.size, replay.data.reward, jnp.nan)
+            for replay in (offline, online)
+        ]
+    )
+    best = jnp.nanquantile(rewards, quantile)
+    best_reward = jnp.where(jnp.isfinite(best), best, NO_LIMIT)
+    return eqx.tree_at(lambda s: s.best_reward, state, best_reward)
+
+
+def largest_value(
+    best_reward: Float[Array, ""], temperature: Float[Array, ""], action_dim: int, discount: float
+) -> Float[Array, ""]:
+    """The largest soft value that a policy could have if it earned `best_reward` at every step.
+
+    max(r + alpha d log 2, 0) / (1 - gamma): the entropy of d actions in (-1, 1) is at most d log 2,
+    and an episode that ends earns 0 from there on. NO_LIMIT without a discount.
+    """
+    if discount >= 1.0:
+        return jnp.asarray(NO_LIMIT)
+    a_step = jnp.maximum(best_reward + temperature * action_dim * jnp.log(2.0), 0.0)
+    return jnp.minimum(a_step / (1.0 - discount), NO_LIMIT)
 
 
 def q_values(
     critics: MLP, obs: Float[Array, "batch obs"], action: Float[Array, "batch action"]
-) -> Float[Array, "2 batch"]:
-    """Q_1(s, a) and Q_2(s, a)."""
+) -> Float[Array, "critics batch"]:
+    """Q_j(s, a) of every critic."""
     inputs = jnp.concatenate([obs, action], axis=-1)
     return jax.vmap(lambda critic: critic(inputs)[..., 0])(critics)
+
+
+def value(
+    state: SACState, obs: Float[Array, "batch obs"], key: PRNGKeyArray
+) -> Float[Array, " batch"]:
+    """V(s): the lowest of the target critics at a sampled action, without the entropy."""
+    action, _ = sample_action(state.actor, obs, key)
+    return q_values(state.target_critics, obs, action).min(axis=0)
 
 
 def bellman_target(
@@ -89,9 +156,9 @@ def bellman_target(
 
 
 def critic_loss(
-    critics: MLP, batch: Transition, target: Float[Array, " batch"]
+    critics: MLP, batch: Transition | Batch, target: Float[Array, " batch"]
 ) -> Float[Array, ""]:
-    """1/2 mean squared Bellman error, summed over the two critics."""
+    """1/2 mean squared Bellman error, summed over the critics."""
     errors = q_values(critics, batch.obs, batch.action) - target
     return 0.5 * jnp.mean(errors**2, axis=1).sum()
 
@@ -102,15 +169,20 @@ def actor_loss(
     temperature: Float[Array, ""],
     obs: Float[Array, "batch obs"],
     key: PRNGKeyArray,
+    config: SACConfig,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """mean[temperature log pi(a|s) - min_j Q_j(s, a)], a ~ pi; also the mean entropy."""
+    """mean[temperature log pi(a|s) - Q(s, a)], a ~ pi; also the mean entropy.
+
+    Q is the minimum of the critics, or with `critic_subset` their mean.
+    """
     action, log_density = sample_action(actor, obs, key)
-    value = q_values(critics, obs, action).min(axis=0)
+    values = q_values(critics, obs, action)
+    value = values.min(axis=0) if config.critic_subset is None else values.mean(axis=0)
     return jnp.mean(temperature * log_density - value), -jnp.mean(log_density)
 
 
 def update(
-    state: SACState, batch: Transition, key: PRNGKeyArray, config: SACConfig
+    state: SACState, batch: Transition | Batch, key: PRNGKeyArray, config: SACConfig
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
     """One gradient step of critics, actor and temperature, and one of the target critics."""
     key_next, key_actor = jax.random.split(key)
@@ -119,34 +191,48 @@ def update(
 
     # Critics
     next_action, next_log_density = sample_action(state.actor, batch.next_obs, key_next)
-    next_q = q_values(state.target_critics, batch.next_obs, next_action).min(axis=0)
+    judges = state.target_critics
+    if config.critic_subset is not None:
+        drawn = jax.random.permutation(jax.random.fold_in(key_next, 1), config.critics)
+        judges = jax.tree.map(lambda x: x[drawn[: config.critic_subset]], judges)
+    next_q = q_values(judges, batch.next_obs, next_action).min(axis=0)
     next_value = next_q - temperature * next_log_density
     target = bellman_target(
         batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
     )
+    action_dim = batch.action.shape[-1]
+    largest = largest_value(state.best_reward, temperature, action_dim, config.discount)
+    if config.clip_targets is not None:
+        target = jnp.minimum(target, largest)
     q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
     q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
     critics = optax.apply_updates(state.critics, q_step)
 
     # Actor
     (pi_loss, entropy), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, temperature, batch.obs, key_actor
+        state.actor, critics, temperature, batch.obs, key_actor, config
     )
     pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
 
     # Temperature: descends log_temperature * (entropy - target), as softlearning does.
     wanted = config.target_entropy
-    temperature_grad = entropy - (-batch.action.shape[-1] if wanted is None else wanted)
+    temperature_grad = entropy - (-action_dim if wanted is None else wanted)
     temperature_step, temperature_opt = optimiser.update(temperature_grad, state.temperature_opt)
 
+    actor, averaged = optax.apply_updates(state.actor, pi_step), None
+    if config.average_rate is not None:
+        averaged = optax.incremental_update(actor, state.averaged, config.average_rate)
+
     new_state = SACState(
-        actor=optax.apply_updates(state.actor, pi_step),
+        actor=actor,
         critics=critics,
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
         log_temperature=state.log_temperature + temperature_step,
         actor_opt=actor_opt,
         critic_opt=critic_opt,
         temperature_opt=temperature_opt,
+        best_reward=state.best_reward,
+        averaged=averaged,
     )
     metrics = {
         "critic_loss": q_loss,
@@ -155,17 +241,18 @@ def update(
         "temperature": temperature,
         "q_target": jnp.mean(target),
         "q_target_max": jnp.max(target),
+        "q_possible": largest,
     }
     return new_state, metrics
 
 
+def policy(state: SACState) -> Actor:
+    """What acts, imagines and is evaluated."""
+    return state.actor if state.averaged is None else state.averaged
+
+
 def act(
-    state: SACState, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
 ) -> Float[Array, "*batch action"]:
     """The acting policy: a sample of pi(.|s), in (-1, 1)."""
-    return sample_action(state.actor, obs, key)[0]
-
-
-def act_mode(state: SACState, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
-    """The evaluated policy: tanh of the mean."""
-    return mode_action(state.actor, obs)
+    return sample_action(actor, obs, key)[0]

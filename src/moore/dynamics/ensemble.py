@@ -51,11 +51,13 @@ class Ensemble(eqx.Module):
         networks: all members.
         normaliser: of the inputs, from the last fit's training data.
         elites: the members with the lowest holdout error; each imagined step uses one of them.
+        std_scale: what the members' sigma is multiplied by, per output; 1 without calibration.
     """
 
     networks: Networks
     normaliser: Normaliser
     elites: Int[Array, " elites"]
+    std_scale: Float[Array, " outputs"]
 
 
 def _dense(key: PRNGKeyArray, members: int, inputs: int, outputs: int) -> Dense:
@@ -90,6 +92,7 @@ def init_ensemble(
         ),
         normaliser=Normaliser(jnp.zeros(inputs), jnp.ones(inputs)),
         elites=jnp.arange(elites, dtype=jnp.int32),
+        std_scale=jnp.ones(outputs),
     )
 
 
@@ -112,6 +115,16 @@ def predict(
         x = jax.nn.swish(layer(x))
     log_var = soft_clamp(networks.log_var_head(x), networks.min_log_var, networks.max_log_var)
     return networks.mean_head(x), log_var
+
+
+def predict_all(
+    ensemble: Ensemble, inputs: Float[Array, "batch inputs"]
+) -> tuple[Float[Array, "members batch outputs"], Float[Array, "members batch outputs"]]:
+    """mu_k and sigma_k of (r, s' - s), in raw units, of every member on the same inputs."""
+    members = ensemble.networks.mean_head.bias.shape[0]
+    inputs = jnp.broadcast_to(inputs, (members, *inputs.shape))
+    mean, log_var = predict(ensemble.networks, ensemble.normaliser, inputs)
+    return mean, jnp.exp(0.5 * log_var) * ensemble.std_scale
 
 
 def weight_decay(networks: Networks, coefs: tuple[float, ...]) -> Float[Array, ""]:

@@ -28,6 +28,7 @@ from moore.dynamics.ensemble import (
     init_ensemble,
     loss,
     mean_squared_error,
+    predict,
 )
 from moore.replay.buffer import Replay, Transition, take
 from moore.replay.sampler import gather, sample_rows
@@ -57,6 +58,8 @@ class ModelConfig:
             taken back to (MBPO), or "last", the ones that training had reached.
         refit_normaliser: whether a refit standardises its inputs anew, with the weights of the
             scheme (MBPO does, with all data alike), or goes on as the offline fit did.
+        calibrate: after each fit, scale every output's sigma so that on the holdout the errors have
+            the size that it says; of training, it sees only how far the mean had got.
         max_fit_steps: cap on the gradient steps of the offline fit.
         max_refit_steps: cap on the gradient steps of one online refit.
     """
@@ -71,6 +74,7 @@ class ModelConfig:
     max_holdout: int = 1000
     warm_start: Literal["best", "last"] = "best"
     refit_normaliser: bool = True
+    calibrate: bool = False
     max_fit_steps: int = 1_000_000
     max_refit_steps: int = 10_000
 
@@ -168,6 +172,31 @@ def holdout_error(
         return mean_squared_error(networks, normaliser, inputs, targets, real.astype(jnp.float32))
 
     return (1.0 - share) * group(offline) + share * group(online)
+
+
+def std_errors(
+    networks: Networks,
+    normaliser: Normaliser,
+    offline: Replay,
+    online: Replay,
+    online_share: Float[Array, ""],
+) -> Float[Array, " outputs"]:
+    """Root mean square of (y - mu_k) / sigma_k on the holdout, per output; 1 if sigma is right.
+
+    Over all members, and over the groups with the weights of the training.
+    """
+    share = jnp.where(online.holdout_size > 0, online_share, 0.0)
+
+    def group(replay: Replay) -> Float[Array, " outputs"]:
+        inputs, targets = inputs_and_targets(take(replay.data, replay.holdout_rows))
+        members = networks.mean_head.bias.shape[0]
+        inputs = jnp.broadcast_to(inputs, (members, *inputs.shape))
+        mean, log_var = predict(networks, normaliser, inputs)
+        real = jnp.arange(replay.holdout_rows.shape[0]) < jnp.maximum(replay.holdout_size, 1)
+        squares = jnp.mean((targets - mean) ** 2 * jnp.exp(-log_var), axis=0)
+        return real.astype(jnp.float32) @ squares / real.sum()
+
+    return jnp.sqrt((1.0 - share) * group(offline) + share * group(online))
 
 
 @partial(jax.jit, static_argnames=("draws", "keep_normaliser"))
@@ -283,13 +312,19 @@ def _shuffle(fit: Fit, size: Int[Array, ""], key: PRNGKeyArray) -> Fit:
 
 
 @partial(jax.jit, static_argnames=("config",))
-def _finish(fit: Fit, config: ModelConfig) -> tuple[ModelState, Bool[Array, ""]]:
+def _finish(
+    fit: Fit, offline: Replay, online: Replay, online_share: Float[Array, ""], config: ModelConfig
+) -> tuple[ModelState, Bool[Array, ""]]:
     """Every member at its best weights, and whether everything is finite."""
     # The bounds go on from where training left them; only the members go back.
     networks = _choose_members(jnp.zeros_like(fit.best_error, bool), fit.networks, fit.best)
     elites = jnp.argsort(fit.best_error)[: config.elites].astype(jnp.int32)
     training = networks if config.warm_start == "best" else fit.networks
-    model = ModelState(Ensemble(networks, fit.normaliser, elites), training, fit.opt_state)
+    std_scale = jnp.ones_like(networks.max_log_var)
+    if config.calibrate:
+        std_scale = std_errors(networks, fit.normaliser, offline, online, online_share)
+    ensemble = Ensemble(networks, fit.normaliser, elites, std_scale)
+    model = ModelState(ensemble, training, fit.opt_state)
     floats = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
     return model, jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floats]))
 
@@ -344,7 +379,7 @@ def fit_ensemble(
             break
         fit = _shuffle(fit, size, jax.random.fold_in(key_shuffle, passes))
 
-    new_model, finite = _finish(fit, config)
+    new_model, finite = _finish(fit, offline, online, share, config)
     report = FitReport(
         steps=steps,
         passes=passes,

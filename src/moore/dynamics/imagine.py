@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from moore.dynamics.ensemble import Ensemble, predict
+from moore.dynamics.ensemble import Ensemble, predict_all
 from moore.dynamics.penalty import max_std_norm, penalised_reward
 from moore.replay.buffer import Transition
 
@@ -36,13 +36,7 @@ def imagine_step(
     """s', r ~ M^(s, a): each row is a sample of one elite member, chosen uniformly for the row."""
     key_noise, key_elite = jax.random.split(key)
     inputs = jnp.concatenate([obs, action], axis=-1)
-    members = ensemble.networks.mean_head.bias.shape[0]
-    mean, log_var = predict(
-        ensemble.networks,
-        ensemble.normaliser,
-        jnp.broadcast_to(inputs, (members, *inputs.shape)),
-    )
-    std = jnp.exp(0.5 * log_var)
+    mean, std = predict_all(ensemble, inputs)
     member = jax.random.choice(key_elite, ensemble.elites, (obs.shape[0],))
     row = jnp.arange(obs.shape[0])
     noise = jax.random.normal(key_noise, mean.shape[1:])
@@ -58,13 +52,15 @@ def rollout(
     key: PRNGKeyArray,
     *,
     length: int,
-    penalty_coef: float,
+    penalty_coef: float | Float[Array, ""],
     obs_bound: float,
+    trusted: float | Float[Array, ""] = float("inf"),
 ) -> tuple[Transition, Bool[Array, "length batch"], Float[Array, "length batch"]]:
     """`length` steps from every start; a row ends at its first predicted termination.
 
     A row also ends, without a transition, where the models leave the numbers: a non-finite
-    prediction, or an entry beyond `obs_bound`.
+    prediction, or an entry beyond `obs_bound`. And it ends after a transition that is more
+    uncertain than `trusted`.
 
     Returns:
         Transitions (length, batch) with penalised rewards; whether each of them happened (rows that
@@ -83,7 +79,7 @@ def rollout(
         transition = Transition(
             obs, action, reward, outcome.next_obs, terminated, jnp.zeros_like(terminated)
         )
-        goes_on = happened & ~terminated
+        goes_on = happened & ~terminated & (outcome.uncertainty <= trusted)
         next_obs = jnp.where(goes_on[:, None], outcome.next_obs, obs)
         return (next_obs, goes_on), (transition, happened, outcome.uncertainty)
 

@@ -15,7 +15,9 @@ def max_std_norm(std: Float[Array, "members *batch outputs"]) -> Float[Array, " 
 
 
 def penalised_reward(
-    reward: Float[Array, " *batch"], uncertainty: Float[Array, " *batch"], penalty_coef: float
+    reward: Float[Array, " *batch"],
+    uncertainty: Float[Array, " *batch"],
+    penalty_coef: float | Float[Array, ""],
 ) -> Float[Array, " *batch"]:
     """r~ = r^ - lambda u, Eq. 2."""
     return reward - penalty_coef * uncertainty

@@ -3,13 +3,19 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from moore.dynamics.ensemble import Ensemble, predict
+from moore.dynamics.ensemble import Ensemble, predict_all
 from moore.dynamics.fit import inputs_and_targets
 from moore.dynamics.penalty import max_std_norm
 from moore.replay.buffer import Transition
 
 # Of a standard normal variable, 95% lies within.
 QUANTILE_95 = 1.959964
+
+
+def uncertainty_of(ensemble: Ensemble, seen: Transition) -> Float[Array, " rows"]:
+    """u(s, a) of real transitions (rows,)."""
+    _, std = predict_all(ensemble, inputs_and_targets(seen)[0])
+    return max_std_norm(std)
 
 
 def surprise(ensemble: Ensemble, new: Transition) -> dict[str, Float[Array, ""]]:
@@ -29,10 +35,7 @@ def surprise(ensemble: Ensemble, new: Transition) -> dict[str, Float[Array, ""]]
             of the members' mean: there u is an admissible error estimator (MOPO, definition 4.1).
     """
     inputs, targets = inputs_and_targets(new)
-    members = ensemble.networks.mean_head.bias.shape[0]
-    inputs = jnp.broadcast_to(inputs, (members, *inputs.shape))
-    mean, log_var = predict(ensemble.networks, ensemble.normaliser, inputs)
-    std = jnp.exp(0.5 * log_var)
+    mean, std = predict_all(ensemble, inputs)
     z = (targets - mean) / std
     error = jnp.linalg.norm(targets - mean.mean(axis=0), axis=-1)
     return {

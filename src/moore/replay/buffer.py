@@ -29,6 +29,28 @@ class Transition(eqx.Module):
     truncated: Bool[AnyArray, " *rows"]
 
 
+class Batch(eqx.Module):
+    """Transitions that an agent learns from, and where they are from.
+
+    `row`: joint index of a real one, the log first and then the online data; -1 for an imagined
+    one.
+    """
+
+    obs: Float[Array, "rows obs"]
+    action: Float[Array, "rows action"]
+    reward: Float[Array, " rows"]
+    next_obs: Float[Array, "rows obs"]
+    terminated: Bool[Array, " rows"]
+    truncated: Bool[Array, " rows"]
+    row: Int[Array, " rows"]
+
+
+def as_batch(data: Transition, row: Int[Array, " rows"]) -> Batch:
+    """Transitions (rows,) with their places."""
+    names = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
+    return Batch(**{name: getattr(data, name) for name in names}, row=row.astype(jnp.int32))
+
+
 def empty_transitions(capacity: int, obs_dim: int, action_dim: int) -> Transition:
     """`capacity` rows of zeros."""
     return Transition(

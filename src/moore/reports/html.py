@@ -34,6 +34,7 @@ _COLUMNS = (
     ("new z", "model/new_z"),
     ("fit steps", "model/fit_steps"),
     ("stopped by", "model/fit_stopped_by"),
+    ("gate let through", "gate/accepted"),
     ("skipped updates", "losses/skipped_updates"),
     ("seconds", "time/epoch"),
 )
@@ -173,7 +174,8 @@ def _verdict(transfer: dict, online_epochs: int) -> str:
 
 def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]:
     """The curves whose numbers (keys of this prefix) are logged."""
-    penalty_coef = _find(config, "penalty_coef")
+    coefs = [row["model/penalty_coef"] for row in rows if row.get("model/penalty_coef")]
+    penalty_coef = coefs[-1] if coefs else _find(config, "penalty_coef")
     curves = {
         "eval/": lambda: plots.return_curve(rows, summary),
         "replay/": lambda: plots.share_curve(rows),
@@ -181,6 +183,8 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
         "model/": lambda: plots.model_curve(rows),
         "model/new_": lambda: plots.surprise_curves(rows),
         "theory/": lambda: plots.theory_curves(rows),
+        "gate/": lambda: plots.gate_curves(rows),
+        "losses/q_": lambda: plots.value_curve(rows),
         "losses/": lambda: plots.loss_curves(rows),
     }
     logged = {key for row in rows for key in row}

@@ -169,10 +169,49 @@ def theory_curves(rows: Rows) -> Figure:
     return fig
 
 
+def gate_curves(rows: Rows) -> Figure:
+    """What the gate compared (two standard errors as a band), and how often it let through."""
+    rows = _placed([row for row in rows if is_finite(row.get("gate/gain"))])
+    for row in rows:
+        error = 2.0 * row["gate/standard_error"]
+        row |= {"gate/low": row["gate/gain"] - error, "gate/high": row["gate/gain"] + error}
+    with matplotlib.rc_context(STYLE):
+        fig, (gain, accepted) = _figure(2)
+        _band(gain, rows, low="gate/low", high="gate/high", color=PURPLE)
+        _line(gain, rows, key="gate/gain", color=PURPLE)
+        gain.axhline(0, color=INK, ls="--", lw=0.9)
+        gain.set_title("penalised return: new policy − acting policy", **_TITLE)
+        _line(accepted, rows, key="gate/accepted", color=GREEN)
+        accepted.set_ylim(-0.02, 1.02)
+        accepted.set_title("share of an epoch's decisions that let the new policy act", **_TITLE)
+        _epoch_axis(gain, rows, label=False)
+        _epoch_axis(accepted, rows)
+    return fig
+
+
+# The critics' targets, beside what is possible.
+_TARGETS = {"q_possible": ("possible", INK), "q_target_max": ("highest", VERMILION)}
+_TARGETS |= {"q_target": ("mean", BLUE)}
+
+
+def value_curve(rows: Rows) -> Figure:
+    """The critics' targets against the largest return that the rewards seen make possible."""
+    rows = _placed(rows)
+    with matplotlib.rc_context(STYLE):
+        fig, (axes,) = _figure(1)
+        for name, (label, color) in _TARGETS.items():
+            _line(axes, rows, key=f"losses/{name}", color=color, label=label)
+        _epoch_axis(axes, rows)
+        axes.set_ylabel("target of the critics")
+        fig.legend(*axes.get_legend_handles_labels(), **_LEGEND)
+    return fig
+
+
 def loss_curves(rows: Rows) -> Figure:
-    """Every logged `losses/*` number as a small panel of its own."""
+    """Every other logged `losses/*` number as a small panel of its own."""
     rows = _placed(rows)
     keys = sorted({key for row in rows for key in row if key.startswith("losses/")})
+    keys = [key for key in keys if key.removeprefix("losses/") not in _TARGETS]
     names = [key for key in keys if _series(rows, key)[0].size]
     with matplotlib.rc_context(STYLE):
         fig, panels = _figure(len(names) or 1, columns=2 if len(names) > 1 else 1)

@@ -14,7 +14,6 @@ from typing import Literal
 import jax
 import numpy as np
 
-from moore.agents.nets import sample_action
 from moore.agents.sac import SACConfig
 from moore.data.episodes import episode_statistics
 from moore.data.log import Log
@@ -282,7 +281,7 @@ def _acts_as(policy: Policy, seed: int) -> Act:
     @jax.jit
     def sample(obs, row):
         key = jax.random.fold_in(jax.random.key(episode_seed(seed, "collect", 0)), row)
-        return sample_action(policy.actor, obs, key)[0]
+        return policy.agent.act(policy.weights, obs, key)
 
     return lambda obs, row: np.asarray(sample(obs, row))
 

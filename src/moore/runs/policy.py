@@ -9,21 +9,21 @@ from pathlib import Path
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from moore.agents.nets import Actor, mode_action, sample_action
+from moore.algorithms import AGENTS, Agent
+from moore.config import Config, from_dict, to_dict
 from moore.errors import InputError
 
-_WEIGHTS, _ABOUT = "actor.safetensors", "policy.json"
+_WEIGHTS, _ABOUT = "policy.safetensors", "policy.json"
 
 
-@partial(jax.jit, static_argnames=("deterministic",))
-def _act(actor: Actor, obs: Array, key: Array, deterministic: bool) -> Array:
-    return mode_action(actor, obs) if deterministic else sample_action(actor, obs, key)[0]
+@partial(jax.jit, static_argnames=("agent", "deterministic"))
+def _act(weights: PyTree, obs: Array, key: Array, agent: Agent, deterministic: bool) -> Array:
+    return agent.act_mode(weights, obs) if deterministic else agent.act(weights, obs, key)
 
 
 @dataclass
@@ -31,13 +31,19 @@ class Policy:
     """A policy in the units of its environment.
 
     Attributes:
-        actor: the network.
+        weights: what acting needs, as `agent.policy` gives it.
+        agent: whose policy it is.
+        config: of the run that made it.
+        obs_dim: entries of an observation.
         low, high: (action,) bounds of the environment's actions.
         env_id: where it was trained.
         seed: of the samples that `deterministic=False` draws.
     """
 
-    actor: Actor
+    weights: PyTree
+    agent: Agent
+    config: Config
+    obs_dim: int
     low: np.ndarray
     high: np.ndarray
     env_id: str
@@ -51,16 +57,21 @@ class Policy:
             InputError: the observation has another number of entries.
         """
         obs = np.asarray(obs, np.float32)
-        expected = self.actor.trunk.layers[0].weight.shape[0]
-        if obs.ndim not in (1, 2) or obs.shape[-1] != expected:
+        if obs.ndim not in (1, 2) or obs.shape[-1] != self.obs_dim:
             raise InputError(
-                f"the observation has shape {obs.shape}; this policy takes ({expected},) "
-                f"or (n, {expected})."
+                f"the observation has shape {obs.shape}; this policy takes ({self.obs_dim},) "
+                f"or (n, {self.obs_dim})."
             )
         self._draws += not deterministic
         key = jax.random.fold_in(jax.random.key(self.seed), self._draws)
-        squashed = np.asarray(_act(self.actor, obs, key, deterministic))
+        squashed = np.asarray(_act(self.weights, obs, key, self.agent, deterministic))
         return self.low + (squashed + 1.0) * (0.5 * (self.high - self.low))
+
+
+def _named(weights: PyTree) -> dict[str, np.ndarray]:
+    """The arrays by their place in the tree."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(weights)
+    return {jax.tree_util.keystr(path).lstrip("."): np.asarray(leaf) for path, leaf in leaves}
 
 
 def save_policy(folder: Path, policy: Policy) -> None:
@@ -68,16 +79,14 @@ def save_policy(folder: Path, policy: Policy) -> None:
     partial_folder = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
     partial_folder.mkdir(parents=True)
-    layers = policy.actor.trunk.layers
-    weights = {}
-    for i, layer in enumerate(layers):
-        weights |= {f"{i}.weight": np.asarray(layer.weight), f"{i}.bias": np.asarray(layer.bias)}
-    save_file(weights, partial_folder / _WEIGHTS)
+    save_file(_named(policy.weights), partial_folder / _WEIGHTS)
     about = {
-        "kind": "squashed Gaussian, ReLU layers; mean and log std are the last layer's halves",
+        "agent": policy.agent.name,
         "env_id": policy.env_id,
+        "obs_dim": policy.obs_dim,
         "action_low": policy.low.tolist(),
         "action_high": policy.high.tolist(),
+        "config": to_dict(policy.config),
     }
     (partial_folder / _ABOUT).write_text(json.dumps(about, indent=1))
     shutil.rmtree(folder, ignore_errors=True)
@@ -105,20 +114,24 @@ def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
         raise InputError(f"the policy in {folder} cannot be read: {error}.") from None
     try:
         return _assemble(about, weights, seed)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, InputError) as error:
         raise InputError(f"the policy in {folder} is damaged: {error!r}.") from None
 
 
-def _assemble(about: dict, weights: dict[str, np.ndarray], seed: int) -> Policy:
-    arrays = [
-        jnp.asarray(weights[f"{i}.{part}"])
-        for i in range(len(weights) // 2)
-        for part in ("weight", "bias")
-    ]
-    hidden = tuple(w.shape[1] for w in arrays[:-2:2])
+def _assemble(about: dict, arrays: dict[str, np.ndarray], seed: int) -> Policy:
+    agent, config, obs_dim = AGENTS[about["agent"]], from_dict(about["config"]), about["obs_dim"]
     low, high = (np.asarray(about[name], np.float32) for name in ("action_low", "action_high"))
-    template = eqx.filter_eval_shape(
-        Actor, arrays[0].shape[0], low.size, hidden, key=jax.random.key(0)
-    )
-    actor = jax.tree.unflatten(jax.tree.structure(template), arrays)
-    return Policy(actor, low, high, about["env_id"], seed)
+
+    def template(key: Array) -> PyTree:
+        return agent.policy(agent.init(key, obs_dim, low.size, agent.config(config)))
+
+    shapes = eqx.filter_eval_shape(template, jax.random.key(0))
+    places, structure = jax.tree_util.tree_flatten_with_path(shapes)
+    leaves = []
+    for path, shape in places:
+        name = jax.tree_util.keystr(path).lstrip(".")
+        if arrays[name].shape != shape.shape or arrays[name].dtype != shape.dtype:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, not {shape.shape}")
+        leaves.append(jax.numpy.asarray(arrays[name]))
+    weights = jax.tree.unflatten(structure, leaves)
+    return Policy(weights, agent, config, obs_dim, low, high, about["env_id"], seed)

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import equinox as eqx
-import jax
 import numpy as np
 
 from moore.envs.collector import Collector, Snapshot
@@ -18,7 +17,7 @@ from moore.runs.checkpoint import (
     prune,
     save_checkpoint,
 )
-from moore.runs.policy import Policy, save_policy
+from moore.runs.policy import save_policy
 from moore.runs.setup import Setup
 from moore.runs.track import MetricsFile, Reporter, TensorBoard
 from moore.stages.learner import LearnerState
@@ -108,9 +107,7 @@ class Records:
     def save_policy(self, state: LearnerState) -> None:
         """The newest policy, for `load_policy`."""
         setup = self.setup
-        actor = jax.device_get(state.agent.actor)
-        policy = Policy(actor, setup.action_low, setup.action_high, setup.config.env_id)
-        save_policy(self.folder / "policy", policy)
+        save_policy(self.folder / "policy", setup.policy(setup.learner.policy(state)))
 
 
 def _sha256(setup: Setup) -> str:
@@ -120,7 +117,8 @@ def _sha256(setup: Setup) -> str:
 
 def handed_over(state: LearnerState) -> dict:
     """What goes from one stage to the next (line 4), and the randomness with it."""
-    return {"agent": state.agent, "model": state.model, "key": state.key}
+    names = ("agent", "model", "key", "penalty_coef")
+    return {name: getattr(state, name) for name in names}
 
 
 def load_hand_over(setup: Setup, source: Path) -> dict:

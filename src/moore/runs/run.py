@@ -211,10 +211,13 @@ class _Run:
         for line in (self.folder / "offline.jsonl").read_text().splitlines():
             self.records.metrics.write(json.loads(line))
         parts = load_hand_over(self.setup, self.start)
-        same_seed = read_toml(self.start / "config.toml").seed == self.config.seed
         # The same seed goes on exactly as one run would have; another seed draws its own numbers.
-        key = parts["key"] if same_seed else state.key
-        return dataclasses.replace(state, agent=parts["agent"], model=parts["model"], key=key)
+        if read_toml(self.start / "config.toml").seed != self.config.seed:
+            del parts["key"]
+        # A lambda that was measured is handed over; one that was given may be given anew.
+        if self.config.penalty_coverage is None:
+            del parts["penalty_coef"]
+        return dataclasses.replace(state, **parts)
 
     def _offline(self, state: LearnerState, done: int | None) -> LearnerState:
         epochs = self.config.offline.epochs
@@ -230,10 +233,16 @@ class _Run:
                 row |= self._evaluation(state)
             self._end_epoch(row | metrics, state, None, epochs)
 
-        return offline_stage(self.learner, state, done=done, on_epoch=on_epoch, on_pass=on_pass)
+        logged = [row["losses/q_target"] for row in self._rows() if row["epoch"] > 0]
+        values = [np.nan if value is None else value for value in logged]
+        return offline_stage(
+            self.learner, state, done=done, values=values, on_epoch=on_epoch, on_pass=on_pass
+        )
 
     def _online(self, state: LearnerState, done: int, checkpoint: Checkpoint | None) -> None:
         config = self.config.online
+        # Fewer than there might have been, if the policy stood still before.
+        self.offline_epochs = sum(r["stage"] == "offline" and r["epoch"] > 0 for r in self._rows())
         collector = Collector(self.setup.make_env(), self.config.seed)
         if done == 0:
             self._record_hand_over(state)
@@ -261,21 +270,29 @@ class _Run:
         row = self.records.end_epoch(row, state, collector, last=row["epoch"] == epochs)
         self.report.advance(row["epoch"], _news(row))
 
+    def _rows(self) -> list[dict]:
+        return read_metrics(self.folder / "metrics.jsonl")
+
     def _row(self, stage: str, epoch: int) -> dict:
         """The beginning of a row of metrics: where in the run it is."""
         offline, online = self.config.offline, self.config.online
         steps = epoch * online.steps_per_epoch if stage == "online" else 0
-        offline_epochs = epoch if stage == "offline" else offline.epochs
+        offline_epochs = epoch if stage == "offline" else self.offline_epochs
         updates = offline_epochs * offline.updates_per_epoch + steps * online.updates_per_step
         return {"stage": stage, "epoch": epoch, "env_steps": steps, "updates": updates}
 
     def _evaluation(self, state: LearnerState) -> dict:
         with self.learner.clock("evaluate"):
-            episodes = self.evaluator.deterministic(state)
+            episodes = self.evaluator.deterministic(self.learner.policy(state))
         mean = episodes.mean_return
         result = {"eval/return": mean}
         if self.setup.reference is not None:
             result["eval/score"] = self.setup.reference.score(mean)
+        if state.acting is not None:
+            # Was the gate right? What the newest policy would have earned.
+            with self.learner.clock("evaluate"):
+                candidate = self.evaluator.deterministic(self.learner.newest_policy(state))
+            result["eval/candidate_return"] = candidate.mean_return
         return result | {"eval/returns": episodes.returns, "eval/lengths": episodes.lengths}
 
     def _share(self, epoch: int, state: LearnerState) -> dict:
@@ -289,7 +306,7 @@ class _Run:
     def _record_hand_over(self, state: LearnerState) -> None:
         """Online epoch 0: both policies, deterministic and acting, before any online step."""
         with self.learner.clock("evaluate"):
-            acting = self.evaluator.sampled(state)
+            acting = self.evaluator.sampled(self.learner.policy(state))
         row = self._row("online", 0) | self._evaluation(state)
         self.records.metrics.write(row | {"online/episode_returns": acting.returns})
 
@@ -299,7 +316,7 @@ class _Run:
         random_return = (
             reference.random if reference is not None else self.evaluator.random().mean_return
         )
-        rows = read_metrics(self.folder / "metrics.jsonl")
+        rows = self._rows()
         seconds = self.records.seconds()
         summary = jsonable(
             summarise(self.setup, rows, seconds=seconds, random_return=random_return)

@@ -9,6 +9,7 @@ from pathlib import Path
 import gymnasium as gym
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from moore import algorithms
 from moore.config import Config
@@ -21,7 +22,8 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
-from moore.stages.learner import Learner, LearnerState
+from moore.runs.policy import Policy
+from moore.stages.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ class Setup:
 
     def make_env(self) -> gym.Env:
         return make_env(self.env_source)
+
+    def policy(self, weights: PyTree) -> Policy:
+        """A policy of the learner, in the environment's units."""
+        agent, obs_dim = self.learner.algorithm.agent, self.learner.dims[0]
+        bounds = self.action_low, self.action_high
+        weights = jax.device_get(weights)
+        return Policy(weights, agent, self.config, obs_dim, *bounds, self.config.env_id)
 
 
 def prepare(
@@ -157,16 +166,14 @@ class Evaluator:
         seeds = [episode_seed(seed, purpose, i) for i in range(len(self._envs))]
         return run_episodes(self._envs, policy, seeds)
 
-    def deterministic(self, state: LearnerState) -> Episodes:
-        """The evaluated policy; the same start seeds at every call."""
-        return self._run(lambda obs: np.asarray(self._mode(state.agent, obs)), "evaluate")
+    def deterministic(self, policy: PyTree) -> Episodes:
+        """A policy without its noise; the same start seeds at every call."""
+        return self._run(lambda obs: np.asarray(self._mode(policy, obs)), "evaluate")
 
-    def sampled(self, state: LearnerState) -> Episodes:
-        """The acting policy, without learning: the baseline of the behaviour dip."""
+    def sampled(self, policy: PyTree) -> Episodes:
+        """A policy as it acts, without learning: the baseline of the behaviour dip."""
         keys = _key_stream(self._setup.config.seed)
-        return self._run(
-            lambda obs: np.asarray(self._sample(state.agent, obs, next(keys))), "baseline"
-        )
+        return self._run(lambda obs: np.asarray(self._sample(policy, obs, next(keys))), "baseline")
 
     def random(self) -> Episodes:
         """Uniformly random actions."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from moore.agents.sac import SACConfig
 from moore.config import Config, read_toml
-from moore.envs.make import action_bounds, make_env
 from moore.errors import InputError
 from moore.presets import preset
 from moore.replay.buffer import Transition
@@ -110,9 +109,8 @@ class Training:
     def _keep(self, epoch: int, state: LearnerState) -> None:
         folder = self._policy_folder(epoch)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        low, high = action_bounds(make_env(self.config.env_id))
-        actor = jax.device_get(state.agent.actor)
-        save_policy(folder, Policy(actor, low, high, self.config.env_id))
+        setup = prepare(self.config)
+        save_policy(folder, setup.policy(setup.learner.policy(state)))
 
 
 def first_reaching(rows: list[dict], wanted: float) -> dict | None:

@@ -29,17 +29,15 @@ PROBES = 1000
 
 
 class Snapshot(eqx.Module):
-    """A policy and the models it came from, at the end of an epoch."""
+    """The policy that acts and the models, at the end of an epoch."""
 
-    agent: PyTree
+    policy: PyTree
     ensemble: Ensemble
 
 
-def snapshot(agent: PyTree, ensemble: Ensemble) -> Snapshot:
+def copied(tree: PyTree) -> PyTree:
     """Copies, for the compiled update reuses the memory of what it is given."""
-    return jax.tree.map(
-        lambda x: x.copy() if isinstance(x, jax.Array) else x, Snapshot(agent, ensemble)
-    )
+    return jax.tree.map(lambda x: x.copy() if isinstance(x, jax.Array) else x, tree)
 
 
 @jax.jit
@@ -59,11 +57,11 @@ def sums(
     terminated_fn: TerminationFn,
     config: Config,
     discount: float,
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """U_M(pi) and eta_M(pi): see above."""
+) -> tuple[Float[Array, " count"], Float[Array, " count"]]:
+    """U_M(pi) and eta_M(pi) from each start: see above."""
     transitions, happened, uncertainty = rollout(
         snapshot.ensemble,
-        lambda obs, k: agent.act(snapshot.agent, obs, k),
+        lambda obs, k: agent.act(snapshot.policy, obs, k),
         terminated_fn,
         starts,
         key,
@@ -75,7 +73,7 @@ def sums(
     part = 1.0 - discount**config.rollout_length if discount < 1.0 else 1.0
     weight = discount ** jnp.arange(config.rollout_length) / part
     u, eta = (
-        jnp.sum(weight[:, None] * jnp.where(happened, value, 0.0)) / starts.shape[0]
+        jnp.sum(weight[:, None] * jnp.where(happened, value, 0.0), axis=0)
         for value in (uncertainty, transitions.reward)
     )
     return u, eta
@@ -89,6 +87,7 @@ def compare_epochs(
     online: Replay,
     rows: Int[Array, " count"],
     key: PRNGKeyArray,
+    penalty_coef: Float[Array, ""],
     *,
     agent: Agent,
     terminated_fn: TerminationFn,
@@ -102,6 +101,7 @@ def compare_epochs(
         offline, online: where `rows` point to.
         rows: the states to start from, joint indices.
         key: of the rollouts.
+        penalty_coef: lambda.
         agent, terminated_fn, config, discount: what a rollout is.
 
     Returns:
@@ -121,13 +121,13 @@ def compare_epochs(
     """
     starts = gather(offline, online, rows).obs
 
-    def estimate(ensemble: Ensemble, agent_state: PyTree):
-        pair = Snapshot(agent_state, ensemble)
-        return sums(pair, starts, key, agent, terminated_fn, config, discount)
+    def estimate(ensemble: Ensemble, policy: PyTree):
+        pair = Snapshot(policy, ensemble)
+        return map(jnp.mean, sums(pair, starts, key, agent, terminated_fn, config, discount))
 
-    u_old, eta_old = estimate(old.ensemble, old.agent)
-    u_carried, eta_carried = estimate(new.ensemble, old.agent)
-    u_new, eta_new = estimate(new.ensemble, new.agent)
+    u_old, eta_old = estimate(old.ensemble, old.policy)
+    u_carried, eta_carried = estimate(new.ensemble, old.policy)
+    u_new, eta_new = estimate(new.ensemble, new.policy)
     return {
         "theory/uncertainty_old": u_old,
         "theory/uncertainty_carried": u_carried,
@@ -137,6 +137,6 @@ def compare_epochs(
         "theory/return_new": eta_new,
         "theory/relative_uncertainty_error": jnp.abs(u_old - u_carried) / jnp.abs(eta_old),
         "theory/relative_uncertainty_error_theorem": jnp.abs(u_old - u_new) / jnp.abs(eta_old),
-        "theory/drop_term": config.penalty_coef * (u_carried - u_new),
+        "theory/drop_term": penalty_coef * (u_carried - u_new),
         "theory/predicted_drop": eta_carried - eta_new,
     }

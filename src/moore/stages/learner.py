@@ -17,7 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from moore.algorithms import Algorithm
 from moore.config import Config
@@ -35,6 +35,8 @@ from moore.replay.draws import Draws, EachRow, Groups, each_row
 from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme, uniform
 from moore.stages import diagnostics, programs
+from moore.stages.coverage import covering_penalty
+from moore.stages.gate import judge
 from moore.stages.programs import Metrics
 
 # Folded into the run's seed, for numbers that no result may depend on.
@@ -49,6 +51,8 @@ class LearnerState(eqx.Module):
     imagined: Ring
     online: Replay
     key: PRNGKeyArray
+    penalty_coef: Float[Array, ""]
+    acting: PyTree | None = None  # the policy that the gate has let through; None without a gate
 
 
 @dataclass
@@ -120,6 +124,7 @@ class Learner:
             imagined=self._empty_imagined(offline.retain_epochs, offline.rollout_batch),
             online=empty_replay(1, *self.dims, max_holdout=1),
             key=key,
+            penalty_coef=jnp.asarray(self.config.penalty_coef),
         )
 
     def hand_over(self, state: LearnerState) -> LearnerState:
@@ -127,11 +132,73 @@ class Learner:
         online = self.config.online
         refits = online.steps_per_epoch // online.refit_every
         steps = max(online.epochs * online.steps_per_epoch, 1)
+        gated = self.imagines and self.config.gate.enabled
+        agent = self.algorithm.agent
+        if agent.hand_over is not None:
+            handed = agent.hand_over(state.agent, agent.config(self.config))
+            state = dataclasses.replace(state, agent=handed)
         return dataclasses.replace(
             state,
             imagined=self._empty_imagined(online.retain_epochs, refits * online.rollout_batch),
             online=empty_replay(steps, *self.dims, max_holdout=self.config.model.max_holdout),
+            acting=diagnostics.copied(self.newest_policy(state)) if gated else None,
         )
+
+    def newest_policy(self, state: LearnerState) -> PyTree:
+        """The policy that the last update has left, whether it may act or not."""
+        return self.algorithm.agent.policy(state.agent)
+
+    def policy(self, state: LearnerState) -> PyTree:
+        """The policy that acts: the newest one, or the last that the gate has let through."""
+        return self.newest_policy(state) if state.acting is None else state.acting
+
+    def look(self, state: LearnerState) -> LearnerState:
+        """Before each epoch: the agent takes note of the data as a whole."""
+        agent, agent_config = self.algorithm.agent, self.algorithm.agent.config(self.config)
+        seen = programs.look(state.agent, self.offline, state.online, agent, agent_config)
+        return dataclasses.replace(state, agent=seen)
+
+    def cover(self, state: LearnerState) -> LearnerState:
+        """Sets lambda from the log, where `penalty_coverage` is given."""
+        coverage = self.config.penalty_coverage
+        if coverage is None or not self.imagines:
+            return state
+        key, key_cover = jax.random.split(state.key)
+        penalty_coef = covering_penalty(
+            state.agent,
+            state.model.ensemble,
+            self.offline,
+            key_cover,
+            agent=self.algorithm.agent,
+            coverage=coverage,
+            discount=self.config.sac.discount,
+        )
+        return dataclasses.replace(state, key=key, penalty_coef=penalty_coef)
+
+    def pass_gate(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
+        """Line 10's policy, where there is a gate: the newest one, if the models let it."""
+        if state.acting is None:
+            return state, {}
+        with self.clock("gate"):
+            gate = self.config.gate
+            settings = programs.rollout_settings(self.config, gate.rollouts)
+            key, key_starts, key_rollout = jax.random.split(state.key, 3)
+            _, acting, metrics = judge(
+                state.acting,
+                self.newest_policy(state),
+                state.model.ensemble,
+                self.offline,
+                state.online,
+                self.draws(epoch, state).rows(key_starts, (gate.rollouts,)),
+                state.penalty_coef,
+                key_rollout,
+                agent=self.algorithm.agent,
+                terminated_fn=self.terminated_fn,
+                config=dataclasses.replace(settings, rollout_length=gate.horizon),
+                discount=self.config.sac.discount,
+                confidence=gate.confidence,
+            )
+            return dataclasses.replace(state, key=key, acting=acting), metrics
 
     def _empty_imagined(self, epochs: int, rollouts: int) -> Ring:
         """D_model with room for the rollouts of so many epochs; one row where nothing is."""
@@ -161,7 +228,8 @@ class Learner:
             if random:
                 action, key = programs.act_randomly(state.key, self.dims[1])
             else:
-                action, key = programs.act(state.agent, obs, state.key, self.algorithm.agent)
+                policy = self.policy(state)
+                action, key = programs.act(policy, obs, state.key, self.algorithm.agent)
             return np.asarray(action), dataclasses.replace(state, key=key)
 
     def observe(self, state: LearnerState, transition: Transition) -> LearnerState:
@@ -212,7 +280,10 @@ class Learner:
         """The policy and its models, to compare the next epoch's with."""
         if not self.diagnoses:
             return None
-        return diagnostics.snapshot(state.agent, state.model.ensemble)
+        return diagnostics.copied(self._pair(state))
+
+    def _pair(self, state: LearnerState) -> diagnostics.Snapshot:
+        return diagnostics.Snapshot(self.policy(state), state.model.ensemble)
 
     def compare_epochs(
         self, old: diagnostics.Snapshot | None, state: LearnerState, epoch: int
@@ -225,11 +296,12 @@ class Learner:
             key_starts, key_rollout = jax.random.split(jax.random.fold_in(key, epoch))
             metrics = diagnostics.compare_epochs(
                 old,
-                diagnostics.Snapshot(state.agent, state.model.ensemble),
+                self._pair(state),
                 self.offline,
                 state.online,
                 self.draws(epoch, state).rows(key_starts, (diagnostics.PROBES,)),
                 key_rollout,
+                state.penalty_coef,
                 agent=self.algorithm.agent,
                 terminated_fn=self.terminated_fn,
                 config=programs.rollout_settings(self.config, diagnostics.PROBES),
@@ -243,12 +315,13 @@ class Learner:
             key, key_starts, key_rollout = jax.random.split(state.key, 3)
             imagined, metrics = programs.imagine(
                 state.imagined,
-                state.agent,
+                self.newest_policy(state),
                 state.model,
                 self.offline,
                 state.online,
                 self._logged_range,
                 self.draws(epoch, state).rows(key_starts, (count,)),
+                state.penalty_coef,
                 key_rollout,
                 agent=self.algorithm.agent,
                 terminated_fn=self.terminated_fn,

@@ -1,8 +1,9 @@
 """The offline stage: MOPO (Yu et al. 2020), line 2 of Algorithm 1."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
+import numpy as np
 
 from moore.dynamics.fit import FitReport
 from moore.stages.learner import Learner, LearnerState
@@ -16,30 +17,57 @@ def offline_stage(
     state: LearnerState,
     *,
     done: int | None = None,
+    values: Sequence[float] = (),
     on_epoch: OnEpoch,
     on_pass: Callable | None = None,
 ) -> LearnerState:
-    """Fits the ensemble, then trains the agent inside it.
+    """Fits the ensemble, then trains the agent inside it: for all epochs, or until it stands still.
 
     Args:
         learner: the operations.
         state: from `learner.init`, or from a checkpoint.
         done: epochs that are done; None: not even the fit is.
+        values: the critics' mean target in each of these epochs.
         on_epoch: evaluates, logs and saves.
         on_pass: told about the progress of the fit.
     """
     config = learner.config.offline
     if done is None:
-        state, report = learner.fit(state, on_pass=on_pass)
-        on_epoch(0, state, fit_metrics([report]))
+        reports = []
+        if learner.imagines:
+            state, report = learner.fit(state, on_pass=on_pass)
+            reports.append(report)
+        on_epoch(0, state, fit_metrics(reports))
         done = 0
 
+    values = list(values)
     for epoch in range(done + 1, config.epochs + 1):
+        if stands_still(values, config.patience, config.tolerance):
+            break
+        state = learner.cover(learner.look(state)) if epoch > 1 else learner.look(state)
         # Without online data the share of the log is one, whatever the epoch of the schedule.
-        state, imagined = learner.imagine(state, 1, config.rollout_batch)
+        imagined = {}
+        if learner.imagines:
+            state, imagined = learner.imagine(state, 1, config.rollout_batch)
         state, losses = learner.update(state, 1, config.updates_per_epoch, config.real_ratio)
-        on_epoch(epoch, state, jax.device_get(imagined | losses))
+        metrics = jax.device_get(imagined | losses)
+        values.append(float(metrics["losses/q_target"]))
+        on_epoch(epoch, state, metrics)
     return state
+
+
+def stands_still(values: Sequence[float], patience: int | None, tolerance: float) -> bool:
+    """Whether the last `patience` values differ little, in the mean, from as many before.
+
+    Args:
+        values: the critics' mean targets, one an epoch.
+        patience: None: never.
+        tolerance: the change that is still little, relative to the values before.
+    """
+    if patience is None or len(values) < 2 * patience:
+        return False
+    before, now = np.mean(values[-2 * patience : -patience]), np.mean(values[-patience:])
+    return bool(abs(now - before) <= tolerance * abs(before))
 
 
 def fit_metrics(reports: list[FitReport]) -> dict:

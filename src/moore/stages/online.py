@@ -46,11 +46,14 @@ def online_stage(
     config = learner.config.online
     if done == 0 and config.epochs > 0 and learner.imagines:
         # The updates start with the first step, the refits phi steps later: the offline models
-        # imagine once before.
-        state, _ = learner.imagine(state, 1, config.rollout_batch)
+        # imagine once before, or as often as D_model has room for.
+        refits = config.retain_epochs * (config.steps_per_epoch // config.refit_every)
+        for _ in range(refits if config.start_full else 1):
+            state, _ = learner.imagine(state, 1, config.rollout_batch)
 
     for epoch in range(done + 1, config.epochs + 1):  # 7, 8
-        surprises, fits, imagined, losses = [], [], [], []
+        state = learner.look(state)
+        surprises, fits, imagined, gates, losses = [], [], [], [], []
         for step in range(1, config.steps_per_epoch + 1):  # 9
             warming_up = (epoch - 1) * config.steps_per_epoch + step <= config.random_steps
             action, state = learner.act(state, system.obs, random=warming_up)  # 10
@@ -62,15 +65,17 @@ def online_stage(
                 surprises.append(learner.surprise(state))
                 state, report = learner.refit(state, epoch)  # 13
                 state, rollouts = learner.imagine(state, epoch, config.rollout_batch)  # 14-16
+                state, decision = learner.pass_gate(state, epoch)
                 fits.append(report)
                 imagined.append(rollouts)
+                gates.append(decision)
             state, loss = learner.update(  # 18
                 state, epoch, config.updates_per_step, config.real_ratio
             )
             losses.append(loss)
         metrics = {"online/episode_returns": system.take_episode_returns()}
         metrics |= mean_metrics(surprises) | fit_metrics(fits)
-        metrics |= mean_metrics(imagined) | mean_metrics(losses)
+        metrics |= mean_metrics(imagined) | mean_metrics(gates) | mean_metrics(losses)
         if on_epoch(epoch, state, metrics):
             break
     return state

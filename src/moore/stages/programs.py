@@ -10,23 +10,33 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from moore.agents.sac import NO_LIMIT
 from moore.algorithms import Agent
 from moore.config import Config
 from moore.dynamics.ensemble import Ensemble
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import TerminationFn, rollout
-from moore.dynamics.surprise import surprise
-from moore.replay.buffer import Replay, Ring, Transition, append, push
+from moore.dynamics.surprise import surprise, uncertainty_of
+from moore.replay.buffer import Replay, Ring, Transition, append, as_batch, push
 from moore.replay.sampler import gather, sample_ring
 from moore.stages.diagnostics import Range, observed_range
 
 Metrics = dict[str, Float[Array, ""]]
 
+# Real transitions whose uncertainty says how far imagination is trusted.
+TRUST_ROWS = 2000
+
 
 @partial(jax.jit, static_argnames=("agent",))
-def act(agent_state: PyTree, obs: Array, key: PRNGKeyArray, agent: Agent):
+def act(policy: PyTree, obs: Array, key: PRNGKeyArray, agent: Agent):
     key, key_action = jax.random.split(key)
-    return agent.act(agent_state, obs, key_action), key
+    return agent.act(policy, obs, key_action), key
+
+
+@partial(jax.jit, static_argnames=("agent", "agent_config"), donate_argnames=("agent_state",))
+def look(agent_state: PyTree, offline: Replay, online: Replay, agent: Agent, agent_config):
+    """What the agent takes note of in the data as a whole."""
+    return agent.look(agent_state, offline, online, agent_config)
 
 
 @partial(jax.jit, static_argnames=("action_dim",))
@@ -49,7 +59,9 @@ def surprise_of_newest(ensemble: Ensemble, online: Replay, count: int) -> Metric
     newest = jax.tree.map(
         lambda column: jax.lax.dynamic_slice_in_dim(column, online.size - count, count), online.data
     )
-    return {f"model/{name}": value for name, value in surprise(ensemble, newest).items()}
+    metrics = {f"model/{name}": value for name, value in surprise(ensemble, newest).items()}
+    # Beside model/imagined_terminated: do imagined episodes end as often as real ones?
+    return metrics | {"model/new_terminated": jnp.mean(newest.terminated)}
 
 
 @partial(
@@ -59,12 +71,13 @@ def surprise_of_newest(ensemble: Ensemble, online: Replay, count: int) -> Metric
 )
 def imagine(
     imagined: Ring,
-    agent_state: PyTree,
+    policy: PyTree,
     model: ModelState,
     offline: Replay,
     online: Replay,
     logged_range: Range,
     rows: Int[Array, " count"],
+    penalty_coef: Float[Array, ""],
     key_rollout: PRNGKeyArray,
     *,
     agent: Agent,
@@ -72,6 +85,10 @@ def imagine(
     config: Config,
 ) -> tuple[Ring, Metrics]:
     """Rollouts from the drawn rows into D_model, a chunk at a time so that memory stays bounded."""
+    trusted = jnp.asarray(jnp.inf)
+    if config.trust_quantile is not None:
+        judged = gather(offline, online, rows[:TRUST_ROWS])
+        trusted = jnp.quantile(uncertainty_of(model.ensemble, judged), config.trust_quantile)
     acted_range = observed_range(online)
     low = jnp.minimum(logged_range[0], acted_range[0])
     high = jnp.maximum(logged_range[1], acted_range[1])
@@ -86,18 +103,19 @@ def imagine(
         starts = gather(offline, online, chunk_rows).obs
         transitions, happened, uncertainty = rollout(
             model.ensemble,
-            lambda obs, k: agent.act(agent_state, obs, k),
+            lambda obs, k: agent.act(policy, obs, k),
             terminated_fn,
             starts,
             chunk_key,
             length=config.rollout_length,
-            penalty_coef=config.penalty_coef,
+            penalty_coef=penalty_coef,
             obs_bound=config.imagined_bound,
+            trusted=trusted,
         )
         happened = happened & chunk_wanted
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
         ring = push(ring, flat, happened.reshape(-1))
-        goes_on = happened & ~transitions.terminated
+        goes_on = happened & ~transitions.terminated & (uncertainty <= trusted)
         due = jnp.concatenate([chunk_wanted[None], goes_on[:-1]])
         next_obs = transitions.next_obs
         outside = jnp.any((next_obs < low) | (next_obs > high), axis=-1)
@@ -110,19 +128,19 @@ def imagine(
         imagined,
         (padded.reshape(shape), wanted.reshape(shape), jax.random.split(key_rollout, chunks)),
     )
-    metrics = _rollout_metrics(*outcome, config)
+    metrics = _rollout_metrics(*outcome, penalty_coef)
     metrics["model/rollout_steps"] = outcome[0].sum() / count
     metrics["replay/online_share"] = jnp.mean(rows >= offline.capacity)
     return imagined, metrics
 
 
 def _rollout_metrics(
-    happened, due, outside, uncertainty, reward, terminated, config: Config
+    happened, due, outside, uncertainty, reward, terminated, penalty_coef: Float[Array, ""]
 ) -> Metrics:
     """Statistics over the imagined transitions that happened, and over those that were due."""
     total = jnp.maximum(happened.sum(), 1)
     mean = jnp.where(happened, uncertainty, 0.0).sum() / total
-    unpenalised = jnp.where(happened, reward + config.penalty_coef * uncertainty, 0.0)
+    unpenalised = jnp.where(happened, reward + penalty_coef * uncertainty, 0.0)
     p20, p80 = jnp.nanpercentile(
         jnp.where(happened, uncertainty, jnp.nan), jnp.asarray([20.0, 80.0])
     )
@@ -132,7 +150,8 @@ def _rollout_metrics(
         "model/uncertainty_p80": p80,
         "model/imagined_reward": unpenalised.sum() / total,
         # How much of what the agent learns from is penalty: lambda E[u] / E|r|.
-        "model/penalty_ratio": config.penalty_coef * mean / (jnp.abs(unpenalised).sum() / total),
+        "model/penalty_ratio": penalty_coef * mean / (jnp.abs(unpenalised).sum() / total),
+        "model/penalty_coef": penalty_coef,
         # Beyond the range that an entry has in the log and the online data.
         "model/imagined_out_of_range": (outside & happened).sum() / total,
         "model/imagined_terminated": (terminated & happened).sum() / total,
@@ -169,9 +188,10 @@ def update(
         key_imagined, key_update = jax.random.split(step_key)
         parts = []
         if real_rows:
-            parts.append(gather(offline, online, rows))
+            parts.append(as_batch(gather(offline, online, rows), rows))
         if real_rows < batch_size:
-            parts.append(sample_ring(key_imagined, batch_size - real_rows, imagined))
+            dreamt = sample_ring(key_imagined, batch_size - real_rows, imagined)
+            parts.append(as_batch(dreamt, jnp.full(batch_size - real_rows, -1)))
         batch = jax.tree.map(lambda *columns: jnp.concatenate(columns), *parts)
         return agent.update(state, batch, key_update, agent_config)
 
@@ -182,8 +202,12 @@ def update(
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new_state, agent_state)
     means = {f"losses/{name}": jnp.mean(value) for name, value in metrics.items()}
     means["losses/q_target_max"] = jnp.max(metrics["q_target_max"])
-    # A diverged update is undone and counted; its losses would only hide in the means.
-    means = {name: jnp.where(finite, value, jnp.nan) for name, value in means.items()}
+    # A diverged update is undone and counted; its losses would only hide in the means. And a limit
+    # that is not known is not a number to draw.
+    means = {
+        name: jnp.where(finite & (jnp.abs(value) < 0.1 * NO_LIMIT), value, jnp.nan)
+        for name, value in means.items()
+    }
     means["losses/skipped_updates"] = jnp.where(finite, 0.0, updates)
     return kept, means
 
@@ -194,8 +218,8 @@ def rollout_settings(config: Config, count: int) -> Config:
     So two runs that differ elsewhere share one compiled program.
     """
     return Config(
-        penalty_coef=config.penalty_coef,
         rollout_length=config.rollout_length,
+        trust_quantile=config.trust_quantile,
         imagined_bound=config.imagined_bound,
         rollout_chunk=min(config.rollout_chunk, count),
     )

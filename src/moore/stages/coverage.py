@@ -1,0 +1,57 @@
+"""The penalty coefficient from the log: lambda u covers the models' one-step error in value.
+
+MOPO's guarantee needs lambda u(s, a) to be at least the models' one-step error as the return feels
+it, |r^ - r + gamma (E V(s^') - E V(s'))| (Yu et al. 2020, section 4.2). With a critic at hand that
+error can be measured on transitions that the models have not been fitted to.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from moore.algorithms import Agent
+from moore.dynamics.ensemble import Ensemble, predict_all
+from moore.dynamics.fit import inputs_and_targets
+from moore.dynamics.penalty import max_std_norm
+from moore.replay.buffer import Replay, take
+
+
+@partial(jax.jit, static_argnames=("agent", "coverage", "discount"))
+def covering_penalty(
+    agent_state: PyTree,
+    ensemble: Ensemble,
+    log: Replay,
+    key: PRNGKeyArray,
+    *,
+    agent: Agent,
+    coverage: float,
+    discount: float,
+) -> Float[Array, ""]:
+    """The smallest lambda with lambda u >= error on the share `coverage` of the held-out rows.
+
+    The error is that of each member's mean prediction, and the largest of the members counts.
+
+    Args:
+        agent_state: whose critics value the states.
+        ensemble: not fitted to the holdout.
+        log: with its holdout.
+        key: of the actions that the critics judge.
+        agent, coverage, discount: see above.
+    """
+    held = take(log.data, log.holdout_rows)
+    mean, std = predict_all(ensemble, inputs_and_targets(held)[0])
+    goes_on = 1.0 - held.terminated.astype(jnp.float32)
+
+    def value(obs: Float[Array, "rows obs"]) -> Float[Array, " rows"]:
+        return goes_on * agent.value(agent_state, obs, key)
+
+    real = held.reward + discount * value(held.next_obs)
+    imagined = jax.vmap(lambda member: member[:, 0] + discount * value(held.obs + member[:, 1:]))(
+        mean
+    )
+    error = jnp.max(jnp.abs(imagined - real), axis=0)
+    there = jnp.arange(error.shape[0]) < log.holdout_size
+    ratio = jnp.where(there, error / max_std_norm(std), jnp.nan)
+    return jnp.nanquantile(ratio, coverage)

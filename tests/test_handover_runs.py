@@ -1,0 +1,246 @@
+"""Whole runs with the options of the hand-over; and what ends a stage or is refused before one."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from moore.config import Config, GateConfig, from_dict
+from moore.data.npz import write_npz
+from moore.envs.collector import Collector
+from moore.errors import InputError
+from moore.runs.policy import load_policy
+from moore.runs.run import resume, run
+from moore.runs.setup import prepare
+from moore.stages.learner import Learner
+from moore.stages.offline import stands_still
+from moore.stages.online import online_stage
+from tiny import ENV, tiny_config, tiny_log
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "tolerance", "expected"),
+    [
+        ([5.0] * 10, None, 0.01, False),
+        ([5.0] * 3, 2, 0.01, False),  # two epochs and as many before are four
+        ([5.0] * 4, 2, 0.01, True),
+        ([1.0, 2.0, 3.0, 4.0], 2, 0.01, False),
+        ([9.0, 0.0, 100.0, 101.0, 99.0, 102.0], 2, 0.01, True),  # means 100.5 and 100.5
+        ([100.0, 101.5], 1, 0.01, False),
+        ([100.0, 101.5], 1, 0.02, True),
+        ([-100.0, -101.5], 1, 0.01, False),
+        ([-100.0, -101.5], 1, 0.02, True),  # relative to the size, whatever the sign
+        ([5.0, float("nan"), 5.0, 5.0], 2, 0.01, False),
+        ([5.0, 5.0, 5.0, float("nan")], 2, 1e9, False),
+    ],
+)
+def test_critics_that_stand_still(values, patience, tolerance, expected):
+    assert stands_still(values, patience, tolerance) is expected
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("sac", "critic_subset", 3),  # of two critics
+        ("sac", "critic_subset", 0),
+        ("sac", "critics", 0),
+        ("sac", "clip_targets", 1.5),
+        ("sac", "average_rate", -0.1),
+        ("offline", "patience", -1),
+        ("offline", "tolerance", -0.5),
+        ("gate", "horizon", 0),
+        ("gate", "confidence", float("nan")),
+        (None, "penalty_coverage", 1.01),
+        (None, "trust_quantile", -0.01),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(section, name, value):
+    with pytest.raises(InputError, match=f"^{section}.{name} is" if section else f"^{name} is"):
+        from_dict({section: {name: value}} if section else {name: value})
+    base = Config()
+    bad = {section: replace(getattr(base, section), **{name: value})} if section else {name: value}
+    with pytest.raises(InputError, match=name):
+        replace(base, **bad)
+
+
+# --- Whole runs ---
+
+
+def rows(folder: Path, stage: str | None = None) -> list[dict]:
+    """The metrics without the clock."""
+    parsed = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [
+        {key: value for key, value in row.items() if not key.startswith("time/")}
+        for row in parsed
+        if stage in (None, row["stage"])
+    ]
+
+
+def arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """The state in a checkpoint."""
+    return load_file(folder / "checkpoints" / name / "state.safetensors")
+
+
+def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def log_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("log") / "log.npz"
+    write_npz(path, tiny_log())
+    return path
+
+
+def test_a_gate_that_lets_nothing_through_keeps_the_policy_that_was_handed_over(log_file, tmp_path):
+    gate = GateConfig(enabled=True, horizon=5, rollouts=50, confidence=1e9)
+    config = tiny_config(gate=gate, offline=replace(tiny_config().offline, epochs=1))
+    run(config, dataset=log_file, env=ENV, out=tmp_path / "run", quiet=True)
+    start, *epochs = rows(tmp_path / "run", "online")
+    assert len(epochs) == 4
+    assert start["eval/candidate_return"] == start["eval/return"]
+    for row in epochs:
+        assert row["gate/accepted"] == 0.0
+        assert row["eval/returns"] == start["eval/returns"]
+        assert row["eval/candidate_return"] != row["eval/return"], "the agent goes on learning"
+    handed_over = arrays(tmp_path / "run", "hand-over")
+    for i, layer in enumerate(load_policy(tmp_path / "run").weights.trunk.layers):
+        for name in ("weight", "bias"):
+            kept = handed_over[f"state['agent'].actor.trunk.layers[{i}].{name}"]
+            np.testing.assert_array_equal(getattr(layer, name), kept)
+
+
+def with_all_options() -> Config:
+    """Every option on; the offline stage stands still, by its tolerance, after 2 of 4 epochs."""
+    tiny = tiny_config()
+    return tiny_config(
+        penalty_coverage=0.8,
+        trust_quantile=0.7,
+        model=replace(tiny.model, calibrate=True),
+        sac=replace(
+            tiny.sac,
+            layer_norm=True,
+            critics=3,
+            critic_subset=2,
+            clip_targets=0.99,
+            average_rate=0.1,
+        ),
+        offline=replace(tiny.offline, updates_per_epoch=50, patience=1, tolerance=1e9),
+        online=replace(tiny.online, epochs=2, steps_per_epoch=50, start_full=True),
+        gate=GateConfig(enabled=True, horizon=5, rollouts=50),
+    )
+
+
+@pytest.fixture(scope="module")
+def offline_part(log_file, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("offline") / "run"
+    config = with_all_options()
+    run(config, dataset=log_file, env=ENV, out=folder, stages="offline", quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(log_file, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(with_all_options(), dataset=log_file, env=ENV, out=folder, quiet=True)
+    return folder
+
+
+def test_an_offline_stage_that_stands_still_ends(offline_part):
+    assert [row["epoch"] for row in rows(offline_part)] == [0, 1, 2]
+    assert [row["updates"] for row in rows(offline_part)] == [0, 50, 100]
+
+
+def test_resumed_at_its_end_it_trains_no_further(offline_part, tmp_path):
+    folder = tmp_path / "resumed"
+    shutil.copytree(offline_part, folder)
+    shutil.rmtree(folder / "checkpoints" / "hand-over")
+    (folder / "summary.json").unlink()
+    resume(folder, env=ENV, quiet=True)
+    assert rows(folder) == rows(offline_part)
+    assert_same(arrays(folder, "hand-over"), arrays(offline_part, "hand-over"))
+
+
+def test_the_online_stage_begins_where_the_offline_stage_ended(offline_part, whole):
+    assert_same(arrays(whole, "hand-over"), arrays(offline_part, "hand-over"))
+
+
+def test_the_updates_of_the_online_stage_come_after_those_that_were_done(whole):
+    # 2 offline epochs of 50 updates, then 50 steps an epoch with 4 updates each.
+    assert [row["updates"] for row in rows(whole, "online")] == [100, 300, 500]
+
+
+def test_with_all_options_on_each_leaves_its_mark(whole):
+    first, second = rows(whole, "offline")[1:]
+    assert first["model/penalty_coef"] == 0.5
+    assert second["model/penalty_coef"] not in (0.0, 0.5)
+    for row in (first, second, *rows(whole, "online")[1:]):
+        assert 1 <= row["model/rollout_steps"] < 3, "trust ends some rollouts"
+        assert row["losses/q_target_max"] <= row["losses/q_possible"] < 1e4
+    for row in rows(whole, "online")[1:]:
+        assert row["model/penalty_coef"] == second["model/penalty_coef"]
+        assert 0 <= row["gate/accepted"] <= 1
+    state = arrays(whole, "online-epoch-000002")
+    assert state["state.agent.critics.norms[0].scale"].shape == (3, 32)
+    assert (state["state.model.ensemble.std_scale"] != 1).all()
+
+
+def test_with_all_options_on_an_interrupted_run_ends_bit_for_bit_the_same(whole, tmp_path):
+    folder = tmp_path / "cut"
+    shutil.copytree(whole, folder)
+    shutil.rmtree(folder / "checkpoints" / "online-epoch-000002")
+    (folder / "summary.json").unlink()
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"stage": "online", "epo')
+    resume(folder, env=ENV, quiet=True)
+    assert rows(folder) == rows(whole)
+    assert_same(arrays(folder, "online-epoch-000002"), arrays(whole, "online-epoch-000002"))
+
+
+class _Reached(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("full", "batches"), [(True, 4), (False, 1)])
+def test_imagined_data_may_start_full(full, batches, monkeypatch):
+    """Room for 2 epochs of 2 refits, each of 20 rollouts of 3 steps: 240 transitions."""
+    online = replace(
+        tiny_config().online,
+        epochs=1,
+        steps_per_epoch=2,
+        refit_every=1,
+        retain_epochs=2,
+        rollout_batch=20,
+        start_full=full,
+    )
+    config = tiny_config(online=online, rollout_chunk=20)
+    learner = prepare(config, dataset=tiny_log(), env=ENV).learner
+    state = learner.hand_over(learner.init(jax.random.key(0)))
+    found = []
+
+    def first_refit(self, state, epoch):
+        found.extend([int(state.imagined.size), state.imagined.capacity])
+        raise _Reached
+
+    monkeypatch.setattr(Learner, "refit", first_refit)
+    with pytest.raises(_Reached):
+        online_stage(learner, state, Collector(ENV(), 0), on_epoch=lambda *row: None)
+    assert found == [batches * 60, 240]
+
+
+def test_a_lambda_that_was_given_may_be_given_anew(tmp_path):
+    offline = tmp_path / "offline"
+    run(tiny_config(), dataset=tiny_log(), env=ENV, out=offline, stages="offline", quiet=True)
+    start = {"env": ENV, "stages": "online", "start_from": offline, "quiet": True}
+    for coverage, expected in ((None, 5.0), (0.9, tiny_config().penalty_coef)):
+        config = replace(tiny_config(), penalty_coef=5.0, penalty_coverage=coverage)
+        folder = tmp_path / f"online-{coverage}"
+        run(config, dataset=tiny_log(), out=folder, **start)
+        assert rows(folder, "online")[1]["model/penalty_coef"] == pytest.approx(expected)
