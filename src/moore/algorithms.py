@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal
 
-from moore.agents import sac
-from moore.agents.nets import mode_action
+from moore.agents import awac, iql, sac
 from moore.config import Config
 from moore.errors import InputError
 from moore.replay.schemes import Scheme, half_half, online_only, parse_scheme, uniform
@@ -41,20 +41,24 @@ class Agent:
     hand_over: Callable | None = None
 
 
-SAC = Agent(
-    name="sac",
-    init=sac.init,
-    update=sac.update,
-    look=sac.look,
-    policy=sac.policy,
-    act=sac.act,
-    act_mode=mode_action,
-    config=lambda config: config.sac,
-    value=sac.value,
-)
+def _agent(name: str, module: Any) -> Agent:
+    """The functions of a module of `moore.agents`; its settings are the section of its name."""
+    return Agent(
+        name=name,
+        init=module.init,
+        update=module.update,
+        look=module.look,
+        policy=module.policy,
+        act=module.act,
+        act_mode=module.act_mode,
+        config=attrgetter(name),
+        value=getattr(module, "value", None),
+        hand_over=getattr(module, "hand_over", None),
+    )
 
 
-AGENTS = {agent.name: agent for agent in (SAC,)}
+SAC, AWAC, IQL = _agent("sac", sac), _agent("awac", awac), _agent("iql", iql)
+AGENTS = {agent.name: agent for agent in (SAC, AWAC, IQL)}
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,18 @@ ALGORITHMS: dict[str, Algorithm] = {
         "MOPO, then half of every draw from each group", SAC, lambda config: half_half()
     ),
     "online_only": Algorithm("MOPO, then online data alone", SAC, lambda config: online_only()),
+    "awac": Algorithm(
+        "AWAC on the log, then on log and online data alike (Nair et al. 2020)",
+        AWAC,
+        lambda config: uniform(),
+        experience="replay",
+    ),
+    "iql": Algorithm(
+        "IQL on the log, then on log and online data alike (Kostrikov et al. 2022)",
+        IQL,
+        lambda config: uniform(),
+        experience="replay",
+    ),
     "sac": Algorithm(
         "SAC from scratch on plain replay: no log, no models",
         SAC,

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import tomli_w
 
+from moore.agents.awac import AWACConfig
+from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
 from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
@@ -137,7 +139,9 @@ class Config:
             expected their errors, how u changes with models and policy. No result depends on it.
         tensorboard: also write TensorBoard event files into the run folder.
         model: the ensemble of dynamics models.
-        sac: the agent.
+        sac: the agent of the model-based algorithms, and of SAC from scratch.
+        awac: the agent of AWAC.
+        iql: the agent of IQL.
         offline: the offline stage.
         online: the online stage.
         gate: which policy acts online.
@@ -162,6 +166,8 @@ class Config:
     tensorboard: bool = False
     model: ModelConfig = field(default_factory=ModelConfig)
     sac: SACConfig = field(default_factory=SACConfig)
+    awac: AWACConfig = field(default_factory=AWACConfig)
+    iql: IQLConfig = field(default_factory=IQLConfig)
     offline: OfflineConfig = field(default_factory=OfflineConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)
     gate: GateConfig = field(default_factory=GateConfig)
@@ -206,6 +212,7 @@ _NON_NEGATIVE = {"seed", "penalty_coef", "epochs", "real_ratio", "random_steps",
 _ANY_SIGN = {"target_entropy", "threshold", "confidence"}
 _FRACTIONS = {
     "average_rate",
+    "expectile",
     "clip_targets",
     "discount",
     "holdout_fraction",

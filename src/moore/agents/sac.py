@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from moore.agents.nets import MLP, Actor, sample_action
+from moore.agents.nets import MLP, Actor, mode_action, sample_action
 from moore.replay.buffer import Batch, Replay, Transition
 
 # Stands for "no limit is known": finite, so that a state that holds it is.
@@ -256,3 +256,8 @@ def act(
 ) -> Float[Array, "*batch action"]:
     """The acting policy: a sample of pi(.|s), in (-1, 1)."""
     return sample_action(actor, obs, key)[0]
+
+
+def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
+    """The evaluated policy: tanh of the mean."""
+    return mode_action(actor, obs)

@@ -102,7 +102,8 @@ def prepare(
         check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
     if algorithm.uses_log:
         offline = _to_replay(log, low, high, key_holdout, config)
-        terminated_fn, report = make_rule(config, log, env_id, low, high, base)
+        if algorithm.experience == "imagination":
+            terminated_fn, report = make_rule(config, log, env_id, low, high, base)
     else:
         offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
     learner = Learner(config, algorithm, offline, terminated_fn)

@@ -1,0 +1,207 @@
+"""Advantage-weighted actor-critic (AWAC, Nair et al. 2020), in the form of CORL by default.
+
+The critics evaluate the policy itself, without an entropy; the actor is a regression on the actions
+of the data, weighted by their exponentiated advantage, so it never leaves what the data holds.
+
+Note:
+    The actor is the squashed Gaussian of the other agents; the authors' and CORL's are not
+    squashed. Observations are taken as they are; CORL standardises them.
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from moore.agents.nets import MLP, Actor, mode_action, sample_action, squashed_log_density
+from moore.agents.sac import bellman_target, q_values
+from moore.replay.buffer import Batch, Replay
+
+# Bound of the actions whose density is taken: at +-1 a squashed Gaussian has none. The constant is
+# IQL's (ikostrikov/implicit_q_learning, dataset_utils.py: 1 - 1e-5).
+ACTION_LIMIT = 1.0 - 1e-5
+
+
+@dataclass(frozen=True)
+class AWACConfig:
+    """Constants of the agent; the defaults are those of CORL on the D4RL locomotion tasks.
+
+    Attributes:
+        discount: gamma.
+        learning_rate: of actor and critics (Adam).
+        target_rate: step of the target critics towards the critics after each update.
+        temperature: lambda, in units of return: the weights are exp(advantage / lambda).
+        max_weight: the weights are cut at this. None: they are divided by their mean over the
+            batch instead, as the authors' code does (rlkit).
+        batch_size: transitions a update.
+        hidden: widths of the hidden layers of actor and critics.
+    """
+
+    discount: float = 0.99
+    learning_rate: float = 3e-4
+    target_rate: float = 0.005
+    temperature: float = 1 / 3
+    max_weight: float | None = 100.0
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (256, 256, 256)
+
+
+class AWACState(eqx.Module):
+    """All that an update changes. `critics` stacks the two Q functions along a leading axis."""
+
+    actor: Actor
+    critics: MLP
+    target_critics: MLP
+    actor_opt: optax.OptState
+    critic_opt: optax.OptState
+
+
+def twin_critics(key: PRNGKeyArray, obs_dim: int, action_dim: int, hidden: tuple[int, ...]) -> MLP:
+    """Two Q functions, stacked along a leading axis."""
+    return jax.vmap(lambda k: MLP(obs_dim + action_dim, hidden, 1, key=k))(jax.random.split(key))
+
+
+def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AWACConfig) -> AWACState:
+    """A fresh agent."""
+    key_actor, key_critics = jax.random.split(key)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
+    critics = twin_critics(key_critics, obs_dim, action_dim, config.hidden)
+    optimiser = optax.adam(config.learning_rate)
+    return AWACState(
+        actor=actor,
+        critics=critics,
+        # A copy: the critics are donated to the compiled update, and so are these.
+        target_critics=jax.tree.map(jnp.copy, critics),
+        actor_opt=optimiser.init(actor),
+        critic_opt=optimiser.init(critics),
+    )
+
+
+def look(state: AWACState, offline: Replay, online: Replay, config: AWACConfig) -> AWACState:
+    """Nothing of the data as a whole matters."""
+    del offline, online, config
+    return state
+
+
+def hand_over(state: AWACState, config: AWACConfig) -> AWACState:
+    """Nothing changes between the stages."""
+    del config
+    return state
+
+
+def inside(action: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
+    """The actions, kept off the border: in [-ACTION_LIMIT, ACTION_LIMIT]."""
+    return jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT)
+
+
+def critic_loss(
+    critics: MLP,
+    obs: Float[Array, "batch obs"],
+    action: Float[Array, "batch action"],
+    target: Float[Array, " batch"],
+) -> Float[Array, ""]:
+    """Mean squared Bellman error, summed over the critics."""
+    return jnp.mean((q_values(critics, obs, action) - target) ** 2, axis=1).sum()
+
+
+def capped_exp(x: Float[Array, " batch"], largest: float) -> Float[Array, " batch"]:
+    """min(exp(x), largest), without overflow."""
+    return jnp.exp(jnp.minimum(x, jnp.log(largest)))
+
+
+def action_weights(advantage: Float[Array, " batch"], config: AWACConfig) -> Float[Array, " batch"]:
+    """exp(A / lambda), cut at `max_weight` or scaled to mean 1 over the batch."""
+    scaled = advantage / config.temperature
+    if config.max_weight is None:
+        return jax.nn.softmax(scaled) * scaled.shape[0]
+    return capped_exp(scaled, config.max_weight)
+
+
+def actor_loss(
+    actor: Actor,
+    obs: Float[Array, "batch obs"],
+    action: Float[Array, "batch action"],
+    weights: Float[Array, " batch"],
+) -> Float[Array, ""]:
+    """-mean[w log pi(a|s)] at the actions of the data; the weights are constants."""
+    mean, log_std = actor(obs)
+    log_density = squashed_log_density(jnp.arctanh(inside(action)), mean, log_std)
+    return -jnp.mean(weights * log_density)
+
+
+def advantage(
+    actor: Actor,
+    critics: MLP,
+    obs: Float[Array, "batch obs"],
+    action: Float[Array, "batch action"],
+    key: PRNGKeyArray,
+) -> Float[Array, " batch"]:
+    """A(s, a) = Q(s, a) - Q(s, a'), one a' ~ pi(.|s); Q is the minimum of the critics."""
+    own_action, _ = sample_action(actor, obs, key)
+    value = q_values(critics, obs, own_action).min(axis=0)
+    return q_values(critics, obs, action).min(axis=0) - value
+
+
+def update(
+    state: AWACState, batch: Batch, key: PRNGKeyArray, config: AWACConfig
+) -> tuple[AWACState, dict[str, Float[Array, ""]]]:
+    """One gradient step of the critics, then of the actor, and one of the target critics.
+
+    The advantage is that of the critics after their step, as in CORL.
+    """
+    key_next, key_advantage = jax.random.split(key)
+    optimiser = optax.adam(config.learning_rate)
+
+    # Critics: the target has no entropy.
+    next_action, _ = sample_action(state.actor, batch.next_obs, key_next)
+    next_value = q_values(state.target_critics, batch.next_obs, next_action).min(axis=0)
+    target = bellman_target(
+        batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
+    )
+    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch.obs, batch.action, target)
+    q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
+    critics = optax.apply_updates(state.critics, q_step)
+
+    # Actor
+    gain = advantage(state.actor, critics, batch.obs, batch.action, key_advantage)
+    weights = action_weights(gain, config)
+    pi_loss, pi_grad = jax.value_and_grad(actor_loss)(state.actor, batch.obs, batch.action, weights)
+    pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
+
+    new_state = AWACState(
+        actor=optax.apply_updates(state.actor, pi_step),
+        critics=critics,
+        target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
+        actor_opt=actor_opt,
+        critic_opt=critic_opt,
+    )
+    metrics = {
+        "critic_loss": q_loss,
+        "actor_loss": pi_loss,
+        "advantage": jnp.mean(gain),
+        "weight": jnp.mean(weights),
+        "weight_max": jnp.max(weights),
+        "q_target": jnp.mean(target),
+        "q_target_max": jnp.max(target),
+    }
+    return new_state, metrics
+
+
+def policy(state: AWACState) -> Actor:
+    """What acts and is evaluated."""
+    return state.actor
+
+
+def act(
+    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+) -> Float[Array, "*batch action"]:
+    """A sample of pi(.|s), in [-1, 1]."""
+    return sample_action(actor, obs, key)[0]
+
+
+def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
+    """The deterministic policy: tanh of the mean."""
+    return mode_action(actor, obs)

@@ -1,0 +1,85 @@
+"""Agents that learn from replay: the same run folder, the same resume, the same policy."""
+
+import dataclasses
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from moore.agents.awac import AWACConfig
+from moore.agents.iql import IQLConfig
+from moore.config import OfflineConfig, OnlineConfig
+from moore.reports.html import read_metrics
+from moore.runs.policy import load_policy
+from moore.runs.run import resume, run
+from tiny import ENV, tiny_config, tiny_log
+
+SIZES = {"hidden": (32,), "batch_size": 64}
+SETTINGS = {
+    "awac": {"awac": AWACConfig(**SIZES, temperature=1.0)},
+    "iql": {"iql": IQLConfig(**SIZES, decay_updates=200)},
+}
+
+
+def config(algorithm: str, **changes):
+    base = tiny_config(algorithm=algorithm, **SETTINGS[algorithm])
+    offline = OfflineConfig(epochs=2, updates_per_epoch=100)
+    online = OnlineConfig(epochs=2, steps_per_epoch=40, refit_every=40, updates_per_step=1)
+    return replace(base, offline=offline, online=online, **changes)
+
+
+def arguments(folder):
+    return {"dataset": tiny_log(), "env": ENV, "out": folder, "quiet": True}
+
+
+@pytest.fixture(params=SETTINGS, scope="module")
+def finished(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    return request.param, run(config(request.param), **arguments(folder))
+
+
+def test_a_run_without_models_has_both_stages_and_no_model_metrics(finished):
+    _, result = finished
+    rows = read_metrics(result.folder / "metrics.jsonl")
+    stages = [(row["stage"], row["epoch"]) for row in rows]
+    assert stages == [*(("offline", t) for t in range(3)), *(("online", t) for t in range(3))]
+    assert not any(key.startswith("model/") for row in rows for key in row)
+    assert rows[-1]["losses/skipped_updates"] == 0
+    assert np.isfinite(rows[-1]["losses/q_target"])
+    assert result.summary["transfer"]["final"] is not None
+
+
+def test_it_learns_from_log_and_online_data_alike(finished):
+    """After 40 of 80 online steps beside 300 logged rows, uniform draws 40 / 340."""
+    _, result = finished
+    rows = [r for r in read_metrics(result.folder / "metrics.jsonl") if r["stage"] == "online"]
+    assert rows[1]["replay/online_share_expected"] == pytest.approx(40 / 340)
+    assert rows[2]["replay/online_share_expected"] == pytest.approx(80 / 380)
+
+
+def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(finished, tmp_path):
+    algorithm, whole = finished
+    stop = {"until": lambda row, _: row["epoch"] == 1}
+    stopped = run(config(algorithm), **arguments(tmp_path / "run"), **stop)
+    again = resume(stopped.folder, dataset=tiny_log(), env=ENV, quiet=True)
+    leaves = [jax.tree.leaves(result.policy.weights) for result in (whole, again)]
+    for a, b in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_saved_policy_is_the_evaluated_one(finished):
+    _, result = finished
+    policy = load_policy(result.folder)
+    obs = np.asarray([[-1.5], [0.3], [1.5]], np.float32)
+    np.testing.assert_array_equal(policy(obs), result.policy(obs))
+    assert dataclasses.replace(policy, seed=1)(obs, deterministic=False).shape == (3, 1)
+
+
+def test_a_rule_for_the_ends_of_episodes_is_not_asked_for(tmp_path):
+    """Only imagination needs one: `auto` knows none for this task, and refuses."""
+    settings = replace(
+        config("awac"), termination="auto", evaluation=replace(tiny_config().evaluation, episodes=1)
+    )
+    settings = replace(settings, offline=OfflineConfig(epochs=1, updates_per_epoch=1))
+    run(settings, **arguments(tmp_path / "run"), stages="offline")
