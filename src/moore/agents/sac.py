@@ -181,6 +181,30 @@ def actor_loss(
     return jnp.mean(temperature * log_density - value), -jnp.mean(log_density)
 
 
+def targets(
+    state: SACState, batch: Transition | Batch, key: PRNGKeyArray, config: SACConfig
+) -> tuple[Float[Array, " batch"], Float[Array, ""]]:
+    """What the critics learn: r + gamma (1 - terminated) [min_j Q_j(s', a') - alpha log pi(a'|s')].
+
+    The minimum runs over the target critics, or a random subset of them.
+
+    Returns:
+        The targets, and the largest value that is possible; with `clip_targets` none exceeds it.
+    """
+    next_action, next_log_density = sample_action(state.actor, batch.next_obs, key)
+    judges, temperature = state.target_critics, jnp.exp(state.log_temperature)
+    if config.critic_subset is not None:
+        drawn = jax.random.permutation(jax.random.fold_in(key, 1), config.critics)
+        judges = jax.tree.map(lambda x: x[drawn[: config.critic_subset]], judges)
+    next_q = q_values(judges, batch.next_obs, next_action).min(axis=0)
+    next_value = next_q - temperature * next_log_density
+    target = bellman_target(
+        batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
+    )
+    largest = largest_value(state.best_reward, temperature, batch.action.shape[-1], config.discount)
+    return (target if config.clip_targets is None else jnp.minimum(target, largest)), largest
+
+
 def update(
     state: SACState, batch: Transition | Batch, key: PRNGKeyArray, config: SACConfig
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
@@ -190,38 +214,24 @@ def update(
     temperature = jnp.exp(state.log_temperature)
 
     # Critics
-    next_action, next_log_density = sample_action(state.actor, batch.next_obs, key_next)
-    judges = state.target_critics
-    if config.critic_subset is not None:
-        drawn = jax.random.permutation(jax.random.fold_in(key_next, 1), config.critics)
-        judges = jax.tree.map(lambda x: x[drawn[: config.critic_subset]], judges)
-    next_q = q_values(judges, batch.next_obs, next_action).min(axis=0)
-    next_value = next_q - temperature * next_log_density
-    target = bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
-    )
-    action_dim = batch.action.shape[-1]
-    largest = largest_value(state.best_reward, temperature, action_dim, config.discount)
-    if config.clip_targets is not None:
-        target = jnp.minimum(target, largest)
+    target, largest = targets(state, batch, key_next, config)
     q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
     q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
     critics = optax.apply_updates(state.critics, q_step)
 
-    # Actor
+    # Actor, and the average that follows it
     (pi_loss, entropy), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
         state.actor, critics, temperature, batch.obs, key_actor, config
     )
     pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
-
-    # Temperature: descends log_temperature * (entropy - target), as softlearning does.
-    wanted = config.target_entropy
-    temperature_grad = entropy - (-action_dim if wanted is None else wanted)
-    temperature_step, temperature_opt = optimiser.update(temperature_grad, state.temperature_opt)
-
     actor, averaged = optax.apply_updates(state.actor, pi_step), None
     if config.average_rate is not None:
         averaged = optax.incremental_update(actor, state.averaged, config.average_rate)
+
+    # Temperature: descends log_temperature * (entropy - target), as softlearning does.
+    wanted = config.target_entropy
+    temperature_grad = entropy - (-batch.action.shape[-1] if wanted is None else wanted)
+    temperature_step, temperature_opt = optimiser.update(temperature_grad, state.temperature_opt)
 
     new_state = SACState(
         actor=actor,

@@ -1,0 +1,368 @@
+"""Balanced Replay with a pessimistic Q-ensemble (Lee et al. 2021), offline and online.
+
+Offline: an ensemble of independent CQL agents. Online: their policies act as one Gaussian with the
+mixture's first two moments, and all actors and critics learn together by SAC, where every member's
+target is pessimistic within its own critics. A network learns w(s, a) ~ d_on / d_off, the density
+ratio of online and offline data; priorities of the replay follow it, so that logged transitions
+that look like online ones are drawn more often.
+Settings that the paper leaves open are those of the authors' code (shlee94/Off2OnRL,
+torch/sac/ours.py).
+
+Note:
+    All members learn offline from the same batch; they differ by their initial networks and by the
+    actions they draw. The authors train them apart, each on batches of its own. Networks start
+    from this project's initialisation; theirs have small last layers. The authors' offline code is
+    not public: the constants of CQL are those of `cql`.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from moore.agents import cql
+from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.nets import LOG_STD_MAX, LOG_STD_MIN, MLP, Actor, squashed_log_density
+from moore.agents.sac import bellman_target, q_values
+from moore.replay.buffer import Batch, Replay
+
+# Inside the logarithm of the ratio's loss, so that it is finite at w = 0 (ours.py: 1e-10).
+_RATIO_EPSILON = 1e-10
+
+
+@dataclass(frozen=True)
+class BalancedConfig:
+    """Constants of the agent.
+
+    Attributes:
+        members: CQL agents in the ensemble.
+        discount: gamma.
+        target_rate: step of the target critics towards the critics after each update.
+        target_entropy: in nats, of every member offline and of the mixture online. None: minus the
+            number of action entries.
+        offline_actor_learning_rate: of actors and temperatures offline (Adam).
+        learning_rate: of the critics, and online of all (Adam).
+        conservative_weight: w of CQL, offline.
+        sampled_actions: n of CQL, offline.
+        entropy_backup: whether the offline Bellman targets count the entropy; the online ones do.
+        warm_up: the actors imitate the data for so many first offline updates.
+        ratio_learning_rate: of the density-ratio network (Adam).
+        ratio_temperature: T; a priority is proportional to w^(1/T).
+        priority_range: priorities are cut to this.
+        batch_size: transitions a update, and of each kind for the density ratio.
+        hidden: widths of the hidden layers of all networks.
+    """
+
+    members: int = 5
+    discount: float = 0.99
+    target_rate: float = 0.005
+    target_entropy: float | None = None
+    offline_actor_learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
+    conservative_weight: float = 5.0
+    sampled_actions: int = 10
+    entropy_backup: bool = False
+    warm_up: int = 40_000
+    ratio_learning_rate: float = 3e-4
+    ratio_temperature: float = 5.0
+    priority_range: tuple[float, float] = (1e-3, 1e3)
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (256, 256)
+
+
+class BalancedState(eqx.Module):
+    """All that updates change. `members` stacks the CQL agents along a leading axis.
+
+    `online`: the hand-over has been. From then on `log_temperature` is the one of the mixture, and
+    those of the members rest.
+    """
+
+    members: CQLState
+    log_temperature: Float[Array, ""]
+    temperature_opt: optax.OptState
+    ratio: MLP
+    ratio_opt: optax.OptState
+    online: Bool[Array, ""]
+
+
+class Mixture(eqx.Module):
+    """pi(a|s): one squashed Gaussian with the moments of the members' mixture before the tanh."""
+
+    actors: Actor
+
+    def __call__(
+        self, obs: Float[Array, "*batch obs"]
+    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
+        """Mean and log standard deviation: mu = E_i[mu_i], E_i[mu_i^2 + sigma_i^2] - mu^2."""
+        means, log_stds = jax.vmap(lambda actor: actor(obs))(self.actors)
+        mean = means.mean(axis=0)
+        # The same variance without the cancellation.
+        variance = jnp.mean(jnp.exp(2.0 * log_stds) + (means - mean) ** 2, axis=0)
+        return mean, jnp.clip(0.5 * jnp.log(variance), LOG_STD_MIN, LOG_STD_MAX)
+
+
+def sample_mixture(
+    mixture: Mixture, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+) -> tuple[Float[Array, "*batch action"], Float[Array, " *batch"]]:
+    """A reparametrised sample of the mixture's Gaussian and its log-density."""
+    mean, log_std = mixture(obs)
+    pre_tanh = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
+    return jnp.tanh(pre_tanh), squashed_log_density(pre_tanh, mean, log_std)
+
+
+def offline_config(config: BalancedConfig) -> CQLConfig:
+    """The constants of the members."""
+    return CQLConfig(
+        discount=config.discount,
+        actor_learning_rate=config.offline_actor_learning_rate,
+        learning_rate=config.learning_rate,
+        target_rate=config.target_rate,
+        target_entropy=config.target_entropy,
+        conservative_weight=config.conservative_weight,
+        sampled_actions=config.sampled_actions,
+        entropy_backup=config.entropy_backup,
+        warm_up=config.warm_up,
+        batch_size=config.batch_size,
+        hidden=config.hidden,
+    )
+
+
+def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BalancedConfig) -> BalancedState:
+    """A fresh ensemble; the temperatures start at 1, the density ratio around 1."""
+    key_members, key_ratio = jax.random.split(key)
+    members = jax.vmap(lambda k: cql.init(k, obs_dim, action_dim, offline_config(config)))(
+        jax.random.split(key_members, config.members)
+    )
+    ratio = MLP(obs_dim + action_dim, config.hidden, 1, key=key_ratio)
+    ratio = eqx.tree_at(lambda r: r.layers[-1].bias, ratio, jnp.ones(1))
+    log_temperature = jnp.zeros(())
+    return BalancedState(
+        members=members,
+        log_temperature=log_temperature,
+        temperature_opt=optax.adam(config.learning_rate).init(log_temperature),
+        ratio=ratio,
+        ratio_opt=optax.adam(config.ratio_learning_rate).init(ratio),
+        online=jnp.zeros((), bool),
+    )
+
+
+def look(
+    state: BalancedState, offline: Replay, online: Replay, config: BalancedConfig
+) -> BalancedState:
+    """Nothing of the data as a whole matters."""
+    del offline, online, config
+    return state
+
+
+def hand_over(state: BalancedState, config: BalancedConfig) -> BalancedState:
+    """From here on the members learn as one; their optimisers start afresh, as the authors' do.
+
+    Networks and target critics go on; the mixture's temperature starts at 1.
+    """
+    optimiser = optax.adam(config.learning_rate)
+    members = state.members
+    fresh = jax.vmap(optimiser.init)(members.actor), jax.vmap(optimiser.init)(members.critics)
+    members = eqx.tree_at(lambda m: (m.actor_opt, m.critic_opt), members, fresh)
+    return dataclasses.replace(state, members=members, online=jnp.ones((), bool))
+
+
+def member_values(
+    critics: MLP, obs: Float[Array, "batch obs"], action: Float[Array, "batch action"]
+) -> Float[Array, "members critics batch"]:
+    """Q_ij(s, a) of every critic j of every member i."""
+    return jax.vmap(lambda pair: q_values(pair, obs, action))(critics)
+
+
+def critic_loss(
+    critics: MLP, batch: Batch, target: Float[Array, "members batch"]
+) -> Float[Array, ""]:
+    """Mean squared Bellman error, every member to its own target; summed over all critics."""
+    errors = member_values(critics, batch.obs, batch.action) - target[:, None]
+    return jnp.mean(errors**2, axis=-1).sum()
+
+
+def actor_loss(
+    actors: Actor,
+    critics: MLP,
+    temperature: Float[Array, ""],
+    obs: Float[Array, "batch obs"],
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """mean[temperature log pi(a|s) - mean_i min_j Q_ij(s, a)], a ~ the mixture; also the entropy.
+
+    Its gradient reaches all actors through the mixture.
+    """
+    action, log_density = sample_mixture(Mixture(actors), obs, key)
+    value = member_values(critics, obs, action).min(axis=1).mean(axis=0)
+    return jnp.mean(temperature * log_density - value), -jnp.mean(log_density)
+
+
+def member_targets(
+    state: BalancedState, batch: Batch, key: PRNGKeyArray, config: BalancedConfig
+) -> Float[Array, "members batch"]:
+    """r + gamma (1 - terminated) (min_j Q'_ij(s', a') - temperature log pi(a'|s')) of member i.
+
+    One a' of the mixture is shared by all; members are not compared with one another.
+    """
+    mixture = Mixture(state.members.actor)
+    action, log_density = sample_mixture(mixture, batch.next_obs, key)
+    values = member_values(state.members.target_critics, batch.next_obs, action).min(axis=1)
+    values = values - jnp.exp(state.log_temperature) * log_density
+    ended = batch.terminated.astype(jnp.float32)
+    return jax.vmap(lambda v: bellman_target(batch.reward, ended, v, config.discount))(values)
+
+
+def update_offline(
+    state: BalancedState, batch: Batch, key: PRNGKeyArray, config: BalancedConfig
+) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+    """One update of CQL for every member, all on the same batch; metrics are the members' means."""
+    keys = jax.random.split(key, config.members)
+    members, metrics = jax.vmap(lambda s, k: cql.update(s, batch, k, offline_config(config)))(
+        state.members, keys
+    )
+    means = {name: jnp.mean(value) for name, value in metrics.items() if name != "bounded_share"}
+    means["q_target_max"] = jnp.max(metrics["q_target_max"])
+    return dataclasses.replace(state, members=members), means
+
+
+def update_online(
+    state: BalancedState, batch: Batch, key: PRNGKeyArray, config: BalancedConfig
+) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+    """One gradient step of all critics, all actors and the temperature, and of the target critics.
+
+    The critics' losses are divided by the number of members in the metrics, so that they compare
+    with the offline ones.
+    """
+    key_target, key_actor = jax.random.split(key)
+    optimiser = optax.adam(config.learning_rate)
+    step = jax.vmap(optimiser.update)
+    members, temperature = state.members, jnp.exp(state.log_temperature)
+
+    # Critics
+    target = member_targets(state, batch, key_target, config)
+    q_loss, q_grad = jax.value_and_grad(critic_loss)(members.critics, batch, target)
+    q_step, critic_opt = step(q_grad, members.critic_opt)
+    critics = optax.apply_updates(members.critics, q_step)
+
+    # Actors
+    (pi_loss, entropy), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
+        members.actor, critics, temperature, batch.obs, key_actor
+    )
+    pi_step, actor_opt = step(pi_grad, members.actor_opt)
+
+    # Temperature: descends log_temperature * (entropy - target), as SAC does.
+    wanted = -batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
+    temperature_step, temperature_opt = optimiser.update(entropy - wanted, state.temperature_opt)
+
+    actor = optax.apply_updates(members.actor, pi_step)
+    target_critics = optax.incremental_update(critics, members.target_critics, config.target_rate)
+    new_members = eqx.tree_at(
+        lambda m: (m.actor, m.critics, m.target_critics, m.actor_opt, m.critic_opt),
+        members,
+        (actor, critics, target_critics, actor_opt, critic_opt),
+    )
+    new_state = dataclasses.replace(
+        state,
+        members=new_members,
+        log_temperature=state.log_temperature + temperature_step,
+        temperature_opt=temperature_opt,
+    )
+    metrics = {
+        "critic_loss": q_loss / config.members,
+        "conservative": jnp.zeros(()),  # online there is no such term
+        "q_logged": jnp.mean(member_values(members.critics, batch.obs, batch.action)),
+        "actor_loss": pi_loss,
+        "entropy": entropy,
+        "temperature": temperature,
+        "q_target": jnp.mean(target),
+        "q_target_max": jnp.max(target),
+    }
+    return new_state, metrics
+
+
+def update(
+    state: BalancedState, batch: Batch, key: PRNGKeyArray, config: BalancedConfig
+) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+    """One update: of CQL before the hand-over, of SAC through the mixture after it."""
+    return jax.lax.cond(
+        state.online,
+        lambda: update_online(state, batch, key, config),
+        lambda: update_offline(state, batch, key, config),
+    )
+
+
+def density_ratio(
+    ratio: MLP, obs: Float[Array, "batch obs"], action: Float[Array, "batch action"]
+) -> Float[Array, " batch"]:
+    """w(s, a) >= 0, an estimate of d_on(s, a) / d_off(s, a)."""
+    return jax.nn.relu(ratio(jnp.concatenate([obs, action], axis=-1))[..., 0])
+
+
+def ratio_loss(ratio: MLP, offline_batch: Batch, online_batch: Batch) -> Float[Array, ""]:
+    """E_off[-log(2 / (w + 1))] - E_on[log(2 w / (w + 1))].
+
+    It is least at w = d_on / d_off, where it is minus twice the Jensen-Shannon divergence. Written
+    as E_off[log(1 + w)] - E_on[log w - log(1 + w)] - 2 log 2, which does not overflow at large w;
+    epsilon keeps it finite at w = 0.
+
+    Note:
+        Where the network's output is negative, w is 0 and has no gradient: such rows come back only
+        through others near them.
+    """
+    offline = density_ratio(ratio, offline_batch.obs, offline_batch.action)
+    online = density_ratio(ratio, online_batch.obs, online_batch.action)
+    conjugate = jnp.log1p(offline) - jnp.log(2.0)
+    derivative = jnp.log(2.0) + jnp.log(online + 0.5 * _RATIO_EPSILON) - jnp.log1p(online)
+    return jnp.mean(conjugate) - jnp.mean(derivative)
+
+
+def update_ratio(
+    state: BalancedState, offline_batch: Batch, online_batch: Batch, config: BalancedConfig
+) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+    """One gradient step of the density-ratio network; both batches are drawn uniformly."""
+    loss, grad = jax.value_and_grad(ratio_loss)(state.ratio, offline_batch, online_batch)
+    step, ratio_opt = optax.adam(config.ratio_learning_rate).update(grad, state.ratio_opt)
+    metrics = {
+        "ratio_loss": loss,
+        "ratio_offline": jnp.mean(
+            density_ratio(state.ratio, offline_batch.obs, offline_batch.action)
+        ),
+        "ratio_online": jnp.mean(density_ratio(state.ratio, online_batch.obs, online_batch.action)),
+    }
+    ratio = optax.apply_updates(state.ratio, step)
+    return dataclasses.replace(state, ratio=ratio, ratio_opt=ratio_opt), metrics
+
+
+def priorities(
+    state: BalancedState, batch: Batch, offline_batch: Batch, config: BalancedConfig
+) -> Float[Array, " rows"]:
+    """The new priorities of the batch's rows: w^(1/T) / E_off[w^(1/T)], cut to `priority_range`.
+
+    The mean is over `offline_batch`, drawn uniformly from the log. The authors use the ratio as it
+    was before the `update_ratio` of the same step.
+    """
+    power = 1.0 / config.ratio_temperature
+    weight = density_ratio(state.ratio, batch.obs, batch.action) ** power
+    mean = jnp.mean(density_ratio(state.ratio, offline_batch.obs, offline_batch.action) ** power)
+    return jnp.clip(weight / (mean + _RATIO_EPSILON), *config.priority_range)
+
+
+def policy(state: BalancedState) -> Mixture:
+    """What acts and is evaluated, in both stages."""
+    return Mixture(state.members.actor)
+
+
+def act(
+    mixture: Mixture, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+) -> Float[Array, "*batch action"]:
+    """A sample of the mixture's Gaussian, in [-1, 1]."""
+    return sample_mixture(mixture, obs, key)[0]
+
+
+def act_mode(mixture: Mixture, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
+    """The deterministic policy: tanh of the mean."""
+    return jnp.tanh(mixture(obs)[0])

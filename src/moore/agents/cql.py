@@ -1,0 +1,351 @@
+"""Conservative Q-learning, CQL(H) (Kumar et al. 2020), and its calibrated form, Cal-QL.
+
+SAC whose critics are also pushed down wherever exp(Q) is large and up at the actions of the data
+(Eq. 4 of the paper, with the sum over actions estimated by importance sampling), so that actions
+that the data does not hold look worse than they may be. Cal-QL (Nakamoto et al. 2023) does not push
+the policy's actions below what the data is known to have earned from that state. Settings that the
+papers leave open are those of aviralkumar2907/CQL (cql.py) and nakamotoo/Cal-QL
+(conservative_sac.py).
+
+Note:
+    The critics step first and the actor follows the new ones, as in this project's SAC; the
+    authors take both gradients at the old networks. There is no Lagrange multiplier.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from moore.agents.awac import inside
+from moore.agents.nets import MLP, Actor, mode_action, sample_action, squashed_log_density
+from moore.agents.sac import NO_LIMIT, bellman_target, q_values
+from moore.replay.buffer import Batch, Replay
+
+
+@dataclass(frozen=True)
+class CQLConfig:
+    """Constants of the agent.
+
+    Attributes:
+        discount: gamma.
+        actor_learning_rate: of actor and temperature (Adam).
+        learning_rate: of the critics (Adam).
+        target_rate: step of the target critics towards the critics after each update.
+        target_entropy: in nats; the temperature is adapted until the policy's entropy is this.
+            None: minus the number of action entries.
+        conservative_weight: w, of the conservative term in the critics' loss, beside the mean
+            squared Bellman error without a factor 1/2. The authors advise 5 or 10.
+        sampled_actions: n; the conservative term compares 3 n actions a state with the logged one.
+        entropy_backup: whether the Bellman target counts the next action's entropy.
+        max_target_backup: the Bellman target takes the best of n next actions by the minimum of
+            the target critics, as the authors of Cal-QL do, instead of one.
+        warm_up: the actor imitates the data for so many first updates (`actor_loss`).
+        calibrated: Cal-QL instead of CQL.
+        rows: of the returns that `look` keeps for Cal-QL: the capacities of log and online data
+            together. 0 when not calibrated.
+        critics: number of Q functions; the minimum of all is used.
+        batch_size: transitions a update.
+        hidden: widths of the hidden layers of actor and critics.
+    """
+
+    discount: float = 0.99
+    actor_learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
+    target_rate: float = 0.005
+    target_entropy: float | None = None
+    conservative_weight: float = 5.0
+    sampled_actions: int = 10
+    entropy_backup: bool = False
+    max_target_backup: bool = False
+    warm_up: int = 40_000
+    calibrated: bool = False
+    rows: int = 0
+    critics: int = 2
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (256, 256, 256)
+
+
+class CQLState(eqx.Module):
+    """All that an update changes. `critics` stacks the Q functions along a leading axis.
+
+    `updates` counts the updates made. `returns` is what `look` has found: the return-to-go of
+    every row, the log first and then the online data; -NO_LIMIT where none is known; no rows
+    without calibration.
+    """
+
+    actor: Actor
+    critics: MLP
+    target_critics: MLP
+    log_temperature: Float[Array, ""]
+    actor_opt: optax.OptState
+    critic_opt: optax.OptState
+    temperature_opt: optax.OptState
+    updates: Int[Array, ""]
+    returns: Float[Array, " joint"]
+
+
+class Proposals(eqx.Module):
+    """The actions that the conservative term compares with the logged ones.
+
+    `lower_bound`: what their values count at least; -NO_LIMIT for none.
+    """
+
+    action: Float[Array, "proposed rows action"]
+    log_density: Float[Array, "proposed rows"]
+    lower_bound: Float[Array, "proposed rows"]
+
+
+def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) -> CQLState:
+    """A fresh agent; the temperature starts at 1."""
+    key_actor, *keys_critic = jax.random.split(key, 1 + config.critics)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
+    critics = jax.vmap(lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k))(
+        jnp.stack(keys_critic)
+    )
+    log_temperature = jnp.zeros(())
+    return CQLState(
+        actor=actor,
+        critics=critics,
+        # A copy: the critics are donated to the compiled update, and so are these.
+        target_critics=jax.tree.map(jnp.copy, critics),
+        log_temperature=log_temperature,
+        actor_opt=optax.adam(config.actor_learning_rate).init(actor),
+        critic_opt=optax.adam(config.learning_rate).init(critics),
+        temperature_opt=optax.adam(config.actor_learning_rate).init(log_temperature),
+        updates=jnp.zeros((), jnp.int32),
+        returns=jnp.full(config.rows if config.calibrated else 0, -NO_LIMIT, jnp.float32),
+    )
+
+
+def returns_to_go(replay: Replay, discount: float) -> Float[Array, " capacity"]:
+    """G_t = r_t + gamma G_{t+1} of every row, within its episode; -NO_LIMIT in the padding.
+
+    An episode ends where it was terminated or truncated, and at the last row.
+
+    Note:
+        The return of an episode that was cut lacks what would have followed. Where rewards are not
+        negative it is a lower estimate, and so still a bound; where they are negative it is too
+        high, and the critics are pushed down less than Cal-QL means to. That holds for the running
+        online episode, too.
+    """
+    row = jnp.arange(replay.capacity)
+    real = row < replay.size
+    goes_on = real & ~replay.data.terminated & ~replay.data.truncated & (row != replay.size - 1)
+
+    def follow(later, earlier):
+        """The composition of two maps G -> reward + factor G, the later one inside."""
+        later_factor, later_reward = later
+        factor, reward = earlier
+        return factor * later_factor, reward + factor * later_reward
+
+    factors = jnp.where(goes_on, discount, 0.0)
+    rewards = jnp.where(real, replay.data.reward, 0.0)
+    _, returns = jax.lax.associative_scan(follow, (factors, rewards), reverse=True)
+    return jnp.where(real, returns, -NO_LIMIT)
+
+
+def look(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) -> CQLState:
+    """Cal-QL: computes the return-to-go of every row of log and online data.
+
+    A row that joins the online data later has none until the next look, and does not bound.
+
+    Raises:
+        ValueError: the two capacities together exceed `rows`.
+    """
+    if not config.calibrated:
+        return state
+    found = jnp.concatenate([returns_to_go(data, config.discount) for data in (offline, online)])
+    if found.size > config.rows:
+        raise ValueError(
+            f"rows is {config.rows}, but log and online data have room for {found.size}; "
+            "set it to the sum of both capacities."
+        )
+    padding = (0, config.rows - found.size)
+    returns = jnp.pad(found, padding, constant_values=-NO_LIMIT)
+    return dataclasses.replace(state, returns=returns)
+
+
+def hand_over(state: CQLState, config: CQLConfig) -> CQLState:
+    """Nothing changes between the stages: fine-tuning goes on with the same losses."""
+    del config
+    return state
+
+
+def returns_of(state: CQLState, row: Int[Array, " rows"]) -> Float[Array, " rows"]:
+    """The return-to-go of every given row; -NO_LIMIT for an imagined one (-1) and unknown ones."""
+    known = jnp.where(row >= 0, row, state.returns.size)
+    return state.returns.at[known].get(mode="fill", fill_value=-NO_LIMIT)
+
+
+def sample_actions(
+    actor: Actor, obs: Float[Array, "rows obs"], key: PRNGKeyArray, count: int
+) -> tuple[Float[Array, "count rows action"], Float[Array, "count rows"]]:
+    """`count` independent samples of pi(.|s) for every state, and their log-densities."""
+    return jax.vmap(lambda k: sample_action(actor, obs, k))(jax.random.split(key, count))
+
+
+def q_of_many(
+    critics: MLP, obs: Float[Array, "rows obs"], action: Float[Array, "count rows action"]
+) -> Float[Array, "critics count rows"]:
+    """Q_j(s, a) of every critic for several actions a state."""
+    return jax.vmap(lambda a: q_values(critics, obs, a), out_axes=1)(action)
+
+
+def propose(state: CQLState, batch: Batch, key: PRNGKeyArray, config: CQLConfig) -> Proposals:
+    """n uniform actions, n of pi(.|s) and n of pi(.|s'), all to be judged at s.
+
+    Calibrated, the values of the last 2 n are bounded by the return-to-go of the row of s; the
+    uniform ones never are.
+    """
+    key_random, key_now, key_next = jax.random.split(key, 3)
+    count = config.sampled_actions
+    rows, action_dim = batch.action.shape
+    random = jax.random.uniform(key_random, (count, rows, action_dim), minval=-1.0, maxval=1.0)
+    now, now_log_density = sample_actions(state.actor, batch.obs, key_now, count)
+    later, later_log_density = sample_actions(state.actor, batch.next_obs, key_next, count)
+    uniform = jnp.full((count, rows), -action_dim * jnp.log(2.0))
+    unbounded = jnp.full((count, rows), -NO_LIMIT)
+    bound = unbounded
+    if config.calibrated:
+        bound = jnp.broadcast_to(returns_of(state, batch.row), (count, rows))
+    return Proposals(
+        action=jnp.concatenate([random, now, later]),
+        log_density=jnp.concatenate([uniform, now_log_density, later_log_density]),
+        lower_bound=jnp.concatenate([unbounded, bound, bound]),
+    )
+
+
+def critic_loss(
+    critics: MLP,
+    batch: Batch,
+    target: Float[Array, " rows"],
+    proposals: Proposals,
+    config: CQLConfig,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """mean[(Q(s, a) - y)^2] + w mean[log sum_k exp(Q(s, a_k) - log q(a_k)) - Q(s, a)], summed
+    over the critics; also what the term is made of.
+
+    The density q of an action is that of where it was drawn from. The sum is not divided by its
+    3 n parts, which only adds a constant.
+    """
+    logged = q_values(critics, batch.obs, batch.action)
+    errors = jnp.mean((logged - target) ** 2, axis=1)
+    proposed = q_of_many(critics, batch.obs, proposals.action)
+    counted = jnp.maximum(proposed, proposals.lower_bound)
+    soft_maximum = jax.nn.logsumexp(counted - proposals.log_density, axis=1)
+    gap = jnp.mean(soft_maximum - logged, axis=1)
+    parts = {
+        "conservative": config.conservative_weight * gap.sum(),
+        "q_logged": jnp.mean(logged),
+        # Of the policy's two thirds.
+        "bounded_share": 1.5 * jnp.mean(proposed < proposals.lower_bound),
+    }
+    return jnp.sum(errors + config.conservative_weight * gap), parts
+
+
+def actor_loss(
+    actor: Actor,
+    critics: MLP,
+    temperature: Float[Array, ""],
+    batch: Batch,
+    warming_up: Bool[Array, ""],
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """mean[temperature log pi(a'|s) - Q(s, a')], a' ~ pi; also the mean entropy.
+
+    Q is the minimum of the critics. While warming up, log pi(a|s) of the logged action stands in
+    its place. Actions on the border are scored just inside it, where they have a density.
+    """
+    action, log_density = sample_action(actor, batch.obs, key)
+    value = q_values(critics, batch.obs, action).min(axis=0)
+    logged = squashed_log_density(jnp.arctanh(inside(batch.action)), *actor(batch.obs))
+    gain = jnp.where(warming_up, logged, value)
+    return jnp.mean(temperature * log_density - gain), -jnp.mean(log_density)
+
+
+def bellman_targets(
+    state: CQLState, batch: Batch, key: PRNGKeyArray, config: CQLConfig
+) -> Float[Array, " rows"]:
+    """r + gamma (1 - terminated) min_j Q'_j(s', a'), a' ~ pi(.|s') or the best of n such."""
+    count = config.sampled_actions if config.max_target_backup else 1
+    action, log_density = sample_actions(state.actor, batch.next_obs, key, count)
+    values = q_of_many(state.target_critics, batch.next_obs, action).min(axis=0)
+    best = jnp.argmax(values, axis=0)[None]
+    value = jnp.take_along_axis(values, best, axis=0)[0]
+    if config.entropy_backup:
+        log_density = jnp.take_along_axis(log_density, best, axis=0)[0]
+        value = value - jnp.exp(state.log_temperature) * log_density
+    return bellman_target(
+        batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
+    )
+
+
+def update(
+    state: CQLState, batch: Batch, key: PRNGKeyArray, config: CQLConfig
+) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
+    """One gradient step of critics, actor and temperature, and one of the target critics."""
+    key_target, key_propose, key_actor = jax.random.split(key, 3)
+    temperature = jnp.exp(state.log_temperature)
+
+    # Critics
+    target = bellman_targets(state, batch, key_target, config)
+    proposals = propose(state, batch, key_propose, config)
+    (q_loss, parts), q_grad = jax.value_and_grad(critic_loss, has_aux=True)(
+        state.critics, batch, target, proposals, config
+    )
+    q_step, critic_opt = optax.adam(config.learning_rate).update(q_grad, state.critic_opt)
+    critics = optax.apply_updates(state.critics, q_step)
+
+    # Actor
+    optimiser = optax.adam(config.actor_learning_rate)
+    (pi_loss, entropy), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
+        state.actor, critics, temperature, batch, state.updates < config.warm_up, key_actor
+    )
+    pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
+
+    # Temperature: descends log_temperature * (entropy - target), as SAC does.
+    wanted = -batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
+    temperature_step, temperature_opt = optimiser.update(entropy - wanted, state.temperature_opt)
+
+    new_state = CQLState(
+        actor=optax.apply_updates(state.actor, pi_step),
+        critics=critics,
+        target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
+        log_temperature=state.log_temperature + temperature_step,
+        actor_opt=actor_opt,
+        critic_opt=critic_opt,
+        temperature_opt=temperature_opt,
+        updates=state.updates + 1,
+        returns=state.returns,
+    )
+    metrics = parts | {
+        "critic_loss": q_loss,
+        "actor_loss": pi_loss,
+        "entropy": entropy,
+        "temperature": temperature,
+        "q_target": jnp.mean(target),
+        "q_target_max": jnp.max(target),
+    }
+    return new_state, metrics
+
+
+def policy(state: CQLState) -> Actor:
+    """What acts and is evaluated."""
+    return state.actor
+
+
+def act(
+    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+) -> Float[Array, "*batch action"]:
+    """A sample of pi(.|s), in [-1, 1]."""
+    return sample_action(actor, obs, key)[0]
+
+
+def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
+    """The deterministic policy: tanh of the mean."""
+    return mode_action(actor, obs)
