@@ -187,6 +187,8 @@ def test_every_algorithm_of_the_table_is_the_same_loop_with_another_scheme():
         "naive": "uniform",
         "half_half": "half_half",
         "online_only": "online_only",
+        "awac": "uniform",
+        "iql": "uniform",
         "sac": "online_only",
     }
 
