@@ -1,0 +1,370 @@
+"""Adaptive behaviour cloning (Zhao et al. 2022): TD3+BC on a REDQ critic, its weight adapted.
+
+The actor is deterministic and is pulled towards the actions of the data (TD3+BC, Fujimoto and Gu
+2021); the target of the many critics is the minimum of a random pair of them (REDQ, Chen et al.
+2021). Offline the pull is constant. Online it weakens after every episode, the faster the further
+the returns are from the target, and is strengthened when a return falls below their average.
+Constants and settings that the paper leaves open are those of the authors' code
+(zhaoyi11/adaptive_bc, main.py and redq_bc.py).
+
+Note:
+    The authors begin with R_last as the return of one evaluated episode after the offline stage;
+    here it is that of the first online episode. Their online buffer begins with a part of the log
+    (utils.py: max(5%, 50,000) rows); which rows a batch holds is not the agent's matter. Networks
+    start from this project's initialisation.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from moore.agents.nets import MLP
+from moore.agents.sac import bellman_target, q_values
+from moore.errors import InputError
+from moore.replay.buffer import Batch, Replay
+
+# Under mean|Q|, which may be 0 at the start.
+_SMALLEST_SCALE = 1e-8
+
+
+@dataclass(frozen=True)
+class AdaptiveBCConfig:
+    """Constants of the agent.
+
+    Attributes:
+        discount: gamma.
+        learning_rate: of actor and critics (Adam).
+        target_rate: step of the target networks towards the networks.
+        policy_delay: the actor and the target networks learn once in so many updates.
+        critics: number of Q functions.
+        critic_subset: how many of them, drawn anew at each update, the target's minimum is taken
+            over.
+        target_noise: standard deviation of the noise on the target's actions.
+        target_noise_limit: that noise is cut at +- this.
+        exploration_noise: standard deviation of the noise on the actions taken.
+        bc_weight: a_bc of the offline stage; constant there.
+        online_bc_weight: a_bc at the beginning of the online stage, and the largest it can be.
+        proportional_gain: K_P, per step of an episode.
+        derivative_gain: K_D, per step of an episode.
+        target_return: R_target, on the scale where `return_low` is 0 and `return_high` is 1.
+        return_rate: share of the newest return in R_last.
+        return_low: undiscounted return of an episode that counts as 0.
+        return_high: undiscounted return of an episode that counts as 1.
+        batch_size: transitions a update.
+        hidden: widths of the hidden layers of actor and critics.
+
+    Raises:
+        InputError: `return_high` does not exceed `return_low`.
+    """
+
+    discount: float = 0.99
+    learning_rate: float = 3e-4
+    target_rate: float = 0.005
+    policy_delay: int = 2
+    critics: int = 10
+    critic_subset: int = 2
+    target_noise: float = 0.2
+    target_noise_limit: float = 0.5
+    exploration_noise: float = 0.1
+    bc_weight: float = 0.4
+    online_bc_weight: float = 0.4
+    proportional_gain: float = 3e-5
+    derivative_gain: float = 1e-4
+    target_return: float = 1.05
+    return_rate: float = 0.05
+    return_low: float = 0.0
+    return_high: float = 1.0
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (256, 256)
+
+    def __post_init__(self):
+        if not self.return_high > self.return_low:
+            raise InputError(
+                f"return_high = {self.return_high} does not exceed return_low = {self.return_low}; "
+                "returns are scaled to 0 at the one and 1 at the other."
+            )
+
+
+class DeterministicActor(eqx.Module):
+    """pi(s): tanh of a network, in [-1, 1]. `noise`: standard deviation that acting adds."""
+
+    trunk: MLP
+    noise: float = eqx.field(static=True)
+
+    def __call__(self, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
+        return jnp.tanh(self.trunk(obs))
+
+
+class Adaptation(eqx.Module):
+    """The weight of behaviour cloning, and what it follows.
+
+    Attributes:
+        bc_weight: a_bc.
+        last_return: R_last, the moving average of the scaled returns; 0 before the first.
+        episodes: online episodes that have finished.
+        rows: online rows that were looked at.
+        steps: of them, those of the episode that has not finished.
+        episode_return: sum of their rewards.
+    """
+
+    bc_weight: Float[Array, ""]
+    last_return: Float[Array, ""]
+    episodes: Int[Array, ""]
+    rows: Int[Array, ""]
+    steps: Int[Array, ""]
+    episode_return: Float[Array, ""]
+
+
+class AdaptiveBCState(eqx.Module):
+    """All that changes. `critics` stacks the Q functions along a leading axis.
+
+    `actor_loss` is that of the actor's last step, 0 before the first.
+    """
+
+    actor: DeterministicActor
+    critics: MLP
+    target_actor: DeterministicActor
+    target_critics: MLP
+    actor_opt: optax.OptState
+    critic_opt: optax.OptState
+    updates: Int[Array, ""]
+    actor_loss: Float[Array, ""]
+    adaptation: Adaptation
+
+
+def init(
+    key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AdaptiveBCConfig
+) -> AdaptiveBCState:
+    """A fresh agent; the targets are copies of the networks."""
+    key_actor, key_critics = jax.random.split(key)
+    trunk = MLP(obs_dim, config.hidden, action_dim, key=key_actor)
+    actor = DeterministicActor(trunk, config.exploration_noise)
+    critics = jax.vmap(lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k))(
+        jax.random.split(key_critics, config.critics)
+    )
+    optimiser = optax.adam(config.learning_rate)
+    return AdaptiveBCState(
+        actor=actor,
+        critics=critics,
+        # Copies: the networks are donated to the compiled update, and so are these.
+        target_actor=jax.tree.map(jnp.copy, actor),
+        target_critics=jax.tree.map(jnp.copy, critics),
+        actor_opt=optimiser.init(actor),
+        critic_opt=optimiser.init(critics),
+        updates=jnp.zeros((), jnp.int32),
+        actor_loss=jnp.zeros((), jnp.float32),
+        adaptation=Adaptation(
+            bc_weight=jnp.asarray(config.bc_weight, jnp.float32),
+            last_return=jnp.zeros((), jnp.float32),
+            episodes=jnp.zeros((), jnp.int32),
+            rows=jnp.zeros((), jnp.int32),
+            steps=jnp.zeros((), jnp.int32),
+            episode_return=jnp.zeros((), jnp.float32),
+        ),
+    )
+
+
+def adapted_weight(
+    weight: Float[Array, ""],
+    length: Int[Array, ""],
+    current: Float[Array, ""],
+    last: Float[Array, ""],
+    config: AdaptiveBCConfig,
+) -> Float[Array, ""]:
+    """a_bc + T (-K_P (R_target - R_last) + K_D max(0, R_last - R_cur)), cut to [0, its start].
+
+    Args:
+        weight: a_bc.
+        length: T, steps of the episode.
+        current: R_cur, its scaled return.
+        last: R_last, the average of those before it.
+        config: the constants.
+    """
+    proportional = -config.proportional_gain * (config.target_return - last)
+    derivative = config.derivative_gain * jnp.maximum(last - current, 0.0)
+    return jnp.clip(weight + length * (proportional + derivative), 0.0, config.online_bc_weight)
+
+
+def after_episode(adaptation: Adaptation, config: AdaptiveBCConfig) -> Adaptation:
+    """The weight and then R_last follow the episode that has just finished.
+
+    R_last <- 0.05 R_cur + 0.95 R_last with the default rate.
+    """
+    scale = config.return_high - config.return_low
+    current = (adaptation.episode_return - config.return_low) / scale
+    last = jnp.where(adaptation.episodes == 0, current, adaptation.last_return)
+    return Adaptation(
+        bc_weight=adapted_weight(adaptation.bc_weight, adaptation.steps, current, last, config),
+        last_return=config.return_rate * current + (1.0 - config.return_rate) * last,
+        episodes=adaptation.episodes + 1,
+        rows=adaptation.rows,
+        steps=jnp.zeros_like(adaptation.steps),
+        episode_return=jnp.zeros_like(adaptation.episode_return),
+    )
+
+
+def after_row(
+    adaptation: Adaptation,
+    reward: Float[Array, ""],
+    ended: Bool[Array, ""],
+    config: AdaptiveBCConfig,
+) -> Adaptation:
+    """One more online row has been looked at; `ended`: it is its episode's last."""
+    adaptation = dataclasses.replace(
+        adaptation,
+        rows=adaptation.rows + 1,
+        steps=adaptation.steps + 1,
+        episode_return=adaptation.episode_return + reward,
+    )
+    finished = after_episode(adaptation, config)
+    return jax.tree.map(lambda new, old: jnp.where(ended, new, old), finished, adaptation)
+
+
+def look(
+    state: AdaptiveBCState, offline: Replay, online: Replay, config: AdaptiveBCConfig
+) -> AdaptiveBCState:
+    """The weight follows, in order, every online episode that finished since the last look.
+
+    An episode ends where it terminates or is truncated; one that goes on is kept in mind. Only the
+    new rows are read.
+    """
+    del offline
+    if online.capacity == 0:
+        return state
+    data = online.data
+    ended = data.terminated | data.truncated
+    adaptation = jax.lax.fori_loop(
+        state.adaptation.rows,
+        jnp.minimum(online.size, online.capacity),
+        lambda row, seen: after_row(seen, data.reward[row], ended[row], config),
+        state.adaptation,
+    )
+    return dataclasses.replace(state, adaptation=adaptation)
+
+
+def hand_over(state: AdaptiveBCState, config: AdaptiveBCConfig) -> AdaptiveBCState:
+    """The weight goes to its start of the online stage; all else goes on."""
+    start = jnp.asarray(config.online_bc_weight, jnp.float32)
+    return eqx.tree_at(lambda s: s.adaptation.bc_weight, state, start)
+
+
+def smoothed_action(
+    actor: DeterministicActor,
+    obs: Float[Array, "batch obs"],
+    key: PRNGKeyArray,
+    config: AdaptiveBCConfig,
+) -> Float[Array, "batch action"]:
+    """Target policy smoothing: clip(pi(s) + clip(noise, -c, c), -1, 1) (Fujimoto et al. 2018)."""
+    action = actor(obs)
+    noise = config.target_noise * jax.random.normal(key, action.shape)
+    limit = config.target_noise_limit
+    return jnp.clip(action + jnp.clip(noise, -limit, limit), -1.0, 1.0)
+
+
+def targets(
+    state: AdaptiveBCState, batch: Batch, key: PRNGKeyArray, config: AdaptiveBCConfig
+) -> Float[Array, " batch"]:
+    """r + gamma (1 - terminated) min_j Q'_j(s', a'), j in a random pair, a' smoothed pi'(s')."""
+    key_noise, key_pair = jax.random.split(key)
+    action = smoothed_action(state.target_actor, batch.next_obs, key_noise, config)
+    drawn = jax.random.permutation(key_pair, config.critics)[: config.critic_subset]
+    judges = jax.tree.map(lambda x: x[drawn], state.target_critics)
+    value = q_values(judges, batch.next_obs, action).min(axis=0)
+    return bellman_target(
+        batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
+    )
+
+
+def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:
+    """Mean squared Bellman error over rows and critics."""
+    return jnp.mean((q_values(critics, batch.obs, batch.action) - target) ** 2)
+
+
+def actor_loss(
+    actor: DeterministicActor,
+    critics: MLP,
+    obs: Float[Array, "batch obs"],
+    action: Float[Array, "batch action"],
+    bc_weight: Float[Array, ""],
+) -> Float[Array, ""]:
+    """-mean[Q(s, pi(s))] / mean|Q(s, pi(s))| + a_bc MSE(pi(s), a), Q the mean of the critics.
+
+    The denominator is a constant; the squared error is a mean over rows and action entries.
+    """
+    own = actor(obs)
+    value = q_values(critics, obs, own).mean(axis=0)
+    scale = jax.lax.stop_gradient(jnp.maximum(jnp.mean(jnp.abs(value)), _SMALLEST_SCALE))
+    return -jnp.mean(value) / scale + bc_weight * jnp.mean((own - action) ** 2)
+
+
+def improve(state: AdaptiveBCState, batch: Batch, config: AdaptiveBCConfig) -> AdaptiveBCState:
+    """One gradient step of the actor, then one of both target networks: the delayed part of TD3."""
+    loss, grad = jax.value_and_grad(actor_loss)(
+        state.actor, state.critics, batch.obs, batch.action, state.adaptation.bc_weight
+    )
+    step, actor_opt = optax.adam(config.learning_rate).update(grad, state.actor_opt)
+    actor = optax.apply_updates(state.actor, step)
+    follow = lambda new, old: optax.incremental_update(new, old, config.target_rate)  # noqa: E731
+    return dataclasses.replace(
+        state,
+        actor=actor,
+        target_actor=follow(actor, state.target_actor),
+        target_critics=follow(state.critics, state.target_critics),
+        actor_opt=actor_opt,
+        actor_loss=loss,
+    )
+
+
+def update(
+    state: AdaptiveBCState, batch: Batch, key: PRNGKeyArray, config: AdaptiveBCConfig
+) -> tuple[AdaptiveBCState, dict[str, Float[Array, ""]]]:
+    """One gradient step of the critics, and at every `policy_delay`th update of all else."""
+    target = targets(state, batch, key, config)
+    loss, grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
+    step, critic_opt = optax.adam(config.learning_rate).update(grad, state.critic_opt)
+    state = dataclasses.replace(
+        state,
+        critics=optax.apply_updates(state.critics, step),
+        critic_opt=critic_opt,
+        updates=state.updates + 1,
+    )
+    state = jax.lax.cond(
+        state.updates % config.policy_delay == 0,
+        lambda: improve(state, batch, config),
+        lambda: state,
+    )
+    metrics = {
+        "critic_loss": loss,
+        "actor_loss": state.actor_loss,
+        "bc_weight": state.adaptation.bc_weight,
+        "last_return": state.adaptation.last_return,
+        "q_target": jnp.mean(target),
+        "q_target_max": jnp.max(target),
+    }
+    return state, metrics
+
+
+def policy(state: AdaptiveBCState) -> DeterministicActor:
+    """What acts and is evaluated."""
+    return state.actor
+
+
+def act(
+    actor: DeterministicActor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+) -> Float[Array, "*batch action"]:
+    """pi(s) with Gaussian exploration noise, cut to [-1, 1]."""
+    action = actor(obs)
+    noise = actor.noise * jax.random.normal(key, action.shape)
+    return jnp.clip(action + noise, -1.0, 1.0)
+
+
+def act_mode(
+    actor: DeterministicActor, obs: Float[Array, "*batch obs"]
+) -> Float[Array, "*batch action"]:
+    """pi(s)."""
+    return actor(obs)
