@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from made_agents import linear_actor, linear_critics
 from moore.agents import cql
 from moore.agents.cql import CQLConfig, Proposals
 from moore.replay.buffer import Batch, Replay, empty_replay
@@ -41,19 +42,6 @@ def replay(reward, capacity, terminated=(), truncated=()) -> Replay:
     rewards = jnp.full(capacity, 99.0).at[:size].set(jnp.asarray(reward, jnp.float32))
     new = jnp.asarray(size, jnp.int32), rewards, flags(terminated), flags(truncated)
     return eqx.tree_at(where, empty, new)
-
-
-def linear_critics(critics, rows):
-    """Q_j(s, a) = rows[j] . (s, a, 1)."""
-    rows = np.asarray(rows, np.float32)
-    where = lambda c: (c.layers[0].weight, c.layers[0].bias)  # noqa: E731
-    return eqx.tree_at(where, critics, (jnp.asarray(rows[:, :2, None]), jnp.asarray(rows[:, 2:])))
-
-
-def linear_actor(actor, slope, mean, log_std):
-    """Before the squashing: mean(s) = slope s + mean, and one log standard deviation."""
-    where = lambda a: (a.trunk.layers[0].weight, a.trunk.layers[0].bias)  # noqa: E731
-    return eqx.tree_at(where, actor, (jnp.asarray([[slope, 0.0]]), jnp.asarray([mean, log_std])))
 
 
 CRITICS = [[1.0, 2.0, 0.5], [-1.0, 1.0, 0.0]]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from made_agents import batch
 from moore.agents import iql
 from moore.agents.iql import IQLConfig
 from moore.replay.buffer import Batch, Replay, Transition, empty_replay
@@ -21,16 +22,6 @@ SMALL = IQLConfig(
 )  # fmt: skip
 
 update = jax.jit(iql.update, static_argnames="config")
-
-
-def batch(obs, action, reward, next_obs, terminated=None, truncated=None) -> Batch:
-    """Rows of scalar observations and actions."""
-    column = lambda x: jnp.asarray(x, jnp.float32)[:, None]  # noqa: E731
-    rows = len(reward)
-    flags = lambda x: jnp.zeros(rows, bool) if x is None else jnp.asarray(x)  # noqa: E731
-    reward = jnp.asarray(reward, jnp.float32)
-    ends = flags(terminated), flags(truncated)
-    return Batch(column(obs), column(action), reward, column(next_obs), *ends, jnp.arange(rows))
 
 
 def log(reward, terminated, truncated, padding=0) -> Replay:

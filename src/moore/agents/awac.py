@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from moore.agents.nets import MLP, Actor, mode_action, sample_action, squashed_log_density
+from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
+from moore.agents.sac import act as act
+from moore.agents.sac import act_mode as act_mode
 from moore.agents.sac import bellman_target, q_values
 from moore.replay.buffer import Batch, Replay
 
@@ -193,15 +195,3 @@ def update(
 def policy(state: AWACState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
-
-
-def act(
-    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
-) -> Float[Array, "*batch action"]:
-    """A sample of pi(.|s), in [-1, 1]."""
-    return sample_action(actor, obs, key)[0]
-
-
-def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
-    """The deterministic policy: tanh of the mean."""
-    return mode_action(actor, obs)

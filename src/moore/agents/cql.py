@@ -22,8 +22,10 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from moore.agents.awac import inside
-from moore.agents.nets import MLP, Actor, mode_action, sample_action, squashed_log_density
+from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
 from moore.agents.sac import NO_LIMIT, bellman_target, q_values
+from moore.agents.sac import act as act
+from moore.agents.sac import act_mode as act_mode
 from moore.replay.buffer import Batch, Replay
 
 
@@ -337,15 +339,3 @@ def update(
 def policy(state: CQLState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
-
-
-def act(
-    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
-) -> Float[Array, "*batch action"]:
-    """A sample of pi(.|s), in [-1, 1]."""
-    return sample_action(actor, obs, key)[0]
-
-
-def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
-    """The deterministic policy: tanh of the mean."""
-    return mode_action(actor, obs)
