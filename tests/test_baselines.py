@@ -7,8 +7,13 @@ import jax
 import numpy as np
 import pytest
 
+from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
+from moore.agents.balanced import BalancedConfig
+from moore.agents.cql import CQLConfig
 from moore.agents.iql import IQLConfig
+from moore.agents.sac import SACConfig
+from moore.agents.wsrl import WSRLConfig
 from moore.config import OfflineConfig, OnlineConfig
 from moore.reports.html import read_metrics
 from moore.runs.policy import load_policy
@@ -19,7 +24,18 @@ SIZES = {"hidden": (32,), "batch_size": 64}
 SETTINGS = {
     "awac": {"awac": AWACConfig(**SIZES, temperature=1.0)},
     "iql": {"iql": IQLConfig(**SIZES, decay_updates=200)},
+    "cql": {"cql": CQLConfig(**SIZES, sampled_actions=2, warm_up=50)},
+    "cal_ql": {"cal_ql": CQLConfig(**SIZES, sampled_actions=2, warm_up=50, calibrated=True)},
+    "balanced_replay": {
+        "balanced_replay": BalancedConfig(**SIZES, members=2, sampled_actions=2, initial_rows=40)
+    },
+    "adaptive_bc": {
+        "adaptive_bc": AdaptiveBCConfig(**SIZES, critics=3, kept_share=0.1, kept_least=20)
+    },
+    "rlpd": {"rlpd": SACConfig(**SIZES, critics=3, critic_subset=2, actor_every=2)},
+    "wsrl": {"wsrl": WSRLConfig(**SIZES, critics=3, sampled_actions=2)},
 }
+UNIFORM = ("awac", "iql", "cql", "cal_ql")
 
 
 def config(algorithm: str, **changes):
@@ -50,12 +66,17 @@ def test_a_run_without_models_has_both_stages_and_no_model_metrics(finished):
     assert result.summary["transfer"]["final"] is not None
 
 
-def test_it_learns_from_log_and_online_data_alike(finished):
-    """After 40 of 80 online steps beside 300 logged rows, uniform draws 40 / 340."""
-    _, result = finished
+def test_what_the_online_batches_are_drawn_from(finished):
+    """40 and 80 online rows beside 300 logged ones; Adaptive BC keeps 30 of these."""
+    algorithm, result = finished
     rows = [r for r in read_metrics(result.folder / "metrics.jsonl") if r["stage"] == "online"]
-    assert rows[1]["replay/online_share_expected"] == pytest.approx(40 / 340)
-    assert rows[2]["replay/online_share_expected"] == pytest.approx(80 / 380)
+    if algorithm == "balanced_replay":  # draws for itself
+        assert 0.0 < rows[1]["losses/online_share"] < 1.0
+        return
+    shares = {name: (40 / 340, 80 / 380) for name in UNIFORM}
+    shares |= {"rlpd": (0.5, 0.5), "wsrl": (1.0, 1.0), "adaptive_bc": (40 / 70, 80 / 110)}
+    expected = [row["replay/online_share_expected"] for row in rows[1:]]
+    assert expected == pytest.approx(shares[algorithm])
 
 
 def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(finished, tmp_path):

@@ -187,8 +187,16 @@ def test_every_algorithm_of_the_table_is_the_same_loop_with_another_scheme():
         "naive": "uniform",
         "half_half": "half_half",
         "online_only": "online_only",
+        "no_penalty": "moore:1",
+        "mbpo": "online_only",
         "awac": "uniform",
         "iql": "uniform",
+        "cql": "uniform",
+        "cal_ql": "uniform",
+        "balanced_replay": "uniform",
+        "adaptive_bc": "kept:0.05",
+        "rlpd": "half_half",
+        "wsrl": "online_only",
         "sac": "online_only",
     }
 

@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from moore import cli
+from moore.algorithms import ALGORITHMS
 from moore.config import from_dict
 from moore.errors import InputError
+from moore.evaluation.scores import ReferenceScores
+from moore.evaluation.transfer import transfer_metrics
+from moore.reports.compare import Finished, compare
+from moore.reports.figure import draw_figure
 from moore.runs.figures import FIGURES, SCALES, figure_grid
 from moore.runs.grid import cells
 from test_compare import finished
@@ -60,7 +65,7 @@ def test_a_missing_log_is_named_before_anything_runs(tmp_path):
 
 @pytest.mark.parametrize(("figure", "scale"), [("fig9", "quick"), ("fig2", "huge")])
 def test_unknown_names_list_the_known_ones(figure, scale):
-    with pytest.raises(InputError, match=r"the known ones are (fig2|quick)"):
+    with pytest.raises(InputError, match=r"the known ones are (fig1|quick)"):
         figure_grid(figure, scale)
 
 
@@ -131,3 +136,114 @@ def test_without_a_finished_run_there_is_nothing_to_show(tmp_path, capsys):
         reproduce("--out", str(tmp_path))
     assert stop.value.code == 2
     assert "none of the 16 runs of fig2 at scale quick is done" in capsys.readouterr().err
+
+
+# --- Fig. 1: one algorithm beside the other ---
+
+
+@pytest.fixture
+def algorithms_done(tmp_path):
+    """Seeds 0 and 1 of two algorithms of fig1 at scale quick, with an offline stage and without."""
+    out = tmp_path / "runs"
+    for cell in cells(figure_grid("fig1", "quick", seeds=(0, 1)), out):
+        config, folder = from_dict(cell.config), Path(cell.folder)
+        if config.algorithm not in ("awac", "sac"):
+            continue
+        facts = {
+            "env": config.env_id,
+            "algorithm": config.algorithm,
+            "scheme": "uniform",
+            "versions": {"moore": "0"},
+            "hardware": {"processor": "abacus"},
+        }
+        if cell.stages == "offline":
+            folder.mkdir(parents=True)
+            summary = facts | {"transfer": None, "time": {"total": 600.0 + 60 * config.seed}}
+            (folder / "summary.json").write_text(json.dumps(summary))
+        else:
+            returns = [90.0, 80.0 - 20 * config.seed, *[120.0] * 10, 10.0]
+            finished(folder, seed=config.seed, returns=returns, **facts, time={"total": 120.0})
+    return out
+
+
+def rows_of(text, heading, name):
+    """The cells of the table's line for the name, below the heading, by their titles."""
+    lines = text.split(f"## {heading}\n")[1].splitlines()
+    table = [[part.strip() for part in line.strip("|").split("|")] for line in lines if "|" in line]
+    return dict(zip(table[0], next(row for row in table if row[0] == name), strict=True))
+
+
+def reproduce_fig1(out):
+    cli.main(["reproduce", "fig1", "--no-run", "--seeds", "0-1", "--out", str(out), "--quiet"])
+    return (out / "fig1-quick.md").read_text()
+
+
+def test_fig1_says_offline_lowest_final_seeds_and_minutes(algorithms_done, capsys):
+    text = reproduce_fig1(algorithms_done)
+    awac, sac = (rows_of(text, "Pendulum-v1 log", name) for name in ("awac", "sac"))
+    assert awac["seeds"] == sac["seeds"] == "2"
+    assert awac["offline"].startswith("100 [") and awac["final"].startswith("98.0 [")
+    lowest = awac["lowest of epochs 0–10"]
+    assert lowest == "70.0 [60.0, 80.0]", "of seeds 80 and 60; the 10 comes later"
+    assert (awac["minutes a run"], sac["minutes a run"]) == ("12.5", "2")
+
+
+def test_fig1_pools_lowest_scores_and_minutes_over_tasks(algorithms_done, capsys):
+    pooled = rows_of(reproduce_fig1(algorithms_done), "All tasks, on normalised scores", "awac")
+    assert pooled["seeds"] == "4" and pooled["minutes a run"] == "12.5"
+    assert pooled["lowest of epochs 0–10"].startswith("35.0 [")
+
+
+def test_fig1_has_no_minutes_without_the_offline_stage(algorithms_done, capsys):
+    for summary in (algorithms_done / "offline").glob("Pendulum*__awac__0/summary.json"):
+        summary.unlink()
+    text = reproduce_fig1(algorithms_done)
+    assert rows_of(text, "Pendulum-v1 log", "awac")["minutes a run"] == "–"
+    assert rows_of(text, "InvertedPendulum-v5 log", "awac")["minutes a run"] == "12.5"
+
+
+def test_fig1_at_scale_quick_has_nothing_published(algorithms_done, capsys):
+    assert "ublished" not in reproduce_fig1(algorithms_done)
+
+
+def made(task, variants):
+    """A run of each variant on a task with reference returns."""
+    reference = ReferenceScores(0.0, 1000.0, source="test")
+    returns = [300.0, 200.0, 500.0]
+    rows = [
+        {"stage": "online", "epoch": i, "env_steps": 1000 * i, "eval/return": value}
+        for i, value in enumerate(returns)
+    ]
+    transfer = transfer_metrics(returns[0], returns[1:], reference=reference)
+    return [
+        Finished(Path(name), task, name, 0, transfer, rows, vars(reference)) for name in variants
+    ]
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_fig1_tells_all_algorithms_apart():
+    runs = made("Pendulum-v1 log", ALGORITHMS)
+    axes = draw_figure("fig1", runs, compare(runs)).axes[0]
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}
+    assert len({color for color, _ in looks}) == len(ALGORITHMS) and len(looks) > 7
+
+
+def test_fig1_marks_published_numbers_where_there_are_some():
+    runs = made("Hopper-v5 hopper-medium-replay", ["moore:1", "awac"])
+    other = made("Pendulum-v1 log", ["moore:1", "sac"])
+    with_marks = draw_figure("fig1", [*runs, *other], compare([*runs, *other]))
+    shown = legend_of(with_marks)
+    assert shown[:3] == ["moore:1", "awac", "sac"], "sac is in the second row alone"
+    assert len(shown) == 4 and "D4RL v0" in shown[3]
+    hollow = [[line for line in axes.get_lines() if line.get_marker() in "o>"]
+              for axes in with_marks.axes]  # fmt: skip
+    assert [len(lines) for lines in (hollow[0], hollow[5])] == [4, 0], "awac's and sac's ends"
+    assert legend_of(draw_figure("fig1", other, compare(other))) == ["moore:1", "sac"]
+
+
+def test_other_figures_have_no_published_marks():
+    runs = made("Hopper-v5 hopper-medium-replay", ["moore:1", "awac"])
+    assert legend_of(draw_figure("fig2", runs, compare(runs))) == ["moore:1", "awac"]

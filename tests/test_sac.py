@@ -1,5 +1,7 @@
 """Soft actor-critic: worked numbers, gradients, and a bandit whose optimum is known."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -152,3 +154,32 @@ def test_samples_lie_inside_the_bounds_and_follow_the_key():
     assert float(jnp.abs(action).max()) < 1.0
     np.testing.assert_array_equal(action, sample_action(actor, obs, jax.random.key(1))[0])
     assert not np.allclose(action, sample_action(actor, obs, jax.random.key(2))[0])
+
+
+def test_the_actor_may_learn_once_in_so_many_updates():
+    config = dataclasses.replace(CONFIG, actor_every=2)
+    state = sac.init(jax.random.key(0), 1, 1, config)
+    step = jax.jit(sac.update, static_argnames="config")
+    waited, first = step(state, batch(jax.random.key(1)), jax.random.key(2), config)
+    learned, second = step(waited, batch(jax.random.key(1)), jax.random.key(3), config)
+    assert eqx.tree_equal(waited.actor, state.actor)
+    assert not eqx.tree_equal(waited.critics, state.critics)
+    assert not eqx.tree_equal(learned.actor, state.actor)
+    assert float(first["entropy"]) == 0.0
+    # Scaled so that the mean over both updates is that of the one step.
+    every, alone = dataclasses.replace(config, actor_every=1), waited
+    _, same = step(alone, batch(jax.random.key(1)), jax.random.key(3), every)
+    assert float(second["entropy"]) == pytest.approx(2 * float(same["entropy"]), rel=1e-5)
+
+
+def test_the_target_entropy_goes_by_the_number_of_actions():
+    """The temperature rises below the target entropy and falls above it; one action."""
+
+    def temperature(per_action):
+        config = dataclasses.replace(CONFIG, target_entropy=None, entropy_per_action=per_action)
+        state = sac.init(jax.random.key(0), 1, 1, config)
+        after, metrics = sac.update(state, batch(jax.random.key(1)), jax.random.key(2), config)
+        return float(metrics["entropy"]), float(after.log_temperature)
+
+    entropy, _ = temperature(-1.0)
+    assert temperature(entropy + 0.01)[1] > 0 > temperature(entropy - 0.01)[1]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moore.evaluation.scores import ReferenceScores
-from moore.evaluation.transfer import transfer_metrics
+from moore.evaluation.transfer import dip_share_by_luck, transfer_metrics
 
 CURVE = [90.0, 60.0, 80.0, 100.0, 120.0, 140.0]
 
@@ -168,3 +168,32 @@ def test_a_factor_scales_returns_and_leaves_shares_and_epochs(offline, curve, ra
     for name, value in before.items():
         free = name.startswith(("recovery", "epochs", "behaviour")) or "share" in name
         assert after[name] == (value if free or value is None else pytest.approx(k * value))
+
+
+def test_the_lowest_of_some_epochs_lies_below_the_mean_by_luck_alone():
+    """Returns 0 and 1, one episode an epoch: ten epochs all but surely have a 0, 0.5 too low."""
+    ones_and_zeros = [0.0, 1.0] * 50
+    share = dip_share_by_luck(ones_and_zeros, [1] * 10, random_return=-0.5)
+    assert share == pytest.approx(0.5, abs=0.02)  # 0.5 / |0.5 + 0.5|
+
+
+def test_luck_is_small_with_many_episodes_and_none_where_all_are_alike():
+    ones_and_zeros = [0.0, 1.0] * 50
+    assert dip_share_by_luck(ones_and_zeros, [400] * 10, random_return=-0.5) < 0.1
+    assert dip_share_by_luck([3.0] * 10, [1] * 10, random_return=0.0) == 0.0
+
+
+def test_luck_is_not_known_without_episodes_or_a_scale():
+    assert dip_share_by_luck([1.0], [1], random_return=0.0) is None
+    assert dip_share_by_luck([1.0, 2.0], [0, 0], random_return=0.0) is None
+    assert dip_share_by_luck([1.0, 2.0], [1], random_return=None) is None
+    assert dip_share_by_luck([1.0, 2.0], [1], random_return=1.5) is None
+
+
+def test_epochs_without_episodes_and_those_after_the_tenth_do_not_count():
+    returns = [0.0, 1.0] * 50
+    few = dip_share_by_luck(returns, [4] * 10, random_return=-1.0)
+    more = dip_share_by_luck(returns, [4] * 10 + [1] * 90, random_return=-1.0)
+    gaps = dip_share_by_luck(returns, [4, 0] * 5 + [1] * 90, random_return=-1.0)
+    assert few == more
+    assert gaps < few

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
 
-from moore.agents import awac, iql, sac
+from moore.agents import adaptive_bc, awac, balanced_replay, cql, iql, sac, wsrl
 from moore.config import Config
 from moore.errors import InputError
+from moore.replay.priorities import RowScheme, kept_part
 from moore.replay.schemes import Scheme, half_half, online_only, parse_scheme, uniform
 
 
@@ -25,13 +26,15 @@ class Agent:
         act: `(policy, obs, key) -> action` in (-1, 1), sampled.
         act_mode: `(policy, obs) -> action` in (-1, 1), deterministic.
         hand_over: `(state, config) -> state`, between the stages; None: nothing changes.
+        learn: `(state, offline, online, key, config) -> (state, metrics)`, in place of `update`:
+            one gradient step of an agent that draws its batches itself; None: it is given them.
         config: the agent's section of a configuration.
         value: `(state, obs, key) -> values` of the policy, by its critics; None without critics.
     """
 
     name: str
     init: Callable
-    update: Callable
+    update: Callable | None
     look: Callable
     policy: Callable
     act: Callable
@@ -39,14 +42,15 @@ class Agent:
     config: Callable[[Config], Any]
     value: Callable | None = None
     hand_over: Callable | None = None
+    learn: Callable | None = None
 
 
 def _agent(name: str, module: Any) -> Agent:
-    """The functions of a module of `moore.agents`; its settings are the section of its name."""
+    """The functions of a module of `moore.agents`; its settings are the section of this name."""
     return Agent(
         name=name,
         init=module.init,
-        update=module.update,
+        update=getattr(module, "update", None),
         look=module.look,
         policy=module.policy,
         act=module.act,
@@ -54,11 +58,23 @@ def _agent(name: str, module: Any) -> Agent:
         config=attrgetter(name),
         value=getattr(module, "value", None),
         hand_over=getattr(module, "hand_over", None),
+        learn=getattr(module, "learn", None),
     )
 
 
-SAC, AWAC, IQL = _agent("sac", sac), _agent("awac", awac), _agent("iql", iql)
-AGENTS = {agent.name: agent for agent in (SAC, AWAC, IQL)}
+_MODULES = {
+    "sac": sac,
+    "awac": awac,
+    "iql": iql,
+    "cql": cql,
+    "cal_ql": cql,
+    "balanced_replay": balanced_replay,
+    "adaptive_bc": adaptive_bc,
+    "rlpd": sac,
+    "wsrl": wsrl,
+}
+AGENTS = {name: _agent(name, module) for name, module in _MODULES.items()}
+SAC = AGENTS["sac"]
 
 
 @dataclass(frozen=True)
@@ -77,20 +93,28 @@ class Algorithm:
 
     about: str
     agent: Agent
-    scheme: Callable[[Config], Scheme]
+    scheme: Callable[[Config], Scheme | RowScheme]
     experience: Literal["imagination", "replay"] = "imagination"
     uses_log: bool = True
+
+
+def _scheme(config: Config) -> Scheme | RowScheme:
+    """The scheme that the configuration names."""
+    online = config.online
+    return parse_scheme(online.scheme, online.alpha, steps_per_epoch=online.steps_per_epoch)
+
+
+def _kept(config: Config) -> RowScheme:
+    """Online data and the part of the log that Adaptive BC keeps."""
+    agent = config.adaptive_bc
+    return kept_part(agent.kept_share, agent.kept_least, config.seed)
 
 
 ALGORITHMS: dict[str, Algorithm] = {
     "moore": Algorithm(
         "MOPO, then MOORe with the scheme of the configuration (the paper's method)",
         SAC,
-        lambda config: parse_scheme(
-            config.online.scheme,
-            config.online.alpha,
-            steps_per_epoch=config.online.steps_per_epoch,
-        ),
+        _scheme,
     ),
     "naive": Algorithm(
         "MOPO, then uniform sampling of log and online data", SAC, lambda config: uniform()
@@ -99,16 +123,59 @@ ALGORITHMS: dict[str, Algorithm] = {
         "MOPO, then half of every draw from each group", SAC, lambda config: half_half()
     ),
     "online_only": Algorithm("MOPO, then online data alone", SAC, lambda config: online_only()),
+    "no_penalty": Algorithm("MOORe whose online rewards are not penalised", SAC, _scheme),
+    "mbpo": Algorithm(
+        "MBPO from scratch: models of online data, no penalty, no log (Janner et al. 2019)",
+        SAC,
+        lambda config: online_only(),
+        uses_log=False,
+    ),
     "awac": Algorithm(
         "AWAC on the log, then on log and online data alike (Nair et al. 2020)",
-        AWAC,
+        AGENTS["awac"],
         lambda config: uniform(),
         experience="replay",
     ),
     "iql": Algorithm(
         "IQL on the log, then on log and online data alike (Kostrikov et al. 2022)",
-        IQL,
+        AGENTS["iql"],
         lambda config: uniform(),
+        experience="replay",
+    ),
+    "cql": Algorithm(
+        "CQL on the log, then on log and online data alike (Kumar et al. 2020)",
+        AGENTS["cql"],
+        lambda config: uniform(),
+        experience="replay",
+    ),
+    "cal_ql": Algorithm(
+        "Cal-QL on the log, then on log and online data alike (Nakamoto et al. 2023)",
+        AGENTS["cal_ql"],
+        lambda config: uniform(),
+        experience="replay",
+    ),
+    "balanced_replay": Algorithm(
+        "a CQL ensemble, then SAC on rows drawn by their density ratio (Lee et al. 2021)",
+        AGENTS["balanced_replay"],
+        lambda config: uniform(),  # offline; online the agent draws for itself
+        experience="replay",
+    ),
+    "adaptive_bc": Algorithm(
+        "TD3+BC, then online with a weight of imitation that adapts (Zhao et al. 2022)",
+        AGENTS["adaptive_bc"],
+        _kept,
+        experience="replay",
+    ),
+    "rlpd": Algorithm(
+        "SAC from scratch, half of every batch from the log (Ball et al. 2023)",
+        AGENTS["rlpd"],
+        lambda config: half_half(),
+        experience="replay",
+    ),
+    "wsrl": Algorithm(
+        "CQL on the log, then SAC on online data alone (Zhou et al. 2024)",
+        AGENTS["wsrl"],
+        lambda config: online_only(),
         experience="replay",
     ),
     "sac": Algorithm(

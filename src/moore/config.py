@@ -12,9 +12,13 @@ from pathlib import Path
 
 import tomli_w
 
+from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
+from moore.agents.balanced import BalancedConfig
+from moore.agents.cql import CQLConfig
 from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
+from moore.agents.wsrl import WSRLConfig
 from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
 from moore.replay.schemes import parse_scheme
@@ -64,6 +68,11 @@ class OnlineConfig:
             instead of with one batch of rollouts.
         random_steps: first environment steps that act uniformly at random, before any update; for
             algorithms that start from scratch.
+        frozen_steps: first environment steps in which the policy acts and nothing is learned (the
+            warm-up of WSRL).
+        penalty_coef: lambda online. None: that of the offline stage.
+        rollout_schedule: first epoch, last epoch, first length, last length: H grows linearly from
+            epoch to epoch between them (MBPO). None: `rollout_length` throughout.
     """
 
     epochs: int = 100
@@ -77,6 +86,9 @@ class OnlineConfig:
     real_ratio: float = 0.0
     start_full: bool = False
     random_steps: int = 0
+    frozen_steps: int = 0
+    penalty_coef: float | None = None
+    rollout_schedule: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,18 @@ class EvaluationConfig:
 
     episodes: int = 10
     threshold: float | None = None
+
+
+def _cal_ql() -> CQLConfig:
+    """Cal-QL is CQL with bounded values; its authors also take the best of the next actions."""
+    return CQLConfig(calibrated=True, max_target_backup=True)
+
+
+def _rlpd() -> SACConfig:
+    """RLPD is SAC with ten normalised critics, two of which judge (ikostrikov/rlpd, configs)."""
+    return SACConfig(
+        critics=10, critic_subset=2, layer_norm=True, entropy_per_action=-0.5, actor_every=20
+    )
 
 
 @dataclass(frozen=True)
@@ -142,6 +166,12 @@ class Config:
         sac: the agent of the model-based algorithms, and of SAC from scratch.
         awac: the agent of AWAC.
         iql: the agent of IQL.
+        cql: the agent of CQL.
+        cal_ql: the agent of Cal-QL.
+        balanced_replay: the agent of Balanced Replay.
+        adaptive_bc: the agent of Adaptive BC.
+        rlpd: the agent of RLPD, a SAC.
+        wsrl: the agent of WSRL.
         offline: the offline stage.
         online: the online stage.
         gate: which policy acts online.
@@ -168,6 +198,12 @@ class Config:
     sac: SACConfig = field(default_factory=SACConfig)
     awac: AWACConfig = field(default_factory=AWACConfig)
     iql: IQLConfig = field(default_factory=IQLConfig)
+    cql: CQLConfig = field(default_factory=CQLConfig)
+    cal_ql: CQLConfig = field(default_factory=_cal_ql)
+    balanced_replay: BalancedConfig = field(default_factory=BalancedConfig)
+    adaptive_bc: AdaptiveBCConfig = field(default_factory=AdaptiveBCConfig)
+    rlpd: SACConfig = field(default_factory=_rlpd)
+    wsrl: WSRLConfig = field(default_factory=WSRLConfig)
     offline: OfflineConfig = field(default_factory=OfflineConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)
     gate: GateConfig = field(default_factory=GateConfig)
@@ -200,6 +236,12 @@ class Config:
                 f"sac.critic_subset is {self.sac.critic_subset}; it must be at most sac.critics "
                 f"({self.sac.critics})."
             )
+        schedule = self.online.rollout_schedule
+        if schedule is not None and (len(schedule) != 4 or schedule[0] >= schedule[1]):
+            raise InputError(
+                f"online.rollout_schedule is {list(schedule)}; expected first epoch, a later last "
+                "epoch, first length, last length."
+            )
         if self.online.steps_per_epoch % self.online.refit_every:
             raise InputError(
                 f"online.steps_per_epoch ({self.online.steps_per_epoch}) must be a multiple of "
@@ -208,9 +250,28 @@ class Config:
 
 
 # Fields that may be zero or negative; every other number must be positive.
-_NON_NEGATIVE = {"seed", "penalty_coef", "epochs", "real_ratio", "random_steps", "weight_decay"}
-_ANY_SIGN = {"target_entropy", "threshold", "confidence"}
+_NON_NEGATIVE = {
+    "seed",
+    "penalty_coef",
+    "epochs",
+    "real_ratio",
+    "random_steps",
+    "frozen_steps",
+    "weight_decay",
+    "warm_up",
+}
+_ANY_SIGN = {
+    "return_low",
+    "return_high",
+    "target_entropy",
+    "entropy_per_action",
+    "threshold",
+    "confidence",
+}
 _FRACTIONS = {
+    "initial_online_share",
+    "kept_share",
+    "return_rate",
     "average_rate",
     "expectile",
     "clip_targets",

@@ -53,8 +53,12 @@ class AdaptiveBCConfig:
         derivative_gain: K_D, per step of an episode.
         target_return: R_target, on the scale where `return_low` is 0 and `return_high` is 1.
         return_rate: share of the newest return in R_last.
-        return_low: undiscounted return of an episode that counts as 0.
-        return_high: undiscounted return of an episode that counts as 1.
+        return_low: undiscounted return of an episode that counts as 0. None: that of a random
+            policy where it is known, else the lowest of the log; a run fills it in.
+        return_high: undiscounted return of an episode that counts as 1. None: that of an expert
+            where it is known, else the highest of the log; a run fills it in.
+        kept_share: of the log's rows, how many online batches draw from.
+        kept_least: but at least so many; drawn with replacement (utils.py of the authors' code).
         batch_size: transitions a update.
         hidden: widths of the hidden layers of actor and critics.
 
@@ -77,13 +81,16 @@ class AdaptiveBCConfig:
     derivative_gain: float = 1e-4
     target_return: float = 1.05
     return_rate: float = 0.05
-    return_low: float = 0.0
-    return_high: float = 1.0
+    return_low: float | None = None
+    return_high: float | None = None
+    kept_share: float = 0.05
+    kept_least: int = 50_000
     batch_size: int = 256
     hidden: tuple[int, ...] = (256, 256)
 
     def __post_init__(self):
-        if not self.return_high > self.return_low:
+        known = self.return_low is not None and self.return_high is not None
+        if known and not self.return_high > self.return_low:
             raise InputError(
                 f"return_high = {self.return_high} does not exceed return_low = {self.return_low}; "
                 "returns are scaled to 0 at the one and 1 at the other."
@@ -195,8 +202,10 @@ def after_episode(adaptation: Adaptation, config: AdaptiveBCConfig) -> Adaptatio
 
     R_last <- 0.05 R_cur + 0.95 R_last with the default rate.
     """
-    scale = config.return_high - config.return_low
-    current = (adaptation.episode_return - config.return_low) / scale
+    low, high = config.return_low, config.return_high
+    if low is None or high is None:
+        raise ValueError("return_low and return_high must be known before going online.")
+    current = (adaptation.episode_return - low) / (high - low)
     last = jnp.where(adaptation.episodes == 0, current, adaptation.last_return)
     return Adaptation(
         bc_weight=adapted_weight(adaptation.bc_weight, adaptation.steps, current, last, config),

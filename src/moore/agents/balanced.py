@@ -53,6 +53,10 @@ class BalancedConfig:
         ratio_learning_rate: of the density-ratio network (Adam).
         ratio_temperature: T; a priority is proportional to w^(1/T).
         priority_range: priorities are cut to this.
+        initial_online_share: share of the draws that fall on online rows once there are
+            `initial_rows` of them, below 1 (rho; the authors' README, while their script's default
+            is 0.5). New rows' priority follows from it.
+        initial_rows: online rows that the share above refers to.
         batch_size: transitions a update, and of each kind for the density ratio.
         hidden: widths of the hidden layers of all networks.
     """
@@ -70,6 +74,8 @@ class BalancedConfig:
     ratio_learning_rate: float = 3e-4
     ratio_temperature: float = 5.0
     priority_range: tuple[float, float] = (1e-3, 1e3)
+    initial_online_share: float = 0.75
+    initial_rows: int = 1000
     batch_size: int = 256
     hidden: tuple[int, ...] = (256, 256)
 

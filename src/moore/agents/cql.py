@@ -48,9 +48,10 @@ class CQLConfig:
             the target critics, as the authors of Cal-QL do, instead of one.
         warm_up: the actor imitates the data for so many first updates (`actor_loss`).
         calibrated: Cal-QL instead of CQL.
-        rows: of the returns that `look` keeps for Cal-QL: the capacities of log and online data
-            together. 0 when not calibrated.
-        critics: number of Q functions; the minimum of all is used.
+        critics: number of Q functions; the actor follows the minimum of all.
+        critic_subset: how many of them, drawn anew at each update, the Bellman target's minimum is
+            taken over (REDQ). None: all.
+        layer_norm: normalise the hidden layers of the critics.
         batch_size: transitions a update.
         hidden: widths of the hidden layers of actor and critics.
     """
@@ -66,8 +67,9 @@ class CQLConfig:
     max_target_backup: bool = False
     warm_up: int = 40_000
     calibrated: bool = False
-    rows: int = 0
     critics: int = 2
+    critic_subset: int | None = None
+    layer_norm: bool = False
     batch_size: int = 256
     hidden: tuple[int, ...] = (256, 256, 256)
 
@@ -77,7 +79,7 @@ class CQLState(eqx.Module):
 
     `updates` counts the updates made. `returns` is what `look` has found: the return-to-go of
     every row, the log first and then the online data; -NO_LIMIT where none is known; no rows
-    without calibration.
+    before the first look and without calibration.
     """
 
     actor: Actor
@@ -106,9 +108,9 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) ->
     """A fresh agent; the temperature starts at 1."""
     key_actor, *keys_critic = jax.random.split(key, 1 + config.critics)
     actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
-    critics = jax.vmap(lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k))(
-        jnp.stack(keys_critic)
-    )
+    critics = jax.vmap(
+        lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k, layer_norm=config.layer_norm)
+    )(jnp.stack(keys_critic))
     log_temperature = jnp.zeros(())
     return CQLState(
         actor=actor,
@@ -120,7 +122,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) ->
         critic_opt=optax.adam(config.learning_rate).init(critics),
         temperature_opt=optax.adam(config.actor_learning_rate).init(log_temperature),
         updates=jnp.zeros((), jnp.int32),
-        returns=jnp.full(config.rows if config.calibrated else 0, -NO_LIMIT, jnp.float32),
+        returns=jnp.zeros(0, jnp.float32),
     )
 
 
@@ -155,21 +157,11 @@ def look(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) ->
     """Cal-QL: computes the return-to-go of every row of log and online data.
 
     A row that joins the online data later has none until the next look, and does not bound.
-
-    Raises:
-        ValueError: the two capacities together exceed `rows`.
     """
     if not config.calibrated:
         return state
     found = jnp.concatenate([returns_to_go(data, config.discount) for data in (offline, online)])
-    if found.size > config.rows:
-        raise ValueError(
-            f"rows is {config.rows}, but log and online data have room for {found.size}; "
-            "set it to the sum of both capacities."
-        )
-    padding = (0, config.rows - found.size)
-    returns = jnp.pad(found, padding, constant_values=-NO_LIMIT)
-    return dataclasses.replace(state, returns=returns)
+    return dataclasses.replace(state, returns=found)
 
 
 def hand_over(state: CQLState, config: CQLConfig) -> CQLState:
@@ -273,10 +265,17 @@ def actor_loss(
 def bellman_targets(
     state: CQLState, batch: Batch, key: PRNGKeyArray, config: CQLConfig
 ) -> Float[Array, " rows"]:
-    """r + gamma (1 - terminated) min_j Q'_j(s', a'), a' ~ pi(.|s') or the best of n such."""
+    """r + gamma (1 - terminated) min_j Q'_j(s', a'), a' ~ pi(.|s') or the best of n such.
+
+    The minimum runs over the target critics, or a random subset of them.
+    """
     count = config.sampled_actions if config.max_target_backup else 1
     action, log_density = sample_actions(state.actor, batch.next_obs, key, count)
-    values = q_of_many(state.target_critics, batch.next_obs, action).min(axis=0)
+    judges = state.target_critics
+    if config.critic_subset is not None:
+        drawn = jax.random.permutation(jax.random.fold_in(key, 1), config.critics)
+        judges = jax.tree.map(lambda x: x[drawn[: config.critic_subset]], judges)
+    values = q_of_many(judges, batch.next_obs, action).min(axis=0)
     best = jnp.argmax(values, axis=0)[None]
     value = jnp.take_along_axis(values, best, axis=0)[0]
     if config.entropy_backup:

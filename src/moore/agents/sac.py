@@ -5,13 +5,14 @@ several critics of which a random few judge (REDQ, Chen et al. 2021), and target
 the rewards seen make possible.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from moore.agents.nets import MLP, Actor, mode_action, sample_action
 from moore.replay.buffer import Batch, Replay, Transition
@@ -29,7 +30,8 @@ class SACConfig:
         learning_rate: of actor, critics and temperature (Adam).
         target_rate: step of the target critics towards the critics after each update.
         target_entropy: in nats; the temperature is adapted until the policy's entropy is this.
-            None: minus the number of action entries (Haarnoja et al. 2018).
+            None: `entropy_per_action` times the number of action entries.
+        entropy_per_action: -1 (Haarnoja et al. 2018).
         batch_size: transitions a update.
         hidden: widths of the hidden layers of actor and critics.
         critics: number of Q functions.
@@ -39,6 +41,8 @@ class SACConfig:
         clip_targets: quantile of the rewards seen that stands for the best reward a policy can
             earn at every step; the critics' targets are cut at its discounted sum. 1: the largest
             reward. As seen at the beginning of the epoch. None: no limit.
+        actor_every: actor and temperature learn once in so many updates, the critics in each
+            (RLPD: once in all updates of an environment step).
         average_rate: the policy that acts, imagines and is evaluated is a copy of the actor that
             follows it by this share of the distance at each update. None: the actor itself.
     """
@@ -47,6 +51,7 @@ class SACConfig:
     learning_rate: float = 3e-4
     target_rate: float = 0.005
     target_entropy: float | None = None
+    entropy_per_action: float = -1.0
     batch_size: int = 256
     hidden: tuple[int, ...] = (256, 256)
     critics: int = 2
@@ -54,6 +59,7 @@ class SACConfig:
     layer_norm: bool = False
     clip_targets: float | None = None
     average_rate: float | None = None
+    actor_every: int = 1
 
 
 class SACState(eqx.Module):
@@ -61,7 +67,7 @@ class SACState(eqx.Module):
 
     `best_reward` is what `look` has found: the quantile `clip_targets` of the rewards seen, or
     their maximum; NO_LIMIT before anything was seen. `averaged` follows the actor, where
-    `average_rate` is given.
+    `average_rate` is given. `updates` counts them.
     """
 
     actor: Actor
@@ -73,6 +79,7 @@ class SACState(eqx.Module):
     temperature_opt: optax.OptState
     best_reward: Float[Array, ""]
     averaged: Actor | None
+    updates: Int[Array, ""]
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) -> SACState:
@@ -95,6 +102,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
         temperature_opt=optimiser.init(log_temperature),
         best_reward=jnp.asarray(NO_LIMIT),
         averaged=None if config.average_rate is None else jax.tree.map(jnp.copy, actor),
+        updates=jnp.zeros((), jnp.int32),
     )
 
 
@@ -205,13 +213,45 @@ def targets(
     return (target if config.clip_targets is None else jnp.minimum(target, largest)), largest
 
 
+def learn_actor(
+    state: SACState,
+    critics: MLP,
+    batch: Transition | Batch,
+    key: PRNGKeyArray,
+    config: SACConfig,
+) -> tuple[SACState, dict[str, Float[Array, ""]]]:
+    """One gradient step of actor and temperature, against these critics."""
+    optimiser = optax.adam(config.learning_rate)
+    (loss, entropy), grad = jax.value_and_grad(actor_loss, has_aux=True)(
+        state.actor, critics, jnp.exp(state.log_temperature), batch.obs, key, config
+    )
+    step, actor_opt = optimiser.update(grad, state.actor_opt)
+
+    # Temperature: descends log_temperature * (entropy - target), as softlearning does.
+    wanted = config.target_entropy
+    if wanted is None:
+        wanted = config.entropy_per_action * batch.action.shape[-1]
+    temperature_step, temperature_opt = optimiser.update(entropy - wanted, state.temperature_opt)
+    new_state = dataclasses.replace(
+        state,
+        actor=optax.apply_updates(state.actor, step),
+        actor_opt=actor_opt,
+        log_temperature=state.log_temperature + temperature_step,
+        temperature_opt=temperature_opt,
+    )
+    return new_state, {"actor_loss": loss, "entropy": entropy}
+
+
 def update(
     state: SACState, batch: Transition | Batch, key: PRNGKeyArray, config: SACConfig
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
-    """One gradient step of critics, actor and temperature, and one of the target critics."""
+    """One gradient step of critics, actor and temperature, and one of the target critics.
+
+    Where the actor learns once in `actor_every` updates, its metrics are 0 in the others and
+    multiplied by `actor_every` in this one, so that means over updates are those of its steps.
+    """
     key_next, key_actor = jax.random.split(key)
     optimiser = optax.adam(config.learning_rate)
-    temperature = jnp.exp(state.log_temperature)
 
     # Critics
     target, largest = targets(state, batch, key_next, config)
@@ -219,36 +259,33 @@ def update(
     q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
     critics = optax.apply_updates(state.critics, q_step)
 
-    # Actor, and the average that follows it
-    (pi_loss, entropy), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, temperature, batch.obs, key_actor, config
-    )
-    pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
-    actor, averaged = optax.apply_updates(state.actor, pi_step), None
+    # Actor and temperature, and the average that follows the actor
+    every = config.actor_every
+
+    def learn(before: SACState):
+        after, metrics = learn_actor(before, critics, batch, key_actor, config)
+        return after, jax.tree.map(lambda x: x * every, metrics)
+
+    def wait(before: SACState):
+        return before, {"actor_loss": jnp.zeros(()), "entropy": jnp.zeros(())}
+
+    due = (state.updates + 1) % every == 0
+    learned, metrics = learn(state) if every == 1 else jax.lax.cond(due, learn, wait, state)
+    averaged = None
     if config.average_rate is not None:
-        averaged = optax.incremental_update(actor, state.averaged, config.average_rate)
+        averaged = optax.incremental_update(learned.actor, state.averaged, config.average_rate)
 
-    # Temperature: descends log_temperature * (entropy - target), as softlearning does.
-    wanted = config.target_entropy
-    temperature_grad = entropy - (-batch.action.shape[-1] if wanted is None else wanted)
-    temperature_step, temperature_opt = optimiser.update(temperature_grad, state.temperature_opt)
-
-    new_state = SACState(
-        actor=actor,
+    new_state = dataclasses.replace(
+        learned,
         critics=critics,
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
-        log_temperature=state.log_temperature + temperature_step,
-        actor_opt=actor_opt,
         critic_opt=critic_opt,
-        temperature_opt=temperature_opt,
-        best_reward=state.best_reward,
         averaged=averaged,
+        updates=state.updates + 1,
     )
-    metrics = {
+    metrics |= {
         "critic_loss": q_loss,
-        "actor_loss": pi_loss,
-        "entropy": entropy,
-        "temperature": temperature,
+        "temperature": jnp.exp(state.log_temperature),
         "q_target": jnp.mean(target),
         "q_target_max": jnp.max(target),
         "q_possible": largest,

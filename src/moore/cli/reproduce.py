@@ -1,11 +1,12 @@
 """moore reproduce."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from moore.cli.parse import example, seed_list, with_target
+from moore.cli.parse import example, seed_list, with_target, words
+from moore.errors import InputError
 
 
 @example("moore reproduce fig2 --scale quick")
@@ -13,9 +14,9 @@ from moore.cli.parse import example, seed_list, with_target
 class ReproduceOptions:
     """A figure of the paper: its runs, then tables and plots of those that are done.
 
-    fig2 compares the sampling schemes, fig3 the decay rates alpha, fig4 shows the uncertainty in
-    the runs of fig2. All share their offline stages and the runs of alpha 1. Interrupted, the same
-    command goes on.
+    fig1 compares MOORe with other algorithms, fig2 the sampling schemes, fig3 the decay rates
+    alpha, fig4 shows the uncertainty in the runs of fig2. All share their offline stages and the
+    runs of alpha 1. Interrupted, the same command goes on.
 
     Attributes:
         scale: quick (two small tasks whose logs ship with the package, 8 seeds, about an hour on
@@ -25,6 +26,9 @@ class ReproduceOptions:
         report: folder for FIGURE-SCALE.md, .png, .html, .csv and -curves.csv; by default --out.
         data: folder of the logs that the presets name, for laptop and paper.
         seeds: instead of the scale's; numbers and ranges, such as 0-7,20.
+        tasks: run these alone, such as hopper-medium-replay,pendulum; the others are reported as
+            not run.
+        algorithms: run these alone, for fig1.
         run: --no-run reports on what is done already.
         jobs: processes at a time; 0: one a core.
         ray: address of a Ray cluster, or "local", instead of processes.
@@ -37,6 +41,8 @@ class ReproduceOptions:
     report: Path | None = None
     data: Path = Path(".")
     seeds: str = ""
+    tasks: str = ""
+    algorithms: str = ""
     run: bool = True
     jobs: int = 0
     ray: str | None = None
@@ -57,7 +63,10 @@ def reproduce_figure(arguments: list[str]) -> None:
     planned = cells(grid, out)
     outcome = None
     if options.run:
-        outcome = sweep(planned, jobs=options.jobs, ray_address=options.ray, quiet=options.quiet)
+        part = _part(grid, words(options.tasks), words(options.algorithms))
+        outcome = sweep(
+            cells(part, out), jobs=options.jobs, ray_address=options.ray, quiet=options.quiet
+        )
 
     from moore.reports.compare_text import format_comparison
     from moore.reports.figure import write_figure
@@ -68,3 +77,18 @@ def reproduce_figure(arguments: list[str]) -> None:
         print(f"\nwritten: {options.report or out}/{figure}-{options.scale}.md, .png, .html, .csv")
     if outcome is not None and outcome.failed:
         raise SystemExit(1)
+
+
+def _part(grid, tasks: list[str], algorithms: list[str]):
+    """The grid of these tasks and algorithms; empty: all of them."""
+    names = [preset.split("/")[1] for preset in grid.presets]
+    for wanted, known in ((tasks, names), (algorithms, grid.algorithms)):
+        if unknown := [name for name in wanted if name not in known]:
+            raise InputError(f"'{unknown[0]}' is none of the figure's: {', '.join(known)}.")
+    places = [i for i, name in enumerate(names) if not tasks or name in tasks]
+    return replace(
+        grid,
+        presets=tuple(grid.presets[i] for i in places),
+        datasets=tuple(grid.datasets[i] for i in places),
+        algorithms=tuple(algorithms) or grid.algorithms,
+    )

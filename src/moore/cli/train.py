@@ -104,7 +104,7 @@ def _base_config(first: str | None, rest: list[str], command: str):
         return read_toml(Path(source) / "config.toml") if source else preset("quickstart")
     if first is not None and first.endswith(".toml"):
         return read_toml(Path(first))
-    return preset(first or "quickstart")
+    return preset(first or "quickstart", algorithm=value_of(rest, "--algorithm"))
 
 
 def _resume(options, arguments: list[str]):
@@ -134,4 +134,12 @@ def _verdict(summary: dict) -> str:
         f"{percent(transfer['dip_share'])}, final {transfer['final']:.1f}, "
         f"gain {transfer['gain']:.1f}\n"
         f"acting policy: dip {acting}{percent(transfer['behaviour_dip_share'])}"
+        f"{_by_luck(transfer.get('behaviour_dip_share_by_luck'))}"
     )
+
+
+def _by_luck(share: float | None) -> str:
+    """What the acting policy's dip is to be compared with."""
+    if share is None:
+        return ""
+    return f"; of a policy that does not change, by luck of its episodes: {100 * share:.0f}%"

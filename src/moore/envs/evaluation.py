@@ -14,22 +14,26 @@ BatchPolicy = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Episodes:
-    """Undiscounted returns and lengths in steps, one entry an episode."""
+    """One entry an episode: undiscounted and discounted returns, lengths in steps."""
 
     returns: list[float]
     lengths: list[int]
+    discounted: list[float]
 
     @property
     def mean_return(self) -> float:
         return float(np.mean(self.returns))
 
 
-def run_episodes(envs: Sequence[gym.Env], policy: BatchPolicy, seeds: Sequence[int]) -> Episodes:
+def run_episodes(
+    envs: Sequence[gym.Env], policy: BatchPolicy, seeds: Sequence[int], *, discount: float = 1.0
+) -> Episodes:
     """One episode in each environment, begun with its seed, the policy called on all at once."""
     obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)]).astype(
         np.float32
     )
-    returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), int)
+    returns, discounted = np.zeros(len(envs)), np.zeros(len(envs))
+    lengths = np.zeros(len(envs), int)
     running = list(range(len(envs)))
     while running:
         actions = policy(obs)
@@ -37,11 +41,12 @@ def run_episodes(envs: Sequence[gym.Env], policy: BatchPolicy, seeds: Sequence[i
         for i in running:
             obs[i], reward, terminated, truncated, _ = envs[i].step(actions[i])
             returns[i] += float(reward)
+            discounted[i] += discount ** lengths[i] * float(reward)
             lengths[i] += 1
             if not (terminated or truncated):
                 still_running.append(i)
         running = still_running
-    return Episodes(returns.tolist(), lengths.tolist())
+    return Episodes(returns.tolist(), lengths.tolist(), discounted.tolist())
 
 
 def random_policy(action_dim: int, seed: int) -> BatchPolicy:

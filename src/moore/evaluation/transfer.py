@@ -15,6 +15,7 @@ Returns = Sequence[float] | np.ndarray
 DIP_EPOCHS = 10
 FINAL_EVALUATIONS = 5
 THRESHOLD_SHARE = 0.95
+LUCK_DRAWS = 4000
 
 _LEVELS = ("offline", "final", "auc")
 _DIFFERENCES = ("dip", "dip_area", "gain", "behaviour_dip")
@@ -149,6 +150,37 @@ def _recovery_epochs(offline: float, curve: np.ndarray) -> int | None:
 
 def _dip(offline: float, curve: np.ndarray) -> float:
     return max(0.0, offline - float(curve.min())) if curve.size else 0.0
+
+
+def dip_share_by_luck(
+    baseline: Returns, episodes: Sequence[int], random_return: float | None
+) -> float | None:
+    """The acting dip share of a policy that does not change at all: the median of many draws.
+
+    The lowest of ten epochs lies below the mean by luck alone, and the fewer episodes an epoch has,
+    the further. Every epoch's episodes, and those of the baseline itself, are drawn anew from the
+    baseline's episodes.
+
+    Args:
+        baseline: returns of episodes that the policy acted before the first online step.
+        episodes: how many each online epoch had; the first 10 epochs count.
+        random_return: return of a random policy.
+
+    Returns:
+        None where there are fewer than two baseline episodes, no online one, or no scale.
+    """
+    returns = _finite(baseline, "baseline")
+    counts = [count for count in episodes[:DIP_EPOCHS] if count > 0]
+    if returns.size < 2 or not counts or _share(0.0, returns.mean(), random_return) is None:
+        return None
+    rng = np.random.default_rng(0)
+
+    def means(size: int) -> np.ndarray:
+        return rng.choice(returns, (LUCK_DRAWS, size)).mean(axis=1)
+
+    lowest = np.min([means(count) for count in counts], axis=0)
+    dips = np.maximum(means(returns.size) - lowest, 0.0)
+    return _share(float(np.median(dips)), float(returns.mean()), random_return)
 
 
 def _share(dip: float, offline: float, random_return: float | None) -> float | None:

@@ -1,6 +1,7 @@
 """Presets: configurations as data; the TOML files beside this one give each number a source."""
 
 import tomllib
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
@@ -23,8 +24,13 @@ def preset_names() -> list[str]:
     return [*_WHOLE, *scaled]
 
 
-def preset(name: str) -> Config:
+def preset(name: str, *, algorithm: str | None = None) -> Config:
     """The configuration of that name; `dataclasses.replace` alters it.
+
+    Args:
+        name: one of `preset_names`.
+        algorithm: a row of `moore.algorithms`, with what it needs on this task and scale; by
+            default the preset's own.
 
     Example:
         >>> preset("paper/hopper-medium-replay").rollout_length
@@ -37,13 +43,26 @@ def preset(name: str) -> Config:
         raise InputError(
             f"unknown preset '{name}'; the known ones are {', '.join(preset_names())}."
         )
+    scale, _, task = name.rpartition("/")
     if name in _WHOLE:
-        return from_dict(_table(name))
-    scale, task = name.split("/")
-    if scale == "quick":
-        return _over(from_dict(_table("quickstart")), "quick", task)
-    config = _over(Config(), "paper", task)
-    return _over(config, "laptop", task) if scale == "laptop" else config
+        config = from_dict(_table(name))
+    elif scale == "quick":
+        config = _over(from_dict(_table("quickstart")), "quick", task)
+    else:
+        config = _over(Config(), "paper", task)
+        config = _over(config, "laptop", task) if scale == "laptop" else config
+    return config if algorithm is None else _with_algorithm(config, algorithm, scale, task)
+
+
+def _with_algorithm(config: Config, algorithm: str, scale: str, task: str) -> Config:
+    """The configuration for a row of the table; its own algorithm needs nothing else."""
+    if algorithm == config.algorithm:
+        return config
+    scale, domain = scale or "quick", task.split("-")[0]
+    values = _table("algorithms").get(algorithm, {})
+    for part in ("all", scale, f"{scale}-{domain}"):
+        config = from_dict(values.get(part, {}), base=config)
+    return replace(config, algorithm=algorithm)
 
 
 def _over(config: Config, table: str, task: str) -> Config:

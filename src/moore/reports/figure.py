@@ -1,19 +1,26 @@
 """`moore reproduce`: a figure of the paper as a picture, tables and the numbers behind them."""
 
 import csv
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 
 from moore.errors import InputError
+from moore.evaluation.stats import iqm
+from moore.evaluation.transfer import DIP_EPOCHS
 from moore.reports.compare import Finished, compare, read_runs
 from moore.reports.compare_page import write_compare_page
 from moore.reports.compare_text import TITLES, interval, most_seeds, write_csv
 from moore.reports.page import duration, number
-from moore.reports.plots import STYLE
+from moore.reports.plots import COLORS, STYLE
+from moore.reports.published import draw_published, published_table
 from moore.reports.uncertainty import (
     DROP,
     PREDICTED,
@@ -22,7 +29,7 @@ from moore.reports.uncertainty import (
     draw_uncertainty,
     uncertainty_summary,
 )
-from moore.reports.variants import draw_curves, draw_points, epoch_returns, variant_colors
+from moore.reports.variants import Colors, draw_curves, draw_points, epoch_returns, variant_colors
 from moore.runs.cell import Cell
 from moore.runs.figures import FIGURES
 
@@ -40,6 +47,12 @@ _LOGGED = (
 )
 _SHOWN = ("offline", "dip_share", "behaviour_dip_share", "final", "gain")
 _POINTS = ("dip_share", "behaviour_dip_share", "final")
+# The hand-over, the worst of it, the end; then as in the other figures.
+_ALGORITHMS_SHOWN = ("offline", "lowest", "final", "dip_share", "behaviour_dip_share", "gain")
+_TITLES = TITLES | {"lowest": f"lowest of epochs 0–{DIP_EPOCHS}"}
+_MORE_COLORS = ("#999933", "#882255", "#999999", "#a6761d", "#ff5ca8", "#44aa99", "#332288",
+                "#a50026")  # fmt: skip
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
 
 def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path) -> dict:
@@ -52,8 +65,9 @@ def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path)
         folder: made if it is not there.
 
     Returns:
-        What `compare` returns; `cells_done`: for each cell's folder whether it is done; for fig4
-        `uncertainty`, from `uncertainty_summary`.
+        What `compare` returns; `cells_done`: for each cell's folder whether it is done; for fig1
+        the estimates also of `lowest` and, beside them, `minutes`: mean wall-clock of a run; for
+        fig4 `uncertainty`, from `uncertainty_summary`.
 
     Raises:
         InputError: no cell is done.
@@ -64,6 +78,9 @@ def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path)
         raise InputError(f"none of the {len(wanted)} runs of {figure} at scale {scale} is done.")
     runs = _in_order(read_runs(done), wanted)
     result = compare(runs) | {"cells_done": {cell.folder: cell.done for cell in planned}}
+    if figure == "fig1":
+        _add_lowest(result, runs)
+        _add_minutes(result, runs, wanted)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{figure}-{scale}"
     write_csv(path.with_suffix(".csv"), result)
@@ -105,23 +122,120 @@ def _write_curves(path: Path, runs: Sequence[Finished]) -> None:
                     writer.writerow([run.task, run.variant, run.seed, row["epoch"], *cells])
 
 
+def _add_lowest(result: dict, runs: Sequence[Finished]) -> None:
+    """Estimates of the lowest evaluation among the hand-over and the first 10 epochs."""
+    for cell in result["cells"]:
+        cell["estimates"]["lowest"] = _estimate([[_lowest(run) for run in _of(runs, cell)]])
+    for variant, estimates in result["pooled"].items():
+        cells = [cell for cell in result["cells"] if cell["variant"] == variant]
+        scores = [[_lowest(run, "_score") for run in _of(runs, cell)] for cell in cells]
+        estimates["lowest"] = _estimate(scores)
+
+
+def _of(runs: Sequence[Finished], cell: dict) -> list[Finished]:
+    """The runs of one of `compare`'s cells."""
+    return [r for r in runs if (r.task, r.variant) == (cell["task"], cell["variant"])]
+
+
+def _lowest(run: Finished, kind: str = "") -> float | None:
+    start, dip = (run.transfer.get(f"{name}{kind}") for name in ("offline", "dip"))
+    return None if start is None or dip is None else start - dip
+
+
+def _estimate(tasks: Sequence[list]) -> dict | None:
+    """IQM and interval; None where a seed has no such number."""
+    if any(None in task for task in tasks):
+        return None
+    return dataclasses.asdict(iqm([np.asarray(task, float) for task in tasks]))
+
+
+def _add_minutes(result: dict, runs: Sequence[Finished], wanted: Sequence[Cell]) -> None:
+    """Mean wall-clock of a run, its offline stage included: of the cells, and over all tasks."""
+    minutes = {Path(cell.folder): _minutes(cell) for cell in wanted if cell.done}
+    for cell in result["cells"]:
+        cell["minutes"] = _mean([minutes[run.folder] for run in _of(runs, cell)])
+    result["minutes"] = {
+        name: _mean([minutes[run.folder] for run in runs if run.variant == name])
+        for name in result["variants"]
+    }
+
+
+def _minutes(cell: Cell) -> float | None:
+    """Of both stages, in one cell or two; None if the offline one's summary is gone."""
+    folders = [cell.folder] if cell.start_from is None else [cell.start_from, cell.folder]
+    files = [Path(folder) / "summary.json" for folder in folders]
+    if not all(file.exists() for file in files):
+        return None
+    return sum(json.loads(file.read_text())["time"]["total"] for file in files) / 60
+
+
+def _mean(values: list) -> float | None:
+    return None if None in values else float(np.mean(values))
+
+
 def draw_figure(figure: str, runs: Sequence[Finished], result: dict) -> Figure:
-    """A row a task: evaluated and acting returns, dips and final returns of every seed."""
+    """A row a task: evaluated and acting returns, dips and final returns of every seed.
+
+    fig1 has hollow marks where a task has published curves.
+    """
     tasks = result["tasks"]
-    colors = variant_colors(runs, ordered=bool(FIGURES[figure].alphas))
+    colors, dashes = _looks(runs, ordered=bool(FIGURES[figure].alphas))
     widths = [3, 3, *(2 for _ in _POINTS)]
+    height = max(3.1, 0.8 + 0.19 * len(colors))
+    marks: list = []
     with matplotlib.rc_context(STYLE):
-        fig = Figure(figsize=(13.0, 0.5 + 3.1 * len(tasks)), layout="constrained")
+        fig = Figure(figsize=(13.0, 0.5 + height * len(tasks)), layout="constrained")
         grid = fig.subplots(len(tasks), len(widths), squeeze=False, width_ratios=widths)
         for row, task in zip(grid, tasks, strict=True):
             mine = [run for run in runs if run.task == task]
-            draw_curves(row[0], mine, colors, acting=False)
-            draw_curves(row[1], mine, colors, acting=True)
+            for axes, acting in zip(row[:2], (False, True), strict=True):
+                draw_curves(axes, mine, colors, acting=acting)
+                _dash(axes, dashes)
             row[0].set_title(task, loc="left", fontsize="medium")
             cells = [cell for cell in result["cells"] if cell["task"] == task]
             draw_points(list(row[2:]), cells, _POINTS, colors)
-        fig.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=7)
+            if figure == "fig1":
+                marks = draw_published(row[0], mine, colors) or marks
+        _legend(fig, list(grid[:, 0]), list(colors), marks)
     return fig
+
+
+def _looks(runs: Sequence[Finished], *, ordered: bool) -> tuple[Colors, Mapping[str, object]]:
+    """A colour for each variant; and line styles, if the usual colours do not suffice."""
+    colors = variant_colors(runs, ordered=ordered)
+    if ordered or len(colors) <= len(COLORS):
+        return colors, {}
+    palette = (*COLORS, *_MORE_COLORS)
+    colors = {name: palette[i % len(palette)] for i, name in enumerate(colors)}
+    return colors, {name: _DASHES[i // len(COLORS) % 3] for i, name in enumerate(colors)}
+
+
+def _dash(axes: Axes, dashes: Mapping[str, object]) -> None:
+    """Line styles, by label; the first variant's line thick and above the others."""
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    for place, (name, style) in enumerate(dashes.items()):
+        if name in lines:
+            lines[name].set(ls=style, lw=1.3 if place else 2.2, zorder=2 if place else 3)
+
+
+def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list) -> None:
+    """Variants in their order, whichever panel has them; then what the hollow marks are."""
+    found: dict[str, object] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        found = dict(zip(labels, handles, strict=True)) | found
+    handles = {name: found[name] for name in names if name in found}
+    if marks:
+        handles["published (D4RL v0); ▷ after 250,000 steps"] = tuple(marks)
+    many = len(names) > len(COLORS)
+    fig.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside upper center",
+        ncols=6 if many else 7,
+        handlelength=2.6 if many else None,
+        handler_map={tuple: HandlerTuple(ndivide=None)},
+    )
 
 
 def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) -> str:
@@ -134,26 +248,42 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
         "first 10 epochs lies below the hand-over, in units of the hand-over's distance from a "
         "random policy; *acting* is the sampled policy that gathers the data."
     )
+    if figure == "fig1":
+        blocks.append(
+            f"Lowest: of the hand-over and the first {DIP_EPOCHS} epochs' evaluations. Minutes: "
+            "mean wall-clock of a run, its offline stage included; one that several algorithms "
+            "share counts in each of them."
+        )
     if "uncertainty" in result:
         blocks.append("## Uncertainty\n\n" + _uncertainty_table(result["uncertainty"]))
     for task in result["tasks"]:
         cells = [cell for cell in result["cells"] if cell["task"] == task]
-        blocks.append(f"## {task}\n\n{_table(cells)}")
+        blocks.append(f"## {task}\n\n{_table(cells, figure)}")
     if len(result["tasks"]) > 1:
         pooled = [
-            {"variant": name, "seeds": [None] * most_seeds(found), "estimates": found}
+            {
+                "variant": name,
+                "seeds": [None] * most_seeds(found),
+                "estimates": found,
+                "minutes": result.get("minutes", {}).get(name),
+            }
             for name, found in result["pooled"].items()
         ]
-        blocks.append(f"## All tasks, on normalised scores\n\n{_table(pooled)}")
+        blocks.append(f"## All tasks, on normalised scores\n\n{_table(pooled, figure)}")
+    if figure == "fig1" and (table := published_table(result["tasks"])):
+        blocks.append("## Published\n\n" + table)
     blocks.append("## Cells\n\n" + _cells(planned))
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(cells: list[dict]) -> str:
-    titles = ["", "seeds", *(TITLES[metric] for metric in _SHOWN)]
+def _table(cells: list[dict], figure: str) -> str:
+    shown = _ALGORITHMS_SHOWN if figure == "fig1" else _SHOWN
+    more = ["minutes a run"] if figure == "fig1" else []
+    titles = ["", "seeds", *(_TITLES[metric] for metric in shown), *more]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for cell in cells:
-        values = [interval(cell["estimates"][metric]) for metric in _SHOWN]
+        values = [interval(cell["estimates"][metric]) for metric in shown]
+        values += [number(cell["minutes"])] if more else []
         lines.append(f"| {' | '.join([cell['variant'], str(len(cell['seeds'])), *values])} |")
     return "\n".join(lines)
 

@@ -52,6 +52,12 @@ _METRICS = (
     ("auc", "auc", True, "mean over the online epochs"),
     ("behaviour_dip", "acting policy's dip", True, "the same for the episodes really acted"),
     ("behaviour_dip_share", "acting policy's dip share", False, "from random to its own start"),
+    (
+        "behaviour_dip_share_by_luck",
+        "of it by luck",
+        False,
+        "the median share of a policy that does not change, with as many episodes",
+    ),
 )
 
 

@@ -195,14 +195,18 @@ _TARGETS |= {"q_target": ("mean", BLUE)}
 
 
 def value_curve(rows: Rows) -> Figure:
-    """The critics' targets against the largest return that the rewards seen make possible."""
+    """The critics' targets, what the rewards seen make possible, and what the policy earns.
+
+    The last is the discounted return of the evaluated episodes: what the algorithm maximises.
+    """
     rows = _placed(rows)
     with matplotlib.rc_context(STYLE):
         fig, (axes,) = _figure(1)
         for name, (label, color) in _TARGETS.items():
             _line(axes, rows, key=f"losses/{name}", color=color, label=label)
+        _line(axes, rows, key="eval/discounted_return", color=GREEN, label="earned from the start")
         _epoch_axis(axes, rows)
-        axes.set_ylabel("target of the critics")
+        axes.set_ylabel("discounted return")
         fig.legend(*axes.get_legend_handles_labels(), **_LEGEND)
     return fig
 

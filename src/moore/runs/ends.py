@@ -19,14 +19,21 @@ _STREAM = 0x656E6473  # "ends" in ASCII
 
 
 def make_rule(
-    config: Config, log: Dataset, env_id: str, low: np.ndarray, high: np.ndarray, key: jax.Array
+    config: Config,
+    log: Dataset | None,
+    env_id: str,
+    obs_dim: int,
+    low: np.ndarray,
+    high: np.ndarray,
+    key: jax.Array,
 ) -> tuple[TerminationFn, dict | None]:
     """The rule of a run, for actions in [-1, 1]; and a report on it if it was learned.
 
     Args:
         config: its `termination` is "learned", or a spec of `termination_rule`.
-        log: gives a learned rule its examples; the others are tried on its shapes.
+        log: gives a learned rule its examples; None for an algorithm without one.
         env_id: of the environment.
+        obs_dim: entries of its observations.
         low, high: (action_dim,) bounds of the environment's own actions.
         key: the run's first key; the fit draws from a stream of its own under it.
 
@@ -39,10 +46,13 @@ def make_rule(
     """
     report = None
     if config.termination == "learned":
+        if log is None:
+            raise InputError("--termination learned needs a log with terminals to learn from.")
         rule, report = _learn(log, jax.random.fold_in(key, _STREAM))
     else:
-        rule = termination_rule(env_id, spec=config.termination, has_terminals=log.has_terminals)
-    _check_rule(rule, config.termination, log)
+        ends = log is None or log.has_terminals
+        rule = termination_rule(env_id, spec=config.termination, has_terminals=ends)
+    _check_rule(rule, config.termination, obs_dim, low.size)
     return _on_scaled_actions(rule, low, high), report
 
 
@@ -55,15 +65,15 @@ def _learn(log: Dataset, key: jax.Array) -> tuple[TerminationFn, dict]:
     return learned_rule(head), report
 
 
-def _check_rule(rule: TerminationFn, spec: str, log: Dataset) -> None:
+def _check_rule(rule: TerminationFn, spec: str, obs_dim: int, action_dim: int) -> None:
     """Raises InputError unless the rule takes one transition and returns one bool."""
-    obs = jax.ShapeDtypeStruct((log.obs_dim,), jnp.float32)
-    action = jax.ShapeDtypeStruct((log.action_dim,), jnp.float32)
+    obs = jax.ShapeDtypeStruct((obs_dim,), jnp.float32)
+    action = jax.ShapeDtypeStruct((action_dim,), jnp.float32)
     try:
         ends = jax.eval_shape(rule, obs, action, obs)
         fits = ends.shape == () and ends.dtype == bool
     except Exception as error:
-        raise InputError(f"--termination {spec} fails on a row of the log: {error}") from None
+        raise InputError(f"--termination {spec} fails on a transition: {error}") from None
     if not fits:
         raise InputError(f"--termination {spec} returns {ends}; expected one bool.")
 

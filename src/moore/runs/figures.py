@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moore.algorithms import ALGORITHMS
 from moore.errors import InputError
 from moore.presets import preset
 from moore.runs.grid import Grid
@@ -19,12 +20,16 @@ class PaperFigure:
         schemes: for the algorithm `moore`.
         alphas: more schemes: moore with each of these.
         presets: the tasks, by scale.
+        algorithms: rows of the table.
+        seeds: how many at a scale, where it is not the scale's number.
     """
 
     title: str
     schemes: tuple[str, ...]
     alphas: tuple[float, ...]
     presets: dict[str, tuple[str, ...]]
+    algorithms: tuple[str, ...] = ("moore",)
+    seeds: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,26 @@ _QUICK = ("quick/pendulum", "quick/inverted-pendulum")
 _LAPTOP = ("laptop/hopper-medium-replay", "laptop/halfcheetah-medium-replay")
 _PAPER = tuple(f"paper/{env}-medium-replay" for env in ("halfcheetah", "hopper", "walker2d"))
 
+_ALL_TASKS = tuple(
+    f"{env}-{tier}"
+    for env in ("halfcheetah", "hopper", "walker2d")
+    for tier in ("random", "medium", "medium-replay", "medium-expert")
+)
+
 FIGURES = {
+    "fig1": PaperFigure(
+        "MOORe and other ways from offline to online",
+        schemes=("moore:1",),
+        alphas=(),
+        algorithms=tuple(name for name in ALGORITHMS if name not in ("half_half", "online_only")),
+        presets={
+            "quick": _QUICK,
+            # Hopper and HalfCheetah; for Walker2d, `moore collect` makes logs.
+            "laptop": tuple(f"laptop/{task}" for task in _ALL_TASKS if "walker" not in task),
+            "paper": tuple(f"paper/{task}" for task in _ALL_TASKS),
+        },
+        seeds={"quick": 5, "laptop": 1},
+    ),
     "fig2": PaperFigure(
         "Sampling schemes",
         schemes=("moore:1", "half_half", "online_only", "uniform"),
@@ -99,7 +123,8 @@ def figure_grid(
         datasets=tuple(_log(preset(name).dataset, data) for name in presets),
         schemes=plan.schemes,
         alphas=plan.alphas,
-        seeds=tuple(seeds) or size.seeds,
+        algorithms=plan.algorithms,
+        seeds=tuple(seeds) or size.seeds[: plan.seeds.get(scale)],
         settings=size.settings,
     )
 

@@ -88,12 +88,13 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
     """
     offline: dict[str, Cell] = {}
     runs = []
-    for task, base in _tasks(grid):
+    for place in range(len(grid.presets)):
         for algorithm, scheme in grid.variants():
+            task, base = _task(grid, place, algorithm)
             for seed in grid.seeds:
-                config = _cell_config(base, algorithm, scheme, seed)
+                config = _cell_config(base, scheme, seed)
                 folder = str(out / f"{task}__{_label(config)}__{seed}")
-                if not share_offline or not algorithms.find(algorithm).uses_log:
+                if not (share_offline and _has_offline_stage(config)):
                     runs.append(Cell(folder, to_dict(config)))
                     continue
                 start = offline.setdefault(_offline_key(config), _offline(config, task, out))
@@ -101,20 +102,17 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
     return [*offline.values(), *runs]
 
 
-def _tasks(grid: Grid) -> list[tuple[str, Config]]:
-    """A name and a configuration for each preset."""
-    tasks = []
-    for i, name in enumerate(grid.presets):
-        config = from_dict(grid.settings, base=preset(name))
-        if grid.datasets:
-            config = dataclasses.replace(config, dataset=grid.datasets[i])
-        log = Path(config.dataset.split(",")[0].replace(":", "-")).stem
-        tasks.append((f"{config.env_id or 'env'}-{log}".replace("/", "-"), config))
-    return tasks
+def _task(grid: Grid, place: int, algorithm: str) -> tuple[str, Config]:
+    """A name and a configuration for one of the presets."""
+    config = from_dict(grid.settings, base=preset(grid.presets[place], algorithm=algorithm))
+    if grid.datasets:
+        config = dataclasses.replace(config, dataset=grid.datasets[place])
+    log = Path(config.dataset.split(",")[0].replace(":", "-")).stem
+    return f"{config.env_id or 'env'}-{log}".replace("/", "-"), config
 
 
-def _cell_config(base: Config, algorithm: str, scheme: str | None, seed: int) -> Config:
-    config = dataclasses.replace(base, algorithm=algorithm, seed=seed)
+def _cell_config(base: Config, scheme: str | None, seed: int) -> Config:
+    config = dataclasses.replace(base, seed=seed)
     if scheme is None:
         return config
     return dataclasses.replace(config, online=dataclasses.replace(config.online, scheme=scheme))
@@ -134,11 +132,20 @@ def _offline_key(config: Config) -> str:
     """What the offline stage depends on: all but the online stage."""
     rest = {k: v for k, v in to_dict(config).items() if k not in ("online", "algorithm")}
     row = algorithms.find(config.algorithm)
-    rest |= {"experience": row.experience, "agent": str(row.agent.init.__module__)}
+    rest |= {"experience": row.experience, "agent": row.agent.name}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _offline(config: Config, task: str, out: Path) -> Cell:
-    plain = dataclasses.replace(config.online, scheme="moore", alpha=1.0)
-    folder = out / "offline" / f"{task}__{config.seed}"
-    return Cell(str(folder), to_dict(dataclasses.replace(config, online=plain)), "offline")
+    """The stage, under settings that all who share it have in common."""
+    plain = dataclasses.replace(config.online, scheme="moore", alpha=1.0, penalty_coef=None)
+    config = dataclasses.replace(config, online=plain)
+    if algorithms.find(config.algorithm).experience == "imagination":
+        config, name = dataclasses.replace(config, algorithm="moore"), task
+    else:
+        name = f"{task}__{config.algorithm}"
+    return Cell(str(out / "offline" / f"{name}__{config.seed}"), to_dict(config), "offline")
+
+
+def _has_offline_stage(config: Config) -> bool:
+    return algorithms.find(config.algorithm).uses_log and config.offline.epochs > 0

@@ -28,6 +28,7 @@ from moore.runs.records import (
     unpack,
 )
 from moore.runs.setup import Evaluator, Setup, prepare
+from moore.runs.suitable import note_on
 from moore.runs.summary import summarise
 from moore.runs.track import Reporter, jsonable
 from moore.stages.learner import LearnerState
@@ -178,8 +179,8 @@ class _Run:
             if info["stage"] == "offline":
                 if self.stages != "online" and self.learner.algorithm.uses_log:
                     state = self._offline(state, done)
-                state = self.learner.hand_over(state)
                 self.records.save_hand_over(state)
+                state = self.learner.hand_over(state)
                 done = 0
             if self.stages != "offline":
                 self._online(state, done, checkpoint)
@@ -201,6 +202,10 @@ class _Run:
         where = "" if checkpoint is None else f", from checkpoint {checkpoint.path.name}"
         other = uses_log and log.env_id not in (None, config.env_id)
         note = f"\nnote: the log was recorded in {log.env_id}" if other else ""
+        if uses_log:
+            bounds = self.setup.action_low, self.setup.action_high
+            about = note_on(self.learner.algorithm, log, *bounds)
+            note += "" if about is None else f"\nnote: {about}"
         return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
 
     def _fresh_state(self) -> LearnerState:
@@ -285,7 +290,9 @@ class _Run:
         with self.learner.clock("evaluate"):
             episodes = self.evaluator.deterministic(self.learner.policy(state))
         mean = episodes.mean_return
-        result = {"eval/return": mean}
+        # What the algorithm maximises, and so all that it can be expected to keep.
+        discounted = float(np.mean(episodes.discounted))
+        result = {"eval/return": mean, "eval/discounted_return": discounted}
         if self.setup.reference is not None:
             result["eval/score"] = self.setup.reference.score(mean)
         if state.acting is not None:
@@ -298,6 +305,8 @@ class _Run:
     def _share(self, epoch: int, state: LearnerState) -> dict:
         """The share of online data that the scheme asks for at the end of the epoch, its shift."""
         learner, new = self.learner, self.config.online.steps_per_epoch
+        if learner.algorithm.agent.learn is not None:
+            return {}  # the agent draws as it sees fit
         return {
             "replay/online_share_expected": learner.draws(epoch, state).online_share(),
             "replay/shift": shift(learner.scheme, epoch, learner.offline, state.online, new),

@@ -23,6 +23,7 @@ from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
 from moore.runs.policy import Policy
+from moore.runs.suitable import check_suits, resolved
 from moore.stages.learner import Learner
 
 
@@ -100,12 +101,14 @@ def prepare(
     if log is not None:
         reference = log.reference or reference
         check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
+    offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
     if algorithm.uses_log:
+        check_suits(algorithm, log, env_id)
+        config = resolved(config, algorithm, log, reference)
         offline = _to_replay(log, low, high, key_holdout, config)
-        if algorithm.experience == "imagination":
-            terminated_fn, report = make_rule(config, log, env_id, low, high, base)
-    else:
-        offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
+    if algorithm.experience == "imagination":
+        examples = log if algorithm.uses_log else None
+        terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base)
     learner = Learner(config, algorithm, offline, terminated_fn)
     return Setup(config, log, reference, env_source, low, high, learner, key, report)
 
@@ -165,7 +168,8 @@ class Evaluator:
     def _run(self, policy, purpose: str) -> Episodes:
         seed = self._setup.config.seed
         seeds = [episode_seed(seed, purpose, i) for i in range(len(self._envs))]
-        return run_episodes(self._envs, policy, seeds)
+        discount = self._setup.learner.agent_config.discount
+        return run_episodes(self._envs, policy, seeds, discount=discount)
 
     def deterministic(self, policy: PyTree) -> Episodes:
         """A policy without its noise; the same start seeds at every call."""

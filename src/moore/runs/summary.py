@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.evaluation.transfer import transfer_metrics
+from moore.evaluation.transfer import dip_share_by_luck, transfer_metrics
 from moore.runs.setup import Setup
 from moore.version import __version__
 
@@ -77,15 +77,20 @@ def _level(setup: Setup, row: dict) -> dict:
 
 def _transfer(setup: Setup, online: list[dict], random_return: float) -> dict:
     start, epochs = online[0], online[1:]
-    return transfer_metrics(
+    acting = [row["online/episode_returns"] for row in epochs]
+    metrics = transfer_metrics(
         start["eval/return"],
         [row["eval/return"] for row in epochs],
         random_return=random_return,
         reference=setup.reference,
         threshold=setup.config.evaluation.threshold,
         behaviour_offline=float(np.mean(start["online/episode_returns"])),
-        behaviour_returns=[row["online/episode_returns"] for row in epochs],
+        behaviour_returns=acting,
     )
+    metrics["behaviour_dip_share_by_luck"] = dip_share_by_luck(
+        start["online/episode_returns"], [len(returns) for returns in acting], random_return
+    )
+    return metrics
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -93,6 +94,10 @@ class Learner:
     def scheme(self) -> Scheme | RowScheme:
         return self.algorithm.scheme(self.config)
 
+    @cached_property
+    def agent_config(self) -> Any:
+        return self.algorithm.agent.config(self.config)
+
     @property
     def imagines(self) -> bool:
         """Whether the agent learns from imagined transitions; otherwise there are no models."""
@@ -116,33 +121,50 @@ class Learner:
         """A fresh agent and ensemble, D_model of the offline stage, no online data."""
         offline = self.config.offline
         key, key_agent, key_model = jax.random.split(key, 3)
-        agent_config = self.algorithm.agent.config(self.config)
         model = init_model(key_model, *self.dims, self.config.model) if self.imagines else None
-        return LearnerState(
-            agent=self.algorithm.agent.init(key_agent, *self.dims, agent_config),
+        state = LearnerState(
+            agent=self.algorithm.agent.init(key_agent, *self.dims, self.agent_config),
             model=model,
-            imagined=self._empty_imagined(offline.retain_epochs, offline.rollout_batch),
+            imagined=self._empty_imagined(
+                offline.retain_epochs * offline.rollout_batch * self.config.rollout_length
+            ),
             online=empty_replay(1, *self.dims, max_holdout=1),
             key=key,
             penalty_coef=jnp.asarray(self.config.penalty_coef),
         )
+        return self.look(state)  # which may fix the shapes of what the agent notes
 
     def hand_over(self, state: LearnerState) -> LearnerState:
         """Lines 4 and 5: everything learned goes on, D_on and D_model start empty."""
         online = self.config.online
         refits = online.steps_per_epoch // online.refit_every
+        longest = max(self.rollout_length(1), self.rollout_length(online.epochs))
         steps = max(online.epochs * online.steps_per_epoch, 1)
         gated = self.imagines and self.config.gate.enabled
         agent = self.algorithm.agent
         if agent.hand_over is not None:
-            handed = agent.hand_over(state.agent, agent.config(self.config))
+            handed = agent.hand_over(state.agent, self.agent_config)
             state = dataclasses.replace(state, agent=handed)
-        return dataclasses.replace(
+        if online.penalty_coef is not None:
+            state = dataclasses.replace(state, penalty_coef=jnp.asarray(online.penalty_coef))
+        state = dataclasses.replace(
             state,
-            imagined=self._empty_imagined(online.retain_epochs, refits * online.rollout_batch),
+            imagined=self._empty_imagined(
+                online.retain_epochs * refits * online.rollout_batch * longest
+            ),
             online=empty_replay(steps, *self.dims, max_holdout=self.config.model.max_holdout),
             acting=diagnostics.copied(self.newest_policy(state)) if gated else None,
         )
+        return self.look(state)
+
+    def rollout_length(self, epoch: int) -> int:
+        """H of an online epoch."""
+        schedule = self.config.online.rollout_schedule
+        if schedule is None:
+            return self.config.rollout_length
+        first, last, short, long = schedule
+        grown = short + (epoch - first) / (last - first) * (long - short)
+        return int(min(max(grown, min(short, long)), max(short, long)))
 
     def newest_policy(self, state: LearnerState) -> PyTree:
         """The policy that the last update has left, whether it may act or not."""
@@ -154,8 +176,8 @@ class Learner:
 
     def look(self, state: LearnerState) -> LearnerState:
         """Before each epoch: the agent takes note of the data as a whole."""
-        agent, agent_config = self.algorithm.agent, self.algorithm.agent.config(self.config)
-        seen = programs.look(state.agent, self.offline, state.online, agent, agent_config)
+        agent = self.algorithm.agent
+        seen = programs.look(state.agent, self.offline, state.online, agent, self.agent_config)
         return dataclasses.replace(state, agent=seen)
 
     def cover(self, state: LearnerState) -> LearnerState:
@@ -200,10 +222,9 @@ class Learner:
             )
             return dataclasses.replace(state, key=key, acting=acting), metrics
 
-    def _empty_imagined(self, epochs: int, rollouts: int) -> Ring:
-        """D_model with room for the rollouts of so many epochs; one row where nothing is."""
-        rows = epochs * rollouts * self.config.rollout_length if self.imagines else 1
-        return empty_ring(rows, *self.dims)
+    def _empty_imagined(self, rows: int) -> Ring:
+        """D_model with room for so many steps; for one where nothing is imagined."""
+        return empty_ring(rows if self.imagines else 1, *self.dims)
 
     def draws(self, epoch: int, state: LearnerState) -> Draws:
         """Line 8: what the scheme draws from D_off and D_on at epoch t.
@@ -246,10 +267,16 @@ class Learner:
         log_alone = Groups(uniform(), 1, self.offline, state.online)
         return self._fit(state, log_alone, self.config.model.max_fit_steps, "fit", on_pass)
 
-    def refit(self, state: LearnerState, epoch: int) -> tuple[LearnerState, FitReport]:
-        """Line 13: the ensemble goes on learning from D_off and D_on, drawn by priority."""
-        drawn = self.draws(epoch, state)
-        return self._fit(state, drawn, self.config.model.max_refit_steps, "refit", None)
+    def refit(
+        self, state: LearnerState, epoch: int, *, first: bool = False
+    ) -> tuple[LearnerState, FitReport]:
+        """Line 13: the ensemble goes on learning from D_off and D_on, drawn by priority.
+
+        `first`: nothing was fitted before, so the cap is that of the offline fit.
+        """
+        model = self.config.model
+        cap = model.max_fit_steps if first else model.max_refit_steps
+        return self._fit(state, self.draws(epoch, state), cap, "refit", None)
 
     def _fit(self, state: LearnerState, drawn: Draws, max_steps: int, part: str, on_pass):
         with self.clock(part):
@@ -309,9 +336,17 @@ class Learner:
             )
             return {name: float(value) for name, value in metrics.items()}
 
-    def imagine(self, state: LearnerState, epoch: int, count: int) -> tuple[LearnerState, Metrics]:
-        """Lines 14 to 16: `count` rollouts from states of D_off and D_on into D_model."""
+    def imagine(
+        self, state: LearnerState, epoch: int, count: int, length: int | None = None
+    ) -> tuple[LearnerState, Metrics]:
+        """Lines 14 to 16: `count` rollouts from states of D_off and D_on into D_model.
+
+        `length`: H; by default that of the offline stage.
+        """
         with self.clock("imagine"):
+            settings = programs.rollout_settings(self.config, count)
+            if length is not None:
+                settings = dataclasses.replace(settings, rollout_length=length)
             key, key_starts, key_rollout = jax.random.split(state.key, 3)
             imagined, metrics = programs.imagine(
                 state.imagined,
@@ -325,7 +360,7 @@ class Learner:
                 key_rollout,
                 agent=self.algorithm.agent,
                 terminated_fn=self.terminated_fn,
-                config=programs.rollout_settings(self.config, count),
+                config=settings,
             )
             if int(imagined.size) == 0:
                 raise InputError(
@@ -339,8 +374,10 @@ class Learner:
     ) -> tuple[LearnerState, Metrics]:
         """Line 18: gradient updates of agent and critics on batches of D_model, or of replay."""
         with self.clock("update"):
-            agent_config = self.algorithm.agent.config(self.config)
+            agent, agent_config = self.algorithm.agent, self.agent_config
             real_rows = int((real_ratio if self.imagines else 1.0) * agent_config.batch_size)
+            if agent.learn is not None:
+                real_rows = 0  # it draws for itself
             key, key_real, key_update = jax.random.split(state.key, 3)
             real = jnp.zeros((updates, 0), jnp.int32)
             if real_rows:
@@ -352,7 +389,7 @@ class Learner:
                 state.online,
                 real,
                 key_update,
-                agent=self.algorithm.agent,
+                agent=agent,
                 agent_config=agent_config,
                 batch_size=agent_config.batch_size,
             )

@@ -44,35 +44,43 @@ def online_stage(
         on_epoch: evaluates, logs and saves; True ends the stage.
     """
     config = learner.config.online
-    if done == 0 and config.epochs > 0 and learner.imagines:
+    warm_up = max(config.random_steps, config.frozen_steps)
+    if done == 0 and config.epochs > 0 and learner.imagines and int(learner.offline.size):
         # The updates start with the first step, the refits phi steps later: the offline models
         # imagine once before, or as often as D_model has room for.
         refits = config.retain_epochs * (config.steps_per_epoch // config.refit_every)
         for _ in range(refits if config.start_full else 1):
-            state, _ = learner.imagine(state, 1, config.rollout_batch)
+            state, _ = learner.imagine(state, 1, config.rollout_batch, learner.rollout_length(1))
 
     for epoch in range(done + 1, config.epochs + 1):  # 7, 8
         state = learner.look(state)
         surprises, fits, imagined, gates, losses = [], [], [], [], []
         for step in range(1, config.steps_per_epoch + 1):  # 9
-            warming_up = (epoch - 1) * config.steps_per_epoch + step <= config.random_steps
-            action, state = learner.act(state, system.obs, random=warming_up)  # 10
+            taken = (epoch - 1) * config.steps_per_epoch + step
+            random = taken <= config.random_steps
+            action, state = learner.act(state, system.obs, random=random)  # 10
             transition = system.step(action)
             state = learner.observe(state, transition)  # 11
-            if warming_up:
+            if taken < warm_up:
                 continue
-            if step % config.refit_every == 0 and learner.imagines:  # 12
+            refit_due = step % config.refit_every == 0 or taken == warm_up
+            if refit_due and learner.imagines:  # 12
                 surprises.append(learner.surprise(state))
-                state, report = learner.refit(state, epoch)  # 13
-                state, rollouts = learner.imagine(state, epoch, config.rollout_batch)  # 14-16
+                first = taken == warm_up and not learner.algorithm.uses_log
+                state, report = learner.refit(state, epoch, first=first)  # 13
+                length = learner.rollout_length(epoch)
+                state, rollouts = learner.imagine(  # 14-16
+                    state, epoch, config.rollout_batch, length
+                )
                 state, decision = learner.pass_gate(state, epoch)
                 fits.append(report)
                 imagined.append(rollouts)
                 gates.append(decision)
-            state, loss = learner.update(  # 18
-                state, epoch, config.updates_per_step, config.real_ratio
-            )
-            losses.append(loss)
+            if taken > warm_up:
+                state, loss = learner.update(  # 18
+                    state, epoch, config.updates_per_step, config.real_ratio
+                )
+                losses.append(loss)
         metrics = {"online/episode_returns": system.take_episode_returns()}
         metrics |= mean_metrics(surprises) | fit_metrics(fits)
         metrics |= mean_metrics(imagined) | mean_metrics(gates) | mean_metrics(losses)

@@ -179,12 +179,14 @@ def update(
 ) -> tuple[PyTree, Metrics]:
     """A gradient step for every row of `real`, in one loop; undone as a whole if not finite.
 
-    A batch is its drawn real rows, filled up with imagined ones.
+    A batch is its drawn real rows, filled up with imagined ones; or what the agent draws itself.
     """
     updates, real_rows = real.shape
 
     def step(state: PyTree, step_input):
         rows, step_key = step_input
+        if agent.learn is not None:
+            return agent.learn(state, offline, online, step_key, agent_config)
         key_imagined, key_update = jax.random.split(step_key)
         parts = []
         if real_rows:

@@ -1,0 +1,206 @@
+"""WSRL, warm-start RL (Zhou et al. 2024): CQL on the log, then plain SAC on online data alone.
+
+No logged row is kept for the online stage. What keeps the value function from falling at the
+hand-over is a warm-up in which the handed-over policy acts and nothing is learned
+(`online.frozen_steps`), a critic ensemble with normalised layers, and several critic updates for
+each of the actor. Settings are those of the authors' code (zhouzypaul/wsrl, configs locomotion_wsrl
+and cql_config, scripts/locomotion/launch_wsrl_finetune.sh).
+
+Note:
+    The authors make the critic updates of a step on the parts of one large batch and let the actor
+    learn from the whole of it; here every update has a batch of its own, and the actor learns from
+    the last. Their actor is normalised as well; here the critics alone are.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from moore.agents import cql
+from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.nets import MLP, Actor
+from moore.agents.sac import act as act
+from moore.agents.sac import act_mode as act_mode
+from moore.agents.sac import q_values
+from moore.replay.buffer import Batch, Replay
+
+
+@dataclass(frozen=True)
+class WSRLConfig:
+    """Constants of the agent.
+
+    Attributes:
+        discount: gamma.
+        actor_learning_rate: of actor and temperature (Adam).
+        learning_rate: of the critics (Adam).
+        target_rate: step of the target critics towards the critics after each update.
+        target_entropy: in nats. None: minus the number of action entries.
+        entropy_backup: whether Bellman targets count the next action's entropy.
+        critics: number of Q functions; the actor follows the minimum of all.
+        critic_subset: how many of them judge a target.
+        layer_norm: normalise the hidden layers of the critics.
+        actor_every: online, actor and temperature learn once in so many updates.
+        conservative_weight: w of CQL, offline.
+        sampled_actions: n of CQL, offline.
+        max_target_backup: the offline targets take the best of n next actions.
+        warm_up: the actor imitates the data for so many first offline updates; the authors' does
+            not.
+        batch_size: transitions a update.
+        hidden: widths of the hidden layers of actor and critics.
+    """
+
+    discount: float = 0.99
+    actor_learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
+    target_rate: float = 0.005
+    target_entropy: float | None = None
+    entropy_backup: bool = False
+    critics: int = 10
+    critic_subset: int | None = 2
+    layer_norm: bool = True
+    actor_every: int = 4
+    conservative_weight: float = 5.0
+    sampled_actions: int = 10
+    max_target_backup: bool = True
+    warm_up: int = 0
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (256, 256)
+
+
+class WSRLState(eqx.Module):
+    """The agent's networks and optimisers, and whether the hand-over has been.
+
+    Everything in `agent` goes on at the hand-over, optimisers and temperature included; its
+    `updates` then counts the online ones.
+    """
+
+    agent: CQLState
+    online: Bool[Array, ""]
+
+
+def offline_config(config: WSRLConfig) -> CQLConfig:
+    """The constants of the offline stage."""
+    names = {field.name for field in dataclasses.fields(CQLConfig)}
+    shared = {name: value for name, value in vars(config).items() if name in names}
+    return CQLConfig(**shared)
+
+
+def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: WSRLConfig) -> WSRLState:
+    """A fresh agent; the temperature starts at 1."""
+    agent = cql.init(key, obs_dim, action_dim, offline_config(config))
+    return WSRLState(agent, jnp.zeros((), bool))
+
+
+def look(state: WSRLState, offline: Replay, online: Replay, config: WSRLConfig) -> WSRLState:
+    """Nothing of the data as a whole matters."""
+    del offline, online, config
+    return state
+
+
+def hand_over(state: WSRLState, config: WSRLConfig) -> WSRLState:
+    """From here on there is no conservative term."""
+    del config
+    agent = dataclasses.replace(state.agent, updates=jnp.zeros((), jnp.int32))
+    return WSRLState(agent, jnp.ones((), bool))
+
+
+def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " rows"]) -> Float[Array, ""]:
+    """Mean squared Bellman error, summed over the critics: CQL's loss without its second term."""
+    errors = q_values(critics, batch.obs, batch.action) - target
+    return jnp.mean(errors**2, axis=1).sum()
+
+
+def learn_actor(
+    agent: CQLState, critics: MLP, batch: Batch, key: PRNGKeyArray, config: WSRLConfig
+) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
+    """One gradient step of actor and temperature, against these critics."""
+    optimiser = optax.adam(config.actor_learning_rate)
+    imitates = jnp.zeros((), bool)
+    (loss, entropy), grad = jax.value_and_grad(cql.actor_loss, has_aux=True)(
+        agent.actor, critics, jnp.exp(agent.log_temperature), batch, imitates, key
+    )
+    step, actor_opt = optimiser.update(grad, agent.actor_opt)
+
+    # Temperature: descends log_temperature * (entropy - target), as SAC does.
+    wanted = -batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
+    temperature_step, temperature_opt = optimiser.update(entropy - wanted, agent.temperature_opt)
+    learned = dataclasses.replace(
+        agent,
+        actor=optax.apply_updates(agent.actor, step),
+        actor_opt=actor_opt,
+        log_temperature=agent.log_temperature + temperature_step,
+        temperature_opt=temperature_opt,
+    )
+    return learned, {"actor_loss": loss, "entropy": entropy}
+
+
+def update_online(
+    agent: CQLState, batch: Batch, key: PRNGKeyArray, config: WSRLConfig
+) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
+    """One gradient step of the critics and of their targets; of the actor once in `actor_every`.
+
+    In the other updates the actor's metrics are 0, and in this one multiplied by `actor_every`, so
+    that means over updates are those of its steps.
+    """
+    key_target, key_actor = jax.random.split(key)
+    plain = dataclasses.replace(offline_config(config), max_target_backup=False)
+    target = cql.bellman_targets(agent, batch, key_target, plain)
+    q_loss, q_grad = jax.value_and_grad(critic_loss)(agent.critics, batch, target)
+    q_step, critic_opt = optax.adam(config.learning_rate).update(q_grad, agent.critic_opt)
+    critics = optax.apply_updates(agent.critics, q_step)
+
+    def learn(before: CQLState):
+        after, found = learn_actor(before, critics, batch, key_actor, config)
+        return after, jax.tree.map(lambda x: x * config.actor_every, found)
+
+    def wait(before: CQLState):
+        return before, {"actor_loss": jnp.zeros(()), "entropy": jnp.zeros(())}
+
+    due = (agent.updates + 1) % config.actor_every == 0
+    learned, found = jax.lax.cond(due, learn, wait, agent)
+    learned = dataclasses.replace(
+        learned,
+        critics=critics,
+        target_critics=optax.incremental_update(critics, agent.target_critics, config.target_rate),
+        critic_opt=critic_opt,
+        updates=agent.updates + 1,
+    )
+    return learned, found | {
+        "critic_loss": q_loss,
+        "conservative": jnp.zeros(()),
+        "q_logged": jnp.mean(q_values(agent.critics, batch.obs, batch.action)),
+        "temperature": jnp.exp(agent.log_temperature),
+        "q_target": jnp.mean(target),
+        "q_target_max": jnp.max(target),
+    }
+
+
+def update_offline(
+    agent: CQLState, batch: Batch, key: PRNGKeyArray, config: WSRLConfig
+) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
+    """One update of CQL."""
+    learned, metrics = cql.update(agent, batch, key, offline_config(config))
+    del metrics["bounded_share"]  # Cal-QL's alone
+    return learned, metrics
+
+
+def update(
+    state: WSRLState, batch: Batch, key: PRNGKeyArray, config: WSRLConfig
+) -> tuple[WSRLState, dict[str, Float[Array, ""]]]:
+    """One update: of CQL before the hand-over, of SAC after it."""
+    agent, metrics = jax.lax.cond(
+        state.online,
+        lambda: update_online(state.agent, batch, key, config),
+        lambda: update_offline(state.agent, batch, key, config),
+    )
+    return WSRLState(agent, state.online), metrics
+
+
+def policy(state: WSRLState) -> Actor:
+    """What acts and is evaluated."""
+    return state.agent.actor

@@ -1,0 +1,90 @@
+"""Whether an algorithm can use a log: checked before the first second of training."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+
+from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.algorithms import Algorithm
+from moore.config import Config
+from moore.data.dataset import Dataset
+from moore.envs.termination import known_environments, termination_rule
+from moore.errors import InputError
+from moore.evaluation.scores import ReferenceScores
+
+# Agents that take the density of logged actions, which a tanh policy does not have at the border.
+_SCORE_ACTIONS = ("awac", "iql", "cql", "cal_ql", "balanced_replay", "wsrl")
+_MANY = 0.05
+
+
+def check_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
+    """Refuses a log that the algorithm can learn nothing, or something wrong, from.
+
+    Raises:
+        InputError: all rewards are equal and no episode ends; or, for agents that learn from the
+            logged rows themselves, rows in which the environment ended are not flagged.
+    """
+    if np.ptp(log.reward) == 0 and not log.has_terminals:
+        raise InputError(
+            f"{log.name}: every reward is {log.reward[0]:g} and no row is terminal, so no policy "
+            "is better than another; log the true reward."
+        )
+    if algorithm.experience == "replay" and env_id in known_environments():
+        # A model-based algorithm asks the rule itself; these trust the flags of the log.
+        rule = jax.vmap(termination_rule(env_id, spec="auto", has_terminals=log.has_terminals))
+        ends = np.asarray(jax.jit(rule)(log.obs, log.action, log.next_obs))
+        missed = ends & ~log.terminated & log.successor_known
+        if missed.any():
+            raise InputError(
+                f"{log.name}: {missed.sum():,} rows (first: {int(missed.argmax())}) go on after a "
+                f"state that ends {env_id}, so {algorithm.agent.name} would learn values beyond "
+                "the end; flag them as terminal, or name their environment (--env-id)."
+            )
+
+
+def note_on(algorithm: Algorithm, log: Dataset, low: np.ndarray, high: np.ndarray) -> str | None:
+    """What a user should know of this log under this algorithm; None if nothing."""
+    if algorithm.agent.name not in _SCORE_ACTIONS:
+        return None
+    share = float(np.mean((log.action <= low) | (log.action >= high)))
+    if share <= _MANY:
+        return None
+    return (
+        f"{share:.0%} of the logged action entries lie at the border of the bounds, where a tanh "
+        f"policy has no density; {algorithm.agent.name} scores them a little inside."
+    )
+
+
+def with_return_scale(
+    config: AdaptiveBCConfig, log: Dataset, reference: ReferenceScores | None
+) -> AdaptiveBCConfig:
+    """The returns that count as 0 and 1, from the reference or from the log.
+
+    Raises:
+        InputError: neither says, because the log has no two complete episodes that differ.
+    """
+    returns = log.episode_returns
+    if reference is not None:
+        low, high = reference.random, reference.expert
+    elif len(returns) and returns.min() < returns.max():
+        low, high = float(returns.min()), float(returns.max())
+    else:
+        low = high = None
+    low = low if config.return_low is None else config.return_low
+    high = high if config.return_high is None else config.return_high
+    if low is None or high is None:
+        raise InputError(
+            f"{log.name} has no two complete episodes of different return, and no reference "
+            "returns are known; give --adaptive-bc.return-low and --adaptive-bc.return-high."
+        )
+    return replace(config, return_low=low, return_high=high)
+
+
+def resolved(
+    config: Config, algorithm: Algorithm, log: Dataset, reference: ReferenceScores | None
+) -> Config:
+    """The configuration with what the log and the environment determine filled in."""
+    if algorithm.agent.name != "adaptive_bc":
+        return config
+    return replace(config, adaptive_bc=with_return_scale(config.adaptive_bc, log, reference))

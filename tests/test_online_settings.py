@@ -1,0 +1,201 @@
+"""What algorithms that start otherwise need of the online stage: warm-ups, schedules, no log."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.algorithms import find
+from moore.errors import InputError
+from moore.evaluation.scores import ReferenceScores
+from moore.presets import preset
+from moore.replay.priorities import Rows, kept_part
+from moore.reports.html import read_metrics
+from moore.runs.run import run
+from moore.runs.setup import prepare
+from moore.runs.suitable import check_suits, note_on, with_return_scale
+from tiny import ENV, tiny_config, tiny_log
+
+
+def online(config, **changes):
+    return replace(config, online=replace(config.online, **changes))
+
+
+def online_rows(folder):
+    rows = read_metrics(folder / "metrics.jsonl")
+    return [row for row in rows if row["stage"] == "online"]
+
+
+@pytest.fixture(scope="module")
+def mbpo(tmp_path_factory):
+    config = replace(tiny_config(), algorithm="mbpo", penalty_coef=0.0)
+    config = online(config, random_steps=100, real_ratio=0.05, rollout_schedule=(2, 4, 1, 3))
+    folder = tmp_path_factory.mktemp("mbpo") / "run"
+    return run(config, env=ENV, out=folder, quiet=True)
+
+
+def test_mbpo_learns_without_a_log(mbpo):
+    rows = online_rows(mbpo.folder)
+    assert rows[-1]["eval/return"] > rows[0]["eval/return"] + 1.0
+    assert rows[1]["model/holdout_mse"] < 0.05  # the first fit is not cut short as refits are
+    assert mbpo.summary["dataset"] is None
+
+
+def test_mbpo_fits_and_imagines_right_after_its_random_steps_and_learns_after_that(mbpo):
+    first, second = online_rows(mbpo.folder)[1:3]
+    assert first["model/fit_steps"] > 0 and first["model/rollout_steps"] == 1.0
+    assert "losses/critic_loss" not in first and "losses/critic_loss" in second
+
+
+def test_the_rollout_length_follows_its_schedule(mbpo):
+    """1 in epoch 2, 3 in epoch 4, linearly; nothing ends early in this task."""
+    steps = [row["model/rollout_steps"] for row in online_rows(mbpo.folder)[1:]]
+    assert steps == pytest.approx([1.0, 1.0, 2.0, 3.0])
+
+
+def test_d_model_has_room_for_the_longest_rollouts():
+    config = online(tiny_config(), rollout_schedule=(1, 3, 1, 7), refit_every=50)
+    learner = prepare(config, dataset=tiny_log(), env=ENV).learner
+    state = learner.hand_over(learner.init(jax.random.key(0)))
+    assert state.imagined.capacity == 2 * 200 * 7  # refits x rollouts x longest
+
+
+@pytest.mark.parametrize("schedule", [[1, 2, 3], [4, 4, 1, 3]])
+def test_a_schedule_has_four_numbers_and_a_later_end(schedule):
+    with pytest.raises(InputError, match="rollout_schedule"):
+        online(tiny_config(), rollout_schedule=tuple(schedule))
+
+
+def test_a_frozen_policy_acts_and_nothing_is_learned():
+    config = online(tiny_config(), epochs=1, frozen_steps=100)
+    seen = {}
+
+    def note(row, state):
+        seen.update(row=row, state=state)
+        return False
+
+    setup = prepare(config, dataset=tiny_log(), env=ENV)
+    before = setup.learner.hand_over(setup.learner.init(setup.key)).agent.actor
+    config = replace(config, offline=replace(config.offline, epochs=0))
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        run(config, dataset=tiny_log(), env=ENV, out=f"{folder}/run", until=note, quiet=True)
+    assert int(seen["state"].online.size) == 100
+    assert "losses/critic_loss" not in seen["row"]
+    same = jax.tree.map(np.array_equal, before, seen["state"].agent.actor)
+    assert all(jax.tree.leaves(same))
+
+
+def test_the_online_penalty_may_be_another():
+    learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
+    state = learner.init(jax.random.key(0))
+    assert float(learner.hand_over(state).penalty_coef) == 0.5
+    config = online(tiny_config(), penalty_coef=0.0)
+    learner = prepare(config, dataset=tiny_log(), env=ENV).learner
+    state = learner.init(jax.random.key(0))
+    assert float(state.penalty_coef) == 0.5
+    assert float(learner.hand_over(state).penalty_coef) == 0.0
+
+
+def rows_of(n_off: int, n_on: int) -> Rows:
+    n = n_off + n_on
+    return Rows(
+        obs=np.zeros((n, 1), np.float32),
+        action=np.zeros((n, 1), np.float32),
+        reward=np.zeros(n, np.float32),
+        next_obs=np.zeros((n, 1), np.float32),
+        terminated=np.zeros(n, bool),
+        truncated=np.zeros(n, bool),
+        online=np.arange(n) >= n_off,
+        age=np.zeros(n, int),
+        episode_return=np.zeros(n),
+    )
+
+
+def test_a_kept_part_is_chosen_once_with_replacement():
+    scheme = kept_part(share=0.05, least=60, seed=3)
+    first, later = scheme(rows_of(1000, 0), 1), scheme(rows_of(1000, 40), 7)
+    assert first.sum() == 60 and first.max() >= 1
+    np.testing.assert_array_equal(first, later[:1000])
+    np.testing.assert_array_equal(later[1000:], np.ones(40))
+    assert kept_part(share=0.5, least=60, seed=3)(rows_of(1000, 0), 1).sum() == 500
+    assert (kept_part(share=0.05, least=60, seed=4)(rows_of(1000, 0), 1) != first).any()
+
+
+def test_presets_know_what_an_algorithm_needs():
+    paper = preset("paper/hopper-medium-replay", algorithm="mbpo")
+    assert paper.algorithm == "mbpo" and paper.penalty_coef == 0.0
+    assert paper.online.rollout_schedule == (20, 150, 1, 15) and paper.online.random_steps == 5000
+    assert paper.sac.target_entropy == -1.0
+    assert preset("paper/halfcheetah-medium", algorithm="mbpo").online.updates_per_step == 40
+    rlpd = preset("paper/walker2d-random", algorithm="rlpd")
+    assert (rlpd.offline.epochs, rlpd.online.updates_per_step, rlpd.rlpd.actor_every) == (0, 20, 20)
+    assert preset("quickstart", algorithm="wsrl").online.frozen_steps == 500
+    assert (
+        preset("laptop/hopper-medium", algorithm="naive").sac == preset("laptop/hopper-medium").sac
+    )
+
+
+def test_every_algorithm_has_a_preset_at_every_scale():
+    from moore.algorithms import ALGORITHMS
+
+    for name in ALGORITHMS:
+        for scale in ("quick/pendulum", "laptop/hopper-medium", "paper/hopper-medium"):
+            assert preset(scale, algorithm=name).algorithm == name
+
+
+def constant(log, reward: float, terminated: bool):
+    ends = np.zeros(log.size, bool)
+    ends[-1] = terminated
+    return replace(log, reward=np.full(log.size, reward, np.float32), terminated=ends)
+
+
+def test_a_log_without_any_signal_is_refused():
+    with pytest.raises(InputError, match="every reward is 1 and no row is terminal"):
+        check_suits(find("iql"), constant(tiny_log(), 1.0, terminated=False), "LinearGaussian")
+    check_suits(find("iql"), constant(tiny_log(), 1.0, terminated=True), "LinearGaussian")
+
+
+def fallen(log):
+    """A log of InvertedPendulum's shape whose last row lies on the floor, unflagged."""
+    obs = np.zeros((log.size, 4), np.float32)
+    next_obs = obs.copy()
+    next_obs[-1, 1] = 1.0  # rad; the pole has fallen at 0.2
+    return replace(log, obs=obs, next_obs=next_obs, action=log.action)
+
+
+def test_agents_that_trust_the_flags_refuse_a_log_that_lacks_them():
+    log = fallen(tiny_log())
+    with pytest.raises(InputError, match=r"1 rows \(first: 299\) go on after a state that ends"):
+        check_suits(find("iql"), log, "InvertedPendulum-v5")
+    check_suits(find("moore"), log, "InvertedPendulum-v5")  # asks the rule itself
+    flagged = log.terminated.copy()
+    flagged[-1] = True
+    check_suits(find("iql"), replace(log, terminated=flagged), "InvertedPendulum-v5")
+
+
+def test_a_log_whose_actions_lie_at_the_border_is_remarked_upon():
+    log = tiny_log()
+    low, high = np.full(1, -2.0), np.full(1, 2.0)
+    assert note_on(find("awac"), log, low, high) is None  # 5% of these at most
+    log = replace(log, action=np.sign(log.action) * np.float32(2.0))
+    assert "100% of the logged action entries" in note_on(find("awac"), log, low, high)
+    assert note_on(find("moore"), log, low, high) is None
+
+
+def test_adaptive_bc_takes_its_scale_from_the_reference_or_from_the_log():
+    log, agent = tiny_log(), AdaptiveBCConfig()
+    found = with_return_scale(agent, log, ReferenceScores(-50.0, -5.0, "made up"))
+    assert (found.return_low, found.return_high) == (-50.0, -5.0)
+    found = with_return_scale(agent, log, None)
+    assert (found.return_low, found.return_high) == (
+        log.episode_returns.min(),
+        log.episode_returns.max(),
+    )
+    given = replace(agent, return_low=-1.0, return_high=2.0)
+    assert with_return_scale(given, replace(log, episode_returns=np.zeros(0)), None) == given
+    with pytest.raises(InputError, match="return-low"):
+        with_return_scale(agent, replace(log, episode_returns=np.zeros(0)), None)
