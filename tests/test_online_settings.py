@@ -15,7 +15,7 @@ from moore.replay.priorities import Rows, kept_part
 from moore.reports.html import read_metrics
 from moore.runs.run import run
 from moore.runs.setup import prepare
-from moore.runs.suitable import check_suits, note_on, with_return_scale
+from moore.runs.suitable import check_suits, discount_for, note_on, with_return_scale
 from tiny import ENV, tiny_config, tiny_log
 
 
@@ -184,6 +184,27 @@ def test_a_log_whose_actions_lie_at_the_border_is_remarked_upon():
     log = replace(log, action=np.sign(log.action) * np.float32(2.0))
     assert "100% of the logged action entries" in note_on(find("awac"), log, low, high)
     assert note_on(find("moore"), log, low, high) is None
+
+
+def test_the_discount_follows_the_step_limit_where_episodes_can_end_early():
+    log = tiny_log()  # episodes of 20 steps, no terminal
+    ends = log.terminated.copy()
+    ends[5] = True
+    config = replace(tiny_config(), horizons_per_episode=3.0)  # of discount 0.9
+    assert discount_for(config, log, 1000) == 0.9
+    assert discount_for(config, replace(log, terminated=ends), 1000) == pytest.approx(0.997)
+    assert discount_for(config, replace(log, terminated=ends), None) == 0.9  # 1 - 3 / 20 is less
+    assert discount_for(tiny_config(), replace(log, terminated=ends), 1000) == 0.9
+
+
+def test_a_run_learns_under_the_discount_that_it_reports_and_keeps_the_one_it_was_given():
+    log = tiny_log()
+    ends = log.terminated.copy()
+    ends[5] = True
+    config = replace(tiny_config(), horizons_per_episode=0.2)
+    setup = prepare(config, dataset=replace(log, terminated=ends), env=ENV)
+    assert setup.learner.config.sac.discount == pytest.approx(1 - 0.2 / 20)
+    assert setup.config.sac.discount == 0.9
 
 
 def test_adaptive_bc_takes_its_scale_from_the_reference_or_from_the_log():

@@ -116,6 +116,9 @@ ALGORITHMS: dict[str, Algorithm] = {
         SAC,
         _scheme,
     ),
+    "moore_robust": Algorithm(
+        "MOORe with this project's guards against a dip (docs/handover.md)", SAC, _scheme
+    ),
     "naive": Algorithm(
         "MOPO, then uniform sampling of log and online data", SAC, lambda config: uniform()
     ),

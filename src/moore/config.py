@@ -151,6 +151,9 @@ class Config:
             lambda u covers the models' one-step error, in units of value, on this share of the
             held-out transitions. `penalty_coef` is used for the first epoch alone.
         rollout_length: H, steps of an imagined rollout.
+        horizons_per_episode: set sac.discount to 1 - this / the episode's step limit, where the log
+            has terminals and that is more than the given one: a discount that forgets what an early
+            end costs cannot see a fall coming. None: sac.discount as it is given.
         trust_quantile: a rollout also ends after a step whose u exceeds this quantile of u over
             real transitions, drawn by the scheme. None: rollouts end after H steps or by the rule.
         termination: auto (registry by environment), learned (a classifier fitted to the log's
@@ -187,6 +190,7 @@ class Config:
     penalty_coef: float = 1.0
     penalty_coverage: float | None = None
     rollout_length: int = 5
+    horizons_per_episode: float | None = None
     trust_quantile: float | None = None
     termination: str = "auto"
     imagined_bound: float = float("inf")

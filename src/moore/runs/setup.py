@@ -37,7 +37,7 @@ class Setup:
         reference: returns that define the normalised score, where they are known.
         env_source: how to make environments.
         action_low, action_high: bounds of the environment's own actions.
-        learner: the operations of Algorithm 1.
+        learner: the operations of Algorithm 1; its configuration also has what the log determines.
         key: where the run's randomness starts.
         termination_report: how well a learned termination rule does; None for a given one.
     """
@@ -91,6 +91,7 @@ def prepare(
     probe = make_env(env_source)
     low, high = action_bounds(probe)
     obs_dim = probe.observation_space.shape[0]
+    step_limit = probe.spec.max_episode_steps if probe.spec is not None else None
     probe.close()
     name = "" if log is None else log.name
     config = dataclasses.replace(config, dataset=name, env_id=env_id)
@@ -104,12 +105,12 @@ def prepare(
     offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
     if algorithm.uses_log:
         check_suits(algorithm, log, env_id)
-        config = resolved(config, algorithm, log, reference)
         offline = _to_replay(log, low, high, key_holdout, config)
     if algorithm.experience == "imagination":
         examples = log if algorithm.uses_log else None
         terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base)
-    learner = Learner(config, algorithm, offline, terminated_fn)
+    known = config if log is None else resolved(config, algorithm, log, reference, step_limit)
+    learner = Learner(known, algorithm, offline, terminated_fn)
     return Setup(config, log, reference, env_source, low, high, learner, key, report)
 
 

@@ -81,10 +81,31 @@ def with_return_scale(
     return replace(config, return_low=low, return_high=high)
 
 
+def discount_for(config: Config, log: Dataset, step_limit: int | None) -> float:
+    """The discount under which an early end of an episode costs what it should.
+
+    1 - n / limit with n = `horizons_per_episode`, where the log has terminals and that is above the
+    given discount; else the given one. The limit is the environment's, or the longest logged
+    episode's length.
+    """
+    given, wanted = config.sac.discount, config.horizons_per_episode
+    if wanted is None or not log.has_terminals:
+        return given
+    longest = int(log.episode_lengths.max(initial=0))
+    return max(given, 1.0 - wanted / max(step_limit or longest, 1))
+
+
 def resolved(
-    config: Config, algorithm: Algorithm, log: Dataset, reference: ReferenceScores | None
+    config: Config,
+    algorithm: Algorithm,
+    log: Dataset,
+    reference: ReferenceScores | None,
+    step_limit: int | None,
 ) -> Config:
     """The configuration with what the log and the environment determine filled in."""
-    if algorithm.agent.name != "adaptive_bc":
-        return config
-    return replace(config, adaptive_bc=with_return_scale(config.adaptive_bc, log, reference))
+    if algorithm.agent.name == "adaptive_bc":
+        return replace(config, adaptive_bc=with_return_scale(config.adaptive_bc, log, reference))
+    if algorithm.agent.name == "sac" and algorithm.uses_log:
+        discount = discount_for(config, log, step_limit)
+        return replace(config, sac=replace(config.sac, discount=discount))
+    return config

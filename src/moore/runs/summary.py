@@ -33,6 +33,7 @@ def summarise(
         "algorithm": config.algorithm,
         "scheme": str(setup.learner.scheme),
         "seed": config.seed,
+        "discount": setup.learner.agent_config.discount,
         "dataset": None if log is None else _about_log(log),
         "reference": None if setup.reference is None else vars(setup.reference),
         "random_return": random_return,
