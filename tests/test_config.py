@@ -326,6 +326,17 @@ def test_the_small_presets_need_no_file_of_the_users(name):
     assert name in builtin_names()
 
 
+def test_quickstart_and_laptop_are_our_variant_unless_the_papers_is_asked_for():
+    for name in ("quickstart", "laptop/hopper-random"):
+        ours, papers = preset(name), preset(name, algorithm="moore")
+        assert (ours.algorithm, papers.algorithm) == ("moore_robust", "moore")
+        assert ours.sac.layer_norm and ours.sac.clip_targets == 0.95
+        assert not papers.sac.layer_norm and papers.sac.clip_targets is None
+        assert papers.sac.average_rate is None and papers.horizons_per_episode is None
+        assert papers.offline.patience is None and papers.model.warm_start == "best"
+    assert preset("paper/hopper-random").algorithm == preset("quick/pendulum").algorithm == "moore"
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_paper_preset_holds_the_numbers_of_the_paper(task):
     config = preset(f"paper/{task}")
@@ -346,7 +357,7 @@ def test_a_paper_preset_holds_the_numbers_of_the_paper(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_laptop_preset_is_the_papers_at_a_smaller_budget(task):
-    paper, laptop = preset(f"paper/{task}"), preset(f"laptop/{task}")
+    paper, laptop = preset(f"paper/{task}"), preset(f"laptop/{task}", algorithm="moore")
     theirs, ours = flat(to_dict(paper)), flat(to_dict(laptop))
     changed = {name for name in theirs | ours if theirs.get(name) != ours.get(name)}
     assert changed <= BUDGETS | {"dataset", "env_id"}

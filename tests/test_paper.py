@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+from types import SimpleNamespace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,6 +38,7 @@ class Recorder:
     def __init__(self, config):
         self.config, self.calls, self.obs = config, [], np.zeros(1)
         self.imagines = True
+        self.offline, self.algorithm = SimpleNamespace(size=1), algorithms.find("moore")
 
     def look(self, state):
         self.calls.append("look")
@@ -59,13 +62,18 @@ class Recorder:
         self.calls.append("surprise")
         return {}
 
-    def refit(self, state, epoch):
+    def rollout_length(self, epoch):
+        return 3
+
+    def refit(self, state, epoch, *, first):
+        assert not first
         self.calls.append(f"refit {epoch}")
         from moore.dynamics.fit import FitReport
 
         return state, FitReport(1, 1, "cap", (0.0,))
 
-    def imagine(self, state, epoch, count):
+    def imagine(self, state, epoch, count, length):
+        assert length == 3
         self.calls.append(f"imagine {epoch} {count}")
         return state, {}
 
@@ -107,9 +115,10 @@ def test_at_the_hand_over_d_model_and_d_on_are_empty_and_everything_learned_goes
     state = setup.learner.init(setup.key)
     state, _ = setup.learner.imagine(state, 1, 200)
     assert int(state.imagined.size) > 0
+    model, agent = state.model, jax.tree.map(jnp.copy, state.agent)  # whose memory is reused
     after = setup.learner.hand_over(state)
     assert int(after.imagined.size) == int(after.online.size) == 0
-    assert after.agent is state.agent and after.model is state.model
+    assert eqx.tree_equal(after.agent, agent) and after.model is model
 
 
 def test_d_model_holds_exactly_one_epoch_of_rollouts(setup, handed_over):

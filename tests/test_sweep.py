@@ -21,6 +21,11 @@ ENV_ID = "SweptLinear-v0"
 gym.register(ENV_ID, entry_point="tiny:LinearGaussian", max_episode_steps=20)
 
 
+def always(config):
+    """In place of `preset`: this configuration, whatever the name."""
+    return lambda name, algorithm: dataclasses.replace(config, algorithm=algorithm)
+
+
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """The preset quickstart is the tiny task, in this process and in those it starts."""
@@ -34,7 +39,7 @@ def tiny(tmp_path, monkeypatch):
         config, env_id=ENV_ID, dataset=str(tmp_path / "log.npz"), online=online, offline=offline,
         evaluation=evaluation, model=model,
     )  # fmt: skip
-    monkeypatch.setattr(grids, "preset", lambda name: config)
+    monkeypatch.setattr(grids, "preset", always(config))
     # The other process registers the task when it makes it: gymnasium imports the part before ":".
     return dataclasses.replace(config, env_id=f"test_sweep:{ENV_ID}")
 
@@ -80,7 +85,9 @@ def test_a_grid_from_a_file(tmp_path):
 
 
 def test_cells_run_go_on_and_are_found_done(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(grids, "preset", lambda name: tiny)
+    monkeypatch.setattr(
+        grids, "preset", lambda name, algorithm: dataclasses.replace(tiny, algorithm=algorithm)
+    )
     monkeypatch.setenv("PYTHONPATH", "tests")
     planned = cells(Grid(schemes=("moore:1", "uniform")), tmp_path / "sweep")
     outcome = sweep(planned, jobs=2, quiet=True)
@@ -99,7 +106,9 @@ def test_cells_run_go_on_and_are_found_done(tiny, tmp_path, monkeypatch):
 def test_a_failed_cell_is_named_and_the_others_run(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "tests")
     good = cells(Grid(), tmp_path / "sweep")
-    monkeypatch.setattr(grids, "preset", lambda name: tiny)
+    monkeypatch.setattr(
+        grids, "preset", lambda name, algorithm: dataclasses.replace(tiny, algorithm=algorithm)
+    )
     good = cells(Grid(), tmp_path / "sweep")
     broken = dict(good[0].config, dataset="missing.npz")
     bad = [Cell(str(tmp_path / "bad"), broken, "offline")]
@@ -164,7 +173,9 @@ def test_the_command_tells_what_failed(tmp_path, capsys):
 @pytest.mark.slow
 def test_on_a_real_local_ray(tiny, tmp_path, monkeypatch):
     pytest.importorskip("ray")
-    monkeypatch.setattr(grids, "preset", lambda name: tiny)
+    monkeypatch.setattr(
+        grids, "preset", lambda name, algorithm: dataclasses.replace(tiny, algorithm=algorithm)
+    )
     monkeypatch.setenv("PYTHONPATH", "tests")
     planned = cells(Grid(schemes=("moore:1", "uniform")), tmp_path / "sweep")
     outcome = sweep(planned, ray_address="local", quiet=True)

@@ -30,7 +30,8 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
     Args:
         name: one of `preset_names`.
         algorithm: a row of `moore.algorithms`, with what it needs on this task and scale; by
-            default the preset's own.
+            default `moore_robust` for quickstart and laptop/<task>, `sac` for sac, else `moore`,
+            the paper's.
 
     Example:
         >>> preset("paper/hopper-medium-replay").rollout_length
@@ -51,6 +52,8 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
     else:
         config = _over(Config(), "paper", task)
         config = _over(config, "laptop", task) if scale == "laptop" else config
+    if algorithm is None and (name == "quickstart" or scale == "laptop"):
+        algorithm = "moore_robust"
     return config if algorithm is None else _with_algorithm(config, algorithm, scale, task)
 
 

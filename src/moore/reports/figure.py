@@ -51,7 +51,7 @@ _POINTS = ("dip_share", "behaviour_dip_share", "final")
 _ALGORITHMS_SHOWN = ("offline", "lowest", "final", "dip_share", "behaviour_dip_share", "gain")
 _TITLES = TITLES | {"lowest": f"lowest of epochs 0–{DIP_EPOCHS}"}
 _MORE_COLORS = ("#999933", "#882255", "#999999", "#a6761d", "#ff5ca8", "#44aa99", "#332288",
-                "#a50026")  # fmt: skip
+                "#a50026", "#117733")  # fmt: skip
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
 

@@ -1,0 +1,86 @@
+"""What a hand-over changes, one thing at a time: dips of a quick task under each option alone.
+
+    python examples/handover_factors.py quick/inverted-pendulum --seeds 8 --out runs/factors
+
+Options of the online stage start from one offline stage a seed; the others train their own. Every
+run is a run folder below OUT; run again, it goes on where it stopped. Writes OUT/factors.csv.
+"""
+
+import argparse
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import moore
+from moore.config import from_dict
+from moore.presets import preset
+from moore.runs.run import run
+
+# Over the preset, online alone.
+ONLINE = {
+    "as it is": {},
+    "D_model starts full": {"online": {"start_full": True}},
+    "five epochs retained": {"online": {"retain_epochs": 5}},
+    "four times the rollouts": {"online": {"rollout_batch": 10_000}},
+    "5% real rows": {"online": {"real_ratio": 0.05}},
+    "refits to 2000 steps": {"model": {"max_refit_steps": 2000}},
+    "refits from the last weights": {"model": {"warm_start": "last"}},
+    "normaliser of the log": {"model": {"refit_normaliser": False}},
+    "half the updates": {"online": {"updates_per_step": 1}},
+    "four times the updates": {"online": {"updates_per_step": 8}},
+    "gate": {"gate": {"enabled": True}},
+}
+# From the beginning.
+BOTH = {
+    "a third of the offline epochs": {"offline": {"epochs": 5}},
+    "four times the offline epochs": {"offline": {"epochs": 60}},
+    "offline until it stands still": {"offline": {"epochs": 200, "patience": 5, "tolerance": 0.02}},
+    "discount 0.99": {"sac": {"discount": 0.99}},
+    "averaged actor": {"sac": {"average_rate": 0.001}},
+    "layer norm": {"sac": {"layer_norm": True}},
+    "clipped targets": {"sac": {"clip_targets": 0.95}},
+    "five critics, two judge": {"sac": {"critics": 5, "critic_subset": 2}},
+    "calibrated sigma": {"model": {"calibrate": True}},
+    "penalty covers 90%": {"penalty_coverage": 0.9},
+    "rollouts end at u's 95%": {"trust_quantile": 0.95},
+    "no penalty": {"penalty_coef": 0.0},
+}
+COLUMNS = ("offline", "dip_share", "behaviour_dip_share", "final", "auc", "epochs_to_threshold")
+
+
+def finished(folder: Path, settings: dict, start: Path | None, args, seed: int) -> dict:
+    """The transfer metrics of a run, made now or earlier."""
+    if not (folder / "summary.json").exists():
+        config = replace(from_dict(settings, base=preset(args.preset)), seed=seed)
+        stages = "both" if start is None else "online"
+        if (folder / "checkpoints" / "plan.json").exists():
+            moore.resume(folder, quiet=True)
+        else:
+            run(config, out=folder, stages=stages, start_from=start, quiet=True)
+    return json.loads((folder / "summary.json").read_text())["transfer"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("preset")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    rows = []
+    for seed in range(args.seeds):
+        offline = args.out / f"offline__{seed}"
+        if not (offline / "summary.json").exists():
+            run(replace(preset(args.preset), seed=seed), out=offline, stages="offline", quiet=True)
+        for name, settings in (ONLINE | BOTH).items():
+            folder = args.out / f"{name.replace(' ', '-')}__{seed}"
+            start = offline if name in ONLINE else None
+            found = finished(folder, settings, start, args, seed)
+            rows.append([name, seed, *(found[column] for column in COLUMNS)])
+            print(name, seed, *(f"{found[column]:.2f}" for column in COLUMNS[:4]), flush=True)
+    with open(args.out / "factors.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["option", "seed", *COLUMNS], *rows])
+
+
+if __name__ == "__main__":
+    main()
