@@ -225,7 +225,7 @@ def test_imagined_data_may_start_full(full, batches, monkeypatch):
     state = learner.hand_over(learner.init(jax.random.key(0)))
     found = []
 
-    def first_refit(self, state, epoch):
+    def first_refit(self, state, epoch, **_):
         found.extend([int(state.imagined.size), state.imagined.capacity])
         raise _Reached
 
