@@ -242,7 +242,7 @@ def log_of(data: Transition, **changes):
 
 
 def learn(log):
-    return make_rule(Config(termination="learned"), log, "Plant-v0", LOW, HIGH, KEY)
+    return make_rule(Config(termination="learned"), log, "Plant-v0", 2, LOW, HIGH, KEY)
 
 
 def test_a_log_without_terminals_teaches_never():
@@ -305,7 +305,7 @@ def test_given_rules_are_reported_by_no_one():
     for spec in ("never", "Hopper-v5", "auto"):
         config = Config(termination=spec)
         log = log_of(walks(outside, episodes=20))
-        rule, report = make_rule(config, log, "Hopper-v5", LOW, HIGH, KEY)
+        rule, report = make_rule(config, log, "Hopper-v5", 11, LOW, HIGH, KEY)
         assert report is None
         assert bool(rule(jnp.zeros(2), jnp.zeros(1), jnp.zeros(2))) == (spec != "never")
 
