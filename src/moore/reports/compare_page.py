@@ -1,5 +1,6 @@
 """`moore compare --html`: the tables, every seed's point, and the curves."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,10 +54,12 @@ def curves(runs: Sequence[Finished], task: str, *, acting: bool) -> Figure:
         acting: the acting policy's episodes, else the evaluations.
     """
     mine = [run for run in runs if run.task == task]
+    colors = variant_colors(runs)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 2.9), layout="constrained")
+        height = 2.7 + 0.17 * math.ceil(len(colors) / 4)
+        figure = Figure(figsize=(4.6, height), layout="constrained")
         axes = figure.subplots()
-        draw_curves(axes, mine, variant_colors(runs), acting=acting)
+        draw_curves(axes, mine, colors, acting=acting)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -29,7 +29,7 @@ from moore.reports.uncertainty import (
     draw_uncertainty,
     uncertainty_summary,
 )
-from moore.reports.variants import Colors, draw_curves, draw_points, epoch_returns, variant_colors
+from moore.reports.variants import draw_curves, draw_points, epoch_returns, variant_colors
 from moore.runs.cell import Cell
 from moore.runs.figures import FIGURES
 
@@ -50,9 +50,6 @@ _POINTS = ("dip_share", "behaviour_dip_share", "final")
 # The hand-over, the worst of it, the end; then as in the other figures.
 _ALGORITHMS_SHOWN = ("offline", "lowest", "final", "dip_share", "behaviour_dip_share", "gain")
 _TITLES = TITLES | {"lowest": f"lowest of epochs 0–{DIP_EPOCHS}"}
-_MORE_COLORS = ("#999933", "#882255", "#999999", "#a6761d", "#ff5ca8", "#44aa99", "#332288",
-                "#a50026", "#117733")  # fmt: skip
-_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
 
 def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path) -> dict:
@@ -179,7 +176,7 @@ def draw_figure(figure: str, runs: Sequence[Finished], result: dict) -> Figure:
     fig1 has hollow marks where a task has published curves.
     """
     tasks = result["tasks"]
-    colors, dashes = _looks(runs, ordered=bool(FIGURES[figure].alphas))
+    colors = variant_colors(runs, ordered=bool(FIGURES[figure].alphas))
     widths = [3, 3, *(2 for _ in _POINTS)]
     height = max(3.1, 0.8 + 0.19 * len(colors))
     marks: list = []
@@ -190,7 +187,6 @@ def draw_figure(figure: str, runs: Sequence[Finished], result: dict) -> Figure:
             mine = [run for run in runs if run.task == task]
             for axes, acting in zip(row[:2], (False, True), strict=True):
                 draw_curves(axes, mine, colors, acting=acting)
-                _dash(axes, dashes)
             row[0].set_title(task, loc="left", fontsize="medium")
             cells = [cell for cell in result["cells"] if cell["task"] == task]
             draw_points(list(row[2:]), cells, _POINTS, colors)
@@ -198,24 +194,6 @@ def draw_figure(figure: str, runs: Sequence[Finished], result: dict) -> Figure:
                 marks = draw_published(row[0], mine, colors) or marks
         _legend(fig, list(grid[:, 0]), list(colors), marks)
     return fig
-
-
-def _looks(runs: Sequence[Finished], *, ordered: bool) -> tuple[Colors, Mapping[str, object]]:
-    """A colour for each variant; and line styles, if the usual colours do not suffice."""
-    colors = variant_colors(runs, ordered=ordered)
-    if ordered or len(colors) <= len(COLORS):
-        return colors, {}
-    palette = (*COLORS, *_MORE_COLORS)
-    colors = {name: palette[i % len(palette)] for i, name in enumerate(colors)}
-    return colors, {name: _DASHES[i // len(COLORS) % 3] for i, name in enumerate(colors)}
-
-
-def _dash(axes: Axes, dashes: Mapping[str, object]) -> None:
-    """Line styles, by label; the first variant's line thick and above the others."""
-    lines = {line.get_label(): line for line in axes.get_lines()}
-    for place, (name, style) in enumerate(dashes.items()):
-        if name in lines:
-            lines[name].set(ls=style, lw=1.3 if place else 2.2, zorder=2 if place else 3)
 
 
 def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list) -> None:

@@ -13,6 +13,10 @@ from moore.reports.plots import COLORS, INK, finite_values
 
 Colors = Mapping[str, object]
 
+_MORE_COLORS = ("#999933", "#882255", "#999999", "#a6761d", "#ff5ca8", "#44aa99", "#332288",
+                "#a50026", "#117733")  # fmt: skip
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+
 
 def variant_colors(runs: Sequence[Finished], *, ordered: bool = False) -> Colors:
     """A colour for each variant.
@@ -25,7 +29,20 @@ def variant_colors(runs: Sequence[Finished], *, ordered: bool = False) -> Colors
     if ordered:
         scale = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, len(names)))
         return dict(zip(names, map(tuple, scale), strict=True))
-    return {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)}
+    palette = COLORS if len(names) <= len(COLORS) else (*COLORS, *_MORE_COLORS)
+    return {name: palette[i % len(palette)] for i, name in enumerate(names)}
+
+
+def _line_styles(colors: Colors) -> dict[str, dict]:
+    """Of each variant; dashes and a thick first line where the usual colours do not suffice."""
+    if not any(color in _MORE_COLORS for color in colors.values()):
+        return {name: {"lw": 1.9} for name in colors}
+    styles = {
+        name: {"lw": 1.3, "ls": _DASHES[place // len(COLORS) % len(_DASHES)], "zorder": 2}
+        for place, name in enumerate(colors)
+    }
+    styles[next(iter(colors))] |= {"lw": 2.2, "zorder": 3}
+    return styles
 
 
 def epoch_returns(run: Finished, *, acting: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -53,12 +70,15 @@ def epoch_returns(run: Finished, *, acting: bool) -> tuple[np.ndarray, np.ndarra
 def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting: bool) -> None:
     """The mean over the seeds of each variant; with few variants also every seed.
 
+    With more variants than usual colours, also dashes tell them apart.
+
     Args:
         axes: to draw on.
         runs: of one task.
         colors: by variant.
         acting: the acting policy's episodes, else the evaluations.
     """
+    styles = _line_styles(colors)
     for variant, color in colors.items():
         seeds = [epoch_returns(run, acting=acting) for run in runs if run.variant == variant]
         if not seeds:
@@ -67,7 +87,7 @@ def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting:
             axes.plot(x, y, color=color, lw=0.6, alpha=0.3)
         epochs = np.unique(np.concatenate([x for x, _ in seeds]))
         means = [np.mean([y[x == e][0] for x, y in seeds if (x == e).any()]) for e in epochs]
-        axes.plot(epochs, means, color=color, lw=1.9, label=variant)
+        axes.plot(epochs, means, color=color, label=variant, **styles[variant])
     axes.set_xlabel("online epoch (0: the hand-over)")
     axes.set_ylabel("acting return" if acting else "evaluated return")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
