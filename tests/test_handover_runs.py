@@ -27,15 +27,14 @@ from tiny import ENV, tiny_config, tiny_log
     ("values", "patience", "tolerance", "expected"),
     [
         ([5.0] * 10, None, 0.01, False),
-        ([5.0] * 3, 2, 0.01, False),  # two epochs and as many before are four
-        ([5.0] * 4, 2, 0.01, True),
-        ([1.0, 2.0, 3.0, 4.0], 2, 0.01, False),
-        ([9.0, 0.0, 100.0, 101.0, 99.0, 102.0], 2, 0.01, True),  # means 100.5 and 100.5
-        ([100.0, 101.5], 1, 0.01, False),
-        ([100.0, 101.5], 1, 0.02, True),
-        ([-100.0, -101.5], 1, 0.01, False),
-        ([-100.0, -101.5], 1, 0.02, True),  # relative to the size, whatever the sign
-        ([5.0, float("nan"), 5.0, 5.0], 2, 0.01, False),
+        ([5.0] * 3, 4, 0.01, False),
+        ([5.0] * 4, 4, 0.01, True),
+        ([9.0, 0.0, 99.0, 101.0, 99.0, 101.0], 4, 0.01, True),  # 1 on either side of 100
+        ([9.0, 0.0, 99.0, 101.1, 99.0, 101.0], 4, 0.01, False),
+        ([-99.0, -101.0], 2, 0.01, True),  # relative to the size, whatever the sign
+        ([-99.0, -101.1], 2, 0.01, False),
+        ([90.0, 100.0, 110.0, 110.0, 100.0, 90.0], 6, 0.02, False),  # the halves' means agree
+        ([5.0, float("nan"), 5.0, 5.0], 3, 1e9, False),
         ([5.0, 5.0, 5.0, float("nan")], 2, 1e9, False),
     ],
 )
@@ -52,6 +51,7 @@ def test_critics_that_stand_still(values, patience, tolerance, expected):
         ("sac", "clip_targets", 1.5),
         ("sac", "average_rate", -0.1),
         ("offline", "patience", -1),
+        ("offline", "patience", 1),
         ("offline", "tolerance", -0.5),
         ("gate", "horizon", 0),
         ("gate", "confidence", float("nan")),
@@ -132,7 +132,7 @@ def with_all_options() -> Config:
             clip_targets=0.99,
             average_rate=0.1,
         ),
-        offline=replace(tiny.offline, updates_per_epoch=50, patience=1, tolerance=1e9),
+        offline=replace(tiny.offline, updates_per_epoch=50, patience=2, tolerance=1e9),
         online=replace(tiny.online, epochs=2, steps_per_epoch=50, start_full=True),
         gate=GateConfig(enabled=True, horizon=5, rollouts=50),
     )

@@ -34,10 +34,10 @@ class OfflineConfig:
         rollout_batch: rollouts started in an epoch.
         retain_epochs: epochs of rollouts that the imagined buffer holds.
         real_ratio: share of a batch that is drawn from the log, with unpenalised rewards.
-        patience: epochs after which the stage may end: as soon as the critics' mean target over so
-            many epochs differs by at most `tolerance` from its mean over as many before. Then
+        patience: epochs after which the stage may end, at least 2: as soon as the critics' mean
+            targets of the last so many lie within a band of `tolerance` on either side. Then
             `epochs` is the most there may be. None: all epochs, as MOPO does.
-        tolerance: of that rule, relative.
+        tolerance: of that rule, relative to the mean of these targets.
     """
 
     epochs: int = 1000
@@ -240,6 +240,8 @@ class Config:
                 f"sac.critic_subset is {self.sac.critic_subset}; it must be at most sac.critics "
                 f"({self.sac.critics})."
             )
+        if self.offline.patience == 1:
+            raise InputError("offline.patience is 1; one epoch says nothing, it must be at least 2.")
         schedule = self.online.rollout_schedule
         if schedule is not None and (len(schedule) != 4 or schedule[0] >= schedule[1]):
             raise InputError(

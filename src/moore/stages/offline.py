@@ -57,17 +57,19 @@ def offline_stage(
 
 
 def stands_still(values: Sequence[float], patience: int | None, tolerance: float) -> bool:
-    """Whether the last `patience` values differ little, in the mean, from as many before.
+    """Whether the last `patience` values lie in a narrow band.
+
+    Means over them would not do: where values turn, a mean before and one after agree.
 
     Args:
         values: the critics' mean targets, one an epoch.
         patience: None: never.
-        tolerance: the change that is still little, relative to the values before.
+        tolerance: half of the band's width, relative to the values' mean.
     """
-    if patience is None or len(values) < 2 * patience:
+    if patience is None or len(values) < patience:
         return False
-    before, now = np.mean(values[-2 * patience : -patience]), np.mean(values[-patience:])
-    return bool(abs(now - before) <= tolerance * abs(before))
+    last = np.asarray(values[-patience:])
+    return bool(np.ptp(last) <= 2 * tolerance * abs(last.mean()))
 
 
 def fit_metrics(reports: list[FitReport]) -> dict:
