@@ -35,7 +35,9 @@ ONLINE = {
 BOTH = {
     "a third of the offline epochs": {"offline": {"epochs": 5}},
     "four times the offline epochs": {"offline": {"epochs": 60}},
-    "offline until it stands still": {"offline": {"epochs": 200, "patience": 10, "tolerance": 0.02}},
+    "offline until it stands still": {
+        "offline": {"epochs": 200, "patience": 10, "tolerance": 0.02}
+    },
     "discount 0.99": {"sac": {"discount": 0.99}},
     "averaged actor": {"sac": {"average_rate": 0.001}},
     "layer norm": {"sac": {"layer_norm": True}},

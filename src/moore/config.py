@@ -241,7 +241,7 @@ class Config:
                 f"({self.sac.critics})."
             )
         if self.offline.patience == 1:
-            raise InputError("offline.patience is 1; one epoch says nothing, it must be at least 2.")
+            raise InputError("offline.patience is 1; it must be at least 2 epochs.")
         schedule = self.online.rollout_schedule
         if schedule is not None and (len(schedule) != 4 or schedule[0] >= schedule[1]):
             raise InputError(
