@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -62,6 +63,23 @@ def test_the_cells_are_every_combination_and_share_their_offline_stages(tmp_path
 def test_an_algorithm_without_a_log_has_a_run_of_its_own(tmp_path):
     planned = cells(Grid(algorithms=("naive", "sac")), tmp_path)
     assert [cell.stages for cell in planned] == ["offline", "online", "both"]
+
+
+def test_variants_share_an_offline_stage_only_where_it_is_the_same(tmp_path):
+    grid = Grid(
+        presets=("laptop/hopper-medium",), seeds=(0,), schemes=("moore:1",),
+        algorithms=("naive", "moore", "moore_robust", "no_penalty", "iql", "cql", "rlpd"),
+    )  # fmt: skip
+    planned = cells(grid, tmp_path)
+    stages = {cell.folder: cell.config for cell in planned if cell.stages == "offline"}
+    assert [Path(folder).name for folder in stages] == [
+        f"Hopper-v5-hopper-medium__{name}0" for name in ("", "moore_robust__", "iql__", "cql__")
+    ]
+    for cell in planned:
+        if cell.start_from:
+            stage = stages[cell.start_from]
+            for name in stage.keys() - {"online", "algorithm"}:
+                assert stage[name] == cell.config[name], (cell.folder, name)
 
 
 def test_each_task_has_offline_stages_of_its_own(tmp_path):

@@ -89,6 +89,7 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
     offline: dict[str, Cell] = {}
     runs = []
     for place in range(len(grid.presets)):
+        _, moore = _task(grid, place, "moore")
         for algorithm, scheme in grid.variants():
             task, base = _task(grid, place, algorithm)
             for seed in grid.seeds:
@@ -97,7 +98,9 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
                 if not (share_offline and _has_offline_stage(config)):
                     runs.append(Cell(folder, to_dict(config)))
                     continue
-                start = offline.setdefault(_offline_key(config), _offline(config, task, out))
+                key = _offline_key(config)
+                as_moore = key == _offline_key(dataclasses.replace(moore, seed=seed))
+                start = offline.setdefault(key, _offline(config, task, out, as_moore=as_moore))
                 runs.append(Cell(folder, to_dict(config), "online", start.folder))
     return [*offline.values(), *runs]
 
@@ -136,11 +139,11 @@ def _offline_key(config: Config) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _offline(config: Config, task: str, out: Path) -> Cell:
-    """The stage, under settings that all who share it have in common."""
+def _offline(config: Config, task: str, out: Path, *, as_moore: bool) -> Cell:
+    """The stage, under settings that all who share it have in common: where they can, moore's."""
     plain = dataclasses.replace(config.online, scheme="moore", alpha=1.0, penalty_coef=None)
     config = dataclasses.replace(config, online=plain)
-    if algorithms.find(config.algorithm).experience == "imagination":
+    if as_moore:
         config, name = dataclasses.replace(config, algorithm="moore"), task
     else:
         name = f"{task}__{config.algorithm}"
