@@ -8,7 +8,7 @@ import pytest
 
 from moore import cli
 from moore.algorithms import ALGORITHMS
-from moore.config import from_dict
+from moore.config import from_dict, to_toml
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
@@ -88,10 +88,12 @@ def half_done(tmp_path):
         folder = Path(cell.folder)
         if cell.stages == "offline":
             folder.mkdir(parents=True)
+            (folder / "config.toml").write_text(to_toml(config))
             (folder / "summary.json").write_text(json.dumps(facts | {"transfer": None}))
         elif not ("uniform" in cell.folder and config.env_id == "Pendulum-v1" and config.seed):
             returns = [50 + 5 * epoch + config.seed for epoch in range(10)]
             finished(folder, seed=config.seed, returns=returns, **facts)
+            (folder / "config.toml").write_text(to_toml(config))
     return out
 
 
@@ -163,6 +165,7 @@ def algorithms_done(tmp_path):
         else:
             returns = [90.0, 80.0 - 20 * config.seed, *[120.0] * 10, 10.0]
             finished(folder, seed=config.seed, returns=returns, **facts, time={"total": 120.0})
+        (folder / "config.toml").write_text(to_toml(config))
     return out
 
 

@@ -8,7 +8,7 @@ import gymnasium as gym
 import pytest
 
 from moore import cli
-from moore.config import from_dict, to_toml
+from moore.config import from_dict, to_dict, to_toml
 from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.reports.html import read_metrics
@@ -143,8 +143,20 @@ def test_a_cell_of_other_settings_is_not_gone_on_with(tiny, tmp_path):
     (tmp_path / "run" / "checkpoints" / "plan.json").write_text("{}")
     (tmp_path / "run" / "config.toml").write_text(to_toml(tiny))
     other = cells(Grid(seeds=(7,)), tmp_path)[0].config
-    with pytest.raises(InputError, match="holds another run"):
+    with pytest.raises(InputError, match=r"holds another run \(.* is .*, not .*\)"):
         run_cell(Cell(str(tmp_path / "run"), other))
+
+
+def test_a_finished_run_of_other_settings_is_not_the_cell(tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text("{}")
+    (tmp_path / "run" / "config.toml").write_text(to_toml(tiny))
+    same = Cell(str(tmp_path / "run"), to_dict(tiny))
+    longer = dataclasses.replace(tiny.online, epochs=tiny.online.epochs + 1)
+    other = Cell(str(tmp_path / "run"), to_dict(dataclasses.replace(tiny, online=longer)))
+    assert same.done
+    assert not other.done
+    assert other.departure() == f"online.epochs is {tiny.online.epochs}, not {longer.epochs}"
 
 
 def test_threads_are_limited():

@@ -25,7 +25,35 @@ class Cell:
 
     @property
     def done(self) -> bool:
-        return (Path(self.folder) / "summary.json").exists()
+        """Whether the folder holds this very run, finished; one of other settings is not it."""
+        return (Path(self.folder) / "summary.json").exists() and not self.departure()
+
+    def departure(self) -> str:
+        """What the run in the folder has otherwise, in words; "" for this cell's configuration.
+
+        Raises:
+            InputError: the folder's configuration cannot be read.
+        """
+        from moore.config import from_dict, read_toml
+
+        config, begun = from_dict(self.config), read_toml(Path(self.folder) / "config.toml")
+        # A run writes down which environment its log has named.
+        here = _settings(asdict(replace(config, env_id=config.env_id or begun.env_id)))
+        there = _settings(asdict(begun))
+        others = [name for name in here if here[name] != there[name]]
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        if not others:
+            return ""
+        return f"{others[0]} is {there[others[0]]}, not {here[others[0]]}{more}"
+
+
+def _settings(values: dict, prefix: str = "") -> dict:
+    """Nested settings as one table, `online.epochs` and so on."""
+    table = {}
+    for name, value in values.items():
+        nested = isinstance(value, dict)
+        table |= _settings(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return table
 
 
 def run_cell(cell: Cell) -> None:
@@ -34,18 +62,19 @@ def run_cell(cell: Cell) -> None:
     Raises:
         InputError: as `moore.run`; or the folder holds a run of other settings.
     """
-    from moore.config import from_dict, read_toml
+    from moore.config import from_dict
     from moore.errors import InputError
     from moore.runs.run import resume, run
 
-    config, folder = from_dict(cell.config), Path(cell.folder)
+    folder = Path(cell.folder)
     if (folder / "checkpoints" / "plan.json").exists():
-        begun = read_toml(folder / "config.toml")
-        # A run writes down which environment its log has named.
-        if begun != replace(config, env_id=config.env_id or begun.env_id):
-            raise InputError(f"{folder} holds another run; give the sweep another --out.")
+        if departure := cell.departure():
+            raise InputError(
+                f"{folder} holds another run ({departure}); delete it, or give another --out."
+            )
         resume(folder, quiet=True)
     else:
+        config = from_dict(cell.config)
         run(config, out=folder, stages=cell.stages, start_from=cell.start_from, quiet=True)
 
 
