@@ -12,7 +12,7 @@ from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.stats import iqm
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports.compare import compare, read_runs
-from moore.reports.compare_text import format_comparison, write_csv
+from moore.reports.compare_text import _improvement, format_comparison, write_csv
 
 REFERENCE = ReferenceScores(0.0, 200.0, source="test")
 
@@ -93,6 +93,21 @@ def test_who_beats_whom(runs):
     assert pair["second"] == "naive" and pair["value"] == 1.0
     other = next(p for p in result["improvement"] if p["first"] == "naive")
     assert other["value"] == 0.0
+
+
+def test_the_text_has_each_pair_once_and_of_many_variants_those_of_the_first():
+    def told(variants):
+        pairs = [
+            {"first": a, "second": b, "value": 0.5, "low": None, "high": None}
+            for a in variants
+            for b in variants
+            if a != b
+        ]
+        return _improvement(pairs).splitlines()[1:]
+
+    assert told("abc") == ["  a > b: 0.50", "  a > c: 0.50", "  b > c: 0.50"]
+    assert told("abcdef")[:5] == [f"  a > {name}: 0.50" for name in "bcdef"]
+    assert told("abcdef")[5:] == ["  (every pair: the page, or --json)"]
 
 
 def test_what_is_missing_is_named(runs):

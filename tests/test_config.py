@@ -239,6 +239,8 @@ def test_a_number_out_of_range_is_refused_by_name(name, value):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("cql.conservative_weight", 0.0),
+        ("adaptive_bc.online_bc_weight", 0.0),
         ("seed", 0),
         ("penalty_coef", 0.0),
         ("offline.epochs", 0),

@@ -265,6 +265,11 @@ _NON_NEGATIVE = {
     "frozen_steps",
     "weight_decay",
     "warm_up",
+    "conservative_weight",
+    "bc_weight",
+    "online_bc_weight",
+    "proportional_gain",
+    "derivative_gain",
 }
 _ANY_SIGN = {
     "return_low",

@@ -15,6 +15,9 @@ TITLES = {
     "epochs_to_threshold": "epochs to threshold",
 }
 
+# The terminal has the pairs of no more variants than this.
+MOST_IN_PAIRS = 5
+
 
 def format_comparison(result: dict) -> str:
     """Tables of IQM [95% interval]: one a task, one pooled, and who beats whom."""
@@ -27,12 +30,7 @@ def format_comparison(result: dict) -> str:
         rows = [(name, most_seeds(found), found) for name, found in result["pooled"].items()]
         blocks.append(_table("all tasks, on scores where there are any", rows))
     if result["improvement"]:
-        lines = ["P(a seed of the first ends above one of the second), final return"]
-        lines += [
-            f"  {pair['first']} > {pair['second']}: {interval(pair)}"
-            for pair in result["improvement"]
-        ]
-        blocks.append("\n".join(lines))
+        blocks.append(_improvement(result["improvement"]))
     if result["missing"]:
         lines = ["not run, or not finished"]
         lines += [
@@ -41,6 +39,20 @@ def format_comparison(result: dict) -> str:
         blocks.append("\n".join(lines))
     note = "IQM over seeds [95% stratified bootstrap interval]"
     return "\n\n".join([*blocks, note])
+
+
+def _improvement(pairs: list[dict]) -> str:
+    """Each pair of variants once, P(b > a) being 1 - P(a > b); of many variants the first's alone."""
+    variants = list(dict.fromkeys(pair["first"] for pair in pairs))
+    firsts = variants if len(variants) <= MOST_IN_PAIRS else variants[:1]
+    lines = ["P(a seed of the first ends above one of the second), final return"]
+    for pair in pairs:
+        first, second = pair["first"], pair["second"]
+        if first in firsts and variants.index(first) < variants.index(second):
+            lines.append(f"  {first} > {second}: {interval(pair)}")
+    if firsts != variants:
+        lines.append("  (every pair: the page, or --json)")
+    return "\n".join(lines)
 
 
 def most_seeds(estimates: dict) -> int:
