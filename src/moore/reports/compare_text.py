@@ -42,7 +42,7 @@ def format_comparison(result: dict) -> str:
 
 
 def _improvement(pairs: list[dict]) -> str:
-    """Each pair of variants once, P(b > a) being 1 - P(a > b); of many variants the first's alone."""
+    """Each pair once, as P(b > a) is 1 - P(a > b); of many variants the first's alone."""
     variants = list(dict.fromkeys(pair["first"] for pair in pairs))
     firsts = variants if len(variants) <= MOST_IN_PAIRS else variants[:1]
     lines = ["P(a seed of the first ends above one of the second), final return"]
