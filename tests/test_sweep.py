@@ -89,6 +89,28 @@ def test_each_task_has_offline_stages_of_its_own(tmp_path):
     assert [cell.stages for cell in alone] == ["both"] * 2
 
 
+def test_joined_logs_do_not_share_a_folder_with_the_first_of_them(tmp_path):
+    grid = Grid(presets=("laptop/hopper-medium", "laptop/hopper-medium-expert"))
+    names = {Path(cell.folder).name for cell in cells(grid, tmp_path) if cell.stages == "online"}
+    assert names == {
+        "Hopper-v5-hopper-medium__moore-1__0",
+        "Hopper-v5-hopper-medium+hopper-expert__moore-1__0",
+    }
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        {"seeds": (3, 3)},
+        {"datasets": ("a/log.hdf5", "b/log.hdf5"), "presets": ("quickstart", "quickstart")},
+    ],
+    ids=repr,
+)
+def test_runs_that_would_share_a_folder_are_bad_input(twice, tmp_path):
+    with pytest.raises(InputError, match=r"^2 runs of the grid would have the folder "):
+        cells(Grid(**twice), tmp_path)
+
+
 def test_settings_and_data_sets_go_over_the_preset(tmp_path):
     grid = Grid(datasets=("other.hdf5",), settings={"online": {"epochs": 3}})
     config = from_dict(cells(grid, tmp_path)[-1].config)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,9 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
         out: folder of the sweep.
         share_offline: train the offline stage once a task and seed and start the online stages of
             all variants from it; else every run does its own.
+
+    Raises:
+        InputError: two runs would have the same folder.
     """
     offline: dict[str, Cell] = {}
     runs = []
@@ -102,7 +106,14 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
                 as_moore = key == _offline_key(dataclasses.replace(moore, seed=seed))
                 start = offline.setdefault(key, _offline(config, task, out, as_moore=as_moore))
                 runs.append(Cell(folder, to_dict(config), "online", start.folder))
-    return [*offline.values(), *runs]
+    planned = [*offline.values(), *runs]
+    for folder, count in Counter(cell.folder for cell in planned).items():
+        if count > 1:
+            raise InputError(
+                f"{count} runs of the grid would have the folder {folder}; "
+                "name no preset, log or seed twice, and give different logs different names."
+            )
+    return planned
 
 
 def _task(grid: Grid, place: int, algorithm: str) -> tuple[str, Config]:
@@ -110,8 +121,8 @@ def _task(grid: Grid, place: int, algorithm: str) -> tuple[str, Config]:
     config = from_dict(grid.settings, base=preset(grid.presets[place], algorithm=algorithm))
     if grid.datasets:
         config = dataclasses.replace(config, dataset=grid.datasets[place])
-    log = Path(config.dataset.split(",")[0].replace(":", "-")).stem
-    return f"{config.env_id or 'env'}-{log}".replace("/", "-"), config
+    logs = "+".join(Path(p.strip().replace(":", "-")).stem for p in config.dataset.split(","))
+    return f"{config.env_id or 'env'}-{logs}".replace("/", "-"), config
 
 
 def _cell_config(base: Config, scheme: str | None, seed: int) -> Config:
