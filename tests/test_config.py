@@ -10,6 +10,7 @@ from moore.config import Config, OnlineConfig, from_dict, read_toml, to_dict, to
 from moore.data.load import builtin_names
 from moore.errors import InputError
 from moore.presets import preset, preset_names
+from moore.runs.cell import flat
 
 # MOPO's released configuration for each of the paper's tasks: (H, lambda).
 TASKS = {
@@ -38,15 +39,6 @@ BUDGETS = {
     "online.rollout_batch",
     "online.updates_per_step",
 }
-
-
-def flat(values: dict, prefix: str = "") -> dict:
-    """{"online.epochs": 100, ...}"""
-    entries = {}
-    for name, value in values.items():
-        nested = isinstance(value, dict)
-        entries |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
-    return entries
 
 
 def nested(name: str, value) -> dict:

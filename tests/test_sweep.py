@@ -181,6 +181,19 @@ def test_a_finished_run_of_other_settings_is_not_the_cell(tiny, tmp_path):
     assert other.departure() == f"online.epochs is {tiny.online.epochs}, not {longer.epochs}"
 
 
+def test_a_finished_run_whose_settings_cannot_be_read_fails_alone(tiny, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "plan.json").write_text("{}")
+    (tmp_path / "run" / "summary.json").write_text("{}")
+    (tmp_path / "run" / "config.toml").write_text("of_another_version = 1")
+    cell = Cell(str(tmp_path / "run"), to_dict(tiny))
+    assert not cell.done
+    with pytest.raises(
+        InputError, match=r"holds another run \(unknown setting 'of_another_version'"
+    ):
+        run_cell(cell)
+
+
 def test_threads_are_limited():
     assert limit_threads(1)["OMP_NUM_THREADS"] == "1"
     assert "eigen=false" in limit_threads(1)["XLA_FLAGS"]

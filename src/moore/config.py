@@ -4,6 +4,7 @@ Field names follow Algorithm 1 of the paper; the docstrings give the paper's sym
 """
 
 import dataclasses
+import functools
 import math
 import tomllib
 import typing
@@ -293,6 +294,7 @@ _FRACTIONS = {
     "target_rate",
     "trust_quantile",
 }
+_hints = functools.cache(typing.get_type_hints)
 _MAY_BE_INFINITE = {"imagined_bound"}
 
 
@@ -327,7 +329,7 @@ def from_dict(values: dict, *, base: Config | None = None) -> Config:
 
 
 def _merge(base, values: dict, prefix: str):
-    hints = typing.get_type_hints(type(base))
+    hints = _hints(type(base))
     changes = {}
     for name, value in values.items():
         if name not in hints:

@@ -70,14 +70,15 @@ def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path)
         InputError: no cell is done.
     """
     wanted = [cell for cell in planned if cell.stages != "offline"]
-    done = [cell.folder for cell in wanted if cell.done]
-    if not done:
+    done = {cell.folder: cell.done for cell in planned}  # asked once: each reads a configuration
+    finished = [cell for cell in wanted if done[cell.folder]]
+    if not finished:
         raise InputError(f"none of the {len(wanted)} runs of {figure} at scale {scale} is done.")
-    runs = _in_order(read_runs(done), wanted)
-    result = compare(runs) | {"cells_done": {cell.folder: cell.done for cell in planned}}
+    runs = _in_order(read_runs([cell.folder for cell in finished]), wanted)
+    result = compare(runs) | {"cells_done": done}
     if figure == "fig1":
         _add_lowest(result, runs)
-        _add_minutes(result, runs, wanted)
+        _add_minutes(result, runs, finished)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{figure}-{scale}"
     write_csv(path.with_suffix(".csv"), result)
@@ -146,9 +147,9 @@ def _estimate(tasks: Sequence[list]) -> dict | None:
     return dataclasses.asdict(iqm([np.asarray(task, float) for task in tasks]))
 
 
-def _add_minutes(result: dict, runs: Sequence[Finished], wanted: Sequence[Cell]) -> None:
+def _add_minutes(result: dict, runs: Sequence[Finished], finished: Sequence[Cell]) -> None:
     """Mean wall-clock of a run, its offline stage included: of the cells, and over all tasks."""
-    minutes = {Path(cell.folder): _minutes(cell) for cell in wanted if cell.done}
+    minutes = {Path(cell.folder): _minutes(cell) for cell in finished}
     for cell in result["cells"]:
         cell["minutes"] = _mean([minutes[run.folder] for run in _of(runs, cell)])
     result["minutes"] = {
@@ -220,7 +221,7 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
     """The tables, what was run, on what."""
     blocks = [f"# {FIGURES[figure].title} ({figure}, scale {scale})"]
     blocks.append(f"```\nmoore reproduce {figure} --scale {scale}\n```")
-    blocks.append(_circumstances(planned))
+    blocks.append(_circumstances(result["cells_done"]))
     blocks.append(
         "IQM over seeds [95% stratified bootstrap interval]. Dip share: how far the lowest of the "
         "first 10 epochs lies below the hand-over, in units of the hand-over's distance from a "
@@ -250,7 +251,7 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
         blocks.append(f"## All tasks, on normalised scores\n\n{_table(pooled, figure)}")
     if figure == "fig1" and (table := published_table(result["tasks"])):
         blocks.append("## Published\n\n" + table)
-    blocks.append("## Cells\n\n" + _cells(planned))
+    blocks.append("## Cells\n\n" + _cells(planned, result["cells_done"]))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -286,30 +287,30 @@ def _uncertainty_table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def _circumstances(planned: Sequence[Cell]) -> str:
+def _circumstances(done: dict[str, bool]) -> str:
     """Versions, hardware and time of the runs that are done."""
     summaries = [
-        json.loads((Path(cell.folder) / "summary.json").read_text())
-        for cell in planned
-        if cell.done
+        json.loads((Path(folder) / "summary.json").read_text())
+        for folder, is_done in done.items()
+        if is_done
     ]
     versions = sorted({", ".join(map(" ".join, s["versions"].items())) for s in summaries})
     processors = sorted({summary["hardware"]["processor"] for summary in summaries})
     seconds = sum(summary["time"]["total"] for summary in summaries)
     return (
-        f"{len(summaries)} of {len(planned)} runs are done (offline stages included), "
+        f"{len(summaries)} of {len(done)} runs are done (offline stages included), "
         f"{duration(seconds)} in all if one were run after the other. "
         f"{'; '.join(processors)}; {'; '.join(versions)}."
     )
 
 
-def _cells(planned: Sequence[Cell]) -> str:
+def _cells(planned: Sequence[Cell], done: dict[str, bool]) -> str:
     """Which runs were done and which were not, by name."""
     groups: dict[tuple[str, bool], list[str]] = {}
     for cell in planned:
         name, seed = Path(cell.folder).name.rsplit("__", 1)
         stage = f"offline stage of {name}" if cell.stages == "offline" else name.replace("__", ", ")
-        groups.setdefault((stage, cell.done), []).append(seed)
+        groups.setdefault((stage, done[cell.folder]), []).append(seed)
     lines = ["| run | done, seeds | not done, seeds |", "|---|---|---|"]
     for stage in dict.fromkeys(stage for stage, _ in groups):
         yes, no = (", ".join(groups.get((stage, flag), ["–"])) for flag in (True, False))

@@ -29,30 +29,31 @@ class Cell:
         return (Path(self.folder) / "summary.json").exists() and not self.departure()
 
     def departure(self) -> str:
-        """What the run in the folder has otherwise, in words; "" for this cell's configuration.
-
-        Raises:
-            InputError: the folder's configuration cannot be read.
-        """
+        """What the run in the folder has otherwise, in words; "" for this cell's configuration."""
         from moore.config import from_dict, read_toml
+        from moore.errors import InputError
 
-        config, begun = from_dict(self.config), read_toml(Path(self.folder) / "config.toml")
+        config = from_dict(self.config)
+        try:
+            begun = read_toml(Path(self.folder) / "config.toml")
+        except InputError as error:  # another version's, or damaged: this cell fails, no other
+            return str(error).rstrip(".")
         # A run writes down which environment its log has named.
-        here = _settings(asdict(replace(config, env_id=config.env_id or begun.env_id)))
-        there = _settings(asdict(begun))
+        here = flat(asdict(replace(config, env_id=config.env_id or begun.env_id)))
+        there = flat(asdict(begun))
         others = [name for name in here if here[name] != there[name]]
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         if not others:
             return ""
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         return f"{others[0]} is {there[others[0]]}, not {here[others[0]]}{more}"
 
 
-def _settings(values: dict, prefix: str = "") -> dict:
-    """Nested settings as one table, `online.epochs` and so on."""
+def flat(settings: dict, prefix: str = "") -> dict:
+    """Nested settings as one table: {"online.epochs": 100, ...}."""
     table = {}
-    for name, value in values.items():
+    for name, value in settings.items():
         nested = isinstance(value, dict)
-        table |= _settings(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+        table |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
     return table
 
 

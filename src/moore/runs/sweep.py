@@ -39,7 +39,7 @@ def sweep(
     report, outcome = Reporter(quiet=quiet), Outcome()
     outcome.done = [cell.folder for cell in cells if cell.done]
     report.say(f"{len(cells)} cells, {len(outcome.done)} of them done already")
-    waiting = [cell for cell in cells if not cell.done]
+    waiting = [cell for cell in cells if cell.folder not in outcome.done]
     pool = _ray_pool(ray_address) if ray_address else _ProcessPool(jobs)
     try:
         _drive(waiting, pool, outcome, lambda text: report.say(_place(outcome, cells) + text))
