@@ -24,7 +24,7 @@ gym.register(ENV_ID, entry_point="tiny:LinearGaussian", max_episode_steps=20)
 
 def always(config):
     """In place of `preset`: this configuration, whatever the name."""
-    return lambda name, algorithm: dataclasses.replace(config, algorithm=algorithm)
+    return lambda name, algorithm="moore": dataclasses.replace(config, algorithm=algorithm)
 
 
 @pytest.fixture
@@ -65,6 +65,15 @@ def test_an_algorithm_without_a_log_has_a_run_of_its_own(tmp_path):
     assert [cell.stages for cell in planned] == ["offline", "online", "both"]
 
 
+def test_without_algorithms_each_preset_runs_its_own(tmp_path):
+    def run_by(**grid):
+        return {from_dict(cell.config).algorithm for cell in cells(Grid(**grid), tmp_path)[-2:]}
+
+    assert run_by(presets=("quickstart",), seeds=(0, 1)) == {"moore_robust"}
+    assert run_by(presets=("quick/pendulum", "sac")) == {"moore", "sac"}
+    assert run_by(presets=("quickstart",), schemes=("uniform", "moore:1")) == {"moore"}
+
+
 def test_variants_share_an_offline_stage_only_where_it_is_the_same(tmp_path):
     grid = Grid(
         presets=("laptop/hopper-medium",), seeds=(0,), schemes=("moore:1",),
@@ -93,8 +102,8 @@ def test_joined_logs_do_not_share_a_folder_with_the_first_of_them(tmp_path):
     grid = Grid(presets=("laptop/hopper-medium", "laptop/hopper-medium-expert"))
     names = {Path(cell.folder).name for cell in cells(grid, tmp_path) if cell.stages == "online"}
     assert names == {
-        "Hopper-v5-hopper-medium__moore-1__0",
-        "Hopper-v5-hopper-medium+hopper-expert__moore-1__0",
+        "Hopper-v5-hopper-medium__moore_robust__0",
+        "Hopper-v5-hopper-medium+hopper-expert__moore_robust__0",
     }
 
 
@@ -126,7 +135,9 @@ def test_a_grid_from_a_file(tmp_path):
 
 def test_cells_run_go_on_and_are_found_done(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        grids, "preset", lambda name, algorithm: dataclasses.replace(tiny, algorithm=algorithm)
+        grids,
+        "preset",
+        lambda name, algorithm="moore": dataclasses.replace(tiny, algorithm=algorithm),
     )
     monkeypatch.setenv("PYTHONPATH", "tests")
     planned = cells(Grid(schemes=("moore:1", "uniform")), tmp_path / "sweep")
@@ -145,9 +156,10 @@ def test_cells_run_go_on_and_are_found_done(tiny, tmp_path, monkeypatch):
 
 def test_a_failed_cell_is_named_and_the_others_run(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "tests")
-    good = cells(Grid(), tmp_path / "sweep")
     monkeypatch.setattr(
-        grids, "preset", lambda name, algorithm: dataclasses.replace(tiny, algorithm=algorithm)
+        grids,
+        "preset",
+        lambda name, algorithm="moore": dataclasses.replace(tiny, algorithm=algorithm),
     )
     good = cells(Grid(), tmp_path / "sweep")
     broken = dict(good[0].config, dataset="missing.npz")
@@ -239,7 +251,9 @@ def test_the_command_tells_what_failed(tmp_path, capsys):
 def test_on_a_real_local_ray(tiny, tmp_path, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setattr(
-        grids, "preset", lambda name, algorithm: dataclasses.replace(tiny, algorithm=algorithm)
+        grids,
+        "preset",
+        lambda name, algorithm="moore": dataclasses.replace(tiny, algorithm=algorithm),
     )
     monkeypatch.setenv("PYTHONPATH", "tests")
     planned = cells(Grid(schemes=("moore:1", "uniform")), tmp_path / "sweep")

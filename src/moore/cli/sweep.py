@@ -22,7 +22,7 @@ class SweepOptions:
             further settings under [settings]; flags replace its lists.
         presets: a task each.
         datasets: logs that replace the presets', one for each.
-        algorithms: rows of the table.
+        algorithms: rows of the table; by default each preset's own (moore where schemes are given).
         schemes: for the algorithm moore.
         alphas: more schemes, moore with each of these.
         seeds: numbers and ranges, such as 0-7,20.

@@ -23,7 +23,7 @@ class Grid:
     Attributes:
         presets: a task each.
         datasets: logs that replace the preset's; with several presets, one for each.
-        algorithms: rows of the table.
+        algorithms: rows of the table; empty: each preset's own, or `moore` where schemes are given.
         schemes: for the algorithm `moore`; empty: the preset's.
         alphas: more schemes: moore with each of these.
         seeds: of the runs.
@@ -32,14 +32,14 @@ class Grid:
 
     presets: tuple[str, ...] = ("quickstart",)
     datasets: tuple[str, ...] = ()
-    algorithms: tuple[str, ...] = ("moore",)
+    algorithms: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     alphas: tuple[float, ...] = ()
     seeds: tuple[int, ...] = (0,)
     settings: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        for name in ("presets", "algorithms", "seeds"):
+        for name in ("presets", "seeds"):
             if not getattr(self, name):
                 raise InputError(f"the grid has no {name}; give at least one.")
         if self.datasets and len(self.datasets) != len(self.presets):
@@ -49,11 +49,12 @@ class Grid:
         for name in self.algorithms:
             algorithms.find(name)
 
-    def variants(self) -> list[tuple[str, str | None]]:
-        """(algorithm, scheme); the scheme None is the preset's or the algorithm's own."""
+    def variants(self, place: int) -> list[tuple[str, str | None]]:
+        """(algorithm, scheme) on a preset; the scheme None is the preset's or the algorithm's."""
         own = [*self.schemes, *(f"moore:{alpha:g}" for alpha in self.alphas)]
+        usual = "moore" if own else preset(self.presets[place]).algorithm
         result = []
-        for name in self.algorithms:
+        for name in self.algorithms or (usual,):
             schemes = own if name == "moore" and own else [None]
             result += [(name, scheme) for scheme in schemes]
         return list(dict.fromkeys(result))
@@ -94,7 +95,7 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
     runs = []
     for place in range(len(grid.presets)):
         _, moore = _task(grid, place, "moore")
-        for algorithm, scheme in grid.variants():
+        for algorithm, scheme in grid.variants(place):
             task, base = _task(grid, place, algorithm)
             for seed in grid.seeds:
                 config = _cell_config(base, scheme, seed)
