@@ -11,12 +11,14 @@ deterministic policy).
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import d3rlpy
 import gymnasium
 import h5py
 import numpy as np
+import structlog
 import torch
 
 BUILTIN = Path(__file__).parents[1] / "src/moore/data/builtin/inverted-pendulum-medium.npz"
@@ -104,6 +106,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     options = parser.parse_args()
     torch.set_num_threads(1)
+    # d3rlpy's own log, out of the way of the results.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     quick = options.log == "quick/inverted-pendulum"
     size, updates, epoch = (QUICK, 7500, 500) if quick else (LAPTOP, 60_000, 2000)
     env = gymnasium.make(options.env_id)
