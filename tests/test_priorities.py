@@ -112,6 +112,14 @@ def test_training_rows_are_mixed_and_leave_out_held_out_ones(buffers):
     assert (rows[0] != rows[1]).any()
 
 
+def test_every_batch_is_drawn_from_all_rows(buffers):
+    offline, _ = buffers
+    drawn = each_row(RowScheme("age", by_age), 2, *buffers, N_ON)
+    batches = drawn.rows(jax.random.key(4), (5, 4000))
+    found = [counts(batch, offline) for batch in batches]
+    assert stats.chi2_contingency(found).pvalue > 1e-4
+
+
 def test_rows_of_priority_zero_are_never_drawn(buffers):
     scheme = RowScheme("one", lambda d, t: (d.reward == 7).astype(float))
     rows = each_row(scheme, 1, *buffers, N_ON).rows(jax.random.key(0), (500,))

@@ -60,12 +60,16 @@ class EachRow:
     def rows(
         self, key: PRNGKeyArray, shape: tuple[int, ...], *, train_only: bool = False
     ) -> Int[Array, "..."]:
-        """Independent draws; along the last axis in the order of the rows unless `train_only`."""
+        """Independent draws; those of a one-dimensional shape in the order of the rows.
+
+        Batches, and rows that are to be fitted (`train_only`), are mixed.
+        """
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         table = self.train if train_only else self.all
         drawn = table.draw(rng, int(np.prod(shape)))
-        # Rows that are fitted are cut into batches, which must be mixed.
-        return jnp.asarray((rng.permutation(drawn) if train_only else drawn).reshape(shape))
+        if train_only or len(shape) > 1:  # a table draws all of them in the order of the rows
+            drawn = rng.permutation(drawn)
+        return jnp.asarray(drawn.reshape(shape))
 
 
 Draws = Groups | EachRow
