@@ -21,7 +21,7 @@ LINEAR = AdaptiveBCConfig(hidden=(), discount=0.5, critics=3, policy_delay=1, ta
 SMALL = AdaptiveBCConfig(hidden=(32, 32), critics=4, learning_rate=1e-3, target_rate=0.02)
 
 update = jax.jit(adaptive_bc.update, static_argnames="config")
-look = jax.jit(adaptive_bc.look, static_argnames="config")
+follow = jax.jit(adaptive_bc.follow, static_argnames="config")
 loss_of = jax.jit(adaptive_bc.actor_loss)
 
 
@@ -261,21 +261,18 @@ def buffer(episodes, capacity=4000, *, size=None):
     return eqx.tree_at(where, replay, tuple(jnp.asarray(v) for v in values))
 
 
-LOG = empty_replay(5, 1, 1, max_holdout=1)
-
-
-def looked(online, state=None):
-    """The state, or that of a fresh hand-over, after a look at the online buffer."""
+def followed(online, state=None):
+    """The state, or that of a fresh hand-over, after it has followed the online buffer."""
     state = adaptive_bc.hand_over(fresh(SCALED), SCALED) if state is None else state
-    return look(state, LOG, online, config=SCALED)
+    return follow(state, online, config=SCALED)
 
 
-def test_looks_follow_every_finished_episode_in_order_wherever_they_cut():
+def test_the_weight_follows_every_finished_episode_in_order_wherever_the_calls_cut():
     episodes, state = episodes_of(20), None
     rows = sum(len(e) for e in episodes)
     for size in [0, 1, 1, 100, 700, rows - 1, rows]:
-        state = looked(buffer(episodes, size=size), state)
-    assert eqx.tree_equal(state, looked(buffer(episodes)))
+        state = followed(buffer(episodes, size=size), state)
+    assert eqx.tree_equal(state, followed(buffer(episodes)))
     weight, last = by_numpy(episodes, SCALED, 0.4)
     assert 0.2 < weight < 0.4
     assert float(state.adaptation.bc_weight) == pytest.approx(weight, abs=1e-5)
@@ -285,7 +282,7 @@ def test_looks_follow_every_finished_episode_in_order_wherever_they_cut():
 
 def test_one_episode_worked_by_hand_and_one_that_goes_on():
     first, second = np.ones(10, np.float32), np.full(6, 2.0, np.float32)
-    found = looked(buffer([first, second], size=14)).adaptation
+    found = followed(buffer([first, second], size=14)).adaptation
     # Return 10 is halfway from -10 to 30, and the first: R_last = R_cur = 0.5.
     assert float(found.last_return) == pytest.approx(0.5)
     assert float(found.bc_weight) == pytest.approx(0.4 - 10 * 3e-5 * 0.55, abs=1e-7)
@@ -299,16 +296,16 @@ def test_padding_and_rows_past_the_end_are_not_read():
     rows = sum(len(e) for e in episodes)
     exact = buffer(episodes, rows)
     beyond = eqx.tree_at(lambda r: r.size, exact, jnp.asarray(rows + 7, jnp.int32))
-    first = looked(exact)
-    assert eqx.tree_equal(first, looked(beyond))
+    first = followed(exact)
+    assert eqx.tree_equal(first, followed(beyond))
     assert int(first.adaptation.rows) == rows
-    assert eqx.tree_equal(looked(empty_replay(0, 1, 1, max_holdout=1), first), first)
+    assert eqx.tree_equal(followed(empty_replay(0, 1, 1, max_holdout=1), first), first)
 
 
 def test_the_offline_weight_is_constant_and_the_hand_over_sets_the_online_one():
     config = dataclasses.replace(SCALED, bc_weight=100.0)
     before = fresh(config)
-    seen = look(before, buffer(episodes_of(5)), buffer(episodes_of(5), size=0), config=config)
+    seen = follow(before, buffer(episodes_of(5), size=0), config=config)
     assert eqx.tree_equal(seen, before)
     _, metrics = update(before, batch([0.0], [0.0], [0.0], [0.0]), jax.random.key(0), config)
     assert float(metrics["bc_weight"]) == 100.0
@@ -325,7 +322,7 @@ def test_a_scale_without_length_is_refused(low, high):
 
 def test_shapes_and_types_never_change():
     online = adaptive_bc.hand_over(fresh(SCALED), SCALED)
-    seen = looked(buffer(episodes_of(2)))
+    seen = followed(buffer(episodes_of(2)))
     after, _ = update(seen, batch([0.0], [1.0], [0.0], [0.0]), jax.random.key(0), SCALED)
     kind = lambda s: [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(s)]  # noqa: E731
     assert kind(fresh(SCALED)) == kind(online) == kind(seen) == kind(after)

@@ -11,7 +11,6 @@ from moore.algorithms import find
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
-from moore.replay.priorities import Rows, kept_part
 from moore.reports.html import read_metrics
 from moore.runs.run import run
 from moore.runs.setup import prepare
@@ -98,31 +97,6 @@ def test_the_online_penalty_may_be_another():
     state = learner.init(jax.random.key(0))
     assert float(state.penalty_coef) == 0.5
     assert float(learner.hand_over(state).penalty_coef) == 0.0
-
-
-def rows_of(n_off: int, n_on: int) -> Rows:
-    n = n_off + n_on
-    return Rows(
-        obs=np.zeros((n, 1), np.float32),
-        action=np.zeros((n, 1), np.float32),
-        reward=np.zeros(n, np.float32),
-        next_obs=np.zeros((n, 1), np.float32),
-        terminated=np.zeros(n, bool),
-        truncated=np.zeros(n, bool),
-        online=np.arange(n) >= n_off,
-        age=np.zeros(n, int),
-        episode_return=np.zeros(n),
-    )
-
-
-def test_a_kept_part_is_chosen_once_with_replacement():
-    scheme = kept_part(share=0.05, least=60, seed=3)
-    first, later = scheme(rows_of(1000, 0), 1), scheme(rows_of(1000, 40), 7)
-    assert first.sum() == 60 and first.max() >= 1
-    np.testing.assert_array_equal(first, later[:1000])
-    np.testing.assert_array_equal(later[1000:], np.ones(40))
-    assert kept_part(share=0.5, least=60, seed=3)(rows_of(1000, 0), 1).sum() == 500
-    assert (kept_part(share=0.05, least=60, seed=4)(rows_of(1000, 0), 1) != first).any()
 
 
 def test_presets_know_what_an_algorithm_needs():

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
 
-from moore.agents import adaptive_bc, awac, balanced_replay, cql, iql, sac, wsrl
+from moore.agents import adaptive_bc_replay, awac, balanced_replay, cql, iql, sac, wsrl
 from moore.config import Config
 from moore.errors import InputError
-from moore.replay.priorities import RowScheme, kept_part
+from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme, half_half, online_only, parse_scheme, uniform
 
 
@@ -69,7 +69,7 @@ _MODULES = {
     "cql": cql,
     "cal_ql": cql,
     "balanced_replay": balanced_replay,
-    "adaptive_bc": adaptive_bc,
+    "adaptive_bc": adaptive_bc_replay,
     "rlpd": sac,
     "wsrl": wsrl,
 }
@@ -102,12 +102,6 @@ def _scheme(config: Config) -> Scheme | RowScheme:
     """The scheme that the configuration names."""
     online = config.online
     return parse_scheme(online.scheme, online.alpha, steps_per_epoch=online.steps_per_epoch)
-
-
-def _kept(config: Config) -> RowScheme:
-    """Online data and the part of the log that Adaptive BC keeps."""
-    agent = config.adaptive_bc
-    return kept_part(agent.kept_share, agent.kept_least, config.seed)
 
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -160,13 +154,13 @@ ALGORITHMS: dict[str, Algorithm] = {
     "balanced_replay": Algorithm(
         "a CQL ensemble, then SAC on rows drawn by their density ratio (Lee et al. 2021)",
         AGENTS["balanced_replay"],
-        lambda config: uniform(),  # offline; online the agent draws for itself
+        lambda config: uniform(),  # the agent draws for itself
         experience="replay",
     ),
     "adaptive_bc": Algorithm(
         "TD3+BC, then online with a weight of imitation that adapts (Zhao et al. 2022)",
         AGENTS["adaptive_bc"],
-        _kept,
+        lambda config: uniform(),  # the agent draws for itself
         experience="replay",
     ),
     "rlpd": Algorithm(

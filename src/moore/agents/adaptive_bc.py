@@ -9,9 +9,8 @@ Constants and settings that the paper leaves open are those of the authors' code
 
 Note:
     The authors begin with R_last as the return of one evaluated episode after the offline stage;
-    here it is that of the first online episode. Their online buffer begins with a part of the log
-    (utils.py: max(5%, 50,000) rows); which rows a batch holds is not the agent's matter. Networks
-    start from this project's initialisation.
+    here it is that of the first online episode. Networks start from this project's initialisation.
+    Which rows a batch holds is the matter of `adaptive_bc_replay`.
 """
 
 import dataclasses
@@ -59,6 +58,7 @@ class AdaptiveBCConfig:
             where it is known, else the highest of the log; a run fills it in.
         kept_share: of the log's rows, how many online batches draw from.
         kept_least: but at least so many; drawn with replacement (utils.py of the authors' code).
+        replay_capacity: rows that online batches draw from, the kept ones included; the newest.
         batch_size: transitions a update.
         hidden: widths of the hidden layers of actor and critics.
 
@@ -85,6 +85,7 @@ class AdaptiveBCConfig:
     return_high: float | None = None
     kept_share: float = 0.05
     kept_least: int = 50_000
+    replay_capacity: int = 250_000
     batch_size: int = 256
     hidden: tuple[int, ...] = (256, 256)
 
@@ -234,15 +235,12 @@ def after_row(
     return jax.tree.map(lambda new, old: jnp.where(ended, new, old), finished, adaptation)
 
 
-def look(
-    state: AdaptiveBCState, offline: Replay, online: Replay, config: AdaptiveBCConfig
-) -> AdaptiveBCState:
-    """The weight follows, in order, every online episode that finished since the last look.
+def follow(state: AdaptiveBCState, online: Replay, config: AdaptiveBCConfig) -> AdaptiveBCState:
+    """The weight follows, in order, every online episode that finished since the last call.
 
     An episode ends where it terminates or is truncated; one that goes on is kept in mind. Only the
     new rows are read.
     """
-    del offline
     if online.capacity == 0:
         return state
     data = online.data
@@ -318,12 +316,12 @@ def improve(state: AdaptiveBCState, batch: Batch, config: AdaptiveBCConfig) -> A
     )
     step, actor_opt = optax.adam(config.learning_rate).update(grad, state.actor_opt)
     actor = optax.apply_updates(state.actor, step)
-    follow = lambda new, old: optax.incremental_update(new, old, config.target_rate)  # noqa: E731
+    towards = lambda new, old: optax.incremental_update(new, old, config.target_rate)  # noqa: E731
     return dataclasses.replace(
         state,
         actor=actor,
-        target_actor=follow(actor, state.target_actor),
-        target_critics=follow(state.critics, state.target_critics),
+        target_actor=towards(actor, state.target_actor),
+        target_critics=towards(state.critics, state.target_critics),
         actor_opt=actor_opt,
         actor_loss=loss,
     )

@@ -109,27 +109,6 @@ def from_array(values: Float[np.ndarray, " log"], name: str = "array") -> RowSch
     return RowScheme(name, priorities)
 
 
-def kept_part(share: float, least: int, seed: int) -> RowScheme:
-    """Uniform draws from the online rows and a part of the log that is chosen once.
-
-    The part is drawn with replacement; a row that came twice has priority 2, online ones 1.
-
-    Args:
-        share: rows in the part, relative to the log's.
-        least: but at least so many.
-        seed: of the choice.
-    """
-
-    def priorities(rows: Rows, t: int) -> Float[np.ndarray, " rows"]:
-        n_off = int((~rows.online).sum())
-        rng = np.random.default_rng([seed, n_off])
-        drawn = rng.integers(n_off, size=max(int(share * n_off), least))
-        chosen = np.bincount(drawn, minlength=n_off).astype(np.float64)
-        return np.concatenate([chosen, np.ones(len(rows.reward) - n_off)])
-
-    return RowScheme(f"kept:{share:g}", priorities)
-
-
 def load_scheme(text: str) -> RowScheme:
     """A user's own: `module:function`, or `path.npy` with a priority for every row of the log.
 

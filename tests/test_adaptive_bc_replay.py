@@ -1,0 +1,98 @@
+"""Adaptive BC's draws: the whole log offline; the kept part and every online row afterwards."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from moore.agents import adaptive_bc_replay as agent
+from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.replay.buffer import Replay, empty_replay
+
+N_OFF, N_ON = 400, 60
+NOTHING = empty_replay(0, 1, 1, max_holdout=1)
+CONFIG = AdaptiveBCConfig(
+    critics=2, hidden=(4,), batch_size=20_000, kept_share=0.05, kept_least=30,
+    return_low=0.0, return_high=10.0,
+)  # fmt: skip
+
+
+def replay(size: int, capacity: int, episode: int = 10) -> Replay:
+    """Rows of reward 1, a terminal every `episode` of them."""
+    made = empty_replay(capacity, 1, 1, max_holdout=1)
+    ends = jnp.arange(capacity) % episode == episode - 1
+    return eqx.tree_at(
+        lambda r: (r.data.reward, r.data.terminated, r.size),
+        made,
+        (jnp.ones(capacity), ends, jnp.asarray(size, jnp.int32)),
+    )
+
+
+LOG, ONLINE = replay(N_OFF, N_OFF), replay(N_ON, 200)
+
+
+def handed_over(config=CONFIG, seed=0):
+    state = agent.init(jax.random.key(seed), 1, 1, config)
+    return agent.look(agent.hand_over(state, config), LOG, ONLINE, config)
+
+
+def drawn(state, online, config=CONFIG):
+    rows = np.asarray(agent.draw(state, LOG, online, jax.random.key(5), config))
+    return np.bincount(rows, minlength=N_OFF + 200)
+
+
+def test_offline_every_row_of_the_log_is_as_likely():
+    state = agent.look(agent.init(jax.random.key(0), 1, 1, CONFIG), LOG, NOTHING, CONFIG)
+    found = drawn(state, NOTHING)
+    assert state.kept.size == 0 and not found[N_OFF:].any()
+    assert stats.chisquare(found[:N_OFF]).pvalue > 1e-4
+
+
+def test_online_they_are_uniform_over_the_kept_part_and_the_online_rows():
+    state = handed_over()
+    kept = np.bincount(np.asarray(state.kept), minlength=N_OFF)
+    assert kept.sum() == 30
+    weight = np.concatenate([kept, np.ones(N_ON)])
+    found = drawn(state, ONLINE)
+    assert not found[: N_OFF + N_ON][weight == 0].any() and not found[N_OFF + N_ON :].any()
+    expected = weight / weight.sum() * found.sum()
+    assert stats.chisquare(found[: N_OFF + N_ON][weight > 0], expected[weight > 0]).pvalue > 1e-4
+
+
+def test_a_new_row_counts_at_once():
+    only_log = drawn(handed_over(), replay(0, 200))
+    assert not only_log[N_OFF:].any()
+    assert drawn(handed_over(), replay(1, 200))[N_OFF] == pytest.approx(20_000 / 31, rel=0.2)
+
+
+def test_the_oldest_entries_leave_a_full_buffer_the_kept_rows_first():
+    state = handed_over()
+    config = dataclasses.replace(CONFIG, replay_capacity=70)  # of 30 + 60
+    kept = np.bincount(np.asarray(state.kept)[20:], minlength=N_OFF)
+    found = drawn(state, ONLINE, config)
+    assert set(np.flatnonzero(found[:N_OFF])) == set(np.flatnonzero(kept))
+    last = dataclasses.replace(CONFIG, replay_capacity=10)
+    assert set(np.flatnonzero(drawn(state, ONLINE, last))) == set(range(N_OFF + 50, N_OFF + 60))
+
+
+def test_the_part_is_chosen_once_and_by_the_seed():
+    first = handed_over()
+    again = agent.look(first, LOG, replay(120, 200), CONFIG)
+    assert eqx.tree_equal(first, again)
+    assert (np.asarray(handed_over(seed=1).kept) != np.asarray(first.kept)).any()
+    large = dataclasses.replace(CONFIG, kept_share=0.5)
+    assert handed_over(large).kept.size == 200
+
+
+def test_the_weight_moves_when_an_episode_has_ended_and_not_before():
+    state, config = handed_over(), dataclasses.replace(CONFIG, batch_size=8)
+    before, _ = agent.learn(state, LOG, replay(9, 200), jax.random.key(0), config)
+    after, _ = agent.learn(before, LOG, replay(10, 200), jax.random.key(1), config)
+    assert float(before.agent.adaptation.bc_weight) == np.float32(0.4)
+    # Its return, 10, counts as 1: a_bc falls by T K_P (1.05 - 1).
+    fall = 10 * config.proportional_gain * (config.target_return - 1.0)
+    assert float(after.agent.adaptation.bc_weight) == pytest.approx(0.4 - fall, abs=1e-7)
