@@ -250,11 +250,13 @@ def test_online_all_parts_move_by_the_learning_rate_and_targets_by_theirs():
     )
 
 
-def test_the_hand_over_keeps_networks_and_restarts_the_optimisers():
+def test_the_hand_over_keeps_networks_and_restarts_targets_and_optimisers():
     state, _ = update(linear_state(), CUTS, jax.random.key(1), LINEAR)
     after = balanced.hand_over(state, LINEAR)
-    networks = lambda m: (m.actor, m.critics, m.target_critics)  # noqa: E731
+    networks = lambda m: (m.actor, m.critics)  # noqa: E731
     assert eqx.tree_equal(networks(after.members), networks(state.members))
+    assert not eqx.tree_equal(state.members.target_critics, state.members.critics)
+    assert eqx.tree_equal(after.members.target_critics, after.members.critics)
     assert eqx.tree_equal(after.ratio, state.ratio)
     assert bool(after.online)
     assert float(after.log_temperature) == 0.0

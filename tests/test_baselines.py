@@ -17,6 +17,7 @@ from moore.agents.wsrl import WSRLConfig
 from moore.config import OfflineConfig, OnlineConfig
 from moore.reports.html import read_metrics
 from moore.runs.policy import load_policy
+from moore.runs.records import Records
 from moore.runs.run import resume, run
 from tiny import ENV, tiny_config, tiny_log
 
@@ -84,6 +85,34 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(finished, tmp_p
     stop = {"until": lambda row, _: row["epoch"] == 1}
     stopped = run(config(algorithm), **arguments(tmp_path / "run"), **stop)
     again = resume(stopped.folder, dataset=tiny_log(), env=ENV, quiet=True)
+    leaves = [jax.tree.leaves(result.policy.weights) for result in (whole, again)]
+    for a, b in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class Killed(Exception):
+    """In place of a power cut."""
+
+
+def test_a_run_killed_in_its_offline_stage_ends_bit_for_bit_as_one_that_was_not(
+    finished, tmp_path, monkeypatch
+):
+    """After the checkpoint of offline epoch 1 of 2."""
+    algorithm, whole = finished
+    save = Records.end_epoch
+
+    def save_and_die(records, row, *rest, **options):
+        saved = save(records, row, *rest, **options)
+        if row["epoch"] == 1:
+            raise Killed
+        return saved
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Records, "end_epoch", save_and_die)
+        run(config(algorithm), **arguments(tmp_path / "run"))
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["stage"] for row in rows] == ["offline", "offline"]
+    again = resume(tmp_path / "run", dataset=tiny_log(), env=ENV, quiet=True)
     leaves = [jax.tree.leaves(result.policy.weights) for result in (whole, again)]
     for a, b in zip(*leaves, strict=True):
         np.testing.assert_array_equal(a, b)

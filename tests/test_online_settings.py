@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from moore.agents.adaptive_bc import AdaptiveBCConfig
-from moore.algorithms import find
+from moore.agents.awac import AWACConfig
+from moore.algorithms import ALGORITHMS, find
+from moore.config import Config, read_toml
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
 from moore.reports.html import read_metrics
-from moore.runs.run import run
+from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.runs.suitable import check_suits, discount_for, note_on, with_return_scale
 from tiny import ENV, tiny_config, tiny_log
@@ -42,6 +44,30 @@ def test_mbpo_learns_without_a_log(mbpo):
     assert mbpo.summary["dataset"] is None
 
 
+def mean_return(policy, starts=50) -> float:
+    """Over the same starts and the same noise for every policy."""
+    env, total = ENV(), 0.0
+    for seed in range(starts):
+        (obs, _), over = env.reset(seed=seed), False
+        while not over:
+            obs, reward, _, over, _ = env.step(policy(obs))
+            total += reward / starts
+    return total
+
+
+def test_mbpo_finds_the_best_controller_of_a_linear_task(mbpo):
+    """a = -K s, from the Riccati equation of s' = 0.9 s + 0.4 a under cost s^2 + 0.05 a^2; the
+    undiscounted one, as episodes are counted. Doing nothing costs 2.5 times as much or more."""
+    cost = 1.0
+    for _ in range(100):
+        gain = 0.36 * cost / (0.05 + 0.16 * cost)
+        cost = 1.0 + 0.05 * gain**2 + cost * (0.9 - 0.4 * gain) ** 2
+    best = mean_return(lambda obs: np.clip(-gain * obs, -2.0, 2.0))
+    nothing = mean_return(np.zeros_like)
+    assert nothing < 2.5 * best < 0.0
+    assert mean_return(mbpo.policy) > best + 0.1 * (nothing - best)
+
+
 def test_mbpo_fits_and_imagines_right_after_its_random_steps_and_learns_after_that(mbpo):
     first, second = online_rows(mbpo.folder)[1:3]
     assert first["model/fit_steps"] > 0 and first["model/rollout_steps"] == 1.0
@@ -54,11 +80,29 @@ def test_the_rollout_length_follows_its_schedule(mbpo):
     assert steps == pytest.approx([1.0, 1.0, 2.0, 3.0])
 
 
-def test_d_model_has_room_for_the_longest_rollouts():
+def test_an_interrupted_mbpo_ends_bit_for_bit_as_one_that_was_not(mbpo, tmp_path):
+    """Cut after epoch 3, where rollouts have two steps and D_model has room for as many."""
+    config = read_toml(mbpo.folder / "config.toml")
+    stop = {"until": lambda row, _: row["epoch"] == 3}
+    stopped = run(config, env=ENV, out=tmp_path / "run", quiet=True, **stop)
+    again = resume(stopped.folder, env=ENV, quiet=True)
+    leaves = [jax.tree.leaves(result.policy.weights) for result in (mbpo, again)]
+    for a, b in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_d_model_keeps_what_the_retained_epochs_give_at_the_current_length():
+    """At 2 refits x 200 rollouts an epoch: 400 rows in epoch 1, 1600 in epoch 2, 2800 in epoch 3;
+    what is there stays when the room grows."""
     config = online(tiny_config(), rollout_schedule=(1, 3, 1, 7), refit_every=50)
     learner = prepare(config, dataset=tiny_log(), env=ENV).learner
     state = learner.hand_over(learner.init(jax.random.key(0)))
-    assert state.imagined.capacity == 2 * 200 * 7  # refits x rollouts x longest
+    sizes = []
+    for epoch in (1, 1, 1, 2, 3, 3):
+        state, _ = learner.imagine(state, epoch, 200, learner.rollout_length(epoch))
+        sizes.append((int(state.imagined.room), int(state.imagined.size)))
+    assert sizes == [(400, 200), (400, 400), (400, 400), (1600, 1200), (2800, 2600), (2800, 2800)]
+    assert state.imagined.capacity == 2800
 
 
 @pytest.mark.parametrize("schedule", [[1, 2, 3], [4, 4, 1, 3]])
@@ -102,19 +146,24 @@ def test_the_online_penalty_may_be_another():
 def test_presets_know_what_an_algorithm_needs():
     paper = preset("paper/hopper-medium-replay", algorithm="mbpo")
     assert paper.algorithm == "mbpo" and paper.penalty_coef == 0.0
-    assert paper.online.rollout_schedule == (20, 150, 1, 15) and paper.online.random_steps == 5000
+    # The authors' epochs 20 to 150, counted from 0 after the random steps.
+    assert paper.online.rollout_schedule == (26, 156, 1, 15) and paper.online.random_steps == 5000
     assert paper.sac.target_entropy == -1.0
     assert preset("paper/halfcheetah-medium", algorithm="mbpo").online.updates_per_step == 40
     rlpd = preset("paper/walker2d-random", algorithm="rlpd")
     assert (rlpd.offline.epochs, rlpd.online.updates_per_step, rlpd.rlpd.actor_every) == (0, 20, 20)
     assert preset("quickstart", algorithm="wsrl").online.frozen_steps == 500
+    # nakamotoo/Cal-QL, conservative_sac_main.py: no imitation, two layers.
+    cal_ql = preset("laptop/hopper-medium", algorithm="cal_ql").cal_ql
+    assert (cal_ql.warm_up, cal_ql.hidden, cal_ql.max_target_backup) == (0, (256, 256), True)
+    # zhaoyi11/adaptive_bc: 0.4, and 100 on one log.
+    for task, weight in (("walker2d-random", 100.0), ("walker2d-medium", 0.4)):
+        assert preset(f"paper/{task}", algorithm="adaptive_bc").adaptive_bc.bc_weight == weight
     naive, paper = (preset("laptop/hopper-medium", algorithm=a) for a in ("naive", "moore"))
     assert naive.sac == paper.sac
 
 
 def test_every_algorithm_has_a_preset_at_every_scale():
-    from moore.algorithms import ALGORITHMS
-
     for name in ALGORITHMS:
         for scale in ("quick/pendulum", "laptop/hopper-medium", "paper/hopper-medium"):
             assert preset(scale, algorithm=name).algorithm == name
@@ -132,6 +181,11 @@ def test_a_log_without_any_signal_is_refused():
     check_suits(find("iql"), constant(tiny_log(), 1.0, terminated=True), "LinearGaussian")
 
 
+def test_rewards_that_are_all_zero_say_nothing_however_episodes_end():
+    with pytest.raises(InputError, match="every reward is 0, so no policy is better"):
+        check_suits(find("iql"), constant(tiny_log(), 0.0, terminated=True), "LinearGaussian")
+
+
 def fallen(log):
     """A log of InvertedPendulum's shape with a row on the floor, unflagged."""
     obs = np.zeros((log.size, 4), np.float32)
@@ -142,8 +196,12 @@ def fallen(log):
 
 def test_agents_that_trust_the_flags_refuse_a_log_that_lacks_them():
     log = fallen(tiny_log())
-    with pytest.raises(InputError, match=r"1 rows \(first: 100\) go on after a state that ends"):
+    with pytest.raises(InputError, match=r"1 rows \(first: 100\) lead to a state that ends"):
         check_suits(find("iql"), log, "InvertedPendulum-v5")
+    cut = log.truncated.copy()
+    cut[100] = True  # a time-out is bootstrapped from, a fall must not be
+    with pytest.raises(InputError, match="are not terminal"):
+        check_suits(find("iql"), replace(log, truncated=cut), "InvertedPendulum-v5")
     check_suits(find("moore"), log, "InvertedPendulum-v5")  # asks the rule itself
     flagged = log.terminated.copy()
     flagged[100] = True
@@ -153,10 +211,22 @@ def test_agents_that_trust_the_flags_refuse_a_log_that_lacks_them():
 def test_a_log_whose_actions_lie_at_the_border_is_remarked_upon():
     log = tiny_log()
     low, high = np.full(1, -2.0), np.full(1, 2.0)
-    assert note_on(find("awac"), log, low, high) is None  # 5% of these at most
+    assert note_on(find("awac"), AWACConfig(), log, low, high) is None  # 5% of these at most
     log = replace(log, action=np.sign(log.action) * np.float32(2.0))
-    assert "100% of the logged action entries" in note_on(find("awac"), log, low, high)
-    assert note_on(find("moore"), log, low, high) is None
+    said = note_on(find("awac"), AWACConfig(), log, low, high)
+    assert "100% of the logged action entries" in said
+
+
+def test_the_border_is_remarked_upon_where_the_density_of_logged_actions_is_taken():
+    log = replace(tiny_log(), action=np.full_like(tiny_log().action, 2.0))
+    low, high = np.full(1, -2.0), np.full(1, 2.0)
+    told = {
+        name
+        for name, algorithm in ALGORITHMS.items()
+        if note_on(algorithm, getattr(Config(), algorithm.agent.name), log, low, high)
+    }
+    # Cal-QL and WSRL have no phase of imitation; IQL's Gaussian is not squashed.
+    assert told == {"awac", "cql", "balanced_replay"}
 
 
 def test_the_discount_follows_the_step_limit_where_episodes_can_end_early():

@@ -204,7 +204,7 @@ def test_every_algorithm_of_the_table_is_the_same_loop_with_another_scheme():
         "cql": "uniform",
         "cal_ql": "uniform",
         "balanced_replay": "uniform",
-        "adaptive_bc": "kept:0.05",
+        "adaptive_bc": "uniform",
         "rlpd": "half_half",
         "wsrl": "online_only",
         "sac": "online_only",

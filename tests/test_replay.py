@@ -15,6 +15,7 @@ from moore.replay.buffer import (
     empty_ring,
     full_replay,
     push,
+    with_room,
 )
 from moore.replay.sampler import gather, sample_ring, sample_rows
 from moore.replay.schemes import moore
@@ -40,7 +41,7 @@ def log(size: int, *, known=None, held: int = 0, fraction: float = 0.2):
     )
 
 
-push = jax.jit(push)
+push, with_room = jax.jit(push), jax.jit(with_room)
 
 
 class TestRing:
@@ -56,6 +57,19 @@ class TestRing:
         assert int(ring.size) == len(newest)
         held = np.sort(np.asarray(ring.data.reward)[: len(newest)])
         np.testing.assert_array_equal(held, newest)
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, 5), st.integers(5, 12)), min_size=1, max_size=8))
+    def test_keeps_the_newest_rows_when_its_room_changes(self, changes):
+        ring, model, first = empty_ring(12, 2, 1), [], 0
+        for count, room in changes:
+            ring = push(ring, numbered(first, 5), jnp.arange(5) < count)
+            model = [*model, *range(first, first + count)][-int(ring.room) :]
+            first += count
+            ring, model = with_room(ring, jnp.asarray(room)), model[-room:]
+            assert int(ring.size) == len(model) and int(ring.room) == room
+            held = np.sort(np.asarray(ring.data.reward)[: len(model)])
+            np.testing.assert_array_equal(held, model)
 
     def test_every_column_of_a_row_moves_together(self):
         ring = push(empty_ring(4, 2, 1), numbered(0, 3), jnp.asarray([True, False, True]))

@@ -130,6 +130,27 @@ def test_finds_the_best_action_of_a_bandit():
     assert float(metrics["entropy"][-200:].mean()) < -0.3
 
 
+def test_rlpd_finds_it_too_with_ten_normalised_critics_two_of_which_judge():
+    """And they have learned the true values, -(a - 0.5)^2."""
+    config = dataclasses.replace(
+        CONFIG, critics=10, critic_subset=2, layer_norm=True, entropy_per_action=-0.5, actor_every=4
+    )
+
+    def step(state, key):
+        key_data, key_update = jax.random.split(key)
+        return sac.update(state, batch(key_data), key_update, config)
+
+    run = jax.jit(lambda s, keys: jax.lax.scan(step, s, keys))
+    state, _ = run(
+        sac.init(jax.random.key(0), 1, 1, config), jax.random.split(jax.random.key(1), 3000)
+    )
+    assert float(mode_action(sac.policy(state), jnp.ones(1))[0]) == pytest.approx(0.5, abs=0.1)
+    action = jnp.linspace(-0.8, 0.8, 9)[:, None]
+    values = sac.q_values(state.critics, jnp.ones((9, 1)), action)
+    expected = np.broadcast_to(-((action[:, 0] - 0.5) ** 2), (10, 9))
+    np.testing.assert_allclose(values, expected, atol=0.15)
+
+
 def test_the_two_critics_start_different():
     critics = sac.init(jax.random.key(0), 3, 2, CONFIG).critics
     assert not np.allclose(critics.layers[0].weight[0], critics.layers[0].weight[1])

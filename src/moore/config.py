@@ -124,8 +124,8 @@ class EvaluationConfig:
 
 
 def _cal_ql() -> CQLConfig:
-    """Cal-QL is CQL with bounded values; its authors also take the best of the next actions."""
-    return CQLConfig(calibrated=True, max_target_backup=True)
+    """Cal-QL bounds CQL's values; the rest is nakamotoo/Cal-QL's (conservative_sac_main.py)."""
+    return CQLConfig(calibrated=True, max_target_backup=True, warm_up=0, hidden=(256, 256))
 
 
 def _rlpd() -> SACConfig:

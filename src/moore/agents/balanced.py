@@ -53,9 +53,10 @@ class BalancedConfig:
         ratio_learning_rate: of the density-ratio network (Adam).
         ratio_temperature: T; a priority is proportional to w^(1/T).
         priority_range: priorities are cut to this.
-        initial_online_share: share of the draws that fall on online rows once there are
-            `initial_rows` of them, below 1 (rho; the authors' README, while their script's default
-            is 0.5). New rows' priority follows from it.
+        initial_online_share: share of the draws that would fall on online rows if `initial_rows`
+            of them came at once, below 1 (rho; the authors' README, while their script's default
+            is 0.5). New rows' priority follows from it; here rows come one by one, and those that
+            were drawn have another by then.
         initial_rows: online rows that the share above refers to.
         batch_size: transitions a update, and of each kind for the density ratio.
         hidden: widths of the hidden layers of all networks.
@@ -167,12 +168,17 @@ def look(
 def hand_over(state: BalancedState, config: BalancedConfig) -> BalancedState:
     """From here on the members learn as one; their optimisers start afresh, as the authors' do.
 
-    Networks and target critics go on; the mixture's temperature starts at 1.
+    Networks go on, the target critics from where the critics are (their examples/ours.py); the
+    mixture's temperature starts at 1.
     """
     optimiser = optax.adam(config.learning_rate)
     members = state.members
-    fresh = jax.vmap(optimiser.init)(members.actor), jax.vmap(optimiser.init)(members.critics)
-    members = eqx.tree_at(lambda m: (m.actor_opt, m.critic_opt), members, fresh)
+    fresh = (
+        jax.vmap(optimiser.init)(members.actor),
+        jax.vmap(optimiser.init)(members.critics),
+        jax.tree.map(jnp.copy, members.critics),
+    )
+    members = eqx.tree_at(lambda m: (m.actor_opt, m.critic_opt, m.target_critics), members, fresh)
     return dataclasses.replace(state, members=members, online=jnp.ones((), bool))
 
 

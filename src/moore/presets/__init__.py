@@ -63,7 +63,7 @@ def _with_algorithm(config: Config, algorithm: str, scale: str, task: str) -> Co
         return config
     scale, domain = scale or "quick", task.split("-")[0]
     values = _table("algorithms").get(algorithm, {})
-    for part in ("all", scale, f"{scale}-{domain}"):
+    for part in ("all", scale, f"{scale}-{domain}", f"{scale}-{task}"):
         config = from_dict(values.get(part, {}), base=config)
     return replace(config, algorithm=algorithm)
 

@@ -69,11 +69,15 @@ def take(data: Transition, rows: Int[Array, " n"]) -> Transition:
 
 
 class Ring(eqx.Module):
-    """First in, first out: D_model, line 16 of Algorithm 1. It fills up and never empties."""
+    """First in, first out: D_model, line 16 of Algorithm 1. It fills up and never empties.
+
+    `room`: rows that it keeps, at most its capacity; `with_room` changes that.
+    """
 
     data: Transition
     size: Int[Array, ""]
     cursor: Int[Array, ""]
+    room: Int[Array, ""]
 
     @property
     def capacity(self) -> int:
@@ -82,26 +86,36 @@ class Ring(eqx.Module):
 
 def empty_ring(capacity: int, obs_dim: int, action_dim: int) -> Ring:
     data = empty_transitions(capacity, obs_dim, action_dim)
-    return Ring(data, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    room = jnp.asarray(capacity, jnp.int32)
+    return Ring(data, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), room)
+
+
+def with_room(ring: Ring, room: Int[Array, ""]) -> Ring:
+    """The newest rows of it, as many as fit into the new room; at most the capacity."""
+    kept = jnp.minimum(ring.size, room)
+    in_order = (ring.cursor - kept + jnp.arange(ring.capacity)) % ring.room
+    return Ring(take(ring.data, in_order), size=kept, cursor=kept % room, room=room)
 
 
 def push(ring: Ring, rows: Transition, keep: Bool[Array, " n"]) -> Ring:
     """Writes the rows where `keep` holds, in order, over the oldest ones.
 
     Raises:
-        ValueError: more rows than the capacity (they would overwrite one another).
+        ValueError: more rows than the capacity (they would overwrite one another, as they do where
+            there are more than it has room for).
     """
     count = keep.shape[0]
     if count > ring.capacity:
         raise ValueError(f"{count} rows do not fit into a ring of {ring.capacity}.")
     offset = jnp.cumsum(keep, dtype=jnp.int32)
     # A dropped row is sent past the end, where mode="drop" discards it.
-    slot = jnp.where(keep, (ring.cursor + offset - 1) % ring.capacity, ring.capacity)
+    slot = jnp.where(keep, (ring.cursor + offset - 1) % ring.room, ring.capacity)
     data = jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), ring.data, rows)
     return Ring(
         data,
-        size=jnp.minimum(ring.size + offset[-1], ring.capacity),
-        cursor=(ring.cursor + offset[-1]) % ring.capacity,
+        size=jnp.minimum(ring.size + offset[-1], ring.room),
+        cursor=(ring.cursor + offset[-1]) % ring.room,
+        room=ring.room,
     )
 
 

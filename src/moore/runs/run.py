@@ -204,7 +204,7 @@ class _Run:
         note = f"\nnote: the log was recorded in {log.env_id}" if other else ""
         if uses_log:
             bounds = self.setup.action_low, self.setup.action_high
-            about = note_on(self.learner.algorithm, log, *bounds)
+            about = note_on(self.learner.algorithm, self.learner.agent_config, log, *bounds)
             note += "" if about is None else f"\nnote: {about}"
         return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
 

@@ -1,6 +1,7 @@
 """Whether an algorithm can use a log: checked before the first second of training."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,8 +14,7 @@ from moore.envs.termination import known_environments, termination_rule
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 
-# Agents that take the density of logged actions, which a tanh policy does not have at the border.
-_SCORE_ACTIONS = ("awac", "iql", "cql", "cal_ql", "balanced_replay", "wsrl")
+# Of the action entries; fewer at the border are not worth a remark.
 _MANY = 0.05
 # Unflagged ends, relative to flagged ones, that may be limits met within rounding.
 _ROUNDED = 0.01
@@ -24,31 +24,43 @@ def check_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
     """Refuses a log that the algorithm can learn nothing, or something wrong, from.
 
     Raises:
-        InputError: all rewards are equal and no episode ends; or, for agents that learn from the
-            logged rows themselves, rows in which the environment ended are not flagged.
+        InputError: all rewards are 0, or equal while no episode ends; or, for agents that learn
+            from the logged rows themselves, rows in which the environment ended are not flagged as
+            terminal.
     """
-    if np.ptp(log.reward) == 0 and not log.has_terminals:
+    if np.ptp(log.reward) == 0 and (log.reward[0] == 0 or not log.has_terminals):
+        why = "" if log.reward[0] == 0 else " and no row is terminal"
         raise InputError(
-            f"{log.name}: every reward is {log.reward[0]:g} and no row is terminal, so no policy "
-            "is better than another; log the true reward."
+            f"{log.name}: every reward is {log.reward[0]:g}{why}, so no policy is better than "
+            "another; log the true reward."
         )
     if algorithm.experience == "replay" and env_id in known_environments():
         # A model-based algorithm asks the rule itself; these trust the flags of the log.
         rule = jax.vmap(termination_rule(env_id, spec="auto", has_terminals=log.has_terminals))
         ends = np.asarray(jax.jit(rule)(log.obs, log.action, log.next_obs))
-        missed = ends & ~log.terminated & ~log.truncated & log.successor_known
+        missed = ends & ~log.terminated & log.successor_known
         # A few lie within rounding of the limits; more means that flags are missing.
         if missed.sum() > _ROUNDED * log.terminated.sum():
             raise InputError(
-                f"{log.name}: {missed.sum():,} rows (first: {int(missed.argmax())}) go on after a "
-                f"state that ends {env_id}, so {algorithm.agent.name} would learn values beyond "
-                "the end; flag them as terminal, or name their environment (--env-id)."
+                f"{log.name}: {missed.sum():,} rows (first: {int(missed.argmax())}) lead to a "
+                f"state that ends {env_id} and are not terminal, so {algorithm.agent.name} would "
+                "learn values beyond the end; flag them, or name their environment (--env-id)."
             )
 
 
-def note_on(algorithm: Algorithm, log: Dataset, low: np.ndarray, high: np.ndarray) -> str | None:
+def _scores_logged_actions(name: str, config: Any) -> bool:
+    """Whether the agent takes the density of logged actions under a tanh policy.
+
+    AWAC always does, the family of CQL while its actor imitates.
+    """
+    return name == "awac" or getattr(config, "warm_up", 0) > 0
+
+
+def note_on(
+    algorithm: Algorithm, agent_config: Any, log: Dataset, low: np.ndarray, high: np.ndarray
+) -> str | None:
     """What a user should know of this log under this algorithm; None if nothing."""
-    if algorithm.agent.name not in _SCORE_ACTIONS:
+    if not _scores_logged_actions(algorithm.agent.name, agent_config):
         return None
     share = float(np.mean((log.action <= low) | (log.action >= high)))
     if share <= _MANY:

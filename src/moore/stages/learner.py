@@ -25,13 +25,7 @@ from moore.config import Config
 from moore.dynamics.fit import FitReport, ModelState, fit_ensemble, init_model
 from moore.dynamics.imagine import TerminationFn
 from moore.errors import InputError
-from moore.replay.buffer import (
-    Replay,
-    Ring,
-    Transition,
-    empty_replay,
-    empty_ring,
-)
+from moore.replay.buffer import Replay, Ring, Transition, empty_replay, empty_ring
 from moore.replay.draws import Draws, EachRow, Groups, each_row
 from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme, uniform
@@ -137,7 +131,6 @@ class Learner:
     def hand_over(self, state: LearnerState) -> LearnerState:
         """Lines 4 and 5: everything learned goes on, D_on and D_model start empty."""
         online = self.config.online
-        refits = online.steps_per_epoch // online.refit_every
         longest = max(self.rollout_length(1), self.rollout_length(online.epochs))
         steps = max(online.epochs * online.steps_per_epoch, 1)
         gated = self.imagines and self.config.gate.enabled
@@ -149,9 +142,7 @@ class Learner:
             state = dataclasses.replace(state, penalty_coef=jnp.asarray(online.penalty_coef))
         state = dataclasses.replace(
             state,
-            imagined=self._empty_imagined(
-                online.retain_epochs * refits * online.rollout_batch * longest
-            ),
+            imagined=self._empty_imagined(self._online_room(longest)),
             online=empty_replay(steps, *self.dims, max_holdout=self.config.model.max_holdout),
             acting=diagnostics.copied(self.newest_policy(state)) if gated else None,
         )
@@ -221,6 +212,12 @@ class Learner:
                 confidence=gate.confidence,
             )
             return dataclasses.replace(state, key=key, acting=acting), metrics
+
+    def _online_room(self, length: int) -> int:
+        """Rows of the online D_model: the retained epochs' rollouts of that length."""
+        online = self.config.online
+        refits = online.steps_per_epoch // online.refit_every
+        return online.retain_epochs * refits * online.rollout_batch * length
 
     def _empty_imagined(self, rows: int) -> Ring:
         """D_model with room for so many steps; for one where nothing is imagined."""
@@ -341,15 +338,17 @@ class Learner:
     ) -> tuple[LearnerState, Metrics]:
         """Lines 14 to 16: `count` rollouts from states of D_off and D_on into D_model.
 
-        `length`: H; by default that of the offline stage.
+        `length`: H; by default that of the offline stage. D_model keeps what the retained epochs
+        give at this H, as MBPO's does.
         """
         with self.clock("imagine"):
-            settings = programs.rollout_settings(self.config, count)
+            settings, ring = programs.rollout_settings(self.config, count), state.imagined
             if length is not None:
                 settings = dataclasses.replace(settings, rollout_length=length)
+                ring = programs.make_room(ring, self._online_room(length))
             key, key_starts, key_rollout = jax.random.split(state.key, 3)
             imagined, metrics = programs.imagine(
-                state.imagined,
+                ring,
                 self.newest_policy(state),
                 state.model,
                 self.offline,

@@ -17,7 +17,7 @@ from moore.dynamics.ensemble import Ensemble
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import TerminationFn, rollout
 from moore.dynamics.surprise import surprise, uncertainty_of
-from moore.replay.buffer import Replay, Ring, Transition, append, as_batch, push
+from moore.replay.buffer import Replay, Ring, Transition, append, as_batch, push, with_room
 from moore.replay.sampler import gather, sample_ring
 from moore.stages.diagnostics import Range, observed_range
 
@@ -62,6 +62,14 @@ def surprise_of_newest(ensemble: Ensemble, online: Replay, count: int) -> Metric
     metrics = {f"model/{name}": value for name, value in surprise(ensemble, newest).items()}
     # Beside model/imagined_terminated: do imagined episodes end as often as real ones?
     return metrics | {"model/new_terminated": jnp.mean(newest.terminated)}
+
+
+_with_room = jax.jit(with_room, donate_argnames="ring")
+
+
+def make_room(imagined: Ring, room: int) -> Ring:
+    """D_model with room for so many steps; nothing is copied where it has just that."""
+    return imagined if int(imagined.room) == room else _with_room(imagined, room)
 
 
 @partial(
