@@ -19,8 +19,9 @@ from moore import cli
 from moore.agents.sac import SACConfig
 from moore.algorithms import ALGORITHMS, SAC
 from moore.config import Config
-from moore.presets import preset_names
+from moore.presets import preset_names, relabels
 from moore.replay.schemes import SCHEMES
+from moore.runs.plan import Plan
 from moore.runs.policy import Policy, save_policy
 
 COMMANDS = (
@@ -594,6 +595,21 @@ def test_a_wrong_value(line, messages, desk, moore_refuses):
         assert words in message
 
 
+# --- Another algorithm over settings that are not its own ---
+
+
+@pytest.mark.parametrize("command", ["run tiny.toml", "offline tiny.toml", "online --from old"])
+def test_an_algorithm_with_settings_of_its_own_is_not_a_label(command, old_run, moore_refuses):
+    line = moore_refuses(f"{command} --algorithm mbpo")
+    assert "--algorithm mbpo: these settings are made for moore" in line
+    assert "moore run PRESET --algorithm mbpo" in line
+
+
+def test_presets_that_differ_in_name_alone_may_be_relabelled():
+    assert relabels("moore", "naive") and relabels("half_half", "online_only")
+    assert not relabels("moore", "no_penalty") and not relabels("moore_robust", "naive")
+
+
 # --- Folders of runs ---
 
 
@@ -603,7 +619,7 @@ def old_run(desk):
     folder = desk / "old"
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "config.toml").write_text(TINY)
-    (folder / "checkpoints" / "plan.json").write_text('{"stages": "both", "start_from": null}')
+    Plan("both").write(folder)
     row = {"stage": "offline", "epoch": 0, "env_steps": 0, "updates": 0}
     (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     return folder

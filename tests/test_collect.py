@@ -1,18 +1,23 @@
 """moore collect: D4RL's recipe, the same file from the same seed, and going on after a kill."""
 
 import json
+import shutil
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from moore.agents.sac import SACConfig
+from moore.config import read_toml
 from moore.data.load import load_dataset, read_log
 from moore.envs.make import make_env
 from moore.envs.record import record_episodes
 from moore.errors import InputError
+from moore.reports.html import read_metrics
 from moore.runs import recording
 from moore.runs.collect import Recipe, collect
+from moore.runs.records import newest_epoch
+from moore.runs.training import Training
 
 ENV_ID = "TinyLinear-v0"
 gym.register(ENV_ID, entry_point="tiny:LinearGaussian", max_episode_steps=20)
@@ -169,6 +174,23 @@ def test_a_killed_recording_goes_on_after_its_last_episodes(tmp_path, training, 
     np.testing.assert_array_equal(again.obs, whole.obs)
     np.testing.assert_array_equal(again.action, whole.action)
     assert [path.name for path in tmp_path.iterdir() if "rows" in path.name] == []
+
+
+def test_rows_that_no_checkpoint_holds_are_not_taken_for_data(tmp_path, training):
+    """A kill between the curve's row and its checkpoint: the last rows would be zeros."""
+    folder = tmp_path / "sac"
+    shutil.copytree(training, folder)
+    config = read_toml(folder / "config.toml")
+    newest = newest_epoch(folder)
+    row = read_metrics(folder / "metrics.jsonl")[-1] | {"epoch": newest + 1}
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(row) + "\n")
+    cut = Training(folder, config, quiet=True)
+    assert cut.curve()[-1]["epoch"] == newest
+    held = newest * config.online.steps_per_epoch
+    assert np.abs(cut.buffer(held).obs).sum(axis=1).all()
+    with pytest.raises(InputError, match=f"holds {held:,} transitions, not {held + 1:,}"):
+        cut.buffer(held + 1)
 
 
 class Restless(gym.Env):

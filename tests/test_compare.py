@@ -128,6 +128,8 @@ def test_variants_can_be_told_apart_by_a_setting(tmp_path):
     finished(tmp_path / "a", seed=0, returns=[120])
     (run,) = read_runs([tmp_path], by=["online.updates_per_step"])
     assert run.variant == "moore:1 online.updates_per_step=20"
+    (run,) = read_runs([tmp_path], by=["max_rows"])  # None, and so not written
+    assert run.variant == "moore:1 max_rows=None"
     with pytest.raises(InputError, match=r"no setting 'online.bogus'"):
         read_runs([tmp_path], by=["online.bogus"])
 

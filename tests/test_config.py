@@ -6,11 +6,10 @@ import tomllib
 
 import pytest
 
-from moore.config import Config, OnlineConfig, from_dict, read_toml, to_dict, to_toml
+from moore.config import Config, OnlineConfig, flat, from_dict, read_toml, to_dict, to_toml
 from moore.data.load import builtin_names
 from moore.errors import InputError
 from moore.presets import preset, preset_names
-from moore.runs.cell import flat
 
 # MOPO's released configuration for each of the paper's tasks: (H, lambda).
 TASKS = {
@@ -85,6 +84,20 @@ def test_every_setting_is_written_except_those_that_are_none():
     none = {name for name, value in everything.items() if value is None}
     assert {"max_rows", "sac.target_entropy", "online.penalty_coef"} <= none
     assert {name for name in everything if name not in written} == none
+
+
+@pytest.mark.parametrize(
+    "name", ["awac.max_weight", "iql.decay_updates", "rlpd.critic_subset", "wsrl.critic_subset"]
+)
+def test_none_comes_back_from_toml_where_it_is_not_the_default(name):
+    config = from_dict(nested(name, "none"))
+    assert flat(dataclasses.asdict(config))[name] is None
+    assert from_dict(tomllib.loads(to_toml(config))) == config
+
+
+def test_none_is_refused_where_a_value_is_needed():
+    with pytest.raises(InputError, match="'seed' is 'none'"):
+        from_dict({"seed": "none"})
 
 
 def test_values_go_over_a_base_and_leave_the_rest():

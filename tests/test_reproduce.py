@@ -12,9 +12,11 @@ from moore.config import from_dict, to_toml
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
+from moore.reports import figure as figures_page
 from moore.reports.compare import Finished, compare
 from moore.reports.figure import draw_figure
-from moore.runs.figures import FIGURES, SCALES, figure_grid
+from moore.runs import sweep as sweeps
+from moore.runs.figures import FIGURES, SCALES, check_logs, figure_grid
 from moore.runs.grid import cells
 from test_compare import finished
 
@@ -60,7 +62,19 @@ def _every_log(folder):
 
 def test_a_missing_log_is_named_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match=r"hopper-medium-replay.hdf5 not found; .* --data"):
-        figure_grid("fig2", "laptop", data=tmp_path)
+        check_logs(figure_grid("fig2", "laptop", data=tmp_path))
+
+
+def test_the_logs_of_tasks_that_are_not_run_may_be_missing(tmp_path, monkeypatch):
+    (tmp_path / "hopper-medium-replay.hdf5").touch()
+    began = []
+    monkeypatch.setattr(sweeps, "sweep", lambda planned, **_: began.extend(planned))
+    monkeypatch.setattr(figures_page, "write_figure", lambda *_: {})
+    line = f"reproduce fig2 --scale laptop --data {tmp_path} --out {tmp_path} --json --tasks"
+    cli.main([*line.split(), "hopper-medium-replay"])
+    assert {cell.config["env_id"] for cell in began} == {"Hopper-v5"}
+    with pytest.raises(SystemExit):
+        cli.main([*line.split(), "halfcheetah-medium-replay"])
 
 
 @pytest.mark.parametrize(("figure", "scale"), [("fig9", "quick"), ("fig2", "huge")])

@@ -20,9 +20,13 @@ from moore.data.npz import write_npz
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
 from moore.errors import InputError
+from moore.files import held
 from moore.runs import checkpoint as checkpoints
 from moore.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
+from moore.runs.plan import Plan, is_free, read_plan
+from moore.runs.records import newest_epoch
 from moore.runs.run import resume, run
+from moore.runs.setup import prepare
 from tiny import ENV, tiny_config, tiny_log
 
 TIMES = ("time/",)
@@ -128,6 +132,84 @@ def test_offline_then_online_from_it_equals_one_run(uninterrupted, log_file, tmp
         quiet=True,
     )
     assert_same_run(uninterrupted, second)
+
+
+@pytest.fixture(scope="module")
+def offline(log_file, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("begun") / "offline"
+    run(tiny_config(), dataset=log_file, env=ENV, out=folder, stages="offline", quiet=True)
+    return folder
+
+
+def test_models_are_never_judged_by_rows_that_trained_them(offline, log_file, tmp_path):
+    """An online stage of another seed keeps the split of the log, and so does one from it."""
+    holdout = lambda setup: np.sort(setup.learner.offline.holdout_rows)  # noqa: E731
+    other = tiny_config(seed=5)
+    setups = [prepare(c, dataset=log_file, env=ENV) for c in (tiny_config(), other)]
+    assert (holdout(setups[0]) != holdout(setups[1])).any()
+    kept = prepare(other, dataset=log_file, env=ENV, split_seed=0)
+    np.testing.assert_array_equal(holdout(kept), holdout(setups[0]))
+    start, settings = offline, {"dataset": log_file, "env": ENV, "stages": "online", "quiet": True}
+    for seed in (5, 6):
+        config = tiny_config(seed=seed)
+        config = replace(config, online=replace(config.online, epochs=1))
+        out = tmp_path / f"seed-{seed}"
+        run(config, out=out, start_from=start, **settings)
+        assert read_plan(out).split_seed == 0
+        start = out
+
+
+def test_an_online_stage_goes_on_with_the_log_that_it_began_with(offline, tmp_path):
+    with pytest.raises(InputError, match=r"is not the data set that .* was begun with"):
+        run(
+            tiny_config(), dataset=tiny_log(seed=1), env=ENV, out=tmp_path / "run",
+            stages="online", start_from=offline, quiet=True,
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_finds_its_start_from_anywhere_and_after_a_move(tmp_path, monkeypatch):
+    (tmp_path / "sweep" / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "sweep" / "offline").mkdir()
+    monkeypatch.chdir(tmp_path)
+    Plan("online", Path("sweep/offline"), 0).write(Path("sweep/run"))
+    monkeypatch.chdir("/")
+    (tmp_path / "sweep").rename(tmp_path / "moved")
+    found = read_plan(tmp_path / "moved" / "run").start
+    assert found.resolve() == (tmp_path / "moved" / "offline").resolve()
+
+
+def test_one_process_at_a_time_writes_to_a_run(uninterrupted):
+    with held(uninterrupted), pytest.raises(InputError, match="another process is writing"):
+        resume(uninterrupted, env=ENV, quiet=True)
+
+
+def test_a_policy_that_a_kill_has_left_behind_is_written_again(uninterrupted, tmp_path):
+    folder = cut_back(uninterrupted, "online-epoch-999999", tmp_path / "cut")
+    shutil.rmtree(folder / "policy")
+    resume(folder, env=ENV, quiet=True)
+    assert_same_run(uninterrupted, folder)
+
+
+def test_a_half_written_checkpoint_is_none(uninterrupted, tmp_path):
+    folder = cut_back(uninterrupted, "online-epoch-000003", tmp_path / "cut")
+    (folder / "checkpoints" / ".online-epoch-000009.partial").mkdir()
+    assert newest_epoch(folder) == 3
+    assert all("partial" not in p.name for p in checkpoints.newest_first(folder / "checkpoints"))
+
+
+def test_a_folder_that_was_killed_before_its_plan_may_be_begun_again(tmp_path):
+    folder = tmp_path / "run"
+    assert is_free(folder)
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in ("config.toml", ".config.toml.partial", ".lock", "checkpoints/.plan.json.partial"):
+        (folder / name).touch()
+    assert is_free(folder)
+    (folder / "notes.txt").touch()
+    assert not is_free(folder)
+    (folder / "notes.txt").unlink()
+    Plan("both").write(folder)
+    assert not is_free(folder)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(uninterrupted, tmp_path, capsys):

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import gymnasium as gym
@@ -13,6 +17,7 @@ from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.reports.html import read_metrics
 from moore.runs import grid as grids
+from moore.runs import sweep as sweeps
 from moore.runs.cell import Cell, limit_threads, run_cell
 from moore.runs.grid import Grid, cells, read_grid
 from moore.runs.sweep import sweep
@@ -225,6 +230,7 @@ def test_threads_are_limited():
         ("--datasets a,b", "2 data sets for 1 presets"),
         ("--set online.epochs", "expected name=value"),
         ("--set online.bogus=1", "unknown setting 'online.bogus'"),
+        ("--set seed=1 --set online.bogus=1 --set online.epochs=2", "'online.bogus'"),
         ("--jobs -1", "--jobs is -1"),
         ("--grid nowhere.toml", "cannot be read as a grid"),
     ],
@@ -245,6 +251,39 @@ def test_the_command_tells_what_failed(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "0 of 2 cells done" in text and "missing.npz: no such file" in text
     assert text.count("not run: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ('seeds = ["1"]', "list of integers"),
+        ("seeds = [true]", "list of integers"),
+        ("presets = [1]", "list of strings"),
+        ('alphas = ["1"]', "list of numbers"),
+    ],
+)
+def test_a_grid_file_whose_entries_are_of_another_type_is_refused(line, wanted, tmp_path):
+    (tmp_path / "grid.toml").write_text(line)
+    with pytest.raises(InputError, match=wanted):
+        read_grid(tmp_path / "grid.toml")
+
+
+IN_MAIN_THREAD = threading.current_thread() is threading.main_thread()
+
+
+@pytest.mark.skipif(not IN_MAIN_THREAD, reason="signals are the main thread's")
+def test_no_cell_outlives_a_terminated_sweep(tiny, tmp_path, monkeypatch):
+    closed = []
+
+    def terminated(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(sweeps, "_drive", terminated)
+    monkeypatch.setattr(sweeps._ProcessPool, "close", lambda pool: closed.append(pool))
+    with pytest.raises(KeyboardInterrupt):
+        sweep(cells(Grid(), tmp_path / "sweep"), quiet=True)
+    assert len(closed) == 1
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ Field names follow Algorithm 1 of the paper; the docstrings give the paper's sym
 
 import dataclasses
 import functools
-import math
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from moore.agents.sac import SACConfig
 from moore.agents.wsrl import WSRLConfig
 from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
+from moore.ranges import check_numbers
 from moore.replay.schemes import parse_scheme
 
 
@@ -215,7 +215,7 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self):
-        _check_numbers(self)
+        check_numbers(self)
         if self.seed >= 2**63:
             raise InputError(f"seed is {self.seed}; it must lie below 2**63.")
         parse_scheme(
@@ -256,67 +256,9 @@ class Config:
             )
 
 
-# Fields that may be zero or negative; every other number must be positive.
-_NON_NEGATIVE = {
-    "seed",
-    "penalty_coef",
-    "epochs",
-    "real_ratio",
-    "random_steps",
-    "frozen_steps",
-    "weight_decay",
-    "warm_up",
-    "conservative_weight",
-    "bc_weight",
-    "online_bc_weight",
-    "proportional_gain",
-    "derivative_gain",
-}
-_ANY_SIGN = {
-    "return_low",
-    "return_high",
-    "target_entropy",
-    "entropy_per_action",
-    "threshold",
-    "confidence",
-}
-_FRACTIONS = {
-    "initial_online_share",
-    "kept_share",
-    "return_rate",
-    "average_rate",
-    "expectile",
-    "clip_targets",
-    "discount",
-    "holdout_fraction",
-    "penalty_coverage",
-    "real_ratio",
-    "target_rate",
-    "trust_quantile",
-}
 _hints = functools.cache(typing.get_type_hints)
-_MAY_BE_INFINITE = {"imagined_bound"}
-
-
-def _check_numbers(config: object, prefix: str = "") -> None:
-    """Signs and ranges of every number in a configuration, by field name."""
-    for item in dataclasses.fields(config):  # type: ignore[arg-type]
-        value, name = getattr(config, item.name), prefix + item.name
-        if dataclasses.is_dataclass(value):
-            _check_numbers(value, f"{name}.")
-            continue
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                continue
-            if not math.isfinite(number) and item.name not in _MAY_BE_INFINITE:
-                raise InputError(f"{name} is {number}; it must be a finite number.")
-            if item.name in _FRACTIONS and not 0.0 <= number <= 1.0:
-                raise InputError(f"{name} is {number}; it must lie between 0 and 1.")
-            if item.name in _ANY_SIGN | _FRACTIONS:
-                continue
-            if number < 0 or (number == 0 and item.name not in _NON_NEGATIVE):
-                least = "not negative" if item.name in _NON_NEGATIVE else "positive"
-                raise InputError(f"{name} is {number}; it must be {least}.")
+# What stands for None in a file.
+NONE = "none"
 
 
 def from_dict(values: dict, *, base: Config | None = None) -> Config:
@@ -346,7 +288,12 @@ def _merge(base, values: dict, prefix: str):
 
 
 def _convert(value, hint, name: str):
-    """A TOML value as the type of its field; integers stand for floats, lists for tuples."""
+    """A TOML value as the type of its field; integers stand for floats, lists for tuples.
+
+    TOML has no null: the text `none` stands for it.
+    """
+    if value == NONE and type(None) in typing.get_args(hint):
+        return None
     if typing.get_origin(hint) is typing.Literal:
         if value in typing.get_args(hint):
             return value
@@ -366,16 +313,32 @@ def _convert(value, hint, name: str):
 
 
 def to_dict(config: Config) -> dict:
-    """Nested dictionaries of plain TOML values; settings that are None are left out."""
+    """Nested dictionaries of plain TOML values.
 
-    def plain(values: dict) -> dict:
+    A setting that is None is left out where that is its default, else it is the text `none`.
+    """
+
+    def plain(values: dict, default: dict) -> dict:
         return {
-            name: plain(value) if isinstance(value, dict) else value
+            name: plain(value, default[name]) if isinstance(value, dict) else _or_none(value)
             for name, value in values.items()
-            if value is not None
+            if value is not None or default[name] is not None
         }
 
-    return plain(dataclasses.asdict(config))
+    return plain(dataclasses.asdict(config), dataclasses.asdict(Config()))
+
+
+def _or_none(value):
+    return NONE if value is None else value
+
+
+def flat(settings: dict, prefix: str = "") -> dict:
+    """Nested settings as one table: {"online.epochs": 100, ...}."""
+    table = {}
+    for name, value in settings.items():
+        nested = isinstance(value, dict)
+        table |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return table
 
 
 def to_toml(config: Config) -> str:

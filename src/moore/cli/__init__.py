@@ -28,7 +28,7 @@ commands:
   evaluate RUN      returns of a saved policy
   sweep             a grid of runs, as processes or on Ray
   compare RUN...    runs side by side: metrics over seeds, with intervals
-  reproduce FIGURE  a figure of the paper: its runs, tables and plots (fig2, fig3, fig4)
+  reproduce FIGURE  a figure of the paper: its runs, tables and plots (fig1 to fig4)
   collect           make a log: random, medium, medium-replay or expert
   inspect DATASET   check a log and sum it up
   convert SOURCE    write a log as D4RL HDF5, Minari set or .npz

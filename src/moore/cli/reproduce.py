@@ -21,7 +21,7 @@ class ReproduceOptions:
     Attributes:
         scale: quick (two small tasks whose logs ship with the package, 8 seeds, about an hour on
             two cores), laptop (MuJoCo logs of your own, 2 seeds, a day) or paper (its sizes, 5
-            seeds).
+            seeds). fig1: 5 seeds, two hours; 1 seed, some days; 5 seeds.
         out: folder of the runs; by default runs/reproduce-SCALE.
         report: folder for FIGURE-SCALE.md, .png, .html, .csv and -curves.csv; by default --out.
         data: folder of the logs that the presets name, for laptop and paper.
@@ -53,7 +53,7 @@ class ReproduceOptions:
 def reproduce_figure(arguments: list[str]) -> None:
     figure, options = with_target(ReproduceOptions, arguments, "reproduce", "FIGURE")
 
-    from moore.runs.figures import figure_grid
+    from moore.runs.figures import check_logs, figure_grid
     from moore.runs.grid import cells
     from moore.runs.sweep import sweep
 
@@ -64,6 +64,7 @@ def reproduce_figure(arguments: list[str]) -> None:
     outcome = None
     if options.run:
         part = _part(grid, words(options.tasks), words(options.algorithms))
+        check_logs(part)
         outcome = sweep(
             cells(part, out), jobs=options.jobs, ray_address=options.ray, quiet=options.quiet
         )

@@ -3,55 +3,66 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from moore.cli.parse import example, parse, seed_list, words
 from moore.errors import InputError
 
 
-@example("moore sweep --presets quickstart --schemes moore:1,uniform --seeds 0-7 --out sweeps/a")
-@dataclass(frozen=True)
-class SweepOptions:
-    """Runs every combination of a grid; run again, it goes on where it stopped.
+def _options():
+    """Made here because they need tyro."""
+    import tyro
 
-    Lists are separated by commas. The offline stage is trained once a task and seed, and the online
-    stages start from it. `moore compare OUT` shows the results.
+    @example(
+        "moore sweep --presets quickstart --schemes moore:1,uniform --seeds 0-7 --out sweeps/a"
+    )
+    @dataclass(frozen=True)
+    class Options:
+        """Runs every combination of a grid; run again, it goes on where it stopped.
 
-    Attributes:
-        out: folder of the sweep.
-        grid: a TOML file with presets, datasets, algorithms, schemes, alphas, seeds as lists and
-            further settings under [settings]; flags replace its lists.
-        presets: a task each.
-        datasets: logs that replace the presets', one for each.
-        algorithms: rows of the table; by default each preset's own (moore where schemes are given).
-        schemes: for the algorithm moore.
-        alphas: more schemes, moore with each of these.
-        seeds: numbers and ranges, such as 0-7,20.
-        set: further settings of all runs, such as online.epochs=10.
-        share_offline: train the offline stage once for all variants.
-        jobs: processes at a time; 0: one a core.
-        ray: address of a Ray cluster, or "local", instead of processes.
-        json: print JSON.
-        quiet: no progress.
-    """
+        Lists are separated by commas. The offline stage is trained once a task and seed, and the
+        online stages start from it. `moore compare OUT` shows the results.
 
-    out: Path
-    grid: Path | None = None
-    presets: str = ""
-    datasets: str = ""
-    algorithms: str = ""
-    schemes: str = ""
-    alphas: str = ""
-    seeds: str = ""
-    set: list[str] = field(default_factory=list)
-    share_offline: bool = True
-    jobs: int = 0
-    ray: str | None = None
-    json: bool = False
-    quiet: bool = False
+        Attributes:
+            out: folder of the sweep.
+            grid: a TOML file with presets, datasets, algorithms, schemes, alphas, seeds as lists
+                and further settings under [settings]; flags replace its lists.
+            presets: a task each.
+            datasets: logs that replace the presets', one for each; a log of several files is
+                "a.hdf5,b.hdf5" in a grid file's list.
+            algorithms: rows of the table; by default each preset's own (moore where schemes are
+                given).
+            schemes: for the algorithm moore.
+            alphas: more schemes, moore with each of these.
+            seeds: numbers and ranges, such as 0-7,20.
+            set: a further setting of all runs, such as online.epochs=10; may be repeated.
+            share_offline: train the offline stage once for all variants.
+            jobs: processes at a time; 0: one a core.
+            ray: address of a Ray cluster, or "local", instead of processes.
+            json: print JSON.
+            quiet: no progress.
+        """
+
+        out: Path
+        grid: Path | None = None
+        presets: str = ""
+        datasets: str = ""
+        algorithms: str = ""
+        schemes: str = ""
+        alphas: str = ""
+        seeds: str = ""
+        set: Annotated[list[str], tyro.conf.UseAppendAction] = field(default_factory=list)
+        share_offline: bool = True
+        jobs: int = 0
+        ray: str | None = None
+        json: bool = False
+        quiet: bool = False
+
+    return Options
 
 
 def sweep_grid(arguments: list[str]) -> None:
-    options = parse(SweepOptions, arguments, "sweep")
+    options = parse(_options(), arguments, "sweep")
 
     from moore.runs.grid import cells
     from moore.runs.sweep import sweep
@@ -70,7 +81,7 @@ def sweep_grid(arguments: list[str]) -> None:
         raise SystemExit(1)
 
 
-def _grid(options: SweepOptions):
+def _grid(options):
     """The file's grid with the flags over it."""
     import dataclasses
 

@@ -70,8 +70,10 @@ def train_stages(arguments: list[str], command: str) -> None:
     first = arguments[0] if arguments and not arguments[0].startswith("-") else None
     rest = arguments[1:] if first else arguments
     cls = _run_options(command)
-    options = parse(cls, rest, command, cls(config=_base_config(first, rest, command)))
+    base = _base_config(first, rest, command)
+    options = parse(cls, rest, command, cls(config=base))
     config = options.config
+    _check_algorithm(base.algorithm, config.algorithm)
     if options.scheme is not None:
         config = replace(config, online=replace(config.online, scheme=options.scheme))
     if options.alpha is not None:
@@ -105,6 +107,20 @@ def _base_config(first: str | None, rest: list[str], command: str):
     if first is not None and first.endswith(".toml"):
         return read_toml(Path(first))
     return preset(first or "quickstart", algorithm=value_of(rest, "--algorithm"))
+
+
+def _check_algorithm(old: str, new: str) -> None:
+    """Refuses another algorithm whose settings a run or a file does not have."""
+    from moore.algorithms import find
+    from moore.presets import relabels
+
+    find(new)
+    if new != old and not relabels(old, new):
+        raise InputError(
+            f"--algorithm {new}: these settings are made for {old}. Begin from a preset (moore run "
+            f"PRESET --algorithm {new}), or run both in a sweep, which shares their offline stages "
+            "where it can."
+        )
 
 
 def _resume(options, arguments: list[str]):

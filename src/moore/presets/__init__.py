@@ -57,6 +57,12 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
     return config if algorithm is None else _with_algorithm(config, algorithm, scale, task)
 
 
+def relabels(old: str, new: str) -> bool:
+    """Whether a configuration of the one algorithm becomes the other's by its name alone."""
+    table = _table("algorithms")
+    return not any(settings for name in (old, new) for settings in table.get(name, {}).values())
+
+
 def _with_algorithm(config: Config, algorithm: str, scale: str, task: str) -> Config:
     """The configuration for a row of the table; its own algorithm needs nothing else."""
     if algorithm == config.algorithm:

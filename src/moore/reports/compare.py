@@ -1,5 +1,6 @@
 """Many runs side by side: transfer metrics per task and variant, and pooled over tasks."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from moore.config import flat, read_toml
 from moore.errors import InputError
 from moore.evaluation.stats import Estimate, iqm, probability_of_improvement
 from moore.reports.html import read_metrics
@@ -114,14 +116,10 @@ def _short(name: str) -> str:
 
 
 def _setting(folder: Path, name: str) -> object:
-    import tomllib
-
-    value = tomllib.loads((folder / "config.toml").read_text())
-    for part in name.split("."):
-        if not isinstance(value, dict) or part not in value:
-            raise InputError(f"{folder}: config.toml has no setting '{name}'.")
-        value = value[part]
-    return value
+    settings = flat(dataclasses.asdict(read_toml(folder / "config.toml")))
+    if name not in settings:
+        raise InputError(f"{folder}: config.toml has no setting '{name}'.")
+    return settings[name]
 
 
 def compare(runs: Sequence[Finished]) -> dict:

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from markupsafe import Markup
 
+from moore.config import flat
 from moore.errors import InputError
 from moore.evaluation.scores import reference_scores
 from moore.evaluation.transfer import DIP_EPOCHS, transfer_metrics
@@ -127,7 +128,7 @@ def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
         "metrics": _METRICS,
         "figures": _figures(rows, config, summary),
         **_epoch_table(rows),
-        "flat": _flat,
+        "flat": flat,
     }
 
 
@@ -214,12 +215,3 @@ def _find(config: dict, name: str) -> object:
         return config[name]
     tables = (value for value in config.values() if isinstance(value, dict))
     return next((found for table in tables if (found := _find(table, name)) is not None), None)
-
-
-def _flat(table: dict, prefix: str = "") -> list[tuple[str, object]]:
-    """Nested tables as (dotted name, value)."""
-    flat = []
-    for name, value in table.items():
-        nested = isinstance(value, dict)
-        flat += _flat(value, f"{prefix}{name}.") if nested else [(f"{prefix}{name}", value)]
-    return flat

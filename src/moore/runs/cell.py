@@ -30,7 +30,7 @@ class Cell:
 
     def departure(self) -> str:
         """What the run in the folder has otherwise, in words; "" for this cell's configuration."""
-        from moore.config import from_dict, read_toml
+        from moore.config import flat, from_dict, read_toml
         from moore.errors import InputError
 
         config = from_dict(self.config)
@@ -46,15 +46,6 @@ class Cell:
             return ""
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         return f"{others[0]} is {there[others[0]]}, not {here[others[0]]}{more}"
-
-
-def flat(settings: dict, prefix: str = "") -> dict:
-    """Nested settings as one table: {"online.epochs": 100, ...}."""
-    table = {}
-    for name, value in settings.items():
-        nested = isinstance(value, dict)
-        table |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
-    return table
 
 
 def run_cell(cell: Cell) -> None:

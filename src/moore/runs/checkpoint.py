@@ -157,7 +157,7 @@ def file_sha256(path: Path) -> str:
 
 def newest_first(folder: Path) -> list[Path]:
     """Complete checkpoints of a run that it can go on from, the newest first."""
-    return sorted(folder.glob("*-epoch-*"), reverse=True)
+    return sorted(folder.glob("[!.]*-epoch-*"), reverse=True)
 
 
 def prune(folder: Path, *, keep: int, best: str | None) -> None:

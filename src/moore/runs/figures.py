@@ -111,7 +111,7 @@ def figure_grid(
         seeds: instead of the scale's.
 
     Raises:
-        InputError: an unknown name, or a log is missing.
+        InputError: an unknown name.
     """
     for name, known, what in ((figure, FIGURES, "figure"), (scale, SCALES, "scale")):
         if name not in known:
@@ -133,11 +133,19 @@ def _log(name: str, data: Path) -> str:
     """The log's name with its folder."""
     if name.startswith("builtin:"):
         return name
-    files = [data / part for part in name.split(",")]
-    missing = [str(file) for file in files if not file.exists()]
+    return ",".join(str(data / part) for part in name.split(","))
+
+
+def check_logs(grid: Grid) -> None:
+    """Before its first run.
+
+    Raises:
+        InputError: a log is missing.
+    """
+    files = [file for log in grid.datasets for file in log.split(",")]
+    missing = [f for f in files if not f.startswith("builtin:") and not Path(f).exists()]
     if missing:
         raise InputError(
-            f"{' and '.join(missing)} not found; name the folder of the logs with --data "
-            "(`moore collect` makes logs: docs/logs.md)."
+            f"{' and '.join(dict.fromkeys(missing))} not found; name the folder of the logs with "
+            "--data (`moore collect` makes logs: docs/logs.md), or the tasks to run with --tasks."
         )
-    return ",".join(map(str, files))

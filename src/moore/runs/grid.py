@@ -64,7 +64,7 @@ def read_grid(path: Path) -> Grid:
     """A grid from a TOML file with the fields of `Grid`; `[settings]` holds a configuration's.
 
     Raises:
-        InputError: unreadable, or an unknown field.
+        InputError: unreadable, an unknown field, or entries of another type.
     """
     try:
         values = tomllib.loads(path.read_text())
@@ -74,8 +74,12 @@ def read_grid(path: Path) -> Grid:
     for name, value in values.items():
         if name not in known:
             raise InputError(f"{path}: unknown field '{name}'; the known ones are {sorted(known)}.")
-        if name != "settings" and not isinstance(value, list):
-            raise InputError(f"{path}: '{name}' is {value!r}; expected a list.")
+        if name == "settings":
+            continue
+        kinds = {"seeds": (int,), "alphas": (int, float)}.get(name, (str,))
+        if not isinstance(value, list) or any(type(entry) not in kinds for entry in value):
+            wanted = {"seeds": "integers", "alphas": "numbers"}.get(name, "strings")
+            raise InputError(f"{path}: '{name}' is {value!r}; expected a list of {wanted}.")
     return Grid(**{k: v if k == "settings" else tuple(v) for k, v in values.items()})
 
 

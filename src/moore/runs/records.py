@@ -15,6 +15,7 @@ from moore.runs.checkpoint import (
     load_checkpoint,
     newest_first,
     prune,
+    read_manifest,
     save_checkpoint,
 )
 from moore.runs.policy import save_policy
@@ -125,13 +126,15 @@ def load_hand_over(setup: Setup, source: Path) -> dict:
     """Agent, models and randomness at the end of that run's offline stage.
 
     Raises:
-        InputError: it has none, or one of another configuration.
+        InputError: it has none, or one of another configuration or log.
     """
     template = eqx.filter_eval_shape(lambda key: handed_over(setup.learner.init(key)), setup.key)
     try:
-        return load_checkpoint(source / "checkpoints" / HAND_OVER, template).state
+        checkpoint = load_checkpoint(source / "checkpoints" / HAND_OVER, template)
     except DamagedCheckpoint as damage:
         raise InputError(f"{source} has no finished offline stage: {damage}.") from None
+    _check_log(checkpoint, setup, source)
+    return checkpoint.state
 
 
 def newest_checkpoint(setup: Setup, folder: Path, report: Reporter) -> Checkpoint | None:
@@ -148,16 +151,30 @@ def newest_checkpoint(setup: Setup, folder: Path, report: Reporter) -> Checkpoin
         except DamagedCheckpoint as damage:
             report.say(f"{path.name} is damaged ({damage}); trying the one before it.")
             continue
-        begun_with = checkpoint.info["dataset_sha256"]
-        if begun_with != _sha256(setup):
-            raise InputError(
-                f"{setup.config.dataset or 'no log'} is not the data set that {folder} was begun "
-                f"with (its SHA-256 was {begun_with[:12]}...)."
-            )
+        _check_log(checkpoint, setup, folder)
         return checkpoint
     if candidates:
         raise InputError(f"no checkpoint of {folder} can be read; the run must start anew.")
     return None
+
+
+def newest_epoch(folder: Path) -> int:
+    """The epoch of a run's newest checkpoint that is not cut short; -1 if there is none."""
+    for path in newest_first(folder / "checkpoints"):
+        try:
+            return read_manifest(path)["info"]["epoch"]
+        except DamagedCheckpoint:
+            continue
+    return -1
+
+
+def _check_log(checkpoint: Checkpoint, setup: Setup, folder: Path) -> None:
+    begun_with = checkpoint.info["dataset_sha256"]
+    if begun_with != _sha256(setup):
+        raise InputError(
+            f"{setup.config.dataset or 'no log'} is not the data set that {folder} was begun "
+            f"with (its SHA-256 was {begun_with[:12]}...)."
+        )
 
 
 def _template(setup: Setup, *, online: bool):

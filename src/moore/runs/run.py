@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,9 +14,11 @@ from moore.data.dataset import Dataset
 from moore.envs.collector import Collector
 from moore.envs.make import EnvSource
 from moore.errors import InputError
+from moore.files import held, write_whole
 from moore.replay.draws import shift
 from moore.reports.html import read_metrics, write_report
 from moore.runs.checkpoint import Checkpoint
+from moore.runs.plan import Plan, Stages, is_free, read_plan
 from moore.runs.policy import Policy, load_policy
 from moore.runs.records import (
     Records,
@@ -35,7 +35,6 @@ from moore.stages.learner import LearnerState
 from moore.stages.offline import offline_stage
 from moore.stages.online import online_stage
 
-Stages = Literal["both", "offline", "online"]
 Until = Callable[[dict, LearnerState], bool]
 
 
@@ -78,16 +77,17 @@ def run(
         >>> result = run(preset("quickstart"), out="runs/first")  # doctest: +SKIP
         >>> result.summary["transfer"]["gain"]  # doctest: +SKIP
     """
-    setup = prepare(config, dataset=dataset, env=env)
+    start = None if start_from is None else Path(start_from)
+    split_seed = None if start is None else _split_seed(start)
+    setup = prepare(config, dataset=dataset, env=env, split_seed=split_seed)
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
     folder = Path(out) if out is not None else _default_folder(setup.config)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise InputError(
             f"{folder} already exists and is not empty; a run is never overwritten. Choose another "
             "--out, or go on with --resume."
         )
-    start = None if start_from is None else Path(start_from)
     if start is not None:
         load_hand_over(setup, start)  # fails before anything is written
         rows = offline_rows(start)
@@ -95,11 +95,13 @@ def run(
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error}; choose another --out.") from None
-    (folder / "config.toml").write_text(to_toml(setup.config))
-    _write_plan(folder, stages, start)
-    if start is not None:
-        (folder / "offline.jsonl").write_text(rows)
-    return _Run(setup, folder, stages, start, until, quiet).execute(None)
+    with held(folder):
+        write_whole(folder / "config.toml", to_toml(setup.config))
+        if start is not None:
+            write_whole(folder / "offline.jsonl", rows)
+        plan = Plan(stages, start, split_seed)
+        plan.write(folder)  # last: from here on it is a run
+        return _Run(setup, folder, plan, until, quiet).execute(None)
 
 
 def resume(
@@ -124,30 +126,26 @@ def resume(
     """
     folder = Path(folder)
     config = read_toml(folder / "config.toml")
-    stages, start = _read_plan(folder)
-    setup = prepare(config, dataset=dataset, env=env)
-    runner = _Run(setup, folder, stages, start, until, quiet)
-    return runner.execute(newest_checkpoint(setup, folder, runner.report))
+    plan = read_plan(folder)
+    with held(folder):
+        setup = prepare(config, dataset=dataset, env=env, split_seed=plan.split_seed)
+        runner = _Run(setup, folder, plan, until, quiet)
+        return runner.execute(newest_checkpoint(setup, folder, runner.report))
+
+
+def _split_seed(start: Path) -> int | None:
+    """The seed of the run whose offline stage it all began with; None if it is no such run."""
+    try:
+        inherited = read_plan(start).split_seed
+        return read_toml(start / "config.toml").seed if inherited is None else inherited
+    except InputError:
+        return None  # `load_hand_over` says what is missing
 
 
 def _default_folder(config: Config) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     env = config.env_id.replace("/", "-")
     return Path("runs") / f"{env}__{config.algorithm}__{config.seed}__{stamp}"
-
-
-def _write_plan(folder: Path, stages: Stages, start: Path | None) -> None:
-    """Which stages the run has; beside the configuration because no result depends on it."""
-    plan = {"stages": stages, "start_from": None if start is None else str(start)}
-    (folder / "checkpoints" / "plan.json").write_text(json.dumps(plan))
-
-
-def _read_plan(folder: Path) -> tuple[Stages, Path | None]:
-    try:
-        plan = json.loads((folder / "checkpoints" / "plan.json").read_text())
-        return plan["stages"], None if plan["start_from"] is None else Path(plan["start_from"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder} is not a run folder that can be resumed.") from None
 
 
 class _Run:
@@ -157,13 +155,12 @@ class _Run:
         self,
         setup: Setup,
         folder: Path,
-        stages: Stages,
-        start: Path | None,
+        plan: Plan,
         until: Until | None,
         quiet: bool,
     ):
-        self.setup, self.folder, self.stages, self.start = setup, folder, stages, start
-        self.until = until
+        self.setup, self.folder, self.until = setup, folder, until
+        self.stages, self.start = plan.stages, plan.start
         self.learner, self.config = setup.learner, setup.config
         self.report = Reporter(quiet=quiet)
 
@@ -174,6 +171,8 @@ class _Run:
         self.evaluator = Evaluator(self.setup)
         self.report.say(self._headline(checkpoint))
         state = checkpoint.state if checkpoint else self._fresh_state()
+        if checkpoint:
+            self.records.save_policy(state)  # a kill may have come before it
         try:
             done = info["epoch"]
             if info["stage"] == "offline":
@@ -330,9 +329,7 @@ class _Run:
         summary = jsonable(
             summarise(self.setup, rows, seconds=seconds, random_return=random_return)
         )
-        partial = self.folder / ".summary.json.partial"
-        partial.write_text(json.dumps(summary, indent=1))
-        os.replace(partial, self.folder / "summary.json")
+        write_whole(self.folder / "summary.json", json.dumps(summary, indent=1))
         self.report.say(f"report: {write_report(self.folder)}")
         return RunResult(self.folder, summary, load_policy(self.folder))
 

@@ -68,6 +68,7 @@ def prepare(
     *,
     dataset: Dataset | str | Path | None = None,
     env: EnvSource | None = None,
+    split_seed: int | None = None,
 ) -> Setup:
     """Loads and checks everything before the first second of training.
 
@@ -75,6 +76,9 @@ def prepare(
         config: of the run.
         dataset: the log; by default the configuration's.
         env: the environment; by default the configuration's, or the one that the log names.
+        split_seed: of the log's holdout and of a learned rule for the ends; by default the
+            configuration's. An online stage takes that of the run it starts from: its models have
+            been trained on one split, and must not be judged by another.
 
     Raises:
         InputError: whatever does not fit: names, files, spaces, bounds, terminations.
@@ -96,8 +100,9 @@ def prepare(
     name = "" if log is None else log.name
     config = dataclasses.replace(config, dataset=name, env_id=env_id)
     reference = reference_scores(env_id)
-    base = jax.random.key(config.seed)
-    key, key_holdout = jax.random.split(base)
+    key, _ = jax.random.split(jax.random.key(config.seed))
+    base = jax.random.key(config.seed if split_seed is None else split_seed)
+    _, key_holdout = jax.random.split(base)
     terminated_fn, report = never, None
     if log is not None:
         reference = log.reference or reference

@@ -1,11 +1,14 @@
 """moore sweep: the cells of a grid as processes on this machine, or on Ray."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,10 +45,28 @@ def sweep(
     waiting = [cell for cell in cells if cell.folder not in outcome.done]
     pool = _ray_pool(ray_address) if ray_address else _ProcessPool(jobs)
     try:
-        _drive(waiting, pool, outcome, lambda text: report.say(_place(outcome, cells) + text))
+        with _terminated_as_interrupted():
+            _drive(waiting, pool, outcome, lambda text: report.say(_place(outcome, cells) + text))
     finally:
         pool.close()
     return outcome
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """A SIGTERM ends the sweep as an interrupt does, so that no cell outlives it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _place(outcome: Outcome, cells: Sequence[Cell]) -> str:

@@ -15,7 +15,7 @@ from moore.presets import preset
 from moore.replay.buffer import Transition
 from moore.reports.html import read_metrics
 from moore.runs.policy import Policy, load_policy, save_policy
-from moore.runs.records import newest_checkpoint
+from moore.runs.records import newest_checkpoint, newest_epoch
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.runs.track import Reporter
@@ -81,7 +81,9 @@ class Training:
             run(self.config, out=self.folder, until=until, quiet=self.quiet)
 
     def curve(self) -> list[dict]:
-        """The rows of the learning curve: epoch 0 is the untrained policy.
+        """The rows of the learning curve up to the newest checkpoint: what a resume goes on from.
+
+        Epoch 0 is the untrained policy.
 
         Raises:
             InputError: the folder holds another training, or something else.
@@ -91,16 +93,27 @@ class Training:
                 f"{self.folder} holds a training with other settings; give the --train-steps and "
                 "--sac.* that it was made with, or another folder with --training."
             )
-        return [row for row in read_metrics(self.folder / "metrics.jsonl") if "eval/return" in row]
+        until = newest_epoch(self.folder)
+        rows = read_metrics(self.folder / "metrics.jsonl")
+        return [row for row in rows if "eval/return" in row and row["epoch"] <= until]
 
     def policy(self, epoch: int) -> Policy:
         """The policy after an epoch whose evaluation beat all before it."""
         return load_policy(self._policy_folder(epoch))
 
     def buffer(self, rows: int) -> Transition:
-        """The first transitions of the training, actions in [-1, 1], as NumPy arrays."""
+        """The first transitions of the training, actions in [-1, 1], as NumPy arrays.
+
+        Raises:
+            InputError: it has not come so far.
+        """
         setup = prepare(self.config)
         checkpoint = newest_checkpoint(setup, self.folder, Reporter(quiet=self.quiet))
+        size = 0 if checkpoint is None else int(checkpoint.state.online.size)
+        if size < rows:
+            raise InputError(
+                f"{self.folder} holds {size:,} transitions, not {rows:,}; delete it and train anew."
+            )
         return jax.tree.map(lambda column: np.asarray(column[:rows]), checkpoint.state.online.data)
 
     def _policy_folder(self, epoch: int) -> Path:

@@ -1,0 +1,37 @@
+"""Files that are whole or not there, and folders that one process at a time writes to."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from moore.errors import InputError
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file in one piece: a kill leaves what was there before."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Nobody else may hold the folder meanwhile; a process that dies lets go of it.
+
+    Where the system has no such locks (Windows), nothing is checked.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another process is writing to {folder}; let it end first.") from None
+        yield

@@ -1,0 +1,67 @@
+"""What a run folder is to hold, beside the configuration because no result depends on it."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from moore.errors import InputError
+from moore.files import write_whole
+
+Stages = Literal["both", "offline", "online"]
+# Written before the plan; a folder with nothing else was left by a kill in the first moment.
+_BEFORE = {"config.toml", "offline.jsonl", "checkpoints", ".lock"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which stages a run has, and where they start.
+
+    Attributes:
+        stages: both, or one of them.
+        start: the run whose offline stage an online one starts from.
+        split_seed: of the log's split into training and holdout rows and of what is learned before
+            both stages; the seed of the run where it all started. None: this run's own.
+    """
+
+    stages: Stages
+    start: Path | None = None
+    split_seed: int | None = None
+
+    def write(self, folder: Path) -> None:
+        """The last file of a run's beginning; from here on the run can be resumed."""
+        start = None if self.start is None else os.path.relpath(self.start, folder)
+        plan = {"stages": self.stages, "start_from": start, "split_seed": self.split_seed}
+        write_whole(_place(folder), json.dumps(plan))
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of a run folder.
+
+    Raises:
+        InputError: it has none.
+    """
+    try:
+        plan = json.loads(_place(folder).read_text())
+        start = None if plan["start_from"] is None else folder / plan["start_from"]
+        return Plan(plan["stages"], start, plan["split_seed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder} is not a run folder that can be resumed.") from None
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a new run may have the folder: nothing is there, or only a beginning without plan."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    inside = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
+    checkpoints = folder / "checkpoints"
+    begun = checkpoints.is_dir() and inside <= _BEFORE
+    unplanned = begun and all(path.name.endswith(".partial") for path in checkpoints.iterdir())
+    return not inside or unplanned
+
+
+def _place(folder: Path) -> Path:
+    return folder / "checkpoints" / "plan.json"
