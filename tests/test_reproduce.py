@@ -61,7 +61,7 @@ def _every_log(folder):
 
 
 def test_a_missing_log_is_named_before_anything_runs(tmp_path):
-    with pytest.raises(InputError, match=r"hopper-medium-replay.hdf5 not found; .* --data"):
+    with pytest.raises(InputError, match=r"hopper-medium-replay.hdf5 and .* not found; .* --data"):
         check_logs(figure_grid("fig2", "laptop", data=tmp_path))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from moore.config import flat, read_toml
 from moore.errors import InputError
-from moore.evaluation.stats import Estimate, iqm, probability_of_improvement
+from moore.evaluation.stats import iqm, probability_of_improvement
 from moore.reports.html import read_metrics
 
 # Metrics of `transfer`: the one for pooling over tasks where scores exist, whether more is better.
@@ -143,7 +143,7 @@ def compare(runs: Sequence[Finished]) -> dict:
             "variant": variant,
             "seeds": [run.seed for run in found],
             "values": {m: [run.transfer.get(m) for run in found] for m in METRICS},
-            "estimates": {m: _iqm([[run.transfer.get(m) for run in found]]) for m in METRICS},
+            "estimates": {m: estimate([[run.transfer.get(m) for run in found]]) for m in METRICS},
         }
         for (task, variant), found in sorted(
             cells.items(), key=lambda item: (tasks.index(item[0][0]), variants.index(item[0][1]))
@@ -163,22 +163,17 @@ def _unique(names) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _iqm(scores: list[list]) -> dict | None:
-    """The estimate as a dictionary; None where a seed has no such number."""
+def estimate(scores: Sequence[list]) -> dict | None:
+    """IQM and interval of tasks' seeds, as a dictionary; None where a seed has no such number."""
     if not scores or any(value is None for task in scores for value in task):
         return None
-    return _plain(iqm([np.asarray(task, float) for task in scores]))
-
-
-def _plain(estimate: Estimate) -> dict:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high,
-            "seeds": estimate.seeds}  # fmt: skip
+    return dataclasses.asdict(iqm([np.asarray(task, float) for task in scores]))
 
 
 def _pooled(cells: dict, tasks: list[str], variant: str) -> dict:
     found = [cells[task, variant] for task in tasks if (task, variant) in cells]
     return {
-        metric: _iqm([[run.transfer.get(score) for run in task] for task in found])
+        metric: estimate([[run.transfer.get(score) for run in task] for task in found])
         for metric, (score, _) in METRICS.items()
     }
 
@@ -195,8 +190,8 @@ def _improvement(cells: dict, tasks: list[str], variants: list[str]) -> list[dic
                 [np.asarray([run.transfer["final"] for run in cells[task, name]]) for task in both]
                 for name in (first, second)
             )
-            estimate = probability_of_improvement(ours, theirs)
-            pairs.append({"first": first, "second": second, **_plain(estimate)})
+            better = probability_of_improvement(ours, theirs)
+            pairs.append({"first": first, "second": second, **dataclasses.asdict(better)})
     return pairs
 
 

@@ -1,7 +1,6 @@
 """`moore reproduce`: a figure of the paper as a picture, tables and the numbers behind them."""
 
 import csv
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 
 from moore.errors import InputError
-from moore.evaluation.stats import iqm
 from moore.evaluation.transfer import DIP_EPOCHS
-from moore.reports.compare import Finished, compare, read_runs
+from moore.reports.compare import Finished, compare, estimate, read_runs
 from moore.reports.compare_page import write_compare_page
 from moore.reports.compare_text import TITLES, interval, most_seeds, write_csv
 from moore.reports.page import duration, number
@@ -123,11 +121,11 @@ def _write_curves(path: Path, runs: Sequence[Finished]) -> None:
 def _add_lowest(result: dict, runs: Sequence[Finished]) -> None:
     """Estimates of the lowest evaluation among the hand-over and the first 10 epochs."""
     for cell in result["cells"]:
-        cell["estimates"]["lowest"] = _estimate([[_lowest(run) for run in _of(runs, cell)]])
+        cell["estimates"]["lowest"] = estimate([[_lowest(run) for run in _of(runs, cell)]])
     for variant, estimates in result["pooled"].items():
         cells = [cell for cell in result["cells"] if cell["variant"] == variant]
         scores = [[_lowest(run, "_score") for run in _of(runs, cell)] for cell in cells]
-        estimates["lowest"] = _estimate(scores)
+        estimates["lowest"] = estimate(scores)
 
 
 def _of(runs: Sequence[Finished], cell: dict) -> list[Finished]:
@@ -138,13 +136,6 @@ def _of(runs: Sequence[Finished], cell: dict) -> list[Finished]:
 def _lowest(run: Finished, kind: str = "") -> float | None:
     start, dip = (run.transfer.get(f"{name}{kind}") for name in ("offline", "dip"))
     return None if start is None or dip is None else start - dip
-
-
-def _estimate(tasks: Sequence[list]) -> dict | None:
-    """IQM and interval; None where a seed has no such number."""
-    if any(None in task for task in tasks):
-        return None
-    return dataclasses.asdict(iqm([np.asarray(task, float) for task in tasks]))
 
 
 def _add_minutes(result: dict, runs: Sequence[Finished], finished: Sequence[Cell]) -> None:
