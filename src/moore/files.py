@@ -1,6 +1,7 @@
 """Files that are whole or not there, and folders that one process at a time writes to."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ def write_whole(path: Path, text: str) -> None:
 def held(folder: Path) -> Iterator[None]:
     """Nobody else may hold the folder meanwhile; a process that dies lets go of it.
 
-    Where the system has no such locks (Windows), nothing is checked.
+    Where the system or its file server has no such locks, nothing is checked.
 
     Raises:
         InputError: another process holds it.
@@ -34,4 +35,7 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"another process is writing to {folder}; let it end first.") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
         yield
