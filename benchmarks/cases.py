@@ -82,8 +82,9 @@ def setup(sizes: Sizes) -> tuple[Learner, LearnerState]:
     learner = Learner(sizes.config, find("moore"), group(sizes.log_rows, 1), hopper)
     state = learner.init(jax.random.key(0))
     capacity = state.imagined.capacity
-    counters = jnp.asarray(capacity, jnp.int32), jnp.asarray(0, jnp.int32)
-    imagined = Ring(synthetic(capacity, sizes, 2), *counters)
+    # One array each: the program that fills the ring is given them to overwrite.
+    size, cursor, room = (jnp.asarray(count, jnp.int32) for count in (capacity, 0, capacity))
+    imagined = Ring(synthetic(capacity, sizes, 2), size, cursor, room)
     return learner, replace(state, imagined=imagined, online=group(sizes.online_rows, 3))
 
 
