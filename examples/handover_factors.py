@@ -1,6 +1,6 @@
 """What a hand-over changes, one thing at a time: dips of a quick task under each option alone.
 
-    python examples/handover_factors.py quick/inverted-pendulum --seeds 8 --out runs/factors
+    python examples/handover_factors.py quick/inverted-pendulum --out runs/factors
 
 Options of the online stage start from one offline stage a seed; the others train their own. Every
 run is a run folder below OUT; run again, it goes on where it stopped. Writes OUT/factors.csv.
@@ -66,11 +66,11 @@ def finished(folder: Path, settings: dict, start: Path | None, args, seed: int) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset")
-    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(8))
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rows = []
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         offline = args.out / f"offline__{seed}"
         if not (offline / "summary.json").exists():
             run(replace(preset(args.preset), seed=seed), out=offline, stages="offline", quiet=True)

@@ -1,4 +1,4 @@
-"""Options of the hand-over, each by hand: critics, calibration, trust, lambda, the gate."""
+"""Options of the hand-over, each by hand: critics, calibration, the gate."""
 
 from dataclasses import replace
 
@@ -6,68 +6,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
+from made_models import NEVER, NOTHING, TINY, models, of_rewards, replay, transitions
 from moore.agents import sac
 from moore.agents.nets import MLP, LayerNorm
 from moore.agents.sac import NO_LIMIT, SACConfig, largest_value
 from moore.algorithms import SAC
 from moore.config import Config
-from moore.dynamics.ensemble import Dense, Ensemble, Networks, Normaliser, predict_all
-from moore.dynamics.fit import ModelConfig, ModelState, fit_ensemble, init_model, std_errors
-from moore.dynamics.imagine import rollout
-from moore.replay.buffer import Transition, empty_replay, empty_ring, full_replay
-from moore.stages import programs
-from moore.stages.coverage import covering_penalty
-from moore.stages.diagnostics import observed_range
+from moore.dynamics.ensemble import predict_all
+from moore.dynamics.fit import ModelConfig, fit_ensemble, init_model, std_errors
 from moore.stages.gate import judge
-
-
-def models(means, stds, *, mean_slope=((0, 0), (0, 0)), log_std_slope=((0, 0), (0, 0))) -> Ensemble:
-    """One observation entry, one action; member k predicts (r, s' - s) linearly in (s, a).
-
-    Its mean is means[k] + (s, a) @ mean_slope, its sigma stds[k] * exp((s, a) @ log_std_slope).
-    """
-    members = len(means)
-
-    def head(slope, bias) -> Dense:
-        weight = jnp.tile(jnp.asarray(slope, jnp.float32), (members, 1, 1))
-        return Dense(weight, jnp.asarray(bias, jnp.float32))
-
-    networks = Networks(
-        trunk=(),
-        mean_head=head(mean_slope, means),
-        log_var_head=head(2 * np.asarray(log_std_slope), 2 * np.log(np.asarray(stds))),
-        max_log_var=jnp.full(2, 50.0),
-        min_log_var=jnp.full(2, -50.0),
-    )
-    normaliser = Normaliser(jnp.zeros(2), jnp.ones(2))
-    return Ensemble(networks, normaliser, jnp.arange(members, dtype=jnp.int32), jnp.ones(2))
-
-
-def transitions(obs, rewards, next_obs, terminated=None) -> Transition:
-    """Rows of a task with one observation entry and one action, which is 0."""
-    column = lambda values: jnp.asarray(values, jnp.float32)  # noqa: E731
-    flags = jnp.zeros(len(rewards), bool)
-    ends = flags if terminated is None else jnp.asarray(terminated)
-    states = column(obs)[:, None], column(next_obs)[:, None]
-    return Transition(states[0], jnp.zeros_like(states[0]), column(rewards), states[1], ends, flags)
-
-
-def replay(data: Transition, *, holdout: float = 0.5, max_holdout: int = 8):
-    rows = np.ones(len(data.reward), bool)
-    key = jax.random.key(0)
-    return full_replay(data, rows, key, holdout_fraction=holdout, max_holdout=max_holdout)
-
-
-def of_rewards(rewards):
-    return replay(transitions(np.zeros(len(rewards)), rewards, np.zeros(len(rewards))))
-
-
-NOTHING = empty_replay(1, 1, 1, max_holdout=1)
-NEVER = lambda obs, action, next_obs: jnp.zeros((), bool)  # noqa: E731
-TINY = 1e-8
 
 
 class TestLayerNorm:
@@ -269,70 +218,6 @@ class TestCalibration:
         mean, std = predict_all(scaled, jnp.zeros((5, 2)))
         np.testing.assert_allclose(mean[:, 0], [(1.0, 2.0), (3.0, 4.0)])
         np.testing.assert_allclose(std[:, 0], [(2.0, 6.0), (1.0, 12.0)], rtol=1e-5)
-
-
-class TestTrust:
-    # Each step moves by 1 and has u = 2^s, by the sigma of the reward.
-    WIDENING = models([(0.0, 1.0)], [(1.0, TINY)], log_std_slope=[(np.log(2.0), 0.0), (0.0, 0.0)])
-
-    @pytest.mark.parametrize(("trusted", "steps"), [(3.0, [3, 6, 1]), (np.inf, [6, 6, 6])])
-    def test_a_rollout_ends_after_its_first_step_beyond(self, trusted, steps):
-        # From 0: u is 1, 2, 4; from -10 all are below 1; from 5 the first is 32.
-        _, happened, u = rollout(
-            self.WIDENING, lambda obs, key: jnp.zeros_like(obs), NEVER,
-            jnp.asarray([[0.0], [-10.0], [5.0]]), jax.random.key(0),
-            length=6, penalty_coef=0.0, obs_bound=float("inf"), trusted=trusted,
-        )  # fmt: skip
-        np.testing.assert_array_equal(happened.sum(axis=0), steps)
-        np.testing.assert_allclose(u[:3, 0], [1.0, 2.0, 4.0], rtol=1e-3)
-
-    def test_imagination_goes_as_far_as_a_quantile_of_u_over_real_rows(self):
-        # u of the rows is 1/8, 1/4, 1/2, 1, their median 3/8. From -3 the steps have u = 1/8, 1/4,
-        # 1/2; from -2 1/4, 1/2; from -1 and 0 the first is beyond: 3 + 2 + 1 + 1 steps.
-        obs = np.asarray([-3.0, -2.0, -1.0, 0.0])
-        log = replay(transitions(obs, np.zeros(4), obs))
-        state = optax.adam(1e-3).init(self.WIDENING.networks)
-        model = ModelState(self.WIDENING, self.WIDENING.networks, state)
-        act = lambda policy, obs, key: jnp.full_like(obs, policy)  # noqa: E731
-        ring, metrics = programs.imagine(
-            empty_ring(20, 1, 1), jnp.zeros(()), model, log, NOTHING, observed_range(log),
-            jnp.arange(4, dtype=jnp.int32), jnp.zeros(()), jax.random.key(0),
-            agent=replace(SAC, act=act), terminated_fn=NEVER,
-            config=Config(rollout_length=5, trust_quantile=0.5, rollout_chunk=4),
-        )  # fmt: skip
-        assert int(ring.size) == 7
-        np.testing.assert_allclose(metrics["model/rollout_steps"], 7 / 4)
-        assert metrics["model/imagined_dropped"] == 0, "where trust ends, nothing is lost"
-
-
-class TestCoveringPenalty:
-    """Members say (1, 0.5) and (0, 0) of (r, s' - s); u = |(3, 4)| = 5; V(s) = 2 s, gamma 0.9.
-
-    Row 1, 1 -> 2 with r = 2: really 2 + 0.9 * 4 = 5.6, by the members 1 + 0.9 * 3 = 3.7 and
-    0 + 0.9 * 2 = 1.8: the larger error is 3.8, which is 0.76 u. Row 2 is the same and ends the
-    episode: 2 against 1 and 0, 0.4 u. Row 3, 0 -> 0.5 with r = 1: 1.9 against 1.9 and 0, 0.38 u.
-    Row 0, with an error beyond all, is not held out, but it is what empty places point to.
-    """
-
-    @pytest.mark.parametrize(
-        ("coverage", "expected"), [(1.0, 0.76), (0.75, 0.58), (0.5, 0.4), (0.0, 0.38)]
-    )
-    def test_covers_the_share_of_held_out_rows(self, coverage, expected):
-        data = transitions(
-            [0, 1, 1, 0], [1e3, 2, 2, 1], [0, 2, 2, 0.5], [False, False, True, False]
-        )
-        log = eqx.tree_at(
-            lambda r: (r.holdout_rows, r.holdout_size),
-            replay(data, max_holdout=6),
-            (jnp.asarray([3, 1, 2, 0, 0, 0]), jnp.asarray(3)),
-        )
-        found = covering_penalty(
-            jnp.asarray(2.0), models([(1.0, 0.5), (0.0, 0.0)], [(3.0, 4.0), (1.0, 1.0)]),
-            log, jax.random.key(0),
-            agent=replace(SAC, value=lambda state, obs, key: state * obs[:, 0]),
-            coverage=coverage, discount=0.9,
-        )  # fmt: skip
-        np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def told(policy, obs, key):

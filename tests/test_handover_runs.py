@@ -121,6 +121,7 @@ def with_all_options() -> Config:
     """Every option on; the offline stage stands still, by its tolerance, after 2 of 4 epochs."""
     tiny = tiny_config()
     return tiny_config(
+        uncertainty="value",
         penalty_coverage=0.8,
         trust_quantile=0.7,
         model=replace(tiny.model, calibrate=True),

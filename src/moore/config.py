@@ -9,6 +9,7 @@ import tomllib
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import tomli_w
 
@@ -147,7 +148,10 @@ class Config:
         env_id: the Gymnasium environment; empty: the one that the log names.
         algorithm: a row of the table in moore.algorithms.
         seed: of everything; a run is a function of its configuration, this included.
-        penalty_coef: lambda of Eq. 2.
+        uncertainty: u of Eq. 2. std: the largest norm of the members' standard deviations (MOPO);
+            value: how far apart the members are in what they predict to be earned, reward and next
+            state together, by the critics.
+        penalty_coef: lambda of Eq. 2; a pure number where u is one of values.
         penalty_coverage: set lambda from the log instead, anew before each offline epoch: so that
             lambda u covers the models' one-step error, in units of value, on this share of the
             held-out transitions. `penalty_coef` is used for the first epoch alone.
@@ -188,6 +192,7 @@ class Config:
     env_id: str = ""
     algorithm: str = "moore"
     seed: int = 0
+    uncertainty: Literal["std", "value"] = "std"
     penalty_coef: float = 1.0
     penalty_coverage: float | None = None
     rollout_length: int = 5

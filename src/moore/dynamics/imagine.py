@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.dynamics.ensemble import Ensemble, predict_all
-from moore.dynamics.penalty import max_std_norm, penalised_reward
+from moore.dynamics.penalty import UncertaintyFn, of_std, penalised_reward
 from moore.replay.buffer import Transition
 
 # (obs, action, next_obs) -> terminated, for one transition.
@@ -32,6 +32,7 @@ def imagine_step(
     obs: Float[Array, "batch obs"],
     action: Float[Array, "batch action"],
     key: PRNGKeyArray,
+    uncertainty_fn: UncertaintyFn = of_std,
 ) -> Step:
     """s', r ~ M^(s, a): each row is a sample of one elite member, chosen uniformly for the row."""
     key_noise, key_elite = jax.random.split(key)
@@ -41,7 +42,8 @@ def imagine_step(
     row = jnp.arange(obs.shape[0])
     noise = jax.random.normal(key_noise, mean.shape[1:])
     outcome = mean[member, row] + std[member, row] * noise
-    return Step(outcome[:, 0], obs + outcome[:, 1:], max_std_norm(std))
+    uncertainty = uncertainty_fn(obs, action, mean, std, jax.random.fold_in(key, 0))
+    return Step(outcome[:, 0], obs + outcome[:, 1:], uncertainty)
 
 
 def rollout(
@@ -55,6 +57,7 @@ def rollout(
     penalty_coef: float | Float[Array, ""],
     obs_bound: float,
     trusted: float | Float[Array, ""] = float("inf"),
+    uncertainty_fn: UncertaintyFn = of_std,
 ) -> tuple[Transition, Bool[Array, "length batch"], Float[Array, "length batch"]]:
     """`length` steps from every start; a row ends at its first predicted termination.
 
@@ -71,7 +74,7 @@ def rollout(
         obs, alive = carry
         key_action, key_model = jax.random.split(step_key)
         action = sample_action(obs, key_action)
-        outcome = imagine_step(ensemble, obs, action, key_model)
+        outcome = imagine_step(ensemble, obs, action, key_model, uncertainty_fn)
         terminated = jax.vmap(terminated_fn)(obs, action, outcome.next_obs)
         reward = penalised_reward(outcome.reward, outcome.uncertainty, penalty_coef)
         inside = jnp.all(jnp.abs(outcome.next_obs) < obs_bound, axis=-1)

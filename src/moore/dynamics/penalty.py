@@ -1,7 +1,22 @@
-"""The uncertainty u(s, a) of Eq. 2, as MOPO estimates it."""
+"""The uncertainty u(s, a) of Eq. 2: as MOPO estimates it, or in units of value."""
+
+from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
+
+# (obs, action, mean, std, key) -> u of a batch, where every member predicts mean and std of the
+# outputs (r, s' - s); the key is for what it draws.
+UncertaintyFn = Callable[
+    [
+        Float[Array, "batch obs"],
+        Float[Array, "batch action"],
+        Float[Array, "members batch outputs"],
+        Float[Array, "members batch outputs"],
+        PRNGKeyArray,
+    ],
+    Float[Array, " batch"],
+]
 
 
 def max_std_norm(std: Float[Array, "members *batch outputs"]) -> Float[Array, " *batch"]:
@@ -12,6 +27,25 @@ def max_std_norm(std: Float[Array, "members *batch outputs"]) -> Float[Array, " 
     penalty_learned_var).
     """
     return jnp.max(jnp.linalg.norm(std, axis=-1), axis=0)
+
+
+def of_std(obs, action, mean, std, key) -> Float[Array, " batch"]:
+    """MOPO's u as a function of a prediction."""
+    return max_std_norm(std)
+
+
+def value_spread(
+    reward: Float[Array, "members batch"],
+    next_value: Float[Array, "members batch"],
+    discount: float,
+) -> Float[Array, " batch"]:
+    """u(s, a) = std over the members of r_k + gamma V(s'_k): how far apart they are in value.
+
+    MOPO's guarantee asks lambda u to cover the models' error in just this unit (Yu et al. 2020,
+    section 4.2), so lambda is a pure number; Sun et al. (2023, MOBILE) penalise such a spread in
+    the targets of the critics.
+    """
+    return jnp.std(reward + discount * next_value, axis=0)
 
 
 def penalised_reward(

@@ -1,21 +1,23 @@
 """How well the models predicted transitions that they have not been fitted to."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from moore.dynamics.ensemble import Ensemble, predict_all
 from moore.dynamics.fit import inputs_and_targets
-from moore.dynamics.penalty import max_std_norm
+from moore.dynamics.penalty import UncertaintyFn, max_std_norm
 from moore.replay.buffer import Transition
 
 # Of a standard normal variable, 95% lies within.
 QUANTILE_95 = 1.959964
 
 
-def uncertainty_of(ensemble: Ensemble, seen: Transition) -> Float[Array, " rows"]:
+def uncertainty_of(
+    ensemble: Ensemble, seen: Transition, uncertainty_fn: UncertaintyFn, key: PRNGKeyArray
+) -> Float[Array, " rows"]:
     """u(s, a) of real transitions (rows,)."""
-    _, std = predict_all(ensemble, inputs_and_targets(seen)[0])
-    return max_std_norm(std)
+    mean, std = predict_all(ensemble, inputs_and_targets(seen)[0])
+    return uncertainty_fn(seen.obs, seen.action, mean, std, key)
 
 
 def surprise(ensemble: Ensemble, new: Transition) -> dict[str, Float[Array, ""]]:

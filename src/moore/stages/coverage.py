@@ -12,13 +12,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from moore.algorithms import Agent
+from moore.config import Config
 from moore.dynamics.ensemble import Ensemble, predict_all
 from moore.dynamics.fit import inputs_and_targets
-from moore.dynamics.penalty import max_std_norm
+from moore.dynamics.imagine import TerminationFn
 from moore.replay.buffer import Replay, take
+from moore.stages.uncertainty import make_uncertainty
 
 
-@partial(jax.jit, static_argnames=("agent", "coverage", "discount"))
+@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "coverage"))
 def covering_penalty(
     agent_state: PyTree,
     ensemble: Ensemble,
@@ -26,8 +28,9 @@ def covering_penalty(
     key: PRNGKeyArray,
     *,
     agent: Agent,
+    terminated_fn: TerminationFn,
+    config: Config,
     coverage: float,
-    discount: float,
 ) -> Float[Array, ""]:
     """The smallest lambda with lambda u >= error on the share `coverage` of the held-out rows.
 
@@ -38,11 +41,14 @@ def covering_penalty(
         ensemble: not fitted to the holdout.
         log: with its holdout.
         key: of the actions that the critics judge.
-        agent, coverage, discount: see above.
+        agent, terminated_fn, config: what u is, and the discount.
+        coverage: see above.
     """
     held = take(log.data, log.holdout_rows)
     mean, std = predict_all(ensemble, inputs_and_targets(held)[0])
-    goes_on = 1.0 - held.terminated.astype(jnp.float32)
+    uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn)
+    u = uncertainty_fn(held.obs, held.action, mean, std, key)
+    goes_on, discount = 1.0 - held.terminated.astype(jnp.float32), config.sac.discount
 
     def value(obs: Float[Array, "rows obs"]) -> Float[Array, " rows"]:
         return goes_on * agent.value(agent_state, obs, key)
@@ -53,5 +59,5 @@ def covering_penalty(
     )
     error = jnp.max(jnp.abs(imagined - real), axis=0)
     there = jnp.arange(error.shape[0]) < log.holdout_size
-    ratio = jnp.where(there, error / max_std_norm(std), jnp.nan)
+    ratio = jnp.where(there, error / u, jnp.nan)
     return jnp.nanquantile(ratio, coverage)

@@ -7,6 +7,7 @@ states and random numbers for all of them, and divided by the share of the disco
 these steps are, 1 - gamma^H: they stand for the infinite sum, as if the first steps were typical.
 """
 
+import dataclasses
 from functools import partial
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from moore.dynamics.ensemble import Ensemble
 from moore.dynamics.imagine import TerminationFn, rollout
 from moore.replay.buffer import Replay
 from moore.replay.sampler import gather
+from moore.stages.uncertainty import make_uncertainty
 
 Metrics = dict[str, Float[Array, ""]]
 Range = tuple[Float[Array, " obs"], Float[Array, " obs"]]
@@ -29,10 +31,14 @@ PROBES = 1000
 
 
 class Snapshot(eqx.Module):
-    """The policy that acts and the models, at the end of an epoch."""
+    """The policy that acts and the models, at the end of an epoch.
+
+    `agent_state`: whose critics tell the models' uncertainty, where it is one of values.
+    """
 
     policy: PyTree
     ensemble: Ensemble
+    agent_state: PyTree = None
 
 
 def copied(tree: PyTree) -> PyTree:
@@ -68,6 +74,7 @@ def sums(
         length=config.rollout_length,
         penalty_coef=0.0,
         obs_bound=config.imagined_bound,
+        uncertainty_fn=make_uncertainty(config, agent, snapshot.agent_state, terminated_fn),
     )
     # Without a discount there is no infinite sum: the first H steps stand for themselves.
     part = 1.0 - discount**config.rollout_length if discount < 1.0 else 1.0
@@ -121,13 +128,12 @@ def compare_epochs(
     """
     starts = gather(offline, online, rows).obs
 
-    def estimate(ensemble: Ensemble, policy: PyTree):
-        pair = Snapshot(policy, ensemble)
+    def estimate(pair: Snapshot):
         return map(jnp.mean, sums(pair, starts, key, agent, terminated_fn, config, discount))
 
-    u_old, eta_old = estimate(old.ensemble, old.policy)
-    u_carried, eta_carried = estimate(new.ensemble, old.policy)
-    u_new, eta_new = estimate(new.ensemble, new.policy)
+    u_old, eta_old = estimate(old)
+    u_carried, eta_carried = estimate(dataclasses.replace(new, policy=old.policy))
+    u_new, eta_new = estimate(new)
     return {
         "theory/uncertainty_old": u_old,
         "theory/uncertainty_carried": u_carried,

@@ -42,6 +42,7 @@ def judge(
     config: Config,
     discount: float,
     confidence: float,
+    agent_state: PyTree = None,
 ) -> tuple[Bool[Array, ""], PyTree, dict[str, Float[Array, ""]]]:
     """Whether the candidate may act, who acts from now on, and the comparison.
 
@@ -56,6 +57,7 @@ def judge(
         key: of the rollouts.
         agent, terminated_fn, config, discount: what a rollout is; its length is the horizon.
         confidence: see above.
+        agent_state: whose critics tell the uncertainty, where it is one of values.
 
     Returns:
         accepted; the policy that acts from now on; and gate/gain, the mean difference (a
@@ -65,7 +67,7 @@ def judge(
     starts = gather(offline, online, rows).obs
 
     def estimate(policy: PyTree):
-        pair = Snapshot(policy, ensemble)
+        pair = Snapshot(policy, ensemble, agent_state)
         return sums(pair, starts, key, agent, terminated_fn, config, discount)
 
     (u_old, eta_old), (u_new, eta_new) = estimate(acting), estimate(candidate)

@@ -173,8 +173,7 @@ class Learner:
 
     def cover(self, state: LearnerState) -> LearnerState:
         """Sets lambda from the log, where `penalty_coverage` is given."""
-        coverage = self.config.penalty_coverage
-        if coverage is None or not self.imagines:
+        if self.config.penalty_coverage is None or not self.imagines:
             return state
         key, key_cover = jax.random.split(state.key)
         penalty_coef = covering_penalty(
@@ -183,8 +182,9 @@ class Learner:
             self.offline,
             key_cover,
             agent=self.algorithm.agent,
-            coverage=coverage,
-            discount=self.config.sac.discount,
+            terminated_fn=self.terminated_fn,
+            config=programs.rollout_settings(self.config, 1),
+            coverage=self.config.penalty_coverage,
         )
         return dataclasses.replace(state, key=key, penalty_coef=penalty_coef)
 
@@ -210,6 +210,7 @@ class Learner:
                 config=dataclasses.replace(settings, rollout_length=gate.horizon),
                 discount=self.config.sac.discount,
                 confidence=gate.confidence,
+                agent_state=state.agent,
             )
             return dataclasses.replace(state, key=key, acting=acting), metrics
 
@@ -307,7 +308,7 @@ class Learner:
         return diagnostics.copied(self._pair(state))
 
     def _pair(self, state: LearnerState) -> diagnostics.Snapshot:
-        return diagnostics.Snapshot(self.policy(state), state.model.ensemble)
+        return diagnostics.Snapshot(self.policy(state), state.model.ensemble, state.agent)
 
     def compare_epochs(
         self, old: diagnostics.Snapshot | None, state: LearnerState, epoch: int
@@ -360,6 +361,7 @@ class Learner:
                 agent=self.algorithm.agent,
                 terminated_fn=self.terminated_fn,
                 config=settings,
+                agent_state=state.agent,
             )
             if int(imagined.size) == 0:
                 raise InputError(

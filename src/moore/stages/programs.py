@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from moore.agents.sac import NO_LIMIT
+from moore.agents.sac import NO_LIMIT, SACConfig
 from moore.algorithms import Agent
 from moore.config import Config
 from moore.dynamics.ensemble import Ensemble
@@ -20,6 +20,7 @@ from moore.dynamics.surprise import surprise, uncertainty_of
 from moore.replay.buffer import Replay, Ring, Transition, append, as_batch, push, with_room
 from moore.replay.sampler import gather, sample_ring
 from moore.stages.diagnostics import Range, observed_range
+from moore.stages.uncertainty import make_uncertainty
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -91,12 +92,18 @@ def imagine(
     agent: Agent,
     terminated_fn: TerminationFn,
     config: Config,
+    agent_state: PyTree = None,
 ) -> tuple[Ring, Metrics]:
-    """Rollouts from the drawn rows into D_model, a chunk at a time so that memory stays bounded."""
+    """Rollouts from the drawn rows into D_model, a chunk at a time so that memory stays bounded.
+
+    `agent_state`: whose critics tell the uncertainty, where it is one of values.
+    """
+    uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn)
     trusted = jnp.asarray(jnp.inf)
     if config.trust_quantile is not None:
         judged = gather(offline, online, rows[:TRUST_ROWS])
-        trusted = jnp.quantile(uncertainty_of(model.ensemble, judged), config.trust_quantile)
+        usual = uncertainty_of(model.ensemble, judged, uncertainty_fn, key_rollout)
+        trusted = jnp.quantile(usual, config.trust_quantile)
     acted_range = observed_range(online)
     low = jnp.minimum(logged_range[0], acted_range[0])
     high = jnp.maximum(logged_range[1], acted_range[1])
@@ -119,6 +126,7 @@ def imagine(
             penalty_coef=penalty_coef,
             obs_bound=config.imagined_bound,
             trusted=trusted,
+            uncertainty_fn=uncertainty_fn,
         )
         happened = happened & chunk_wanted
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
@@ -228,6 +236,8 @@ def rollout_settings(config: Config, count: int) -> Config:
     So two runs that differ elsewhere share one compiled program.
     """
     return Config(
+        uncertainty=config.uncertainty,
+        sac=SACConfig(discount=config.sac.discount),
         rollout_length=config.rollout_length,
         trust_quantile=config.trust_quantile,
         imagined_bound=config.imagined_bound,

@@ -1,0 +1,38 @@
+"""Which u(s, a) a configuration asks for."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from moore.algorithms import Agent
+from moore.config import Config
+from moore.dynamics.imagine import TerminationFn
+from moore.dynamics.penalty import UncertaintyFn, of_std, value_spread
+
+
+def make_uncertainty(
+    config: Config, agent: Agent, agent_state: PyTree, terminated_fn: TerminationFn
+) -> UncertaintyFn:
+    """u of Eq. 2, for `uncertainty` "std" or "value".
+
+    Args:
+        config: uses `uncertainty`, `sac.discount` and `imagined_bound`: what a member predicts
+            beyond the bound is valued as if it lay on it.
+        agent, agent_state: their critics value the states.
+        terminated_fn: a state that ends the episode is worth nothing.
+    """
+    if config.uncertainty == "std":
+        return of_std
+    bound = config.imagined_bound
+
+    def of_values(obs, action, mean, std, key: PRNGKeyArray) -> Float[Array, " batch"]:
+        def next_value(member: Float[Array, "batch outputs"]) -> Float[Array, " batch"]:
+            next_obs = obs + member[:, 1:]
+            ends = jax.vmap(terminated_fn)(obs, action, next_obs)
+            # The same key for every member: they must not differ by the action that is drawn.
+            values = agent.value(agent_state, jnp.clip(next_obs, -bound, bound), key)
+            return jnp.where(ends, 0.0, values)
+
+        return value_spread(mean[..., 0], jax.vmap(next_value)(mean), config.sac.discount)
+
+    return of_values
