@@ -14,7 +14,14 @@ from moore.config import Config
 from moore.dynamics.ensemble import Ensemble, init_ensemble
 from moore.dynamics.surprise import surprise
 from moore.replay.buffer import Transition, empty_replay, full_replay
-from moore.stages.diagnostics import Snapshot, compare_epochs, copied, observed_range
+from moore.stages.diagnostics import (
+    EPISODES,
+    Snapshot,
+    compare_epochs,
+    copied,
+    imagine_episodes,
+    observed_range,
+)
 from tiny import ENV, tiny_config, tiny_log
 
 OBS, ACTION, MEMBERS = 2, 1, 3
@@ -177,6 +184,42 @@ def test_a_policy_that_the_new_models_call_worse_is_a_predicted_drop(between):
     np.testing.assert_allclose(found["theory/drop_term"], 2.0 * 3.0 * (10 - one_step), rtol=1e-3)
 
 
+# --- Whole episodes in the models ---
+
+
+def episodes(*, terminated_fn=lambda s, a, n: False, bound=np.inf, steps=5) -> dict:
+    """The policy acts 0.5; each step earns 2 and moves the first entry by 1; gamma 0.9."""
+    found = imagine_episodes(
+        jnp.asarray(0.5), constant_ensemble([2.0, 1.0, 0.0], [1e-6] * 3),
+        jnp.asarray([[0.0, 0.0], [2.0, 0.0]]), jax.random.key(0),
+        agent=dataclasses.replace(SAC, act_mode=lambda policy, obs: jnp.full((2, ACTION), policy)),
+        terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
+        config=Config(imagined_bound=bound), steps=steps, discount=0.9,
+    )  # fmt: skip
+    return {name.removeprefix("model/episode_"): float(value) for name, value in found.items()}
+
+
+def test_imagined_episodes_last_to_the_step_limit_where_nothing_ends_them():
+    found = episodes()
+    assert found["steps"] == 5
+    np.testing.assert_allclose(found["return"], 10.0, rtol=1e-4)
+    np.testing.assert_allclose(found["discounted_return"], 2 * (1 - 0.9**5) / 0.1, rtol=1e-4)
+
+
+def test_imagined_episodes_end_where_the_rule_says_so_or_the_numbers_do():
+    # Beyond 2.5: from 0 the third step, from 2 the first. The step that ends it counts.
+    found = episodes(terminated_fn=lambda s, a, n: n[0] > 2.5)
+    assert found["steps"] == 2
+    np.testing.assert_allclose(found["return"], (6 + 2) / 2, rtol=1e-4)
+    np.testing.assert_allclose(found["discounted_return"], (2 + 1.8 + 1.62 + 2) / 2, rtol=1e-4)
+    # A step that leaves the bound is no step: two from 0, none from 2.
+    assert episodes(bound=2.5)["steps"] == 1
+
+
+def test_imagined_episodes_are_of_the_mode_that_is_evaluated():
+    assert episodes(terminated_fn=lambda s, a, n: a[0] != 0.5)["steps"] == 5
+
+
 # --- In a run ---
 
 
@@ -206,9 +249,32 @@ def test_every_online_epoch_has_them(runs):
         assert row["model/penalty_ratio"] > 0
 
 
+def test_every_evaluation_has_one_in_the_models_beside_it(runs):
+    evaluated = [
+        row for stage in ("offline", "online") for row in rows(runs / "True", stage)
+        if "eval/return" in row
+    ]  # fmt: skip
+    assert len(evaluated) > 4
+    for row in evaluated:
+        assert np.isfinite(row["model/episode_return"])
+        assert 1 <= row["model/episode_steps"] <= 1000
+
+
+def test_they_begin_where_episodes_of_the_log_begin():
+    from moore.runs.setup import prepare
+
+    log = tiny_log()
+    first = np.append(0, np.flatnonzero(log.terminated | log.truncated)[:-1] + 1)
+    starts = np.asarray(prepare(tiny_config(), dataset=log, env=ENV).starts)
+    assert len(starts) == EPISODES
+    assert {tuple(start) for start in starts} <= {tuple(obs) for obs in log.obs[first]}
+    assert len({tuple(start) for start in starts}) > 1
+
+
 def test_no_result_depends_on_them(runs):
     with_them, without = rows(runs / "True", "online"), rows(runs / "False", "online")
-    assert not any(name.startswith("theory/") for row in without for name in row)
+    left_out = ("theory/", "model/episode_")
+    assert not any(name.startswith(left_out) for row in without for name in row)
     for one, other in zip(with_them, without, strict=True):
         for name in other:
             assert name.startswith("time/") or one[name] == other[name], name

@@ -47,7 +47,8 @@ def return_curve(rows: Rows, summary: Mapping) -> Figure:
     """Returns of the evaluated (mean action) and of the acting (sampled action) policy.
 
     Args:
-        rows: uses `eval/return`, `eval/returns` and `online/episode_returns`.
+        rows: uses `eval/return`, `eval/returns`, `model/episode_return` and
+            `online/episode_returns`.
         summary: `summary.json`; its `reference`, if any, gives the second axis (score).
     """
     rows = _placed(rows)
@@ -58,6 +59,7 @@ def return_curve(rows: Rows, summary: Mapping) -> Figure:
         fig, (axes,) = _figure(1)
         _acting_policy(axes, rows)
         _band(axes, rows, low="lowest", high="highest", color=BLUE)
+        _line(axes, rows, key="model/episode_return", color=GREEN, label="in the models", style=":")
         _line(axes, rows, key="eval/return", color=BLUE, label="evaluated")
         _mark_dip(axes, rows)
         _epoch_axis(axes, rows)
@@ -197,7 +199,8 @@ _TARGETS |= {"q_target": ("mean", BLUE)}
 def value_curve(rows: Rows) -> Figure:
     """The critics' targets, what the rewards seen make possible, and what the policy earns.
 
-    The last is the discounted return of the evaluated episodes: what the algorithm maximises.
+    The last is the discounted return of the evaluated episodes: what the algorithm maximises; and
+    of imagined episodes from the start.
     """
     rows = _placed(rows)
     with matplotlib.rc_context(STYLE):
@@ -205,6 +208,8 @@ def value_curve(rows: Rows) -> Figure:
         for name, (label, color) in _TARGETS.items():
             _line(axes, rows, key=f"losses/{name}", color=color, label=label)
         _line(axes, rows, key="eval/discounted_return", color=GREEN, label="earned from the start")
+        name = "model/episode_discounted_return"
+        _line(axes, rows, key=name, color=GREEN, label="in the models", style=":")
         _epoch_axis(axes, rows)
         axes.set_ylabel("discounted return")
         fig.legend(*axes.get_legend_handles_labels(), **_LEGEND)

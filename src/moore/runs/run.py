@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from moore.config import Config, read_toml, to_toml
 from moore.data.dataset import Dataset
+from moore.data.episodes import TIME_LIMIT
 from moore.envs.collector import Collector
 from moore.envs.make import EnvSource
 from moore.errors import InputError
@@ -31,9 +33,11 @@ from moore.runs.setup import Evaluator, Setup, prepare
 from moore.runs.suitable import note_on
 from moore.runs.summary import summarise
 from moore.runs.track import Reporter, jsonable
+from moore.stages.diagnostics import imagine_episodes
 from moore.stages.learner import LearnerState
 from moore.stages.offline import offline_stage
 from moore.stages.online import online_stage
+from moore.stages.programs import rollout_settings
 
 Until = Callable[[dict, LearnerState], bool]
 
@@ -299,7 +303,27 @@ class _Run:
             with self.learner.clock("evaluate"):
                 candidate = self.evaluator.deterministic(self.learner.newest_policy(state))
             result["eval/candidate_return"] = candidate.mean_return
-        return result | {"eval/returns": episodes.returns, "eval/lengths": episodes.lengths}
+        result |= {"eval/returns": episodes.returns, "eval/lengths": episodes.lengths}
+        return result | self._imagined_evaluation(state)
+
+    def _imagined_evaluation(self, state: LearnerState) -> dict:
+        """What the models say of the same policy; no result depends on it."""
+        setup, learner = self.setup, self.learner
+        if not learner.diagnoses or setup.starts is None:
+            return {}
+        with learner.clock("diagnose"):
+            metrics = imagine_episodes(
+                learner.policy(state),
+                state.model.ensemble,
+                setup.starts,
+                jax.random.key(self.config.seed),
+                agent=learner.algorithm.agent,
+                terminated_fn=learner.terminated_fn,
+                config=rollout_settings(learner.config, len(setup.starts)),
+                steps=min(setup.step_limit, TIME_LIMIT),
+                discount=learner.config.sac.discount,
+            )
+            return {name: float(value) for name, value in metrics.items()}
 
     def _share(self, epoch: int, state: LearnerState) -> dict:
         """The share of online data that the scheme asks for at the end of the epoch, its shift."""

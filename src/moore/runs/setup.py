@@ -8,12 +8,14 @@ from pathlib import Path
 
 import gymnasium as gym
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from moore import algorithms
 from moore.config import Config
 from moore.data.dataset import Dataset
+from moore.data.episodes import TIME_LIMIT
 from moore.data.load import check_against_spaces, load_dataset
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env
@@ -24,6 +26,7 @@ from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
 from moore.runs.policy import Policy
 from moore.runs.suitable import check_suits, resolved
+from moore.stages import diagnostics
 from moore.stages.learner import Learner
 
 
@@ -40,6 +43,8 @@ class Setup:
         learner: the operations of Algorithm 1; its configuration also has what the log determines.
         key: where the run's randomness starts.
         termination_report: how well a learned termination rule does; None for a given one.
+        starts: first states (count, obs) of episodes of the log; None without a log.
+        step_limit: steps after which an episode ends.
     """
 
     config: Config
@@ -51,6 +56,8 @@ class Setup:
     learner: Learner
     key: jax.Array
     termination_report: dict | None = None
+    starts: jax.Array | None = None
+    step_limit: int = TIME_LIMIT
 
     def make_env(self) -> gym.Env:
         return make_env(self.env_source)
@@ -116,7 +123,16 @@ def prepare(
         terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base)
     known = config if log is None else resolved(config, algorithm, log, reference, step_limit)
     learner = Learner(known, algorithm, offline, terminated_fn)
-    return Setup(config, log, reference, env_source, low, high, learner, key, report)
+    starts = _first_states(log, config.seed) if algorithm.uses_log else None
+    parts = (config, log, reference, env_source, low, high, learner, key, report, starts)
+    return Setup(*parts, step_limit=step_limit or TIME_LIMIT)
+
+
+def _first_states(log: Dataset, seed: int) -> jax.Array:
+    """Where a few episodes of the log begin, drawn with replacement."""
+    ends = np.flatnonzero(log.terminated | log.truncated)
+    first = np.append(0, ends[ends < log.size - 1] + 1)
+    return jnp.asarray(log.obs[np.random.default_rng(seed).choice(first, diagnostics.EPISODES)])
 
 
 def _load(

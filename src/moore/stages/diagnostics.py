@@ -1,5 +1,7 @@
 """What the theory says of the step from one epoch's policy to the next, estimated by rollouts.
 
+And what the models say of a policy: whole episodes of it, from where the log's episodes start.
+
 For the models M and policies pi at the ends of two epochs, t and t + 1, let U_M(pi) be the expected
 discounted sum of u, and eta_M(pi) that of the models' reward, without the penalty (section 3.3).
 Both are estimated over the first H steps from states that the sampling scheme draws, the same
@@ -28,6 +30,8 @@ Range = tuple[Float[Array, " obs"], Float[Array, " obs"]]
 
 # Rollouts of each estimate.
 PROBES = 1000
+# Whole episodes are many steps one after the other: few, for they take long however few they are.
+EPISODES = 20
 
 
 class Snapshot(eqx.Module):
@@ -145,4 +149,52 @@ def compare_epochs(
         "theory/relative_uncertainty_error_theorem": jnp.abs(u_old - u_new) / jnp.abs(eta_old),
         "theory/drop_term": penalty_coef * (u_carried - u_new),
         "theory/predicted_drop": eta_carried - eta_new,
+    }
+
+
+@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "steps", "discount"))
+def imagine_episodes(
+    policy: PyTree,
+    ensemble: Ensemble,
+    starts: Float[Array, "count obs"],
+    key: PRNGKeyArray,
+    *,
+    agent: Agent,
+    terminated_fn: TerminationFn,
+    config: Config,
+    steps: int,
+    discount: float,
+) -> Metrics:
+    """Whole episodes of the evaluated policy in the models: an evaluation without the system.
+
+    Args:
+        policy: acts with its mode.
+        ensemble: says what happens.
+        starts: first states of episodes.
+        key: of the models' noise.
+        agent, terminated_fn, config: what a rollout is, but for its length.
+        steps: the longest an episode may be.
+        discount: gamma.
+
+    Returns:
+        episode_return: mean return, without the penalty; to compare with eval/return.
+        episode_discounted_return: the same of the discounted return; to compare with the critics'
+            values, which have the penalty and the entropy's share besides.
+        episode_steps: mean length; an episode that leaves the numbers ends there.
+    """
+    transitions, happened, _ = rollout(
+        ensemble,
+        lambda obs, _: agent.act_mode(policy, obs),
+        terminated_fn,
+        starts,
+        key,
+        length=steps,
+        penalty_coef=0.0,
+        obs_bound=config.imagined_bound,
+    )
+    reward = jnp.where(happened, transitions.reward, 0.0).mean(axis=1)
+    return {
+        "model/episode_return": reward.sum(),
+        "model/episode_discounted_return": discount ** jnp.arange(steps) @ reward,
+        "model/episode_steps": happened.sum(axis=0).mean(),
     }
