@@ -31,8 +31,17 @@ ONLINE = {
     "four times the updates": {"online": {"updates_per_step": 8}},
     "gate": {"gate": {"enabled": True}},
 }
+# As many imagined steps as in the quick presets, in rollouts of 100.
+LONG = {
+    "rollout_length": 100,
+    "offline": {"rollout_batch": 250},
+    "online": {"rollout_batch": 125},
+}
 # From the beginning.
 BOTH = {
+    "rollouts of 100 steps": LONG,
+    "u of values": {"uncertainty": "value"},
+    "rollouts of 100 steps, u of values": {"uncertainty": "value", **LONG},
     "a third of the offline epochs": {"offline": {"epochs": 5}},
     "four times the offline epochs": {"offline": {"epochs": 60}},
     "offline until it stands still": {

@@ -21,6 +21,7 @@ from moore.stages.diagnostics import (
     copied,
     imagine_episodes,
     observed_range,
+    probes,
 )
 from tiny import ENV, tiny_config, tiny_log
 
@@ -182,6 +183,11 @@ def test_a_policy_that_the_new_models_call_worse_is_a_predicted_drop(between):
     one_step = 1 / (1 - 0.9**3)
     np.testing.assert_allclose(found["theory/predicted_drop"], 10 - one_step, rtol=1e-3)
     np.testing.assert_allclose(found["theory/drop_term"], 2.0 * 3.0 * (10 - one_step), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("length", "count"), [(1, 1000), (5, 1000), (10, 500), (100, 100)])
+def test_long_rollouts_are_few(length, count):
+    assert probes(length) == count
 
 
 # --- Whole episodes in the models ---

@@ -28,8 +28,8 @@ from moore.stages.uncertainty import make_uncertainty
 Metrics = dict[str, Float[Array, ""]]
 Range = tuple[Float[Array, " obs"], Float[Array, " obs"]]
 
-# Rollouts of each estimate.
-PROBES = 1000
+# Rollouts of each estimate, at most; and steps of all of them together, but for 100 rollouts.
+PROBES, PROBED_STEPS = 1000, 5000
 # Whole episodes are many steps one after the other: few, for they take long however few they are.
 EPISODES = 20
 
@@ -43,6 +43,11 @@ class Snapshot(eqx.Module):
     policy: PyTree
     ensemble: Ensemble
     agent_state: PyTree = None
+
+
+def probes(length: int) -> int:
+    """Rollouts of an estimate, where each is so many steps long."""
+    return min(PROBES, max(100, PROBED_STEPS // length))
 
 
 def copied(tree: PyTree) -> PyTree:

@@ -317,6 +317,7 @@ class Learner:
         if old is None:
             return {}
         with self.clock("diagnose"):
+            count = diagnostics.probes(self.config.rollout_length)
             key = jax.random.fold_in(jax.random.key(self.config.seed), _DIAGNOSTICS)
             key_starts, key_rollout = jax.random.split(jax.random.fold_in(key, epoch))
             metrics = diagnostics.compare_epochs(
@@ -324,12 +325,12 @@ class Learner:
                 self._pair(state),
                 self.offline,
                 state.online,
-                self.draws(epoch, state).rows(key_starts, (diagnostics.PROBES,)),
+                self.draws(epoch, state).rows(key_starts, (count,)),
                 key_rollout,
                 state.penalty_coef,
                 agent=self.algorithm.agent,
                 terminated_fn=self.terminated_fn,
-                config=programs.rollout_settings(self.config, diagnostics.PROBES),
+                config=programs.rollout_settings(self.config, count),
                 discount=self.config.sac.discount,
             )
             return {name: float(value) for name, value in metrics.items()}
