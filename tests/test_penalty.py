@@ -80,6 +80,13 @@ class TestValueSpread:
         u = uncertainty_fn(five, five, mean, std, key)
         np.testing.assert_allclose(u, 0.5, rtol=1e-5)
 
+    def test_its_draws_are_not_those_of_the_models_noise(self):
+        noisy = models([(0.0, 0.0)], [(1.0, 1.0)])
+        same_shape = lambda obs, action, mean, std, key: jax.random.normal(key, (4, 2))[:, 1]  # noqa: E731
+        origin = jnp.zeros((4, 1))
+        step = imagine_step(noisy, origin, origin, jax.random.key(0), same_shape)
+        assert not np.isclose(step.uncertainty, step.next_obs[:, 0]).any()
+
     def test_is_what_imagination_takes_off_the_reward(self):
         log = replay(transitions([1.0] * 4, np.zeros(4), [1.0] * 4))
         certain = models([(1.0, 0.5), (0.0, 0.0)], [(TINY, TINY)] * 2)

@@ -35,14 +35,14 @@ def imagine_step(
     uncertainty_fn: UncertaintyFn = of_std,
 ) -> Step:
     """s', r ~ M^(s, a): each row is a sample of one elite member, chosen uniformly for the row."""
-    key_noise, key_elite = jax.random.split(key)
+    key_noise, key_elite, key_judge = jax.random.split(key, 3)
     inputs = jnp.concatenate([obs, action], axis=-1)
     mean, std = predict_all(ensemble, inputs)
     member = jax.random.choice(key_elite, ensemble.elites, (obs.shape[0],))
     row = jnp.arange(obs.shape[0])
     noise = jax.random.normal(key_noise, mean.shape[1:])
     outcome = mean[member, row] + std[member, row] * noise
-    uncertainty = uncertainty_fn(obs, action, mean, std, jax.random.fold_in(key, 0))
+    uncertainty = uncertainty_fn(obs, action, mean, std, key_judge)
     return Step(outcome[:, 0], obs + outcome[:, 1:], uncertainty)
 
 

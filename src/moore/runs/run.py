@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from moore.config import Config, read_toml, to_toml
@@ -33,7 +32,7 @@ from moore.runs.setup import Evaluator, Setup, prepare
 from moore.runs.suitable import note_on
 from moore.runs.summary import summarise
 from moore.runs.track import Reporter, jsonable
-from moore.stages.diagnostics import imagine_episodes
+from moore.stages.diagnostics import imagine_episodes, own_key
 from moore.stages.learner import LearnerState
 from moore.stages.offline import offline_stage
 from moore.stages.online import online_stage
@@ -316,7 +315,7 @@ class _Run:
                 learner.policy(state),
                 state.model.ensemble,
                 setup.starts,
-                jax.random.key(self.config.seed),
+                own_key(self.config.seed, 0),
                 agent=learner.algorithm.agent,
                 terminated_fn=learner.terminated_fn,
                 config=rollout_settings(learner.config, len(setup.starts)),

@@ -30,6 +30,8 @@ Range = tuple[Float[Array, " obs"], Float[Array, " obs"]]
 
 # Rollouts of each estimate, at most; and steps of all of them together, but for 100 rollouts.
 PROBES, PROBED_STEPS = 1000, 5000
+# Folded into the run's seed: fold_in(key, i) is the i-th of split(key, n), so it is a large one.
+_STREAM = 0x0D1A6
 # Whole episodes are many steps one after the other: few, for they take long however few they are.
 EPISODES = 20
 
@@ -48,6 +50,11 @@ class Snapshot(eqx.Module):
 def probes(length: int) -> int:
     """Rollouts of an estimate, where each is so many steps long."""
     return min(PROBES, max(100, PROBED_STEPS // length))
+
+
+def own_key(seed: int, epoch: int) -> PRNGKeyArray:
+    """For numbers that no result may depend on: an online epoch's, or (0) those of all epochs."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _STREAM), epoch)
 
 
 def copied(tree: PyTree) -> PyTree:

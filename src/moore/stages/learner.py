@@ -34,9 +34,6 @@ from moore.stages.coverage import covering_penalty
 from moore.stages.gate import judge
 from moore.stages.programs import Metrics
 
-# Folded into the run's seed, for numbers that no result may depend on.
-_DIAGNOSTICS = 0x0D1A6
-
 
 class LearnerState(eqx.Module):
     """Everything that learning changes, and so everything that a checkpoint needs of it."""
@@ -318,8 +315,8 @@ class Learner:
             return {}
         with self.clock("diagnose"):
             count = diagnostics.probes(self.config.rollout_length)
-            key = jax.random.fold_in(jax.random.key(self.config.seed), _DIAGNOSTICS)
-            key_starts, key_rollout = jax.random.split(jax.random.fold_in(key, epoch))
+            key = diagnostics.own_key(self.config.seed, epoch)
+            key_starts, key_rollout = jax.random.split(key)
             metrics = diagnostics.compare_epochs(
                 old,
                 self._pair(state),
