@@ -116,8 +116,8 @@ class TestWhoseCritics:
             np.testing.assert_allclose(u, 10 * expected, rtol=1e-5)
 
     def test_the_gate_asks_the_agent_that_it_is_given(self):
-        # The next state is s + a: from a = -1 to a = 1 nothing changes but V's spread, for member
-        # 0 says s' = s + 0.5 + a and V = s^2.
+        # The members say s' = s + 0.5 + a and s' = s + a: from a = 0 to a = 1 nothing changes but
+        # how far apart they are in V = s^2.
         squares = replace(VALUES, value=lambda state, obs, key: state * obs[:, 0] ** 2)
         ensemble = models(
             [(0.0, 0.5), (0.0, 0.0)], [(TINY, TINY)] * 2, mean_slope=[(0, 0), (0.0, 1.0)]
@@ -156,11 +156,10 @@ class TestTrust:
         log = replay(transitions(obs, np.zeros(4), obs))
         state = optax.adam(1e-3).init(self.WIDENING.networks)
         model = ModelState(self.WIDENING, self.WIDENING.networks, state)
-        act = lambda policy, obs, key: jnp.full_like(obs, policy)  # noqa: E731
         ring, metrics = programs.imagine(
             empty_ring(20, 1, 1), jnp.zeros(()), model, log, NOTHING, observed_range(log),
             jnp.arange(4, dtype=jnp.int32), jnp.zeros(()), jax.random.key(0),
-            agent=replace(SAC, act=act), terminated_fn=NEVER,
+            agent=VALUES, terminated_fn=NEVER,
             config=Config(rollout_length=5, trust_quantile=0.5, rollout_chunk=4),
         )  # fmt: skip
         assert int(ring.size) == 7
@@ -191,9 +190,8 @@ class TestCoveringPenalty:
         )
         found = covering_penalty(
             jnp.asarray(2.0), models([(1.0, 0.5), (0.0, 0.0)], [(3.0, 4.0), (1.0, 1.0)]),
-            log, jax.random.key(0),
-            agent=replace(SAC, value=lambda state, obs, key: state * obs[:, 0]),
-            terminated_fn=NEVER, config=discounted(0.9), coverage=coverage,
+            log, jax.random.key(0), agent=VALUES, terminated_fn=NEVER,
+            config=discounted(0.9), coverage=coverage,
         )  # fmt: skip
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 

@@ -9,7 +9,6 @@ import tomllib
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import tomli_w
 
@@ -192,7 +191,7 @@ class Config:
     env_id: str = ""
     algorithm: str = "moore"
     seed: int = 0
-    uncertainty: Literal["std", "value"] = "std"
+    uncertainty: typing.Literal["std", "value"] = "std"
     penalty_coef: float = 1.0
     penalty_coverage: float | None = None
     rollout_length: int = 5

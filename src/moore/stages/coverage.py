@@ -48,7 +48,8 @@ def covering_penalty(
     mean, std = predict_all(ensemble, inputs_and_targets(held)[0])
     uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn)
     u = uncertainty_fn(held.obs, held.action, mean, std, key)
-    goes_on, discount = 1.0 - held.terminated.astype(jnp.float32), config.sac.discount
+    goes_on = 1.0 - held.terminated.astype(jnp.float32)
+    discount = config.sac.discount
 
     def value(obs: Float[Array, "rows obs"]) -> Float[Array, " rows"]:
         return goes_on * agent.value(agent_state, obs, key)
