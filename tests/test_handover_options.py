@@ -11,12 +11,12 @@ import pytest
 from made_models import NEVER, NOTHING, TINY, models, of_rewards, replay, transitions
 from moore.agents import sac
 from moore.agents.nets import MLP, LayerNorm
-from moore.agents.sac import NO_LIMIT, SACConfig, largest_value
+from moore.agents.sac import NO_LIMIT, SACConfig, largest_value, least_value
 from moore.algorithms import SAC
 from moore.config import Config
 from moore.dynamics.ensemble import predict_all
 from moore.dynamics.fit import ModelConfig, fit_ensemble, init_model, std_errors
-from moore.stages.gate import judge
+from moore.stages.gate import NOTHING_ASKED, finished, judge, new_record, replaced
 
 
 class TestLayerNorm:
@@ -134,6 +134,7 @@ class TestLargestValue:
         config = SACConfig(hidden=(8,), clip_targets=0.5)
         for state in (agent(config), sac.look(agent(config), NOTHING, NOTHING, config)):
             assert state.best_reward == jnp.float32(NO_LIMIT)
+            assert state.worst_reward == jnp.float32(-NO_LIMIT)
 
     @pytest.mark.parametrize("clip", [1.0, None])
     def test_targets_end_there_if_they_are_clipped(self, clip):
@@ -147,6 +148,45 @@ class TestLargestValue:
             assert metrics["q_target_max"] > 8000
         else:
             assert metrics["q_target_max"] == metrics["q_possible"], "all of them are cut"
+
+
+class TestLeastValue:
+    @pytest.mark.parametrize(
+        ("reward", "discount", "expected"),
+        [
+            (2.0, 0.9, 2.0),  # one step, and the end
+            (-3.0, 0.9, -30.0),  # -3 / (1 - 0.9)
+            (2.0, 1.0, 2.0),
+            (-3.0, 1.0, -NO_LIMIT),
+        ],
+    )
+    def test_by_hand(self, reward, discount, expected):
+        found = least_value(jnp.asarray(reward), discount)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("quantile", "expected"), [(0.0, -5), (0.5, -3), (0.75, -2), (None, -5)]
+    )
+    def test_the_worst_reward_is_a_quantile_over_log_and_system(self, quantile, expected):
+        online = eqx.tree_at(lambda r: r.size, of_rewards([-1.0, -99.0, 0.0]), jnp.asarray(1))
+        config = SACConfig(hidden=(8,), floor_targets=quantile, clip_targets=0.5)
+        seen = sac.look(agent(config), of_rewards([-2.0, -5.0, -3.0, -4.0]), online, config)
+        np.testing.assert_allclose(seen.worst_reward, expected)
+        np.testing.assert_allclose(seen.best_reward, -3)
+
+    def test_a_penalty_cannot_make_an_end_look_better_than_any_way_to_go_on(self):
+        """Reward 1 at every step and lambda u = 3: to end at once is -2, to go on looks worse."""
+        config = SACConfig(hidden=(8,), discount=0.9)
+        penalised = replace(WITHOUT_REWARD, reward=jnp.full(16, -2.0))
+        ends = replace(penalised, terminated=jnp.ones(16, bool))
+        found = {}
+        for floor in (None, 0.0):
+            changed = replace(config, floor_targets=floor)
+            state = sac.look(agent(changed, [-5.0, -5.0]), of_rewards([1.0]), NOTHING, changed)
+            of = lambda batch: sac.targets(state, batch, jax.random.key(0), changed)[0]  # noqa: B023, E731
+            found[floor] = float(of(penalised).max()), float(of(ends).min())
+        np.testing.assert_allclose(found[None], (-2 - 0.9 * 5, -2.0), rtol=1e-5)
+        np.testing.assert_allclose(found[0.0], (1.0, 1.0), rtol=1e-5)
 
 
 class TestAveragedActor:
@@ -236,7 +276,9 @@ class TestGate:
     from 9 to 11, and U from 5 to 20.
     """
 
-    def judge(self, old, new, *, noisy="move", penalty=0.0, confidence=0.0, act=told):
+    def judge(
+        self, old, new, *, noisy="move", penalty=0.0, confidence=0.0, act=told, bar=NOTHING_ASKED
+    ):
         of_reward = noisy == "reward"
         ensemble = models(
             [(1.0, 0.0)] * 2,
@@ -245,10 +287,11 @@ class TestGate:
             log_std_slope=[(0.0, 0.0), np.log(2.0) * np.asarray([of_reward, not of_reward])],
         )
         return judge(
-            jnp.asarray(old), jnp.asarray(new), ensemble, of_rewards([0.0] * 4), NOTHING,
-            jnp.zeros(2000, jnp.int32), jnp.asarray(penalty), jax.random.key(0),
+            jnp.asarray(old), jnp.asarray(new), ensemble, jnp.zeros((2000, 1)),
+            jnp.asarray(penalty), jax.random.key(0),
             agent=replace(SAC, act=act), terminated_fn=NEVER,
             config=Config(rollout_length=3), discount=0.9, confidence=confidence,
+            bar=jnp.asarray(bar),
         )  # fmt: skip
 
     def test_a_policy_is_no_worse_than_itself(self):
@@ -279,3 +322,39 @@ class TestGate:
         np.testing.assert_allclose(metrics["gate/gain"], new - old, atol=4 * 0.19436)
         at_zero, *_ = self.judge(old, new, noisy="reward")
         assert bool(at_zero) != bool(accepted), "without confidence the sign alone decides"
+
+    @pytest.mark.parametrize(
+        ("penalty", "bar", "expected"),
+        [(0.0, 10.9, True), (0.0, 11.1, False), (0.0, np.inf, False), (-0.1, 12.9, True)],
+    )
+    def test_a_better_policy_must_also_reach_the_bar(self, penalty, bar, expected):
+        # It earns 11 in the models; a penalty of -0.1 on U = 20 makes it 13.
+        accepted, _, metrics = self.judge(-1.0, 1.0, penalty=penalty, bar=bar)
+        assert bool(accepted) == expected and metrics["gate/gain"] > 0
+        np.testing.assert_allclose(metrics["gate/return"], 11.0 - 20 * penalty, rtol=1e-3)
+        shown = float(metrics["gate/bar"])
+        assert np.isnan(shown) if np.isinf(bar) else shown == pytest.approx(bar)
+
+
+class TestRecord:
+    """What the acting policy has earned, episode by episode."""
+
+    def test_nobody_has_a_record_before_an_episode_has_ended(self):
+        assert finished(new_record(np.inf), []).bar == np.inf
+        assert finished(new_record(np.inf), [3.0]).bar == 3.0
+
+    def test_it_is_the_mean_of_all_episodes_of_one_policy(self):
+        record = finished(finished(new_record(np.inf), [3.0]), [5.0, 10.0])
+        assert (record.bar, record.episodes) == (6.0, 3)
+
+    def test_the_episode_that_another_policy_has_begun_does_not_count(self):
+        record = replaced(finished(new_record(np.inf), [3.0]))
+        assert record.bar == 3.0, "the bar stays until the new one has finished an episode"
+        record = finished(record, [100.0])
+        assert (record.bar, record.episodes) == (3.0, 0)
+        assert finished(record, [7.0]).bar == 7.0
+        assert finished(replaced(record), [100.0, 7.0, 9.0]).bar == 8.0
+
+    def test_where_nothing_ended_it_stays_as_it_is(self):
+        record = replaced(new_record(np.inf))
+        assert finished(record, []).mixed

@@ -3,20 +3,24 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from equinox import tree_equal
 from safetensors.numpy import load_file
 
 from moore.config import Config, GateConfig, from_dict
 from moore.data.npz import write_npz
+from moore.dynamics.imagine import rollout
 from moore.envs.collector import Collector
 from moore.errors import InputError
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
+from moore.stages.diagnostics import copied
 from moore.stages.learner import Learner
 from moore.stages.offline import stands_still
 from moore.stages.online import online_stage
@@ -99,22 +103,93 @@ def log_file(tmp_path_factory) -> Path:
     return path
 
 
-def test_a_gate_that_lets_nothing_through_keeps_the_policy_that_was_handed_over(log_file, tmp_path):
-    gate = GateConfig(enabled=True, horizon=5, rollouts=50, confidence=1e9)
-    config = tiny_config(gate=gate, offline=replace(tiny_config().offline, epochs=1))
+@pytest.mark.parametrize("horizon", [5, None])
+def test_a_gate_that_lets_nothing_through_keeps_the_first_policy_in_both_stages(
+    horizon, log_file, tmp_path
+):
+    gate = GateConfig(enabled=True, horizon=horizon, rollouts=50, confidence=1e9)
+    tiny = tiny_config(gate=gate)
+    config = replace(
+        tiny, offline=replace(tiny.offline, epochs=2), online=replace(tiny.online, epochs=2)
+    )
     run(config, dataset=log_file, env=ENV, out=tmp_path / "run", quiet=True)
-    start, *epochs = rows(tmp_path / "run", "online")
+    _, *epochs = rows(tmp_path / "run", "offline") + rows(tmp_path / "run", "online")[1:]
     assert len(epochs) == 4
-    assert start["eval/candidate_return"] == start["eval/return"]
     for row in epochs:
         assert row["gate/accepted"] == 0.0
-        assert row["eval/returns"] == start["eval/returns"]
+        assert row["eval/returns"] == epochs[0]["eval/returns"]
         assert row["eval/candidate_return"] != row["eval/return"], "the agent goes on learning"
     handed_over = arrays(tmp_path / "run", "hand-over")
     for i, layer in enumerate(load_policy(tmp_path / "run").weights.trunk.layers):
         for name in ("weight", "bias"):
-            kept = handed_over[f"state['agent'].actor.trunk.layers[{i}].{name}"]
+            kept = handed_over[f"state['acting'].trunk.layers[{i}].{name}"]
             np.testing.assert_array_equal(getattr(layer, name), kept)
+            learned = handed_over[f"state['agent'].actor.trunk.layers[{i}].{name}"]
+            assert (kept != learned).any()
+
+
+def test_until_an_episode_has_ended_nothing_passes_a_gate_that_asks_for_what_was_earned(log_file):
+    gate = GateConfig(enabled=True, rollouts=8, earned=True, confidence=-1e9)
+    learner = prepare(tiny_config(gate=gate), dataset=log_file, env=ENV).learner
+    state = learner.hand_over(learner.init(jax.random.key(0)))
+    # An episode that the policy before has begun does not count.
+    for returns, accepted in (([], 0), ([-1e9], 1), ([1e9], 1), ([1e9, 1e9], 0), ([], 0)):
+        state, found = learner.pass_gate(state, 1, returns)
+        assert found["gate/accepted"] == accepted
+
+
+def test_what_was_earned_is_of_whole_episodes():
+    with pytest.raises(InputError, match=r"leave gate\.horizon out"):
+        tiny_config(gate=GateConfig(enabled=True, earned=True, horizon=5))
+
+
+def test_a_gate_over_whole_episodes_needs_a_log_to_begin_them():
+    config = tiny_config(algorithm="mbpo", gate=GateConfig(enabled=True))
+    with pytest.raises(InputError, match="mbpo has no log"):
+        prepare(config, env=ENV)
+    horizon = GateConfig(enabled=True, horizon=5)
+    assert prepare(replace(config, gate=horizon), env=ENV).learner.gated
+
+
+def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
+    """Both policies, from first states of the log, to the end, with lambda u or without."""
+    gate = GateConfig(enabled=True, rollouts=8)
+    with_and_without = []
+    for penalised in (True, False):
+        config = tiny_config(gate=replace(gate, penalised=penalised), penalty_coef=3.0)
+        learner = prepare(config, dataset=log_file, env=ENV).learner
+        learner = replace(learner, episode_steps=7)
+        state = learner.init(jax.random.key(0))
+        assert tree_equal(state.acting, learner.newest_policy(state))
+        state, _ = learner.imagine(state, 1, 200)
+        state, _ = learner.update(state, 1, 50, 0.0)
+        before = copied(state.acting)
+        passed, found = learner.pass_gate(state, 1)
+        assert tree_equal(before, state.acting), "an update leaves the policy that acts alone"
+        assert tree_equal(passed.acting, learner.newest_policy(state)) == found["gate/accepted"]
+        _, key_starts, key_rollout = jax.random.split(state.key, 3)
+        first = jax.random.randint(key_starts, (8,), 0, 15)
+        sums = {}
+        for name, policy in (("old", state.acting), ("new", learner.newest_policy(state))):
+            transitions, happened, _ = rollout(
+                state.model.ensemble,
+                partial(learner.algorithm.agent.act, policy),
+                learner.terminated_fn,
+                learner.first_states[first],
+                key_rollout,
+                length=7,
+                penalty_coef=3.0 if penalised else 0.0,
+                obs_bound=np.inf,
+            )
+            assert happened.all()
+            sums[name] = transitions.reward.sum(axis=0)
+        gains = np.asarray(sums["new"] - sums["old"])
+        np.testing.assert_allclose(found["gate/gain"], gains.mean(), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            found["gate/standard_error"], gains.std() / np.sqrt(8), rtol=1e-3, atol=1e-3
+        )
+        with_and_without.append(found["gate/gain"])
+    assert abs(with_and_without[0] - with_and_without[1]) > 0.01
 
 
 def with_all_options() -> Config:
@@ -131,11 +206,12 @@ def with_all_options() -> Config:
             critics=3,
             critic_subset=2,
             clip_targets=0.99,
+            floor_targets=0.01,
             average_rate=0.1,
         ),
         offline=replace(tiny.offline, updates_per_epoch=50, patience=2, tolerance=1e9),
         online=replace(tiny.online, epochs=2, steps_per_epoch=50, start_full=True),
-        gate=GateConfig(enabled=True, horizon=5, rollouts=50),
+        gate=GateConfig(enabled=True, rollouts=20, earned=True),
     )
 
 
@@ -188,6 +264,8 @@ def test_with_all_options_on_each_leaves_its_mark(whole):
     for row in rows(whole, "online")[1:]:
         assert row["model/penalty_coef"] == second["model/penalty_coef"]
         assert 0 <= row["gate/accepted"] <= 1
+        assert np.isfinite(row["gate/bar"]), "what the acting policy has earned"
+    assert all(row["gate/bar"] is None for row in (first, second))
     state = arrays(whole, "online-epoch-000002")
     assert state["state.agent.critics.norms[0].scale"].shape == (3, 32)
     assert (state["state.model.ensemble.std_scale"] != 1).all()

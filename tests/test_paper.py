@@ -44,7 +44,7 @@ class Recorder:
         self.calls.append("look")
         return state
 
-    def pass_gate(self, state, epoch):
+    def pass_gate(self, state, epoch, returns):
         return state, {}
 
     def act(self, state, obs, *, random):
@@ -58,7 +58,7 @@ class Recorder:
         self.calls.append("observe")
         return state
 
-    def surprise(self, state):
+    def surprise(self, _, state):
         self.calls.append("surprise")
         return {}
 
@@ -85,7 +85,7 @@ class Recorder:
         return []
 
 
-def test_the_online_stage_is_algorithm_1():
+def test_the_online_stage_is_algorithm_1(monkeypatch):
     config = dataclasses.replace(
         tiny_config(),
         online=OnlineConfig(
@@ -93,6 +93,7 @@ def test_the_online_stage_is_algorithm_1():
         ),
     )
     recorder = Recorder(config)
+    monkeypatch.setattr(online, "surprise", recorder.surprise)
     # Without the runtime type check, which would want a real learner.
     stage = inspect.unwrap(online.online_stage)
     stage(recorder, None, recorder, on_epoch=lambda *args: None)

@@ -123,9 +123,8 @@ class TestWhoseCritics:
             [(0.0, 0.5), (0.0, 0.0)], [(TINY, TINY)] * 2, mean_slope=[(0, 0), (0.0, 1.0)]
         )
         _, _, metrics = judge(
-            jnp.asarray(0.0), jnp.asarray(1.0), ensemble,
-            replay(transitions([1.0] * 4, np.zeros(4), [1.0] * 4)), NOTHING,
-            jnp.zeros(8, jnp.int32), jnp.asarray(1.0), jax.random.key(0),
+            jnp.asarray(0.0), jnp.asarray(1.0), ensemble, jnp.ones((8, 1)),
+            jnp.asarray(1.0), jax.random.key(0),
             agent=squares, terminated_fn=NEVER, discount=0.9, confidence=0.0,
             config=discounted(0.9, uncertainty="value", rollout_length=1),
             agent_state=jnp.asarray(1.0),

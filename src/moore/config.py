@@ -96,18 +96,29 @@ class OnlineConfig:
 class GateConfig:
     """Whether a new policy may act: it must be no worse in the models, with their penalty.
 
+    Asked after every offline epoch, so that the policy that is handed over has passed too, and
+    after every refit.
+
     Attributes:
         enabled: else the newest policy acts (line 10 of Algorithm 1).
-        horizon: imagined steps over which the acting and the new policy are compared.
+        horizon: imagined steps over which the acting and the new policy are compared, discounted,
+            from states that the scheme draws. None: whole episodes, from where those of the log
+            begin, undiscounted.
         rollouts: from so many states, the same and with the same random numbers for both.
+        penalised: compare the returns with the penalty, as the theory does (docs/theory.md), or
+            without: lambda u summed over a whole episode is also a reason to end it early.
         confidence: standard errors that the difference must lie above zero; negative: may lie
             below.
+        earned: online, a new policy must also come to what the acting one has really earned an
+            episode, and none passes before an episode has ended. Over whole episodes alone.
     """
 
     enabled: bool = False
-    horizon: int = 50
-    rollouts: int = 1000
+    horizon: int | None = None
+    rollouts: int = 50
+    penalised: bool = True
     confidence: float = 0.0
+    earned: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,6 +255,10 @@ class Config:
             raise InputError(
                 f"sac.critic_subset is {self.sac.critic_subset}; it must be at most sac.critics "
                 f"({self.sac.critics})."
+            )
+        if self.gate.earned and self.gate.horizon is not None:
+            raise InputError(
+                "gate.earned compares with whole episodes; leave gate.horizon out, or gate.earned."
             )
         if self.offline.patience == 1:
             raise InputError("offline.patience is 1; it must be at least 2 epochs.")

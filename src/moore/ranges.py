@@ -36,6 +36,7 @@ _FRACTIONS = {
     "average_rate",
     "expectile",
     "clip_targets",
+    "floor_targets",
     "discount",
     "holdout_fraction",
     "penalty_coverage",

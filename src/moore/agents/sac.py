@@ -41,6 +41,9 @@ class SACConfig:
         clip_targets: quantile of the rewards seen that stands for the best reward a policy can
             earn at every step; the critics' targets are cut at its discounted sum. 1: the largest
             reward. As seen at the beginning of the epoch. None: no limit.
+        floor_targets: quantile that stands for the worst reward at every step; no target lies below
+            the least that it can come to. A penalty on the reward may otherwise make an early end
+            look better than going on, which no true reward does. None: no limit.
         actor_every: actor and temperature learn once in so many updates, the critics in each
             (RLPD: once in all updates of an environment step).
         average_rate: the policy that acts, imagines and is evaluated is a copy of the actor that
@@ -58,6 +61,7 @@ class SACConfig:
     critic_subset: int | None = None
     layer_norm: bool = False
     clip_targets: float | None = None
+    floor_targets: float | None = None
     average_rate: float | None = None
     actor_every: int = 1
 
@@ -65,8 +69,9 @@ class SACConfig:
 class SACState(eqx.Module):
     """All that an update changes. `critics` stacks the Q functions along a leading axis.
 
-    `best_reward` is what `look` has found: the quantile `clip_targets` of the rewards seen, or
-    their maximum; NO_LIMIT before anything was seen. `averaged` follows the actor, where
+    `best_reward` and `worst_reward` are what `look` has found: the quantiles `clip_targets` and
+    `floor_targets` of the rewards seen, or their maximum and minimum; NO_LIMIT and -NO_LIMIT before
+    anything was seen. `averaged` follows the actor, where
     `average_rate` is given. `updates` counts them.
     """
 
@@ -78,6 +83,7 @@ class SACState(eqx.Module):
     critic_opt: optax.OptState
     temperature_opt: optax.OptState
     best_reward: Float[Array, ""]
+    worst_reward: Float[Array, ""]
     averaged: Actor | None
     updates: Int[Array, ""]
 
@@ -101,6 +107,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
         critic_opt=optimiser.init(critics),
         temperature_opt=optimiser.init(log_temperature),
         best_reward=jnp.asarray(NO_LIMIT),
+        worst_reward=jnp.asarray(-NO_LIMIT),
         averaged=None if config.average_rate is None else jax.tree.map(jnp.copy, actor),
         updates=jnp.zeros((), jnp.int32),
     )
@@ -108,16 +115,20 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
 
 def look(state: SACState, offline: Replay, online: Replay, config: SACConfig) -> SACState:
     """Takes note of the rewards seen; those of the log and of the system, not imagined ones."""
-    quantile = 1.0 if config.clip_targets is None else config.clip_targets
+    high = 1.0 if config.clip_targets is None else config.clip_targets
+    low = 0.0 if config.floor_targets is None else config.floor_targets
     rewards = jnp.concatenate(
         [
             jnp.where(jnp.arange(replay.capacity) < replay.size, replay.data.reward, jnp.nan)
             for replay in (offline, online)
         ]
     )
-    best = jnp.nanquantile(rewards, quantile)
-    best_reward = jnp.where(jnp.isfinite(best), best, NO_LIMIT)
-    return eqx.tree_at(lambda s: s.best_reward, state, best_reward)
+    worst, best = jnp.nanquantile(rewards, jnp.asarray([low, high]))
+    return dataclasses.replace(
+        state,
+        best_reward=jnp.where(jnp.isfinite(best), best, NO_LIMIT),
+        worst_reward=jnp.where(jnp.isfinite(worst), worst, -NO_LIMIT),
+    )
 
 
 def largest_value(
@@ -132,6 +143,17 @@ def largest_value(
         return jnp.asarray(NO_LIMIT)
     a_step = jnp.maximum(best_reward + temperature * action_dim * jnp.log(2.0), 0.0)
     return jnp.minimum(a_step / (1.0 - discount), NO_LIMIT)
+
+
+def least_value(worst_reward: Float[Array, ""], discount: float) -> Float[Array, ""]:
+    """The least that a policy could earn at `worst_reward` a step, without the entropy.
+
+    One step of it if it is positive, for the episode may end there; else min(r, 0) / (1 - gamma).
+    -NO_LIMIT without a discount.
+    """
+    if discount >= 1.0:
+        return jnp.where(worst_reward > 0.0, worst_reward, -NO_LIMIT)
+    return jnp.where(worst_reward > 0.0, worst_reward, worst_reward / (1.0 - discount))
 
 
 def q_values(
@@ -197,7 +219,8 @@ def targets(
     The minimum runs over the target critics, or a random subset of them.
 
     Returns:
-        The targets, and the largest value that is possible; with `clip_targets` none exceeds it.
+        The targets, and the largest value that is possible; with `clip_targets` none exceeds it,
+        and with `floor_targets` none is below the least.
     """
     next_action, next_log_density = sample_action(state.actor, batch.next_obs, key)
     judges, temperature = state.target_critics, jnp.exp(state.log_temperature)
@@ -210,6 +233,8 @@ def targets(
         batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
     )
     largest = largest_value(state.best_reward, temperature, batch.action.shape[-1], config.discount)
+    if config.floor_targets is not None:
+        target = jnp.maximum(target, least_value(state.worst_reward, config.discount))
     return (target if config.clip_targets is None else jnp.minimum(target, largest)), largest
 
 

@@ -182,7 +182,7 @@ def gate_curves(rows: Rows) -> Figure:
         _band(gain, rows, low="gate/low", high="gate/high", color=PURPLE)
         _line(gain, rows, key="gate/gain", color=PURPLE)
         gain.axhline(0, color=INK, ls="--", lw=0.9)
-        gain.set_title("penalised return: new policy − acting policy", **_TITLE)
+        gain.set_title("return in the models: new policy − acting policy", **_TITLE)
         _line(accepted, rows, key="gate/accepted", color=GREEN)
         accepted.set_ylim(-0.02, 1.02)
         accepted.set_title("share of an epoch's decisions that let the new policy act", **_TITLE)

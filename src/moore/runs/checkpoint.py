@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from moore.errors import InputError
 
 # Raised with any change of the state's layout; a run of another format is refused.
-FORMAT = 4
+FORMAT = 5
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
 
 

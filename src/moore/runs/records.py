@@ -21,7 +21,7 @@ from moore.runs.checkpoint import (
 from moore.runs.policy import save_policy
 from moore.runs.setup import Setup
 from moore.runs.track import MetricsFile, Reporter, TensorBoard
-from moore.stages.learner import LearnerState
+from moore.stages.learner import Learner, LearnerState
 from moore.version import __version__
 
 HAND_OVER = "hand-over"
@@ -101,7 +101,7 @@ class Records:
     def save_hand_over(self, state: LearnerState) -> None:
         """What an online stage starts from, kept for as many of them as are wanted."""
         if not (self.checkpoints / HAND_OVER).exists():
-            parts = handed_over(state)
+            parts = handed_over(self.setup.learner, state)
             save_checkpoint(self.checkpoints, HAND_OVER, parts, arrays={}, info=self._identity())
             self.save_policy(state)
 
@@ -116,19 +116,20 @@ def _sha256(setup: Setup) -> str:
     return "" if setup.dataset is None else setup.dataset.sha256
 
 
-def handed_over(state: LearnerState) -> dict:
-    """What goes from one stage to the next (line 4), and the randomness with it."""
+def handed_over(learner: Learner, state: LearnerState) -> dict:
+    """What goes from one stage to the next (line 4), the randomness, and the policy that acts."""
     names = ("agent", "model", "key", "penalty_coef")
-    return {name: getattr(state, name) for name in names}
+    return {name: getattr(state, name) for name in names} | {"acting": learner.policy(state)}
 
 
 def load_hand_over(setup: Setup, source: Path) -> dict:
-    """Agent, models and randomness at the end of that run's offline stage.
+    """Agent, models, randomness and the acting policy at the end of that run's offline stage.
 
     Raises:
         InputError: it has none, or one of another configuration or log.
     """
-    template = eqx.filter_eval_shape(lambda key: handed_over(setup.learner.init(key)), setup.key)
+    learner = setup.learner
+    template = eqx.filter_eval_shape(lambda key: handed_over(learner, learner.init(key)), setup.key)
     try:
         checkpoint = load_checkpoint(source / "checkpoints" / HAND_OVER, template)
     except DamagedCheckpoint as damage:

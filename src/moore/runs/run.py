@@ -11,7 +11,6 @@ import numpy as np
 
 from moore.config import Config, read_toml, to_toml
 from moore.data.dataset import Dataset
-from moore.data.episodes import TIME_LIMIT
 from moore.envs.collector import Collector
 from moore.envs.make import EnvSource
 from moore.errors import InputError
@@ -32,11 +31,10 @@ from moore.runs.setup import Evaluator, Setup, prepare
 from moore.runs.suitable import note_on
 from moore.runs.summary import summarise
 from moore.runs.track import Reporter, jsonable
-from moore.stages.diagnostics import imagine_episodes, own_key
+from moore.stages import watch
 from moore.stages.learner import LearnerState
 from moore.stages.offline import offline_stage
 from moore.stages.online import online_stage
-from moore.stages.programs import rollout_settings
 
 Until = Callable[[dict, LearnerState], bool]
 
@@ -221,6 +219,8 @@ class _Run:
         # The same seed goes on exactly as one run would have; another seed draws its own numbers.
         if read_toml(self.start / "config.toml").seed != self.config.seed:
             del parts["key"]
+        if not self.learner.gated:
+            del parts["acting"]
         # A lambda that was measured is handed over; one that was given may be given anew.
         if self.config.penalty_coverage is None:
             del parts["penalty_coef"]
@@ -258,13 +258,13 @@ class _Run:
                 "the running episode could not be replayed exactly; a new episode was started."
             )
         self.report.start("online", config.epochs, done)
-        before = self.learner.snapshot(state)
+        before = watch.snapshot(self.learner, state)
 
         def on_epoch(epoch: int, state: LearnerState, metrics: dict) -> bool:
             nonlocal before
             row = self._row("online", epoch) | self._evaluation(state) | self._share(epoch, state)
-            row |= self.learner.compare_epochs(before, state, epoch)
-            before = self.learner.snapshot(state)
+            row |= watch.compare_epochs(self.learner, before, state, epoch)
+            before = watch.snapshot(self.learner, state)
             stop = self.until is not None and self.until(row | metrics, state)
             self._end_epoch(row | metrics, state, collector, epoch if stop else config.epochs)
             return stop
@@ -303,26 +303,7 @@ class _Run:
                 candidate = self.evaluator.deterministic(self.learner.newest_policy(state))
             result["eval/candidate_return"] = candidate.mean_return
         result |= {"eval/returns": episodes.returns, "eval/lengths": episodes.lengths}
-        return result | self._imagined_evaluation(state)
-
-    def _imagined_evaluation(self, state: LearnerState) -> dict:
-        """What the models say of the same policy; no result depends on it."""
-        setup, learner = self.setup, self.learner
-        if not learner.diagnoses or setup.starts is None:
-            return {}
-        with learner.clock("diagnose"):
-            metrics = imagine_episodes(
-                learner.policy(state),
-                state.model.ensemble,
-                setup.starts,
-                own_key(self.config.seed, 0),
-                agent=learner.algorithm.agent,
-                terminated_fn=learner.terminated_fn,
-                config=rollout_settings(learner.config, len(setup.starts)),
-                steps=min(setup.step_limit, TIME_LIMIT),
-                discount=learner.config.sac.discount,
-            )
-            return {name: float(value) for name, value in metrics.items()}
+        return result | watch.imagined_episodes(self.learner, state)
 
     def _share(self, epoch: int, state: LearnerState) -> dict:
         """The share of online data that the scheme asks for at the end of the epoch, its shift."""

@@ -25,8 +25,7 @@ from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
 from moore.runs.policy import Policy
-from moore.runs.suitable import check_suits, resolved
-from moore.stages import diagnostics
+from moore.runs.suitable import check_gate, check_suits, resolved
 from moore.stages.learner import Learner
 
 
@@ -43,8 +42,6 @@ class Setup:
         learner: the operations of Algorithm 1; its configuration also has what the log determines.
         key: where the run's randomness starts.
         termination_report: how well a learned termination rule does; None for a given one.
-        starts: first states (count, obs) of episodes of the log; None without a log.
-        step_limit: steps after which an episode ends.
     """
 
     config: Config
@@ -56,8 +53,6 @@ class Setup:
     learner: Learner
     key: jax.Array
     termination_report: dict | None = None
-    starts: jax.Array | None = None
-    step_limit: int = TIME_LIMIT
 
     def make_env(self) -> gym.Env:
         return make_env(self.env_source)
@@ -91,6 +86,7 @@ def prepare(
         InputError: whatever does not fit: names, files, spaces, bounds, terminations.
     """
     algorithm = algorithms.find(config.algorithm)
+    check_gate(algorithm, config)
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     logged_in = None if log is None else log.env_id
     env_source = env or config.env_id or logged_in
@@ -122,17 +118,21 @@ def prepare(
         examples = log if algorithm.uses_log else None
         terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base)
     known = config if log is None else resolved(config, algorithm, log, reference, step_limit)
-    learner = Learner(known, algorithm, offline, terminated_fn)
-    starts = _first_states(log, config.seed) if algorithm.uses_log else None
-    parts = (config, log, reference, env_source, low, high, learner, key, report, starts)
-    return Setup(*parts, step_limit=step_limit or TIME_LIMIT)
+    learner = Learner(
+        known,
+        algorithm,
+        offline,
+        terminated_fn,
+        first_states=_first_states(log) if algorithm.uses_log else None,
+        episode_steps=step_limit or TIME_LIMIT,
+    )
+    return Setup(config, log, reference, env_source, low, high, learner, key, report)
 
 
-def _first_states(log: Dataset, seed: int) -> jax.Array:
-    """Where a few episodes of the log begin, drawn with replacement."""
+def _first_states(log: Dataset) -> jax.Array:
+    """Where the log's episodes begin."""
     ends = np.flatnonzero(log.terminated | log.truncated)
-    first = np.append(0, ends[ends < log.size - 1] + 1)
-    return jnp.asarray(log.obs[np.random.default_rng(seed).choice(first, diagnostics.EPISODES)])
+    return jnp.asarray(log.obs[np.append(0, ends[ends < log.size - 1] + 1)])
 
 
 def _load(

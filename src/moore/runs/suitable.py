@@ -48,6 +48,20 @@ def check_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
             )
 
 
+def check_gate(algorithm: Algorithm, config: Config) -> None:
+    """Refuses a gate over whole episodes where no log says how these begin.
+
+    Raises:
+        InputError: see above.
+    """
+    whole = config.gate.enabled and config.gate.horizon is None
+    if whole and algorithm.experience == "imagination" and not algorithm.uses_log:
+        raise InputError(
+            "gate.enabled compares episodes from where those of the log begin, and "
+            f"{config.algorithm} has no log; give gate.horizon."
+        )
+
+
 def _scores_logged_actions(name: str, config: Any) -> bool:
     """Whether the agent takes the density of logged actions under a tanh policy.
 

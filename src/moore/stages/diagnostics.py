@@ -102,7 +102,7 @@ def sums(
     return u, eta
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "discount"))
+@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config"))
 def compare_epochs(
     old: Snapshot,
     new: Snapshot,
@@ -115,7 +115,6 @@ def compare_epochs(
     agent: Agent,
     terminated_fn: TerminationFn,
     config: Config,
-    discount: float,
 ) -> Metrics:
     """Relative Uncertainty Error (section 4.3) and the drop bound's term of two epochs.
 
@@ -125,7 +124,7 @@ def compare_epochs(
         rows: the states to start from, joint indices.
         key: of the rollouts.
         penalty_coef: lambda.
-        agent, terminated_fn, config, discount: what a rollout is.
+        agent, terminated_fn, config: what a rollout is.
 
     Returns:
         uncertainty_old: U_{M_t}(pi_t).
@@ -143,6 +142,7 @@ def compare_epochs(
             last step: it lacks the models' errors alone, and holds for any two policies.
     """
     starts = gather(offline, online, rows).obs
+    discount = config.sac.discount
 
     def estimate(pair: Snapshot):
         return map(jnp.mean, sums(pair, starts, key, agent, terminated_fn, config, discount))
@@ -164,7 +164,7 @@ def compare_epochs(
     }
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "steps", "discount"))
+@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "steps"))
 def imagine_episodes(
     policy: PyTree,
     ensemble: Ensemble,
@@ -175,7 +175,6 @@ def imagine_episodes(
     terminated_fn: TerminationFn,
     config: Config,
     steps: int,
-    discount: float,
 ) -> Metrics:
     """Whole episodes of the evaluated policy in the models: an evaluation without the system.
 
@@ -186,7 +185,6 @@ def imagine_episodes(
         key: of the models' noise.
         agent, terminated_fn, config: what a rollout is, but for its length.
         steps: the longest an episode may be.
-        discount: gamma.
 
     Returns:
         episode_return: mean return, without the penalty; to compare with eval/return.
@@ -207,6 +205,6 @@ def imagine_episodes(
     reward = jnp.where(happened, transitions.reward, 0.0).mean(axis=1)
     return {
         "model/episode_return": reward.sum(),
-        "model/episode_discounted_return": discount ** jnp.arange(steps) @ reward,
+        "model/episode_discounted_return": config.sac.discount ** jnp.arange(steps) @ reward,
         "model/episode_steps": happened.sum(axis=0).mean(),
     }

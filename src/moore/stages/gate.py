@@ -8,22 +8,63 @@ For a policy pi_t of whatever origin and pi_{t+1} in the models M_{t+1}, the cor
 
 where eta~ = eta^ - lambda U is the models' return with the penalty. Where lambda u covers the
 errors, eta~ is a lower bound of the real return. The gate asks for eta~(pi_{t+1}) >= eta~(pi_t):
-the new policy must not live from steps that the models know little about.
+the new policy must not live from steps that the models know little about. It asks from the first
+offline epoch on, so that what is handed over has passed it too.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from moore.algorithms import Agent
 from moore.config import Config
 from moore.dynamics.ensemble import Ensemble
 from moore.dynamics.imagine import TerminationFn
-from moore.replay.buffer import Replay
-from moore.replay.sampler import gather
 from moore.stages.diagnostics import Snapshot, sums
+
+NOTHING_ASKED = -np.inf
+
+
+class Record(eqx.Module):
+    """What the acting policy has earned: the bar for the next one, where `gate.earned` is on.
+
+    Attributes:
+        total, episodes: return and number of the episodes that it has acted from beginning to end.
+        mixed: the running episode was begun by the policy before it.
+        bar: the mean return of the last policy that has finished an episode; infinite where none
+            has, -infinite where nothing is asked of the next one.
+    """
+
+    total: Float[Array, ""]
+    episodes: Int[Array, ""]
+    mixed: Bool[Array, ""]
+    bar: Float[Array, ""]
+
+
+def new_record(bar: float) -> Record:
+    """Of a policy that begins to act with an episode."""
+    return Record(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.asarray(False), jnp.asarray(bar))
+
+
+def finished(record: Record, returns: Sequence[float]) -> Record:
+    """After episodes have ended, the first of them perhaps begun by the policy before."""
+    if not returns:
+        return record
+    own = list(returns)[int(record.mixed) :]
+    total, episodes = record.total + sum(own), record.episodes + len(own)
+    bar = total / episodes if int(episodes) else record.bar
+    return Record(total, episodes, jnp.asarray(False), bar)
+
+
+def replaced(record: Record) -> Record:
+    """After another policy has begun to act, in the middle of an episode: the bar stays."""
+    return dataclasses.replace(new_record(0.0), mixed=jnp.asarray(True), bar=record.bar)
 
 
 @partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "discount", "confidence"))
@@ -31,9 +72,7 @@ def judge(
     acting: PyTree,
     candidate: PyTree,
     ensemble: Ensemble,
-    offline: Replay,
-    online: Replay,
-    rows: Int[Array, " count"],
+    starts: Float[Array, "count obs"],
     penalty_coef: Float[Array, ""],
     key: PRNGKeyArray,
     *,
@@ -42,43 +81,48 @@ def judge(
     config: Config,
     discount: float,
     confidence: float,
+    bar: float | Float[Array, ""] = NOTHING_ASKED,
     agent_state: PyTree = None,
 ) -> tuple[Bool[Array, ""], PyTree, dict[str, Float[Array, ""]]]:
     """Whether the candidate may act, who acts from now on, and the comparison.
 
     Both policies roll out from the same states with the same random numbers; the difference of
-    their penalised returns must be at least `confidence` standard errors above zero.
+    their penalised returns must be at least `confidence` standard errors above zero, and the
+    candidate's must not lie below the bar.
 
     Args:
         acting, candidate: policies.
         ensemble: the newest models.
-        offline, online, rows: the states to start from, as joint indices.
-        penalty_coef: lambda.
+        starts: the states to start from.
+        penalty_coef: lambda; zero: the returns alone are compared.
         key: of the rollouts.
         agent, terminated_fn, config, discount: what a rollout is; its length is the horizon.
-        confidence: see above.
+        confidence, bar: see above.
         agent_state: whose critics tell the uncertainty, where it is one of values.
 
     Returns:
         accepted; the policy that acts from now on; and gate/gain, the mean difference (a
         discounted sum, divided by the share of the discounted time that the horizon is),
-        gate/standard_error, gate/uncertainty_gain, the same of U, and gate/accepted.
+        gate/standard_error, gate/uncertainty_gain, the same of U, gate/return, what the candidate
+        is said to earn, gate/bar and gate/accepted.
     """
-    starts = gather(offline, online, rows).obs
 
     def estimate(policy: PyTree):
         pair = Snapshot(policy, ensemble, agent_state)
         return sums(pair, starts, key, agent, terminated_fn, config, discount)
 
     (u_old, eta_old), (u_new, eta_new) = estimate(acting), estimate(candidate)
-    gains = (eta_new - penalty_coef * u_new) - (eta_old - penalty_coef * u_old)
-    error = jnp.std(gains) / jnp.sqrt(rows.shape[0])
-    accepted = jnp.mean(gains) >= confidence * error
-    chosen = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), candidate, acting)
+    new, old = eta_new - penalty_coef * u_new, eta_old - penalty_coef * u_old
+    gains = new - old
+    error = jnp.std(gains) / jnp.sqrt(starts.shape[0])
+    accepted = (jnp.mean(gains) >= confidence * error) & (jnp.mean(new) >= bar)
+    chosen = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), candidate, acting)
     metrics = {
         "gate/gain": jnp.mean(gains),
         "gate/standard_error": error,
         "gate/uncertainty_gain": jnp.mean(u_new - u_old),
+        "gate/return": jnp.mean(new),
+        "gate/bar": jnp.where(jnp.isfinite(bar), bar, jnp.nan),
         "gate/accepted": accepted.astype(jnp.float32),
     }
     return accepted, chosen, metrics

@@ -6,10 +6,7 @@ state must not be used again.
 """
 
 import dataclasses
-import time
-from collections import defaultdict
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,16 +19,26 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from moore.algorithms import Algorithm
 from moore.config import Config
+from moore.data.episodes import TIME_LIMIT
 from moore.dynamics.fit import FitReport, ModelState, fit_ensemble, init_model
 from moore.dynamics.imagine import TerminationFn
 from moore.errors import InputError
 from moore.replay.buffer import Replay, Ring, Transition, empty_replay, empty_ring
 from moore.replay.draws import Draws, EachRow, Groups, each_row
 from moore.replay.priorities import RowScheme
+from moore.replay.sampler import gather
 from moore.replay.schemes import Scheme, uniform
 from moore.stages import diagnostics, programs
+from moore.stages.clock import Clock
 from moore.stages.coverage import covering_penalty
-from moore.stages.gate import judge
+from moore.stages.gate import (
+    NOTHING_ASKED,
+    Record,
+    finished,
+    judge,
+    new_record,
+    replaced,
+)
 from moore.stages.programs import Metrics
 
 
@@ -44,22 +51,9 @@ class LearnerState(eqx.Module):
     online: Replay
     key: PRNGKeyArray
     penalty_coef: Float[Array, ""]
-    acting: PyTree | None = None  # the policy that the gate has let through; None without a gate
-
-
-@dataclass
-class Clock:
-    """Seconds spent in each named part of a run."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def __call__(self, part: str):
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[part] += time.perf_counter() - start
+    # With a gate: the policy that it has let through last, and what that one has earned.
+    acting: PyTree | None = None
+    record: Record | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +65,8 @@ class Learner:
         algorithm: a row of the table.
         offline: the log D_off, on the device; actions scaled to [-1, 1]. Empty without a log.
         terminated_fn: the rule that ends imagined rollouts; takes actions in [-1, 1].
+        first_states: where the log's episodes begin (episodes, obs); None without a log.
+        episode_steps: the longest that an imagined episode may be.
         clock: where the time went.
     """
 
@@ -78,6 +74,8 @@ class Learner:
     algorithm: Algorithm
     offline: Replay
     terminated_fn: TerminationFn
+    first_states: Float[Array, "episodes obs"] | None = None
+    episode_steps: int = TIME_LIMIT
     clock: Clock = field(default_factory=Clock)
     _tables: dict[tuple[int, int], EachRow] = field(default_factory=dict, repr=False)
 
@@ -95,9 +93,9 @@ class Learner:
         return self.algorithm.experience == "imagination"
 
     @property
-    def diagnoses(self) -> bool:
-        """Whether it also measures what no result depends on."""
-        return self.imagines and self.config.diagnostics
+    def gated(self) -> bool:
+        """Whether a new policy acts only if the models let it."""
+        return self.imagines and self.config.gate.enabled
 
     @cached_property
     def _logged_range(self) -> diagnostics.Range:
@@ -113,8 +111,10 @@ class Learner:
         offline = self.config.offline
         key, key_agent, key_model = jax.random.split(key, 3)
         model = init_model(key_model, *self.dims, self.config.model) if self.imagines else None
+        agent = self.algorithm.agent.init(key_agent, *self.dims, self.agent_config)
+        acting = self.algorithm.agent.policy(agent) if self.gated else None
         state = LearnerState(
-            agent=self.algorithm.agent.init(key_agent, *self.dims, self.agent_config),
+            agent=agent,
             model=model,
             imagined=self._empty_imagined(
                 offline.retain_epochs * offline.rollout_batch * self.config.rollout_length
@@ -122,6 +122,8 @@ class Learner:
             online=empty_replay(1, *self.dims, max_holdout=1),
             key=key,
             penalty_coef=jnp.asarray(self.config.penalty_coef),
+            acting=diagnostics.copied(acting),
+            record=new_record(NOTHING_ASKED) if self.gated else None,
         )
         return self.look(state)  # which may fix the shapes of what the agent notes
 
@@ -130,18 +132,18 @@ class Learner:
         online = self.config.online
         longest = max(self.rollout_length(1), self.rollout_length(online.epochs))
         steps = max(online.epochs * online.steps_per_epoch, 1)
-        gated = self.imagines and self.config.gate.enabled
         agent = self.algorithm.agent
         if agent.hand_over is not None:
             handed = agent.hand_over(state.agent, self.agent_config)
             state = dataclasses.replace(state, agent=handed)
         if online.penalty_coef is not None:
             state = dataclasses.replace(state, penalty_coef=jnp.asarray(online.penalty_coef))
+        bar = np.inf if self.config.gate.earned else NOTHING_ASKED
         state = dataclasses.replace(
             state,
             imagined=self._empty_imagined(self._online_room(longest)),
             online=empty_replay(steps, *self.dims, max_holdout=self.config.model.max_holdout),
-            acting=diagnostics.copied(self.newest_policy(state)) if gated else None,
+            record=new_record(bar) if self.gated else None,
         )
         return self.look(state)
 
@@ -185,31 +187,45 @@ class Learner:
         )
         return dataclasses.replace(state, key=key, penalty_coef=penalty_coef)
 
-    def pass_gate(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
-        """Line 10's policy, where there is a gate: the newest one, if the models let it."""
+    def pass_gate(
+        self, state: LearnerState, epoch: int, returns: Sequence[float] = ()
+    ) -> tuple[LearnerState, Metrics]:
+        """The newest policy acts from now on, if there is no gate or the models let it.
+
+        `returns`: of the episodes that have ended since the last time.
+        """
         if state.acting is None:
             return state, {}
         with self.clock("gate"):
             gate = self.config.gate
-            settings = programs.rollout_settings(self.config, gate.rollouts)
             key, key_starts, key_rollout = jax.random.split(state.key, 3)
-            _, acting, metrics = judge(
+            if gate.horizon is None:
+                shape, episodes = (gate.rollouts,), len(self.first_states)
+                starts = self.first_states[jax.random.randint(key_starts, shape, 0, episodes)]
+                steps, discount = self.episode_steps, 1.0
+            else:
+                rows = self.draws(epoch, state).rows(key_starts, (gate.rollouts,))
+                starts = gather(self.offline, state.online, rows).obs
+                steps, discount = gate.horizon, self.config.sac.discount
+            settings = programs.rollout_settings(self.config, gate.rollouts)
+            record = finished(state.record, returns) if gate.earned else state.record
+            accepted, acting, metrics = judge(
                 state.acting,
                 self.newest_policy(state),
                 state.model.ensemble,
-                self.offline,
-                state.online,
-                self.draws(epoch, state).rows(key_starts, (gate.rollouts,)),
-                state.penalty_coef,
+                starts,
+                state.penalty_coef if gate.penalised else jnp.zeros(()),
                 key_rollout,
                 agent=self.algorithm.agent,
                 terminated_fn=self.terminated_fn,
-                config=dataclasses.replace(settings, rollout_length=gate.horizon),
-                discount=self.config.sac.discount,
+                config=dataclasses.replace(settings, rollout_length=steps),
+                discount=discount,
                 confidence=gate.confidence,
+                bar=record.bar,
                 agent_state=state.agent,
             )
-            return dataclasses.replace(state, key=key, acting=acting), metrics
+            record = replaced(record) if accepted else record
+            return dataclasses.replace(state, key=key, acting=acting, record=record), metrics
 
     def _online_room(self, length: int) -> int:
         """Rows of the online D_model: the retained epochs' rollouts of that length."""
@@ -289,48 +305,6 @@ class Learner:
                 on_pass=on_pass,
             )
             return dataclasses.replace(state, model=model, key=key), report
-
-    def surprise(self, state: LearnerState) -> Metrics:
-        """Before line 13: how well the models predict the transitions since the last refit."""
-        if not self.diagnoses:
-            return {}
-        with self.clock("diagnose"):
-            count = self.config.online.refit_every
-            return programs.surprise_of_newest(state.model.ensemble, state.online, count)
-
-    def snapshot(self, state: LearnerState) -> diagnostics.Snapshot | None:
-        """The policy and its models, to compare the next epoch's with."""
-        if not self.diagnoses:
-            return None
-        return diagnostics.copied(self._pair(state))
-
-    def _pair(self, state: LearnerState) -> diagnostics.Snapshot:
-        return diagnostics.Snapshot(self.policy(state), state.model.ensemble, state.agent)
-
-    def compare_epochs(
-        self, old: diagnostics.Snapshot | None, state: LearnerState, epoch: int
-    ) -> dict[str, float]:
-        """What the theory says of the step to this epoch; draws no number of the run's own."""
-        if old is None:
-            return {}
-        with self.clock("diagnose"):
-            count = diagnostics.probes(self.config.rollout_length)
-            key = diagnostics.own_key(self.config.seed, epoch)
-            key_starts, key_rollout = jax.random.split(key)
-            metrics = diagnostics.compare_epochs(
-                old,
-                self._pair(state),
-                self.offline,
-                state.online,
-                self.draws(epoch, state).rows(key_starts, (count,)),
-                key_rollout,
-                state.penalty_coef,
-                agent=self.algorithm.agent,
-                terminated_fn=self.terminated_fn,
-                config=programs.rollout_settings(self.config, count),
-                discount=self.config.sac.discount,
-            )
-            return {name: float(value) for name, value in metrics.items()}
 
     def imagine(
         self, state: LearnerState, epoch: int, count: int, length: int | None = None

@@ -50,7 +50,8 @@ def offline_stage(
         if learner.imagines:
             state, imagined = learner.imagine(state, 1, config.rollout_batch)
         state, losses = learner.update(state, 1, config.updates_per_epoch, config.real_ratio)
-        metrics = jax.device_get(imagined | losses)
+        state, decision = learner.pass_gate(state, 1)
+        metrics = jax.device_get(imagined | losses | decision)
         values.append(float(metrics["losses/q_target"]))
         on_epoch(epoch, state, metrics)
     return state

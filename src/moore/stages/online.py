@@ -9,6 +9,7 @@ import numpy as np
 from moore.replay.buffer import Transition
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.offline import fit_metrics
+from moore.stages.watch import surprise
 
 
 @runtime_checkable
@@ -54,7 +55,7 @@ def online_stage(
 
     for epoch in range(done + 1, config.epochs + 1):  # 7, 8
         state = learner.look(state)
-        surprises, fits, imagined, gates, losses = [], [], [], [], []
+        surprises, fits, imagined, gates, losses, returns = [], [], [], [], [], []
         for step in range(1, config.steps_per_epoch + 1):  # 9
             taken = (epoch - 1) * config.steps_per_epoch + step
             random = taken <= config.random_steps
@@ -65,14 +66,16 @@ def online_stage(
                 continue
             refit_due = step % config.refit_every == 0 or taken == warm_up
             if refit_due and learner.imagines:  # 12
-                surprises.append(learner.surprise(state))
+                surprises.append(surprise(learner, state))
                 first = taken == warm_up and not learner.algorithm.uses_log
                 state, report = learner.refit(state, epoch, first=first)  # 13
                 length = learner.rollout_length(epoch)
                 state, rollouts = learner.imagine(  # 14-16
                     state, epoch, config.rollout_batch, length
                 )
-                state, decision = learner.pass_gate(state, epoch)
+                ended = system.take_episode_returns()
+                state, decision = learner.pass_gate(state, epoch, ended)
+                returns += ended
                 fits.append(report)
                 imagined.append(rollouts)
                 gates.append(decision)
@@ -81,7 +84,7 @@ def online_stage(
                     state, epoch, config.updates_per_step, config.real_ratio
                 )
                 losses.append(loss)
-        metrics = {"online/episode_returns": system.take_episode_returns()}
+        metrics = {"online/episode_returns": returns + system.take_episode_returns()}
         metrics |= mean_metrics(surprises) | fit_metrics(fits)
         metrics |= mean_metrics(imagined) | mean_metrics(gates) | mean_metrics(losses)
         if on_epoch(epoch, state, metrics):
