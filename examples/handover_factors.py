@@ -29,7 +29,9 @@ ONLINE = {
     "normaliser of the log": {"model": {"refit_normaliser": False}},
     "half the updates": {"online": {"updates_per_step": 1}},
     "four times the updates": {"online": {"updates_per_step": 8}},
-    "gate": {"gate": {"enabled": True}},
+    "gate of 50 steps": {"gate": {"enabled": True, "horizon": 50, "rollouts": 1000}},
+    "gate of episodes": {"gate": {"enabled": True, "penalised": False}},
+    "gate of what was earned": {"gate": {"enabled": True, "penalised": False, "earned": True}},
 }
 # As many imagined steps as in the quick presets, in rollouts of 100.
 LONG = {
@@ -42,6 +44,11 @@ BOTH = {
     "rollouts of 100 steps": LONG,
     "u of values": {"uncertainty": "value"},
     "rollouts of 100 steps, u of values": {"uncertainty": "value", **LONG},
+    "rollouts of 100 steps, u of values, floored targets": {
+        "uncertainty": "value",
+        "sac": {"floor_targets": 0.05},
+        **LONG,
+    },
     "a third of the offline epochs": {"offline": {"epochs": 5}},
     "four times the offline epochs": {"offline": {"epochs": 60}},
     "offline until it stands still": {
@@ -50,6 +57,8 @@ BOTH = {
     "discount 0.99": {"sac": {"discount": 0.99}},
     "averaged actor": {"sac": {"average_rate": 0.001}},
     "layer norm": {"sac": {"layer_norm": True}},
+    "gate of episodes, offline too": {"gate": {"enabled": True, "penalised": False}},
+    "floored targets": {"sac": {"floor_targets": 0.05}},
     "clipped targets": {"sac": {"clip_targets": 0.95}},
     "five critics, two judge": {"sac": {"critics": 5, "critic_subset": 2}},
     "calibrated sigma": {"model": {"calibrate": True}},

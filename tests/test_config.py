@@ -341,7 +341,26 @@ def test_quickstart_and_laptop_are_our_variant_unless_the_papers_is_asked_for():
         assert not papers.sac.layer_norm and papers.sac.clip_targets is None
         assert papers.sac.average_rate is None and papers.horizons_per_episode is None
         assert papers.offline.patience is None and papers.model.warm_start == "best"
+        assert ours.gate.enabled and ours.gate.earned and not ours.gate.penalised
+        assert not papers.gate.enabled and papers.uncertainty == "std"
     assert preset("paper/hopper-random").algorithm == preset("quick/pendulum").algorithm == "moore"
+
+
+def test_our_variant_has_no_settings_of_a_task():
+    for scale in ("quick", "laptop", "paper"):
+        of_scale = [name for name in preset_names() if name.startswith(f"{scale}/")]
+        ours = [preset(name, algorithm="moore_robust") for name in of_scale]
+        alike = {(c.rollout_length, c.penalty_coef, c.offline.rollout_batch) for c in ours}
+        assert len(alike) == 1 and len(ours) > 1
+        assert alike.pop()[:2] == (100, 2.0)
+
+
+def test_our_variant_imagines_as_many_steps_as_the_papers_where_that_has_rollouts_of_five():
+    for name in ("quickstart", "quick/pendulum", "laptop/hopper-medium", "paper/hopper-medium"):
+        ours, papers = (preset(name, algorithm=row) for row in ("moore_robust", "moore"))
+        for stage in ("offline", "online"):
+            batches = [getattr(config, stage).rollout_batch for config in (ours, papers)]
+            assert batches[0] * ours.rollout_length == batches[1] * papers.rollout_length
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -192,7 +192,7 @@ class Config:
         wsrl: the agent of WSRL.
         offline: the offline stage.
         online: the online stage.
-        gate: which policy acts online.
+        gate: which policy is handed over and acts.
         evaluation: how policies are evaluated.
     """
 

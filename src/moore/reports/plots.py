@@ -177,16 +177,24 @@ def gate_curves(rows: Rows) -> Figure:
     for row in rows:
         error = 2.0 * row["gate/standard_error"]
         row |= {"gate/low": row["gate/gain"] - error, "gate/high": row["gate/gain"] + error}
+    asks_for_more = any(is_finite(row.get("gate/bar")) for row in rows)
     with matplotlib.rc_context(STYLE):
-        fig, (gain, accepted) = _figure(2)
+        fig, (gain, *bars, accepted) = _figure(3 if asks_for_more else 2)
         _band(gain, rows, low="gate/low", high="gate/high", color=PURPLE)
         _line(gain, rows, key="gate/gain", color=PURPLE)
         gain.axhline(0, color=INK, ls="--", lw=0.9)
         gain.set_title("return in the models: new policy − acting policy", **_TITLE)
+        for bar in bars:
+            name = "new policy, in the models"
+            _line(bar, rows, key="gate/return", color=PURPLE, label=name)
+            _line(bar, rows, key="gate/bar", color=VERMILION, label="earned by the acting one")
+            bar.set_title("return of an episode", **_TITLE)
+            fig.legend(*bar.get_legend_handles_labels(), **_LEGEND)
         _line(accepted, rows, key="gate/accepted", color=GREEN)
         accepted.set_ylim(-0.02, 1.02)
         accepted.set_title("share of an epoch's decisions that let the new policy act", **_TITLE)
-        _epoch_axis(gain, rows, label=False)
+        for axes in (gain, *bars):
+            _epoch_axis(axes, rows, label=False)
         _epoch_axis(accepted, rows)
     return fig
 
