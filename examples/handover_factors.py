@@ -12,6 +12,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax
+
 import moore
 from moore.config import from_dict
 from moore.presets import preset
@@ -78,6 +80,8 @@ def finished(folder: Path, settings: dict, start: Path | None, args, seed: int) 
             moore.resume(folder, quiet=True)
         else:
             run(config, out=folder, stages=stages, start_from=start, quiet=True)
+        # Each option compiles its own programs; those of all would exhaust a process's memory maps.
+        jax.clear_caches()
     return json.loads((folder / "summary.json").read_text())["transfer"]
 
 
