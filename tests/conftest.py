@@ -1,16 +1,23 @@
 """Compiled programs are shared by the tests, and by the processes that they start.
 
+The command line's tests share a desk: a folder with a log and a configuration, and two ways to run
+a command there.
+
 Property tests draw the same examples every time, so that a suite that passed passes again;
 `pytest --hypothesis-profile=search` draws new ones.
 """
 
 import gc
 import os
+import re
+import shlex
 import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from desk import TINY, files, write_hdf5
 
 # Set before jax is imported, and inherited by child processes.
 _CACHE = os.path.join(tempfile.gettempdir(), f"moore-tests-{os.getuid()}-xla")
@@ -36,3 +43,49 @@ def few_memory_maps():
 
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """The working folder of a user with a log and a configuration."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("D4RL_DATASET_DIR", raising=False)
+    write_hdf5(tmp_path / "log.hdf5")
+    (tmp_path / "tiny.toml").write_text(TINY)
+    return tmp_path
+
+
+# The package is imported in the fixtures: before the tests are configured its types go unchecked.
+
+
+@pytest.fixture
+def moore_prints(capsys):
+    """Runs a command that works; returns what it printed for the user and for machines."""
+    from moore.cli import main
+
+    def run(line: str) -> str:
+        capsys.readouterr()
+        main(shlex.split(line))
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def moore_refuses(desk, capsys):
+    """Runs a command on bad input: one line on stderr, status 2, nothing lost, nothing left."""
+    from moore.cli import main
+
+    def run(line: str, *, untouched: Path = desk) -> str:
+        before = files(desk), files(untouched)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(shlex.split(line))
+        out, err = capsys.readouterr()
+        assert stop.value.code == 2
+        assert out == ""
+        assert re.fullmatch(r"moore: [^\n]+\n", err), err
+        assert (files(desk), files(untouched)) == before
+        return err
+
+    return run

@@ -1,9 +1,18 @@
-"""Logs in D4RL's three layouts, whose every observation is a number of its own."""
+"""Logs in D4RL's three layouts, whose every observation is a number of its own; to compare them."""
+
+from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
+
+from moore.data.dataset import EPISODES, MATRICES, VECTORS
+from moore.data.load import read_log
+from moore.errors import InputError
 
 VERSIONS = ("v0", "v1", "v2")
+TARGETS = ("out.hdf5", "out.h5", "out.npz", "minari:made/out-v0")
+EPISODES_OF = [(3, "terminal"), (5, "timeout"), (1, "terminal"), (4, "both"), (2, "open")]
 
 
 def d4rl_arrays(version, episodes, *, dtype=np.float32):
@@ -58,3 +67,31 @@ def content(path):
         add("", file)
         file.visititems(add)
     return found
+
+
+def made(path, version="v2", episodes=EPISODES_OF, attributes=None, **extra):
+    return write_d4rl_file(path, d4rl_arrays(version, episodes) | extra, attributes)
+
+
+def whole(source):
+    return read_log(source, infos=True, exact=True)
+
+
+def same_data(a, b):
+    for key in MATRICES + VECTORS + EPISODES:
+        np.testing.assert_array_equal(getattr(a, key), getattr(b, key), err_msg=key)
+    assert (a.env_id, a.reference) == (b.env_id, b.reference)
+
+
+def refuses(match, function, *args, **kwargs):
+    with pytest.raises(InputError, match=match) as raised:
+        function(*args, **kwargs)
+    assert "\n" not in str(raised.value)
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }

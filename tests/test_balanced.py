@@ -295,9 +295,8 @@ def ratio_state(slope, shift):
 
 def test_ratio_loss_worked_by_hand():
     # w = 1 + 2 a: 3, 1 and, with a < -1/2, 0 on offline rows; 2 and 3 on online ones.
-    loss = balanced.ratio_loss(
-        ratio_state(2.0, 1.0).ratio, rows_at([1.0, 0.0, -0.8]), rows_at([0.5, 1.0])
-    )
+    offline, online = rows_at([1.0, 0.0, -0.8]), rows_at([0.5, 1.0])
+    loss = balanced.ratio_loss(ratio_state(2.0, 1.0).ratio, offline, online)
     offline = -np.mean(np.log([2 / 4, 2 / 2, 2 / 1]))
     online = np.mean(np.log([2 * 2 / 3, 2 * 3 / 4]))
     assert float(loss) == pytest.approx(offline - online, rel=1e-5)
