@@ -1,0 +1,163 @@
+"""Draws the pictures of docs/handover.md from the numbers in docs/results.
+
+    python examples/plot_handover.py --out docs/images
+
+writes handover-mujoco.png, the paper's algorithm and `moore_robust` over the hand-over on eight
+logs, and handover-factors.png, what each option does alone on a quick task, a point a seed. Prints
+what the documents quote: over the logs, and over the seeds of each option.
+"""
+
+import argparse
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from moore.evaluation.scores import reference_scores
+from moore.evaluation.stats import iqm
+from moore.reports.plots import BLUE, INK, STYLE, VERMILION
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+TIERS = ("random", "medium", "medium-replay", "medium-expert")
+# What an episode of the log earns in the mean (`moore inspect`).
+LOGGED = {
+    "hopper-random": 17,
+    "hopper-medium": 1374,
+    "hopper-medium-replay": 643,
+    "hopper-medium-expert": 1729,
+    "halfcheetah-random": -311,
+    "halfcheetah-medium": 5088,
+    "halfcheetah-medium-replay": 2422,
+    "halfcheetah-medium-expert": 7507,
+}
+COLORS = {"moore": VERMILION, "moore_robust": BLUE}
+EPOCHS = 8  # that every run has
+
+
+def table(name: str) -> list[dict]:
+    with open(RESULTS / name, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def online_returns() -> dict[tuple[str, str], dict[str, dict[str, np.ndarray]]]:
+    """(log, algorithm) -> seed -> evaluated and acting returns of epochs 0 to 8; 0: hand-over."""
+    rows = [
+        (row["log"], row["run"], row["seed"], row["eval_return"], row["acting_return"])
+        for row in table("handover-mujoco.csv")
+        if row["stage"] == "online" and row["run"] in COLORS and int(row["epoch"]) <= EPOCHS
+    ]
+    # Fig. 2's runs are those of the paper's algorithm on the medium-replay logs.
+    rows += [
+        (row["task"].split()[1], "moore", row["seed"], row["eval_return"], row["acting_return"])
+        for row in table("fig2-laptop-curves.csv")
+        if row["variant"] == "moore:1" and int(row["epoch"]) <= EPOCHS
+    ]
+    found = defaultdict(lambda: defaultdict(lambda: {"evaluated": [], "acting": []}))
+    for log, algorithm, seed, evaluated, acting in rows:
+        curves = found[log, algorithm][seed]
+        curves["evaluated"].append(float(evaluated))
+        curves["acting"].append(float(acting) if acting else np.nan)
+    return {
+        key: {seed: {k: np.asarray(v) for k, v in c.items()} for seed, c in sorted(seeds.items())}
+        for key, seeds in found.items()
+    }
+
+
+def draw_logs(returns) -> Figure:
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    for place, axes in enumerate(figure.subplots(2, 4, sharex=True).flat):
+        log = f"{('hopper', 'halfcheetah')[place // 4]}-{TIERS[place % 4]}"
+        axes.axhline(LOGGED[log], color=INK, lw=0.8, ls=":", label="the log's mean")
+        for algorithm, color in COLORS.items():
+            for curves in returns.get((log, algorithm), {}).values():
+                axes.plot(curves["evaluated"], color=color, label=algorithm)
+                axes.plot(curves["acting"], ".", color=color, ms=5, alpha=0.7)
+        axes.set_title(log, loc="left", fontsize="medium")
+        axes.update_datalim([(0, 0)])
+        axes.autoscale_view()
+        if place >= 4:
+            axes.set_xlabel("online epoch (0: the hand-over)")
+    handles = dict(zip(*reversed(figure.axes[2].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
+    figure.supylabel("return: evaluated (line), acting (dots)", fontsize="medium")
+    return figure
+
+
+def print_logs(returns) -> None:
+    """Dip share, hand-over and mean of the last five evaluations, as scores; over logs, IQM."""
+    for algorithm in COLORS:
+        shares, starts, finals = [], [], []
+        for (log, name), seeds in sorted(returns.items()):
+            if name != algorithm:
+                continue
+            reference = reference_scores("Hopper-v5" if "hopper" in log else "HalfCheetah-v5")
+            for seed, curves in seeds.items():
+                y = curves["evaluated"]
+                shares.append(max(y[0] - y[1:].min(), 0) / abs(y[0] - reference.random))
+                starts.append(reference.score(y[0]))
+                finals.append(reference.score(y[-5:].mean()))
+                numbers = f"{shares[-1]:.2f} {starts[-1]:.1f} {finals[-1]:.1f}"
+                print(f"{algorithm} {log} {seed}: {numbers}")
+        for what, values in (("dip share", shares), ("hand-over", starts), ("final", finals)):
+            found = iqm([np.asarray(values)])
+            print(f"  {what}: {found.value:.2f} [{found.low:.2f}, {found.high:.2f}], {found.seeds}")
+
+
+def by_option() -> dict[str, dict[str, np.ndarray]]:
+    """Option -> column -> a number a seed, options in the order of the table."""
+    found = defaultdict(list)
+    for row in table("handover-factors.csv"):
+        found[row["option"]].append(row)
+    columns = ("offline", "dip_share", "behaviour_dip_share", "auc", "final")
+    return {
+        option: {name: np.asarray([float(row[name]) for row in rows]) for name in columns}
+        for option, rows in found.items()
+    }
+
+
+def draw_factors(options) -> Figure:
+    columns = {
+        "offline": "hand-over, of 1000",
+        "dip_share": "evaluated dip share",
+        "behaviour_dip_share": "acting dip share",
+        "auc": "area under the curve",
+    }
+    figure = Figure(figsize=(10, 0.23 * len(options) + 0.8), layout="constrained")
+    for axes, (name, title) in zip(
+        figure.subplots(1, 4, sharey=True), columns.items(), strict=True
+    ):
+        plain = options["as it is"][name].mean()
+        axes.axvline(plain, color=INK, lw=0.8, ls=":")
+        for place, values in enumerate(options.values()):
+            axes.plot(values[name], [place] * len(values[name]), "o", color=BLUE, ms=3.5, alpha=0.4)
+            axes.plot(values[name].mean(), place, "|", color=VERMILION, ms=10, mew=2)
+        axes.set_title(title, loc="left", fontsize="medium")
+        axes.set_yticks(range(len(options)), list(options))
+        axes.set_ylim(len(options) - 0.4, -0.6)
+    return figure
+
+
+def print_factors(options) -> None:
+    for option, found in options.items():
+        means = [f"{found[name].mean():.2f}" for name in found]
+        print(f"{option} ({len(found['offline'])} seeds): " + ", ".join(means))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
+    args = parser.parse_args()
+    returns, options = online_returns(), by_option()
+    with matplotlib.rc_context(STYLE):
+        pictures = {"mujoco": draw_logs(returns), "factors": draw_factors(options)}
+        for name, figure in pictures.items():
+            figure.savefig(args.out / f"handover-{name}.png", dpi=150, facecolor="white")
+    print_logs(returns)
+    print_factors(options)
+
+
+if __name__ == "__main__":
+    main()
