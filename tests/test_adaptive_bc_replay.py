@@ -12,9 +12,11 @@ from scipy import stats
 from moore.agents import adaptive_bc_replay as agent
 from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.replay.buffer import Replay, empty_replay
+from moore.runs.setup import prepare
+from tiny import ENV, tiny_config, tiny_log
 
 N_OFF, N_ON = 400, 60
-NOTHING = empty_replay(0, 1, 1, max_holdout=1)
+NOTHING = empty_replay(1, 1, 1, max_holdout=1)  # as a run's offline stage has it
 CONFIG = AdaptiveBCConfig(
     critics=2, hidden=(4,), batch_size=20_000, kept_share=0.05, kept_least=30,
     return_low=0.0, return_high=10.0,
@@ -50,6 +52,18 @@ def test_offline_every_row_of_the_log_is_as_likely():
     found = drawn(state, NOTHING)
     assert state.kept.size == 0 and not found[N_OFF:].any()
     assert stats.chisquare(found[:N_OFF]).pvalue > 1e-4
+
+
+def test_a_runs_offline_stage_learns_from_the_whole_log_and_its_online_stage_from_the_part():
+    config = tiny_config(algorithm="adaptive_bc", adaptive_bc=CONFIG)
+    setup = prepare(config, dataset=tiny_log(), env=ENV)
+    learner, state = setup.learner, setup.learner.init(setup.key)
+    rows = agent.draw(state.agent, learner.offline, state.online, jax.random.key(0), CONFIG)
+    assert set(np.asarray(rows).tolist()) == set(range(int(learner.offline.size)))
+    handed = learner.hand_over(state)
+    rows = agent.draw(handed.agent, learner.offline, handed.online, jax.random.key(0), CONFIG)
+    assert set(np.asarray(rows).tolist()) == set(np.asarray(handed.agent.kept).tolist())
+    assert handed.agent.kept.size == 30
 
 
 def test_online_they_are_uniform_over_the_kept_part_and_the_online_rows():

@@ -25,12 +25,14 @@ class AdaptiveBCReplayState(eqx.Module):
     """All that a step changes.
 
     `agent`: networks and weight. `choice`: seed of the choice of the kept part. `kept`: logged rows
-    of the online stage, one as often as it was drawn; none offline.
+    of the online stage, one as often as it was drawn; none offline. `online`: the hand-over has
+    been.
     """
 
     agent: AdaptiveBCState
     choice: UInt32[Array, ""]
     kept: Int[Array, " kept"]
+    online: bool = eqx.field(static=True, default=False)
 
 
 def init(
@@ -48,7 +50,7 @@ def look(
     state: AdaptiveBCReplayState, offline: Replay, online: Replay, config: AdaptiveBCConfig
 ) -> AdaptiveBCReplayState:
     """At the beginning of the online stage: chooses the rows of the log that are kept."""
-    if online.capacity == 0 or state.kept.size:
+    if not state.online or state.kept.size:
         return state
     count = max(int(config.kept_share * offline.capacity), config.kept_least, 1)
     key = jax.random.key(state.choice)
@@ -58,7 +60,7 @@ def look(
 
 def hand_over(state: AdaptiveBCReplayState, config: AdaptiveBCConfig) -> AdaptiveBCReplayState:
     """The weight goes to its start of the online stage; all else goes on."""
-    return replace(state, agent=adaptive_bc.hand_over(state.agent, config))
+    return replace(state, agent=adaptive_bc.hand_over(state.agent, config), online=True)
 
 
 def draw(
@@ -74,7 +76,7 @@ def draw(
     then the online ones.
     """
     shape = (config.batch_size,)
-    if online.capacity == 0:
+    if not state.online:
         return jax.random.randint(key, shape, 0, offline.size, dtype=jnp.int32)
     count = state.kept.size
     until = count + online.size
@@ -98,7 +100,7 @@ def learn(
     Args:
         state: after `look` on these buffers.
         offline: the log; one row at least.
-        online: the online data; without room in the offline stage.
+        online: the online data; not looked at in the offline stage.
         key: of the draws and the update.
         config: constants.
     """
