@@ -4,6 +4,7 @@
 
 Options of the online stage start from one offline stage a seed; the others train their own. Every
 run is a run folder below OUT; run again, it goes on where it stopped. Writes OUT/factors.csv.
+Sampling schemes are not among them: `moore reproduce fig2 --scale quick` compares those.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 import jax
 
 import moore
-from moore.config import from_dict
+from moore.config import Config, from_dict
 from moore.presets import preset
 from moore.runs.run import run
 
@@ -29,6 +30,8 @@ ONLINE = {
     "refits to 2000 steps": {"model": {"max_refit_steps": 2000}},
     "refits from the last weights": {"model": {"warm_start": "last"}},
     "normaliser of the log": {"model": {"refit_normaliser": False}},
+    "a colder policy": {"sac": {"target_entropy": -3.0}},
+    "a warmer policy": {"sac": {"target_entropy": 0.0}},
     "half the updates": {"online": {"updates_per_step": 1}},
     "four times the updates": {"online": {"updates_per_step": 8}},
     "gate of 50 steps": {"gate": {"enabled": True, "horizon": 50, "rollouts": 1000}},
@@ -71,18 +74,23 @@ BOTH = {
 COLUMNS = ("offline", "dip_share", "behaviour_dip_share", "final", "auc", "epochs_to_threshold")
 
 
-def finished(folder: Path, settings: dict, start: Path | None, args, seed: int) -> dict:
+def finished(folder: Path, config: Config, start: Path | None) -> dict:
     """The transfer metrics of a run, made now or earlier."""
     if not (folder / "summary.json").exists():
-        config = replace(from_dict(settings, base=preset(args.preset)), seed=seed)
-        stages = "both" if start is None else "online"
         if (folder / "checkpoints" / "plan.json").exists():
             moore.resume(folder, quiet=True)
         else:
+            stages = "both" if start is None else "online"
             run(config, out=folder, stages=stages, start_from=start, quiet=True)
-        # Each option compiles its own programs; those of all would exhaust a process's memory maps.
-        jax.clear_caches()
     return json.loads((folder / "summary.json").read_text())["transfer"]
+
+
+def offline_stage(config: Config, out: Path) -> Path:
+    """The one that the options of the online stage share, made now or earlier."""
+    folder = out / f"offline__{config.seed}"
+    if not (folder / "summary.json").exists():
+        run(config, out=folder, stages="offline", quiet=True)
+    return folder
 
 
 def main() -> None:
@@ -92,16 +100,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rows = []
-    for seed in args.seeds:
-        offline = args.out / f"offline__{seed}"
-        if not (offline / "summary.json").exists():
-            run(replace(preset(args.preset), seed=seed), out=offline, stages="offline", quiet=True)
-        for name, settings in (ONLINE | BOTH).items():
+    for name, settings in (ONLINE | BOTH).items():
+        for seed in args.seeds:
+            plain = replace(preset(args.preset), seed=seed, diagnostics=False)
+            start = offline_stage(plain, args.out) if name in ONLINE else None
             folder = args.out / f"{name.replace(' ', '-')}__{seed}"
-            start = offline if name in ONLINE else None
-            found = finished(folder, settings, start, args, seed)
+            found = finished(folder, from_dict(settings, base=plain), start)
             rows.append([name, seed, *(found[column] for column in COLUMNS)])
             print(name, seed, *(f"{found[column]:.2f}" for column in COLUMNS[:4]), flush=True)
+        # Each option compiles its own programs; those of all would exhaust a process's memory maps.
+        jax.clear_caches()
     with open(args.out / "factors.csv", "w", newline="") as file:
         csv.writer(file).writerows([["option", "seed", *COLUMNS], *rows])
 

@@ -277,11 +277,12 @@ class TestGate:
     """
 
     def judge(
-        self, old, new, *, noisy="move", penalty=0.0, confidence=0.0, act=told, bar=NOTHING_ASKED
-    ):
+        self, old, new, *, noisy="move", penalty=0.0, confidence=0.0, act=told, bar=NOTHING_ASKED,
+        reward=1.0, bound=np.inf,
+    ):  # fmt: skip
         of_reward = noisy == "reward"
         ensemble = models(
-            [(1.0, 0.0)] * 2,
+            [(reward, 0.0)] * 2,
             [(1.0, TINY) if of_reward else (TINY, 1.0)] * 2,
             mean_slope=[(0.0, 0.0), (0.1, 0.0)],
             log_std_slope=[(0.0, 0.0), np.log(2.0) * np.asarray([of_reward, not of_reward])],
@@ -290,8 +291,8 @@ class TestGate:
             jnp.asarray(old), jnp.asarray(new), ensemble, jnp.zeros((2000, 1)),
             jnp.asarray(penalty), jax.random.key(0),
             agent=replace(SAC, act=act), terminated_fn=NEVER,
-            config=Config(rollout_length=3), discount=0.9, confidence=confidence,
-            bar=jnp.asarray(bar),
+            config=Config(rollout_length=3, imagined_bound=bound), discount=0.9,
+            confidence=confidence, bar=jnp.asarray(bar),
         )  # fmt: skip
 
     def test_a_policy_is_no_worse_than_itself(self):
@@ -335,6 +336,13 @@ class TestGate:
         shown = float(metrics["gate/bar"])
         assert np.isnan(shown) if np.isinf(bar) else shown == pytest.approx(bar)
 
+    @pytest.mark.parametrize(("bound", "expected"), [(np.inf, True), (4.0, False)])
+    def test_to_leave_the_numbers_is_no_way_to_a_better_return(self, bound, expected):
+        # A step is worth -1 or so, and nothing beyond the bound, where sigma = 2 often leads.
+        accepted, _, metrics = self.judge(-1.0, 1.0, reward=-1.0, bound=bound)
+        assert bool(accepted) == expected and metrics["gate/gain"] > 1.0
+        assert (metrics["gate/broken"] > 0.05) == (bound < np.inf)
+
 
 class TestRecord:
     """What the acting policy has earned, episode by episode."""
@@ -354,6 +362,8 @@ class TestRecord:
         assert (record.bar, record.episodes) == (3.0, 0)
         assert finished(record, [7.0]).bar == 7.0
         assert finished(replaced(record), [100.0, 7.0, 9.0]).bar == 8.0
+        between = replaced(record, in_episode=False)
+        assert finished(between, [9.0]).bar == 9.0, "begun by the new policy"
 
     def test_where_nothing_ended_it_stays_as_it_is(self):
         record = replaced(new_record(np.inf))

@@ -50,6 +50,7 @@ def test_critics_that_stand_still(values, patience, tolerance, expected):
     ("section", "name", "value"),
     [
         ("sac", "critic_subset", 3),  # of two critics
+        ("rlpd", "critic_subset", 11),  # of ten
         ("sac", "critic_subset", 0),
         ("sac", "critics", 0),
         ("sac", "clip_targets", 1.5),
@@ -128,6 +129,14 @@ def test_a_gate_that_lets_nothing_through_keeps_the_first_policy_in_both_stages(
             assert (kept != learned).any()
 
 
+def test_a_refused_policy_need_not_meet_the_environment(log_file, tmp_path):
+    tiny = tiny_config(gate=GateConfig(enabled=True, rollouts=8))
+    config = replace(tiny, evaluation=replace(tiny.evaluation, candidate=False))
+    run(config, dataset=log_file, env=ENV, out=tmp_path / "run", stages="offline", quiet=True)
+    assert not any("eval/candidate_return" in row for row in rows(tmp_path / "run"))
+    assert all("eval/return" in row for row in rows(tmp_path / "run")[1:])
+
+
 def test_until_an_episode_has_ended_nothing_passes_a_gate_that_asks_for_what_was_earned(log_file):
     gate = GateConfig(enabled=True, rollouts=8, earned=True, confidence=-1e9)
     learner = prepare(tiny_config(gate=gate), dataset=log_file, env=ENV).learner
@@ -141,6 +150,18 @@ def test_until_an_episode_has_ended_nothing_passes_a_gate_that_asks_for_what_was
 def test_what_was_earned_is_of_whole_episodes():
     with pytest.raises(InputError, match=r"leave gate\.horizon out"):
         tiny_config(gate=GateConfig(enabled=True, earned=True, horizon=5))
+
+
+def test_random_steps_are_no_policys_to_have_earned():
+    gate = GateConfig(enabled=True, earned=True)
+    config = tiny_config(gate=gate, online=replace(tiny_config().online, random_steps=100))
+    with pytest.raises(InputError, match=r"gate\.earned .*first 100 steps are random"):
+        prepare(config, dataset=tiny_log(), env=ENV)
+
+
+def test_imagined_episodes_are_as_long_as_the_environments():
+    learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
+    assert learner.episode_steps == 20  # a limit that no `spec` tells
 
 
 def test_a_gate_over_whole_episodes_needs_a_log_to_begin_them():
@@ -161,11 +182,11 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
         learner = replace(learner, episode_steps=7)
         state = learner.init(jax.random.key(0))
         assert tree_equal(state.acting, learner.newest_policy(state))
+        before = copied(state.acting)
         state, _ = learner.imagine(state, 1, 200)
         state, _ = learner.update(state, 1, 50, 0.0)
-        before = copied(state.acting)
-        passed, found = learner.pass_gate(state, 1)
         assert tree_equal(before, state.acting), "an update leaves the policy that acts alone"
+        passed, found = learner.pass_gate(state, 1)
         assert tree_equal(passed.acting, learner.newest_policy(state)) == found["gate/accepted"]
         _, key_starts, key_rollout = jax.random.split(state.key, 3)
         first = jax.random.randint(key_starts, (8,), 0, 15)
@@ -199,7 +220,7 @@ def with_all_options() -> Config:
         uncertainty="value",
         penalty_coverage=0.8,
         trust_quantile=0.7,
-        model=replace(tiny.model, calibrate=True),
+        model=replace(tiny.model, calibrate=True, warm_start="last"),
         sac=replace(
             tiny.sac,
             layer_norm=True,
@@ -211,7 +232,7 @@ def with_all_options() -> Config:
         ),
         offline=replace(tiny.offline, updates_per_epoch=50, patience=2, tolerance=1e9),
         online=replace(tiny.online, epochs=2, steps_per_epoch=50, start_full=True),
-        gate=GateConfig(enabled=True, rollouts=20, earned=True),
+        gate=GateConfig(enabled=True, rollouts=20, earned=True, penalised=False),
     )
 
 
@@ -235,6 +256,15 @@ def test_an_offline_stage_that_stands_still_ends(offline_part):
     assert [row["updates"] for row in rows(offline_part)] == [0, 50, 100]
 
 
+def test_the_saved_policy_is_the_one_that_is_handed_over(log_file, tmp_path):
+    """Also where the last epoch had no checkpoint, and a run was resumed from the one before."""
+    folder, config = tmp_path / "run", replace(with_all_options(), checkpoint_every=3)
+    run(config, dataset=log_file, env=ENV, out=folder, stages="offline", quiet=True)
+    saved = load_file(folder / "policy" / "policy.safetensors")
+    resume(folder, env=ENV, quiet=True)
+    assert_same(load_file(folder / "policy" / "policy.safetensors"), saved)
+
+
 def test_resumed_at_its_end_it_trains_no_further(offline_part, tmp_path):
     folder = tmp_path / "resumed"
     shutil.copytree(offline_part, folder)
@@ -254,6 +284,17 @@ def test_the_updates_of_the_online_stage_come_after_those_that_were_done(whole):
     assert [row["updates"] for row in rows(whole, "online")] == [100, 300, 500]
 
 
+def test_updates_that_another_run_has_made_are_not_counted_in_ones_speed(
+    offline_part, log_file, tmp_path
+):
+    config = with_all_options()
+    start = {"stages": "online", "start_from": offline_part, "quiet": True}
+    summary = run(config, dataset=log_file, env=ENV, out=tmp_path / "on", **start).summary
+    assert summary["updates"] == 500 and summary["offline"]["epochs"] == 2
+    speed = 400 / summary["time"]["update"]
+    assert summary["updates_per_second"] == pytest.approx(speed, rel=1e-2)
+
+
 def test_with_all_options_on_each_leaves_its_mark(whole):
     first, second = rows(whole, "offline")[1:]
     assert first["model/penalty_coef"] == 0.5
@@ -263,7 +304,7 @@ def test_with_all_options_on_each_leaves_its_mark(whole):
         assert row["losses/q_target_max"] <= row["losses/q_possible"] < 1e4
     for row in rows(whole, "online")[1:]:
         assert row["model/penalty_coef"] == second["model/penalty_coef"]
-        assert 0 <= row["gate/accepted"] <= 1
+        assert row["gate/broken"] == 0
         assert np.isfinite(row["gate/bar"]), "what the acting policy has earned"
     assert all(row["gate/bar"] is None for row in (first, second))
     state = arrays(whole, "online-epoch-000002")

@@ -72,6 +72,8 @@ def test_mbpo_fits_and_imagines_right_after_its_random_steps_and_learns_after_th
     first, second = online_rows(mbpo.folder)[1:3]
     assert first["model/fit_steps"] > 0 and first["model/rollout_steps"] == 1.0
     assert "losses/critic_loss" not in first and "losses/critic_loss" in second
+    # Four updates a step, none in the 100 random ones.
+    assert [row["updates"] for row in online_rows(mbpo.folder)] == [0, 0, 400, 800, 1200]
 
 
 def test_the_rollout_length_follows_its_schedule(mbpo):

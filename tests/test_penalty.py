@@ -111,7 +111,7 @@ class TestWhoseCritics:
         config = discounted(0.9, uncertainty="value", rollout_length=1)
         for value, expected in [(2.0, 0.95), (0.0, 0.5)]:
             pair = Snapshot(jnp.zeros(()), TestValueSpread.TWO, jnp.asarray(value))
-            u, _ = sums(pair, jnp.ones((4, 1)), jax.random.key(0), VALUES, NEVER, config, 0.9)
+            u, _, _ = sums(pair, jnp.ones((4, 1)), jax.random.key(0), VALUES, NEVER, config, 0.9)
             # One step stands for 1 / (1 - 0.9) of them.
             np.testing.assert_allclose(u, 10 * expected, rtol=1e-5)
 

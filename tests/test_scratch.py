@@ -114,3 +114,4 @@ def test_the_preset_is_the_published_benchmarks():
     assert (config.algorithm, online.updates_per_step, online.random_steps) == ("sac", 1, 10_000)
     assert (sac.hidden, sac.batch_size, sac.learning_rate) == ((256, 256), 256, 1e-3)
     assert sac.target_entropy is None
+    assert preset("laptop/halfcheetah-medium", algorithm="sac").sac.target_entropy is None

@@ -128,10 +128,13 @@ class EvaluationConfig:
     Attributes:
         episodes: episodes an evaluation; every evaluation of a run uses the same start seeds.
         threshold: return for `epochs_to_threshold`; by default 95% of the best evaluation.
+        candidate: with a gate, evaluate the newest policy too, also where the gate has refused it.
+            Off: no refused policy ever acts in the environment.
     """
 
     episodes: int = 10
     threshold: float | None = None
+    candidate: bool = True
 
 
 def _cal_ql() -> CQLConfig:
@@ -251,11 +254,13 @@ class Config:
                 f"model.weight_decay has {len(self.model.weight_decay)} entries; "
                 f"{len(self.model.hidden)} hidden layers and two heads need {layers}."
             )
-        if (self.sac.critic_subset or 1) > self.sac.critics:
-            raise InputError(
-                f"sac.critic_subset is {self.sac.critic_subset}; it must be at most sac.critics "
-                f"({self.sac.critics})."
-            )
+        for name, section in vars(self).items():
+            subset = getattr(section, "critic_subset", None)
+            if subset is not None and subset > section.critics:
+                raise InputError(
+                    f"{name}.critic_subset is {subset}; it must be at most {name}.critics "
+                    f"({section.critics})."
+                )
         if self.gate.earned and self.gate.horizon is not None:
             raise InputError(
                 "gate.earned compares with whole episodes; leave gate.horizon out, or gate.earned."

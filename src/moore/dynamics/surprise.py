@@ -35,6 +35,7 @@ def surprise(ensemble: Ensemble, new: Transition) -> dict[str, Float[Array, ""]]
         new_coverage: share of |z| < 1.96; 0.95 if errors are normal and sigma is right.
         new_admissible: share of the transitions whose u(s, a) is at least the length of the error
             of the members' mean: there u is an admissible error estimator (MOPO, definition 4.1).
+            MOPO's u, that of standard deviations, whichever the run learns with.
     """
     inputs, targets = inputs_and_targets(new)
     mean, std = predict_all(ensemble, inputs)

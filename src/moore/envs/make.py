@@ -36,6 +36,19 @@ def make_env(source: EnvSource) -> gym.Env:
     return RescaleAction(env, np.float32(-1.0), np.float32(1.0))
 
 
+def step_limit(env: gym.Env) -> int | None:
+    """After how many steps an episode is cut: the lowest limit of its wrappers; None: none has one.
+
+    Not `env.spec`'s, which an environment that is not registered does not have.
+    """
+    limits = []
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, TimeLimit):
+            limits.append(env._max_episode_steps)
+        env = env.env
+    return min(limits, default=None)
+
+
 def _make_by_id(env_id: str) -> gym.Env:
     try:
         with warnings.catch_warnings():

@@ -103,7 +103,7 @@ class Records:
         if not (self.checkpoints / HAND_OVER).exists():
             parts = handed_over(self.setup.learner, state)
             save_checkpoint(self.checkpoints, HAND_OVER, parts, arrays={}, info=self._identity())
-            self.save_policy(state)
+        self.save_policy(state)
 
     def save_policy(self, state: LearnerState) -> None:
         """The newest policy, for `load_policy`."""

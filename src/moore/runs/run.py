@@ -242,9 +242,12 @@ class _Run:
 
         logged = [row["losses/q_target"] for row in self._rows() if row["epoch"] > 0]
         values = [np.nan if value is None else value for value in logged]
-        return offline_stage(
+        state = offline_stage(
             self.learner, state, done=done, values=values, on_epoch=on_epoch, on_pass=on_pass
         )
+        if (ended := self._rows()[-1]["epoch"]) < epochs:
+            self.report.say(f"the values stand still: offline epoch {ended} is the last")
+        return state
 
     def _online(self, state: LearnerState, done: int, checkpoint: Checkpoint | None) -> None:
         config = self.config.online
@@ -285,7 +288,9 @@ class _Run:
         offline, online = self.config.offline, self.config.online
         steps = epoch * online.steps_per_epoch if stage == "online" else 0
         offline_epochs = epoch if stage == "offline" else self.offline_epochs
-        updates = offline_epochs * offline.updates_per_epoch + steps * online.updates_per_step
+        learned_from = max(steps - max(online.random_steps, online.frozen_steps), 0)
+        updates = offline_epochs * offline.updates_per_epoch
+        updates += learned_from * online.updates_per_step
         return {"stage": stage, "epoch": epoch, "env_steps": steps, "updates": updates}
 
     def _evaluation(self, state: LearnerState) -> dict:
@@ -297,7 +302,7 @@ class _Run:
         result = {"eval/return": mean, "eval/discounted_return": discounted}
         if self.setup.reference is not None:
             result["eval/score"] = self.setup.reference.score(mean)
-        if state.acting is not None:
+        if state.acting is not None and self.config.evaluation.candidate:
             # Was the gate right? What the newest policy would have earned.
             with self.learner.clock("evaluate"):
                 candidate = self.evaluator.deterministic(self.learner.newest_policy(state))
@@ -330,8 +335,17 @@ class _Run:
         )
         rows = self._rows()
         seconds = self.records.seconds()
+        # Those of the run that this one starts from took their time there.
+        online = [row for row in rows if row["stage"] == "online"]
+        inherited = online[0]["updates"] if self.start is not None and online else 0
         summary = jsonable(
-            summarise(self.setup, rows, seconds=seconds, random_return=random_return)
+            summarise(
+                self.setup,
+                rows,
+                seconds=seconds,
+                random_return=random_return,
+                inherited=inherited,
+            )
         )
         write_whole(self.folder / "summary.json", json.dumps(summary, indent=1))
         self.report.say(f"report: {write_report(self.folder)}")

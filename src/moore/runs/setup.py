@@ -18,7 +18,7 @@ from moore.data.dataset import Dataset
 from moore.data.episodes import TIME_LIMIT
 from moore.data.load import check_against_spaces, load_dataset
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
-from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env
+from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env, step_limit
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -98,7 +98,7 @@ def prepare(
     probe = make_env(env_source)
     low, high = action_bounds(probe)
     obs_dim = probe.observation_space.shape[0]
-    step_limit = probe.spec.max_episode_steps if probe.spec is not None else None
+    limit = step_limit(probe)
     probe.close()
     name = "" if log is None else log.name
     config = dataclasses.replace(config, dataset=name, env_id=env_id)
@@ -117,14 +117,14 @@ def prepare(
     if algorithm.experience == "imagination":
         examples = log if algorithm.uses_log else None
         terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base)
-    known = config if log is None else resolved(config, algorithm, log, reference, step_limit)
+    known = config if log is None else resolved(config, algorithm, log, reference, limit)
     learner = Learner(
         known,
         algorithm,
         offline,
         terminated_fn,
         first_states=_first_states(log) if algorithm.uses_log else None,
-        episode_steps=step_limit or TIME_LIMIT,
+        episode_steps=limit or TIME_LIMIT,
     )
     return Setup(config, log, reference, env_source, low, high, learner, key, report)
 

@@ -52,8 +52,14 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
     """Refuses a gate over whole episodes where no log says how these begin.
 
     Raises:
-        InputError: see above.
+        InputError: see above; or one that asks for what was earned, where the first steps are
+            random ones, which no policy has earned.
     """
+    if config.gate.enabled and config.gate.earned and config.online.random_steps:
+        raise InputError(
+            f"gate.earned counts what the acting policy earns, and the first "
+            f"{config.online.random_steps} steps are random (online.random_steps); leave one out."
+        )
     whole = config.gate.enabled and config.gate.horizon is None
     if whole and algorithm.experience == "imagination" and not algorithm.uses_log:
         raise InputError(

@@ -17,7 +17,12 @@ _PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco"
 
 
 def summarise(
-    setup: Setup, rows: list[dict], *, seconds: dict[str, float], random_return: float
+    setup: Setup,
+    rows: list[dict],
+    *,
+    seconds: dict[str, float],
+    random_return: float,
+    inherited: int = 0,
 ) -> dict:
     """The summary of the epochs logged so far.
 
@@ -26,6 +31,7 @@ def summarise(
         rows: of metrics.jsonl.
         seconds: wall-clock by part, "total" among them.
         random_return: mean return of uniformly random actions (measured or a reference).
+        inherited: updates that were made by the run that this one starts from.
     """
     config, log = setup.config, setup.dataset
     summary = {
@@ -44,7 +50,8 @@ def summarise(
     offline = [row for row in rows if row["stage"] == "offline" and "eval/return" in row]
     online = [row for row in rows if row["stage"] == "online"]
     if offline:
-        summary["offline"] = _level(setup, offline[-1])
+        # Fewer epochs than the configuration allows: the values stood still before.
+        summary["offline"] = _level(setup, offline[-1]) | {"epochs": offline[-1]["epoch"]}
     if online:
         summary["online"] = _level(setup, online[-1])
         summary["transfer"] = _transfer(setup, online, random_return)
@@ -53,7 +60,7 @@ def summarise(
     return summary | {
         "env_steps": rows[-1]["env_steps"] if rows else 0,
         "updates": updates,
-        "updates_per_second": updates / busy if busy else None,
+        "updates_per_second": (updates - inherited) / busy if busy else None,
         "time": {name: round(value, 3) for name, value in sorted(seconds.items())},
         "versions": versions(),
         "hardware": hardware(),

@@ -15,7 +15,7 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from moore.algorithms import Agent
 from moore.config import Config
@@ -79,8 +79,8 @@ def sums(
     terminated_fn: TerminationFn,
     config: Config,
     discount: float,
-) -> tuple[Float[Array, " count"], Float[Array, " count"]]:
-    """U_M(pi) and eta_M(pi) from each start: see above."""
+) -> tuple[Float[Array, " count"], Float[Array, " count"], Bool[Array, " count"]]:
+    """U_M(pi), eta_M(pi) from each start, as above; and whether its rollout left the numbers."""
     transitions, happened, uncertainty = rollout(
         snapshot.ensemble,
         lambda obs, k: agent.act(snapshot.policy, obs, k),
@@ -99,7 +99,9 @@ def sums(
         jnp.sum(weight[:, None] * jnp.where(happened, value, 0.0), axis=0)
         for value in (uncertainty, transitions.reward)
     )
-    return u, eta
+    goes_on = happened[:-1] & ~transitions.terminated[:-1]
+    broken = ~happened[0] | jnp.any(goes_on & ~happened[1:], axis=0)
+    return u, eta, broken
 
 
 @partial(jax.jit, static_argnames=("agent", "terminated_fn", "config"))
@@ -145,7 +147,8 @@ def compare_epochs(
     discount = config.sac.discount
 
     def estimate(pair: Snapshot):
-        return map(jnp.mean, sums(pair, starts, key, agent, terminated_fn, config, discount))
+        u, eta, _ = sums(pair, starts, key, agent, terminated_fn, config, discount)
+        return jnp.mean(u), jnp.mean(eta)
 
     u_old, eta_old = estimate(old)
     u_carried, eta_carried = estimate(dataclasses.replace(new, policy=old.policy))

@@ -62,9 +62,12 @@ def finished(record: Record, returns: Sequence[float]) -> Record:
     return Record(total, episodes, jnp.asarray(False), bar)
 
 
-def replaced(record: Record) -> Record:
-    """After another policy has begun to act, in the middle of an episode: the bar stays."""
-    return dataclasses.replace(new_record(0.0), mixed=jnp.asarray(True), bar=record.bar)
+def replaced(record: Record, *, in_episode: bool = True) -> Record:
+    """After another policy has begun to act: the bar stays.
+
+    `in_episode`: in the middle of one; else the next episode is the new policy's own.
+    """
+    return dataclasses.replace(new_record(0.0), mixed=jnp.asarray(in_episode), bar=record.bar)
 
 
 @partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "discount", "confidence"))
@@ -88,7 +91,9 @@ def judge(
 
     Both policies roll out from the same states with the same random numbers; the difference of
     their penalised returns must be at least `confidence` standard errors above zero, and the
-    candidate's must not lie below the bar.
+    candidate's must not lie below the bar. An imagined episode that leaves the numbers earns
+    nothing from there on, which is no merit where rewards are negative: the candidate may not have
+    more of these than the acting policy.
 
     Args:
         acting, candidate: policies.
@@ -104,18 +109,20 @@ def judge(
         accepted; the policy that acts from now on; and gate/gain, the mean difference (a
         discounted sum, divided by the share of the discounted time that the horizon is),
         gate/standard_error, gate/uncertainty_gain, the same of U, gate/return, what the candidate
-        is said to earn, gate/bar and gate/accepted.
+        is said to earn, gate/bar, gate/broken, the share of its episodes that left the numbers, and
+        gate/accepted.
     """
 
     def estimate(policy: PyTree):
         pair = Snapshot(policy, ensemble, agent_state)
         return sums(pair, starts, key, agent, terminated_fn, config, discount)
 
-    (u_old, eta_old), (u_new, eta_new) = estimate(acting), estimate(candidate)
+    (u_old, eta_old, broken_old), (u_new, eta_new, broken) = estimate(acting), estimate(candidate)
     new, old = eta_new - penalty_coef * u_new, eta_old - penalty_coef * u_old
     gains = new - old
     error = jnp.std(gains) / jnp.sqrt(starts.shape[0])
     accepted = (jnp.mean(gains) >= confidence * error) & (jnp.mean(new) >= bar)
+    accepted &= broken.sum() <= broken_old.sum()
     chosen = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), candidate, acting)
     metrics = {
         "gate/gain": jnp.mean(gains),
@@ -123,6 +130,7 @@ def judge(
         "gate/uncertainty_gain": jnp.mean(u_new - u_old),
         "gate/return": jnp.mean(new),
         "gate/bar": jnp.where(jnp.isfinite(bar), bar, jnp.nan),
+        "gate/broken": jnp.mean(broken),
         "gate/accepted": accepted.astype(jnp.float32),
     }
     return accepted, chosen, metrics

@@ -188,11 +188,16 @@ class Learner:
         return dataclasses.replace(state, key=key, penalty_coef=penalty_coef)
 
     def pass_gate(
-        self, state: LearnerState, epoch: int, returns: Sequence[float] = ()
+        self,
+        state: LearnerState,
+        epoch: int,
+        returns: Sequence[float] = (),
+        *,
+        in_episode: bool = True,
     ) -> tuple[LearnerState, Metrics]:
         """The newest policy acts from now on, if there is no gate or the models let it.
 
-        `returns`: of the episodes that have ended since the last time.
+        `returns`: of the episodes that ended since the last time. `in_episode`: one is running.
         """
         if state.acting is None:
             return state, {}
@@ -224,7 +229,7 @@ class Learner:
                 bar=record.bar,
                 agent_state=state.agent,
             )
-            record = replaced(record) if accepted else record
+            record = replaced(record, in_episode=in_episode) if accepted else record
             return dataclasses.replace(state, key=key, acting=acting, record=record), metrics
 
     def _online_room(self, length: int) -> int:

@@ -74,7 +74,8 @@ def online_stage(
                     state, epoch, config.rollout_batch, length
                 )
                 ended = system.take_episode_returns()
-                state, decision = learner.pass_gate(state, epoch, ended)
+                in_episode = not (transition.terminated or transition.truncated)
+                state, decision = learner.pass_gate(state, epoch, ended, in_episode=in_episode)
                 returns += ended
                 fits.append(report)
                 imagined.append(rollouts)
