@@ -70,9 +70,18 @@ def test_a_run_without_models_has_both_stages_and_no_model_metrics(finished):
 def test_what_the_online_batches_are_drawn_from(finished):
     """40 and 80 online rows beside 300 logged ones."""
     algorithm, result = finished
-    rows = [r for r in read_metrics(result.folder / "metrics.jsonl") if r["stage"] == "online"]
+    metrics = read_metrics(result.folder / "metrics.jsonl")
+    rows = [row for row in metrics if row["stage"] == "online"]
     if algorithm in ("balanced_replay", "adaptive_bc"):  # they draw for themselves
-        assert 0.0 < rows[1]["losses/online_share"] < 1.0
+        assert all(row["losses/online_share"] == 0 for row in metrics[1:3]), "offline"
+        drawn = np.asarray([row["losses/online_share"] for row in rows[1:]])
+        if algorithm == "adaptive_bc":  # a tenth of the log, and every online row
+            expected = [np.mean([n / (30 + n) for n in 40 * t + np.arange(1, 41)]) for t in (0, 1)]
+            # A batch of 64 for each of 40 steps: a standard error of at most 0.01.
+            assert drawn == pytest.approx(expected, abs=0.04)
+        else:  # before each draw a new row comes in, at the largest priority
+            without = np.asarray([row["losses/online_share_expected"] for row in rows[1:]])
+            assert (0 < without).all() and (without < drawn).all() and (drawn < 0.5).all()
         return
     shares = {name: (40 / 340, 80 / 380) for name in UNIFORM}
     shares |= {"rlpd": (0.5, 0.5), "wsrl": (1.0, 1.0)}

@@ -87,20 +87,17 @@ def test_online_the_actor_learns_once_in_so_many_updates():
     assert float(second["entropy"]) < 2 * -18.0
 
 
-def test_the_actor_follows_the_least_of_the_critics_and_sends_no_gradient_into_them():
+def test_the_actor_follows_the_least_of_the_critics_and_leaves_them_alone():
     agent = linear_state(online=True).agent
     obs, action = np.asarray([0.5, -1.0, 2.0]), np.tanh(0.5 * np.asarray([0.5, -1.0, 2.0]) + 0.1)
-    _, found = wsrl.learn_actor(agent, agent.critics, ROWS, jax.random.key(1), LINEAR)
+    after, found = wsrl.learn_actor(agent, agent.critics, ROWS, jax.random.key(1), LINEAR)
     value = q(CRITICS, obs, action).min(axis=0).mean()
     entropy = float(found["entropy"])
     assert float(found["actor_loss"]) == pytest.approx(-entropy - value, rel=1e-4)  # temperature 1
 
-    def loss(critics):
-        return wsrl.critic_loss(critics, ROWS, cql.bellman_targets(
-            dataclasses.replace(agent, target_critics=jax.lax.stop_gradient(critics)),
-            ROWS, jax.random.key(1), wsrl.offline_config(LINEAR)))  # fmt: skip
-
-    assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(jax.grad(loss)(agent.critics)))
+    for name in ("critics", "target_critics", "critic_opt"):
+        assert eqx.tree_equal(getattr(after, name), getattr(agent, name)), name
+    assert not eqx.tree_equal(after.actor, agent.actor)
 
 
 def test_the_hand_over_keeps_networks_and_optimisers():
