@@ -81,7 +81,7 @@ def test_what_the_online_batches_are_drawn_from(finished):
             assert drawn == pytest.approx(expected, abs=0.04)
         else:  # before each draw a new row comes in, at the largest priority
             without = np.asarray([row["losses/online_share_expected"] for row in rows[1:]])
-            assert (0 < without).all() and (without < drawn).all() and (drawn < 0.5).all()
+            assert (without > 0).all() and (without < drawn).all() and (drawn < 0.5).all()
         return
     shares = {name: (40 / 340, 80 / 380) for name in UNIFORM}
     shares |= {"rlpd": (0.5, 0.5), "wsrl": (1.0, 1.0)}
