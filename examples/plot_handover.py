@@ -86,24 +86,30 @@ def draw_logs(returns) -> Figure:
     return figure
 
 
+def dip_share(returns: np.ndarray, random: float) -> float:
+    """As in evaluation/transfer.py; an epoch in which no episode ended has no return."""
+    return max(returns[0] - np.nanmin(returns[1:]), 0.0) / abs(returns[0] - random)
+
+
 def print_logs(returns) -> None:
-    """Dip share, hand-over and mean of the last five evaluations, as scores; over logs, IQM."""
+    """Dip shares, hand-over and mean of the last five evaluations, as scores; IQM over the logs."""
     for algorithm in COLORS:
-        shares, starts, finals = [], [], []
+        found = {"dip share": [], "acting dip share": [], "hand-over": [], "final": []}
         for (log, name), seeds in sorted(returns.items()):
             if name != algorithm:
                 continue
             reference = reference_scores("Hopper-v5" if "hopper" in log else "HalfCheetah-v5")
             for seed, curves in seeds.items():
                 y = curves["evaluated"]
-                shares.append(max(y[0] - y[1:].min(), 0) / abs(y[0] - reference.random))
-                starts.append(reference.score(y[0]))
-                finals.append(reference.score(y[-5:].mean()))
-                numbers = f"{shares[-1]:.2f} {starts[-1]:.1f} {finals[-1]:.1f}"
+                found["dip share"].append(dip_share(y, reference.random))
+                found["acting dip share"].append(dip_share(curves["acting"], reference.random))
+                found["hand-over"].append(reference.score(y[0]))
+                found["final"].append(reference.score(y[-5:].mean()))
+                numbers = ", ".join(f"{what} {values[-1]:.2f}" for what, values in found.items())
                 print(f"{algorithm} {log} {seed}: {numbers}")
-        for what, values in (("dip share", shares), ("hand-over", starts), ("final", finals)):
-            found = iqm([np.asarray(values)])
-            print(f"  {what}: {found.value:.2f} [{found.low:.2f}, {found.high:.2f}], {found.seeds}")
+        for what, values in found.items():
+            over = iqm([np.asarray(values)])
+            print(f"  {what}: {over.value:.2f} [{over.low:.2f}, {over.high:.2f}], {over.seeds}")
 
 
 def by_option() -> dict[str, dict[str, np.ndarray]]:
