@@ -113,15 +113,23 @@ def print_logs(returns) -> None:
 
 
 def by_option() -> dict[str, dict[str, np.ndarray]]:
-    """Option -> column -> a number a seed, options in the order of the table."""
+    """Option -> column -> a number a seed, the seeds in order."""
     found = defaultdict(list)
     for row in table("handover-factors.csv"):
         found[row["option"]].append(row)
-    columns = ("offline", "dip_share", "behaviour_dip_share", "auc", "final")
+    columns = ("seed", "offline", "dip_share", "behaviour_dip_share", "auc", "final")
     return {
         option: {name: np.asarray([float(row[name]) for row in rows]) for name in columns}
         for option, rows in found.items()
     }
+
+
+def difference(option: dict, plain: dict) -> tuple[float, float, float]:
+    """Mean difference of the evaluated dip share on the seeds of both, and its 95% interval."""
+    both, here, there = np.intersect1d(option["seed"], plain["seed"], return_indices=True)
+    gaps = option["dip_share"][here] - plain["dip_share"][there]
+    drawn = np.random.default_rng(0).integers(0, len(both), (4000, len(both)))
+    return gaps.mean(), *np.percentile(gaps[drawn].mean(axis=1), [2.5, 97.5])
 
 
 def draw_factors(options) -> Figure:
@@ -147,9 +155,14 @@ def draw_factors(options) -> Figure:
 
 
 def print_factors(options) -> None:
+    """A line an option, as in the table of docs/handover.md."""
+    plain = options["as it is"]
     for option, found in options.items():
-        means = [f"{found[name].mean():.2f}" for name in found]
-        print(f"{option} ({len(found['offline'])} seeds): " + ", ".join(means))
+        names = ("offline", "dip_share", "behaviour_dip_share", "auc")
+        means = ", ".join(f"{name} {found[name].mean():.2f}" for name in names)
+        gap, low, high = difference(found, plain)
+        least, count = int((found["dip_share"] <= 0.05).sum()), len(found["seed"])
+        print(f"{option}: {means}; {gap:+.2f} [{low:+.2f}, {high:+.2f}]; {least} of {count}")
 
 
 def main() -> None:

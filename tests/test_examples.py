@@ -34,6 +34,12 @@ def test_a_dip_is_told_from_the_epochs_that_have_a_return():
     assert plot_handover.dip_share(returns + np.asarray([0, 0, 60, 0]), 10.0) == 0.0
 
 
+def test_options_are_compared_on_the_seeds_that_they_share():
+    plain = {"seed": np.arange(3), "dip_share": np.asarray([0.5, 0.2, 0.9])}
+    option = {"seed": np.asarray([1, 2, 7]), "dip_share": np.asarray([0.1, 0.8, 0.0])}
+    assert plot_handover.difference(option, plain) == pytest.approx((-0.1, -0.1, -0.1))
+
+
 def test_the_pictures_are_drawn_from_the_committed_numbers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["plot_handover.py", "--out", str(tmp_path)])
     plot_handover.main()
