@@ -44,7 +44,8 @@ class Recorder:
         self.calls.append("look")
         return state
 
-    def pass_gate(self, state, epoch, returns):
+    def pass_gate(self, state, epoch, returns, *, in_episode):
+        assert in_episode
         return state, {}
 
     def act(self, state, obs, *, random):
@@ -53,6 +54,7 @@ class Recorder:
 
     def step(self, action):
         self.calls.append("step")
+        return SimpleNamespace(terminated=False, truncated=False)
 
     def observe(self, state, transition):
         self.calls.append("observe")
