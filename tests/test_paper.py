@@ -35,8 +35,9 @@ def handed_over(setup):
 class Recorder:
     """A learner and a system that only write down what they are asked to do."""
 
-    def __init__(self, config):
+    def __init__(self, config, *, ends=False):
         self.config, self.calls, self.obs = config, [], np.zeros(1)
+        self.ends, self.running = ends, []
         self.imagines = True
         self.offline, self.algorithm = SimpleNamespace(size=1), algorithms.find("moore")
 
@@ -45,7 +46,7 @@ class Recorder:
         return state
 
     def pass_gate(self, state, epoch, returns, *, in_episode):
-        assert in_episode
+        self.running.append(in_episode)
         return state, {}
 
     def act(self, state, obs, *, random):
@@ -54,7 +55,7 @@ class Recorder:
 
     def step(self, action):
         self.calls.append("step")
-        return SimpleNamespace(terminated=False, truncated=False)
+        return SimpleNamespace(terminated=False, truncated=self.ends)
 
     def observe(self, state, transition):
         self.calls.append("observe")
@@ -94,11 +95,13 @@ def test_the_online_stage_is_algorithm_1(monkeypatch):
             epochs=2, steps_per_epoch=4, refit_every=2, rollout_batch=9, updates_per_step=3
         ),
     )
-    recorder = Recorder(config)
-    monkeypatch.setattr(online, "surprise", recorder.surprise)
     # Without the runtime type check, which would want a real learner.
     stage = inspect.unwrap(online.online_stage)
-    stage(recorder, None, recorder, on_epoch=lambda *args: None)
+    for ends in (True, False):
+        recorder = Recorder(config, ends=ends)
+        monkeypatch.setattr(online, "surprise", recorder.surprise)
+        stage(recorder, None, recorder, on_epoch=lambda *args: None)
+        assert recorder.running == [not ends] * 4, "the gate knows whether an episode goes on"
     step = ["act", "step", "observe"]
 
     def epoch(t):
