@@ -16,12 +16,12 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from moore.evaluation.scores import reference_scores
-from moore.evaluation.stats import iqm
+from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.evaluation.stats import Estimate, iqm, mean
+from moore.evaluation.transfer import transfer_metrics
 from moore.reports.plots import BLUE, INK, STYLE, VERMILION
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-TIERS = ("random", "medium", "medium-replay", "medium-expert")
 # What an episode of the log earns in the mean (`moore inspect`).
 LOGGED = {
     "hopper-random": 17,
@@ -35,6 +35,13 @@ LOGGED = {
 }
 COLORS = {"moore": VERMILION, "moore_robust": BLUE}
 EPOCHS = 8  # that every run has
+# As the documents call them, and as evaluation/transfer.py does.
+METRICS = {
+    "dip share": "dip_share",
+    "acting dip share": "behaviour_dip_share",
+    "hand-over": "offline_score",
+    "final": "final_score",
+}
 
 
 def table(name: str) -> list[dict]:
@@ -68,9 +75,9 @@ def online_returns() -> dict[tuple[str, str], dict[str, dict[str, np.ndarray]]]:
 
 def draw_logs(returns) -> Figure:
     figure = Figure(figsize=(10, 5), layout="constrained")
-    for place, axes in enumerate(figure.subplots(2, 4, sharex=True).flat):
-        log = f"{('hopper', 'halfcheetah')[place // 4]}-{TIERS[place % 4]}"
-        axes.axhline(LOGGED[log], color=INK, lw=0.8, ls=":", label="the log's mean")
+    panels = figure.subplots(2, 4, sharex=True)
+    for axes, (log, logged) in zip(panels.flat, LOGGED.items(), strict=True):
+        axes.axhline(logged, color=INK, lw=0.8, ls=":", label="the log's mean")
         for algorithm, color in COLORS.items():
             for curves in returns.get((log, algorithm), {}).values():
                 axes.plot(curves["evaluated"], color=color, label=algorithm)
@@ -78,38 +85,44 @@ def draw_logs(returns) -> Figure:
         axes.set_title(log, loc="left", fontsize="medium")
         axes.update_datalim([(0, 0)])
         axes.autoscale_view()
-        if place >= 4:
-            axes.set_xlabel("online epoch (0: the hand-over)")
+    for axes in panels[-1]:
+        axes.set_xlabel("online epoch (0: the hand-over)")
     handles = dict(zip(*reversed(figure.axes[2].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
     figure.supylabel("return: evaluated (line), acting (dots)", fontsize="medium")
     return figure
 
 
-def dip_share(returns: np.ndarray, random: float) -> float:
-    """As in evaluation/transfer.py; an epoch in which no episode ended has no return."""
-    return max(returns[0] - np.nanmin(returns[1:]), 0.0) / abs(returns[0] - random)
+def transfer(curves: dict[str, np.ndarray], reference: ReferenceScores) -> dict:
+    """The transfer metrics of a run; an acting epoch in which no episode ended has no return."""
+    (start, *evaluated), (acting_start, *acting) = curves["evaluated"], curves["acting"]
+    return transfer_metrics(
+        start,
+        evaluated,
+        random_return=reference.random,
+        reference=reference,
+        behaviour_offline=acting_start,
+        behaviour_returns=[[value] for value in acting if np.isfinite(value)],
+    )
 
 
 def print_logs(returns) -> None:
     """Dip shares, hand-over and mean of the last five evaluations, as scores; IQM over the logs."""
     for algorithm in COLORS:
-        found = {"dip share": [], "acting dip share": [], "hand-over": [], "final": []}
+        found = {name: [] for name in METRICS}
         for (log, name), seeds in sorted(returns.items()):
             if name != algorithm:
                 continue
             reference = reference_scores("Hopper-v5" if "hopper" in log else "HalfCheetah-v5")
             for seed, curves in seeds.items():
-                y = curves["evaluated"]
-                found["dip share"].append(dip_share(y, reference.random))
-                found["acting dip share"].append(dip_share(curves["acting"], reference.random))
-                found["hand-over"].append(reference.score(y[0]))
-                found["final"].append(reference.score(y[-5:].mean()))
-                numbers = ", ".join(f"{what} {values[-1]:.2f}" for what, values in found.items())
+                metrics = transfer(curves, reference)
+                for name, values in found.items():
+                    values.append(metrics[METRICS[name]])
+                numbers = ", ".join(f"{name} {values[-1]:.2f}" for name, values in found.items())
                 print(f"{algorithm} {log} {seed}: {numbers}")
-        for what, values in found.items():
+        for name, values in found.items():
             over = iqm([np.asarray(values)])
-            print(f"  {what}: {over.value:.2f} [{over.low:.2f}, {over.high:.2f}], {over.seeds}")
+            print(f"  {name}: {over.value:.2f} [{over.low:.2f}, {over.high:.2f}], {over.seeds}")
 
 
 def by_option() -> dict[str, dict[str, np.ndarray]]:
@@ -117,19 +130,17 @@ def by_option() -> dict[str, dict[str, np.ndarray]]:
     found = defaultdict(list)
     for row in table("handover-factors.csv"):
         found[row["option"]].append(row)
-    columns = ("seed", "offline", "dip_share", "behaviour_dip_share", "auc", "final")
+    columns = ("seed", "offline", "dip_share", "behaviour_dip_share", "auc")
     return {
         option: {name: np.asarray([float(row[name]) for row in rows]) for name in columns}
         for option, rows in found.items()
     }
 
 
-def difference(option: dict, plain: dict) -> tuple[float, float, float]:
-    """Mean difference of the evaluated dip share on the seeds of both, and its 95% interval."""
-    both, here, there = np.intersect1d(option["seed"], plain["seed"], return_indices=True)
-    gaps = option["dip_share"][here] - plain["dip_share"][there]
-    drawn = np.random.default_rng(0).integers(0, len(both), (4000, len(both)))
-    return gaps.mean(), *np.percentile(gaps[drawn].mean(axis=1), [2.5, 97.5])
+def difference(option: dict, plain: dict) -> Estimate:
+    """Mean difference of the evaluated dip share on the seeds of both."""
+    _, here, there = np.intersect1d(option["seed"], plain["seed"], return_indices=True)
+    return mean([option["dip_share"][here] - plain["dip_share"][there]])
 
 
 def draw_factors(options) -> Figure:
@@ -160,9 +171,10 @@ def print_factors(options) -> None:
     for option, found in options.items():
         names = ("offline", "dip_share", "behaviour_dip_share", "auc")
         means = ", ".join(f"{name} {found[name].mean():.2f}" for name in names)
-        gap, low, high = difference(found, plain)
+        gap = difference(found, plain)
         least, count = int((found["dip_share"] <= 0.05).sum()), len(found["seed"])
-        print(f"{option}: {means}; {gap:+.2f} [{low:+.2f}, {high:+.2f}]; {least} of {count}")
+        paired = f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
+        print(f"{option}: {means}; {paired}; {least} of {count}")
 
 
 def main() -> None:

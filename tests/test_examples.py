@@ -12,6 +12,7 @@ import handover_factors
 import plot_handover
 
 from moore.config import from_dict
+from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
 
 OPTIONS = handover_factors.ONLINE | handover_factors.BOTH
@@ -29,15 +30,18 @@ def test_the_table_of_the_documents_holds_these_options():
 
 
 def test_a_dip_is_told_from_the_epochs_that_have_a_return():
-    returns = np.asarray([110.0, np.nan, 60.0, 120.0])
-    assert plot_handover.dip_share(returns, 10.0) == 0.5
-    assert plot_handover.dip_share(returns + np.asarray([0, 0, 60, 0]), 10.0) == 0.0
+    acting, evaluated = np.asarray([110.0, np.nan, 60.0, 120.0]), np.asarray([110.0] * 4)
+    reference = ReferenceScores(10.0, 110.0, source="made up")
+    for shift, expected in ((0.0, 0.5), (60.0, 0.0)):
+        curves = {"evaluated": evaluated, "acting": acting + np.asarray([0, 0, shift, 0])}
+        assert plot_handover.transfer(curves, reference)["behaviour_dip_share"] == expected
 
 
 def test_options_are_compared_on_the_seeds_that_they_share():
     plain = {"seed": np.arange(3), "dip_share": np.asarray([0.5, 0.2, 0.9])}
     option = {"seed": np.asarray([1, 2, 7]), "dip_share": np.asarray([0.1, 0.8, 0.0])}
-    assert plot_handover.difference(option, plain) == pytest.approx((-0.1, -0.1, -0.1))
+    gap = plot_handover.difference(option, plain)
+    assert (gap.value, gap.low, gap.high) == pytest.approx((-0.1, -0.1, -0.1))
 
 
 def test_the_pictures_are_drawn_from_the_committed_numbers(tmp_path, monkeypatch, capsys):
