@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from equinox import tree_equal
+from gymnasium.wrappers import TimeLimit
 from safetensors.numpy import load_file
 
 from moore.config import Config, GateConfig, from_dict
@@ -24,7 +25,7 @@ from moore.stages.diagnostics import copied
 from moore.stages.learner import Learner
 from moore.stages.offline import stands_still
 from moore.stages.online import online_stage
-from tiny import ENV, tiny_config, tiny_log
+from tiny import ENV, LinearGaussian, tiny_config, tiny_log
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,10 @@ def test_random_steps_are_no_policys_to_have_earned():
 def test_imagined_episodes_are_as_long_as_the_environments():
     learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
     assert learner.episode_steps == 20  # a limit that no `spec` tells
+    longer = prepare(
+        tiny_config(), dataset=tiny_log(), env=lambda: TimeLimit(LinearGaussian(), 3000)
+    )
+    assert longer.learner.episode_steps == 3000
 
 
 def test_a_gate_over_whole_episodes_needs_a_log_to_begin_them():

@@ -15,7 +15,6 @@ from jaxtyping import PyTree
 from moore import algorithms
 from moore.config import Config
 from moore.data.dataset import Dataset
-from moore.data.episodes import TIME_LIMIT
 from moore.data.load import check_against_spaces, load_dataset
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env, step_limit
@@ -124,7 +123,7 @@ def prepare(
         offline,
         terminated_fn,
         first_states=_first_states(log) if algorithm.uses_log else None,
-        episode_steps=limit or TIME_LIMIT,
+        episode_steps=limit,
     )
     return Setup(config, log, reference, env_source, low, high, learner, key, report)
 
