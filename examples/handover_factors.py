@@ -1,10 +1,13 @@
-"""What a hand-over changes, one thing at a time: dips of a quick task under each option alone.
+"""What a hand-over changes, one thing at a time: `moore` under each option alone.
 
     python examples/handover_factors.py quick/inverted-pendulum --out runs/factors
+    python examples/handover_factors.py laptop/hopper-medium-expert --dataset LOG,LOG \
+        --seeds 0 1 2 --epochs 3 --only "as it is" "5% real rows" --out runs/factors-hopper
 
 Options of the online stage start from one offline stage a seed; the others train their own. Every
-run is a run folder below OUT; run again, it goes on where it stopped. Writes OUT/factors.csv.
-Sampling schemes are not among them: `moore reproduce fig2 --scale quick` compares those.
+run is a run folder below OUT; run again, it goes on where it stopped. Writes OUT/factors.csv, a
+line a run, and OUT/curves.csv, a line an online epoch. Sampling schemes are not among them:
+`moore reproduce fig2` compares those.
 """
 
 import argparse
@@ -18,44 +21,59 @@ import jax
 import moore
 from moore.config import Config, from_dict
 from moore.presets import preset
+from moore.reports.html import read_metrics
 from moore.runs.run import run
 
-# Over the preset, online alone.
+# Over the preset, online alone; some relative to what the preset has.
 ONLINE = {
     "as it is": {},
     "D_model starts full": {"online": {"start_full": True}},
     "five epochs retained": {"online": {"retain_epochs": 5}},
-    "four times the rollouts": {"online": {"rollout_batch": 10_000}},
+    "a quarter of the rollouts": lambda c: {
+        "online": {"rollout_batch": c.online.rollout_batch // 4}
+    },
+    "four times the rollouts": lambda c: {"online": {"rollout_batch": 4 * c.online.rollout_batch}},
     "5% real rows": {"online": {"real_ratio": 0.05}},
+    "refits of a quarter of the steps": lambda c: {
+        "model": {"max_refit_steps": c.model.max_refit_steps // 4}
+    },
     "refits to 2000 steps": {"model": {"max_refit_steps": 2000}},
     "refits from the last weights": {"model": {"warm_start": "last"}},
     "normaliser of the log": {"model": {"refit_normaliser": False}},
     "a colder policy": {"sac": {"target_entropy": -3.0}},
     "a warmer policy": {"sac": {"target_entropy": 0.0}},
-    "half the updates": {"online": {"updates_per_step": 1}},
-    "four times the updates": {"online": {"updates_per_step": 8}},
+    "half the updates": lambda c: {"online": {"updates_per_step": c.online.updates_per_step // 2}},
+    "four times the updates": lambda c: {
+        "online": {"updates_per_step": 4 * c.online.updates_per_step}
+    },
+    "clipped targets from here on": {"sac": {"clip_targets": 0.95}},
     "gate of 50 steps": {"gate": {"enabled": True, "horizon": 50, "rollouts": 1000}},
     "gate of episodes": {"gate": {"enabled": True, "penalised": False}},
     "gate of what was earned": {"gate": {"enabled": True, "penalised": False, "earned": True}},
 }
-# As many imagined steps as in the quick presets, in rollouts of 100.
-LONG = {
-    "rollout_length": 100,
-    "offline": {"rollout_batch": 250},
-    "online": {"rollout_batch": 125},
-}
+
+
+def long_rollouts(c: Config) -> dict:
+    """Of 100 steps, and as many steps in all."""
+    return {
+        "rollout_length": 100,
+        "offline": {"rollout_batch": c.offline.rollout_batch * c.rollout_length // 100},
+        "online": {"rollout_batch": c.online.rollout_batch * c.rollout_length // 100},
+    }
+
+
 # From the beginning.
 BOTH = {
-    "rollouts of 100 steps": LONG,
+    "rollouts of 100 steps": long_rollouts,
     "u of values": {"uncertainty": "value"},
-    "rollouts of 100 steps, u of values": {"uncertainty": "value", **LONG},
-    "rollouts of 100 steps, u of values, floored targets": {
+    "rollouts of 100 steps, u of values": lambda c: {"uncertainty": "value", **long_rollouts(c)},
+    "rollouts of 100 steps, u of values, floored targets": lambda c: {
         "uncertainty": "value",
         "sac": {"floor_targets": 0.05},
-        **LONG,
+        **long_rollouts(c),
     },
-    "a third of the offline epochs": {"offline": {"epochs": 5}},
-    "four times the offline epochs": {"offline": {"epochs": 60}},
+    "a third of the offline epochs": lambda c: {"offline": {"epochs": c.offline.epochs // 3}},
+    "four times the offline epochs": lambda c: {"offline": {"epochs": 4 * c.offline.epochs}},
     "offline until it stands still": {
         "offline": {"epochs": 200, "patience": 10, "tolerance": 0.02}
     },
@@ -71,18 +89,36 @@ BOTH = {
     "rollouts end at u's 95%": {"trust_quantile": 0.95},
     "no penalty": {"penalty_coef": 0.0},
 }
+OPTIONS = ONLINE | BOTH
 COLUMNS = ("offline", "dip_share", "behaviour_dip_share", "final", "auc", "epochs_to_threshold")
+# Of every online epoch, 0 being the hand-over: metrics.jsonl's names.
+CURVES = (
+    "eval/return",
+    "losses/q_target",
+    "losses/q_target_max",
+    "losses/q_possible",
+    "model/new_z",
+    "model/uncertainty_mean",
+    "model/holdout_mse",
+    "model/episode_steps",
+)
 
 
-def finished(folder: Path, config: Config, start: Path | None) -> dict:
-    """The transfer metrics of a run, made now or earlier."""
+def with_option(name: str, plain: Config) -> Config:
+    """The configuration with that option."""
+    settings = OPTIONS[name]
+    return from_dict(settings(plain) if callable(settings) else settings, base=plain)
+
+
+def finished(folder: Path, config: Config, start: Path | None) -> Path:
+    """The folder of a run, made now or earlier."""
     if not (folder / "summary.json").exists():
         if (folder / "checkpoints" / "plan.json").exists():
             moore.resume(folder, quiet=True)
         else:
             stages = "both" if start is None else "online"
             run(config, out=folder, stages=stages, start_from=start, quiet=True)
-    return json.loads((folder / "summary.json").read_text())["transfer"]
+    return folder
 
 
 def offline_stage(config: Config, out: Path) -> Path:
@@ -93,25 +129,71 @@ def offline_stage(config: Config, out: Path) -> Path:
     return folder
 
 
+def transfer(folder: Path) -> list[float]:
+    found = json.loads((folder / "summary.json").read_text())["transfer"]
+    return [found[column] for column in COLUMNS]
+
+
+def curves(folder: Path) -> list[list]:
+    """Epoch, acting return, real steps of an evaluation episode, CURVES; a row an online epoch."""
+    rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["stage"] == "online"]
+    return [
+        [
+            row["epoch"],
+            mean_of(row.get("online/episode_returns")),
+            mean_of(row.get("eval/lengths")),
+            *(row.get(column) for column in CURVES),
+        ]
+        for row in rows
+    ]
+
+
+def mean_of(values: list[float] | None) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset")
+    parser.add_argument("--dataset", help="the log; by default the preset's")
     parser.add_argument("--seeds", type=int, nargs="+", default=range(8))
+    parser.add_argument("--epochs", type=int, help="online epochs; by default the preset's")
+    parser.add_argument("--only", nargs="+", choices=OPTIONS, default=OPTIONS, metavar="OPTION")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    rows = []
-    for name, settings in (ONLINE | BOTH).items():
+    base = preset(args.preset, algorithm="moore")
+    base = replace(base, dataset=args.dataset or base.dataset)
+    base = replace(base, online=replace(base.online, epochs=args.epochs or base.online.epochs))
+    factors, epochs = [], []
+    for name in args.only:
         for seed in args.seeds:
-            plain = replace(preset(args.preset), seed=seed, diagnostics=False)
+            plain = replace(base, seed=seed)
             start = offline_stage(plain, args.out) if name in ONLINE else None
             folder = args.out / f"{name.replace(' ', '-')}__{seed}"
-            found = finished(folder, from_dict(settings, base=plain), start)
-            rows.append([name, seed, *(found[column] for column in COLUMNS)])
-            print(name, seed, *(f"{found[column]:.2f}" for column in COLUMNS[:4]), flush=True)
+            folder = finished(folder, with_option(name, plain), start)
+            factors.append([name, seed, *transfer(folder)])
+            epochs += [[name, seed, *row] for row in curves(folder)]
+            print(
+                *(f"{value:.2f}" if isinstance(value, float) else value for value in factors[-1]),
+                flush=True,
+            )
         # Each option compiles its own programs; those of all would exhaust a process's memory maps.
         jax.clear_caches()
-    with open(args.out / "factors.csv", "w", newline="") as file:
-        csv.writer(file).writerows([["option", "seed", *COLUMNS], *rows])
+    heads = ["option", "seed"]
+    write(args.out / "factors.csv", [[*heads, *COLUMNS], *factors])
+    curve = [
+        *heads,
+        "epoch",
+        "acting_return",
+        "eval_steps",
+        *(name.replace("/", "_") for name in CURVES),
+    ]
+    write(args.out / "curves.csv", [curve, *epochs])
+
+
+def write(path: Path, rows: list[list]) -> None:
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,62 @@
 """The examples that the documents are made with: what they run is sound, their pictures drawn."""
 
+import csv
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from desk import TINY, files
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import handover_factors
 import plot_handover
 
-from moore.config import from_dict
+from moore.config import Config, from_dict
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
 
-OPTIONS = handover_factors.ONLINE | handover_factors.BOTH
+OPTIONS = handover_factors.OPTIONS
 
 
 def test_every_option_is_one_thing_that_the_quick_task_can_have():
     base = preset("quick/inverted-pendulum")
     assert len(OPTIONS) == len(handover_factors.ONLINE) + len(handover_factors.BOTH)
-    changed = [name for name, settings in OPTIONS.items() if from_dict(settings, base=base) != base]
+    changed = [name for name in OPTIONS if handover_factors.with_option(name, base) != base]
     assert changed == [name for name in OPTIONS if name != "as it is"]
+
+
+def test_the_script_runs_options_from_one_offline_stage_and_goes_on_where_it_stopped(
+    desk, monkeypatch, capsys
+):
+    settings = tomllib.loads(TINY) | {"offline": {"epochs": 1, "updates_per_epoch": 2}}
+    settings["online"] = {"steps_per_epoch": 4, "refit_every": 2, "rollout_batch": 8}
+    small = from_dict(settings, base=Config())
+    monkeypatch.setattr(handover_factors, "preset", lambda name, algorithm: small)
+    line = "handover_factors.py any --dataset log.hdf5 --epochs 2 --seeds 3 4 --out out --only"
+    monkeypatch.setattr("sys.argv", [*line.split(), "as it is", "half the updates"])
+    handover_factors.main()
+    assert sorted(path.name for path in (desk / "out").iterdir()) == [
+        *("as-it-is__3", "as-it-is__4", "curves.csv", "factors.csv"),
+        *("half-the-updates__3", "half-the-updates__4", "offline__3", "offline__4"),
+    ]
+    written = [(desk / "out" / name).read_text() for name in ("factors.csv", "curves.csv")]
+    factors, epochs = (list(csv.DictReader(text.splitlines())) for text in written)
+    assert [(row["option"], row["seed"]) for row in factors] == [
+        (option, seed) for option in ("as it is", "half the updates") for seed in ("3", "4")
+    ]
+    assert [row["epoch"] for row in epochs] == ["0", "1", "2"] * 4
+    shared = {(row["seed"], row["eval_return"]) for row in epochs if row["epoch"] == "0"}
+    assert len(shared) == 2, "both options begin with the hand-over of their seed"
+    for row in factors:
+        (start,) = (value for seed, value in shared if seed == row["seed"])
+        assert float(row["offline"]) == float(start)
+    before = files(desk / "out")
+    handover_factors.main()
+    assert files(desk / "out") == before
 
 
 def test_the_table_of_the_documents_holds_these_options():
