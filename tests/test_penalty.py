@@ -132,6 +132,19 @@ class TestWhoseCritics:
         # a = 0: 1.5^2 and 1, u = 0.9 * 1.25 / 2; a = 1: 2.5^2 and 2^2, u = 0.9 * 2.25 / 2.
         np.testing.assert_allclose(metrics["gate/uncertainty_gain"], 10 * 0.45, rtol=1e-4)
 
+    def test_a_gate_that_compares_returns_alone_asks_no_critics(self):
+        def unasked(state, obs, key):
+            raise AssertionError("u is computed for nothing")
+
+        better = models([(0.0, 0.0)] * 2, [(TINY, TINY)] * 2, mean_slope=[(0, 0), (0.5, 0.0)])
+        accepted, _, metrics = judge(
+            jnp.asarray(0.0), jnp.asarray(1.0), better, jnp.ones((8, 1)), None, jax.random.key(0),
+            agent=replace(VALUES, value=unasked), terminated_fn=NEVER, discount=0.9,
+            confidence=0.0, config=discounted(0.9, uncertainty="value", rollout_length=1),
+        )  # fmt: skip
+        assert accepted and "gate/uncertainty_gain" not in metrics
+        np.testing.assert_allclose(metrics["gate/gain"], 10 * 0.5, rtol=1e-4)
+
 
 class TestTrust:
     # Each step moves by 1 and has u = 2^s, by the sigma of the reward.

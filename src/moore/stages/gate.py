@@ -76,7 +76,7 @@ def judge(
     candidate: PyTree,
     ensemble: Ensemble,
     starts: Float[Array, "count obs"],
-    penalty_coef: Float[Array, ""],
+    penalty_coef: Float[Array, ""] | None,
     key: PRNGKeyArray,
     *,
     agent: Agent,
@@ -99,7 +99,7 @@ def judge(
         acting, candidate: policies.
         ensemble: the newest models.
         starts: the states to start from.
-        penalty_coef: lambda; zero: the returns alone are compared.
+        penalty_coef: lambda; None: the returns alone are compared, and no critics asked for u.
         key: of the rollouts.
         agent, terminated_fn, config, discount: what a rollout is; its length is the horizon.
         confidence, bar: see above.
@@ -108,17 +108,22 @@ def judge(
     Returns:
         accepted; the policy that acts from now on; and gate/gain, the mean difference (a
         discounted sum, divided by the share of the discounted time that the horizon is),
-        gate/standard_error, gate/uncertainty_gain, the same of U, gate/return, what the candidate
-        is said to earn, gate/bar, gate/broken, the share of its episodes that left the numbers, and
-        gate/accepted.
+        gate/standard_error, gate/uncertainty_gain, the same of U if there is a lambda, gate/return,
+        what the candidate is said to earn, gate/bar, gate/broken, the share of its episodes that
+        left the numbers, and gate/accepted.
     """
+    if penalty_coef is None:
+        # u of values takes longer than the rollouts themselves.
+        config = dataclasses.replace(config, uncertainty="std")
 
     def estimate(policy: PyTree):
         pair = Snapshot(policy, ensemble, agent_state)
         return sums(pair, starts, key, agent, terminated_fn, config, discount)
 
     (u_old, eta_old, broken_old), (u_new, eta_new, broken) = estimate(acting), estimate(candidate)
-    new, old = eta_new - penalty_coef * u_new, eta_old - penalty_coef * u_old
+    new, old = eta_new, eta_old
+    if penalty_coef is not None:
+        new, old = eta_new - penalty_coef * u_new, eta_old - penalty_coef * u_old
     gains = new - old
     error = jnp.std(gains) / jnp.sqrt(starts.shape[0])
     accepted = (jnp.mean(gains) >= confidence * error) & (jnp.mean(new) >= bar)
@@ -127,10 +132,11 @@ def judge(
     metrics = {
         "gate/gain": jnp.mean(gains),
         "gate/standard_error": error,
-        "gate/uncertainty_gain": jnp.mean(u_new - u_old),
         "gate/return": jnp.mean(new),
         "gate/bar": jnp.where(jnp.isfinite(bar), bar, jnp.nan),
         "gate/broken": jnp.mean(broken),
         "gate/accepted": accepted.astype(jnp.float32),
     }
+    if penalty_coef is not None:
+        metrics["gate/uncertainty_gain"] = jnp.mean(u_new - u_old)
     return accepted, chosen, metrics

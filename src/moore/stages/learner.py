@@ -219,7 +219,7 @@ class Learner:
                 self.newest_policy(state),
                 state.model.ensemble,
                 starts,
-                state.penalty_coef if gate.penalised else jnp.zeros(()),
+                state.penalty_coef if gate.penalised else None,
                 key_rollout,
                 agent=self.algorithm.agent,
                 terminated_fn=self.terminated_fn,
