@@ -3,8 +3,9 @@
     python examples/plot_handover.py --out docs/images
 
 writes handover-mujoco.png, the paper's algorithm and `moore_robust` over the hand-over on eight
-logs, and handover-factors.png, what each option does alone on a quick task, a point a seed. Prints
-what the documents quote: over the logs, and over the seeds of each option.
+logs, and handover-factors.png and handover-factors-mujoco.png, what each option does alone on a
+quick task and on MuJoCo logs, a point a seed. Prints what the documents quote: over the logs, and
+over the seeds of each option.
 """
 
 import argparse
@@ -42,6 +43,7 @@ METRICS = {
     "hand-over": "offline_score",
     "final": "final_score",
 }
+DIPS = {"dip_share": "evaluated dip share", "behaviour_dip_share": "acting dip share"}
 
 
 def table(name: str) -> list[dict]:
@@ -125,55 +127,68 @@ def print_logs(returns) -> None:
             print(f"  {name}: {over.value:.2f} [{over.low:.2f}, {over.high:.2f}], {over.seeds}")
 
 
-def by_option() -> dict[str, dict[str, np.ndarray]]:
-    """Option -> column -> a number a seed, the seeds in order."""
+def by_option(file: str, **where: str) -> dict[str, dict[str, np.ndarray]]:
+    """Option -> column -> a number a seed, the seeds in order; of the rows with these entries."""
     found = defaultdict(list)
-    for row in table("handover-factors.csv"):
-        found[row["option"]].append(row)
+    for row in table(file):
+        if all(row[key] == value for key, value in where.items()):
+            found[row["option"]].append(row)
     columns = ("seed", "offline", "dip_share", "behaviour_dip_share", "auc")
     return {
-        option: {name: np.asarray([float(row[name]) for row in rows]) for name in columns}
+        option: {name: np.asarray([float(row[name] or "nan") for row in rows]) for name in columns}
         for option, rows in found.items()
     }
 
 
-def difference(option: dict, plain: dict) -> Estimate:
-    """Mean difference of the evaluated dip share on the seeds of both."""
+def difference(option: dict, plain: dict, column: str = "dip_share") -> Estimate:
+    """Mean difference of a column on the seeds of both."""
     _, here, there = np.intersect1d(option["seed"], plain["seed"], return_indices=True)
-    return mean([option["dip_share"][here] - plain["dip_share"][there]])
+    return mean([option[column][here] - plain[column][there]])
 
 
-def draw_factors(options) -> Figure:
-    columns = {
-        "offline": "hand-over, of 1000",
-        "dip_share": "evaluated dip share",
-        "behaviour_dip_share": "acting dip share",
-        "auc": "area under the curve",
-    }
-    figure = Figure(figsize=(10, 0.23 * len(options) + 0.8), layout="constrained")
-    for axes, (name, title) in zip(
-        figure.subplots(1, 4, sharey=True), columns.items(), strict=True
-    ):
-        plain = options["as it is"][name].mean()
-        axes.axvline(plain, color=INK, lw=0.8, ls=":")
+def draw_options(panels, options, columns: dict[str, str], *, coloured: bool = False) -> None:
+    """A row an option: a point a seed, and their mean; a panel a column. Coloured: by the seed."""
+    for axes, (name, title) in zip(panels, columns.items(), strict=True):
+        axes.axvline(np.nanmean(options["as it is"][name]), color=INK, lw=0.8, ls=":")
         for place, values in enumerate(options.values()):
-            axes.plot(values[name], [place] * len(values[name]), "o", color=BLUE, ms=3.5, alpha=0.4)
-            axes.plot(values[name].mean(), place, "|", color=VERMILION, ms=10, mew=2)
+            colors = [f"C{int(seed)}" if coloured else BLUE for seed in values["seed"]]
+            places = np.full(len(colors), place)
+            axes.scatter(values[name], places, c=colors, s=12, alpha=0.7 if coloured else 0.4)
+            axes.plot(np.nanmean(values[name]), place, "|", color=VERMILION, ms=10, mew=2)
         axes.set_title(title, loc="left", fontsize="medium")
         axes.set_yticks(range(len(options)), list(options))
         axes.set_ylim(len(options) - 0.4, -0.6)
+
+
+def draw_factors(options) -> Figure:
+    """On the quick task."""
+    figure = Figure(figsize=(10, 0.23 * len(options) + 0.8), layout="constrained")
+    columns = {"offline": "hand-over, of 1000", **DIPS, "auc": "area under the curve"}
+    draw_options(figure.subplots(1, 4, sharey=True), options, columns)
+    return figure
+
+
+def draw_logged_factors(by_log: dict[str, dict]) -> Figure:
+    """On MuJoCo logs, a row of panels each."""
+    rows = [len(options) for options in by_log.values()]
+    figure = Figure(figsize=(10, 0.23 * sum(rows) + 1.4), layout="constrained")
+    grid = figure.subplots(len(by_log), 3, sharey="row", squeeze=False, height_ratios=rows)
+    for panels, (log, options) in zip(grid, by_log.items(), strict=True):
+        columns = {**DIPS, "auc": "mean of the evaluations"}
+        columns = {name: f"{log}: {title}" for name, title in columns.items()}
+        draw_options(panels, options, columns, coloured=True)
     return figure
 
 
 def print_factors(options) -> None:
-    """A line an option, as in the table of docs/handover.md."""
+    """A line an option, as in the tables of docs/handover.md and docs/results-handover.md."""
     plain = options["as it is"]
     for option, found in options.items():
         names = ("offline", "dip_share", "behaviour_dip_share", "auc")
-        means = ", ".join(f"{name} {found[name].mean():.2f}" for name in names)
-        gap = difference(found, plain)
+        means = ", ".join(f"{name} {np.nanmean(found[name]):.2f}" for name in names)
+        gaps = [difference(found, plain, column) for column in ("dip_share", "auc")]
+        paired = ", ".join(f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]" for gap in gaps)
         least, count = int((found["dip_share"] <= 0.05).sum()), len(found["seed"])
-        paired = f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
         print(f"{option}: {means}; {paired}; {least} of {count}")
 
 
@@ -181,13 +196,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
     args = parser.parse_args()
-    returns, options = online_returns(), by_option()
+    returns, options = online_returns(), by_option("handover-factors.csv")
+    logged = "handover-factors-mujoco.csv"
+    logs = dict.fromkeys(row["log"] for row in table(logged))
+    by_log = {log: by_option(logged, log=log) for log in logs}
     with matplotlib.rc_context(STYLE):
-        pictures = {"mujoco": draw_logs(returns), "factors": draw_factors(options)}
+        pictures = {
+            "mujoco": draw_logs(returns),
+            "factors": draw_factors(options),
+            "factors-mujoco": draw_logged_factors(by_log),
+        }
         for name, figure in pictures.items():
             figure.savefig(args.out / f"handover-{name}.png", dpi=150, facecolor="white")
     print_logs(returns)
-    print_factors(options)
+    for log, found in {"quick/inverted-pendulum": options, **by_log}.items():
+        print(log)
+        print_factors(found)
 
 
 if __name__ == "__main__":

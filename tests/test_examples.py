@@ -13,11 +13,13 @@ from desk import TINY, files
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import handover_factors
+import live_system
 import plot_handover
 
 from moore.config import Config, from_dict
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
+from moore.reports.html import read_metrics
 
 OPTIONS = handover_factors.OPTIONS
 
@@ -93,3 +95,35 @@ def test_curves_begin_with_the_hand_over_and_have_all_epochs(log):
     (curves, *_) = plot_handover.online_returns()[log, "moore_robust"].values()
     assert len(curves["evaluated"]) == len(curves["acting"]) == plot_handover.EPOCHS + 1
     assert np.isfinite(curves["evaluated"]).all()
+
+
+class TestLiveSystem:
+    def small(self, monkeypatch) -> None:
+        settings = tomllib.loads(TINY) | {"offline": {"epochs": 1, "updates_per_epoch": 2}}
+        settings |= {"dataset": "builtin:pendulum-medium", "termination": "never"}
+        settings["online"] = {
+            **{"epochs": 3, "steps_per_epoch": 200, "refit_every": 100},
+            **{"rollout_batch": 8, "updates_per_step": 1},
+        }
+        small = from_dict(settings, base=Config())
+        monkeypatch.setattr(live_system.moore, "preset", lambda name: small, raising=False)
+
+    def test_nothing_is_evaluated_and_a_bad_policy_is_stopped_after_two_epochs(
+        self, monkeypatch, tmp_path, capsys
+    ):
+        self.small(monkeypatch)
+        monkeypatch.setattr("sys.argv", ["", "--out", str(tmp_path), "--lowest", "0"])
+        live_system.main()
+        rows = read_metrics(tmp_path / "online" / "metrics.jsonl")
+        assert [row["epoch"] for row in rows if row["stage"] == "online"] == [0, 1, 2]
+        assert not any(key.startswith("eval/") for row in rows for key in row)
+        assert "'episodes': 2" in capsys.readouterr().out
+
+    def test_run_again_it_goes_on(self, monkeypatch, tmp_path, capsys):
+        self.small(monkeypatch)
+        monkeypatch.setattr("sys.argv", ["", "--out", str(tmp_path), "--lowest", "0"])
+        live_system.main()
+        monkeypatch.setattr("sys.argv", ["", "--out", str(tmp_path)])
+        live_system.main()
+        rows = read_metrics(tmp_path / "online" / "metrics.jsonl")
+        assert [row["epoch"] for row in rows if row["stage"] == "online"] == [0, 1, 2, 3]

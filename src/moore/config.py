@@ -126,7 +126,8 @@ class EvaluationConfig:
     """Evaluation of the deterministic policy, on seeds of its own.
 
     Attributes:
-        episodes: episodes an evaluation; every evaluation of a run uses the same start seeds.
+        episodes: episodes an evaluation, each in an environment of its own; every evaluation of a
+            run uses the same start seeds. 0: nothing is evaluated, where there is no simulator.
         threshold: return for `epochs_to_threshold`; by default 95% of the best evaluation.
         candidate: with a gate, evaluate the newest policy too, also where the gate has refused it.
             Off: no refused policy ever acts in the environment.

@@ -10,6 +10,7 @@ _NON_NEGATIVE = {
     "seed",
     "penalty_coef",
     "epochs",
+    "episodes",
     "real_ratio",
     "random_steps",
     "frozen_steps",

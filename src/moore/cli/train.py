@@ -137,7 +137,7 @@ def _resume(options, arguments: list[str]):
 def _verdict(summary: dict) -> str:
     """The run in two lines."""
     if "transfer" not in summary:
-        return f"offline return {summary['offline']['return']:.1f}" if "offline" in summary else ""
+        return _without_hand_over(summary.get("offline", {}), summary.get("acting", {}))
     transfer = summary["transfer"]
 
     def percent(share: float | None) -> str:
@@ -152,6 +152,14 @@ def _verdict(summary: dict) -> str:
         f"acting policy: dip {acting}{percent(transfer['behaviour_dip_share'])}"
         f"{_by_luck(transfer.get('behaviour_dip_share_by_luck'))}"
     )
+
+
+def _without_hand_over(offline: dict, acting: dict) -> str:
+    """Of an offline stage alone, or of a run that was not evaluated."""
+    if "first" in acting:
+        levels = ", ".join(f"{name} {acting[name]:.1f}" for name in ("first", "lowest", "last"))
+        return f"acting policy, mean of an epoch: {levels} ({acting['episodes']} episodes)"
+    return f"offline return {offline['return']:.1f}" if "return" in offline else ""
 
 
 def _by_luck(share: float | None) -> str:

@@ -38,7 +38,7 @@ class Collector:
         self._env = env
         self._run_seed = run_seed
         self._finished: list[float] = []
-        self._start(0)
+        self._episode, self._obs = 0, None
 
     def _start(self, episode: int) -> None:
         self._episode = episode
@@ -49,11 +49,13 @@ class Collector:
 
     @property
     def obs(self) -> np.ndarray:
+        if self._obs is None:
+            self._start(self._episode)
         return self._obs
 
     def step(self, action: np.ndarray) -> Transition:
         """One step with an action in [-1, 1]."""
-        obs = self._obs
+        obs = self.obs
         next_obs, reward, terminated, truncated, _ = self._env.step(action)
         transition = Transition(
             obs=obs,
@@ -78,21 +80,25 @@ class Collector:
 
     def snapshot(self) -> Snapshot:
         """The running episode, for a checkpoint."""
+        obs = self.obs
         actions = np.asarray(self._actions, np.float32)
         return Snapshot(
             self._episode,
             actions.reshape(-1, *self._env.action_space.shape),
-            self._obs,
+            obs,
             self._return,
             tuple(self._finished),
         )
 
-    def restore(self, snapshot: Snapshot) -> bool:
+    def restore(self, snapshot: Snapshot, *, replay: bool = True) -> bool:
         """Replays the running episode from its seed; False if it came out differently.
 
-        In that case the next episode is started, with a seed of its own.
+        In that case, and without `replay`, the next episode is started, with a seed of its own.
         """
         self._finished = list(snapshot.finished_returns)
+        if not replay:
+            self._start(snapshot.episode + 1)
+            return False
         self._start(snapshot.episode)
         for action in snapshot.actions:
             obs, reward, terminated, truncated, _ = self._env.step(action)
@@ -107,3 +113,6 @@ class Collector:
         if not same:
             self._start(snapshot.episode + 1)
         return same
+
+    def close(self) -> None:
+        self._env.close()

@@ -124,7 +124,7 @@ def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
     return {
         "summary": summary,
         "transfer": transfer,
-        "verdict": _verdict(transfer, online),
+        "verdict": _verdict(transfer, online, evaluated=any("eval/return" in row for row in rows)),
         "metrics": _METRICS,
         "figures": _figures(rows, config, summary),
         **_epoch_table(rows),
@@ -156,8 +156,10 @@ def _known_so_far(rows: list[dict], config: dict) -> dict:
     return summary
 
 
-def _verdict(transfer: dict, online_epochs: int) -> str:
+def _verdict(transfer: dict, online_epochs: int, *, evaluated: bool) -> str:
     """The two questions of a transfer, answered in words."""
+    if online_epochs and not evaluated:
+        return "Nothing was evaluated: how it went is what the acting policy earned."
     if any(transfer[key] is None for key in ("offline", "dip", "gain")):
         return "No policy has been handed over yet: there is only the offline stage."
     if not online_epochs:
@@ -195,7 +197,12 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
         "losses/": lambda: plots.loss_curves(rows),
     }
     logged = {key for row in rows for key in row}
-    present = [prefix for prefix in curves if any(key.startswith(prefix) for key in logged)]
+    named = {"eval/": ("eval/", "online/episode_returns", "model/episode_return")}
+    present = [
+        prefix
+        for prefix in curves
+        if any(key.startswith(named.get(prefix, prefix)) for key in logged)
+    ]
     return {prefix: Markup(plots.figure_svg(curves[prefix]())) for prefix in present}
 
 

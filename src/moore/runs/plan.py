@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from moore.envs.make import EnvSource
 from moore.errors import InputError
 from moore.files import write_whole
 
@@ -23,16 +24,19 @@ class Plan:
         start: the run whose offline stage an online one starts from.
         split_seed: of the log's split into training and holdout rows and of what is learned before
             both stages; the seed of the run where it all started. None: this run's own.
+        given: arguments of `moore.run` that no file holds, and that `moore.resume` needs again.
     """
 
     stages: Stages
     start: Path | None = None
     split_seed: int | None = None
+    given: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         """The last file of a run's beginning; from here on the run can be resumed."""
         start = None if self.start is None else os.path.relpath(self.start, folder)
         plan = {"stages": self.stages, "start_from": start, "split_seed": self.split_seed}
+        plan["given"] = self.given
         write_whole(_place(folder), json.dumps(plan))
 
 
@@ -45,9 +49,22 @@ def read_plan(folder: Path) -> Plan:
     try:
         plan = json.loads(_place(folder).read_text())
         start = None if plan["start_from"] is None else folder / plan["start_from"]
-        return Plan(plan["stages"], start, plan["split_seed"])
+        return Plan(plan["stages"], start, plan["split_seed"], tuple(plan.get("given", ())))
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{folder} is not a run folder that can be resumed.") from None
+
+
+def given(env: EnvSource | None, system: EnvSource | None) -> tuple[str, ...]:
+    """What config.toml cannot hold: a function, and another place to act in than env_id's."""
+    passed = {"env": callable(env), "system": system is not None}
+    return tuple(name for name, is_given in passed.items() if is_given)
+
+
+def how_to_resume(folder: Path, plan: Plan) -> str:
+    """How to go on with a run, for the user."""
+    if not plan.given:
+        return f"moore run --resume {folder}"
+    return f'moore.resume("{folder}", {", ".join(f"{name}=..." for name in plan.given)})'
 
 
 def is_free(folder: Path) -> bool:

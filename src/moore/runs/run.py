@@ -1,5 +1,6 @@
 """A run: the two stages with everything around them: evaluation, logs, checkpoints, report."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from moore.files import held, write_whole
 from moore.replay.draws import shift
 from moore.reports.html import read_metrics, write_report
 from moore.runs.checkpoint import Checkpoint
-from moore.runs.plan import Plan, Stages, is_free, read_plan
+from moore.runs.plan import Plan, Stages, given, how_to_resume, is_free, read_plan
 from moore.runs.policy import Policy, load_policy
 from moore.runs.records import (
     Records,
@@ -53,6 +54,7 @@ def run(
     *,
     dataset: Dataset | str | Path | None = None,
     env: EnvSource | None = None,
+    system: EnvSource | None = None,
     out: str | Path | None = None,
     stages: Stages = "both",
     start_from: str | Path | None = None,
@@ -64,7 +66,10 @@ def run(
     Args:
         config: everything that the result depends on.
         dataset: the log; by default the configuration's.
-        env: id, or function that makes the environment; by default the configuration's.
+        env: id, or function that makes the environment, of which each evaluation episode has one;
+            by default the configuration's.
+        system: the live system, likewise: only the acting policy touches it, one environment from
+            the hand-over on (it is made once before, to see that it fits). By default one of `env`.
         out: a new folder; by default runs/{env}__{algorithm}__{seed}__{time}.
         stages: both, or one alone; "online" needs `start_from`.
         start_from: a run whose offline stage is done; the online stage starts from it.
@@ -80,7 +85,7 @@ def run(
     """
     start = None if start_from is None else Path(start_from)
     split_seed = None if start is None else _split_seed(start)
-    setup = prepare(config, dataset=dataset, env=env, split_seed=split_seed)
+    setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=split_seed)
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
     folder = Path(out) if out is not None else _default_folder(setup.config)
@@ -100,7 +105,7 @@ def run(
         write_whole(folder / "config.toml", to_toml(setup.config))
         if start is not None:
             write_whole(folder / "offline.jsonl", rows)
-        plan = Plan(stages, start, split_seed)
+        plan = Plan(stages, start, split_seed, given(env, system))
         plan.write(folder)  # last: from here on it is a run
         return _Run(setup, folder, plan, until, quiet).execute(None)
 
@@ -110,6 +115,7 @@ def resume(
     *,
     dataset: Dataset | str | Path | None = None,
     env: EnvSource | None = None,
+    system: EnvSource | None = None,
     until: Until | None = None,
     quiet: bool = False,
 ) -> RunResult:
@@ -119,17 +125,25 @@ def resume(
         folder: of the run.
         dataset: the log, if it has moved or was given as an object.
         env: the environment, if it was given as a function.
+        system: the live system, if one was given. Its running episode is not replayed; a new one
+            begins.
         until: as in `run`.
         quiet: print nothing.
 
     Raises:
-        InputError: no run there, another log, another version, or no readable checkpoint.
+        InputError: no run there, another log, another version, no readable checkpoint, or no
+            environment or system where they were given before.
     """
     folder = Path(folder)
     config = read_toml(folder / "config.toml")
     plan = read_plan(folder)
+    if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:
+        raise InputError(
+            f"{folder} was given its {' and its '.join(missing)} in Python, and goes on with the "
+            f"same: {how_to_resume(folder, plan)}."
+        )
     with held(folder):
-        setup = prepare(config, dataset=dataset, env=env, split_seed=plan.split_seed)
+        setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=plan.split_seed)
         runner = _Run(setup, folder, plan, until, quiet)
         return runner.execute(newest_checkpoint(setup, folder, runner.report))
 
@@ -160,7 +174,7 @@ class _Run:
         until: Until | None,
         quiet: bool,
     ):
-        self.setup, self.folder, self.until = setup, folder, until
+        self.setup, self.folder, self.plan, self.until = setup, folder, plan, until
         self.stages, self.start = plan.stages, plan.start
         self.learner, self.config = setup.learner, setup.config
         self.report = Reporter(quiet=quiet)
@@ -186,7 +200,8 @@ class _Run:
                 self._online(state, done, checkpoint)
             return self._finish()
         except KeyboardInterrupt:
-            how = "the same command" if self.until else f"moore run --resume {self.folder}"
+            again = self.until and not self.plan.given
+            how = "the same command" if again else how_to_resume(self.folder, self.plan)
             self.report.say(f"interrupted; go on with: {how}")
             raise
         finally:
@@ -253,26 +268,28 @@ class _Run:
         config = self.config.online
         # Fewer than there might have been, if the policy stood still before.
         self.offline_epochs = sum(r["stage"] == "offline" and r["epoch"] > 0 for r in self._rows())
-        collector = Collector(self.setup.make_env(), self.config.seed)
-        if done == 0:
-            self._record_hand_over(state)
-        elif not collector.restore(unpack(checkpoint)):
-            self.report.say(
-                "the running episode could not be replayed exactly; a new episode was started."
-            )
-        self.report.start("online", config.epochs, done)
-        before = watch.snapshot(self.learner, state)
-
-        def on_epoch(epoch: int, state: LearnerState, metrics: dict) -> bool:
-            nonlocal before
-            row = self._row("online", epoch) | self._evaluation(state) | self._share(epoch, state)
-            row |= watch.compare_epochs(self.learner, before, state, epoch)
+        with contextlib.closing(Collector(self.setup.make_system(), self.config.seed)) as collector:
+            if done == 0:
+                self._record_hand_over(state)
+            elif not collector.restore(unpack(checkpoint), replay=self.setup.system_source is None):
+                self.report.say(
+                    "the running episode was not replayed exactly; a new one was started."
+                )
+                state = self.learner.new_episode(state)
+            self.report.start("online", config.epochs, done)
             before = watch.snapshot(self.learner, state)
-            stop = self.until is not None and self.until(row | metrics, state)
-            self._end_epoch(row | metrics, state, collector, epoch if stop else config.epochs)
-            return stop
 
-        online_stage(self.learner, state, collector, done=done, on_epoch=on_epoch)
+            def on_epoch(epoch: int, state: LearnerState, metrics: dict) -> bool:
+                nonlocal before
+                row = self._row("online", epoch) | self._evaluation(state)
+                row |= self._share(epoch, state)
+                row |= watch.compare_epochs(self.learner, before, state, epoch)
+                before = watch.snapshot(self.learner, state)
+                stop = self.until is not None and self.until(row | metrics, state)
+                self._end_epoch(row | metrics, state, collector, epoch if stop else config.epochs)
+                return stop
+
+            online_stage(self.learner, state, collector, done=done, on_epoch=on_epoch)
 
     def _end_epoch(
         self, row: dict, state: LearnerState, collector: Collector | None, epochs: int
@@ -294,6 +311,11 @@ class _Run:
         return {"stage": stage, "epoch": epoch, "env_steps": steps, "updates": updates}
 
     def _evaluation(self, state: LearnerState) -> dict:
+        """What the policy earns in environments of its own, if there are any, and in the models."""
+        evaluated = self._evaluated(state) if self.config.evaluation.episodes else {}
+        return evaluated | watch.imagined_episodes(self.learner, state)
+
+    def _evaluated(self, state: LearnerState) -> dict:
         with self.learner.clock("evaluate"):
             episodes = self.evaluator.deterministic(self.learner.policy(state))
         mean = episodes.mean_return
@@ -307,8 +329,7 @@ class _Run:
             with self.learner.clock("evaluate"):
                 candidate = self.evaluator.deterministic(self.learner.newest_policy(state))
             result["eval/candidate_return"] = candidate.mean_return
-        result |= {"eval/returns": episodes.returns, "eval/lengths": episodes.lengths}
-        return result | watch.imagined_episodes(self.learner, state)
+        return result | {"eval/returns": episodes.returns, "eval/lengths": episodes.lengths}
 
     def _share(self, epoch: int, state: LearnerState) -> dict:
         """The share of online data that the scheme asks for at the end of the epoch, its shift."""
@@ -322,17 +343,18 @@ class _Run:
 
     def _record_hand_over(self, state: LearnerState) -> None:
         """Online epoch 0: both policies, deterministic and acting, before any online step."""
-        with self.learner.clock("evaluate"):
-            acting = self.evaluator.sampled(self.learner.policy(state))
+        acting = []
+        if self.config.evaluation.episodes:
+            with self.learner.clock("evaluate"):
+                acting = self.evaluator.sampled(self.learner.policy(state)).returns
         row = self._row("online", 0) | self._evaluation(state)
-        self.records.metrics.write(row | {"online/episode_returns": acting.returns})
+        self.records.metrics.write(row | {"online/episode_returns": acting})
 
     def _finish(self) -> RunResult:
         """summary.json, report.html, and the last line."""
-        reference = self.setup.reference
-        random_return = (
-            reference.random if reference is not None else self.evaluator.random().mean_return
-        )
+        random_return = None if self.setup.reference is None else self.setup.reference.random
+        if random_return is None and self.config.evaluation.episodes:
+            random_return = self.evaluator.random().mean_return
         rows = self._rows()
         seconds = self.records.seconds()
         # Those of the run that this one starts from took their time there.

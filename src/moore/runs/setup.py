@@ -37,6 +37,7 @@ class Setup:
         dataset: the log as it was read; None for an algorithm without one.
         reference: returns that define the normalised score, where they are known.
         env_source: how to make environments.
+        system_source: how to make the one in which the policy acts online; None: like the others.
         action_low, action_high: bounds of the environment's own actions.
         learner: the operations of Algorithm 1; its configuration also has what the log determines.
         key: where the run's randomness starts.
@@ -52,9 +53,13 @@ class Setup:
     learner: Learner
     key: jax.Array
     termination_report: dict | None = None
+    system_source: EnvSource | None = None
 
     def make_env(self) -> gym.Env:
         return make_env(self.env_source)
+
+    def make_system(self) -> gym.Env:
+        return make_env(self.env_source if self.system_source is None else self.system_source)
 
     def policy(self, weights: PyTree) -> Policy:
         """A policy of the learner, in the environment's units."""
@@ -69,6 +74,7 @@ def prepare(
     *,
     dataset: Dataset | str | Path | None = None,
     env: EnvSource | None = None,
+    system: EnvSource | None = None,
     split_seed: int | None = None,
 ) -> Setup:
     """Loads and checks everything before the first second of training.
@@ -77,6 +83,7 @@ def prepare(
         config: of the run.
         dataset: the log; by default the configuration's.
         env: the environment; by default the configuration's, or the one that the log names.
+        system: another one in which the policy acts online; by default one more of `env`.
         split_seed: of the log's holdout and of a learned rule for the ends; by default the
             configuration's. An online stage takes that of the run it starts from: its models have
             been trained on one split, and must not be judged by another.
@@ -98,6 +105,8 @@ def prepare(
     low, high = action_bounds(probe)
     obs_dim = probe.observation_space.shape[0]
     limit = step_limit(probe)
+    if system is not None:
+        _check_system(system, probe)
     probe.close()
     name = "" if log is None else log.name
     config = dataclasses.replace(config, dataset=name, env_id=env_id)
@@ -125,7 +134,23 @@ def prepare(
         first_states=_first_states(log) if algorithm.uses_log else None,
         episode_steps=limit,
     )
-    return Setup(config, log, reference, env_source, low, high, learner, key, report)
+    return Setup(config, log, reference, env_source, low, high, learner, key, report, system)
+
+
+def _check_system(source: EnvSource, env: gym.Env) -> None:
+    """Where the policy acts, observations, actions and episodes must be those of its evaluation."""
+    system = make_env(source)
+    for name, of in (
+        ("observations of the shape", lambda one: one.observation_space.shape),
+        ("actions within", lambda one: tuple(bound.tolist() for bound in action_bounds(one))),
+        ("a step limit of", step_limit),
+    ):
+        if of(system) != of(env):
+            raise InputError(
+                f"the system has {name} {of(system)}, the environment of its evaluation "
+                f"{of(env)}: they must be the same."
+            )
+    system.close()
 
 
 def _first_states(log: Dataset) -> jax.Array:

@@ -21,7 +21,7 @@ def summarise(
     rows: list[dict],
     *,
     seconds: dict[str, float],
-    random_return: float,
+    random_return: float | None,
     inherited: int = 0,
 ) -> dict:
     """The summary of the epochs logged so far.
@@ -30,7 +30,7 @@ def summarise(
         setup: of the run.
         rows: of metrics.jsonl.
         seconds: wall-clock by part, "total" among them.
-        random_return: mean return of uniformly random actions (measured or a reference).
+        random_return: mean return of uniformly random actions (measured or a reference), if known.
         inherited: updates that were made by the run that this one starts from.
     """
     config, log = setup.config, setup.dataset
@@ -47,14 +47,16 @@ def summarise(
     }
     if setup.termination_report is not None:
         summary["termination"] = setup.termination_report
-    offline = [row for row in rows if row["stage"] == "offline" and "eval/return" in row]
+    offline = [row for row in rows if row["stage"] == "offline"]
     online = [row for row in rows if row["stage"] == "online"]
     if offline:
         # Fewer epochs than the configuration allows: the values stood still before.
         summary["offline"] = _level(setup, offline[-1]) | {"epochs": offline[-1]["epoch"]}
     if online:
-        summary["online"] = _level(setup, online[-1])
-        summary["transfer"] = _transfer(setup, online, random_return)
+        if "eval/return" in online[0]:
+            summary["online"] = _level(setup, online[-1])
+            summary["transfer"] = _transfer(setup, online, random_return)
+        summary["acting"] = _acting(online)
     updates = rows[-1]["updates"] if rows else 0
     busy = seconds.get("update", 0.0)
     return summary | {
@@ -77,13 +79,23 @@ def _about_log(log: Dataset) -> dict:
     }
 
 
+def _acting(online: list[dict]) -> dict:
+    """What the acting policy earned online: means over the epochs in which an episode ended."""
+    episodes = [row["online/episode_returns"] for row in online if row["epoch"] > 0]
+    means = [float(np.mean(returns)) for returns in episodes if returns]
+    levels = {"first": means[0], "lowest": min(means), "last": means[-1]} if means else {}
+    return {"episodes": sum(map(len, episodes)), **levels}
+
+
 def _level(setup: Setup, row: dict) -> dict:
+    if "eval/return" not in row:
+        return {}
     reference = setup.reference
     level = {"return": row["eval/return"], "returns": row["eval/returns"]}
     return level if reference is None else level | {"score": reference.score(row["eval/return"])}
 
 
-def _transfer(setup: Setup, online: list[dict], random_return: float) -> dict:
+def _transfer(setup: Setup, online: list[dict], random_return: float | None) -> dict:
     start, epochs = online[0], online[1:]
     acting = [row["online/episode_returns"] for row in epochs]
     metrics = transfer_metrics(

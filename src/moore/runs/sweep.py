@@ -105,7 +105,8 @@ def _news(folder: str) -> str:
     """Offline and final return of a finished cell."""
     summary = json.loads((Path(folder) / "summary.json").read_text())
     if "transfer" not in summary:
-        return f": return {summary['offline']['return']:.1f}" if "offline" in summary else ""
+        offline = summary.get("offline", {})
+        return f": return {offline['return']:.1f}" if "return" in offline else ""
     transfer = summary["transfer"]
     return f": {transfer['offline']:.1f} -> {transfer['final']:.1f}, dip {transfer['dip']:.1f}"
 

@@ -70,6 +70,11 @@ def replaced(record: Record, *, in_episode: bool = True) -> Record:
     return dataclasses.replace(new_record(0.0), mixed=jnp.asarray(in_episode), bar=record.bar)
 
 
+def given_up(record: Record) -> Record:
+    """After the running episode was left: the next one is the acting policy's own."""
+    return dataclasses.replace(record, mixed=jnp.asarray(False))
+
+
 @partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "discount", "confidence"))
 def judge(
     acting: PyTree,

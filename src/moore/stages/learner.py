@@ -35,6 +35,7 @@ from moore.stages.gate import (
     NOTHING_ASKED,
     Record,
     finished,
+    given_up,
     judge,
     new_record,
     replaced,
@@ -231,6 +232,11 @@ class Learner:
             )
             record = replaced(record, in_episode=in_episode) if accepted else record
             return dataclasses.replace(state, key=key, acting=acting, record=record), metrics
+
+    def new_episode(self, state: LearnerState) -> LearnerState:
+        """The running episode was left without an end, and another has begun."""
+        record = None if state.record is None else given_up(state.record)
+        return dataclasses.replace(state, record=record)
 
     def _online_room(self, length: int) -> int:
         """Rows of the online D_model: the retained epochs' rollouts of that length."""
