@@ -109,7 +109,15 @@ def transfer(curves: dict[str, np.ndarray], reference: ReferenceScores) -> dict:
 
 
 def print_logs(returns) -> None:
-    """Dip shares, hand-over and mean of the last five evaluations, as scores; IQM over the logs."""
+    """Dip shares, hand-over and mean of the last five evaluations, as scores.
+
+    IQMs are over the logs and seeds that both algorithms have.
+    """
+    runs = [
+        {(log, seed) for log, name in returns if name == a for seed in returns[log, a]}
+        for a in COLORS
+    ]
+    both = set.intersection(*runs)
     for algorithm in COLORS:
         found = {name: [] for name in METRICS}
         for (log, name), seeds in sorted(returns.items()):
@@ -118,10 +126,11 @@ def print_logs(returns) -> None:
             reference = reference_scores("Hopper-v5" if "hopper" in log else "HalfCheetah-v5")
             for seed, curves in seeds.items():
                 metrics = transfer(curves, reference)
-                for name, values in found.items():
-                    values.append(metrics[METRICS[name]])
-                numbers = ", ".join(f"{name} {values[-1]:.2f}" for name, values in found.items())
-                print(f"{algorithm} {log} {seed}: {numbers}")
+                numbers = {name: metrics[key] for name, key in METRICS.items()}
+                listed = ", ".join(f"{name} {value:.2f}" for name, value in numbers.items())
+                print(f"{algorithm} {log} {seed}: {listed}")
+                for name, value in numbers.items() if (log, seed) in both else ():
+                    found[name].append(value)
         for name, values in found.items():
             over = iqm([np.asarray(values)])
             print(f"  {name}: {over.value:.2f} [{over.low:.2f}, {over.high:.2f}], {over.seeds}")
