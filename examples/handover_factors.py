@@ -6,23 +6,22 @@
 
 Options of the online stage start from one offline stage a seed; the others train their own. Every
 run is a run folder below OUT; run again, it goes on where it stopped. Writes OUT/factors.csv, a
-line a run, and OUT/curves.csv, a line an online epoch. Sampling schemes are not among them:
-`moore reproduce fig2` compares those.
+line a run of the options asked for, and OUT/curves.csv, a line an online epoch of them. Sampling
+schemes are not among the options: `moore reproduce fig2` compares those.
 """
 
 import argparse
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
 
-import moore
 from moore.config import Config, from_dict
 from moore.presets import preset
 from moore.reports.html import read_metrics
-from moore.runs.run import run
+from moore.runs.cell import Cell, run_cell
 
 # Over the preset, online alone; some relative to what the preset has.
 ONLINE = {
@@ -42,7 +41,9 @@ ONLINE = {
     "normaliser of the log": {"model": {"refit_normaliser": False}},
     "a colder policy": {"sac": {"target_entropy": -3.0}},
     "a warmer policy": {"sac": {"target_entropy": 0.0}},
-    "half the updates": lambda c: {"online": {"updates_per_step": c.online.updates_per_step // 2}},
+    "half the updates": lambda c: {
+        "online": {"updates_per_step": max(1, c.online.updates_per_step // 2)}
+    },
     "four times the updates": lambda c: {
         "online": {"updates_per_step": 4 * c.online.updates_per_step}
     },
@@ -110,22 +111,11 @@ def with_option(name: str, plain: Config) -> Config:
     return from_dict(settings(plain) if callable(settings) else settings, base=plain)
 
 
-def finished(folder: Path, config: Config, start: Path | None) -> Path:
-    """The folder of a run, made now or earlier."""
-    if not (folder / "summary.json").exists():
-        if (folder / "checkpoints" / "plan.json").exists():
-            moore.resume(folder, quiet=True)
-        else:
-            stages = "both" if start is None else "online"
-            run(config, out=folder, stages=stages, start_from=start, quiet=True)
-    return folder
-
-
-def offline_stage(config: Config, out: Path) -> Path:
-    """The one that the options of the online stage share, made now or earlier."""
-    folder = out / f"offline__{config.seed}"
-    if not (folder / "summary.json").exists():
-        run(config, out=folder, stages="offline", quiet=True)
+def finished(folder: Path, config: Config, stages: str = "both", start: Path | None = None) -> Path:
+    """The folder of a run, made now or earlier; begun and stopped, it goes on."""
+    cell = Cell(str(folder), asdict(config), stages, None if start is None else str(start))
+    if not cell.done:
+        run_cell(cell)
     return folder
 
 
@@ -164,31 +154,27 @@ def main() -> None:
     base = preset(args.preset, algorithm="moore")
     base = replace(base, dataset=args.dataset or base.dataset)
     base = replace(base, online=replace(base.online, epochs=args.epochs or base.online.epochs))
+    same = [name for name in args.only if name != "as it is" and with_option(name, base) == base]
+    if same:
+        print(f"left out, as {args.preset} has it already: {', '.join(same)}")
     factors, epochs = [], []
-    for name in args.only:
+    for name in (name for name in args.only if name not in same):
         for seed in args.seeds:
             plain = replace(base, seed=seed)
-            start = offline_stage(plain, args.out) if name in ONLINE else None
+            stages, start = "both", None
+            if name in ONLINE:
+                stages, start = "online", finished(args.out / f"offline__{seed}", plain, "offline")
             folder = args.out / f"{name.replace(' ', '-')}__{seed}"
-            folder = finished(folder, with_option(name, plain), start)
-            factors.append([name, seed, *transfer(folder)])
-            epochs += [[name, seed, *row] for row in curves(folder)]
-            print(
-                *(f"{value:.2f}" if isinstance(value, float) else value for value in factors[-1]),
-                flush=True,
-            )
+            finished(folder, with_option(name, plain), stages, start)
+            factors.append([args.preset, name, seed, *transfer(folder)])
+            epochs += [[args.preset, name, seed, *row] for row in curves(folder)]
+            print(*(f"{x:.2f}" if isinstance(x, float) else x for x in factors[-1][1:]), flush=True)
         # Each option compiles its own programs; those of all would exhaust a process's memory maps.
         jax.clear_caches()
-    heads = ["option", "seed"]
+    heads = ["preset", "option", "seed"]
     write(args.out / "factors.csv", [[*heads, *COLUMNS], *factors])
-    curve = [
-        *heads,
-        "epoch",
-        "acting_return",
-        "eval_steps",
-        *(name.replace("/", "_") for name in CURVES),
-    ]
-    write(args.out / "curves.csv", [curve, *epochs])
+    heads += ["epoch", "acting_return", "eval_steps", *(name.replace("/", "_") for name in CURVES)]
+    write(args.out / "curves.csv", [heads, *epochs])
 
 
 def write(path: Path, rows: list[list]) -> None:

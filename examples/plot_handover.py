@@ -136,11 +136,11 @@ def print_logs(returns) -> None:
             print(f"  {name}: {over.value:.2f} [{over.low:.2f}, {over.high:.2f}], {over.seeds}")
 
 
-def by_option(file: str, **where: str) -> dict[str, dict[str, np.ndarray]]:
-    """Option -> column -> a number a seed, the seeds in order; of the rows with these entries."""
+def by_option(preset: str) -> dict[str, dict[str, np.ndarray]]:
+    """Option -> column -> a number a seed, the seeds in order; of the runs of one preset."""
     found = defaultdict(list)
-    for row in table(file):
-        if all(row[key] == value for key, value in where.items()):
+    for row in table("handover-factors.csv"):
+        if row["preset"] == preset:
             found[row["option"]].append(row)
     columns = ("seed", "offline", "dip_share", "behaviour_dip_share", "auc")
     return {
@@ -184,7 +184,8 @@ def draw_logged_factors(by_log: dict[str, dict]) -> Figure:
     grid = figure.subplots(len(by_log), 3, sharey="row", squeeze=False, height_ratios=rows)
     for panels, (log, options) in zip(grid, by_log.items(), strict=True):
         columns = {**DIPS, "auc": "mean of the evaluations"}
-        columns = {name: f"{log}: {title}" for name, title in columns.items()}
+        task = log.removeprefix("laptop/")
+        columns = {name: f"{task}: {title}" for name, title in columns.items()}
         draw_options(panels, options, columns, coloured=True)
     return figure
 
@@ -205,10 +206,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
     args = parser.parse_args()
-    returns, options = online_returns(), by_option("handover-factors.csv")
-    logged = "handover-factors-mujoco.csv"
-    logs = dict.fromkeys(row["log"] for row in table(logged))
-    by_log = {log: by_option(logged, log=log) for log in logs}
+    returns = online_returns()
+    quick, *laptop = dict.fromkeys(row["preset"] for row in table("handover-factors.csv"))
+    options, by_log = by_option(quick), {preset: by_option(preset) for preset in laptop}
     with matplotlib.rc_context(STYLE):
         pictures = {
             "mujoco": draw_logs(returns),
@@ -218,8 +218,8 @@ def main() -> None:
         for name, figure in pictures.items():
             figure.savefig(args.out / f"handover-{name}.png", dpi=150, facecolor="white")
     print_logs(returns)
-    for log, found in {"quick/inverted-pendulum": options, **by_log}.items():
-        print(log)
+    for preset, found in {quick: options, **by_log}.items():
+        print(preset)
         print_factors(found)
 
 

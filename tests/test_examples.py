@@ -1,6 +1,7 @@
 """The examples that the documents are made with: what they run is sound, their pictures drawn."""
 
 import csv
+import itertools
 import sys
 import tomllib
 from pathlib import Path
@@ -17,6 +18,7 @@ import live_system
 import plot_handover
 
 from moore.config import Config, from_dict
+from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
 from moore.reports.html import read_metrics
@@ -24,11 +26,18 @@ from moore.reports.html import read_metrics
 OPTIONS = handover_factors.OPTIONS
 
 
-def test_every_option_is_one_thing_that_the_quick_task_can_have():
-    base = preset("quick/inverted-pendulum")
+@pytest.mark.parametrize(
+    ("task", "so_already"),
+    [
+        ("quick/inverted-pendulum", ["as it is"]),
+        ("laptop/hopper-medium-expert", ["as it is", "a colder policy", "discount 0.99"]),
+    ],
+)
+def test_every_option_is_one_thing_that_a_task_can_have(task, so_already):
+    base = preset(task, algorithm="moore")
     assert len(OPTIONS) == len(handover_factors.ONLINE) + len(handover_factors.BOTH)
-    changed = [name for name in OPTIONS if handover_factors.with_option(name, base) != base]
-    assert changed == [name for name in OPTIONS if name != "as it is"]
+    same = [name for name in OPTIONS if handover_factors.with_option(name, base) == base]
+    assert same == so_already
 
 
 def test_the_script_runs_options_from_one_offline_stage_and_goes_on_where_it_stopped(
@@ -47,6 +56,7 @@ def test_the_script_runs_options_from_one_offline_stage_and_goes_on_where_it_sto
     ]
     written = [(desk / "out" / name).read_text() for name in ("factors.csv", "curves.csv")]
     factors, epochs = (list(csv.DictReader(text.splitlines())) for text in written)
+    assert {row["preset"] for row in factors + epochs} == {"any"}
     assert [(row["option"], row["seed"]) for row in factors] == [
         (option, seed) for option in ("as it is", "half the updates") for seed in ("3", "4")
     ]
@@ -59,6 +69,9 @@ def test_the_script_runs_options_from_one_offline_stage_and_goes_on_where_it_sto
     before = files(desk / "out")
     handover_factors.main()
     assert files(desk / "out") == before
+    monkeypatch.setattr("sys.argv", [*line.replace("--epochs 2", "--epochs 3").split(), "as it is"])
+    with pytest.raises(InputError, match="holds another run"):
+        handover_factors.main()
 
 
 def test_the_table_of_the_documents_holds_these_options():
@@ -98,32 +111,41 @@ def test_curves_begin_with_the_hand_over_and_have_all_epochs(log):
 
 
 class TestLiveSystem:
-    def small(self, monkeypatch) -> None:
+    def go(self, monkeypatch, folder, *, epochs, lowest) -> list[int]:
+        """Runs the script on a small configuration; returns the online epochs there are."""
         settings = tomllib.loads(TINY) | {"offline": {"epochs": 1, "updates_per_epoch": 2}}
         settings |= {"dataset": "builtin:pendulum-medium", "termination": "never"}
         settings["online"] = {
-            **{"epochs": 3, "steps_per_epoch": 200, "refit_every": 100},
+            **{"epochs": epochs, "steps_per_epoch": 300, "refit_every": 100},
             **{"rollout_batch": 8, "updates_per_step": 1},
         }
         small = from_dict(settings, base=Config())
         monkeypatch.setattr(live_system.moore, "preset", lambda name: small, raising=False)
+        monkeypatch.setattr("sys.argv", ["", "--out", str(folder), "--lowest", str(lowest)])
+        live_system.main()
+        rows = read_metrics(folder / "online" / "metrics.jsonl")
+        assert not any(key.startswith("eval/") for row in rows for key in row)
+        return [row["epoch"] for row in rows if row["stage"] == "online"]
 
-    def test_nothing_is_evaluated_and_a_bad_policy_is_stopped_after_two_epochs(
+    def test_a_bad_policy_is_stopped_after_two_epochs_and_stays_so(
         self, monkeypatch, tmp_path, capsys
     ):
-        self.small(monkeypatch)
-        monkeypatch.setattr("sys.argv", ["", "--out", str(tmp_path), "--lowest", "0"])
-        live_system.main()
-        rows = read_metrics(tmp_path / "online" / "metrics.jsonl")
-        assert [row["epoch"] for row in rows if row["stage"] == "online"] == [0, 1, 2]
-        assert not any(key.startswith("eval/") for row in rows for key in row)
-        assert "'episodes': 2" in capsys.readouterr().out
+        for _ in range(2):
+            assert self.go(monkeypatch, tmp_path, epochs=4, lowest=0) == [0, 1, 2]
+        assert "'episodes': 3" in capsys.readouterr().out
 
-    def test_run_again_it_goes_on(self, monkeypatch, tmp_path, capsys):
-        self.small(monkeypatch)
-        monkeypatch.setattr("sys.argv", ["", "--out", str(tmp_path), "--lowest", "0"])
-        live_system.main()
-        monkeypatch.setattr("sys.argv", ["", "--out", str(tmp_path)])
-        live_system.main()
-        rows = read_metrics(tmp_path / "online" / "metrics.jsonl")
-        assert [row["epoch"] for row in rows if row["stage"] == "online"] == [0, 1, 2, 3]
+    def test_interrupted_it_goes_on_and_remembers_a_low_epoch(self, monkeypatch, tmp_path):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            stepped, taken = live_system.Plant.step, itertools.count()
+
+            def step(plant, action):
+                if next(taken) == 400:
+                    raise KeyboardInterrupt
+                return stepped(plant, action)
+
+            patched.setattr(live_system.Plant, "step", step)
+            self.go(patched, tmp_path, epochs=4, lowest=0)
+        assert self.go(monkeypatch, tmp_path, epochs=4, lowest=0) == [0, 1, 2]
+
+    def test_a_good_one_goes_on_to_the_end(self, monkeypatch, tmp_path):
+        assert self.go(monkeypatch, tmp_path, epochs=2, lowest=-1e9) == [0, 1, 2]

@@ -1,15 +1,25 @@
 """A run on a live system: what touches it, what does not, and how to go on after a stop."""
 
+import shutil
+from pathlib import Path
+
+import equinox as eqx
 import gymnasium as gym
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moore.cli import main
+from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.algorithms import AGENTS
+from moore.cli import main, train
 from moore.config import EvaluationConfig
 from moore.envs.collector import Collector
 from moore.errors import InputError
-from moore.reports.html import read_metrics
-from moore.runs.plan import given, how_to_resume, read_plan
+from moore.reports.compare import read_runs
+from moore.reports.html import read_metrics, write_report
+from moore.runs import sweep
+from moore.runs.plan import Plan, functions, how_to_resume, read_plan
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
 from moore.stages.gate import finished, given_up, new_record, replaced
@@ -21,8 +31,8 @@ STEPS = 4 * 100  # of the online stage
 class Plant(gym.Wrapper):
     """The task, which remembers what was done to it."""
 
-    def __init__(self, log: list[str]):
-        super().__init__(ENV())
+    def __init__(self, log: list[str], task=ENV):
+        super().__init__(task())
         self.log = log
         log.append("made")
 
@@ -74,7 +84,7 @@ class TestSystemAndSimulator:
         assert touched[:2] == ["made", "closed"], "to see that it fits"
         assert touched[2:4] == ["made", "reset"] and touched[-1] == "closed"
         assert [touched.count(what) for what in ("made", "closed", "step")] == [2, 2, STEPS]
-        assert touched.count("reset") == STEPS // 20 + 1
+        assert touched.count("reset") == STEPS // 20
         assert curve(tmp_path / "run") == curve(plain.folder)
 
     @pytest.mark.parametrize(
@@ -88,12 +98,22 @@ class TestSystemAndSimulator:
     def test_a_system_of_another_kind_is_refused_before_anything_is_written(
         self, tmp_path, other, words
     ):
+        touched = []
         with pytest.raises(InputError, match=words):
             run(
-                tiny_config(), dataset=tiny_log(), env=ENV, system=other,
+                tiny_config(), dataset=tiny_log(), env=ENV, system=lambda: Plant(touched, other),
                 out=tmp_path / "run", quiet=True,
             )  # fmt: skip
-        assert not (tmp_path / "run").exists()
+        assert not (tmp_path / "run").exists() and touched == ["made", "closed"]
+
+    def test_it_is_not_even_made_for_a_run_that_cannot_be(self, plain):
+        touched = []
+        with pytest.raises(InputError, match="never overwritten"):
+            run(
+                tiny_config(), dataset=tiny_log(), env=ENV, system=lambda: Plant(touched),
+                out=plain.folder, quiet=True,
+            )  # fmt: skip
+        assert touched == []
 
 
 class Narrow(LinearGaussian):
@@ -140,37 +160,97 @@ class TestWithoutSimulator:
             "last": means[-1],
         }
 
-    def test_the_report_and_the_policy_are_there(self, unwatched):
+    def test_the_report_shows_it_and_the_policy_is_there(self, unwatched):
         result, _ = unwatched
         page = (result.folder / "report.html").read_text()
         assert "Nothing was evaluated" in page and "nothing is evaluated" in page
+        assert "Acting, lowest epoch" in page and "Offline, at the hand-over" not in page
         assert "Return, before and after the hand-over" in page
         assert load_policy(result.folder)(np.zeros(1)).shape == (1,)
 
+    def test_so_does_the_report_of_a_run_that_is_still_going_on(self, unwatched, tmp_path):
+        shutil.copytree(unwatched[0].folder, tmp_path / "run")
+        (tmp_path / "run" / "summary.json").unlink()
+        page = write_report(tmp_path / "run").read_text()
+        assert "Nothing was evaluated" in page and "nothing is evaluated" in page
+        assert "Acting, lowest epoch" in page
+
+    def test_an_offline_stage_that_was_evaluated_makes_no_evaluation_online(self, plain, tmp_path):
+        config = tiny_config(evaluation=EvaluationConfig(episodes=0))
+        start = {"stages": "online", "start_from": plain.folder}
+        again = run(
+            config, dataset=tiny_log(), env=ENV, out=tmp_path / "run", quiet=True, **start
+        )  # fmt: skip
+        assert "return" in again.summary["offline"] and "transfer" not in again.summary
+        assert "Nothing was evaluated" in (again.folder / "report.html").read_text()
+
+    def test_it_is_named_where_runs_are_compared(self, unwatched):
+        with pytest.raises(InputError, match="was not evaluated"):
+            read_runs([unwatched[0].folder])
+        with pytest.raises(InputError, match="with an online stage that was evaluated"):
+            read_runs([unwatched[0].folder.parent])
+
+    def test_one_line_says_what_was_earned(self, unwatched):
+        result, _ = unwatched
+        acting = result.summary["acting"]
+        levels = [f"{name} {acting[name]:.1f}" for name in ("first", "lowest", "last")]
+        line = f"acting policy, mean of an epoch: {', '.join(levels)} (20 episodes)"
+        assert train._verdict(result.summary) == line
+        line = f": acting {acting['first']:.1f} -> {acting['last']:.1f}"
+        assert sweep._news(str(result.folder)) == line
+
+
+def LONGER() -> gym.Env:
+    """An episode of it is under way at the end of an epoch."""
+    return gym.wrappers.TimeLimit(LinearGaussian(), 30)
+
 
 class TestGoingOn:
-    def stopped(self, tmp_path, touched, **changes):
-        arguments = {"env": ENV, "system": lambda: Plant(touched)} | changes
+    def stopped(self, folder, touched, **changes):
+        """A run that fails in its second online epoch; its last checkpoint is that of the first."""
+        arguments = {"env": LONGER, "system": lambda: Plant(touched, LONGER)} | changes
+        config = arguments.pop("config", tiny_config())
         with pytest.raises(Stopped):
             run(
-                tiny_config(), dataset=tiny_log(), out=tmp_path / "run", until=after(2),
-                quiet=True, **arguments,
+                config, dataset=tiny_log(), out=folder, until=after(2), quiet=True, **arguments
             )  # fmt: skip
-        return tmp_path / "run"
+        return folder
 
-    def test_the_system_is_left_in_order_when_a_run_stops(self, tmp_path):
+    def test_the_system_is_left_in_order_when_a_run_fails(self, tmp_path):
         touched = []
-        self.stopped(tmp_path, touched)
+        self.stopped(tmp_path / "run", touched)
         assert touched[-1] == "closed"
 
-    def test_a_run_goes_on_with_a_new_episode_and_replays_nothing(self, tmp_path):
+    @pytest.mark.parametrize("evaluated", [True, False])
+    def test_a_run_goes_on_with_a_new_episode_and_replays_nothing(self, tmp_path, evaluated):
         touched = []
-        folder = self.stopped(tmp_path, touched)
-        done = [row["epoch"] for row in curve(folder) if row["stage"] == "online"][-1]
+        plant = lambda: Plant(touched, LONGER)  # noqa: E731
+        where = {"env": LONGER, "system": plant} if evaluated else {"env": plant, "system": None}
+        config = tiny_config(evaluation=EvaluationConfig(episodes=2 * evaluated))
+        folder = self.stopped(tmp_path / "run", touched, config=config, **where)
         touched.clear()
-        resume(folder, dataset=tiny_log(), env=ENV, system=lambda: Plant(touched), quiet=True)
-        assert touched.count("step") == STEPS - 100 * done
-        assert touched[2:5] == ["made", "reset", "step"]
+        resume(folder, dataset=tiny_log(), quiet=True, **where)
+        assert touched[:5] == ["made", "closed", "made", "reset", "step"]
+        assert touched.count("step") == STEPS - 100
+        # 300 steps from a beginning on, without the rest of the episode that was given up.
+        assert touched.count("reset") == 300 // 30
+
+    def test_in_the_environment_of_evaluation_it_is_replayed(self, tmp_path):
+        touched = []
+        where = {"env": lambda: Plant(touched, LONGER), "system": None}
+        folder = self.stopped(tmp_path / "run", touched, **where)
+        touched.clear()
+        resume(folder, dataset=tiny_log(), quiet=True, **where)
+        evaluations = 3 * 10 * 30
+        assert touched.count("step") == STEPS - 100 + 100 % 30 + evaluations + 10 * 30
+
+    def test_a_run_that_is_over_leaves_the_system_alone(self, tmp_path):
+        touched = []
+        where = {"env": ENV, "system": lambda: Plant(touched)}
+        run(tiny_config(), dataset=tiny_log(), out=tmp_path / "run", quiet=True, **where)
+        touched.clear()
+        resume(tmp_path / "run", dataset=tiny_log(), quiet=True, **where)
+        assert touched == ["made", "closed"], "to see that it fits"
 
     @pytest.mark.parametrize(
         ("again", "words"),
@@ -181,23 +261,45 @@ class TestGoingOn:
         ],
     )
     def test_it_never_goes_on_with_another_system_unasked(self, tmp_path, again, words):
-        folder = self.stopped(tmp_path, [])
+        folder = self.stopped(tmp_path / "run", [])
         with pytest.raises(InputError, match=words):
             resume(folder, dataset=tiny_log(), quiet=True, **again)
 
     def test_nor_from_the_command_line(self, tmp_path, capsys):
-        folder = self.stopped(tmp_path, [])
+        folder = self.stopped(tmp_path / "run", [])
         with pytest.raises(SystemExit):
             main(["run", "--resume", str(folder)])
         assert "moore.resume" in capsys.readouterr().err
 
-    def test_a_run_by_ids_alone_needs_nothing_again(self, tmp_path):
+    def test_a_system_that_is_given_late_is_asked_for_from_then_on(self, tmp_path):
+        folder = self.stopped(tmp_path / "run", [], system=None)
+        assert read_plan(folder).given == ("env",)
+        resume(folder, dataset=tiny_log(), env=LONGER, system=LONGER, quiet=True)
+        assert read_plan(folder).given == ("env", "system")
+
+
+class TestWhatToDoAfterAStop:
+    def how(self, given=(), until=None):
+        return how_to_resume(Path("runs/a"), Plan("both", given=given), until=until)
+
+    def test_ids_alone_are_in_the_configuration(self):
+        assert functions("Pendulum-v1", None) == functions(None, None) == ()
+        assert self.how() == "moore run --resume runs/a"
+
+    def test_functions_are_given_again_and_the_rule_that_stops_is_not_forgotten(self):
+        assert functions(ENV, "Pendulum-v1") == ("env", "system")
+        expected = 'moore.resume("runs/a", env=..., system=..., until=...)'
+        assert self.how(("env", "system"), until=print) == expected
+
+    def test_who_gave_a_rule_alone_may_be_a_command_of_moore(self):
+        expected = 'the same command, or moore.resume("runs/a", until=...)'
+        assert self.how(until=print) == expected
+
+    def test_runs_of_earlier_versions_were_given_nothing(self, tmp_path):
         (tmp_path / "checkpoints").mkdir()
         plan = '{"stages": "both", "start_from": null, "split_seed": null}'
         (tmp_path / "checkpoints" / "plan.json").write_text(plan)
-        assert given("Pendulum-v1", None) == given(None, None) == ()
-        assert read_plan(tmp_path).given == (), "runs of earlier versions have no such entry"
-        assert how_to_resume(tmp_path, read_plan(tmp_path)) == f"moore run --resume {tmp_path}"
+        assert read_plan(tmp_path).given == ()
 
 
 def test_an_episode_that_was_given_up_is_not_charged_to_the_next_policy():
@@ -206,9 +308,26 @@ def test_an_episode_that_was_given_up_is_not_charged_to_the_next_policy():
     assert finished(given_up(record), [7.0]).bar == 7.0
 
 
-def test_a_system_is_not_reset_before_it_is_used():
+def test_a_system_is_not_moved_before_it_is_used():
     touched = []
     collector = Collector(Plant(touched), 0)
-    assert touched == ["made"]
-    collector.step(np.zeros(1, np.float32))
-    assert touched == ["made", "reset", "step"]
+    for _ in range(20):
+        collector.step(np.zeros(1, np.float32))
+    snapshot = collector.snapshot()
+    assert touched == ["made", "reset", *["step"] * 20], "the second episode has not begun"
+    again = Collector(Plant(touched), 0)
+    assert again.restore(snapshot, replay=False), "there is nothing to replay"
+    np.testing.assert_array_equal(again.observation(), collector.observation())
+
+
+def test_adaptive_bc_does_not_charge_it_to_the_next_episode_either():
+    agent = AGENTS["adaptive_bc"]
+    config = AdaptiveBCConfig(return_low=-10.0, return_high=0.0)
+    state = agent.init(jax.random.key(0), 1, 1, config)
+    running = eqx.tree_at(
+        lambda s: (s.agent.adaptation.steps, s.agent.adaptation.episode_return),
+        state,
+        (jnp.asarray(7), jnp.asarray(-3.0)),
+    )
+    assert not eqx.tree_equal(running, state)
+    assert eqx.tree_equal(agent.new_episode(running), state)

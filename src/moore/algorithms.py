@@ -26,6 +26,8 @@ class Agent:
         act: `(policy, obs, key) -> action` in (-1, 1), sampled.
         act_mode: `(policy, obs) -> action` in (-1, 1), deterministic.
         hand_over: `(state, config) -> state`, between the stages; None: nothing changes.
+        new_episode: `state -> state`, where the running episode was left without an end; None: the
+            agent does not follow episodes.
         learn: `(state, offline, online, key, config) -> (state, metrics)`, in place of `update`:
             one gradient step of an agent that draws its batches itself; None: it is given them.
         config: the agent's section of a configuration.
@@ -42,6 +44,7 @@ class Agent:
     config: Callable[[Config], Any]
     value: Callable | None = None
     hand_over: Callable | None = None
+    new_episode: Callable | None = None
     learn: Callable | None = None
 
 
@@ -58,6 +61,7 @@ def _agent(name: str, module: Any) -> Agent:
         config=attrgetter(name),
         value=getattr(module, "value", None),
         hand_over=getattr(module, "hand_over", None),
+        new_episode=getattr(module, "new_episode", None),
         learn=getattr(module, "learn", None),
     )
 

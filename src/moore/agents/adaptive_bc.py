@@ -254,6 +254,17 @@ def follow(state: AdaptiveBCState, online: Replay, config: AdaptiveBCConfig) -> 
     return dataclasses.replace(state, adaptation=adaptation)
 
 
+def new_episode(state: AdaptiveBCState) -> AdaptiveBCState:
+    """The running episode was left without an end: it does not count."""
+    adaptation = state.adaptation
+    unbegun = dataclasses.replace(
+        adaptation,
+        steps=jnp.zeros_like(adaptation.steps),
+        episode_return=jnp.zeros_like(adaptation.episode_return),
+    )
+    return dataclasses.replace(state, adaptation=unbegun)
+
+
 def hand_over(state: AdaptiveBCState, config: AdaptiveBCConfig) -> AdaptiveBCState:
     """The weight goes to its start of the online stage; all else goes on."""
     start = jnp.asarray(config.online_bc_weight, jnp.float32)

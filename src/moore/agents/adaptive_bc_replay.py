@@ -63,6 +63,11 @@ def hand_over(state: AdaptiveBCReplayState, config: AdaptiveBCConfig) -> Adaptiv
     return replace(state, agent=adaptive_bc.hand_over(state.agent, config), online=True)
 
 
+def new_episode(state: AdaptiveBCReplayState) -> AdaptiveBCReplayState:
+    """The running online episode was left without an end: the weight does not follow it."""
+    return replace(state, agent=adaptive_bc.new_episode(state.agent))
+
+
 def draw(
     state: AdaptiveBCReplayState,
     offline: Replay,

@@ -16,7 +16,7 @@ class Snapshot:
     Attributes:
         episode: its number; the reset seed follows from it and the run's seed.
         actions: (steps, action) float32, since the reset.
-        obs: (obs,) float32, the last observation, to verify a replay.
+        obs: (obs,) float32, the last observation, to verify a replay; zeros before the first.
         episode_return: reward so far.
         finished_returns: returns of the episodes that ended in the epoch under way.
     """
@@ -38,24 +38,24 @@ class Collector:
         self._env = env
         self._run_seed = run_seed
         self._finished: list[float] = []
-        self._episode, self._obs = 0, None
+        self._next_episode(0)
 
-    def _start(self, episode: int) -> None:
-        self._episode = episode
-        obs, _ = self._env.reset(seed=episode_seed(self._run_seed, "act", episode))
-        self._obs = np.asarray(obs, np.float32)
+    def _next_episode(self, episode: int) -> None:
+        """It begins when it is first looked at: a system is not moved before it is used."""
+        self._episode, self._obs = episode, None
         self._actions: list[np.ndarray] = []
         self._return = 0.0
 
-    @property
-    def obs(self) -> np.ndarray:
+    def observation(self) -> np.ndarray:
+        """What the system shows now; the first look at an episode begins it."""
         if self._obs is None:
-            self._start(self._episode)
+            seed = episode_seed(self._run_seed, "act", self._episode)
+            self._obs = np.asarray(self._env.reset(seed=seed)[0], np.float32)
         return self._obs
 
     def step(self, action: np.ndarray) -> Transition:
         """One step with an action in [-1, 1]."""
-        obs = self.obs
+        obs = self.observation()
         next_obs, reward, terminated, truncated, _ = self._env.step(action)
         transition = Transition(
             obs=obs,
@@ -70,7 +70,7 @@ class Collector:
         self._obs = transition.next_obs
         if terminated or truncated:
             self._finished.append(self._return)
-            self._start(self._episode + 1)
+            self._next_episode(self._episode + 1)
         return transition
 
     def take_episode_returns(self) -> list[float]:
@@ -80,12 +80,12 @@ class Collector:
 
     def snapshot(self) -> Snapshot:
         """The running episode, for a checkpoint."""
-        obs = self.obs
         actions = np.asarray(self._actions, np.float32)
+        unbegun = np.zeros(self._env.observation_space.shape, np.float32)
         return Snapshot(
             self._episode,
             actions.reshape(-1, *self._env.action_space.shape),
-            obs,
+            unbegun if self._obs is None else self._obs,
             self._return,
             tuple(self._finished),
         )
@@ -93,26 +93,29 @@ class Collector:
     def restore(self, snapshot: Snapshot, *, replay: bool = True) -> bool:
         """Replays the running episode from its seed; False if it came out differently.
 
-        In that case, and without `replay`, the next episode is started, with a seed of its own.
+        In that case, and without `replay`, the next one is to begin, with a seed of its own. One
+        that had no step yet is to begin as it would have.
         """
         self._finished = list(snapshot.finished_returns)
-        if not replay:
-            self._start(snapshot.episode + 1)
-            return False
-        self._start(snapshot.episode)
+        self._next_episode(snapshot.episode)
+        if not len(snapshot.actions):
+            return True
+        same = replay and self._replay(snapshot)
+        if not same:
+            self._next_episode(snapshot.episode + 1)
+        return same
+
+    def _replay(self, snapshot: Snapshot) -> bool:
+        obs = self.observation()
         for action in snapshot.actions:
             obs, reward, terminated, truncated, _ = self._env.step(action)
             self._actions.append(action)
             self._return += float(reward)
-            self._obs = np.asarray(obs, np.float32)
             if terminated or truncated:
                 break
-        same = len(self._actions) == len(snapshot.actions) and np.array_equal(
-            self._obs, snapshot.obs
-        )
-        if not same:
-            self._start(snapshot.episode + 1)
-        return same
+        self._obs = np.asarray(obs, np.float32)
+        whole = len(self._actions) == len(snapshot.actions)
+        return whole and np.array_equal(self._obs, snapshot.obs)
 
     def close(self) -> None:
         self._env.close()

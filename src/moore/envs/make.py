@@ -30,7 +30,11 @@ def make_env(source: EnvSource) -> gym.Env:
         )
     env = source() if callable(source) else _make_by_id(source)
     name = source if isinstance(source, str) else getattr(source, "__name__", "the environment")
-    _check_spaces(env, name)
+    try:
+        _check_spaces(env, name)
+    except InputError:
+        env.close()
+        raise
     if step_limit(env) is None:
         env = TimeLimit(env, DEFAULT_MAX_EPISODE_STEPS)
     return RescaleAction(env, np.float32(-1.0), np.float32(1.0))

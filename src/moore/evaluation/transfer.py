@@ -152,6 +152,21 @@ def _dip(offline: float, curve: np.ndarray) -> float:
     return max(0.0, offline - float(curve.min())) if curve.size else 0.0
 
 
+def acting_levels(episodes: Sequence[Returns]) -> dict[str, float | int]:
+    """What the acting policy earned online: all that is known of a run without evaluations.
+
+    Args:
+        episodes: for each online epoch the returns of the episodes that ended in it.
+
+    Returns:
+        episodes: how many there were. If there was one, also first, lowest and last: of the means
+        over the epochs that have any.
+    """
+    means = [float(np.mean(epoch)) for epoch in episodes if len(epoch)]
+    levels = {"first": means[0], "lowest": min(means), "last": means[-1]} if means else {}
+    return {"episodes": sum(map(len, episodes)), **levels}
+
+
 def dip_share_by_luck(
     baseline: Returns, episodes: Sequence[int], random_return: float | None
 ) -> float | None:

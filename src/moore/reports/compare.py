@@ -64,7 +64,8 @@ def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[
         runs = [folder] if (folder / "summary.json").exists() else _runs_below(folder)
         if not runs:
             raise InputError(
-                f"{folder} is no finished run (it has no summary.json) and holds none."
+                f"{folder} is no finished run (it has no summary.json) and holds none with "
+                "an online stage that was evaluated."
             )
         found += [_read(run, by) for run in runs]
     twice = _twice([(run.task, run.variant, run.seed) for run in found])
@@ -98,7 +99,8 @@ def _json(path: Path) -> dict:
 def _read(folder: Path, by: Sequence[str]) -> Finished:
     summary = _json(folder / "summary.json")
     if not summary.get("transfer"):
-        raise InputError(f"{folder} has no online stage, so there is no transfer to compare.")
+        what = "was not evaluated" if "acting" in summary else "has no online stage"
+        raise InputError(f"{folder} {what}, so there is no transfer to compare.")
     log = summary.get("dataset") or {}
     task = summary["env_id"] + (f" {_short(log['name'])}" if log.get("name") else "")
     variant = summary["scheme"] if summary["algorithm"] == "moore" else summary["algorithm"]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from moore.config import flat
 from moore.errors import InputError
 from moore.evaluation.scores import reference_scores
-from moore.evaluation.transfer import DIP_EPOCHS, transfer_metrics
+from moore.evaluation.transfer import DIP_EPOCHS, acting_levels, transfer_metrics
 from moore.reports import plots
 from moore.reports.page import number, render, write_page
 
@@ -124,7 +124,8 @@ def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
     return {
         "summary": summary,
         "transfer": transfer,
-        "verdict": _verdict(transfer, online, evaluated=any("eval/return" in row for row in rows)),
+        "acting": summary.get("acting") or {},
+        "verdict": _verdict(transfer, online, evaluated=_evaluated_online(rows)),
         "metrics": _METRICS,
         "figures": _figures(rows, config, summary),
         **_epoch_table(rows),
@@ -139,12 +140,15 @@ def _known_so_far(rows: list[dict], config: dict) -> dict:
     reference = reference_scores(summary["env_id"])
     summary["reference"] = asdict(reference) if reference else None
     counts = [len(row["eval/returns"]) for row in rows if row.get("eval/returns")]
-    summary["evaluation_episodes"] = counts[-1] if counts else None
+    wanted = (config.get("evaluation") or {}).get("episodes")
+    summary["evaluation_episodes"] = counts[-1] if counts else wanted
     online = [row for row in rows if row.get("stage") == "online"]
     curve = {row.get("epoch"): row.get("eval/return") for row in online}
     curve = {epoch: float(value) for epoch, value in curve.items() if plots.is_finite(value)}
     acting = {row.get("epoch"): plots.finite_values(row, _ACTED) for row in online}
     start = acting.pop(0, [])
+    if online:
+        summary["acting"] = acting_levels(list(acting.values()))
     if 0 in curve:
         summary["transfer"] = transfer_metrics(
             curve.pop(0),
@@ -154,6 +158,10 @@ def _known_so_far(rows: list[dict], config: dict) -> dict:
             behaviour_returns=list(acting.values()),
         )
     return summary
+
+
+def _evaluated_online(rows: list[dict]) -> bool:
+    return any(row.get("stage") == "online" and "eval/return" in row for row in rows)
 
 
 def _verdict(transfer: dict, online_epochs: int, *, evaluated: bool) -> str:
@@ -182,11 +190,11 @@ def _verdict(transfer: dict, online_epochs: int, *, evaluated: bool) -> str:
 
 
 def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]:
-    """The curves whose numbers (keys of this prefix) are logged."""
+    """The curves whose numbers (keys of this prefix, or any return) are logged."""
     coefs = [row["model/penalty_coef"] for row in rows if row.get("model/penalty_coef")]
     penalty_coef = coefs[-1] if coefs else _find(config, "penalty_coef")
     curves = {
-        "eval/": lambda: plots.return_curve(rows, summary),
+        "returns": lambda: plots.return_curve(rows, summary),
         "replay/": lambda: plots.share_curve(rows),
         "model/uncertainty": lambda: plots.uncertainty_curve(rows, penalty_coef=penalty_coef),
         "model/": lambda: plots.model_curve(rows),
@@ -197,7 +205,7 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
         "losses/": lambda: plots.loss_curves(rows),
     }
     logged = {key for row in rows for key in row}
-    named = {"eval/": ("eval/", "online/episode_returns", "model/episode_return")}
+    named = {"returns": ("eval/", _ACTED, "model/episode_return")}
     present = [
         prefix
         for prefix in curves

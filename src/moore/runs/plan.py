@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,7 +25,8 @@ class Plan:
         start: the run whose offline stage an online one starts from.
         split_seed: of the log's split into training and holdout rows and of what is learned before
             both stages; the seed of the run where it all started. None: this run's own.
-        given: arguments of `moore.run` that no file holds, and that `moore.resume` needs again.
+        given: the environments ("env", "system") that no file holds: `moore.resume` needs them
+            again.
     """
 
     stages: Stages
@@ -35,8 +37,12 @@ class Plan:
     def write(self, folder: Path) -> None:
         """The last file of a run's beginning; from here on the run can be resumed."""
         start = None if self.start is None else os.path.relpath(self.start, folder)
-        plan = {"stages": self.stages, "start_from": start, "split_seed": self.split_seed}
-        plan["given"] = self.given
+        plan = {
+            "stages": self.stages,
+            "start_from": start,
+            "split_seed": self.split_seed,
+            "given": self.given,
+        }
         write_whole(_place(folder), json.dumps(plan))
 
 
@@ -54,17 +60,19 @@ def read_plan(folder: Path) -> Plan:
         raise InputError(f"{folder} is not a run folder that can be resumed.") from None
 
 
-def given(env: EnvSource | None, system: EnvSource | None) -> tuple[str, ...]:
-    """What config.toml cannot hold: a function, and another place to act in than env_id's."""
+def functions(env: EnvSource | None, system: EnvSource | None) -> tuple[str, ...]:
+    """Which environments config.toml cannot hold: functions, and another place to act in."""
     passed = {"env": callable(env), "system": system is not None}
     return tuple(name for name, is_given in passed.items() if is_given)
 
 
-def how_to_resume(folder: Path, plan: Plan) -> str:
-    """How to go on with a run, for the user."""
-    if not plan.given:
+def how_to_resume(folder: Path, plan: Plan, *, until: Callable | None) -> str:
+    """How to go on with a run that was stopped, for the user."""
+    if not plan.given and until is None:
         return f"moore run --resume {folder}"
-    return f'moore.resume("{folder}", {", ".join(f"{name}=..." for name in plan.given)})'
+    names = [*plan.given, *(["until"] if until is not None else [])]
+    again = f'moore.resume("{folder}", {", ".join(f"{name}=..." for name in names)})'
+    return again if plan.given else f"the same command, or {again}"
 
 
 def is_free(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from moore.files import held, write_whole
 from moore.replay.draws import shift
 from moore.reports.html import read_metrics, write_report
 from moore.runs.checkpoint import Checkpoint
-from moore.runs.plan import Plan, Stages, given, how_to_resume, is_free, read_plan
+from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
 from moore.runs.policy import Policy, load_policy
 from moore.runs.records import (
     Records,
@@ -31,7 +31,7 @@ from moore.runs.records import (
 from moore.runs.setup import Evaluator, Setup, prepare
 from moore.runs.suitable import note_on
 from moore.runs.summary import summarise
-from moore.runs.track import Reporter, jsonable
+from moore.runs.track import Reporter, jsonable, news
 from moore.stages import watch
 from moore.stages.learner import LearnerState
 from moore.stages.offline import offline_stage
@@ -85,15 +85,13 @@ def run(
     """
     start = None if start_from is None else Path(start_from)
     split_seed = None if start is None else _split_seed(start)
+    if out is not None:
+        _check_free(Path(out))  # before an environment is made
     setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=split_seed)
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
     folder = Path(out) if out is not None else _default_folder(setup.config)
-    if not is_free(folder):
-        raise InputError(
-            f"{folder} already exists and is not empty; a run is never overwritten. Choose another "
-            "--out, or go on with --resume."
-        )
+    _check_free(folder)
     if start is not None:
         load_hand_over(setup, start)  # fails before anything is written
         rows = offline_rows(start)
@@ -105,7 +103,7 @@ def run(
         write_whole(folder / "config.toml", to_toml(setup.config))
         if start is not None:
             write_whole(folder / "offline.jsonl", rows)
-        plan = Plan(stages, start, split_seed, given(env, system))
+        plan = Plan(stages, start, split_seed, functions(env, system))
         plan.write(folder)  # last: from here on it is a run
         return _Run(setup, folder, plan, until, quiet).execute(None)
 
@@ -125,8 +123,8 @@ def resume(
         folder: of the run.
         dataset: the log, if it has moved or was given as an object.
         env: the environment, if it was given as a function.
-        system: the live system, if one was given. Its running episode is not replayed; a new one
-            begins.
+        system: the live system, if one was given. Its running episode is not replayed, and a new
+            one begins; so too in `env`, where nothing is evaluated.
         until: as in `run`.
         quiet: print nothing.
 
@@ -140,12 +138,23 @@ def resume(
     if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:
         raise InputError(
             f"{folder} was given its {' and its '.join(missing)} in Python, and goes on with the "
-            f"same: {how_to_resume(folder, plan)}."
+            f"same: {how_to_resume(folder, plan, until=until)}."
         )
     with held(folder):
         setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=plan.split_seed)
+        if new := set(functions(env, system)) - set(plan.given):
+            plan = dataclasses.replace(plan, given=(*plan.given, *sorted(new)))
+            plan.write(folder)
         runner = _Run(setup, folder, plan, until, quiet)
         return runner.execute(newest_checkpoint(setup, folder, runner.report))
+
+
+def _check_free(folder: Path) -> None:
+    if not is_free(folder):
+        raise InputError(
+            f"{folder} already exists and is not empty; a run is never overwritten. Choose another "
+            "--out, or go on with --resume."
+        )
 
 
 def _split_seed(start: Path) -> int | None:
@@ -200,8 +209,7 @@ class _Run:
                 self._online(state, done, checkpoint)
             return self._finish()
         except KeyboardInterrupt:
-            again = self.until and not self.plan.given
-            how = "the same command" if again else how_to_resume(self.folder, self.plan)
+            how = how_to_resume(self.folder, self.plan, until=self.until)
             self.report.say(f"interrupted; go on with: {how}")
             raise
         finally:
@@ -268,13 +276,14 @@ class _Run:
         config = self.config.online
         # Fewer than there might have been, if the policy stood still before.
         self.offline_epochs = sum(r["stage"] == "offline" and r["epoch"] > 0 for r in self._rows())
+        if 0 < config.epochs <= done:
+            return  # nothing is left to do in the system
         with contextlib.closing(Collector(self.setup.make_system(), self.config.seed)) as collector:
             if done == 0:
                 self._record_hand_over(state)
-            elif not collector.restore(unpack(checkpoint), replay=self.setup.system_source is None):
-                self.report.say(
-                    "the running episode was not replayed exactly; a new one was started."
-                )
+            elif not collector.restore(unpack(checkpoint), replay=not self.setup.live):
+                why = "is not replayed" if self.setup.live else "could not be replayed exactly"
+                self.report.say(f"the running episode {why}; a new one begins.")
                 state = self.learner.new_episode(state)
             self.report.start("online", config.epochs, done)
             before = watch.snapshot(self.learner, state)
@@ -295,7 +304,7 @@ class _Run:
         self, row: dict, state: LearnerState, collector: Collector | None, epochs: int
     ) -> None:
         row = self.records.end_epoch(row, state, collector, last=row["epoch"] == epochs)
-        self.report.advance(row["epoch"], _news(row))
+        self.report.advance(row["epoch"], news(row))
 
     def _rows(self) -> list[dict]:
         return read_metrics(self.folder / "metrics.jsonl")
@@ -372,20 +381,3 @@ class _Run:
         write_whole(self.folder / "summary.json", json.dumps(summary, indent=1))
         self.report.say(f"report: {write_report(self.folder)}")
         return RunResult(self.folder, summary, load_policy(self.folder))
-
-
-def _news(row: dict) -> str:
-    """One line on an epoch."""
-    parts = []
-    if "eval/return" in row:
-        parts.append(f"return {row['eval/return']:.1f}")
-    if "eval/score" in row:
-        parts.append(f"score {row['eval/score']:.1f}")
-    if row.get("online/episode_returns"):
-        parts.append(f"acting {np.mean(row['online/episode_returns']):.1f}")
-    if row["stage"] == "online" and "replay/online_share" in row:
-        parts.append(f"online share {row['replay/online_share']:.3f}")
-    if "model/holdout_mse" in row:
-        parts.append(f"model error {row['model/holdout_mse']:.4g}")
-    parts.append(f"{row['time/epoch']:.1f} s")
-    return ", ".join(parts)

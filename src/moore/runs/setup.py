@@ -1,5 +1,6 @@
 """From a configuration to everything that a run needs: log, environment, learner."""
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
@@ -58,6 +59,11 @@ class Setup:
     def make_env(self) -> gym.Env:
         return make_env(self.env_source)
 
+    @property
+    def live(self) -> bool:
+        """Whether the policy acts elsewhere than it is evaluated, or is not evaluated at all."""
+        return self.system_source is not None or not self.config.evaluation.episodes
+
     def make_system(self) -> gym.Env:
         return make_env(self.env_source if self.system_source is None else self.system_source)
 
@@ -101,13 +107,12 @@ def prepare(
         raise InputError(f"{name} names no environment; give one with --env-id.")
     env_id = env_source if isinstance(env_source, str) else config.env_id or logged_in or "custom"
 
-    probe = make_env(env_source)
-    low, high = action_bounds(probe)
-    obs_dim = probe.observation_space.shape[0]
-    limit = step_limit(probe)
-    if system is not None:
-        _check_system(system, probe)
-    probe.close()
+    with contextlib.closing(make_env(env_source)) as probe:
+        low, high = action_bounds(probe)
+        obs_dim = probe.observation_space.shape[0]
+        limit = step_limit(probe)
+        if system is not None:
+            _check_system(system, probe)
     name = "" if log is None else log.name
     config = dataclasses.replace(config, dataset=name, env_id=env_id)
     reference = reference_scores(env_id)
@@ -139,18 +144,17 @@ def prepare(
 
 def _check_system(source: EnvSource, env: gym.Env) -> None:
     """Where the policy acts, observations, actions and episodes must be those of its evaluation."""
-    system = make_env(source)
-    for name, of in (
-        ("observations of the shape", lambda one: one.observation_space.shape),
-        ("actions within", lambda one: tuple(bound.tolist() for bound in action_bounds(one))),
-        ("a step limit of", step_limit),
-    ):
-        if of(system) != of(env):
-            raise InputError(
-                f"the system has {name} {of(system)}, the environment of its evaluation "
-                f"{of(env)}: they must be the same."
-            )
-    system.close()
+    with contextlib.closing(make_env(source)) as system:
+        for name, of in (
+            ("observations of the shape", lambda one: one.observation_space.shape),
+            ("actions within", lambda one: tuple(bound.tolist() for bound in action_bounds(one))),
+            ("a step limit of", step_limit),
+        ):
+            if of(system) != of(env):
+                raise InputError(
+                    f"the system has {name} {of(system)}, the environment of its evaluation "
+                    f"{of(env)}: they must be the same."
+                )
 
 
 def _first_states(log: Dataset) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.evaluation.transfer import dip_share_by_luck, transfer_metrics
+from moore.evaluation.transfer import acting_levels, dip_share_by_luck, transfer_metrics
 from moore.runs.setup import Setup
 from moore.version import __version__
 
@@ -56,7 +56,7 @@ def summarise(
         if "eval/return" in online[0]:
             summary["online"] = _level(setup, online[-1])
             summary["transfer"] = _transfer(setup, online, random_return)
-        summary["acting"] = _acting(online)
+        summary["acting"] = acting_levels([row["online/episode_returns"] for row in online[1:]])
     updates = rows[-1]["updates"] if rows else 0
     busy = seconds.get("update", 0.0)
     return summary | {
@@ -77,14 +77,6 @@ def _about_log(log: Dataset) -> dict:
         "episodes": len(log.episode_returns),
         "env_id": log.env_id,
     }
-
-
-def _acting(online: list[dict]) -> dict:
-    """What the acting policy earned online: means over the epochs in which an episode ended."""
-    episodes = [row["online/episode_returns"] for row in online if row["epoch"] > 0]
-    means = [float(np.mean(returns)) for returns in episodes if returns]
-    levels = {"first": means[0], "lowest": min(means), "last": means[-1]} if means else {}
-    return {"episodes": sum(map(len, episodes)), **levels}
 
 
 def _level(setup: Setup, row: dict) -> dict:

@@ -105,7 +105,9 @@ def _news(folder: str) -> str:
     """Offline and final return of a finished cell."""
     summary = json.loads((Path(folder) / "summary.json").read_text())
     if "transfer" not in summary:
-        offline = summary.get("offline", {})
+        offline, acting = summary.get("offline", {}), summary.get("acting", {})
+        if "first" in acting:
+            return f": acting {acting['first']:.1f} -> {acting['last']:.1f}"
         return f": return {offline['return']:.1f}" if "return" in offline else ""
     transfer = summary["transfer"]
     return f": {transfer['offline']:.1f} -> {transfer['final']:.1f}, dip {transfer['dip']:.1f}"

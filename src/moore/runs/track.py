@@ -101,3 +101,20 @@ class Reporter:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def news(row: dict) -> str:
+    """One line on an epoch, from its row of metrics."""
+    parts = []
+    if "eval/return" in row:
+        parts.append(f"return {row['eval/return']:.1f}")
+    if "eval/score" in row:
+        parts.append(f"score {row['eval/score']:.1f}")
+    if row.get("online/episode_returns"):
+        parts.append(f"acting {np.mean(row['online/episode_returns']):.1f}")
+    if row["stage"] == "online" and "replay/online_share" in row:
+        parts.append(f"online share {row['replay/online_share']:.3f}")
+    if "model/holdout_mse" in row:
+        parts.append(f"model error {row['model/holdout_mse']:.4g}")
+    parts.append(f"{row['time/epoch']:.1f} s")
+    return ", ".join(parts)

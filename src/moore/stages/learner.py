@@ -234,9 +234,11 @@ class Learner:
             return dataclasses.replace(state, key=key, acting=acting, record=record), metrics
 
     def new_episode(self, state: LearnerState) -> LearnerState:
-        """The running episode was left without an end, and another has begun."""
+        """The running episode was left without an end, and another begins."""
         record = None if state.record is None else given_up(state.record)
-        return dataclasses.replace(state, record=record)
+        forget = self.algorithm.agent.new_episode
+        agent = state.agent if forget is None else forget(state.agent)
+        return dataclasses.replace(state, agent=agent, record=record)
 
     def _online_room(self, length: int) -> int:
         """Rows of the online D_model: the retained epochs' rollouts of that length."""

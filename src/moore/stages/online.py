@@ -16,12 +16,11 @@ from moore.stages.watch import surprise
 class System(Protocol):
     """The live system: an environment, a robot, a process. Actions lie in [-1, 1]."""
 
-    @property
-    def obs(self) -> np.ndarray:
-        """What it shows now."""
+    def observation(self) -> np.ndarray:
+        """What it shows now (obs,); where an episode has ended, the next one begins with it."""
 
     def step(self, action: np.ndarray) -> Transition:
-        """Acts once; starts the next episode by itself where one ended."""
+        """Acts once."""
 
     def take_episode_returns(self) -> list[float]:
         """Returns of the episodes that ended since the last call."""
@@ -59,7 +58,7 @@ def online_stage(
         for step in range(1, config.steps_per_epoch + 1):  # 9
             taken = (epoch - 1) * config.steps_per_epoch + step
             random = taken <= config.random_steps
-            action, state = learner.act(state, system.obs, random=random)  # 10
+            action, state = learner.act(state, system.observation(), random=random)  # 10
             transition = system.step(action)
             state = learner.observe(state, transition)  # 11
             if taken < warm_up:
