@@ -51,6 +51,13 @@ def test_offline_beats_the_log_and_online_beats_offline(result):
     assert transfer["final"] <= optimum + 1e-2 * abs(optimum), "nothing beats the optimum"
 
 
+def test_the_summary_says_how_far_the_last_offline_epochs_swung(result):
+    evaluated = [row["eval/return"] for row in rows(result, "offline")[1:]]
+    worth = evaluated[-1] - result.summary["random_return"]
+    expected = (evaluated[-1] - min(evaluated)) / worth
+    assert result.summary["offline"]["swing_share"] == pytest.approx(expected)
+
+
 def test_models_fit_the_log_and_keep_up_with_the_online_data(result):
     (offline,) = (row["model/holdout_mse"] for row in rows(result, "offline")[:1])
     online = [row["model/holdout_mse"] for row in rows(result, "online")[1:]]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moore.evaluation.scores import ReferenceScores
-from moore.evaluation.transfer import dip_share_by_luck, transfer_metrics
+from moore.evaluation.transfer import dip_share_by_luck, swing_share, transfer_metrics
 
 CURVE = [90.0, 60.0, 80.0, 100.0, 120.0, 140.0]
 
@@ -168,6 +168,21 @@ def test_a_factor_scales_returns_and_leaves_shares_and_epochs(offline, curve, ra
     for name, value in before.items():
         free = name.startswith(("recovery", "epochs", "behaviour")) or "share" in name
         assert after[name] == (value if free or value is None else pytest.approx(k * value))
+
+
+def test_the_swing_is_the_dip_that_the_last_ten_offline_epochs_would_be():
+    """From 60 down to 10 where a random policy has -40: half of what it is worth."""
+    assert swing_share([100.0, 10.0, 80.0, 60.0], random_return=-40.0) == 0.5
+    assert swing_share([0.0, *[50.0] * 9, 60.0], random_return=-40.0) == 0.1, "the tenth last is 50"
+    assert swing_share([10.0, 20.0, 60.0, 60.0], random_return=0.0) == pytest.approx(5 / 6)
+    assert swing_share([10.0, 5.0], random_return=0.0) == 0.0
+
+
+def test_one_evaluation_has_no_swing_and_without_a_scale_it_has_no_share():
+    assert swing_share([10.0], random_return=0.0) is None
+    assert swing_share([], random_return=0.0) is None
+    assert swing_share([5.0, 10.0], random_return=None) is None
+    assert swing_share([5.0, 10.0], random_return=10.0) is None
 
 
 def test_the_lowest_of_some_epochs_lies_below_the_mean_by_luck_alone():

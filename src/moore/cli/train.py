@@ -136,34 +136,41 @@ def _resume(options, arguments: list[str]):
 
 def _verdict(summary: dict) -> str:
     """The run in two lines."""
-    if "transfer" not in summary:
-        return _without_hand_over(summary.get("offline", {}), summary.get("acting", {}))
-    transfer = summary["transfer"]
-
-    def percent(share: float | None) -> str:
-        return "" if share is None else f" ({100 * share:.0f}%)"
-
-    behaviour = transfer["behaviour_dip"]
-    acting = "not measured" if behaviour is None else f"{behaviour:.1f}"
-    return (
-        f"offline {transfer['offline']:.1f}, dip {transfer['dip']:.1f}"
-        f"{percent(transfer['dip_share'])}, final {transfer['final']:.1f}, "
-        f"gain {transfer['gain']:.1f}\n"
-        f"acting policy: dip {acting}{percent(transfer['behaviour_dip_share'])}"
-        f"{_by_luck(transfer.get('behaviour_dip_share_by_luck'))}"
-    )
-
-
-def _without_hand_over(offline: dict, acting: dict) -> str:
-    """Of an offline stage alone, or of a run that was not evaluated."""
+    offline, acting = summary.get("offline", {}), summary.get("acting", {})
+    if "transfer" in summary:
+        return _of_transfer(summary["transfer"], offline)
     if "first" in acting:
         levels = ", ".join(f"{name} {acting[name]:.1f}" for name in ("first", "lowest", "last"))
         return f"acting policy, mean of an epoch: {levels} ({acting['episodes']} episodes)"
-    return f"offline return {offline['return']:.1f}" if "return" in offline else ""
+    if "return" in offline:
+        return f"offline return {offline['return']:.1f}{_notes(_swing(offline))}"
+    return ""
 
 
-def _by_luck(share: float | None) -> str:
-    """What the acting policy's dip is to be compared with."""
-    if share is None:
-        return ""
-    return f"; of a policy that does not change, by luck of its episodes: {100 * share:.0f}%"
+def _of_transfer(transfer: dict, offline: dict) -> str:
+    behaviour, luck = transfer["behaviour_dip"], transfer.get("behaviour_dip_share_by_luck")
+    acting = "not measured" if behaviour is None else f"{behaviour:.1f}"
+    by_luck = f"of a policy that does not change, by luck of its episodes: {_percent(luck)}"
+    return (
+        f"offline {transfer['offline']:.1f}, dip {transfer['dip']:.1f}"
+        f"{_notes(_percent(transfer['dip_share']), _swing(offline))}, "
+        f"final {transfer['final']:.1f}, gain {transfer['gain']:.1f}\n"
+        f"acting policy: dip {acting}"
+        f"{_notes(_percent(transfer['behaviour_dip_share']), by_luck if luck is not None else '')}"
+    )
+
+
+def _swing(offline: dict) -> str:
+    """How much of a dip is to be expected of a policy that goes on as it was."""
+    share = _percent(offline.get("swing_share"))
+    return f"the last offline epochs swung by {share}" if share else ""
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f}%"
+
+
+def _notes(*notes: str) -> str:
+    """In brackets what there is to note."""
+    there = "; ".join(note for note in notes if note)
+    return f" ({there})" if there else ""

@@ -198,6 +198,23 @@ def dip_share_by_luck(
     return _share(float(np.median(dips)), float(returns.mean()), random_return)
 
 
+def swing_share(offline: Returns, random_return: float | None) -> float | None:
+    """The dip share that the last ten offline epochs would have, were they the first ten online.
+
+    A dip that does not exceed it is no sign of what the hand-over changes: the policy swung before.
+
+    Args:
+        offline: evaluation returns of the offline epochs, the last one that of the hand-over.
+        random_return: return of a random policy.
+
+    Returns:
+        How far the lowest of the last ten lies below the last, by what that is worth above a random
+        policy; None where there are fewer than two, or no scale.
+    """
+    last = _finite(offline, "offline")[-DIP_EPOCHS:]
+    return _share(_dip(last[-1], last), last[-1], random_return) if last.size > 1 else None
+
+
 def _share(dip: float, offline: float, random_return: float | None) -> float | None:
     if random_return is None or random_return == offline:
         return None

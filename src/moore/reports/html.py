@@ -45,6 +45,7 @@ _METRICS = (
     ("offline", "offline", True, "mean return at the hand-over, J0"),
     ("dip", "dip", True, f"deepest fall below J0 in the first {DIP_EPOCHS} epochs"),
     ("dip_share", "dip share", False, "dip, as a share of the way from random to J0"),
+    ("swing_share", "of it by swing", False, "the same of the last ten offline epochs"),
     ("dip_area", "dip area", True, "sum over all epochs of the shortfall"),
     ("recovery_epochs", "recovery", False, "epochs from the first fall below J0 until back"),
     ("epochs_to_threshold", "to threshold", False, "first epoch at the threshold (default 95%)"),
@@ -120,6 +121,7 @@ def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
     """Everything that the template shows."""
     nothing = {f"{key}{end}": None for key, *_ in _METRICS for end in ("", "_score")}
     transfer = nothing | (summary.get("transfer") or {})
+    transfer["swing_share"] = (summary.get("offline") or {}).get("swing_share")
     online = max((row.get("epoch", 0) for row in rows if row.get("stage") == "online"), default=0)
     return {
         "summary": summary,

@@ -9,7 +9,12 @@ import jax
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.evaluation.transfer import acting_levels, dip_share_by_luck, transfer_metrics
+from moore.evaluation.transfer import (
+    acting_levels,
+    dip_share_by_luck,
+    swing_share,
+    transfer_metrics,
+)
 from moore.runs.setup import Setup
 from moore.version import __version__
 
@@ -52,6 +57,8 @@ def summarise(
     if offline:
         # Fewer epochs than the configuration allows: the values stood still before.
         summary["offline"] = _level(setup, offline[-1]) | {"epochs": offline[-1]["epoch"]}
+        evaluations = [row["eval/return"] for row in offline if "eval/return" in row]
+        summary["offline"]["swing_share"] = swing_share(evaluations, random_return)
     if online:
         if "eval/return" in online[0]:
             summary["online"] = _level(setup, online[-1])
