@@ -91,7 +91,15 @@ BOTH = {
     "no penalty": {"penalty_coef": 0.0},
 }
 OPTIONS = ONLINE | BOTH
-COLUMNS = ("offline", "dip_share", "behaviour_dip_share", "final", "auc", "epochs_to_threshold")
+COLUMNS = (
+    "offline",
+    "swing_share",
+    "dip_share",
+    "behaviour_dip_share",
+    "final",
+    "auc",
+    "epochs_to_threshold",
+)
 # Of every online epoch, 0 being the hand-over: metrics.jsonl's names.
 CURVES = (
     "eval/return",
@@ -120,7 +128,8 @@ def finished(folder: Path, config: Config, stages: str = "both", start: Path | N
 
 
 def transfer(folder: Path) -> list[float]:
-    found = json.loads((folder / "summary.json").read_text())["transfer"]
+    summary = json.loads((folder / "summary.json").read_text())
+    found = summary["transfer"] | {"swing_share": summary["offline"]["swing_share"]}
     return [found[column] for column in COLUMNS]
 
 

@@ -10,6 +10,7 @@ over the seeds of each option.
 
 import argparse
 import csv
+import itertools
 from collections import defaultdict
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from matplotlib.figure import Figure
 
 from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.evaluation.stats import Estimate, iqm, mean
-from moore.evaluation.transfer import transfer_metrics
+from moore.evaluation.transfer import swing_share, transfer_metrics
 from moore.reports.plots import BLUE, INK, STYLE, VERMILION
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -75,6 +76,17 @@ def online_returns() -> dict[tuple[str, str], dict[str, dict[str, np.ndarray]]]:
     }
 
 
+def swing(log: str, algorithm: str, seed: str, reference: ReferenceScores) -> float | None:
+    """Of a run's last offline epochs; None where their evaluations are not in the table."""
+    wanted = {"log": log, "run": algorithm, "seed": seed, "stage": "offline"}
+    offline = [
+        float(row["eval_return"])
+        for row in table("handover-mujoco.csv")
+        if wanted.items() <= row.items() and row["eval_return"]
+    ]
+    return swing_share(offline, reference.random)
+
+
 def draw_logs(returns) -> Figure:
     figure = Figure(figsize=(10, 5), layout="constrained")
     panels = figure.subplots(2, 4, sharex=True)
@@ -93,6 +105,10 @@ def draw_logs(returns) -> Figure:
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
     figure.supylabel("return: evaluated (line), acting (dots)", fontsize="medium")
     return figure
+
+
+def reference_for(log: str) -> ReferenceScores:
+    return reference_scores("Hopper-v5" if "hopper" in log else "HalfCheetah-v5")
 
 
 def transfer(curves: dict[str, np.ndarray], reference: ReferenceScores) -> dict:
@@ -123,12 +139,14 @@ def print_logs(returns) -> None:
         for (log, name), seeds in sorted(returns.items()):
             if name != algorithm:
                 continue
-            reference = reference_scores("Hopper-v5" if "hopper" in log else "HalfCheetah-v5")
+            reference = reference_for(log)
             for seed, curves in seeds.items():
                 metrics = transfer(curves, reference)
                 numbers = {name: metrics[key] for name, key in METRICS.items()}
                 listed = ", ".join(f"{name} {value:.2f}" for name, value in numbers.items())
-                print(f"{algorithm} {log} {seed}: {listed}")
+                share = swing(log, algorithm, seed, reference)
+                swung = "" if share is None else f", swing {share:.2f}"
+                print(f"{algorithm} {log} {seed}: {listed}{swung}")
                 for name, value in numbers.items() if (log, seed) in both else ():
                     found[name].append(value)
         for name, values in found.items():
@@ -202,6 +220,51 @@ def print_factors(options) -> None:
         print(f"{option}: {means}; {paired}; {least} of {count}")
 
 
+def by_swing(returns) -> dict[str, np.ndarray]:
+    """Kind of run -> how far its last offline epochs swung and its dip share, a row a run."""
+    found = defaultdict(list)
+    for row in table("handover-factors.csv"):
+        if row["swing_share"]:
+            kind = "a gate" if "gate" in row["option"] else "no gate"
+            kind = f"{row['preset']}, {kind}"
+            found[kind].append((float(row["swing_share"]), float(row["dip_share"])))
+    for (log, algorithm), seeds in returns.items():
+        reference = reference_for(log)
+        for seed, curves in seeds.items():
+            share = swing(log, algorithm, seed, reference)
+            if share is not None:
+                dip = transfer(curves, reference)["dip_share"]
+                found[f"MuJoCo, {algorithm}"].append((share, dip))
+    return {kind: np.asarray(pairs) for kind, pairs in found.items()}
+
+
+def draw_swing(swings: dict[str, np.ndarray]) -> Figure:
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":", label="equal")
+    for place, (kind, pairs) in enumerate(swings.items()):
+        small = kind.startswith("quick")
+        style = {"ms": 4 if small else 7, "mew": 0, "alpha": 0.5 if small else 0.9}
+        color = BLUE if kind.endswith(("a gate", "moore_robust")) else VERMILION
+        x, y = pairs[:, 0], np.minimum(pairs[:, 1], 1.1)
+        axes.plot(x, y, "os^D"[place % 4], color=color, label=kind, **style)
+    axes.set_xlabel("how far the last ten offline epochs swung, share")
+    axes.set_ylabel("evaluated dip share (above 1.1: at 1.1)")
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def print_swing(swings: dict[str, np.ndarray]) -> None:
+    for kind, pairs in swings.items():
+        share, dip = pairs.T
+        exceed = int((dip > share + 0.02).sum())
+        print(f"{kind}: {len(dip)} runs, {exceed} dip by more than 0.02 beyond their swing")
+        for low, high in itertools.pairwise([0.0, 0.02, 0.2, 0.5, 0.8, np.inf]):
+            dips = dip[(share >= low) & (share < high)]
+            if dips.size:
+                print(f"  {low} to {high}: {len(dips)} runs, mean dip share {dips.mean():.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
@@ -209,15 +272,18 @@ def main() -> None:
     returns = online_returns()
     quick, *laptop = dict.fromkeys(row["preset"] for row in table("handover-factors.csv"))
     options, by_log = by_option(quick), {preset: by_option(preset) for preset in laptop}
+    swings = by_swing(returns)
     with matplotlib.rc_context(STYLE):
         pictures = {
             "mujoco": draw_logs(returns),
             "factors": draw_factors(options),
             "factors-mujoco": draw_logged_factors(by_log),
+            "swing": draw_swing(swings),
         }
         for name, figure in pictures.items():
             figure.savefig(args.out / f"handover-{name}.png", dpi=150, facecolor="white")
     print_logs(returns)
+    print_swing(swings)
     for preset, found in {quick: options, **by_log}.items():
         print(preset)
         print_factors(found)
