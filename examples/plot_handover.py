@@ -203,7 +203,7 @@ def draw_logged_factors(by_log: dict[str, dict]) -> Figure:
     for panels, (log, options) in zip(grid, by_log.items(), strict=True):
         columns = {**DIPS, "auc": "mean of the evaluations"}
         task = log.removeprefix("laptop/")
-        columns = {name: f"{task}: {title}" for name, title in columns.items()}
+        columns["dip_share"] = f"{task}: {columns['dip_share']}"
         draw_options(panels, options, columns, coloured=True)
     return figure
 

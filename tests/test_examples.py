@@ -97,7 +97,8 @@ def test_the_pictures_are_drawn_from_the_committed_numbers(tmp_path, monkeypatch
     monkeypatch.setattr("sys.argv", ["plot_handover.py", "--out", str(tmp_path)])
     plot_handover.main()
     pictures = sorted(path.name for path in tmp_path.iterdir())
-    assert pictures == ["handover-factors.png", "handover-mujoco.png"]
+    names = ("factors-mujoco", "factors", "mujoco", "swing")
+    assert pictures == [f"handover-{name}.png" for name in names]
     printed = capsys.readouterr().out
     for log in plot_handover.LOGGED:
         assert f"moore_robust {log} 0: dip share" in printed
