@@ -198,13 +198,15 @@ def draw_factors(options) -> Figure:
 def draw_logged_factors(by_log: dict[str, dict]) -> Figure:
     """On MuJoCo logs, a row of panels each."""
     rows = [len(options) for options in by_log.values()]
-    figure = Figure(figsize=(10, 0.23 * sum(rows) + 1.4), layout="constrained")
+    figure = Figure(figsize=(10, 0.25 * sum(rows) + 1.8), layout="constrained")
     grid = figure.subplots(len(by_log), 3, sharey="row", squeeze=False, height_ratios=rows)
     for panels, (log, options) in zip(grid, by_log.items(), strict=True):
         columns = {**DIPS, "auc": "mean of the evaluations"}
-        task = log.removeprefix("laptop/")
-        columns["dip_share"] = f"{task}: {columns['dip_share']}"
         draw_options(panels, options, columns, coloured=True)
+        for axes, title in zip(panels, columns.values(), strict=True):
+            axes.set_title("", loc="left")
+            axes.set_xlabel(title)
+        panels[0].set_title(log.removeprefix("laptop/"), loc="left", fontsize="medium")
     return figure
 
 
@@ -239,18 +241,18 @@ def by_swing(returns) -> dict[str, np.ndarray]:
 
 
 def draw_swing(swings: dict[str, np.ndarray]) -> Figure:
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    figure = Figure(figsize=(6.5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":", label="equal")
     for place, (kind, pairs) in enumerate(swings.items()):
-        small = kind.startswith("quick")
+        small = not kind.startswith("MuJoCo")
         style = {"ms": 4 if small else 7, "mew": 0, "alpha": 0.5 if small else 0.9}
         color = BLUE if kind.endswith(("a gate", "moore_robust")) else VERMILION
         x, y = pairs[:, 0], np.minimum(pairs[:, 1], 1.1)
         axes.plot(x, y, "os^D"[place % 4], color=color, label=kind, **style)
     axes.set_xlabel("how far the last ten offline epochs swung, share")
     axes.set_ylabel("evaluated dip share (above 1.1: at 1.1)")
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
