@@ -231,7 +231,7 @@ def test_a_list_stands_for_a_tuple():
         ("online.alpha", 0.0),
         ("online.alpha", -1.0),
         ("online.alpha", float("nan")),
-        ("evaluation.episodes", 0),
+        ("evaluation.episodes", -1),
         ("evaluation.threshold", float("nan")),
     ],
     ids=repr,

@@ -36,7 +36,7 @@ class Recorder:
     """A learner and a system that only write down what they are asked to do."""
 
     def __init__(self, config, *, ends=False):
-        self.config, self.calls, self.obs = config, [], np.zeros(1)
+        self.config, self.calls = config, []
         self.ends, self.running = ends, []
         self.imagines = True
         self.offline, self.algorithm = SimpleNamespace(size=1), algorithms.find("moore")
@@ -48,6 +48,9 @@ class Recorder:
     def pass_gate(self, state, epoch, returns, *, in_episode):
         self.running.append(in_episode)
         return state, {}
+
+    def observation(self):
+        return np.zeros(1)
 
     def act(self, state, obs, *, random):
         self.calls.append("act")
