@@ -12,6 +12,7 @@ import argparse
 import csv
 import itertools
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -43,10 +44,12 @@ METRICS = {
     "acting dip share": "behaviour_dip_share",
     "hand-over": "offline_score",
     "final": "final_score",
+    "epochs to threshold": "epochs_to_threshold",
 }
 DIPS = {"dip_share": "evaluated dip share", "behaviour_dip_share": "acting dip share"}
 
 
+@cache
 def table(name: str) -> list[dict]:
     with open(RESULTS / name, newline="") as file:
         return list(csv.DictReader(file))

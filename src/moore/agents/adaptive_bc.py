@@ -208,11 +208,19 @@ def after_episode(adaptation: Adaptation, config: AdaptiveBCConfig) -> Adaptatio
         raise ValueError("return_low and return_high must be known before going online.")
     current = (adaptation.episode_return - low) / (high - low)
     last = jnp.where(adaptation.episodes == 0, current, adaptation.last_return)
-    return Adaptation(
+    followed = dataclasses.replace(
+        adaptation,
         bc_weight=adapted_weight(adaptation.bc_weight, adaptation.steps, current, last, config),
         last_return=config.return_rate * current + (1.0 - config.return_rate) * last,
         episodes=adaptation.episodes + 1,
-        rows=adaptation.rows,
+    )
+    return unbegun(followed)
+
+
+def unbegun(adaptation: Adaptation) -> Adaptation:
+    """Before the first row of an episode."""
+    return dataclasses.replace(
+        adaptation,
         steps=jnp.zeros_like(adaptation.steps),
         episode_return=jnp.zeros_like(adaptation.episode_return),
     )
@@ -256,13 +264,7 @@ def follow(state: AdaptiveBCState, online: Replay, config: AdaptiveBCConfig) -> 
 
 def new_episode(state: AdaptiveBCState) -> AdaptiveBCState:
     """The running episode was left without an end: it does not count."""
-    adaptation = state.adaptation
-    unbegun = dataclasses.replace(
-        adaptation,
-        steps=jnp.zeros_like(adaptation.steps),
-        episode_return=jnp.zeros_like(adaptation.episode_return),
-    )
-    return dataclasses.replace(state, adaptation=unbegun)
+    return dataclasses.replace(state, adaptation=unbegun(state.adaptation))
 
 
 def hand_over(state: AdaptiveBCState, config: AdaptiveBCConfig) -> AdaptiveBCState:
