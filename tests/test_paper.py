@@ -90,6 +90,13 @@ class Recorder:
     def take_episode_returns(self):
         return []
 
+    def take_dropped(self):
+        return 0
+
+    @property
+    def in_episode(self):
+        return not self.ends
+
 
 def test_the_online_stage_is_algorithm_1(monkeypatch):
     config = dataclasses.replace(

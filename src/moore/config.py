@@ -72,6 +72,8 @@ class OnlineConfig:
         frozen_steps: first environment steps in which the policy acts and nothing is learned (the
             warm-up of WSRL).
         penalty_coef: lambda online. None: that of the offline stage.
+        max_bad_readings: bad readings in a row (values that are not finite) after which the system
+            is taken to be broken and the run ends.
         rollout_schedule: first epoch, last epoch, first length, last length: H grows linearly from
             epoch to epoch between them (MBPO). None: `rollout_length` throughout.
     """
@@ -89,6 +91,7 @@ class OnlineConfig:
     random_steps: int = 0
     frozen_steps: int = 0
     penalty_coef: float | None = None
+    max_bad_readings: int = 10
     rollout_schedule: tuple[int, ...] | None = None
 
 
@@ -160,7 +163,13 @@ class Config:
             the same for every seed.
         fraction: use at most this share of the log's rows, drawn in the same way.
         env_id: the Gymnasium environment; empty: the one that the log names.
+        env_args: arguments of `gymnasium.make` beside the id, a JSON object such as '{"load": 5}';
+            empty: those that the log was recorded with, where it says so.
+        episode_steps: steps after which an episode is cut. None: the environment's own limit, or
+            what is measured where it states none.
         algorithm: a row of the table in moore.algorithms.
+        accept: names of what would stop a run, to go on all the same; the message that stops it
+            says the name.
         seed: of everything; a run is a function of its configuration, this included.
         uncertainty: u of Eq. 2. std: the largest norm of the members' standard deviations (MOPO);
             value: how far apart the members are in what they predict to be earned, reward and next
@@ -204,7 +213,10 @@ class Config:
     max_rows: int | None = None
     fraction: float | None = None
     env_id: str = ""
+    env_args: str = ""
+    episode_steps: int | None = None
     algorithm: str = "moore"
+    accept: tuple[str, ...] = ()
     seed: int = 0
     uncertainty: typing.Literal["std", "value"] = "std"
     penalty_coef: float = 1.0

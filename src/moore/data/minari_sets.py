@@ -1,6 +1,7 @@
 """Minari data sets, local or downloaded: every episode holds one observation more than actions."""
 
 import contextlib
+import json
 import sys
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def read_minari(
         fields |= _side_file(source, subset, exact=exact)
         env_id = marks.get("env_id") or (source.env_spec and source.env_spec.id)
         reference = _reference(metadata, env_id)
+        arguments = _arguments(source.env_spec)
     except InputError:
         raise
     except _DAMAGED as error:
@@ -77,7 +79,7 @@ def read_minari(
             "delete it and download or write it again"
         ) from error
     scalars = {k: v for k, v in metadata.items() if isinstance(v, str | bool | int | float)}
-    kept = marks.get("metadata", scalars)
+    kept = marks.get("metadata", scalars) | ({"env_args": arguments} if arguments else {})
     return Log(
         **fields,
         name=dataset_id,
@@ -275,6 +277,26 @@ def _known(file: h5py.File, group: str, keys: tuple[str, ...]) -> dict[str, np.n
         check_stored(item)
         found[key] = np.asarray(item[()])
     return found
+
+
+def _arguments(spec: gymnasium.envs.registration.EnvSpec | None) -> str:
+    """What `gymnasium.make` needs beside the id to make the environment of this specification.
+
+    Its own arguments and its step limit, where JSON can hold them. Nothing else is used: wrappers
+    and entry points would be code that a file names.
+    """
+    if spec is None:
+        return ""
+    arguments = dict(spec.kwargs)
+    registered = gymnasium.registry.get(spec.id)
+    usual = None if registered is None else registered.max_episode_steps
+    if spec.max_episode_steps is not None and spec.max_episode_steps != usual:
+        arguments["max_episode_steps"] = spec.max_episode_steps
+    arguments.pop("render_mode", None)
+    try:
+        return json.dumps(arguments, sort_keys=True) if arguments else ""
+    except (TypeError, ValueError):
+        return ""
 
 
 def _reference(metadata: dict, env_id: str | None) -> ReferenceScores | None:

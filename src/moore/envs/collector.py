@@ -1,11 +1,13 @@
 """The acting policy's environment, restorable in the middle of an episode."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import gymnasium as gym
 import numpy as np
 
+from moore.envs.adapter import Adapter
 from moore.envs.make import episode_seed
+from moore.envs.returns import Return
 from moore.replay.buffer import Transition
 
 
@@ -31,52 +33,88 @@ class Snapshot:
 class Collector:
     """Steps one environment and starts the next episode where one ends.
 
-    Every transition's `next_obs` is the true successor, also where the episode ends.
+    Every transition's `next_obs` is the true successor, also where the episode ends. A transition
+    that was not measured whole (a bad reading at either end, no reward) is dropped and counted.
     """
 
-    def __init__(self, env: gym.Env, run_seed: int):
+    def __init__(
+        self, env: Adapter, run_seed: int, *, on_fault: Callable[[str], None] | None = None
+    ):
+        """Does not move the environment.
+
+        Args:
+            env: from `make_env`.
+            run_seed: the reset seeds follow from it.
+            on_fault: told what is wrong, at the first of several bad readings in a row.
+        """
         self._env = env
         self._run_seed = run_seed
+        self._on_fault = on_fault
         self._finished: list[float] = []
+        self._dropped = 0
         self._next_episode(0)
 
     def _next_episode(self, episode: int) -> None:
         """It begins when it is first looked at: a system is not moved before it is used."""
         self._episode, self._obs = episode, None
         self._actions: list[np.ndarray] = []
-        self._return = 0.0
+        self._return = Return()
+
+    @property
+    def in_episode(self) -> bool:
+        """Whether an episode is running: it has been looked at, and has not ended."""
+        return self._obs is not None
 
     def observation(self) -> np.ndarray:
-        """What the system shows now; the first look at an episode begins it."""
+        """What the system shows now; the first look at an episode begins it.
+
+        While its readings are bad, the last good one.
+        """
         if self._obs is None:
             seed = episode_seed(self._run_seed, "act", self._episode)
-            self._obs = np.asarray(self._env.reset(seed=seed)[0], np.float32)
+            self._obs, _ = self._env.reset(seed=seed)
+            self._tell(None)
         return self._obs
 
-    def step(self, action: np.ndarray) -> Transition:
-        """One step with an action in [-1, 1]."""
-        obs = self.observation()
+    def step(self, action: np.ndarray) -> Transition | None:
+        """One step with an action in [-1, 1]; None where it was not measured whole."""
+        obs, was_blind, fault = self.observation(), self._env.blind, self._env.fault
         next_obs, reward, terminated, truncated, _ = self._env.step(action)
-        transition = Transition(
+        self._tell(fault)
+        whole = self._env.fault is None and not was_blind and np.isfinite(action).all()
+        self._dropped += not whole
+        self._actions.append(action)
+        self._return.add(reward)
+        self._obs = next_obs
+        if terminated or truncated:
+            total = self._return.total
+            self._finished += [] if total is None else [total]
+            self._next_episode(self._episode + 1)
+        if not whole:
+            return None
+        return Transition(
             obs=obs,
             action=action,
             reward=np.asarray(reward, np.float32),
-            next_obs=np.asarray(next_obs, np.float32),
+            next_obs=next_obs,
             terminated=np.asarray(terminated, bool),
             truncated=np.asarray(truncated and not terminated, bool),
         )
-        self._actions.append(action)
-        self._return += float(reward)
-        self._obs = transition.next_obs
-        if terminated or truncated:
-            self._finished.append(self._return)
-            self._next_episode(self._episode + 1)
-        return transition
+
+    def _tell(self, before: str | None) -> None:
+        """Says that a reading is bad, if the one before was not."""
+        if self._on_fault is not None and self._env.fault is not None and before is None:
+            self._on_fault(self._env.fault)
 
     def take_episode_returns(self) -> list[float]:
         """Undiscounted returns of the episodes that ended since the last call."""
         finished, self._finished = self._finished, []
         return finished
+
+    def take_dropped(self) -> int:
+        """Transitions that were dropped since the last call."""
+        dropped, self._dropped = self._dropped, 0
+        return dropped
 
     def snapshot(self) -> Snapshot:
         """The running episode, for a checkpoint."""
@@ -86,7 +124,7 @@ class Collector:
             self._episode,
             actions.reshape(-1, *self._env.action_space.shape),
             unbegun if self._obs is None else self._obs,
-            self._return,
+            self._return.measured,
             tuple(self._finished),
         )
 
@@ -110,10 +148,10 @@ class Collector:
         for action in snapshot.actions:
             obs, reward, terminated, truncated, _ = self._env.step(action)
             self._actions.append(action)
-            self._return += float(reward)
+            self._return.add(reward)
             if terminated or truncated:
                 break
-        self._obs = np.asarray(obs, np.float32)
+        self._obs = obs
         whole = len(self._actions) == len(snapshot.actions)
         return whole and np.array_equal(self._obs, snapshot.obs)
 

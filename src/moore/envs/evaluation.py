@@ -1,24 +1,36 @@
 """Whole episodes of a fixed policy, several environments in step with one another."""
 
+import contextlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import gymnasium as gym
 import numpy as np
 
+from moore.envs.adapter import Adapter
 from moore.envs.make import EnvSource, episode_seed, make_env
+from moore.envs.probe import refuse_shared
+from moore.envs.returns import Return
+from moore.errors import InputError
 
 # (episodes, obs) -> (episodes, action) in [-1, 1].
 BatchPolicy = Callable[[np.ndarray], np.ndarray]
 
+# Steps after which an episode is taken to have no end.
+_ENDLESS = 100_000
+
 
 @dataclass(frozen=True)
 class Episodes:
-    """One entry an episode: undiscounted and discounted returns, lengths in steps."""
+    """One entry an episode: undiscounted and discounted returns, lengths in steps.
+
+    `bad_readings`: steps of all episodes whose readings were not finite.
+    """
 
     returns: list[float]
     lengths: list[int]
     discounted: list[float]
+    bad_readings: int = 0
 
     @property
     def mean_return(self) -> float:
@@ -26,27 +38,36 @@ class Episodes:
 
 
 def run_episodes(
-    envs: Sequence[gym.Env], policy: BatchPolicy, seeds: Sequence[int], *, discount: float = 1.0
+    envs: Sequence[Adapter], policy: BatchPolicy, seeds: Sequence[int], *, discount: float = 1.0
 ) -> Episodes:
-    """One episode in each environment, begun with its seed, the policy called on all at once."""
-    obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)]).astype(
-        np.float32
-    )
-    returns, discounted = np.zeros(len(envs)), np.zeros(len(envs))
-    lengths = np.zeros(len(envs), int)
-    running = list(range(len(envs)))
+    """One episode in each environment, begun with its seed, the policy called on all at once.
+
+    Raises:
+        InputError: an episode without an end, or without a single measured reward.
+    """
+    obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
+    returns, discounted = [Return() for _ in envs], np.zeros(len(envs))
+    bad, running = 0, list(range(len(envs)))
     while running:
         actions = policy(obs)
         still_running = []
         for i in running:
             obs[i], reward, terminated, truncated, _ = envs[i].step(actions[i])
-            returns[i] += float(reward)
-            discounted[i] += discount ** lengths[i] * float(reward)
-            lengths[i] += 1
+            bad += envs[i].fault is not None
+            discounted[i] += discount ** returns[i].steps * (reward if np.isfinite(reward) else 0.0)
+            returns[i].add(reward)
             if not (terminated or truncated):
                 still_running.append(i)
         running = still_running
-    return Episodes(returns.tolist(), lengths.tolist(), discounted.tolist())
+        if running and returns[running[0]].steps >= _ENDLESS:
+            raise InputError(
+                f"an episode has not ended after {_ENDLESS:,} steps; wrap the environment in "
+                "gymnasium.wrappers.TimeLimit, or give --episode-steps."
+            )
+    totals = [one.total for one in returns]
+    if None in totals:
+        raise InputError("no reward of a whole episode is a finite number; look at the rewards.")
+    return Episodes(totals, [one.steps for one in returns], discounted.tolist(), bad)
 
 
 def random_policy(action_dim: int, seed: int) -> BatchPolicy:
@@ -56,22 +77,40 @@ def random_policy(action_dim: int, seed: int) -> BatchPolicy:
 
 
 def evaluate_policy(
-    policy: Callable, env: EnvSource, *, episodes: int, seed: int, deterministic: bool = True
+    policy: Callable,
+    env: EnvSource,
+    *,
+    episodes: int,
+    seed: int,
+    deterministic: bool = True,
+    limit: int | None = None,
 ) -> Episodes:
     """Episodes of a saved policy, which acts in the units of its environment.
 
     Args:
         policy: `(obs, deterministic=...) -> action`, batched; see `moore.load_policy`.
-        env: id, or function that makes the environment.
+        env: id, or function that makes the environment. Where its bounds are narrower than those
+            that the policy was trained with, its actions are cut there.
         episodes: how many.
         seed: of the episodes; those of a run's own evaluations come from the run's seed.
         deterministic: the mode of the policy, or a sample.
+        limit: steps after which an episode is cut, if the environment does not end it before.
     """
-    envs = [make_env(env) for _ in range(episodes)]
-    seeds = [episode_seed(seed, "evaluate", i) for i in range(episodes)]
-    half_range = 0.5 * (policy.high - policy.low)
+    with contextlib.ExitStack() as stack:
+        made = (make_env(env, limit=limit) for _ in range(episodes))
+        envs = [stack.enter_context(contextlib.closing(one)) for one in made]
+        refuse_shared(envs)
+        bounds, trained = envs[0].bounds, (policy.low, policy.high)
+        if not np.array_equal(trained, (bounds.low, bounds.high)):
+            warnings.warn(
+                f"the environment's actions lie within {bounds}, those that the policy was trained "
+                f"with within {policy.low.tolist()} to {policy.high.tolist()}: its actions are cut "
+                "at the environment's bounds.",
+                stacklevel=2,
+            )
+        seeds = [episode_seed(seed, "evaluate", i) for i in range(episodes)]
 
-    def scaled(obs: np.ndarray) -> np.ndarray:
-        return (policy(obs, deterministic=deterministic) - policy.low) / half_range - 1.0
+        def scaled(obs: np.ndarray) -> np.ndarray:
+            return bounds.scaled(policy(obs, deterministic=deterministic))
 
-    return run_episodes(envs, scaled, seeds)
+        return run_episodes(envs, scaled, seeds)

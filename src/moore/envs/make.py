@@ -1,67 +1,108 @@
-"""Gymnasium at the edge: making environments whose actions lie in [-1, 1]."""
+"""Gymnasium at the edge: making environments, and what their ids and spaces say."""
 
+import json
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.wrappers import RescaleAction, TimeLimit
 
+from moore.envs.adapter import MAX_BAD_READINGS, Adapter, check_interface
+from moore.envs.bounds import Bounds
+from moore.envs.limits import step_limit
 from moore.errors import InputError
 
-EnvSource = str | Callable[[], gym.Env]
 
-# For environments that set no time limit of their own, so that every episode ends.
-DEFAULT_MAX_EPISODE_STEPS = 1000
+@dataclass(frozen=True)
+class Registered:
+    """An environment by its Gymnasium id.
+
+    Attributes:
+        env_id: `Name-v0`, or `module:Name-v0`, whose module is imported.
+        arguments: of `gymnasium.make`, as a JSON object; empty: none.
+    """
+
+    env_id: str
+    arguments: str = ""
+
+    def __call__(self) -> gym.Env:
+        try:
+            with warnings.catch_warnings():
+                # The v4 tasks are what D4RL's data call for; their age is no news to the user.
+                warnings.filterwarnings("ignore", message=".*out of date.*")
+                return gym.make(self.env_id, **parse_arguments(self.arguments))
+        except InputError:
+            raise
+        except Exception as error:  # what an environment's constructor raises is its own business
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            given = f" with {self.arguments}" if self.arguments else ""
+            raise InputError(
+                f"environment '{self.env_id}'{given} cannot be made: {first}"
+            ) from error
+
+    @property
+    def __name__(self) -> str:
+        return self.env_id
 
 
-def make_env(source: EnvSource) -> gym.Env:
-    """An environment with a flat observation, actions in [-1, 1] and a time limit.
+# A Gymnasium id, or a function without arguments that makes an environment.
+EnvSource = str | Registered | Callable[[], gym.Env]
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """Arguments of `gymnasium.make` from a JSON object; none from an empty text.
+
+    Raises:
+        InputError: no JSON object.
+    """
+    try:
+        arguments = json.loads(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"env_args is {text!r}, which is not JSON: {error}.") from None
+    if not isinstance(arguments, dict):
+        raise InputError(
+            f"env_args is {text!r}; expected a JSON object, such as '{{\"load\": 5}}'."
+        )
+    return arguments
+
+
+def make_env(
+    source: EnvSource,
+    *,
+    limit: int | None = None,
+    name: str | None = None,
+    max_bad_readings: int = MAX_BAD_READINGS,
+) -> Adapter:
+    """An environment behind the adapter: actions in [-1, 1], checked readings. It is not moved.
 
     Args:
         source: a Gymnasium id, or a function without arguments that makes an environment.
+        limit: cut episodes after so many steps, if the environment does not do so before.
+        name: for errors; by default the id or the function's name.
+        max_bad_readings: see `Adapter`.
 
     Raises:
-        InputError: unknown id, missing dependency, or spaces that are not continuous and bounded.
+        InputError: unknown id, missing dependency, another interface than Gymnasium's, or spaces
+            that are not vectors of finite bounds.
     """
     if not callable(source) and not isinstance(source, str):
         raise InputError(
             f"env is a {type(source).__name__}; give an id or a function that makes it."
         )
-    env = source() if callable(source) else _make_by_id(source)
-    name = source if isinstance(source, str) else getattr(source, "__name__", "the environment")
+    if isinstance(source, str):
+        source = Registered(source)
+    name = name or getattr(source, "__name__", "the environment")
+    env = source()
     try:
+        check_interface(env, name)
         _check_spaces(env, name)
     except InputError:
-        env.close()
+        if hasattr(env, "close"):
+            env.close()
         raise
-    if step_limit(env) is None:
-        env = TimeLimit(env, DEFAULT_MAX_EPISODE_STEPS)
-    return RescaleAction(env, np.float32(-1.0), np.float32(1.0))
-
-
-def step_limit(env: gym.Env) -> int | None:
-    """After how many steps an episode is cut: the lowest limit of its wrappers; None: none has one.
-
-    Not `env.spec`'s, which an environment that is not registered does not have.
-    """
-    limits = []
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, TimeLimit):
-            limits.append(env._max_episode_steps)
-        env = env.env
-    return min(limits, default=None)
-
-
-def _make_by_id(env_id: str) -> gym.Env:
-    try:
-        with warnings.catch_warnings():
-            # The v4 tasks are what D4RL's data call for; their age is no news to the user.
-            warnings.filterwarnings("ignore", message=".*out of date.*")
-            return gym.make(env_id)
-    except (gym.error.Error, ImportError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"environment '{env_id}' cannot be made: {first}") from None
+    return Adapter(env, name=name, limit=limit, max_bad_readings=max_bad_readings)
 
 
 def _check_spaces(env: gym.Env, name: str) -> None:
@@ -75,18 +116,46 @@ def _check_spaces(env: gym.Env, name: str) -> None:
             f"{name} has the observation space {obs}; moore needs a flat Box "
             "(gymnasium.wrappers.FlattenObservation makes one)."
         )
-    if len(action.shape) != 1 or not np.all(np.isfinite([action.low, action.high])):
+    if len(action.shape) != 1 or 0 in action.shape:
+        raise InputError(
+            f"{name} has the action space {action}, of shape {action.shape}; moore needs a flat "
+            "vector, shape (n,): wrap it in gymnasium.wrappers.TransformAction, and give the log's "
+            "actions the same shape."
+        )
+    if action.dtype.kind != "f":
+        raise InputError(
+            f"{name} has the action space {action}, of whole numbers ({action.dtype}); moore needs "
+            "floating-point actions: give it a float Box and round inside the environment."
+        )
+    if not np.all(np.isfinite([action.low, action.high])):
         raise InputError(f"{name} has the action space {action}; its bounds must be finite.")
+    if (action.low > action.high).any() or (action.low == action.high).all():
+        raise InputError(
+            f"{name} has the action space {action}: its bounds leave nothing to choose from."
+        )
 
 
-def action_bounds(env: gym.Env) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest action of the environment itself, before the scaling to [-1, 1]."""
-    space = env.unwrapped.action_space
-    return space.low.astype(np.float32), space.high.astype(np.float32)
+def action_bounds(env: Adapter) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest action of the environment that the user gave, (action,) float32."""
+    return env.bounds.low, env.bounds.high
 
 
 def episode_seed(run_seed: int, purpose: str, episode: int) -> int:
     """The reset seed of an episode; each purpose has a stream of its own."""
-    streams = {"act": 1, "evaluate": 2, "random": 3, "baseline": 4, "collect": 5}
+    streams = {"act": 1, "evaluate": 2, "random": 3, "baseline": 4, "collect": 5, "probe": 6}
     sequence = np.random.SeedSequence([run_seed, streams[purpose], episode])
-    return int(sequence.generate_state(1)[0])
+    # Simulators in C take a signed number of 32 bits.
+    return int(sequence.generate_state(1)[0]) & 0x7FFFFFFF
+
+
+__all__ = [
+    "Adapter",
+    "Bounds",
+    "EnvSource",
+    "Registered",
+    "action_bounds",
+    "episode_seed",
+    "make_env",
+    "parse_arguments",
+    "step_limit",
+]

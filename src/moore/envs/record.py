@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator
 import gymnasium as gym
 import numpy as np
 
+from moore.envs.adapter import Adapter
 from moore.envs.make import episode_seed
+from moore.errors import InputError
 
 # (observation (obs,), number of the row) -> action (action,) in [-1, 1].
 Act = Callable[[np.ndarray, int], np.ndarray]
 
 
 def record_episodes(
-    env: gym.Env, act: Act, *, run_seed: int, purpose: str, episode: int = 0, row: int = 0
+    env: Adapter, act: Act, *, run_seed: int, purpose: str, episode: int = 0, row: int = 0
 ) -> Iterator[dict[str, np.ndarray]]:
     """Whole episodes, one after the other, without end.
 
@@ -27,20 +29,28 @@ def record_episodes(
         Arrays with one entry a step: obs, action (in the environment's units), reward, next_obs
         (the true successor), terminated, truncated; and, from MuJoCo, qpos and qvel of the state
         that `obs` shows.
+
+    Raises:
+        InputError: a reading that is not finite; a log must not hold what was not measured.
     """
     while True:
         obs, _ = env.reset(seed=episode_seed(run_seed, purpose, episode))
         rows, ended = [], False
         while not ended:
-            action = act(np.asarray(obs, np.float32), row)
+            action = act(obs, row)
             state = _simulator_state(env)
             next_obs, reward, terminated, truncated, _ = env.step(action)
+            if env.fault is not None:
+                raise InputError(
+                    f"row {row} cannot be recorded: {env.fault}; a simulator must not give such "
+                    "readings."
+                )
             rows.append(
                 {
-                    "obs": np.asarray(obs, np.float32),
+                    "obs": obs,
                     "action": np.asarray(env.action(action), np.float32),
                     "reward": np.float32(reward),
-                    "next_obs": np.asarray(next_obs, np.float32),
+                    "next_obs": next_obs,
                     "terminated": bool(terminated),
                     "truncated": bool(truncated and not terminated),
                     **state,

@@ -12,6 +12,7 @@ from moore.dynamics.terminal_fit import fit_terminal
 from moore.envs.termination import never, termination_rule
 from moore.errors import InputError
 from moore.replay.buffer import Transition
+from moore.runs.rule_trust import check_rule_against
 
 # Folded into the run's first key, for a stream that no training draw uses. Large, because
 # fold_in(key, i) is the i-th of split(key, n).
@@ -53,6 +54,8 @@ def make_rule(
         ends = log is None or log.has_terminals
         rule = termination_rule(env_id, spec=config.termination, has_terminals=ends)
     _check_rule(rule, config.termination, obs_dim, low.size)
+    if report is None and log is not None:
+        check_rule_against(log, rule, spec=config.termination, env_id=env_id)
     return _on_scaled_actions(rule, low, high), report
 
 

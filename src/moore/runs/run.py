@@ -19,6 +19,7 @@ from moore.files import held, write_whole
 from moore.replay.draws import shift
 from moore.reports.html import read_metrics, write_report
 from moore.runs.checkpoint import Checkpoint
+from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
 from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
 from moore.runs.policy import Policy, load_policy
 from moore.runs.records import (
@@ -202,10 +203,12 @@ class _Run:
             if info["stage"] == "offline":
                 if self.stages != "online" and self.learner.algorithm.uses_log:
                     state = self._offline(state, done)
+                self._judge_hand_over()
                 self.records.save_hand_over(state)
                 state = self.learner.hand_over(state)
                 done = 0
             if self.stages != "offline":
+                self._check_hand_over()
                 self._online(state, done, checkpoint)
             return self._finish()
         except KeyboardInterrupt:
@@ -226,9 +229,10 @@ class _Run:
         other = uses_log and log.env_id not in (None, config.env_id)
         note = f"\nnote: the log was recorded in {log.env_id}" if other else ""
         if uses_log:
-            bounds = self.setup.action_low, self.setup.action_high
-            about = note_on(self.learner.algorithm, self.learner.agent_config, log, *bounds)
+            bounds = self.setup.world.bounds
+            about = note_on(self.learner.algorithm, self.learner.agent_config, log, bounds)
             note += "" if about is None else f"\nnote: {about}"
+        note += "".join(f"\nnote: {about}" for about in self.setup.notes)
         return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
 
     def _fresh_state(self) -> LearnerState:
@@ -272,13 +276,33 @@ class _Run:
             self.report.say(f"the values stand still: offline epoch {ended} is the last")
         return state
 
+    def _judge_hand_over(self) -> None:
+        """Says what speaks for the policy, and what against it."""
+        found = hand_over(self._rows(), self.setup.dataset)
+        if found.line is not None:
+            self.report.say(found.line)
+        for objection in found.objections:
+            self.report.say(f"warning: {objection}.")
+
+    def _check_hand_over(self) -> None:
+        found = hand_over(self._rows(), self.setup.dataset)
+        accepted = ACCEPT in self.config.accept
+        try:
+            check_hand_over(found, self.setup.world, accepted=accepted, is_live=self.setup.live)
+        except InputError:
+            self._finish()  # the offline stage is done, and its report says why
+            raise
+
     def _online(self, state: LearnerState, done: int, checkpoint: Checkpoint | None) -> None:
         config = self.config.online
         # Fewer than there might have been, if the policy stood still before.
         self.offline_epochs = sum(r["stage"] == "offline" and r["epoch"] > 0 for r in self._rows())
         if 0 < config.epochs <= done:
             return  # nothing is left to do in the system
-        with contextlib.closing(Collector(self.setup.make_system(), self.config.seed)) as collector:
+        system = self.setup.world.make_system()
+        collector = Collector(system, self.config.seed, on_fault=self._say_fault)
+        with contextlib.closing(collector):
+            self.evaluator.refuse_shared_with(system)
             if done == 0:
                 self._record_hand_over(state)
             elif not collector.restore(unpack(checkpoint), replay=not self.setup.live):
@@ -299,6 +323,12 @@ class _Run:
                 return stop
 
             online_stage(self.learner, state, collector, done=done, on_epoch=on_epoch)
+
+    def _say_fault(self, fault: str) -> None:
+        self.report.say(
+            f"the live system gave a reading that is not finite: {fault}; the transition is left "
+            "out, and the last good action is sent while the observation is bad."
+        )
 
     def _end_epoch(
         self, row: dict, state: LearnerState, collector: Collector | None, epochs: int

@@ -1,13 +1,11 @@
 """From a configuration to everything that a run needs: log, environment, learner."""
 
-import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +15,11 @@ from moore import algorithms
 from moore.config import Config
 from moore.data.dataset import Dataset
 from moore.data.load import check_against_spaces, load_dataset
+from moore.envs.adapter import Adapter
+from moore.envs.bounds import Bounds
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
-from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env, step_limit
+from moore.envs.make import EnvSource, episode_seed
+from moore.envs.probe import refuse_shared
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -26,6 +27,7 @@ from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
 from moore.runs.policy import Policy
 from moore.runs.suitable import check_gate, check_suits, resolved
+from moore.runs.world import World, find_world
 from moore.stages.learner import Learner
 
 
@@ -37,40 +39,31 @@ class Setup:
         config: resolved: data set and environment are named.
         dataset: the log as it was read; None for an algorithm without one.
         reference: returns that define the normalised score, where they are known.
-        env_source: how to make environments.
-        system_source: how to make the one in which the policy acts online; None: like the others.
-        action_low, action_high: bounds of the environment's own actions.
+        world: the environments.
         learner: the operations of Algorithm 1; its configuration also has what the log determines.
         key: where the run's randomness starts.
         termination_report: how well a learned termination rule does; None for a given one.
+        notes: what the user should know before the run, a sentence each.
     """
 
     config: Config
     dataset: Dataset | None
     reference: ReferenceScores | None
-    env_source: EnvSource
-    action_low: np.ndarray
-    action_high: np.ndarray
+    world: World
     learner: Learner
     key: jax.Array
     termination_report: dict | None = None
-    system_source: EnvSource | None = None
-
-    def make_env(self) -> gym.Env:
-        return make_env(self.env_source)
+    notes: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
         """Whether the policy acts elsewhere than it is evaluated, or is not evaluated at all."""
-        return self.system_source is not None or not self.config.evaluation.episodes
-
-    def make_system(self) -> gym.Env:
-        return make_env(self.env_source if self.system_source is None else self.system_source)
+        return self.world.system_source is not None or not self.config.evaluation.episodes
 
     def policy(self, weights: PyTree) -> Policy:
         """A policy of the learner, in the environment's units."""
         agent, obs_dim = self.learner.algorithm.agent, self.learner.dims[0]
-        bounds = self.action_low, self.action_high
+        bounds = self.world.bounds.low, self.world.bounds.high
         weights = jax.device_get(weights)
         return Policy(weights, agent, self.config, obs_dim, *bounds, self.config.env_id)
 
@@ -82,6 +75,7 @@ def prepare(
     env: EnvSource | None = None,
     system: EnvSource | None = None,
     split_seed: int | None = None,
+    acts: bool = True,
 ) -> Setup:
     """Loads and checks everything before the first second of training.
 
@@ -93,6 +87,7 @@ def prepare(
         split_seed: of the log's holdout and of a learned rule for the ends; by default the
             configuration's. An online stage takes that of the run it starts from: its models have
             been trained on one split, and must not be judged by another.
+        acts: whether the run has an online stage.
 
     Raises:
         InputError: whatever does not fit: names, files, spaces, bounds, terminations.
@@ -100,33 +95,29 @@ def prepare(
     algorithm = algorithms.find(config.algorithm)
     check_gate(algorithm, config)
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
-    logged_in = None if log is None else log.env_id
-    env_source = env or config.env_id or logged_in
-    if not env_source:
-        name = config.algorithm if log is None else log.name
-        raise InputError(f"{name} names no environment; give one with --env-id.")
-    env_id = env_source if isinstance(env_source, str) else config.env_id or logged_in or "custom"
-
-    with contextlib.closing(make_env(env_source)) as probe:
-        low, high = action_bounds(probe)
-        obs_dim = probe.observation_space.shape[0]
-        limit = step_limit(probe)
-        if system is not None:
-            _check_system(system, probe)
+    world = find_world(config, log, env=env, system=system, acts=acts)
+    env_id, bounds, obs_dim, limit = world.env_id, world.bounds, world.obs_dim, world.limit.steps
+    low, high = bounds.low, bounds.high
     name = "" if log is None else log.name
-    config = dataclasses.replace(config, dataset=name, env_id=env_id)
+    config = dataclasses.replace(
+        config,
+        dataset=name,
+        env_id=env_id,
+        env_args=world.arguments,
+        episode_steps=None if world.limit.source == "own" else limit,
+    )
     reference = reference_scores(env_id)
     key, _ = jax.random.split(jax.random.key(config.seed))
     base = jax.random.key(config.seed if split_seed is None else split_seed)
     _, key_holdout = jax.random.split(base)
     terminated_fn, report = never, None
     if log is not None:
-        reference = log.reference or reference
+        reference = _reference(log, env_id)
         check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
     offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
     if algorithm.uses_log:
         check_suits(algorithm, log, env_id)
-        offline = _to_replay(log, low, high, key_holdout, config)
+        offline = _to_replay(log, bounds, key_holdout, config)
     if algorithm.experience == "imagination":
         examples = log if algorithm.uses_log else None
         terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base)
@@ -139,22 +130,15 @@ def prepare(
         first_states=_first_states(log) if algorithm.uses_log else None,
         episode_steps=limit,
     )
-    return Setup(config, log, reference, env_source, low, high, learner, key, report, system)
+    return Setup(config, log, reference, world, learner, key, report, world.notes)
 
 
-def _check_system(source: EnvSource, env: gym.Env) -> None:
-    """Where the policy acts, observations, actions and episodes must be those of its evaluation."""
-    with contextlib.closing(make_env(source)) as system:
-        for name, of in (
-            ("observations of the shape", lambda one: one.observation_space.shape),
-            ("actions within", lambda one: tuple(bound.tolist() for bound in action_bounds(one))),
-            ("a step limit of", step_limit),
-        ):
-            if of(system) != of(env):
-                raise InputError(
-                    f"the system has {name} {of(system)}, the environment of its evaluation "
-                    f"{of(env)}: they must be the same."
-                )
+def _reference(log: Dataset, env_id: str) -> ReferenceScores | None:
+    """Returns that define the score: the log's own, unless they are another environment's."""
+    borrowed = log.reference is not None and log.reference == reference_scores(log.env_id)
+    if log.reference is not None and (not borrowed or env_id == log.env_id):
+        return log.reference
+    return reference_scores(env_id)
 
 
 def _first_states(log: Dataset) -> jax.Array:
@@ -177,9 +161,7 @@ def _load(
     return load_dataset(source, max_rows=config.max_rows, fraction=config.fraction)
 
 
-def _to_replay(
-    log: Dataset, low: np.ndarray, high: np.ndarray, key: jax.Array, config: Config
-) -> Replay:
+def _to_replay(log: Dataset, bounds: Bounds, key: jax.Array, config: Config) -> Replay:
     """The log on the device, its actions scaled to [-1, 1]."""
     usable = int(log.successor_known.sum())
     if int(config.model.holdout_fraction * usable) in (0, usable):
@@ -187,10 +169,9 @@ def _to_replay(
             f"{log.name} has {usable} rows with a known successor; a holdout of "
             f"{config.model.holdout_fraction:g} of them leaves nothing to validate or to train on."
         )
-    scaled = 2.0 * (log.action - low) / (high - low) - 1.0
     data = Transition(
         obs=log.obs,
-        action=np.clip(scaled, -1.0, 1.0),
+        action=bounds.scaled(log.action),
         reward=log.reward,
         next_obs=log.next_obs,
         terminated=log.terminated,
@@ -211,7 +192,7 @@ class Evaluator:
     def __init__(self, setup: Setup):
         self._setup = setup
         self._agent = setup.learner.algorithm.agent
-        self._envs = [setup.make_env() for _ in range(setup.config.evaluation.episodes)]
+        self._envs = _open(setup.world, setup.config.evaluation.episodes)
         self._mode = jax.jit(self._agent.act_mode)
         self._sample = jax.jit(self._agent.act)
 
@@ -233,11 +214,34 @@ class Evaluator:
     def random(self) -> Episodes:
         """Uniformly random actions."""
         seed = episode_seed(self._setup.config.seed, "random", len(self._envs))
-        return self._run(random_policy(self._setup.action_low.size, seed), "random")
+        return self._run(random_policy(self._setup.world.bounds.low.size, seed), "random")
+
+    def refuse_shared_with(self, system: Adapter) -> None:
+        """InputError if the live system is one of them."""
+        refuse_shared([*self._envs, system])
 
     def close(self) -> None:
         for env in self._envs:
             env.close()
+
+
+def _open(world: World, count: int) -> list[Adapter]:
+    """So many environments; none is left open where one of them cannot be made."""
+    envs: list[Adapter] = []
+    try:
+        for _ in range(count):
+            envs.append(world.make_env())
+        refuse_shared(envs)
+    except Exception as error:  # whatever a constructor raises
+        for env in envs:
+            env.close()
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{len(envs)} of {count} environments of evaluation can be open at once, then "
+            f"{type(error).__name__}: {error}; give a lower --evaluation.episodes, or 0."
+        ) from error
+    return envs
 
 
 def _key_stream(seed: int) -> Iterator[jax.Array]:

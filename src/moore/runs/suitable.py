@@ -10,6 +10,7 @@ from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.algorithms import Algorithm
 from moore.config import Config
 from moore.data.dataset import Dataset
+from moore.envs.bounds import Bounds
 from moore.envs.termination import known_environments, termination_rule
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
@@ -76,13 +77,13 @@ def _scores_logged_actions(name: str, config: Any) -> bool:
     return name == "awac" or getattr(config, "warm_up", 0) > 0
 
 
-def note_on(
-    algorithm: Algorithm, agent_config: Any, log: Dataset, low: np.ndarray, high: np.ndarray
-) -> str | None:
+def note_on(algorithm: Algorithm, agent_config: Any, log: Dataset, bounds: Bounds) -> str | None:
     """What a user should know of this log under this algorithm; None if nothing."""
     if not _scores_logged_actions(algorithm.agent.name, agent_config):
         return None
-    share = float(np.mean((log.action <= low) | (log.action >= high)))
+    free = bounds.low < bounds.high
+    at_border = (log.action <= bounds.low) | (log.action >= bounds.high)
+    share = float(np.mean(at_border[:, free]))
     if share <= _MANY:
         return None
     return (

@@ -15,6 +15,7 @@ from moore.evaluation.transfer import (
     swing_share,
     transfer_metrics,
 )
+from moore.runs.hand_over import hand_over
 from moore.runs.setup import Setup
 from moore.version import __version__
 
@@ -59,6 +60,7 @@ def summarise(
         summary["offline"] = _level(setup, offline[-1]) | {"epochs": offline[-1]["epoch"]}
         evaluations = [row["eval/return"] for row in offline if "eval/return" in row]
         summary["offline"]["swing_share"] = swing_share(evaluations, random_return)
+        summary["hand_over"] = vars(hand_over(rows, log))
     if online:
         if "eval/return" in online[0]:
             summary["online"] = _level(setup, online[-1])

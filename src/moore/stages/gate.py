@@ -29,6 +29,9 @@ from moore.dynamics.imagine import TerminationFn
 from moore.stages.diagnostics import Snapshot, sums
 
 NOTHING_ASKED = -np.inf
+# Share of a candidate's imagined episodes that may leave the numbers: where most do, the models say
+# nothing of it, however it compares.
+MOST_BROKEN = 0.5
 
 
 class Record(eqx.Module):
@@ -132,7 +135,7 @@ def judge(
     gains = new - old
     error = jnp.std(gains) / jnp.sqrt(starts.shape[0])
     accepted = (jnp.mean(gains) >= confidence * error) & (jnp.mean(new) >= bar)
-    accepted &= broken.sum() <= broken_old.sum()
+    accepted &= (broken.sum() <= broken_old.sum()) & (jnp.mean(broken) <= MOST_BROKEN)
     chosen = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), candidate, acting)
     metrics = {
         "gate/gain": jnp.mean(gains),

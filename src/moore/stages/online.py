@@ -19,11 +19,18 @@ class System(Protocol):
     def observation(self) -> np.ndarray:
         """What it shows now (obs,); where an episode has ended, the next one begins with it."""
 
-    def step(self, action: np.ndarray) -> Transition:
-        """Acts once."""
+    def step(self, action: np.ndarray) -> Transition | None:
+        """Acts once; None where what came of it was not measured whole."""
+
+    @property
+    def in_episode(self) -> bool:
+        """Whether an episode is running."""
 
     def take_episode_returns(self) -> list[float]:
         """Returns of the episodes that ended since the last call."""
+
+    def take_dropped(self) -> int:
+        """Steps since the last call whose transition was not measured whole."""
 
 
 def online_stage(
@@ -60,7 +67,8 @@ def online_stage(
             random = taken <= config.random_steps
             action, state = learner.act(state, system.observation(), random=random)  # 10
             transition = system.step(action)
-            state = learner.observe(state, transition)  # 11
+            if transition is not None:
+                state = learner.observe(state, transition)  # 11
             if taken < warm_up:
                 continue
             refit_due = step % config.refit_every == 0 or taken == warm_up
@@ -73,8 +81,9 @@ def online_stage(
                     state, epoch, config.rollout_batch, length
                 )
                 ended = system.take_episode_returns()
-                in_episode = not (transition.terminated or transition.truncated)
-                state, decision = learner.pass_gate(state, epoch, ended, in_episode=in_episode)
+                state, decision = learner.pass_gate(
+                    state, epoch, ended, in_episode=system.in_episode
+                )
                 returns += ended
                 fits.append(report)
                 imagined.append(rollouts)
@@ -85,6 +94,7 @@ def online_stage(
                 )
                 losses.append(loss)
         metrics = {"online/episode_returns": returns + system.take_episode_returns()}
+        metrics["online/dropped_transitions"] = system.take_dropped()
         metrics |= mean_metrics(surprises) | fit_metrics(fits)
         metrics |= mean_metrics(imagined) | mean_metrics(gates) | mean_metrics(losses)
         if on_epoch(epoch, state, metrics):

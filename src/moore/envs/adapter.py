@@ -1,0 +1,235 @@
+"""The one adapter that every environment passes through, a simulator or the live system.
+
+What comes in is copied and checked: environments reuse their buffers, sensors fail, and older
+interfaces return other values. What goes out is a finite action within the bounds, whatever the
+policy has computed and whatever the sensors show.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from moore.envs.bounds import Bounds
+from moore.errors import InputError
+
+# Bad readings in a row after which an environment is taken to be broken.
+MAX_BAD_READINGS = 10
+
+_INTERFACE = (
+    "moore speaks the interface of gymnasium.Env: reset(seed=...) returns (observation, info), and "
+    "step(action) returns (observation, reward, terminated, truncated, info)"
+)
+
+
+class Adapter(gym.Wrapper):
+    """An environment with actions in [-1, 1], true copies, finite readings and a step limit.
+
+    A reading is bad if an entry of the observation, or the reward, is not a finite number. Then
+    `fault` says what is wrong, the observation is the last good one (zeros if there was none), and
+    a reward that was not measured is NaN. While the newest observation is bad, the last action
+    that was computed from a good one is sent again; before there was one, the middle of the bounds.
+
+    Attributes:
+        bounds: of the environment's own actions.
+        limit: steps after which an episode is cut; None: the environment ends its episodes itself.
+        fault: what is wrong with the newest reading; None if it is good.
+        blind: whether the newest observation is bad.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env,
+        *,
+        name: str = "the environment",
+        limit: int | None = None,
+        max_bad_readings: int = MAX_BAD_READINGS,
+    ):
+        """Wraps it without moving it.
+
+        Args:
+            env: with a flat observation and a bounded vector as action.
+            name: for errors.
+            limit: see above.
+            max_bad_readings: more bad readings in a row than this are an InputError.
+        """
+        super().__init__(env)
+        space = env.action_space
+        low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
+        self.bounds = Bounds(low, high)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, low.shape, np.float32)
+        self.limit = limit
+        self.fault: str | None = None
+        self._name, self._max_bad = name, max_bad_readings
+        self._dtype = space.dtype
+        self._obs_shape = env.observation_space.shape
+        self._used = False
+        self._bad_in_a_row = 0
+        self._forget_episode()
+
+    def _forget_episode(self) -> None:
+        self._steps = 0
+        self._seen = np.zeros(self._obs_shape, np.float32)
+        self.blind = False
+        self._held = np.asarray(self.bounds.middle, self._dtype)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        """Begins an episode; the observation (obs,) float32 is a copy."""
+        result = self._call("reset", lambda: self.env.reset(seed=seed, options=options))
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
+            raise InputError(f"{self._name}: reset() returns {_kind(result)}; {_INTERFACE}.")
+        self._forget_episode()
+        self._read(result[0], 0.0, self._held)
+        return self._seen.copy(), result[1]
+
+    def step(self, action: np.ndarray):
+        """One step with an action in [-1, 1]; what comes back is described above."""
+        action = np.asarray(action, np.float64)
+        sent = self._choose(action)
+        result = self._call("step", lambda: self.env.step(sent.copy()))
+        if not (isinstance(result, tuple) and len(result) == 5):
+            raise InputError(f"{self._name}: step() returns {_kind(result)}; {_INTERFACE}.")
+        obs, reward, terminated, truncated, info = result
+        reward = self._scalar("reward", reward)
+        self._used = True
+        self._steps += 1
+        self._read(obs, reward, action)
+        cut = self.limit is not None and self._steps >= self.limit
+        terminated = self._flag("terminated", terminated)
+        truncated = self._flag("truncated", truncated) or cut
+        return self._seen.copy(), reward, terminated, truncated, info
+
+    def action(self, action: np.ndarray) -> np.ndarray:
+        """What an action in [-1, 1] is in the environment's units, as it would be sent."""
+        own = self.bounds.own(np.asarray(action, np.float64))
+        space = self.env.action_space
+        return np.clip(own.astype(self._dtype), space.low, space.high)
+
+    def _choose(self, action: np.ndarray) -> np.ndarray:
+        """The action to send: the given one, or the last good one."""
+        if self.blind:
+            return self._held
+        if action.shape != self.bounds.low.shape:
+            raise InputError(
+                f"{self._name} takes actions of shape {self.bounds.low.shape}, not {action.shape}."
+            )
+        if np.isfinite(action).all():
+            self._held = self.action(action)
+        return self._held
+
+    def _read(self, obs: Any, reward: float, action: np.ndarray) -> None:
+        """Takes note of a reading; too many bad ones in a row end it all."""
+        seen = self._observation(obs)
+        bad = np.flatnonzero(~np.isfinite(seen))
+        self.blind = bool(bad.size)
+        if not self.blind:
+            self._seen = seen
+        self.fault = None
+        if self.blind:
+            self.fault = f"observation entry {bad[0]} is {seen[bad[0]]}"
+        elif not np.isfinite(reward):
+            self.fault = f"the reward is {reward}"
+        elif not np.isfinite(action).all():
+            self.fault = f"the policy's action is {action.tolist()}"
+        self._bad_in_a_row = 0 if self.fault is None else self._bad_in_a_row + 1
+        if self._bad_in_a_row > self._max_bad:
+            raise InputError(
+                f"{self._name} has given {self._bad_in_a_row} readings in a row that are not "
+                f"finite (the last: {self.fault}); look at its sensors, or allow more with "
+                "--online.max-bad-readings."
+            )
+
+    def _observation(self, obs: Any) -> np.ndarray:
+        """A copy, float32: what the environment does with its array is its own business."""
+        try:
+            with np.errstate(over="ignore"):  # what overflows is not finite
+                seen = np.array(obs, np.float32)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{self._name}: the observation is {_kind(obs)}; expected an array of numbers of "
+                f"shape {self._obs_shape}, as its observation_space says."
+            ) from None
+        if seen.shape != self._obs_shape:
+            raise InputError(
+                f"{self._name}: the observation has shape {seen.shape}; its observation_space says "
+                f"{self._obs_shape}; make the two agree."
+            )
+        return seen
+
+    def _scalar(self, what: str, value: Any) -> float:
+        """One number, however it is packed."""
+        try:
+            number = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            number = np.zeros(2)
+        if number.size != 1:
+            raise InputError(f"{self._name}: the {what} is {_kind(value)}; expected one number.")
+        return float(number.reshape(()))
+
+    def _flag(self, what: str, value: Any) -> bool:
+        number = None if value is None else self._scalar(f"flag {what}", value)
+        if number is None or not np.isfinite(number):
+            raise InputError(f"{self._name}: {what} is {value!r}; expected True or False.")
+        return bool(number)
+
+    def _call(self, what: str, act: Callable[[], Any]) -> Any:
+        """Calls the environment; what fails at the first use is told in one line."""
+        if self._used:
+            return act()
+        try:
+            return act()
+        except InputError:
+            raise
+        except Exception as error:  # an environment may raise anything
+            told = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{self._name}: its first {what}() fails with {type(error).__name__}: {told}. "
+                f"{_INTERFACE}."
+            ) from error
+
+
+def check_interface(env: Any, name: str) -> None:
+    """Refuses what is no `gymnasium.Env`, without touching it.
+
+    Raises:
+        InputError: another class, no spaces, or a `reset` that takes no seed.
+    """
+    if not isinstance(env, gym.Env):
+        kind = f"{type(env).__module__}.{type(env).__qualname__}"
+        raise InputError(
+            f"{name} is a {kind}, which is no gymnasium.Env; {_INTERFACE}. Wrap it: the package "
+            "shimmy has wrappers for gym, dm_control and others."
+        )
+    for space in ("observation_space", "action_space"):
+        if getattr(env, space, None) is None:
+            raise InputError(f"{name} has no {space}; {_INTERFACE}, and has both spaces.")
+    layer = env
+    while True:
+        if not _takes_seed(layer.reset):
+            raise InputError(
+                f"{name}: {type(layer).__name__}.reset() takes no seed, as in the older Gym; "
+                f"{_INTERFACE}."
+            )
+        if not isinstance(layer, gym.Wrapper):
+            return
+        layer = layer.env
+
+
+def _takes_seed(reset: Callable) -> bool:
+    try:
+        parameters = inspect.signature(reset).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return True
+    return any(p.name == "seed" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _kind(value: Any) -> str:
+    """What something is, in a few words."""
+    if isinstance(value, tuple | list):
+        return f"{len(value)} values"
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"an array of shape {tuple(shape)}"
+    return f"a {type(value).__name__}"

@@ -1,0 +1,126 @@
+"""Which environment is it? By what it is, not by what a log or a preset calls it."""
+
+import gymnasium as gym
+from gymnasium.wrappers import (
+    NormalizeObservation,
+    NormalizeReward,
+    OrderEnforcing,
+    PassiveEnvChecker,
+    RecordEpisodeStatistics,
+    RecordVideo,
+    TimeLimit,
+)
+
+from moore.data.dataset import Dataset
+from moore.envs.adapter import Adapter
+from moore.envs.make import EnvSource, Registered
+from moore.envs.termination import known_environments
+from moore.errors import InputError
+
+# The id of an environment that has none.
+CUSTOM = "custom"
+# Wrappers under which observations, rewards and ends stay what they are.
+_TRANSPARENT = (
+    Adapter,
+    OrderEnforcing,
+    PassiveEnvChecker,
+    RecordEpisodeStatistics,
+    RecordVideo,
+    TimeLimit,
+)
+
+
+def find_source(
+    env: EnvSource | None, env_id: str, env_args: str, log: Dataset | None
+) -> EnvSource | None:
+    """How to make the environment: as it is given, else as the configuration or the log names it.
+
+    An id is made with the arguments that are given; with those that the log was recorded with,
+    where it names the same id and none are given.
+
+    Args:
+        env: id or function; None: not given.
+        env_id, env_args: of the configuration; empty: not given.
+        log: may name an environment; None: no log.
+
+    Returns:
+        None: nobody names an environment.
+
+    Raises:
+        InputError: the log alone names one whose id would import a module.
+    """
+    if callable(env):
+        return env
+    logged = None if log is None else log.env_id
+    chosen = env or env_id
+    if not chosen and logged and ":" in logged:
+        raise InputError(
+            f"{log.name} names the environment '{logged}', and to make it would import a module "
+            f"that a file names; if you trust it, give it yourself: --env-id {logged}."
+        )
+    chosen = chosen or logged
+    if not chosen:
+        return None
+    recorded = logged_arguments(log) if chosen == logged else ""
+    return Registered(chosen, env_args or recorded)
+
+
+def logged_arguments(log: Dataset | None) -> str:
+    """Arguments of `gymnasium.make` that the log was recorded with, as a JSON object; or empty."""
+    if log is None:
+        return ""
+    parts = log.metadata.get("parts") or [log.metadata]
+    found = {text for part in parts if isinstance(text := part.get("env_args"), str)}
+    if len(found) > 1:
+        raise InputError(
+            f"the parts of {log.name} were recorded with different arguments of the environment: "
+            f"{', '.join(sorted(found))}; give those of the evaluation with --env-args."
+        )
+    return found.pop() if found else ""
+
+
+def name_of(source: EnvSource, made: gym.Env, label: str) -> str:
+    """The id under which rules and reference scores are looked up.
+
+    A function's environment has no id but its own: that of its registration, if no wrapper changes
+    what it shows. Else it goes by the configuration's label, unless that is the name of another
+    environment.
+
+    Args:
+        source: id or function.
+        made: what it makes.
+        label: `env_id` of the configuration; may be empty.
+    """
+    if isinstance(source, str):
+        return source
+    if isinstance(source, Registered):
+        return source.env_id
+    layer = made
+    while isinstance(layer, gym.Wrapper):
+        if not isinstance(layer, (*_TRANSPARENT, gym.ActionWrapper)):
+            break
+        layer = layer.env
+    spec = None if isinstance(layer, gym.Wrapper) else layer.spec
+    if spec is not None:
+        return spec.id
+    foreign = label in known_environments() or label in gym.registry
+    return CUSTOM if foreign or not label else label
+
+
+def refuse_normalisers(env: gym.Env, name: str) -> None:
+    """Refuses wrappers whose statistics are each environment's own and change as it runs.
+
+    Raises:
+        InputError: see above.
+    """
+    layer = env
+    while isinstance(layer, gym.Wrapper):
+        learns = getattr(layer, "update_running_mean", False)
+        if isinstance(layer, NormalizeObservation | NormalizeReward) and learns:
+            raise InputError(
+                f"{name} is wrapped in {type(layer).__name__}: its statistics change while it runs "
+                "and differ from one environment to the next, so that log, evaluation and live "
+                "system would show other numbers for the same state. Leave the wrapper out: moore "
+                "normalises by the log (--standardise-obs, --scale-rewards)."
+            )
+        layer = layer.env

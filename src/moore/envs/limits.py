@@ -1,0 +1,169 @@
+"""After how many steps an episode is cut: where that is known, and how it is measured elsewhere.
+
+The discount, imagined episodes, evaluations and the ends of a log without time-out flags all depend
+on it, so that a wrong guess spoils a run in silence.
+"""
+
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.wrappers import TimeLimit
+
+from moore.data.dataset import Dataset
+from moore.envs.adapter import Adapter
+
+# Where nothing says anything: the limit of most of Gymnasium's MuJoCo tasks.
+ASSUMED_STEPS = 1000
+# Steps of the probe where no log says how long episodes are.
+_PROBED_STEPS = 10_000
+# Gymnasium's own wrappers whose step is several steps of what they wrap.
+_SKIPPING = ("MaxAndSkipObservation", "AtariPreprocessing")
+
+
+@dataclass(frozen=True)
+class StepLimit:
+    """A limit in steps of the environment that the user gave, and who says so.
+
+    Attributes:
+        steps: after so many an episode is cut.
+        source: "own" (a TimeLimit wrapper), "given" (the configuration), "measured" (the
+            environment truncated its episode), "log" (the logged episodes), "inner" (a TimeLimit
+            inside a wrapper that may count other steps), "assumed".
+    """
+
+    steps: int
+    source: str
+
+    @property
+    def note(self) -> str | None:
+        """What the user should know of it; None where the environment or the user says it."""
+        steps, remedy = f"{self.steps:,} steps", "--episode-steps sets another limit"
+        return {
+            "measured": f"the environment cuts its own episodes after {steps} (measured).",
+            "log": f"the environment states no step limit; the log's longest episodes have "
+            f"{steps}, and episodes are cut there ({remedy}).",
+            "inner": f"a time limit of {steps} lies inside a wrapper that may take several steps "
+            f"at a time; episodes are taken to have as many ({remedy}).",
+            "assumed": "no step limit is known of the environment or from the log; episodes are "
+            f"cut after {steps} ({remedy}).",
+        }.get(self.source)
+
+
+def step_limit(env: gym.Env) -> int | None:
+    """The limit that the environment states: that of an `Adapter`, or of a TimeLimit wrapper.
+
+    None: it states none, or a wrapper around the TimeLimit may take several steps at a time, so
+    that the number counts other steps than those seen from outside.
+    """
+    limits = []
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, Adapter):
+            if env.limit is not None:
+                limits.append(env.limit)
+        elif isinstance(env, TimeLimit):
+            limits.append(env._max_episode_steps)
+        elif not _one_to_one(env):
+            break
+        env = env.env
+    return min(limits, default=None)
+
+
+def inner_limit(env: gym.Env) -> int | None:
+    """The lowest TimeLimit of all wrappers, whatever steps it counts; None: there is none."""
+    limits = []
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, TimeLimit):
+            limits.append(env._max_episode_steps)
+        env = env.env
+    return min(limits, default=None)
+
+
+def _one_to_one(wrapper: gym.Wrapper) -> bool:
+    """Whether a step of the wrapper is certainly one step of what it wraps."""
+    kind = type(wrapper)
+    if kind.__name__ in _SKIPPING:
+        return False
+    step = kind.step
+    plain = (gym.Wrapper, gym.ObservationWrapper, gym.ActionWrapper, gym.RewardWrapper)
+    return any(step is base.step for base in plain) or step.__module__.startswith("gymnasium.")
+
+
+def limit_of_log(log: Dataset) -> StepLimit | None:
+    """The limit that the logged episodes suggest; None if they say nothing.
+
+    Where episodes were cut, the longest of these; where every episode has the same length, that.
+    """
+    lengths = log.episode_lengths
+    if not len(lengths) or not log.metadata.get("timeouts_recorded", True):
+        return None
+    ends = np.flatnonzero(log.terminated | log.truncated)
+    if len(ends) == len(lengths) and log.truncated[ends].any():
+        cut = int(lengths[log.truncated[ends]].max())
+        return StepLimit(cut, "log") if cut == lengths.max() else None
+    if len(lengths) > 1 and lengths.min() == lengths.max():
+        return StepLimit(int(lengths[0]), "log")
+    return None
+
+
+def measured_limit(env: Adapter, log: Dataset | None, seed: int) -> StepLimit | None:
+    """After how many steps the environment itself truncates an episode; None if it does not.
+
+    Three episodes: with the actions of the longest logged one, with actions in the middle of the
+    bounds, and with random ones; each for at most twice as many steps as the longest logged one.
+
+    Args:
+        env: a simulator; it is moved. Without a limit of its own.
+        log: of it; None: without.
+        seed: of the resets and the random actions.
+    """
+    longest = 0 if log is None else int(log.episode_lengths.max(initial=0))
+    most = 2 * longest if longest else _PROBED_STEPS
+    rng = np.random.default_rng(seed)
+    dim = env.action_space.shape[0]
+    kinds = [np.zeros((1, dim)), rng.uniform(-1.0, 1.0, (most, dim))]
+    if longest:
+        kinds.insert(0, _longest_episode(env, log))
+    cut = [_steps_until_truncated(env, actions, seed, most) for actions in kinds]
+    found = [steps for steps in cut if steps is not None]
+    return StepLimit(max(found), "measured") if found else None
+
+
+def limit_of(env: Adapter, log: Dataset | None, seed: int, *, may_move: bool) -> StepLimit:
+    """The limit of an environment: stated, else measured, else the log's, else assumed.
+
+    Args:
+        env: without a limit of the adapter's.
+        log: of it; None: without.
+        seed: of the measurement.
+        may_move: it is a simulator; a live system is not measured.
+    """
+    stated = step_limit(env)
+    if stated is not None:
+        return StepLimit(stated, "own")
+    found = measured_limit(env, log, seed) if may_move else None
+    if found is None and log is not None:
+        found = limit_of_log(log)
+    inner = inner_limit(env)
+    if found is None and inner is not None:
+        found = StepLimit(inner, "inner")
+    longest = 0 if log is None else int(log.episode_lengths.max(initial=0))
+    return found or StepLimit(max(ASSUMED_STEPS, longest), "assumed")
+
+
+def _longest_episode(env: Adapter, log: Dataset) -> np.ndarray:
+    """Its actions, in [-1, 1]."""
+    ends = np.flatnonzero(log.terminated | log.truncated)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    which = int(np.argmax(ends - starts))
+    return env.bounds.scaled(log.action[starts[which] : ends[which] + 1])
+
+
+def _steps_until_truncated(env: Adapter, actions: np.ndarray, seed: int, most: int) -> int | None:
+    """None: the episode is terminated before, or goes on."""
+    env.reset(seed=seed)
+    for step in range(most):
+        _, _, terminated, truncated, _ = env.step(actions[step % len(actions)])
+        if terminated or truncated:
+            return step + 1 if truncated and not terminated else None
+    return None

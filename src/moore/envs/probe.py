@@ -1,0 +1,119 @@
+"""A short trial of a simulator before a run: is it what moore takes it to be?
+
+Environments of evaluation are tried here: made twice, reset twice, moved a few steps. A live system
+never is: it is looked at from outside only.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from moore.data.dataset import Dataset
+from moore.envs.adapter import Adapter
+from moore.errors import InputError
+
+_STEPS = 20  # of the trial
+_FAR = 10.0  # of the log's standard deviations outside its range
+
+
+@contextlib.contextmanager
+def tried(
+    make: Callable[[], Adapter], *, at_once: int, seed: int, log: Dataset | None
+) -> Iterator[tuple[Adapter, list[str]]]:
+    """One environment, and what a user should know of it, after the trial; closed at the end.
+
+    Args:
+        make: makes one.
+        at_once: how many the run will have open at the same time.
+        seed: of the resets.
+        log: of the same system; None: there is none.
+
+    Raises:
+        InputError: another interface; the same environment twice; or only one can be open.
+    """
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(contextlib.closing(make()))
+        second = None
+        if at_once > 1:
+            second = stack.enter_context(contextlib.closing(_second(make, at_once)))
+            refuse_shared([first, second])
+        notes = _try(first, second, seed)
+        if log is not None:
+            notes += _unlike_the_log(first, log, seed)
+        yield first, notes
+
+
+def refuse_shared(envs: list[Adapter]) -> None:
+    """Refuses one environment in the place of several.
+
+    Raises:
+        InputError: two of them step the same object.
+    """
+    if len({id(env.unwrapped) for env in envs}) < len(envs):
+        raise InputError(
+            "the function that makes the environment returns the same one each time; moore steps "
+            "several at once (evaluation, acting). Let it make a new one at each call; or, where "
+            "there is only one, take it as the live system and evaluate nothing: "
+            "--evaluation.episodes 0."
+        )
+
+
+def _second(make: Callable[[], Adapter], at_once: int) -> Adapter:
+    try:
+        return make()
+    except Exception as error:  # whatever the second of a kind raises
+        told = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"a second environment cannot be opened beside the first ({type(error).__name__}: "
+            f"{told}), and this run needs {at_once} at once. With only one, evaluate nothing: "
+            "--evaluation.episodes 0; or give another environment for evaluation."
+        ) from error
+
+
+def _try(first: Adapter, second: Adapter | None, seed: int) -> list[str]:
+    """A few steps, and resets with the same seed: fresh, fresh again, and after the steps."""
+    begun, _ = first.reset(seed=seed)
+    other = begun if second is None else second.reset(seed=seed)[0]
+    rng = np.random.default_rng(seed)
+    faults = [] if first.fault is None else [first.fault]
+    for _ in range(_STEPS):
+        *_, terminated, truncated, _ = first.step(rng.uniform(-1, 1, first.action_space.shape))
+        faults += [] if first.fault is None else [first.fault]
+        if terminated or truncated:
+            break
+    again, _ = first.reset(seed=seed)
+    notes = []
+    if faults:
+        notes.append(f"a trial of {_STEPS} steps had readings that are not finite ({faults[0]}).")
+    if not np.array_equal(begun, other):
+        notes.append(
+            "two environments that are reset with the same seed begin differently: evaluations of "
+            "one policy differ by chance."
+        )
+    elif not np.array_equal(begun, again):
+        notes.append(
+            "an environment that is reset with the same seed begins differently once it has run: "
+            "something is carried over between its episodes, such as running statistics of a "
+            "normalisation; evaluation and live system may show other numbers for the same state."
+        )
+    return notes
+
+
+def _unlike_the_log(env: Adapter, log: Dataset, seed: int) -> list[str]:
+    """Whether first observations are far from everything that the log holds."""
+    starts = np.stack([env.reset(seed=seed + i)[0] for i in range(5)]).astype(np.float64)
+    if starts.shape[1] != log.obs_dim:
+        return []  # told elsewhere
+    low, high = log.obs.min(axis=0), log.obs.max(axis=0)
+    spread = log.obs.std(axis=0, dtype=np.float64) + 1e-6 * np.maximum(np.abs(low), np.abs(high))
+    beyond = np.maximum(low - starts, starts - high) / np.maximum(spread, 1e-12)
+    far = np.flatnonzero((beyond > _FAR).all(axis=0))
+    if not far.size:
+        return []
+    entry = int(far[0])
+    return [
+        f"the environment begins with values that the log never has, in observation entries "
+        f"{far.tolist()}: entry {entry} is {starts[0, entry]:.4g}, in the log between "
+        f"{low[entry]:.4g} and {high[entry]:.4g}; are units and order the same?"
+    ]

@@ -1,0 +1,177 @@
+"""Where a run's policies are evaluated and act, and what is known of it before anything is learned.
+
+A simulator is tried (`moore.envs.probe`); a live system is looked at from outside only.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from moore.config import Config
+from moore.data.dataset import Dataset
+from moore.envs.adapter import Adapter
+from moore.envs.bounds import Bounds
+from moore.envs.identity import find_source, name_of, refuse_normalisers
+from moore.envs.limits import StepLimit, inner_limit, limit_of, step_limit
+from moore.envs.make import EnvSource, Registered, episode_seed, make_env
+from moore.envs.probe import tried
+from moore.errors import InputError
+
+
+@dataclass(frozen=True)
+class World:
+    """The environments of a run.
+
+    Attributes:
+        source: makes the one of evaluation.
+        system_source: makes the one in which the policy acts online; None: like the others.
+        env_id: under which rules and reference scores are looked up.
+        bounds: of its actions.
+        obs_dim: entries of its observations.
+        limit: after how many steps an episode is cut.
+        max_bad_readings: see `Adapter`.
+        notes: what the user should know of it, a sentence each.
+    """
+
+    source: EnvSource
+    system_source: EnvSource | None
+    env_id: str
+    bounds: Bounds
+    obs_dim: int
+    limit: StepLimit
+    max_bad_readings: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_simulator(self) -> bool:
+        """Whether it is certainly none of the user's own systems: it has a Gymnasium id."""
+        return isinstance(self.source, Registered)
+
+    @property
+    def arguments(self) -> str:
+        """Of `gymnasium.make`, beside the id; empty for a function."""
+        return self.source.arguments if isinstance(self.source, Registered) else ""
+
+    def make_env(self) -> Adapter:
+        """One more of evaluation."""
+        return self._make(self.source, None)
+
+    def make_system(self) -> Adapter:
+        """The one in which the policy acts online."""
+        if self.system_source is None:
+            return self._make(self.source, None)
+        return self._make(self.system_source, "the live system")
+
+    def _make(self, source: EnvSource, name: str | None) -> Adapter:
+        # Where the environment cuts its own episodes nothing is added to it.
+        limit = None if self.limit.source in ("own", "measured", "inner") else self.limit.steps
+        return make_env(source, limit=limit, name=name, max_bad_readings=self.max_bad_readings)
+
+
+def find_world(
+    config: Config,
+    log: Dataset | None,
+    *,
+    env: EnvSource | None,
+    system: EnvSource | None,
+    acts: bool = True,
+) -> World:
+    """The environments that a run is given, checked.
+
+    Args:
+        config: of the run.
+        log: it may name the environment.
+        env, system: as `moore.run` takes them.
+        acts: whether the run has an online stage.
+
+    Raises:
+        InputError: no environment; one of another interface or with other spaces than moore takes;
+            one object in the place of several; a live system that differs from its simulator.
+    """
+    source = find_source(env, config.env_id, config.env_args, log)
+    if source is None:
+        name = config.algorithm if log is None else log.name
+        raise InputError(f"{name} names no environment; give one with --env-id.")
+    with _looked_at(source, config, log, needs_another=acts and system is None) as (made, notes):
+        limit = _limit(made, config, log)
+        if system is not None:
+            _check_system(system, made)
+        world = World(
+            source=source,
+            system_source=system,
+            env_id=name_of(source, made, config.env_id),
+            bounds=made.bounds,
+            obs_dim=made.observation_space.shape[0],
+            limit=limit,
+            max_bad_readings=config.online.max_bad_readings,
+            notes=(*notes, *_notes(source, config, made, limit)),
+        )
+    return world
+
+
+@contextlib.contextmanager
+def _looked_at(
+    source: EnvSource, config: Config, log: Dataset | None, *, needs_another: bool
+) -> Iterator[tuple[Adapter, list[str]]]:
+    """One environment, closed at the end; tried if it is a simulator."""
+
+    def make() -> Adapter:
+        made = make_env(source, max_bad_readings=config.online.max_bad_readings)
+        try:
+            refuse_normalisers(made, getattr(source, "__name__", "the environment"))
+        except InputError:
+            made.close()
+            raise
+        return made
+
+    episodes = config.evaluation.episodes
+    if not episodes:  # it may be the live system itself
+        with contextlib.closing(make()) as made:
+            yield made, []
+        return
+    seed = episode_seed(config.seed, "probe", 0)
+    with tried(make, at_once=episodes + needs_another, seed=seed, log=log) as found:
+        yield found
+
+
+def _limit(made: Adapter, config: Config, log: Dataset | None) -> StepLimit:
+    if config.episode_steps is not None:
+        stated = step_limit(made)
+        if stated is not None and stated <= config.episode_steps:
+            return StepLimit(stated, "own")
+        return StepLimit(config.episode_steps, "given")
+    seed = episode_seed(config.seed, "probe", 1)
+    return limit_of(made, log, seed, may_move=config.evaluation.episodes > 0)
+
+
+def _check_system(source: EnvSource, env: Adapter) -> None:
+    """Where the policy acts, observations, actions and episodes must be those of its evaluation."""
+    with contextlib.closing(make_env(source, name="the live system")) as system:
+        refuse_normalisers(system, "the live system")
+        limits = inner_limit(system), inner_limit(env)
+        for name, of_system, of_env in (
+            ("observations of the shape", *(e.observation_space.shape for e in (system, env))),
+            ("actions within", *(str(e.bounds) for e in (system, env))),
+            ("a step limit of", *(limits if None not in limits else (None, None))),
+        ):
+            if of_system != of_env:
+                raise InputError(
+                    f"the system has {name} {of_system}, the environment of its evaluation "
+                    f"{of_env}: they must be the same."
+                )
+
+
+def _notes(source: EnvSource, config: Config, made: Adapter, limit: StepLimit) -> list[str]:
+    notes = []
+    if isinstance(source, Registered) and source.arguments and not config.env_args:
+        notes.append(
+            f"the log was recorded in {source.env_id} with {source.arguments}, and so it is made."
+        )
+    if made.bounds.locked.size:
+        notes.append(
+            f"action entries {made.bounds.locked.tolist()} are locked: their bounds are equal, and "
+            "they are always sent as that one value."
+        )
+    if limit.note is not None:
+        notes.append(limit.note)
+    return notes
