@@ -1,6 +1,7 @@
 """A run on a live system: what touches it, what does not, and how to go on after a stop."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import equinox as eqx
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from made_plants import Shown, bad_reading, bad_reward
 from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.algorithms import AGENTS
 from moore.cli import main, train
@@ -331,3 +333,44 @@ def test_adaptive_bc_does_not_charge_it_to_the_next_episode_either():
     )
     assert not eqx.tree_equal(running, state)
     assert eqx.tree_equal(agent.new_episode(running), state)
+
+
+class TestBadReadings:
+    """One reading that is not finite costs one or two transitions, and nothing else."""
+
+    def online(self, tmp_path, alter, **changes):
+        plants = []
+
+        def live():
+            plants.append(Shown(ENV(), alter))
+            return plants[-1]
+
+        rows = []
+        config = tiny_config(**changes)
+        result = run(
+            config, dataset=tiny_log(), env=ENV, system=live, out=tmp_path / "run",
+            until=lambda row, state: rows.append((row, state)) and False,
+        )  # fmt: skip
+        return result, rows
+
+    @pytest.mark.parametrize(
+        ("alter", "dropped"), [(bad_reading(150), 2), (bad_reward(150, 160), 2)]
+    )
+    def test_models_and_agent_learn_on(self, tmp_path, capsys, alter, dropped):
+        result, rows = self.online(tmp_path, alter)
+        metrics = [row for row, _ in rows]
+        assert [row["online/dropped_transitions"] for row in metrics] == [0, dropped, 0, 0]
+        assert not any("non-finite" in row["model/fit_stopped_by"] for row in metrics)
+        assert all(row["losses/skipped_updates"] == 0 for row in metrics)
+        online = rows[-1][1].online
+        assert int(online.size) == STEPS - dropped
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(online.data))
+        said = capsys.readouterr().err
+        assert "not finite" in said and "nan" in said
+        assert result.summary["acting"]["episodes"] == STEPS // 20
+
+    def test_a_system_that_stays_blind_ends_the_run_in_one_line(self, tmp_path):
+        with pytest.raises(InputError, match=r"live system has given 3 readings in a row"):
+            config = tiny_config()
+            online = replace(config.online, max_bad_readings=2)
+            self.online(tmp_path, bad_reading(*range(50, 90)), online=online)

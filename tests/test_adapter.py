@@ -1,0 +1,274 @@
+"""The adapter: what comes in is copied and checked, what goes out is finite and within bounds."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from made_plants import InPlace, Shown, Tank, bad_reading, bad_reward
+from moore.envs.bounds import Bounds
+from moore.envs.collector import Collector
+from moore.envs.evaluation import evaluate_policy, run_episodes
+from moore.envs.make import make_env
+from moore.envs.record import record_episodes
+from moore.errors import InputError
+
+HALF = np.array([0.5], np.float32)
+
+
+def adapted(env: gym.Env, **options):
+    return make_env(lambda: env, **options)
+
+
+def collected(env: gym.Env, steps: int, **options) -> list:
+    """What a collector makes of some steps with one action."""
+    collector = Collector(adapted(env, **options), 0)
+    return [collector.step(HALF) for _ in range(steps)]
+
+
+finite = st.floats(-1e6, 1e6, width=32)
+
+
+class TestBounds:
+    @given(finite, st.floats(0.0, 1e6, width=32), st.floats(-3.0, 3.0))
+    def test_actions_go_there_and_back_and_never_leave_the_bounds(self, low, width, scaled):
+        bounds = Bounds(*(np.array([x], np.float32) for x in (low, low + width)))
+        own = bounds.own(np.array([scaled]))
+        assert np.isfinite(own).all() and bounds.low <= own <= bounds.high
+        back = bounds.scaled(own)
+        assert np.isfinite(back).all() and np.abs(back) <= 1.0
+        if bounds.high - bounds.low > 1e-3 * max(abs(low), 1.0):
+            assert back == pytest.approx(np.clip(scaled, -1, 1), abs=1e-2)
+
+    def test_a_locked_entry_is_zero_inside_and_its_value_outside(self):
+        bounds = Bounds(np.float32([-1, 0.5]), np.float32([1, 0.5]))
+        assert bounds.locked.tolist() == [1]
+        assert bounds.scaled(np.array([0.2, 0.5]))[1] == 0.0
+        assert bounds.own(np.array([0.2, -0.7]))[1] == 0.5
+
+
+class TestWhichSpaceCounts:
+    def test_that_of_the_environment_as_it_was_given(self):
+        env = make_env(lambda: gym.wrappers.RescaleAction(gym.make("Pendulum-v1"), -1.0, 1.0))
+        assert (env.bounds.low, env.bounds.high) == (-1.0, 1.0)
+        assert env.action(HALF) == pytest.approx(0.5)
+
+    def test_bounds_of_the_plant_itself_are_reached_through_a_wrapper(self):
+        tank = Tank()
+        wider = gym.spaces.Box(-4.0, 4.0, (1,), np.float32)
+        env = make_env(lambda: gym.wrappers.TransformAction(tank, lambda a: a / 4, wider))
+        env.reset(seed=0)
+        env.step(np.ones(1))
+        assert env.bounds.high == 4.0 and tank.sent[-1] == pytest.approx(1.0)
+
+    @pytest.mark.parametrize(
+        ("space", "words"),
+        [
+            (gym.spaces.Box(-1.0, 1.0, (2, 3)), "shape"),
+            (gym.spaces.Box(-1.0, 1.0, ()), "flat vector"),
+            (gym.spaces.Box(-100, 100, (2,), np.int8), "whole numbers"),
+            (gym.spaces.Box(-1.0, np.inf, (2,)), "finite"),
+            (gym.spaces.Box(0.0, 0.0, (2,)), "nothing to choose"),
+            (gym.spaces.Discrete(3), "continuous"),
+            (gym.spaces.Dict({"a": gym.spaces.Box(-1.0, 1.0, (1,))}), "continuous"),
+        ],
+    )
+    def test_others_are_refused_by_their_trait(self, space, words):
+        tank = Tank()
+        tank.action_space = space
+        with pytest.raises(InputError, match=words):
+            adapted(tank)
+
+
+class TestInterface:
+    def test_a_foreign_class_an_old_reset_and_old_steps_are_told(self):
+        class Foreign:
+            observation_space = action_space = None
+
+            def close(self):
+                pass
+
+        class Older(Tank):
+            def reset(self):
+                return super().reset()
+
+        class Old(Tank):
+            def reset(self, *, seed=None, options=None):
+                return super().reset(seed=seed)[0]
+
+        class Four(Tank):
+            def step(self, action):
+                return super().step(action)[:4]
+
+        with pytest.raises(InputError, match=r"no gymnasium\.Env"):
+            make_env(Foreign)
+        with pytest.raises(InputError, match="takes no seed"):
+            make_env(lambda: gym.wrappers.ClipAction(Older()))
+        with pytest.raises(InputError, match=r"reset\(\) returns"):
+            adapted(Old()).reset(seed=0)
+        for wrap in (lambda env: env, lambda env: gym.wrappers.TimeLimit(env, 5)):
+            env = adapted(wrap(Four()))
+            env.reset(seed=0)
+            with pytest.raises(InputError, match=r"step"):
+                env.step(HALF)
+
+    @pytest.mark.parametrize(
+        ("alter", "words"),
+        [
+            (lambda n, obs, *rest: (obs[:1], *rest), "shape"),
+            (lambda n, obs, *rest: ("none", *rest), "array of numbers"),
+            (lambda n, obs, r, *rest: (obs, np.zeros(3), *rest), "one number"),
+            (lambda n, obs, r, *rest: (obs, "much", *rest), "one number"),
+            (lambda n, obs, r, end, cut, info: (obs, r, None, cut, info), "True or False"),
+            (lambda n, obs, r, end, cut, info: (obs, r, end, np.nan, info), "True or False"),
+        ],
+    )
+    def test_values_of_another_kind_are_told(self, alter, words):
+        env = adapted(Shown(Tank(), alter))
+        env.reset(seed=0)
+        with pytest.raises(InputError, match=words):
+            env.step(HALF)
+
+    def test_a_reward_may_come_as_an_array_of_one_and_flags_as_numpy_bools(self):
+        def alter(n, obs, reward, *rest):
+            return obs, np.array([reward]), np.bool_(False), np.array([False]), {}
+
+        (row,) = collected(Shown(Tank(), alter), 1)
+        assert row.reward.shape == () and row.terminated.dtype == bool
+
+
+class TestCopies:
+    def test_rows_of_a_plant_that_reuses_its_buffer_are_those_of_one_that_does_not(self):
+        for made in (InPlace(), Tank()):
+            rows = collected(made, 30, limit=20)
+            kept = [(row.obs, row.next_obs) for row in rows]
+            if isinstance(made, InPlace):
+                reused = kept
+        for (obs, after), (obs_too, after_too) in zip(reused, kept, strict=True):
+            assert np.array_equal(obs, obs_too) and np.array_equal(after, after_too)
+            assert not np.array_equal(obs, after)
+
+    def test_so_are_recorded_ones_and_evaluations(self):
+        def act(obs, row):
+            return HALF
+
+        first, second = (
+            next(record_episodes(adapted(env, limit=5), act, run_seed=0, purpose="collect"))
+            for env in (InPlace(), Tank())
+        )
+        assert all(np.array_equal(first[key], second[key]) for key in first)
+        episodes = [
+            run_episodes([adapted(env, limit=5)], lambda obs: obs[:, :1], [3]).returns
+            for env in (InPlace(), Tank())
+        ]
+        assert episodes[0] == episodes[1]
+
+    def test_a_plant_that_writes_into_the_action_does_not_change_what_is_stored(self):
+        class Writes(Tank):
+            def step(self, action):
+                result = super().step(action)
+                action[:] = 99.0
+                return result
+
+        first, second = collected(Writes(), 2)
+        assert first.action == second.action == HALF
+
+
+class TestBadReadings:
+    @given(st.sets(st.integers(1, 12), max_size=5), st.sampled_from([np.nan, np.inf, -np.inf]))
+    def test_what_is_sent_is_finite_and_what_is_kept_was_measured(self, steps, value):
+        tank = Tank()
+        rows = collected(Shown(tank, bad_reading(*steps, value=value)), 14, limit=7)
+        assert np.isfinite(tank.sent).all()
+        for row in filter(None, rows):
+            for column in (row.obs, row.next_obs, row.reward):
+                assert np.isfinite(column).all()
+        # A bad reading ends one transition and, within an episode, begins another.
+        bad = {n for n in steps} | {n + 1 for n in steps if n % 7}
+        assert [n for n, row in enumerate(rows, 1) if row is None] == sorted(bad)
+
+    def test_while_the_observation_is_bad_the_last_good_action_is_sent(self):
+        tank = Tank()
+        collector = Collector(adapted(Shown(tank, bad_reading(2, 3))), 0)
+        for action in (0.1, 0.2, 0.3, 0.4, 0.5):
+            collector.step(np.array([action], np.float32))
+        assert np.concatenate(tank.sent) == pytest.approx([0.1, 0.2, 0.2, 0.2, 0.5])
+
+    def test_before_there_was_one_the_middle_of_the_bounds(self):
+        class Blind(Tank):
+            action_space = gym.spaces.Box(2.0, 6.0, (1,), np.float32)
+
+            def reset(self, *, seed=None, options=None):
+                super().reset(seed=seed)
+                return np.full(2, np.nan, np.float32), {}
+
+        tank = Blind()
+        assert collected(tank, 1) == [None] and tank.sent[0] == 4.0
+
+    def test_a_policy_that_is_not_finite_never_reaches_the_plant(self):
+        tank = Tank()
+        collector = Collector(adapted(tank), 0)
+        assert collector.step(HALF) is not None
+        assert collector.step(np.array([np.nan], np.float32)) is None
+        assert np.concatenate(tank.sent) == pytest.approx([0.5, 0.5])
+
+    def test_a_missing_reward_counts_as_the_mean_of_the_others_of_its_episode(self):
+        env = Shown(Tank(), lambda n, obs, r, *rest: (obs, None if n == 3 else 2.0, *rest))
+        collector = Collector(adapted(env, limit=5), 0)
+        rows = [collector.step(HALF) for _ in range(5)]
+        assert [row is None for row in rows] == [False, False, True, False, False]
+        assert collector.take_episode_returns() == [10.0]
+        assert (collector.take_dropped(), collector.take_dropped()) == (1, 0)
+        evaluated = run_episodes(
+            [adapted(Shown(Tank(), bad_reward(2)), limit=4)], lambda obs: obs[:, :1], [0]
+        )
+        assert np.isfinite(evaluated.returns).all() and evaluated.bad_readings == 1
+
+    def test_the_first_of_several_in_a_row_is_told(self):
+        told = []
+        env = adapted(Shown(Tank(), bad_reading(2, 3, 6)))
+        collector = Collector(env, 0, on_fault=told.append)
+        for _ in range(8):
+            collector.step(HALF)
+        assert told == ["observation entry 0 is nan"] * 2
+
+    def test_too_many_in_a_row_end_it_with_a_word_and_one_less_does_not(self):
+        env = adapted(Shown(Tank(), bad_reading(*range(1, 4))), max_bad_readings=3)
+        env.reset(seed=0)
+        for _ in range(5):
+            env.step(HALF)
+        env = adapted(Shown(Tank(), bad_reading(*range(1, 5))), max_bad_readings=3)
+        env.reset(seed=0)
+        with pytest.raises(InputError, match=r"4 readings in a row .* --online.max-bad-readings"):
+            for _ in range(5):
+                env.step(HALF)
+
+    def test_a_log_is_not_recorded_from_bad_readings(self):
+        episodes = record_episodes(
+            adapted(Shown(Tank(), bad_reading(2)), limit=5),
+            lambda obs, row: HALF,
+            run_seed=0,
+            purpose="collect",
+        )
+        with pytest.raises(InputError, match="row 1 cannot be recorded"):
+            next(episodes)
+
+
+def test_a_policy_is_cut_at_weaker_actuators_and_it_is_said():
+    sent = []
+
+    class Weak(Tank):
+        def step(self, action):
+            sent.append(float(action[0]))
+            return super().step(action)
+
+    class Wide:
+        low, high = np.float32([-2.0]), np.float32([2.0])
+
+        def __call__(self, obs, *, deterministic):
+            return 2.0 * np.sign(obs[:, :1])
+
+    with pytest.warns(UserWarning, match="cut at the environment's bounds"):
+        evaluate_policy(Wide(), lambda: gym.wrappers.TimeLimit(Weak(), 5), episodes=1, seed=0)
+    assert {abs(action) for action in sent} == {1.0}
