@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import handover_factors
 import live_system
-import plot_handover
 
+import plot_handover
 from moore.config import Config, from_dict
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
