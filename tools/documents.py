@@ -16,7 +16,7 @@ Made = Mapping[str, str]  # name -> what stands there
 
 _BLOCK = re.compile(r"<!-- results: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 _SPAN = re.compile(r"<!--=(\S+?)-->(.*?)<!--/-->", re.DOTALL)
-_OPENED = re.compile(r"<!-- results:|<!--=")
+_MARKS = re.compile(r"<!-- results:|<!-- end -->|<!--=|<!--/-->")
 # GitHub takes a line that begins with a comment for HTML and leaves its Markdown as it is.
 _LINE_START = re.compile(r"^\s*(?:[-*>]\s+)*<!--=", re.MULTILINE)
 
@@ -74,9 +74,11 @@ def _places(
 
 
 def _misplaced(text: str) -> Iterator[Difference]:
-    closed = len(_BLOCK.findall(text)) + len(_SPAN.findall(text))
-    if len(_OPENED.findall(text)) != closed:
-        yield Difference(1, "(markers)", "a marker that is opened and not closed", "a pair")
+    whole = [match.span() for pattern in (_BLOCK, _SPAN) for match in pattern.finditer(text)]
+    for match in _MARKS.finditer(text):
+        if not any(match.start() == start or match.end() == end for start, end in whole):
+            line = text.count("\n", 0, match.start()) + 1
+            yield Difference(line, "(markers)", f"{match[0]} alone", "a pair of markers")
     for match in _LINE_START.finditer(text):
         line = text.count("\n", 0, match.end()) + 1
         yield Difference(line, "(markers)", "a number at the start of a line", "it inside the line")
@@ -86,12 +88,13 @@ def _lines_that_differ(line: int, name: str, printed: str, made: str) -> list[Di
     """The lines of a place that are printed otherwise; of a table the cells, by row and column."""
     here, there = printed.split("\n"), made.split("\n")
     if len(here) != len(there):
-        return [Difference(line, name, f"{len(here)} lines", f"{len(there)} lines")]
+        counts = (f"{sum(map(bool, lines))} lines" for lines in (here, there))
+        return [Difference(line, name, *counts)]
     head = _cells(next((text for text in there if text.startswith("|")), ""))
     found = []
     for place, (old, new) in enumerate(zip(here, there, strict=True)):
         before, after = _cells(old), _cells(new)
-        if old != new and len(before) == len(after) == len(head):
+        if old != new and 0 < len(before) == len(after) == len(head):
             row = after[0] or f"row {place}"
             for title, a, b in zip(head, before, after, strict=True):
                 if a != b:

@@ -16,6 +16,7 @@ import documents
 import tables_algorithms
 import tables_handover
 import tables_options
+import tables_quick
 import tables_schemes
 import tables_searches
 import tables_stages
@@ -25,6 +26,7 @@ MODULES = (
     tables_algorithms,
     tables_handover,
     tables_options,
+    tables_quick,
     tables_schemes,
     tables_searches,
     tables_stages,

@@ -1,4 +1,4 @@
-"""`moore_robust` and the paper's algorithm: eight MuJoCo logs, two quick tasks."""
+"""`moore_robust` and the paper's algorithm over the hand-over, on eight MuJoCo logs."""
 
 from collections.abc import Callable
 
@@ -11,6 +11,7 @@ from handover_runs import (
     EPOCHS,
     LOGGED,
     WORTHLESS,
+    by_swing,
     curves_of,
     estimate,
     metrics_of,
@@ -136,67 +137,6 @@ def logs_epochs() -> str:
     return markdown(("", *EPOCHS_HEAD), rows)
 
 
-def _quick(task: str, algorithm: str, column: str) -> np.ndarray:
-    rows = rows_of("handover-quick.csv", task=task, algorithm=algorithm)
-    if algorithm == "moore":
-        environment = "Pendulum-v1" if task == "pendulum" else "InvertedPendulum-v5"
-        named = f"{environment} builtin:{task}-medium"
-        rows = rows_of("fig2-quick.csv", task=named, variant="moore:1")
-    return np.asarray([float(row[column]) for row in rows])
-
-
-def _every_seed(task: str, algorithm: str, column: str, form: Callable) -> str:
-    values = _quick(task, algorithm, column)
-    texts = [form(value) for value in values]
-    if len(set(texts)) == 1:
-        return f"{texts[0]} (all eight)"
-    middle = iqm([values]).value
-    return f"{two(middle) if form is share else form(middle)} ({', '.join(texts)})"
-
-
-QUICK_ROWS = {
-    "hand-over": ("offline", fixed),
-    "evaluated dip share": ("dip_share", share),
-    "acting dip share": ("behaviour_dip_share", share),
-    "of it by luck": ("behaviour_dip_share_by_luck", share),
-    "final": ("final", fixed),
-    "area under the curve": ("auc", fixed),
-    "epochs to threshold": ("epochs_to_threshold", fixed),
-}
-# In the CSV of `moore_robust` and the guards alone, and not in that of Fig. 2.
-OWN = ("behaviour_dip_share_by_luck",)
-
-
-def _quick_table(task: str, title: str) -> str:
-    algorithms = ("moore", "guards alone", "moore_robust")
-    rows = [
-        [
-            name,
-            *(
-                "" if algorithm == "moore" and column in OWN
-                else _every_seed(task, algorithm, column, form)
-                for algorithm in algorithms
-            ),
-        ]
-        for name, (column, form) in QUICK_ROWS.items()
-    ]  # fmt: skip
-    for name, column in {
-        "offline epochs": "offline_epochs",
-        "seconds, one core": "seconds",
-    }.items():
-        ours = [between(_quick(task, algorithm, column)) for algorithm in algorithms[1:]]
-        rows.append([name, "15" if column == "offline_epochs" else "", *ours])
-    return markdown((f"IQM over seeds (every seed): {title}", *map(TITLES.get, algorithms)), rows)
-
-
-def quick_inverted_pendulum() -> str:
-    return _quick_table("inverted-pendulum", "InvertedPendulum")
-
-
-def quick_pendulum() -> str:
-    return _quick_table("pendulum", "Pendulum")
-
-
 def epochs_to_threshold() -> str:
     head = ("epochs until 95% of the run's own best of 8, IQM [95%]", *map(log_title, LOGGED))
     rows = [
@@ -209,30 +149,78 @@ def epochs_to_threshold() -> str:
     return markdown(head, rows)
 
 
-def time_quick() -> str:
-    """Seconds of a run: what is known of the same task."""
-    head = ("a run of both stages", "Pendulum", "InvertedPendulum")
-    rows = []
-    for variant in ("moore:1", "moore_robust"):
-        minutes = [
-            row["minutes"] for row in rows_of("fig1-minutes.csv", scale="quick", variant=variant)
-        ]
-        rows.append([f"`{variant.removesuffix(':1')}`, Fig. 1, minutes", *minutes])
-    for algorithm in ("guards alone", "moore_robust"):
-        seconds = [_quick(task, algorithm, "seconds") for task in ("pendulum", "inverted-pendulum")]
-        spans = [between(values / 60, one) for values in seconds]
-        rows.append([f"{TITLES[algorithm].strip('*')}, seeds 8 to 15, minutes", *spans])
-    return markdown(head, rows)
+def _values() -> dict[str, str]:
+    """Interquartile means of the logs that are not development logs."""
+    return {
+        f"{run}-{name}-others": form(estimate(iqm, over_logs(run, metric, OTHERS)).value)
+        for run in ALGORITHMS
+        for name, metric, form in (("dip", "dip_share", two), ("gain", "gain_score", one))
+    }
+
+
+def _paired(metric: str) -> np.ndarray:
+    return over_logs("moore_robust", metric) - over_logs("moore", metric)
+
+
+def _swings() -> dict[str, str]:
+    """How far the last offline epochs say what comes: runs, and the stages that they share."""
+    quick = "quick/inverted-pendulum"
+    kinds, (swings, dips) = by_swing(), quick_stages().T
+    runs = kinds[f"{quick}, no gate"]
+    gated, gated_stages = kinds[f"{quick}, a gate"], quick_stages(gate=True)
+    hopper = kinds["laptop/hopper-medium-expert, no gate"]
+    cheetah = kinds["laptop/halfcheetah-medium-replay, no gate"]
+    fell = cheetah[cheetah[:, 1] > 0.02, 1]
+    return {
+        "swing-runs": str(len(runs)),
+        "swing-stages": str(len(dips)),
+        "swing-beyond": str((runs[:, 1] > runs[:, 0] + 0.02).sum()),
+        "swing-r": two(np.corrcoef(swings, dips)[0, 1]),
+        "swing-above": str((swings > 0.8).sum()),
+        "swing-dip-above": two(dips[swings > 0.8].mean()),
+        "swing-dip-below": two(dips[swings < 0.2].mean()),
+        "swing-gated": str((gated[:, 0] > 0.5).sum()),
+        "swing-gated-stages": str((gated_stages[:, 0] > 0.5).sum()),
+        "swing-gated-dip": share(gated[gated[:, 0] > 0.5, 1].max()),
+        "swing-hopper": f"{(hopper[:, 1] > hopper[:, 0] + 0.02).sum()} of {len(hopper)}",
+        "swing-cheetah": f"{len(fell)} of {len(cheetah)}",
+        "swing-cheetah-dips": between(fell, two),
+        "swing-cheetah-most": two(cheetah[:, 0].max()),
+    }
+
+
+def _failures() -> dict[str, str]:
+    """Where `moore_robust` falls or stands still, and where a share of `moore` says little."""
+    hopper = curves_of("hopper-medium", "moore_robust")["evaluated"]
+    rows = rows_of(
+        "handover-mujoco.csv", log="halfcheetah-medium-expert", run="moore_robust", stage="offline"
+    )
+    first, *targets, last = (float(row["q_target"]) for row in rows[-10:])
+    dips = dict(zip(LOGGED, over_logs("moore_robust", "dip_share"), strict=True))
+    paper = over_logs("moore", "dip_share", WORTHLESS)
+    return {
+        "expert-dip": f"{fixed(100 * dips['halfcheetah-medium-expert'])}%",
+        "expert-dip-share": two(dips["halfcheetah-medium-expert"]),
+        "expert-targets": f"{fixed(first)} to {fixed(max(targets))} and back to {fixed(last)}",
+        "held-on-hopper": f"{(hopper[1:] == hopper[0]).sum()} of {EPOCHS}",
+        "acting-largest": two(over_logs("moore_robust", "behaviour_dip_share").max()),
+        "hopper-expert-dip": two(dips["hopper-medium-expert"]),
+        "worthless-dips": " and ".join(map(two, paper)),
+        "moore-deep-dips": f"{(over_logs('moore', 'dip_share') > 0.2).sum()} of {len(LOGGED)}",
+    }
 
 
 def numbers() -> dict[str, str]:
-    swings, dips = quick_stages().T
+    final = _paired("final_score")
     return {
-        "stages": str(len(dips)),
-        "stages-r": two(np.corrcoef(swings, dips)[0, 1]),
-        "stages-above": str((swings > 0.8).sum()),
-        "stages-dip-above": two(dips[swings > 0.8].mean()),
-        "stages-dip-below": two(dips[swings < 0.2].mean()),
+        "moore-dip-six": over("moore", "dip_share", SOMETHING),
+        "moore_robust-dip-six": over("moore_robust", "dip_share", SOMETHING),
+        **_values(),
+        **_swings(),
+        **_failures(),
+        "paired-hand-over": interval(estimate(mean, _paired("offline_score")), one),
+        "paired-final": interval(estimate(mean, final), one),
+        "paired-final-p": two(stats.wilcoxon(final).pvalue),
     }
 
 
@@ -242,7 +230,4 @@ TABLES = {
     "logs-paired": logs_paired,
     "logs-epochs": logs_epochs,
     "logs-threshold": epochs_to_threshold,
-    "quick-inverted-pendulum": quick_inverted_pendulum,
-    "quick-pendulum": quick_pendulum,
-    "time-quick": time_quick,
 }

@@ -8,7 +8,7 @@ import numpy as np
 from handover_runs import estimate, number, rows_of, table
 from moore.evaluation.stats import iqm, probability_of_improvement
 from moore.replay.schedule import crossover_epoch, offline_priority
-from text import fixed, interval, listed, markdown
+from text import between, fixed, interval, listed, markdown
 
 SCHEMES = ("moore:1", "half_half", "online_only", "uniform")
 # In the order of Fig. 4's tables.
@@ -83,8 +83,8 @@ def fig3_quick() -> str:
         every = [column("fig3-quick.csv", task, f"moore:{alpha}", metric) for alpha in ALPHAS]
         return [form(iqm([values]).value) for values in every]
 
-    jumps = [EPOCH / (EPOCH + offline_priority(1, alpha) * LOG) for alpha in ALPHAS]
-    crossovers = [crossover_epoch(LOG, EPOCH, alpha) for alpha in ALPHAS]
+    jumps = [EPOCH / (EPOCH + offline_priority(1, float(alpha)) * LOG) for alpha in ALPHAS]
+    crossovers = [crossover_epoch(LOG, EPOCH, float(alpha)) for alpha in ALPHAS]
     schedule = [f"{two(j)}, {fixed(c, 1)}" for j, c in zip(jumps, crossovers, strict=True)]
     worst = estimate(iqm, column("fig3-quick.csv", PENDULUM, "moore:10", "dip_share"))
     rows = [
@@ -199,9 +199,32 @@ def numbers() -> dict[str, str]:
     factors = _cause_factors(CHANGES["refits up to 2000 steps"])
     finals = [column("fig2-quick.csv", task, "moore:1", "final") for task in (PENDULUM, INVERTED)]
     even = [column("fig2-quick.csv", task, "uniform", "final") for task in (PENDULUM, INVERTED)]
+    quick = {
+        scheme: two(iqm([column("fig2-quick.csv", PENDULUM, scheme, "dip_share")]).value)
+        for scheme in SCHEMES
+    }
+    laptop = [
+        column("fig2-laptop.csv", t, "online_only", "dip_share") for t in (HALFCHEETAH, HOPPER)
+    ]
+    harmless = [
+        iqm([column("fig3-quick.csv", PENDULUM, f"moore:{alpha}", "dip_share")]).value
+        for alpha in ALPHAS[:-1]
+    ]
+    medians = [
+        uncertainty("fig4-quick-curves.csv", task, scheme)["median"]
+        for task in (PENDULUM, INVERTED) for scheme in SCHEMES
+    ]  # fmt: skip
+    (half_half,) = column("fig2-laptop.csv", HALFCHEETAH, "half_half", "dip_share")
     climb = _laptop_returns(HALFCHEETAH, "moore:1")
     worst = _laptop_returns(HALFCHEETAH, "online_only")
     return {
+        "pendulum-moore": quick["moore:1"],
+        "pendulum-half-half": quick["half_half"],
+        "pendulum-online-only": quick["online_only"],
+        "halfcheetah-half-half": two(half_half),
+        "laptop-online-only": listed(np.concatenate(laptop), two),
+        "alphas-harmless": between(harmless, two),
+        "rue-medians": between(medians, lambda value: fixed(value, 3)),
         "refits-least": fixed(factors.min(), 1),
         "refits-most": fixed(factors.max(), 1),
         "moore-beats-uniform": interval(probability_of_improvement(finals, even), two),

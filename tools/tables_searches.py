@@ -1,5 +1,7 @@
 """What settings were looked for on: single runs on MuJoCo logs, epoch by epoch."""
 
+from scipy import stats
+
 from handover_runs import EPOCHS, curves_of, number, offline_returns, rows_of
 from tables_handover import EPOCHS_HEAD, epochs_row, offline_epochs
 from text import acted, fixed, markdown
@@ -145,7 +147,12 @@ def hopper_options() -> str:
 
 
 def numbers() -> dict[str, str]:
-    return {}
+    """How well the mean target tells good offline epochs: Hopper-medium, lambda 2, seed 2."""
+    run = {"log": "hopper-medium", "run": "H 100, u of values, lambda 2", "seed": "2"}
+    rows = rows_of("handover-mujoco.csv", **run, stage="offline")
+    targets, returns = ([float(row[key]) for row in rows] for key in ("q_target", "eval_return"))
+    ranks = [stats.spearmanr(targets[-n:], returns[-n:]).statistic for n in (len(rows), 30)]
+    return {"target-rank": fixed(ranks[0], 2), "target-rank-late": fixed(ranks[1], 2)}
 
 
 TABLES = {
