@@ -55,6 +55,8 @@ def test_a_changed_number_is_found_wherever_it_stands(page):
     for place in documents._places(whole, *made):
         match, name, *_ = place
         changed = whole[: match.start(2)] + other_digit(match) + whole[match.end(2) :]
+        # GitHub knows no comment that holds two hyphens in a row.
+        assert re.fullmatch(r"\w+(-\w+)*", name)
         (found,) = documents.differences(changed, *made)
         assert found.name.split(", ")[0] == name
         line = changed.splitlines()[found.line - 1]

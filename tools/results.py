@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import documents
+import sentences
 import tables_algorithms
 import tables_handover
 import tables_options
@@ -23,6 +24,7 @@ import tables_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = (
+    sentences,
     tables_algorithms,
     tables_handover,
     tables_options,

@@ -171,6 +171,10 @@ def _swings() -> dict[str, str]:
     hopper = kinds["laptop/hopper-medium-expert, no gate"]
     cheetah = kinds["laptop/halfcheetah-medium-replay, no gate"]
     fell = cheetah[cheetah[:, 1] > 0.02, 1]
+
+    def beyond(pairs: np.ndarray) -> str:
+        return f"{(pairs[:, 1] > pairs[:, 0] + 0.02).sum()} of {len(pairs)}"
+
     return {
         "swing-runs": str(len(runs)),
         "swing-stages": str(len(dips)),
@@ -182,7 +186,9 @@ def _swings() -> dict[str, str]:
         "swing-gated": str((gated[:, 0] > 0.5).sum()),
         "swing-gated-stages": str((gated_stages[:, 0] > 0.5).sum()),
         "swing-gated-dip": share(gated[gated[:, 0] > 0.5, 1].max()),
-        "swing-hopper": f"{(hopper[:, 1] > hopper[:, 0] + 0.02).sum()} of {len(hopper)}",
+        "swing-hopper": beyond(hopper),
+        "swing-moore": beyond(kinds["MuJoCo, moore"]),
+        "swing-robust": beyond(kinds["MuJoCo, moore_robust"]),
         "swing-cheetah": f"{len(fell)} of {len(cheetah)}",
         "swing-cheetah-dips": between(fell, two),
         "swing-cheetah-most": two(cheetah[:, 0].max()),
