@@ -224,3 +224,13 @@ def test_the_pictures_are_drawn_from_the_committed_numbers(tmp_path, monkeypatch
     pictures = sorted(path.name for path in tmp_path.iterdir())
     names = ("factors-mujoco", "factors", "mujoco", "swing")
     assert pictures == [f"handover-{name}.png" for name in names]
+
+
+def test_minutes_are_those_of_the_reports():
+    """fig1-minutes.csv is copied from the pages that `moore reproduce` wrote."""
+    for scale in ("quick", "laptop"):
+        page = (ROOT / "docs" / "results" / f"fig1-{scale}.md").read_text(encoding="utf-8")
+        for row in handover_runs.rows_of("fig1-minutes.csv", scale=scale):
+            section = page.split(f"## {row['task']}\n")[1].split("\n## ")[0]
+            (line,) = re.findall(rf"^\| {re.escape(row['variant'])} \|.*$", section, re.MULTILINE)
+            assert line.endswith(f"| {row['minutes']} |")

@@ -5,9 +5,10 @@ import numpy as np
 from handover_runs import curves_of, online_returns, rows_of
 from moore.evaluation.stats import iqm
 from moore.evaluation.transfer import FINAL_EVALUATIONS
-from tables_schemes import INVERTED, PENDULUM, column, two
+from tables_schemes import HALFCHEETAH, HOPPER, INVERTED, PENDULUM, column, two
 from text import between, fixed
 
+CAUSE = "fig2-quick-cause.csv"
 # Name -> log, run, epoch (0: the hand-over), of seed 0; evaluated where nothing else is said.
 EVALUATED = {
     "hopper-robust": ("hopper-medium", "moore_robust", 0),
@@ -44,6 +45,23 @@ ACTING = {
     "hopper-expert-acting": ("hopper-medium-expert", "moore_robust", 0),
     "hopper-expert-acting-2": ("hopper-medium-expert", "moore_robust", 2),
 }
+# Name -> CSV, task, variant, column, epoch, of seed 0 of runs at laptop scale.
+CURVES = {
+    "awac-3": ("fig1-laptop-curves.csv", HOPPER, "awac", "eval_return", 3),
+    "awac-5": ("fig1-laptop-curves.csv", HOPPER, "awac", "eval_return", 5),
+    "awac-6": ("fig1-laptop-curves.csv", HOPPER, "awac", "eval_return", 6),
+    "iql-2": ("fig1-laptop-curves.csv", HOPPER, "iql", "eval_return", 2),
+    "iql-3": ("fig1-laptop-curves.csv", HOPPER, "iql", "eval_return", 3),
+    "iql-6": ("fig1-laptop-curves.csv", HOPPER, "iql", "eval_return", 6),
+    "iql-acting-9": ("fig1-laptop-curves.csv", HALFCHEETAH, "iql", "acting_return", 9),
+    "uniform-acting-3": ("fig2-laptop-curves.csv", HALFCHEETAH, "uniform", "acting_return", 3),
+    "uniform-acting-6": ("fig2-laptop-curves.csv", HALFCHEETAH, "uniform", "acting_return", 6),
+    "uniform-acting-8": ("fig2-laptop-curves.csv", HALFCHEETAH, "uniform", "acting_return", 8),
+    "moore-acting-7": ("fig2-laptop-curves.csv", HALFCHEETAH, "moore:1", "acting_return", 7),
+    "random-moore-10": (
+        "fig1-laptop-curves.csv", "HalfCheetah-v5 halfcheetah-random", "moore:1", "eval_return", 10,
+    ),
+}  # fmt: skip
 # Name -> log, run: means of the last evaluations.
 FINALS = {
     "hopper-random-moore-final": ("hopper-random", "moore"),
@@ -58,10 +76,9 @@ def _returns() -> dict[str, str]:
             found[name] = fixed(online_returns()[log, run]["0"][kind][epoch])
     for name, (log, run) in FINALS.items():
         found[name] = fixed(curves_of(log, run)["evaluated"][-FINAL_EVALUATIONS:].mean())
-    (tenth,) = rows_of(
-        "fig1-laptop-curves.csv", task="HalfCheetah-v5 halfcheetah-random", epoch="10"
-    )
-    found["random-moore-10"] = fixed(float(tenth["eval_return"]))
+    for name, (file, task, variant, key, epoch) in CURVES.items():
+        (row,) = rows_of(file, task=task, variant=variant, seed="0", epoch=str(epoch))
+        found[name] = fixed(float(row[key]))
     start, *later = curves_of("hopper-random", "guards alone")["evaluated"]
     found["hopper-random-guards-dip"] = fixed(start - min(later))
     return found
@@ -107,8 +124,34 @@ def _fig1() -> dict[str, str]:
     }
 
 
+def _fig2() -> dict[str, str]:
+    """Why two schemes drop, and who ends where on Hopper."""
+
+    def errors(*schemes: str) -> str:
+        rows = [row for s in schemes for row in rows_of(CAUSE, scheme=s, change="as it is")]
+        values = [float(row["holdout_mse_epoch_1"]) for row in rows]
+        return between(values, lambda value: fixed(value, 2 if value < 0.05 else 1))
+
+    def finals(variant: str) -> str:
+        return " and ".join(map(fixed, column("fig2-laptop.csv", HOPPER, variant, "final")))
+
+    def lost(scheme: str) -> str:
+        return str((column("fig2-quick.csv", PENDULUM, scheme, "dip_share") > 0.5).sum())
+
+    inverted = column("fig2-quick.csv", INVERTED, "online_only", "final")
+    return {
+        "holdout-broken": errors("half_half", "online_only"),
+        "holdout-moore": errors("moore:1"),
+        "lost-half-half": lost("half_half"),
+        "lost-online-only": lost("online_only"),
+        "low-online-only": str((inverted < 500).sum()),
+        "hopper-finals-moore": finals("moore:1"),
+        "hopper-finals-uniform": finals("uniform"),
+    }
+
+
 def numbers() -> dict[str, str]:
-    return _returns() | _fig1()
+    return _returns() | _fig1() | _fig2()
 
 
 TABLES = {}
