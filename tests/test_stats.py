@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from moore.evaluation.stats import iqm, mean, probability_of_improvement
+from moore.evaluation.stats import holm, iqm, mean, probability_of_improvement, sign_flip
 
 
 def test_interquartile_mean_of_a_worked_example():
@@ -38,15 +38,45 @@ def test_a_tie_counts_one_half_and_tasks_count_alike():
     assert probability_of_improvement(ours, theirs).value == pytest.approx((0.75 + 2 / 3) / 2)
 
 
-@pytest.mark.parametrize("values", [[1.0, 2.0, 10.0], [0.0, 3.0, 4.0, 20.0]])
-def test_the_interval_is_that_of_all_resamples(values):
-    """With few seeds every resample can be listed; ours are 2000 random ones of them."""
-    exact = [np.mean(draw) for draw in itertools.product(values, repeat=len(values))]
-    low, high = np.quantile(exact, [0.025, 0.975], method="inverted_cdf")
-    spread = np.std(exact)
-    found = mean([np.array(values)])
-    assert found.value == np.mean(values)
-    assert abs(found.low - low) < 0.25 * spread and abs(found.high - high) < 0.25 * spread
+def by_hand(statistic, *tasks) -> tuple[float, float]:
+    """2.5% and 97.5% over every ordered resample of every task, all equally likely."""
+    ordered = [itertools.product(task, repeat=len(task)) for task in tasks]
+    values = [statistic(np.concatenate(draw)) for draw in itertools.product(*ordered)]
+    return tuple(np.quantile(values, [0.025, 0.975], method="inverted_cdf"))
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [[1.0, 2.0, 10.0]],
+        [[0.0, 3.0, 4.0, 20.0]],
+        [[0.5, -1.0, 7.0, 2.0, 30.0]],
+        [[1.0, 5.0], [100.0]],
+        [[1.0, 2.0, 4.0], [10.0, 0.0, 3.0]],
+    ],
+)
+def test_with_few_seeds_the_interval_is_that_of_all_resamples(tasks):
+    scores = [np.array(task) for task in tasks]
+    for ours, plain in ((mean, np.mean), (iqm, lambda x: scipy_stats.trim_mean(x, 0.25))):
+        found = ours(scores)
+        assert (found.low, found.high) == pytest.approx(by_hand(plain, *tasks))
+
+
+def test_eight_seeds_are_listed_and_nine_are_drawn(monkeypatch):
+    listed, drawn = np.arange(8.0) ** 2, np.arange(9.0) ** 2
+    before = iqm([listed]), iqm([drawn])
+    monkeypatch.setattr("moore.evaluation.stats.RESAMPLES", 10)
+    assert iqm([listed]) == before[0]
+    assert iqm([drawn]) != before[1]
+
+
+def test_the_random_resamples_of_many_seeds_come_near_to_all_of_them(monkeypatch):
+    values = np.array([0.84, 0.0, 0.21, 0.64, 0.01, 0.77, 0.64, 2.2])
+    exact = iqm([values])
+    monkeypatch.setattr("moore.evaluation.stats.LISTED", 0)
+    found = iqm([values])
+    assert found.value == exact.value
+    assert abs(found.low - exact.low) < 0.1 and abs(found.high - exact.high) < 0.1
 
 
 def test_resampling_is_stratified_by_task():
@@ -101,3 +131,18 @@ def test_no_scores_are_an_error(scores):
 def test_tasks_must_agree():
     with pytest.raises(ValueError, match="2 tasks against 1"):
         probability_of_improvement([np.ones(2), np.ones(2)], [np.ones(2)])
+
+
+def test_sign_flips_by_hand():
+    # Of the eight signs of 1, 2, 3 only +++ and --- have a mean as far from 0 as 2.
+    assert sign_flip(np.array([1.0, 2.0, 3.0])) == pytest.approx(2 / 8)
+    # The sums that the signs of 4 and 1 can have are 3 and 5 on either side of 0: none is nearer.
+    assert sign_flip(np.array([4.0, -1.0, 0.0])) == pytest.approx(1.0)
+    assert sign_flip(np.zeros(4)) == 1.0
+
+
+def test_holm_of_a_worked_example():
+    # Wikipedia, "Holm-Bonferroni method": p = 0.01, 0.04, 0.03, 0.005 of four hypotheses.
+    found = holm(np.array([0.01, 0.04, 0.03, 0.005]))
+    np.testing.assert_allclose(found, [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm(np.array([0.6, 0.7])), [1.0, 1.0])

@@ -28,7 +28,9 @@ from moore.theory.guarantees import (
     admissible_penalty,
     drop_bound,
     drop_bound_two_sided,
+    gate_bound,
     no_degradation,
+    sampling_error,
 )
 from moore.theory.mdp import (
     D_l1,
@@ -96,6 +98,7 @@ __all__ = [
     "eq13",
     "eta",
     "expect",
+    "gate_bound",
     "l1",
     "lemma1",
     "lemma2",
@@ -116,6 +119,7 @@ __all__ = [
     "read_transfer",
     "relative_uncertainty_error",
     "rmax",
+    "sampling_error",
     "sampling_tv",
     "schedule",
     "span",

@@ -1,8 +1,10 @@
 """One-sided corrected statements: what a single model guarantees before its policy is deployed.
 
-Neither is in the paper. Both compare the real return of any old policy with that of the policy
-which is optimal in the new penalised model, and need no closeness of consecutive models.
+None is in the paper. All compare the real return of any old policy with that of a new one, and
+need no closeness of consecutive models.
 """
+
+import math
 
 import numpy as np
 
@@ -78,6 +80,59 @@ def no_degradation(true: TabularMDP, new: LearnedModel, old_policy: Policy) -> B
     terms = {"uncertainty": 2.0 * new.penalty_coef * new.total_uncertainty(old_policy)}
     lhs = eta(true, old_policy) - eta(true, new.policy)
     return evaluated("no degradation", lhs, terms, (true,))
+
+
+def gate_bound(
+    true: TabularMDP, new: LearnedModel, old_policy: Policy, new_policy: Policy, *, earned: float
+) -> Bound:
+    """The drop after a gate that asks for what the old policy has earned.
+
+    It is at most what the old policy is worth beyond what it earned, which is chance, plus the
+    model's errors along the new policy alone. Errors along the old one do not matter.
+
+    Args:
+        new: the model that the gate asks, of epoch t + 1.
+        old_policy: the one that acts.
+        new_policy: the one that the gate has let through: in the model it is worth `earned`.
+        earned: what the old policy has really earned, such as the mean of its episodes.
+
+    Raises:
+        InputError: MDPs that cannot be compared, or a policy that the gate refuses.
+    """
+    check_comparable(true, new.mdp)
+    promised = eta(new.mdp, new_policy)
+    if promised < earned:
+        raise InputError(
+            f"the new policy is worth {promised:.4g} in the model and the old one has earned "
+            f"{earned:.4g}; the bound is about policies that the model puts no lower."
+        )
+    worth = eta(true, old_policy)
+    terms = {
+        "sampling": worth - earned,
+        "error_new": sum(errors_along(true, new.mdp, new_policy).values()),
+    }
+    return evaluated("gate", worth - eta(true, new_policy), terms, (true,))
+
+
+def sampling_error(spread: float, episodes: int, chance: float) -> float:
+    """How far a mean of independent episodes lies below their expectation, but for this chance.
+
+    Hoeffding's inequality: spread sqrt(ln(1 / chance) / (2 episodes)).
+
+    Args:
+        spread: highest possible return of an episode less the lowest.
+        episodes: how many were averaged; at least 1.
+        chance: with which it may lie lower, in (0, 1).
+
+    Raises:
+        InputError: numbers outside these ranges.
+    """
+    if not (spread >= 0.0 and episodes >= 1 and 0.0 < chance < 1.0):
+        raise InputError(
+            f"spread {spread}, {episodes} episodes, chance {chance}: expected a spread of at least "
+            "0, at least one episode and a chance between 0 and 1."
+        )
+    return spread * math.sqrt(math.log(1.0 / chance) / (2 * episodes))
 
 
 def admissible_penalty(true: TabularMDP, model: TabularMDP) -> Pairs:
