@@ -51,7 +51,8 @@ def bad_reading(*steps: int, value: float = np.nan) -> Callable:
 
     def alter(count, obs, *rest):
         if count in steps:
-            obs = np.array([value, obs[1]], np.float32)
+            obs = np.array(obs, np.float32)
+            obs[0] = value
         return obs, *rest
 
     return alter

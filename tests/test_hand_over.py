@@ -96,7 +96,7 @@ class TestRun:
             env.reset = lambda **options: touched.append("reset") or reset(**options)
             return env
 
-        log = log_with([-0.5, -0.4])  # of a controller that no policy here comes near
+        log = log_with([50.0, 51.0])  # of a controller that no policy here comes near
         config = tiny_config(evaluation=EvaluationConfig(episodes=3))
         config = dataclasses.replace(config, offline=dataclasses.replace(config.offline, epochs=1))
         arguments = {"dataset": log, "env": ENV, "system": live}

@@ -17,6 +17,7 @@ from moore.algorithms import AGENTS
 from moore.cli import main, train
 from moore.config import EvaluationConfig
 from moore.envs.collector import Collector
+from moore.envs.make import make_env
 from moore.errors import InputError
 from moore.reports.compare import read_runs
 from moore.reports.html import read_metrics, write_report
@@ -312,12 +313,12 @@ def test_an_episode_that_was_given_up_is_not_charged_to_the_next_policy():
 
 def test_a_system_is_not_moved_before_it_is_used():
     touched = []
-    collector = Collector(Plant(touched), 0)
+    collector = Collector(make_env(lambda: Plant(touched)), 0)
     for _ in range(20):
         collector.step(np.zeros(1, np.float32))
     snapshot = collector.snapshot()
     assert touched == ["made", "reset", *["step"] * 20], "the second episode has not begun"
-    again = Collector(Plant(touched), 0)
+    again = Collector(make_env(lambda: Plant(touched)), 0)
     assert again.restore(snapshot, replay=False), "there is nothing to replay"
     np.testing.assert_array_equal(again.observation(), collector.observation())
 
@@ -349,7 +350,7 @@ class TestBadReadings:
         config = tiny_config(**changes)
         result = run(
             config, dataset=tiny_log(), env=ENV, system=live, out=tmp_path / "run",
-            until=lambda row, state: rows.append((row, state)) and False,
+            until=lambda row, state: bool(rows.append((row, state))),
         )  # fmt: skip
         return result, rows
 

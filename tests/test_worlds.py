@@ -54,6 +54,11 @@ class TestStepLimit:
         made = make_env(lambda: Skips(gym.wrappers.TimeLimit(Tank(), 40)))
         assert step_limit(made) is None
         assert limit_of(made, None, 0, may_move=True) == StepLimit(10, "measured")
+        # A live system is not moved: the log tells the one kind of wrapper from the other.
+        assert limit_of(made, None, 0, may_move=False) == StepLimit(40, "inner")
+        assert limit_of(made, dataset(), 0, may_move=False) == StepLimit(20, "log")
+        ends = flags([29, 59, 89, 199 - 80])
+        assert limit_of(made, dataset(**ends), 0, may_move=False) == StepLimit(40, "inner")
         outside = make_env(lambda: gym.wrappers.TimeLimit(Skips(Tank()), 40))
         assert step_limit(outside) == 40
 

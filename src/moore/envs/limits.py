@@ -138,17 +138,17 @@ def limit_of(env: Adapter, log: Dataset | None, seed: int, *, may_move: bool) ->
         seed: of the measurement.
         may_move: it is a simulator; a live system is not measured.
     """
-    stated = step_limit(env)
+    stated, inner = step_limit(env), inner_limit(env)
     if stated is not None:
         return StepLimit(stated, "own")
-    found = measured_limit(env, log, seed) if may_move else None
-    if found is None and log is not None:
-        found = limit_of_log(log)
-    inner = inner_limit(env)
-    if found is None and inner is not None:
-        found = StepLimit(inner, "inner")
+    if may_move and (measured := measured_limit(env, log, seed)) is not None:
+        return measured
+    logged = None if log is None else limit_of_log(log)
+    # A wrapper that takes k steps at a time sees an inner limit of k times as many.
+    if inner is not None and (logged is None or inner % logged.steps or inner == logged.steps):
+        return StepLimit(inner, "inner")
     longest = 0 if log is None else int(log.episode_lengths.max(initial=0))
-    return found or StepLimit(max(ASSUMED_STEPS, longest), "assumed")
+    return logged or StepLimit(max(ASSUMED_STEPS, longest), "assumed")
 
 
 def _longest_episode(env: Adapter, log: Dataset) -> np.ndarray:

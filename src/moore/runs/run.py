@@ -88,7 +88,10 @@ def run(
     split_seed = None if start is None else _split_seed(start)
     if out is not None:
         _check_free(Path(out))  # before an environment is made
-    setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=split_seed)
+    acts = stages != "offline"
+    setup = prepare(
+        config, dataset=dataset, env=env, system=system, split_seed=split_seed, acts=acts
+    )
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
     folder = Path(out) if out is not None else _default_folder(setup.config)
@@ -142,7 +145,15 @@ def resume(
             f"same: {how_to_resume(folder, plan, until=until)}."
         )
     with held(folder):
-        setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=plan.split_seed)
+        setup = prepare(
+            config,
+            dataset=dataset,
+            env=env,
+            system=system,
+            split_seed=plan.split_seed,
+            acts=plan.stages != "offline",
+            fresh=False,
+        )
         if new := set(functions(env, system)) - set(plan.given):
             plan = dataclasses.replace(plan, given=(*plan.given, *sorted(new)))
             plan.write(folder)

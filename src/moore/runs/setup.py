@@ -76,6 +76,7 @@ def prepare(
     system: EnvSource | None = None,
     split_seed: int | None = None,
     acts: bool = True,
+    fresh: bool = True,
 ) -> Setup:
     """Loads and checks everything before the first second of training.
 
@@ -88,6 +89,7 @@ def prepare(
             configuration's. An online stage takes that of the run it starts from: its models have
             been trained on one split, and must not be judged by another.
         acts: whether the run has an online stage.
+        fresh: whether simulators are tried first; not where the run has begun.
 
     Raises:
         InputError: whatever does not fit: names, files, spaces, bounds, terminations.
@@ -95,7 +97,7 @@ def prepare(
     algorithm = algorithms.find(config.algorithm)
     check_gate(algorithm, config)
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
-    world = find_world(config, log, env=env, system=system, acts=acts)
+    world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
     env_id, bounds, obs_dim, limit = world.env_id, world.bounds, world.obs_dim, world.limit.steps
     low, high = bounds.low, bounds.high
     name = "" if log is None else log.name

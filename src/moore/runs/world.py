@@ -63,9 +63,12 @@ class World:
         return self._make(self.system_source, "the live system")
 
     def _make(self, source: EnvSource, name: str | None) -> Adapter:
-        # Where the environment cuts its own episodes nothing is added to it.
-        limit = None if self.limit.source in ("own", "measured", "inner") else self.limit.steps
-        return make_env(source, limit=limit, name=name, max_bad_readings=self.max_bad_readings)
+        made = make_env(source, name=name, max_bad_readings=self.max_bad_readings)
+        # Where the environment cuts its own episodes, a guess must not cut them shorter.
+        cuts_itself = self.limit.source in ("own", "measured") or inner_limit(made) is not None
+        if self.limit.source == "given" or not cuts_itself:
+            made.limit = self.limit.steps
+        return made
 
 
 def find_world(
@@ -75,6 +78,7 @@ def find_world(
     env: EnvSource | None,
     system: EnvSource | None,
     acts: bool = True,
+    fresh: bool = True,
 ) -> World:
     """The environments that a run is given, checked.
 
@@ -83,6 +87,7 @@ def find_world(
         log: it may name the environment.
         env, system: as `moore.run` takes them.
         acts: whether the run has an online stage.
+        fresh: whether simulators are tried first; not where the run has begun.
 
     Raises:
         InputError: no environment; one of another interface or with other spaces than moore takes;
@@ -92,7 +97,8 @@ def find_world(
     if source is None:
         name = config.algorithm if log is None else log.name
         raise InputError(f"{name} names no environment; give one with --env-id.")
-    with _looked_at(source, config, log, needs_another=acts and system is None) as (made, notes):
+    at_once = config.evaluation.episodes + (acts and system is None)
+    with _looked_at(source, config, log, at_once=at_once, fresh=fresh) as (made, notes):
         limit = _limit(made, config, log)
         if system is not None:
             _check_system(system, made)
@@ -111,7 +117,7 @@ def find_world(
 
 @contextlib.contextmanager
 def _looked_at(
-    source: EnvSource, config: Config, log: Dataset | None, *, needs_another: bool
+    source: EnvSource, config: Config, log: Dataset | None, *, at_once: int, fresh: bool
 ) -> Iterator[tuple[Adapter, list[str]]]:
     """One environment, closed at the end; tried if it is a simulator."""
 
@@ -124,13 +130,12 @@ def _looked_at(
             raise
         return made
 
-    episodes = config.evaluation.episodes
-    if not episodes:  # it may be the live system itself
+    if not (fresh and config.evaluation.episodes):  # without: it may be the live system itself
         with contextlib.closing(make()) as made:
             yield made, []
         return
     seed = episode_seed(config.seed, "probe", 0)
-    with tried(make, at_once=episodes + needs_another, seed=seed, log=log) as found:
+    with tried(make, at_once=at_once, seed=seed, log=log) as found:
         yield found
 
 
