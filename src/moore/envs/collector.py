@@ -7,6 +7,7 @@ import numpy as np
 
 from moore.envs.make import episode_seed
 from moore.replay.buffer import Transition
+from moore.units import AS_GIVEN, Units
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Snapshot:
 class Collector:
     """Steps one environment and starts the next episode where one ends.
 
-    Every transition's `next_obs` is the true successor, also where the episode ends.
+    Every transition's `next_obs` is the true successor, also where the episode ends. What it shows
+    and returns is in the agents' units; returns and snapshots are in the user's.
     """
 
-    def __init__(self, env: gym.Env, run_seed: int):
+    def __init__(self, env: gym.Env, run_seed: int, units: Units = AS_GIVEN):
         self._env = env
         self._run_seed = run_seed
+        self._units = units
         self._finished: list[float] = []
         self._next_episode(0)
 
@@ -47,15 +50,19 @@ class Collector:
         self._return = 0.0
 
     def observation(self) -> np.ndarray:
-        """What the system shows now; the first look at an episode begins it."""
+        """What the system shows now, in the agents' units; the first look begins an episode."""
+        return self._units.obs_in(self._look())
+
+    def _look(self) -> np.ndarray:
+        """The same in the user's units."""
         if self._obs is None:
             seed = episode_seed(self._run_seed, "act", self._episode)
             self._obs = np.asarray(self._env.reset(seed=seed)[0], np.float32)
         return self._obs
 
     def step(self, action: np.ndarray) -> Transition:
-        """One step with an action in [-1, 1]."""
-        obs = self.observation()
+        """One step with an action in [-1, 1]; the transition in the agents' units."""
+        obs = self._look()
         next_obs, reward, terminated, truncated, _ = self._env.step(action)
         transition = Transition(
             obs=obs,
@@ -71,7 +78,7 @@ class Collector:
         if terminated or truncated:
             self._finished.append(self._return)
             self._next_episode(self._episode + 1)
-        return transition
+        return self._units.transition_in(transition)
 
     def take_episode_returns(self) -> list[float]:
         """Undiscounted returns of the episodes that ended since the last call."""
@@ -106,7 +113,7 @@ class Collector:
         return same
 
     def _replay(self, snapshot: Snapshot) -> bool:
-        obs = self.observation()
+        obs = self._look()
         for action in snapshot.actions:
             obs, reward, terminated, truncated, _ = self._env.step(action)
             self._actions.append(action)

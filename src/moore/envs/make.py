@@ -87,6 +87,6 @@ def action_bounds(env: gym.Env) -> tuple[np.ndarray, np.ndarray]:
 
 def episode_seed(run_seed: int, purpose: str, episode: int) -> int:
     """The reset seed of an episode; each purpose has a stream of its own."""
-    streams = {"act": 1, "evaluate": 2, "random": 3, "baseline": 4, "collect": 5}
+    streams = {"act": 1, "evaluate": 2, "random": 3, "baseline": 4, "collect": 5, "units": 6}
     sequence = np.random.SeedSequence([run_seed, streams[purpose], episode])
     return int(sequence.generate_state(1)[0])

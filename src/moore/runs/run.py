@@ -32,6 +32,7 @@ from moore.runs.setup import Evaluator, Setup, prepare
 from moore.runs.suitable import note_on
 from moore.runs.summary import summarise
 from moore.runs.track import Reporter, jsonable, news
+from moore.runs.units import note_on_units, read_units, write_units
 from moore.stages import watch
 from moore.stages.learner import LearnerState
 from moore.stages.offline import offline_stage
@@ -73,7 +74,8 @@ def run(
         out: a new folder; by default runs/{env}__{algorithm}__{seed}__{time}.
         stages: both, or one alone; "online" needs `start_from`.
         start_from: a run whose offline stage is done; the online stage starts from it.
-        until: sees every online epoch's metrics and state; True ends the run after that epoch.
+        until: sees every online epoch's metrics and state; True ends the run after that epoch. The
+            metrics are in the user's units, the buffers of the state in the agents' (moore.units).
         quiet: print nothing.
 
     Raises:
@@ -85,9 +87,12 @@ def run(
     """
     start = None if start_from is None else Path(start_from)
     split_seed = None if start is None else _split_seed(start)
+    units = None if start is None else read_units(start, config)
     if out is not None:
         _check_free(Path(out))  # before an environment is made
-    setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=split_seed)
+    setup = prepare(
+        config, dataset=dataset, env=env, system=system, split_seed=split_seed, units=units
+    )
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
     folder = Path(out) if out is not None else _default_folder(setup.config)
@@ -101,6 +106,7 @@ def run(
         raise InputError(f"{folder} cannot be made: {error}; choose another --out.") from None
     with held(folder):
         write_whole(folder / "config.toml", to_toml(setup.config))
+        write_units(folder, setup.units, setup.config)
         if start is not None:
             write_whole(folder / "offline.jsonl", rows)
         plan = Plan(stages, start, split_seed, functions(env, system))
@@ -141,7 +147,10 @@ def resume(
             f"same: {how_to_resume(folder, plan, until=until)}."
         )
     with held(folder):
-        setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=plan.split_seed)
+        seed, units = plan.split_seed, read_units(folder, config)
+        setup = prepare(
+            config, dataset=dataset, env=env, system=system, split_seed=seed, units=units
+        )
         if new := set(functions(env, system)) - set(plan.given):
             plan = dataclasses.replace(plan, given=(*plan.given, *sorted(new)))
             plan.write(folder)
@@ -229,6 +238,7 @@ class _Run:
             bounds = self.setup.action_low, self.setup.action_high
             about = note_on(self.learner.algorithm, self.learner.agent_config, log, *bounds)
             note += "" if about is None else f"\nnote: {about}"
+        note += note_on_units(config, log)
         return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
 
     def _fresh_state(self) -> LearnerState:
@@ -278,7 +288,8 @@ class _Run:
         self.offline_epochs = sum(r["stage"] == "offline" and r["epoch"] > 0 for r in self._rows())
         if 0 < config.epochs <= done:
             return  # nothing is left to do in the system
-        with contextlib.closing(Collector(self.setup.make_system(), self.config.seed)) as collector:
+        collector = Collector(self.setup.make_system(), self.config.seed, self.setup.units)
+        with contextlib.closing(collector):
             if done == 0:
                 self._record_hand_over(state)
             elif not collector.restore(unpack(checkpoint), replay=not self.setup.live):
@@ -347,7 +358,9 @@ class _Run:
             return {}  # the agent draws as it sees fit
         return {
             "replay/online_share_expected": learner.draws(epoch, state).online_share(),
-            "replay/shift": shift(learner.scheme, epoch, learner.offline, state.online, new),
+            "replay/shift": shift(
+                learner.scheme, epoch, learner.offline, state.online, new, learner.units
+            ),
         }
 
     def _record_hand_over(self, state: LearnerState) -> None:

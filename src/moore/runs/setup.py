@@ -26,7 +26,9 @@ from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
 from moore.runs.policy import Policy
 from moore.runs.suitable import check_gate, check_suits, resolved
+from moore.runs.units import units_for
 from moore.stages.learner import Learner
+from moore.units import Units
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Setup:
     termination_report: dict | None = None
     system_source: EnvSource | None = None
 
+    @property
+    def units(self) -> Units:
+        """How the user's units become the agents'."""
+        return self.learner.units
+
     def make_env(self) -> gym.Env:
         return make_env(self.env_source)
 
@@ -72,7 +79,8 @@ class Setup:
         agent, obs_dim = self.learner.algorithm.agent, self.learner.dims[0]
         bounds = self.action_low, self.action_high
         weights = jax.device_get(weights)
-        return Policy(weights, agent, self.config, obs_dim, *bounds, self.config.env_id)
+        name, units = self.config.env_id, self.units
+        return Policy(weights, agent, self.config, obs_dim, *bounds, name, units=units)
 
 
 def prepare(
@@ -82,6 +90,7 @@ def prepare(
     env: EnvSource | None = None,
     system: EnvSource | None = None,
     split_seed: int | None = None,
+    units: Units | None = None,
 ) -> Setup:
     """Loads and checks everything before the first second of training.
 
@@ -93,6 +102,7 @@ def prepare(
         split_seed: of the log's holdout and of a learned rule for the ends; by default the
             configuration's. An online stage takes that of the run it starts from: its models have
             been trained on one split, and must not be judged by another.
+        units: of a run that this one goes on from; by default they are measured, see `units_for`.
 
     Raises:
         InputError: whatever does not fit: names, files, spaces, bounds, terminations.
@@ -123,21 +133,23 @@ def prepare(
     if log is not None:
         reference = log.reference or reference
         check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
+    units = units_for(config, log, env_source) if units is None else units
     offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
     if algorithm.uses_log:
         check_suits(algorithm, log, env_id)
-        offline = _to_replay(log, low, high, key_holdout, config)
+        offline = _to_replay(log, low, high, units, key_holdout, config)
     if algorithm.experience == "imagination":
         examples = log if algorithm.uses_log else None
-        terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base)
+        terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base, units)
     known = config if log is None else resolved(config, algorithm, log, reference, limit)
     learner = Learner(
         known,
         algorithm,
         offline,
         terminated_fn,
-        first_states=_first_states(log) if algorithm.uses_log else None,
+        first_states=_first_states(log, units) if algorithm.uses_log else None,
         episode_steps=limit,
+        units=units,
     )
     return Setup(config, log, reference, env_source, low, high, learner, key, report, system)
 
@@ -157,10 +169,10 @@ def _check_system(source: EnvSource, env: gym.Env) -> None:
                 )
 
 
-def _first_states(log: Dataset) -> jax.Array:
-    """Where the log's episodes begin."""
+def _first_states(log: Dataset, units: Units) -> jax.Array:
+    """Where the log's episodes begin, in the agents' units."""
     ends = np.flatnonzero(log.terminated | log.truncated)
-    return jnp.asarray(log.obs[np.append(0, ends[ends < log.size - 1] + 1)])
+    return jnp.asarray(units.obs_in(log.obs[np.append(0, ends[ends < log.size - 1] + 1)]))
 
 
 def _load(
@@ -178,9 +190,14 @@ def _load(
 
 
 def _to_replay(
-    log: Dataset, low: np.ndarray, high: np.ndarray, key: jax.Array, config: Config
+    log: Dataset,
+    low: np.ndarray,
+    high: np.ndarray,
+    units: Units,
+    key: jax.Array,
+    config: Config,
 ) -> Replay:
-    """The log on the device, its actions scaled to [-1, 1]."""
+    """The log on the device, in the agents' units."""
     usable = int(log.successor_known.sum())
     if int(config.model.holdout_fraction * usable) in (0, usable):
         raise InputError(
@@ -197,7 +214,7 @@ def _to_replay(
         truncated=log.truncated,
     )
     return full_replay(
-        data,
+        units.transition_in(data),
         log.successor_known,
         key,
         holdout_fraction=config.model.holdout_fraction,
@@ -211,6 +228,7 @@ class Evaluator:
     def __init__(self, setup: Setup):
         self._setup = setup
         self._agent = setup.learner.algorithm.agent
+        self._seen = setup.units.obs_in
         self._envs = [setup.make_env() for _ in range(setup.config.evaluation.episodes)]
         self._mode = jax.jit(self._agent.act_mode)
         self._sample = jax.jit(self._agent.act)
@@ -223,12 +241,14 @@ class Evaluator:
 
     def deterministic(self, policy: PyTree) -> Episodes:
         """A policy without its noise; the same start seeds at every call."""
-        return self._run(lambda obs: np.asarray(self._mode(policy, obs)), "evaluate")
+        mode, seen = self._mode, self._seen
+        return self._run(lambda obs: np.asarray(mode(policy, seen(obs))), "evaluate")
 
     def sampled(self, policy: PyTree) -> Episodes:
         """A policy as it acts, without learning: the baseline of the behaviour dip."""
         keys = _key_stream(self._setup.config.seed)
-        return self._run(lambda obs: np.asarray(self._sample(policy, obs, next(keys))), "baseline")
+        sample, seen = self._sample, self._seen
+        return self._run(lambda obs: np.asarray(sample(policy, seen(obs), next(keys))), "baseline")
 
     def random(self) -> Episodes:
         """Uniformly random actions."""
