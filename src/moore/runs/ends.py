@@ -89,6 +89,8 @@ def make_rule(
         ends = log is None or log.has_terminals
         rule = termination_rule(env_id, spec=config.termination, has_terminals=ends)
     _check_rule(rule, config.termination, obs_dim, low.size)
+    if rule is never:
+        return never, report  # in any units
     return InAgentsUnits(rule, tuple(low.tolist()), tuple(high.tolist()), units), report
 
 

@@ -26,7 +26,7 @@ from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
 from moore.runs.policy import Policy
 from moore.runs.suitable import check_gate, check_suits, resolved
-from moore.runs.units import units_for
+from moore.runs.units import fitting, units_for
 from moore.stages.learner import Learner
 from moore.units import Units
 
@@ -133,7 +133,7 @@ def prepare(
     if log is not None:
         reference = log.reference or reference
         check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
-    units = units_for(config, log, env_source) if units is None else units
+    units = units_for(config, log, env_source) if units is None else fitting(units, obs_dim)
     offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
     if algorithm.uses_log:
         check_suits(algorithm, log, env_id)

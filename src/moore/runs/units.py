@@ -43,6 +43,20 @@ def units_for(config: Config, log: Dataset | None, env: EnvSource) -> Units:
     return measured(*_random_rows(env, config.seed), **wanted(config))
 
 
+def fitting(units: Units, obs_dim: int) -> Units:
+    """Units that were kept, for observations of so many entries.
+
+    Raises:
+        InputError: they are of others.
+    """
+    if units.obs_mean and len(units.obs_mean) != obs_dim:
+        raise InputError(
+            f"the run to go on from has seen observations of {len(units.obs_mean)} entries ({FILE}), "
+            f"the environment has {obs_dim}; give the environment that it was trained for."
+        )
+    return units
+
+
 def note_on_units(config: Config, log: Dataset | None) -> str:
     """What is to be said where nothing could be measured; nothing elsewhere."""
     if not any(wanted(config).values()) or log is not None or config.evaluation.episodes:
