@@ -51,8 +51,8 @@ def fitting(units: Units, obs_dim: int) -> Units:
     """
     if units.obs_mean and len(units.obs_mean) != obs_dim:
         raise InputError(
-            f"the run to go on from has seen observations of {len(units.obs_mean)} entries ({FILE}), "
-            f"the environment has {obs_dim}; give the environment that it was trained for."
+            f"that run has seen observations of {len(units.obs_mean)} entries ({FILE}), and "
+            f"the environment has {obs_dim}; give the one that it was trained for."
         )
     return units
 
