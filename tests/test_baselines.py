@@ -7,35 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from moore.agents.adaptive_bc import AdaptiveBCConfig
-from moore.agents.awac import AWACConfig
-from moore.agents.balanced import BalancedConfig
-from moore.agents.cql import CQLConfig
-from moore.agents.iql import IQLConfig
-from moore.agents.sac import SACConfig
-from moore.agents.wsrl import WSRLConfig
 from moore.config import OfflineConfig, OnlineConfig
 from moore.reports.html import read_metrics
 from moore.runs.policy import load_policy
 from moore.runs.records import Records
 from moore.runs.run import resume, run
-from tiny import ENV, tiny_config, tiny_log
+from tiny import AGENT_SETTINGS, ENV, tiny_config, tiny_log
 
-SIZES = {"hidden": (32,), "batch_size": 64}
-SETTINGS = {
-    "awac": {"awac": AWACConfig(**SIZES, temperature=1.0)},
-    "iql": {"iql": IQLConfig(**SIZES, decay_updates=200)},
-    "cql": {"cql": CQLConfig(**SIZES, sampled_actions=2, warm_up=50)},
-    "cal_ql": {"cal_ql": CQLConfig(**SIZES, sampled_actions=2, warm_up=50, calibrated=True)},
-    "balanced_replay": {
-        "balanced_replay": BalancedConfig(**SIZES, members=2, sampled_actions=2, initial_rows=40)
-    },
-    "adaptive_bc": {
-        "adaptive_bc": AdaptiveBCConfig(**SIZES, critics=3, kept_share=0.1, kept_least=20)
-    },
-    "rlpd": {"rlpd": SACConfig(**SIZES, critics=3, critic_subset=2, actor_every=2)},
-    "wsrl": {"wsrl": WSRLConfig(**SIZES, critics=3, sampled_actions=2)},
-}
+SETTINGS = AGENT_SETTINGS
 UNIFORM = ("awac", "iql", "cql", "cal_ql")
 
 

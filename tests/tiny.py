@@ -6,10 +6,33 @@ s' = 0.9 s + 0.4 a + noise, reward -s^2 - 0.05 a^2, episodes of 20 steps from s 
 import gymnasium as gym
 import numpy as np
 
+from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.awac import AWACConfig
+from moore.agents.balanced import BalancedConfig
+from moore.agents.cql import CQLConfig
+from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
+from moore.agents.wsrl import WSRLConfig
 from moore.config import Config, OfflineConfig, OnlineConfig
 from moore.data.dataset import Dataset, episode_statistics
 from moore.dynamics.fit import ModelConfig
+
+_SIZES = {"hidden": (32,), "batch_size": 64}
+# Of the agents that learn from replay: small networks, every part in use.
+AGENT_SETTINGS = {
+    "awac": {"awac": AWACConfig(**_SIZES, temperature=1.0)},
+    "iql": {"iql": IQLConfig(**_SIZES, decay_updates=200)},
+    "cql": {"cql": CQLConfig(**_SIZES, sampled_actions=2, warm_up=50)},
+    "cal_ql": {"cal_ql": CQLConfig(**_SIZES, sampled_actions=2, warm_up=50, calibrated=True)},
+    "balanced_replay": {
+        "balanced_replay": BalancedConfig(**_SIZES, members=2, sampled_actions=2, initial_rows=40)
+    },
+    "adaptive_bc": {
+        "adaptive_bc": AdaptiveBCConfig(**_SIZES, critics=3, kept_share=0.1, kept_least=20)
+    },
+    "rlpd": {"rlpd": SACConfig(**_SIZES, critics=3, critic_subset=2, actor_every=2)},
+    "wsrl": {"wsrl": WSRLConfig(**_SIZES, critics=3, sampled_actions=2)},
+}
 
 
 class LinearGaussian(gym.Env):

@@ -171,6 +171,12 @@ class Config:
         accept: names of what would stop a run, to go on all the same; the message that stops it
             says the name.
         seed: of everything; a run is a function of its configuration, this included.
+        standardise_obs: models and agents see every observation minus its mean, divided by its
+            standard deviation, both of the log: then it does not matter in which units the
+            observations come. Saved with the policy, which takes the observations as they are.
+        scale_rewards: models and agents see rewards divided by their root mean square in the log:
+            then it does not matter in which currency they come. Returns and metrics stay as they
+            are; settings that count in rewards, such as awac.temperature, then count in these.
         uncertainty: u of Eq. 2. std: the largest norm of the members' standard deviations (MOPO);
             value: how far apart the members are in what they predict to be earned, reward and next
             state together, by the critics.
@@ -186,7 +192,9 @@ class Config:
             real transitions, drawn by the scheme. None: rollouts end after H steps or by the rule.
         termination: auto (registry by environment), learned (a classifier fitted to the log's
             terminals), never, a known environment's id, or module:function.
-        imagined_bound: an imagined observation beyond this magnitude ends its rollout.
+        imagined_bound: an imagined observation ends its rollout where an entry is further from its
+            mean in the log than so many of its standard deviations there. Without a log: further
+            from 0, in the units that the models see.
         rollout_chunk: rollouts computed at a time; bounds the memory. Another size draws other
             random numbers.
         checkpoint_every: epochs between checkpoints.
@@ -218,6 +226,8 @@ class Config:
     algorithm: str = "moore"
     accept: tuple[str, ...] = ()
     seed: int = 0
+    standardise_obs: bool = False
+    scale_rewards: bool = False
     uncertainty: typing.Literal["std", "value"] = "std"
     penalty_coef: float = 1.0
     penalty_coverage: float | None = None

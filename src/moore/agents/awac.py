@@ -5,7 +5,8 @@ of the data, weighted by their exponentiated advantage, so it never leaves what 
 
 Note:
     The actor is the squashed Gaussian of the other agents; the authors' and CORL's are not
-    squashed. Observations are taken as they are; CORL standardises them.
+    squashed. CORL standardises the observations; here that is a setting of the run
+    (`Config.standardise_obs`).
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class AWACConfig:
         discount: gamma.
         learning_rate: of actor and critics (Adam).
         target_rate: step of the target critics towards the critics after each update.
-        temperature: lambda, in units of return: the weights are exp(advantage / lambda).
+        temperature: lambda, in units of return: the weights are exp(advantage / lambda). Where the
+            run scales rewards, in scaled ones.
         max_weight: the weights are cut at this. None: they are divided by their mean over the
             batch instead, as the authors' code does (rlkit).
         batch_size: transitions a update.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from moore.dynamics.ensemble import Ensemble, predict_all
+from moore.dynamics.ensemble import Ensemble, Normaliser, predict_all
 from moore.dynamics.penalty import UncertaintyFn, of_std, penalised_reward
 from moore.replay.buffer import Transition
 
@@ -56,14 +56,16 @@ def rollout(
     length: int,
     penalty_coef: float | Float[Array, ""],
     obs_bound: float,
+    spread: Normaliser | None = None,
     trusted: float | Float[Array, ""] = float("inf"),
     uncertainty_fn: UncertaintyFn = of_std,
 ) -> tuple[Transition, Bool[Array, "length batch"], Float[Array, "length batch"]]:
     """`length` steps from every start; a row ends at its first predicted termination.
 
     A row also ends, without a transition, where the models leave the numbers: a non-finite
-    prediction, or an entry beyond `obs_bound`. And it ends after a transition that is more
-    uncertain than `trusted`.
+    prediction, or an entry further than `obs_bound` standard deviations from its mean; both are
+    those of `spread`, 1 and 0 without one. And it ends after a transition that is more uncertain
+    than `trusted`.
 
     Returns:
         Transitions (length, batch) with penalised rewards; whether each of them happened (rows that
@@ -77,7 +79,10 @@ def rollout(
         outcome = imagine_step(ensemble, obs, action, key_model, uncertainty_fn)
         terminated = jax.vmap(terminated_fn)(obs, action, outcome.next_obs)
         reward = penalised_reward(outcome.reward, outcome.uncertainty, penalty_coef)
-        inside = jnp.all(jnp.abs(outcome.next_obs) < obs_bound, axis=-1)
+        place = outcome.next_obs
+        if spread is not None:
+            place = (place - spread.mean) / spread.std
+        inside = jnp.all(jnp.abs(place) < obs_bound, axis=-1)
         happened = alive & inside & jnp.isfinite(reward)
         transition = Transition(
             obs, action, reward, outcome.next_obs, terminated, jnp.zeros_like(terminated)

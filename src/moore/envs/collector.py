@@ -9,6 +9,7 @@ from moore.envs.adapter import Adapter
 from moore.envs.make import episode_seed
 from moore.envs.returns import Return
 from moore.replay.buffer import Transition
+from moore.units import AS_GIVEN, Units
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,28 @@ class Collector:
 
     Every transition's `next_obs` is the true successor, also where the episode ends. A transition
     that was not measured whole (a bad reading at either end, no reward) is dropped and counted.
+    Observations and transitions are in the agents' units; returns and snapshots in the user's.
     """
 
     def __init__(
-        self, env: Adapter, run_seed: int, *, on_fault: Callable[[str], None] | None = None
+        self,
+        env: Adapter,
+        run_seed: int,
+        units: Units = AS_GIVEN,
+        *,
+        on_fault: Callable[[str], None] | None = None,
     ):
         """Does not move the environment.
 
         Args:
             env: from `make_env`.
             run_seed: the reset seeds follow from it.
+            units: how the user's become the agents'.
             on_fault: told what is wrong, at the first of several bad readings in a row.
         """
         self._env = env
         self._run_seed = run_seed
+        self._units = units
         self._on_fault = on_fault
         self._finished: list[float] = []
         self._dropped = 0
@@ -66,10 +75,14 @@ class Collector:
         return self._obs is not None
 
     def observation(self) -> np.ndarray:
-        """What the system shows now; the first look at an episode begins it.
+        """What the system shows now, in the agents' units; the first look begins an episode.
 
         While its readings are bad, the last good one.
         """
+        return self._units.obs_in(self._look())
+
+    def _look(self) -> np.ndarray:
+        """The same in the user's units."""
         if self._obs is None:
             seed = episode_seed(self._run_seed, "act", self._episode)
             self._obs, _ = self._env.reset(seed=seed)
@@ -77,8 +90,8 @@ class Collector:
         return self._obs
 
     def step(self, action: np.ndarray) -> Transition | None:
-        """One step with an action in [-1, 1]; None where it was not measured whole."""
-        obs, was_blind, fault = self.observation(), self._env.blind, self._env.fault
+        """One step with an action in [-1, 1]: in the agents' units; None: not measured whole."""
+        obs, was_blind, fault = self._look(), self._env.blind, self._env.fault
         next_obs, reward, terminated, truncated, _ = self._env.step(action)
         self._tell(fault)
         whole = self._env.fault is None and not was_blind and np.isfinite(action).all()
@@ -92,7 +105,7 @@ class Collector:
             self._next_episode(self._episode + 1)
         if not whole:
             return None
-        return Transition(
+        seen = Transition(
             obs=obs,
             action=action,
             reward=np.asarray(reward, np.float32),
@@ -100,6 +113,7 @@ class Collector:
             terminated=np.asarray(terminated, bool),
             truncated=np.asarray(truncated and not terminated, bool),
         )
+        return self._units.transition_in(seen)
 
     def _tell(self, before: str | None) -> None:
         """Says that a reading is bad, if the one before was not."""
@@ -144,7 +158,7 @@ class Collector:
         return same
 
     def _replay(self, snapshot: Snapshot) -> bool:
-        obs = self.observation()
+        obs = self._look()
         for action in snapshot.actions:
             obs, reward, terminated, truncated, _ = self._env.step(action)
             self._actions.append(action)

@@ -142,7 +142,8 @@ def action_bounds(env: Adapter) -> tuple[np.ndarray, np.ndarray]:
 
 def episode_seed(run_seed: int, purpose: str, episode: int) -> int:
     """The reset seed of an episode; each purpose has a stream of its own."""
-    streams = {"act": 1, "evaluate": 2, "random": 3, "baseline": 4, "collect": 5, "probe": 6}
+    streams = {"act": 1, "evaluate": 2, "random": 3, "baseline": 4, "collect": 5, "units": 6}
+    streams |= {"probe": 7}
     sequence = np.random.SeedSequence([run_seed, streams[purpose], episode])
     # Simulators in C take a signed number of 32 bits.
     return int(sequence.generate_state(1)[0]) & 0x7FFFFFFF

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from moore.replay.buffer import Replay
+from moore.replay.buffer import Replay, Transition
 from moore.replay.priorities import Rows, RowScheme, Table, cumulate
 from moore.replay.sampler import sample_rows
 from moore.replay.schedule import sampling_tv
 from moore.replay.schemes import Scheme
+from moore.units import AS_GIVEN, Units
 
 _sample_rows = jax.jit(sample_rows, static_argnames=("shape", "train_only"))
 
@@ -75,14 +76,23 @@ class EachRow:
 Draws = Groups | EachRow
 
 
-def each_row(scheme: RowScheme, epoch: int, offline: Replay, online: Replay, n_on: int) -> EachRow:
+def each_row(
+    scheme: RowScheme,
+    epoch: int,
+    offline: Replay,
+    online: Replay,
+    n_on: int,
+    units: Units = AS_GIVEN,
+) -> EachRow:
     """What the scheme draws at epoch t from the log and the first `n_on` online rows.
+
+    It sees them as the user does, in `units`.
 
     Raises:
         InputError: priorities of the wrong number or sign, or nothing that could be drawn.
     """
     n_off = int(offline.size)
-    priorities = scheme(_rows(offline, online, n_off, n_on), epoch)
+    priorities = scheme(_rows(offline, online, n_off, n_on, units), epoch)
     joint = np.concatenate([np.arange(n_off), offline.capacity + np.arange(n_on)])
     is_online = np.arange(n_off + n_on) >= n_off
     train = np.zeros(n_off + n_on, bool)
@@ -96,7 +106,12 @@ def each_row(scheme: RowScheme, epoch: int, offline: Replay, online: Replay, n_o
 
 
 def shift(
-    scheme: Scheme | RowScheme, epoch: int, offline: Replay, online: Replay, new: int
+    scheme: Scheme | RowScheme,
+    epoch: int,
+    offline: Replay,
+    online: Replay,
+    new: int,
+    units: Units = AS_GIVEN,
 ) -> float:
     """How far epoch t has moved the sampling distribution: total variation over the rows.
 
@@ -105,28 +120,34 @@ def shift(
         epoch: t, at its end; t = 1 is compared with the log alone, uniformly drawn.
         offline, online: D_off and D_on as they are now.
         new: online rows that the epoch has added.
+        units: what a scheme with a priority for every row sees them in.
     """
     n_off, now = int(offline.size), int(online.size)
     before = now - new
     if isinstance(scheme, Scheme):
         shares = (scheme.online_share(t, n, n_off) for t, n in ((epoch - 1, before), (epoch, now)))
         return sampling_tv(next(shares), before, next(shares), now)
+
+    def probabilities(t: int, n_on: int) -> np.ndarray:
+        drawn = each_row(scheme, t, offline, online, n_on, units)
+        return drawn.all.probabilities(n_off + now)
+
     old = np.append(np.full(n_off, 1.0 / n_off), np.zeros(now))
     if epoch > 1:
-        old = each_row(scheme, epoch - 1, offline, online, before).all.probabilities(n_off + now)
-    new_draws = each_row(scheme, epoch, offline, online, now).all.probabilities(n_off + now)
+        old = probabilities(epoch - 1, before)
+    new_draws = probabilities(epoch, now)
     return 0.5 * float(np.abs(new_draws - old).sum())
 
 
-def _rows(offline: Replay, online: Replay, n_off: int, n_on: int) -> Rows:
-    """Both buffers as one set of columns, for the user's function."""
+def _rows(offline: Replay, online: Replay, n_off: int, n_on: int, units: Units) -> Rows:
+    """Both buffers as one set of columns in the user's units, for the user's function."""
     parts = [(offline, n_off), (online, n_on)]
 
     def column(name: str) -> np.ndarray:
         return np.concatenate([np.asarray(getattr(r.data, name))[:size] for r, size in parts])
 
     names = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
-    columns = {name: column(name) for name in names}
+    columns = vars(units.transition_out(Transition(*map(column, names))))
     ends = columns["terminated"] | columns["truncated"]
     ends[n_off - 1 : n_off] = True  # no episode runs on from the log into the online data
     return Rows(

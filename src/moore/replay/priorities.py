@@ -22,6 +22,9 @@ from moore.imports import import_function
 class Rows:
     """The transitions that a priority function judges: the log's first, then the online ones.
 
+    Observations, rewards and returns are in the user's units, up to rounding where the run
+    standardises or scales them.
+
     Attributes:
         obs, action, reward, next_obs, terminated, truncated: columns; actions in [-1, 1].
         online: whether a row is an online one.

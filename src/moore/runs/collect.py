@@ -283,7 +283,7 @@ def _acts_as(policy: Policy, seed: int) -> Act:
         key = jax.random.fold_in(jax.random.key(episode_seed(seed, "collect", 0)), row)
         return policy.agent.act(policy.weights, obs, key)
 
-    return lambda obs, row: np.asarray(sample(obs, row))
+    return lambda obs, row: np.asarray(sample(policy.units.obs_in(obs), row))
 
 
 def _as_trained(arrays: dict, learner: Training, report: Reporter) -> dict:

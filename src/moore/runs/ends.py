@@ -1,8 +1,11 @@
 """Which rule ends the imagined rollouts of a run: a known one, the user's, or a learned one."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from moore.config import Config
 from moore.data.dataset import Dataset
@@ -13,10 +16,39 @@ from moore.envs.termination import never, termination_rule
 from moore.errors import InputError
 from moore.replay.buffer import Transition
 from moore.runs.rule_trust import check_rule_against
+from moore.units import AS_GIVEN, Units
 
 # Folded into the run's first key, for a stream that no training draw uses. Large, because
 # fold_in(key, i) is the i-th of split(key, n).
 _STREAM = 0x656E6473  # "ends" in ASCII
+
+
+@dataclass(frozen=True)
+class InAgentsUnits:
+    """A rule in the user's units, asked in the agents'.
+
+    Two of the same rule and units are equal, so that no program is compiled twice for them.
+
+    Attributes:
+        rule: sees observations and actions as the user does.
+        low, high: (action,) bounds of the environment's own actions.
+        units: of the observations.
+    """
+
+    rule: TerminationFn
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    units: Units
+
+    def __call__(
+        self,
+        obs: Float[Array, " obs"],
+        action: Float[Array, " action"],
+        next_obs: Float[Array, " obs"],
+    ) -> Bool[Array, ""]:
+        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        own = low + (action + 1.0) * (0.5 * (high - low))
+        return self.rule(self.units.obs_out(obs), own, self.units.obs_out(next_obs))
 
 
 def make_rule(
@@ -27,8 +59,9 @@ def make_rule(
     low: np.ndarray,
     high: np.ndarray,
     key: jax.Array,
+    units: Units = AS_GIVEN,
 ) -> tuple[TerminationFn, dict | None]:
-    """The rule of a run, for actions in [-1, 1]; and a report on it if it was learned.
+    """The rule of a run, in the agents' units; and a report on it if it was learned.
 
     Args:
         config: its `termination` is "learned", or a spec of `termination_rule`.
@@ -37,6 +70,8 @@ def make_rule(
         obs_dim: entries of its observations.
         low, high: (action_dim,) bounds of the environment's own actions.
         key: the run's first key; the fit draws from a stream of its own under it.
+        units: how the user's units become the agents'. A known rule, or the user's, is asked in the
+            user's; a learned one is fitted to observations in the agents'.
 
     Returns:
         The rule, and for "learned" the report of `fit_terminal`; {"rule": "never", ...} where the
@@ -49,22 +84,28 @@ def make_rule(
     if config.termination == "learned":
         if log is None:
             raise InputError("--termination learned needs a log with terminals to learn from.")
-        rule, report = _learn(log, jax.random.fold_in(key, _STREAM))
+        rule, report = _learn(log, jax.random.fold_in(key, _STREAM), units)
+        units = AS_GIVEN
     else:
         ends = log is None or log.has_terminals
         rule = termination_rule(env_id, spec=config.termination, has_terminals=ends)
     _check_rule(rule, config.termination, obs_dim, low.size)
     if report is None and log is not None:
         check_rule_against(log, rule, spec=config.termination, env_id=env_id)
-    return _on_scaled_actions(rule, low, high), report
+    if rule is never:
+        return never, report  # in any units
+    return InAgentsUnits(rule, tuple(low.tolist()), tuple(high.tolist()), units), report
 
 
-def _learn(log: Dataset, key: jax.Array) -> tuple[TerminationFn, dict]:
-    """A rule in the environment's units, and the report on it."""
+def _learn(log: Dataset, key: jax.Array, units: Units) -> tuple[TerminationFn, dict]:
+    """A rule for observations in the agents' units and the environment's own actions; its report.
+
+    So that the rule, too, is the same whatever the user's units are.
+    """
     if not log.has_terminals:
         return never, {"rule": "never", "terminals": 0, "rows": log.size}
     data = Transition(log.obs, log.action, log.reward, log.next_obs, log.terminated, log.truncated)
-    head, report = fit_terminal(data, log.successor_known, key)
+    head, report = fit_terminal(units.transition_in(data), log.successor_known, key)
     return learned_rule(head), report
 
 
@@ -79,12 +120,3 @@ def _check_rule(rule: TerminationFn, spec: str, obs_dim: int, action_dim: int) -
         raise InputError(f"--termination {spec} fails on a transition: {error}") from None
     if not fits:
         raise InputError(f"--termination {spec} returns {ends}; expected one bool.")
-
-
-def _on_scaled_actions(rule: TerminationFn, low: np.ndarray, high: np.ndarray) -> TerminationFn:
-    """A rule in the environment's units, for actions in [-1, 1]."""
-
-    def terminated(obs, action, next_obs):
-        return rule(obs, low + (action + 1.0) * (0.5 * (high - low)), next_obs)
-
-    return terminated

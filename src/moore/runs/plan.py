@@ -13,7 +13,7 @@ from moore.files import write_whole
 
 Stages = Literal["both", "offline", "online"]
 # Written before the plan; a folder with nothing else was left by a kill in the first moment.
-_BEFORE = {"config.toml", "offline.jsonl", "checkpoints", ".lock"}
+_BEFORE = {"config.toml", "units.json", "offline.jsonl", "checkpoints", ".lock"}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from moore.algorithms import AGENTS, Agent
 from moore.config import Config, from_dict, to_dict
 from moore.errors import InputError
+from moore.units import AS_GIVEN, Units
 
 _WEIGHTS, _ABOUT = "policy.safetensors", "policy.json"
 
@@ -38,6 +39,7 @@ class Policy:
         low, high: (action,) bounds of the environment's actions.
         env_id: where it was trained.
         seed: of the samples that `deterministic=False` draws.
+        units: in which the agent sees the observations; a call takes them in the user's.
     """
 
     weights: PyTree
@@ -48,6 +50,7 @@ class Policy:
     high: np.ndarray
     env_id: str
     seed: int = 0
+    units: Units = AS_GIVEN
     _draws: int = field(default=0, repr=False)
 
     def __call__(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
@@ -64,7 +67,8 @@ class Policy:
             )
         self._draws += not deterministic
         key = jax.random.fold_in(jax.random.key(self.seed), self._draws)
-        squashed = np.asarray(_act(self.weights, obs, key, self.agent, deterministic))
+        seen = self.units.obs_in(obs)
+        squashed = np.asarray(_act(self.weights, seen, key, self.agent, deterministic))
         return self.low + (squashed + 1.0) * (0.5 * (self.high - self.low))
 
 
@@ -86,6 +90,7 @@ def save_policy(folder: Path, policy: Policy) -> None:
         "obs_dim": policy.obs_dim,
         "action_low": policy.low.tolist(),
         "action_high": policy.high.tolist(),
+        "units": policy.units.to_dict(),
         "config": to_dict(policy.config),
     }
     (partial_folder / _ABOUT).write_text(json.dumps(about, indent=1))
@@ -134,4 +139,8 @@ def _assemble(about: dict, arrays: dict[str, np.ndarray], seed: int) -> Policy:
             raise ValueError(f"{name} has shape {arrays[name].shape}, not {shape.shape}")
         leaves.append(jax.numpy.asarray(arrays[name]))
     weights = jax.tree.unflatten(structure, leaves)
-    return Policy(weights, agent, config, obs_dim, low, high, about["env_id"], seed)
+    # Policies that were saved before there were units take observations as they are.
+    units = Units.from_dict(about["units"]) if "units" in about else AS_GIVEN
+    if units.obs_mean and len(units.obs_mean) != obs_dim:
+        raise ValueError(f"units has {len(units.obs_mean)} means for {obs_dim} observations")
+    return Policy(weights, agent, config, obs_dim, low, high, about["env_id"], seed, units)

@@ -33,6 +33,7 @@ from moore.runs.setup import Evaluator, Setup, prepare
 from moore.runs.suitable import note_on
 from moore.runs.summary import summarise
 from moore.runs.track import Reporter, jsonable, news
+from moore.runs.units import note_on_units, read_units, write_units
 from moore.stages import watch
 from moore.stages.learner import LearnerState
 from moore.stages.offline import offline_stage
@@ -74,7 +75,8 @@ def run(
         out: a new folder; by default runs/{env}__{algorithm}__{seed}__{time}.
         stages: both, or one alone; "online" needs `start_from`.
         start_from: a run whose offline stage is done; the online stage starts from it.
-        until: sees every online epoch's metrics and state; True ends the run after that epoch.
+        until: sees every online epoch's metrics and state; True ends the run after that epoch. The
+            metrics are in the user's units, the buffers of the state in the agents' (moore.units).
         quiet: print nothing.
 
     Raises:
@@ -86,11 +88,17 @@ def run(
     """
     start = None if start_from is None else Path(start_from)
     split_seed = None if start is None else _split_seed(start)
+    units = None if start is None else read_units(start, config)
     if out is not None:
         _check_free(Path(out))  # before an environment is made
-    acts = stages != "offline"
     setup = prepare(
-        config, dataset=dataset, env=env, system=system, split_seed=split_seed, acts=acts
+        config,
+        dataset=dataset,
+        env=env,
+        system=system,
+        split_seed=split_seed,
+        units=units,
+        acts=stages != "offline",
     )
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
@@ -105,6 +113,7 @@ def run(
         raise InputError(f"{folder} cannot be made: {error}; choose another --out.") from None
     with held(folder):
         write_whole(folder / "config.toml", to_toml(setup.config))
+        write_units(folder, setup.units, setup.config)
         if start is not None:
             write_whole(folder / "offline.jsonl", rows)
         plan = Plan(stages, start, split_seed, functions(env, system))
@@ -151,6 +160,7 @@ def resume(
             env=env,
             system=system,
             split_seed=plan.split_seed,
+            units=read_units(folder, config),
             acts=plan.stages != "offline",
             fresh=False,
         )
@@ -244,6 +254,7 @@ class _Run:
             about = note_on(self.learner.algorithm, self.learner.agent_config, log, bounds)
             note += "" if about is None else f"\nnote: {about}"
         note += "".join(f"\nnote: {about}" for about in self.setup.notes)
+        note += note_on_units(config, log)
         return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
 
     def _fresh_state(self) -> LearnerState:
@@ -311,7 +322,8 @@ class _Run:
         if 0 < config.epochs <= done:
             return  # nothing is left to do in the system
         system = self.setup.world.make_system()
-        collector = Collector(system, self.config.seed, on_fault=self._say_fault)
+        seed, units = self.config.seed, self.setup.units
+        collector = Collector(system, seed, units, on_fault=self._say_fault)
         with contextlib.closing(collector):
             self.evaluator.refuse_shared_with(system)
             if done == 0:
@@ -388,7 +400,9 @@ class _Run:
             return {}  # the agent draws as it sees fit
         return {
             "replay/online_share_expected": learner.draws(epoch, state).online_share(),
-            "replay/shift": shift(learner.scheme, epoch, learner.offline, state.online, new),
+            "replay/shift": shift(
+                learner.scheme, epoch, learner.offline, state.online, new, learner.units
+            ),
         }
 
     def _record_hand_over(self, state: LearnerState) -> None:

@@ -27,8 +27,10 @@ from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
 from moore.runs.policy import Policy
 from moore.runs.suitable import check_gate, check_suits, resolved
+from moore.runs.units import fitting, units_for
 from moore.runs.world import World, find_world
 from moore.stages.learner import Learner
+from moore.units import Units
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Setup:
     notes: tuple[str, ...] = ()
 
     @property
+    def units(self) -> Units:
+        """How the user's units become the agents'."""
+        return self.learner.units
+
+    @property
     def live(self) -> bool:
         """Whether the policy acts elsewhere than it is evaluated, or is not evaluated at all."""
         return self.world.system_source is not None or not self.config.evaluation.episodes
@@ -65,7 +72,8 @@ class Setup:
         agent, obs_dim = self.learner.algorithm.agent, self.learner.dims[0]
         bounds = self.world.bounds.low, self.world.bounds.high
         weights = jax.device_get(weights)
-        return Policy(weights, agent, self.config, obs_dim, *bounds, self.config.env_id)
+        name, units = self.config.env_id, self.units
+        return Policy(weights, agent, self.config, obs_dim, *bounds, name, units=units)
 
 
 def prepare(
@@ -75,6 +83,7 @@ def prepare(
     env: EnvSource | None = None,
     system: EnvSource | None = None,
     split_seed: int | None = None,
+    units: Units | None = None,
     acts: bool = True,
     fresh: bool = True,
 ) -> Setup:
@@ -88,6 +97,7 @@ def prepare(
         split_seed: of the log's holdout and of a learned rule for the ends; by default the
             configuration's. An online stage takes that of the run it starts from: its models have
             been trained on one split, and must not be judged by another.
+        units: of a run that this one goes on from; by default they are measured, see `units_for`.
         acts: whether the run has an online stage.
         fresh: whether simulators are tried first; not where the run has begun.
 
@@ -116,21 +126,23 @@ def prepare(
     if log is not None:
         reference = _reference(log, env_id)
         check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
+    units = units_for(config, log, world.make_env) if units is None else fitting(units, obs_dim)
     offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
     if algorithm.uses_log:
         check_suits(algorithm, log, env_id)
-        offline = _to_replay(log, bounds, key_holdout, config)
+        offline = _to_replay(log, bounds, units, key_holdout, config)
     if algorithm.experience == "imagination":
         examples = log if algorithm.uses_log else None
-        terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base)
+        terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base, units)
     known = config if log is None else resolved(config, algorithm, log, reference, limit)
     learner = Learner(
         known,
         algorithm,
         offline,
         terminated_fn,
-        first_states=_first_states(log) if algorithm.uses_log else None,
+        first_states=_first_states(log, units) if algorithm.uses_log else None,
         episode_steps=limit,
+        units=units,
     )
     return Setup(config, log, reference, world, learner, key, report, world.notes)
 
@@ -143,10 +155,10 @@ def _reference(log: Dataset, env_id: str) -> ReferenceScores | None:
     return reference_scores(env_id)
 
 
-def _first_states(log: Dataset) -> jax.Array:
-    """Where the log's episodes begin."""
+def _first_states(log: Dataset, units: Units) -> jax.Array:
+    """Where the log's episodes begin, in the agents' units."""
     ends = np.flatnonzero(log.terminated | log.truncated)
-    return jnp.asarray(log.obs[np.append(0, ends[ends < log.size - 1] + 1)])
+    return jnp.asarray(units.obs_in(log.obs[np.append(0, ends[ends < log.size - 1] + 1)]))
 
 
 def _load(
@@ -163,8 +175,10 @@ def _load(
     return load_dataset(source, max_rows=config.max_rows, fraction=config.fraction)
 
 
-def _to_replay(log: Dataset, bounds: Bounds, key: jax.Array, config: Config) -> Replay:
-    """The log on the device, its actions scaled to [-1, 1]."""
+def _to_replay(
+    log: Dataset, bounds: Bounds, units: Units, key: jax.Array, config: Config
+) -> Replay:
+    """The log on the device, in the agents' units."""
     usable = int(log.successor_known.sum())
     if int(config.model.holdout_fraction * usable) in (0, usable):
         raise InputError(
@@ -180,7 +194,7 @@ def _to_replay(log: Dataset, bounds: Bounds, key: jax.Array, config: Config) -> 
         truncated=log.truncated,
     )
     return full_replay(
-        data,
+        units.transition_in(data),
         log.successor_known,
         key,
         holdout_fraction=config.model.holdout_fraction,
@@ -194,6 +208,7 @@ class Evaluator:
     def __init__(self, setup: Setup):
         self._setup = setup
         self._agent = setup.learner.algorithm.agent
+        self._seen = setup.units.obs_in
         self._envs = _open(setup.world, setup.config.evaluation.episodes)
         self._mode = jax.jit(self._agent.act_mode)
         self._sample = jax.jit(self._agent.act)
@@ -206,12 +221,14 @@ class Evaluator:
 
     def deterministic(self, policy: PyTree) -> Episodes:
         """A policy without its noise; the same start seeds at every call."""
-        return self._run(lambda obs: np.asarray(self._mode(policy, obs)), "evaluate")
+        mode, seen = self._mode, self._seen
+        return self._run(lambda obs: np.asarray(mode(policy, seen(obs))), "evaluate")
 
     def sampled(self, policy: PyTree) -> Episodes:
         """A policy as it acts, without learning: the baseline of the behaviour dip."""
         keys = _key_stream(self._setup.config.seed)
-        return self._run(lambda obs: np.asarray(self._sample(policy, obs, next(keys))), "baseline")
+        sample, seen = self._sample, self._seen
+        return self._run(lambda obs: np.asarray(sample(policy, seen(obs), next(keys))), "baseline")
 
     def random(self) -> Episodes:
         """Uniformly random actions."""

@@ -17,8 +17,9 @@ from moore.reports.html import read_metrics
 from moore.runs.policy import Policy, load_policy, save_policy
 from moore.runs.records import newest_checkpoint, newest_epoch
 from moore.runs.run import resume, run
-from moore.runs.setup import prepare
+from moore.runs.setup import Setup, prepare
 from moore.runs.track import Reporter
+from moore.runs.units import read_units
 from moore.stages.learner import LearnerState
 
 # Evaluations over a whole training; an epoch is the time between two of them.
@@ -102,19 +103,24 @@ class Training:
         return load_policy(self._policy_folder(epoch))
 
     def buffer(self, rows: int) -> Transition:
-        """The first transitions of the training, actions in [-1, 1], as NumPy arrays.
+        """The first transitions of the training, as NumPy arrays; actions in [-1, 1], else in the
+        user's units.
 
         Raises:
             InputError: it has not come so far.
         """
-        setup = prepare(self.config)
+        setup = self._setup()
         checkpoint = newest_checkpoint(setup, self.folder, Reporter(quiet=self.quiet))
         size = 0 if checkpoint is None else int(checkpoint.state.online.size)
         if size < rows:
             raise InputError(
                 f"{self.folder} holds {size:,} transitions, not {rows:,}; delete it and train anew."
             )
-        return jax.tree.map(lambda column: np.asarray(column[:rows]), checkpoint.state.online.data)
+        data = jax.tree.map(lambda column: np.asarray(column[:rows]), checkpoint.state.online.data)
+        return setup.units.transition_out(data)
+
+    def _setup(self) -> Setup:
+        return prepare(self.config, units=read_units(self.folder, self.config))
 
     def _policy_folder(self, epoch: int) -> Path:
         return self.folder / "policies" / f"epoch-{epoch:06d}"
@@ -122,7 +128,7 @@ class Training:
     def _keep(self, epoch: int, state: LearnerState) -> None:
         folder = self._policy_folder(epoch)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        setup = prepare(self.config)
+        setup = self._setup()
         save_policy(folder, setup.policy(setup.learner.policy(state)))
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from moore.algorithms import Agent
 from moore.config import Config
-from moore.dynamics.ensemble import Ensemble, predict_all
+from moore.dynamics.ensemble import Ensemble, Normaliser, predict_all
 from moore.dynamics.fit import inputs_and_targets
 from moore.dynamics.imagine import TerminationFn
 from moore.replay.buffer import Replay, take
@@ -31,6 +31,7 @@ def covering_penalty(
     terminated_fn: TerminationFn,
     config: Config,
     coverage: float,
+    spread: Normaliser | None = None,
 ) -> Float[Array, ""]:
     """The smallest lambda with lambda u >= error on the share `coverage` of the held-out rows.
 
@@ -43,10 +44,11 @@ def covering_penalty(
         key: of the actions that the critics judge.
         agent, terminated_fn, config: what u is, and the discount.
         coverage: see above.
+        spread: what the configuration's imagined_bound counts in.
     """
     held = take(log.data, log.holdout_rows)
     mean, std = predict_all(ensemble, inputs_and_targets(held)[0])
-    uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn)
+    uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn, spread)
     u = uncertainty_fn(held.obs, held.action, mean, std, key)
     goes_on = 1.0 - held.terminated.astype(jnp.float32)
     discount = config.sac.discount

@@ -10,20 +10,23 @@ these steps are, 1 - gamma^H: they stand for the infinite sum, as if the first s
 """
 
 import dataclasses
+import math
 from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from moore.algorithms import Agent
 from moore.config import Config
-from moore.dynamics.ensemble import Ensemble
+from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.imagine import TerminationFn, rollout
 from moore.replay.buffer import Replay
 from moore.replay.sampler import gather
 from moore.stages.uncertainty import make_uncertainty
+from moore.units import spread_of
 
 Metrics = dict[str, Float[Array, ""]]
 Range = tuple[Float[Array, " obs"], Float[Array, " obs"]]
@@ -71,6 +74,15 @@ def observed_range(replay: Replay) -> Range:
     return jnp.where(there, low, jnp.inf).min(axis=0), jnp.where(there, high, -jnp.inf).max(axis=0)
 
 
+def logged_spread(log: Replay, bound: float) -> Normaliser | None:
+    """What a bound on observations counts in; None where it is infinite, or there is no log."""
+    rows = int(log.size)
+    if not rows or math.isinf(bound):
+        return None
+    columns = spread_of(np.asarray(log.data.obs[:rows]))
+    return Normaliser(*(jnp.asarray(column, jnp.float32) for column in columns))
+
+
 def sums(
     snapshot: Snapshot,
     starts: Float[Array, "count obs"],
@@ -79,8 +91,11 @@ def sums(
     terminated_fn: TerminationFn,
     config: Config,
     discount: float,
+    spread: Normaliser | None = None,
 ) -> tuple[Float[Array, " count"], Float[Array, " count"], Bool[Array, " count"]]:
     """U_M(pi), eta_M(pi) from each start, as above; and whether its rollout left the numbers."""
+    critics = snapshot.agent_state
+    uncertainty_fn = make_uncertainty(config, agent, critics, terminated_fn, spread)
     transitions, happened, uncertainty = rollout(
         snapshot.ensemble,
         lambda obs, k: agent.act(snapshot.policy, obs, k),
@@ -90,7 +105,8 @@ def sums(
         length=config.rollout_length,
         penalty_coef=0.0,
         obs_bound=config.imagined_bound,
-        uncertainty_fn=make_uncertainty(config, agent, snapshot.agent_state, terminated_fn),
+        spread=spread,
+        uncertainty_fn=uncertainty_fn,
     )
     # Without a discount there is no infinite sum: the first H steps stand for themselves.
     part = 1.0 - discount**config.rollout_length if discount < 1.0 else 1.0
@@ -117,6 +133,7 @@ def compare_epochs(
     agent: Agent,
     terminated_fn: TerminationFn,
     config: Config,
+    spread: Normaliser | None = None,
 ) -> Metrics:
     """Relative Uncertainty Error (section 4.3) and the drop bound's term of two epochs.
 
@@ -126,7 +143,7 @@ def compare_epochs(
         rows: the states to start from, joint indices.
         key: of the rollouts.
         penalty_coef: lambda.
-        agent, terminated_fn, config: what a rollout is.
+        agent, terminated_fn, config, spread: what a rollout is.
 
     Returns:
         uncertainty_old: U_{M_t}(pi_t).
@@ -147,7 +164,7 @@ def compare_epochs(
     discount = config.sac.discount
 
     def estimate(pair: Snapshot):
-        u, eta, _ = sums(pair, starts, key, agent, terminated_fn, config, discount)
+        u, eta, _ = sums(pair, starts, key, agent, terminated_fn, config, discount, spread)
         return jnp.mean(u), jnp.mean(eta)
 
     u_old, eta_old = estimate(old)
@@ -178,6 +195,7 @@ def imagine_episodes(
     terminated_fn: TerminationFn,
     config: Config,
     steps: int,
+    spread: Normaliser | None = None,
 ) -> Metrics:
     """Whole episodes of the evaluated policy in the models: an evaluation without the system.
 
@@ -186,7 +204,7 @@ def imagine_episodes(
         ensemble: says what happens.
         starts: first states of episodes.
         key: of the models' noise.
-        agent, terminated_fn, config: what a rollout is, but for its length.
+        agent, terminated_fn, config, spread: what a rollout is, but for its length.
         steps: the longest an episode may be.
 
     Returns:
@@ -204,6 +222,7 @@ def imagine_episodes(
         length=steps,
         penalty_coef=0.0,
         obs_bound=config.imagined_bound,
+        spread=spread,
     )
     reward = jnp.where(happened, transitions.reward, 0.0).mean(axis=1)
     return {

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from moore.algorithms import Agent
 from moore.config import Config
-from moore.dynamics.ensemble import Ensemble
+from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.imagine import TerminationFn
 from moore.stages.diagnostics import Snapshot, sums
 
@@ -94,6 +94,7 @@ def judge(
     confidence: float,
     bar: float | Float[Array, ""] = NOTHING_ASKED,
     agent_state: PyTree = None,
+    spread: Normaliser | None = None,
 ) -> tuple[Bool[Array, ""], PyTree, dict[str, Float[Array, ""]]]:
     """Whether the candidate may act, who acts from now on, and the comparison.
 
@@ -112,6 +113,7 @@ def judge(
         agent, terminated_fn, config, discount: what a rollout is; its length is the horizon.
         confidence, bar: see above.
         agent_state: whose critics tell the uncertainty, where it is one of values.
+        spread: what the configuration's imagined_bound counts in.
 
     Returns:
         accepted; the policy that acts from now on; and gate/gain, the mean difference (a
@@ -126,7 +128,7 @@ def judge(
 
     def estimate(policy: PyTree):
         pair = Snapshot(policy, ensemble, agent_state)
-        return sums(pair, starts, key, agent, terminated_fn, config, discount)
+        return sums(pair, starts, key, agent, terminated_fn, config, discount, spread)
 
     (u_old, eta_old, broken_old), (u_new, eta_new, broken) = estimate(acting), estimate(candidate)
     new, old = eta_new, eta_old

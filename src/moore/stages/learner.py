@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +19,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from moore.algorithms import Algorithm
 from moore.config import Config
 from moore.data.episodes import TIME_LIMIT
-from moore.dynamics.fit import FitReport, ModelState, fit_ensemble, init_model
+from moore.dynamics.ensemble import Normaliser
+from moore.dynamics.fit import FitReport, fit_ensemble, init_model
 from moore.dynamics.imagine import TerminationFn
 from moore.errors import InputError
 from moore.replay.buffer import Replay, Ring, Transition, empty_replay, empty_ring
@@ -33,7 +33,6 @@ from moore.stages.clock import Clock
 from moore.stages.coverage import covering_penalty
 from moore.stages.gate import (
     NOTHING_ASKED,
-    Record,
     finished,
     given_up,
     judge,
@@ -41,33 +40,25 @@ from moore.stages.gate import (
     replaced,
 )
 from moore.stages.programs import Metrics
-
-
-class LearnerState(eqx.Module):
-    """Everything that learning changes, and so everything that a checkpoint needs of it."""
-
-    agent: PyTree
-    model: ModelState | None
-    imagined: Ring
-    online: Replay
-    key: PRNGKeyArray
-    penalty_coef: Float[Array, ""]
-    # With a gate: the policy that it has let through last, and what that one has earned.
-    acting: PyTree | None = None
-    record: Record | None = None
+from moore.stages.reported import in_users_units
+from moore.stages.state import LearnerState as LearnerState
+from moore.units import AS_GIVEN, Units
 
 
 @dataclass(frozen=True)
 class Learner:
     """The operations of Algorithm 1 for one log, algorithm and configuration.
 
+    Everything here is in the agents' units: buffers, states, actions, rewards, returns.
+
     Attributes:
         config: of the run.
         algorithm: a row of the table.
         offline: the log D_off, on the device; actions scaled to [-1, 1]. Empty without a log.
-        terminated_fn: the rule that ends imagined rollouts; takes actions in [-1, 1].
+        terminated_fn: the rule that ends imagined rollouts.
         first_states: where the log's episodes begin (episodes, obs); None without a log.
         episode_steps: the longest that an imagined episode may be.
+        units: how the user's units become these.
         clock: where the time went.
     """
 
@@ -77,6 +68,7 @@ class Learner:
     terminated_fn: TerminationFn
     first_states: Float[Array, "episodes obs"] | None = None
     episode_steps: int = TIME_LIMIT
+    units: Units = AS_GIVEN
     clock: Clock = field(default_factory=Clock)
     _tables: dict[tuple[int, int], EachRow] = field(default_factory=dict, repr=False)
 
@@ -86,7 +78,7 @@ class Learner:
 
     @cached_property
     def agent_config(self) -> Any:
-        return self.algorithm.agent.config(self.config)
+        return self.units.settings_in(self.algorithm.agent.config(self.config))
 
     @property
     def imagines(self) -> bool:
@@ -101,6 +93,15 @@ class Learner:
     @cached_property
     def _logged_range(self) -> diagnostics.Range:
         return diagnostics.observed_range(self.offline)
+
+    @cached_property
+    def spread(self) -> Normaliser | None:
+        """What `imagined_bound` counts in: the log's means and standard deviations."""
+        return diagnostics.logged_spread(self.offline, self.config.imagined_bound)
+
+    def reported(self, metrics: dict) -> dict:
+        """Metrics of these operations in the user's units."""
+        return in_users_units(metrics, self.units, uncertainty=self.config.uncertainty)
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -185,6 +186,7 @@ class Learner:
             terminated_fn=self.terminated_fn,
             config=programs.rollout_settings(self.config, 1),
             coverage=self.config.penalty_coverage,
+            spread=self.spread,
         )
         return dataclasses.replace(state, key=key, penalty_coef=penalty_coef)
 
@@ -198,7 +200,8 @@ class Learner:
     ) -> tuple[LearnerState, Metrics]:
         """The newest policy acts from now on, if there is no gate or the models let it.
 
-        `returns`: of the episodes that ended since the last time. `in_episode`: one is running.
+        `returns`: of the episodes that ended since the last time, in the user's rewards.
+        `in_episode`: one is running.
         """
         if state.acting is None:
             return state, {}
@@ -214,7 +217,8 @@ class Learner:
                 starts = gather(self.offline, state.online, rows).obs
                 steps, discount = gate.horizon, self.config.sac.discount
             settings = programs.rollout_settings(self.config, gate.rollouts)
-            record = finished(state.record, returns) if gate.earned else state.record
+            earned = [self.units.reward_in(value) for value in returns]
+            record = finished(state.record, earned) if gate.earned else state.record
             accepted, acting, metrics = judge(
                 state.acting,
                 self.newest_policy(state),
@@ -229,6 +233,7 @@ class Learner:
                 confidence=gate.confidence,
                 bar=record.bar,
                 agent_state=state.agent,
+                spread=self.spread,
             )
             record = replaced(record, in_episode=in_episode) if accepted else record
             return dataclasses.replace(state, key=key, acting=acting, record=record), metrics
@@ -261,7 +266,7 @@ class Learner:
         n_on = int(state.online.size) // refit_every * refit_every
         if (epoch, n_on) not in self._tables:
             self._tables.clear()
-            table = each_row(self.scheme, epoch, self.offline, state.online, n_on)
+            table = each_row(self.scheme, epoch, self.offline, state.online, n_on, self.units)
             self._tables[epoch, n_on] = table
         return self._tables[epoch, n_on]
 
@@ -347,6 +352,7 @@ class Learner:
                 terminated_fn=self.terminated_fn,
                 config=settings,
                 agent_state=state.agent,
+                spread=self.spread,
             )
             if int(imagined.size) == 0:
                 raise InputError(

@@ -51,7 +51,7 @@ def offline_stage(
             state, imagined = learner.imagine(state, 1, config.rollout_batch)
         state, losses = learner.update(state, 1, config.updates_per_epoch, config.real_ratio)
         state, decision = learner.pass_gate(state, 1)
-        metrics = jax.device_get(imagined | losses | decision)
+        metrics = learner.reported(jax.device_get(imagined | losses | decision))
         values.append(float(metrics["losses/q_target"]))
         on_epoch(epoch, state, metrics)
     return state

@@ -14,7 +14,10 @@ from moore.stages.watch import surprise
 
 @runtime_checkable
 class System(Protocol):
-    """The live system: an environment, a robot, a process. Actions lie in [-1, 1]."""
+    """The live system: an environment, a robot, a process. Actions lie in [-1, 1].
+
+    Observations and transitions are in the learner's units, returns in the user's.
+    """
 
     def observation(self) -> np.ndarray:
         """What it shows now (obs,); where an episode has ended, the next one begins with it."""
@@ -93,11 +96,13 @@ def online_stage(
                     state, epoch, config.updates_per_step, config.real_ratio
                 )
                 losses.append(loss)
-        metrics = {"online/episode_returns": returns + system.take_episode_returns()}
-        metrics["online/dropped_transitions"] = system.take_dropped()
-        metrics |= mean_metrics(surprises) | fit_metrics(fits)
-        metrics |= mean_metrics(imagined) | mean_metrics(gates) | mean_metrics(losses)
-        if on_epoch(epoch, state, metrics):
+        metrics = mean_metrics(surprises) | fit_metrics(fits) | mean_metrics(imagined)
+        metrics = learner.reported(metrics | mean_metrics(gates) | mean_metrics(losses))
+        earned = {
+            "online/episode_returns": returns + system.take_episode_returns(),
+            "online/dropped_transitions": system.take_dropped(),
+        }
+        if on_epoch(epoch, state, earned | metrics):
             break
     return state
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from moore.agents.sac import NO_LIMIT, SACConfig
 from moore.algorithms import Agent
 from moore.config import Config
-from moore.dynamics.ensemble import Ensemble
+from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import TerminationFn, rollout
 from moore.dynamics.surprise import surprise, uncertainty_of
@@ -93,12 +93,14 @@ def imagine(
     terminated_fn: TerminationFn,
     config: Config,
     agent_state: PyTree = None,
+    spread: Normaliser | None = None,
 ) -> tuple[Ring, Metrics]:
     """Rollouts from the drawn rows into D_model, a chunk at a time so that memory stays bounded.
 
-    `agent_state`: whose critics tell the uncertainty, where it is one of values.
+    `agent_state`: whose critics tell the uncertainty, where it is one of values. `spread`: what the
+    configuration's imagined_bound counts in.
     """
-    uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn)
+    uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn, spread)
     trusted = jnp.asarray(jnp.inf)
     if config.trust_quantile is not None:
         judged = gather(offline, online, rows[:TRUST_ROWS])
@@ -125,6 +127,7 @@ def imagine(
             length=config.rollout_length,
             penalty_coef=penalty_coef,
             obs_bound=config.imagined_bound,
+            spread=spread,
             trusted=trusted,
             uncertainty_fn=uncertainty_fn,
         )

@@ -6,12 +6,17 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from moore.algorithms import Agent
 from moore.config import Config
+from moore.dynamics.ensemble import Normaliser
 from moore.dynamics.imagine import TerminationFn
 from moore.dynamics.penalty import UncertaintyFn, of_std, value_spread
 
 
 def make_uncertainty(
-    config: Config, agent: Agent, agent_state: PyTree, terminated_fn: TerminationFn
+    config: Config,
+    agent: Agent,
+    agent_state: PyTree,
+    terminated_fn: TerminationFn,
+    spread: Normaliser | None = None,
 ) -> UncertaintyFn:
     """u of Eq. 2, for `uncertainty` "std" or "value".
 
@@ -20,17 +25,20 @@ def make_uncertainty(
             beyond the bound is valued as if it lay on it.
         agent, agent_state: their critics value the states.
         terminated_fn: a state that ends the episode is worth nothing.
+        spread: what the bound counts in, as in `rollout`.
     """
     if config.uncertainty == "std":
         return of_std
-    bound = config.imagined_bound
+    low, high = -config.imagined_bound, config.imagined_bound
+    if spread is not None:
+        low, high = (spread.mean + bound * spread.std for bound in (low, high))
 
     def of_values(obs, action, mean, std, key: PRNGKeyArray) -> Float[Array, " batch"]:
         def next_value(member: Float[Array, "batch outputs"]) -> Float[Array, " batch"]:
             next_obs = obs + member[:, 1:]
             ends = jax.vmap(terminated_fn)(obs, action, next_obs)
             # The same key for every member: they must not differ by the action that is drawn.
-            values = agent.value(agent_state, jnp.clip(next_obs, -bound, bound), key)
+            values = agent.value(agent_state, jnp.clip(next_obs, low, high), key)
             return jnp.where(ends, 0.0, values)
 
         return value_spread(mean[..., 0], jax.vmap(next_value)(mean), config.sac.discount)

@@ -47,7 +47,7 @@ def compare_epochs(
         count = diagnostics.probes(learner.config.rollout_length)
         key = diagnostics.own_key(learner.config.seed, epoch)
         key_starts, key_rollout = jax.random.split(key)
-        metrics = diagnostics.compare_epochs(
+        found = diagnostics.compare_epochs(
             old,
             _pair(learner, state),
             learner.offline,
@@ -58,8 +58,9 @@ def compare_epochs(
             agent=learner.algorithm.agent,
             terminated_fn=learner.terminated_fn,
             config=programs.rollout_settings(learner.config, count),
+            spread=learner.spread,
         )
-        return {name: float(value) for name, value in metrics.items()}
+        return learner.reported({name: float(value) for name, value in found.items()})
 
 
 def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]:
@@ -71,7 +72,7 @@ def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]
         key_starts, key_rollout = jax.random.split(key)
         few = (diagnostics.EPISODES,)
         rows = jax.random.randint(key_starts, few, 0, len(learner.first_states))
-        metrics = diagnostics.imagine_episodes(
+        found = diagnostics.imagine_episodes(
             learner.policy(state),
             state.model.ensemble,
             learner.first_states[rows],
@@ -80,5 +81,6 @@ def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]
             terminated_fn=learner.terminated_fn,
             config=programs.rollout_settings(learner.config, diagnostics.EPISODES),
             steps=learner.episode_steps,
+            spread=learner.spread,
         )
-        return {name: float(value) for name, value in metrics.items()}
+        return learner.reported({name: float(value) for name, value in found.items()})

@@ -1,0 +1,124 @@
+"""Which units a run learns in: measured once, then kept in its folder as units.json."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from moore.config import Config
+from moore.data.dataset import Dataset
+from moore.envs.adapter import Adapter
+from moore.envs.evaluation import random_policy
+from moore.envs.make import episode_seed
+from moore.errors import InputError
+from moore.files import write_whole
+from moore.units import AS_GIVEN, Units, measured
+
+FILE = "units.json"
+# Of random actions, where there is no log: enough for means and deviations, soon done.
+STEPS = 500
+
+
+def wanted(config: Config) -> dict[str, bool]:
+    """What the configuration asks for."""
+    return {"standardise_obs": config.standardise_obs, "scale_rewards": config.scale_rewards}
+
+
+def units_for(config: Config, log: Dataset | None, make: Callable[[], Adapter]) -> Units:
+    """The units of a new run.
+
+    Those of the log, all of its rows; without a log those of `STEPS` random steps in an environment
+    of evaluation. Where neither is there, nothing is changed: a live system is not moved for this.
+
+    Args:
+        config: which of observations and rewards are changed, and the seed.
+        log: in the user's units.
+        make: makes an environment of evaluation.
+    """
+    if not any(wanted(config).values()):
+        return AS_GIVEN
+    if log is not None:
+        return measured(log.obs, log.reward, **wanted(config))
+    if not config.evaluation.episodes:
+        return AS_GIVEN
+    return measured(*_random_rows(make, config.seed), **wanted(config))
+
+
+def fitting(units: Units, obs_dim: int) -> Units:
+    """Units that were kept, for observations of so many entries.
+
+    Raises:
+        InputError: they are of others.
+    """
+    if units.obs_mean and len(units.obs_mean) != obs_dim:
+        raise InputError(
+            f"that run has seen observations of {len(units.obs_mean)} entries ({FILE}), and "
+            f"the environment has {obs_dim}; give the one that it was trained for."
+        )
+    return units
+
+
+def note_on_units(config: Config, log: Dataset | None) -> str:
+    """What is to be said where nothing could be measured; nothing elsewhere."""
+    if not any(wanted(config).values()) or log is not None or config.evaluation.episodes:
+        return ""
+    return (
+        "\nnote: observations and rewards are taken as they are: there is neither a log nor an "
+        "environment of evaluation to measure them in"
+    )
+
+
+def _random_rows(make: Callable[[], Adapter], run_seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Observations (STEPS, obs) and rewards (STEPS,) of uniform actions."""
+    env, rows, episode, obs = make(), [], 0, None
+    act = random_policy(env.action_space.shape[0], episode_seed(run_seed, "units", 0))
+    try:
+        while len(rows) < STEPS:
+            if obs is None:
+                obs, _ = env.reset(seed=episode_seed(run_seed, "units", episode))
+                episode += 1
+            next_obs, reward, terminated, truncated, _ = env.step(act(obs[None])[0])
+            if env.fault is None:
+                rows.append((obs.astype(np.float64), reward))
+            obs = None if terminated or truncated else next_obs
+    finally:
+        env.close()
+    columns = zip(*rows, strict=True)
+    return tuple(np.stack(column) for column in columns)
+
+
+def write_units(folder: Path, units: Units, config: Config) -> None:
+    """Keeps them in a run's folder; nothing where the configuration asks for none."""
+    if any(wanted(config).values()):
+        text = json.dumps(wanted(config) | units.to_dict(), indent=1)
+        write_whole(folder / FILE, text)
+
+
+def read_units(folder: Path, config: Config) -> Units:
+    """Those that a run learns in; networks and data have no meaning in others.
+
+    Args:
+        folder: of the run.
+        config: of the run that goes on from there, be it the same one or its online stage.
+
+    Raises:
+        InputError: the configuration asks for something else, or the file is missing or damaged.
+    """
+    asked, units = wanted(config), AS_GIVEN
+    kept = dict.fromkeys(asked, False)
+    try:
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        kept, units = {name: bool(values[name]) for name in kept}, Units.from_dict(values)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / FILE} cannot be read ({error}); copy it again.") from None
+    if kept == asked:
+        return units
+    name = next(name for name in kept if kept[name] != asked[name])
+    raise InputError(
+        f"{folder} has learned with {name} = {str(kept[name]).lower()} ({FILE}), and now "
+        f"{str(asked[name]).lower()} is asked for: networks and data have no meaning in other "
+        f"units. Leave the setting as it was, or train anew from the log."
+    )

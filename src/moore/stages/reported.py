@@ -1,0 +1,65 @@
+"""Metrics in the user's units: which of them count in rewards, by name."""
+
+from collections.abc import Mapping
+
+from moore.units import Units
+
+_OF_REWARDS = frozenset(
+    (
+        "model/imagined_reward",
+        "model/episode_return",
+        "model/episode_discounted_return",
+        "gate/gain",
+        "gate/standard_error",
+        "gate/return",
+        "gate/bar",
+        "theory/return_old",
+        "theory/return_carried",
+        "theory/return_new",
+        "theory/predicted_drop",
+        "theory/drop_term",
+    )
+)
+# Of the critics. What optimisers work on (losses, the conservative term, the temperature) stays in
+# the agents' units.
+_OF_VALUES = frozenset(
+    f"losses/{name}" for name in ("q_target", "q_target_max", "q_possible", "q_logged", "advantage")
+)
+# u, where it is one of values; that of standard deviations is a norm over unlike things.
+_OF_UNCERTAINTY = frozenset(
+    (
+        "model/uncertainty_mean",
+        "model/uncertainty_p20",
+        "model/uncertainty_p80",
+        "gate/uncertainty_gain",
+        "theory/uncertainty_old",
+        "theory/uncertainty_carried",
+        "theory/uncertainty_new",
+    )
+)
+# IQL scales the rewards once more, and reports its values so: this is the factor to the user's.
+_FACTOR = "losses/reward_scale"
+
+
+def in_users_units(metrics: Mapping, units: Units, *, uncertainty: str) -> dict:
+    """Metrics of models and agents as the user is to read them.
+
+    Args:
+        metrics: by name; None where a number is missing.
+        units: of the run.
+        uncertainty: u of the configuration, "std" or "value".
+    """
+    if units.reward_scale == 1.0:
+        return dict(metrics)
+    names = _OF_REWARDS
+    if _FACTOR not in metrics:
+        names |= _OF_VALUES
+    if uncertainty == "value":
+        names |= _OF_UNCERTAINTY
+    result = {
+        name: units.reward_out(value) if name in names and value is not None else value
+        for name, value in metrics.items()
+    }
+    if result.get(_FACTOR) is not None:
+        result[_FACTOR] = units.reward_in(result[_FACTOR])
+    return result
