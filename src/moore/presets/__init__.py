@@ -9,7 +9,7 @@ from moore.config import Config, from_dict
 from moore.errors import InputError
 
 # Presets that are a file of their own.
-_WHOLE = ("quickstart", "sac")
+_WHOLE = ("quickstart", "sac", "plant")
 
 
 @cache
@@ -18,7 +18,7 @@ def _table(name: str) -> dict:
 
 
 def preset_names() -> list[str]:
-    """quickstart, sac, quick/<task>; laptop/<task> and paper/<task> for the paper's 12 tasks."""
+    """quickstart, sac, plant, quick/<task>; laptop/<task> and paper/<task> for the paper's 12 tasks."""
     tables = {"quick": "quick", "laptop": "paper", "paper": "paper"}
     scaled = [f"{scale}/{task}" for scale, name in tables.items() for task in _table(name)["tasks"]]
     return [*_WHOLE, *scaled]
@@ -30,7 +30,7 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
     Args:
         name: one of `preset_names`.
         algorithm: a row of `moore.algorithms`, with what it needs on this task and scale; by
-            default `moore_robust` for quickstart and laptop/<task>, `sac` for sac, else `moore`,
+            default `moore_robust` for quickstart, plant and laptop/<task>, `sac` for sac, else `moore`,
             the paper's.
 
     Example:
@@ -52,7 +52,7 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
     else:
         config = _over(Config(), "paper", task)
         config = _over(config, "laptop", task) if scale == "laptop" else config
-    if algorithm is None and (name == "quickstart" or scale == "laptop"):
+    if algorithm is None and (name in ("quickstart", "plant") or scale == "laptop"):
         algorithm = "moore_robust"
     return config if algorithm is None else _with_algorithm(config, algorithm, scale, task)
 
