@@ -18,7 +18,7 @@ def _table(name: str) -> dict:
 
 
 def preset_names() -> list[str]:
-    """quickstart, sac, plant, quick/<task>; laptop/<task> and paper/<task> for the paper's 12 tasks."""
+    """quickstart, sac, plant, quick/<task>; laptop/<task>, paper/<task> for the paper's 12 tasks."""
     tables = {"quick": "quick", "laptop": "paper", "paper": "paper"}
     scaled = [f"{scale}/{task}" for scale, name in tables.items() for task in _table(name)["tasks"]]
     return [*_WHOLE, *scaled]
@@ -30,8 +30,8 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
     Args:
         name: one of `preset_names`.
         algorithm: a row of `moore.algorithms`, with what it needs on this task and scale; by
-            default `moore_robust` for quickstart, plant and laptop/<task>, `sac` for sac, else `moore`,
-            the paper's.
+            default `moore_robust` for quickstart, plant and laptop/<task>, `sac` for sac, else the
+            paper's, `moore`.
 
     Example:
         >>> preset("paper/hopper-medium-replay").rollout_length
