@@ -18,7 +18,7 @@ def _table(name: str) -> dict:
 
 
 def preset_names() -> list[str]:
-    """quickstart, sac, plant, quick/<task>; laptop/<task>, paper/<task> for the paper's 12 tasks."""
+    """quickstart, sac, plant, quick/<task>; laptop/<task>, paper/<task> for the paper's 12."""
     tables = {"quick": "quick", "laptop": "paper", "paper": "paper"}
     scaled = [f"{scale}/{task}" for scale, name in tables.items() for task in _table(name)["tasks"]]
     return [*_WHOLE, *scaled]
