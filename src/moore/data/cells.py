@@ -42,7 +42,7 @@ class Cells:
         if pa.types.is_fixed_size_list(kind):
             return self._lists(cells.cast(pa.list_(kind.value_type)), column)
         if _is_text(kind):
-            return self._text_numbers(self._text(cells), column)
+            return self._text_numbers(cells, column)
         if pa.types.is_null(kind):
             return np.full(len(cells), np.nan)
         number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
@@ -72,11 +72,10 @@ class Cells:
         cells = _plain(cells)
         unit = SECONDS[self.columns.time_unit]
         if _is_text(cells.type):
-            text = self._text(cells)
-            if self.columns.time_format is None and self._are_numbers(text):
-                values = self._text_numbers(text, column)
+            if self.columns.time_format is None and self._are_numbers(cells):
+                values = self._text_numbers(cells, column)
                 return values, np.isfinite(values), unit
-            cells = self._moments(text, column)
+            cells = self._moments(self._text(cells), column)
         kind = cells.type
         known = cells.is_valid().to_numpy(zero_copy_only=False)
         if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
@@ -109,6 +108,8 @@ class Cells:
         cells = _plain(cells)
         if _is_text(cells.type):
             cells = self._text(cells)
+        if pa.types.is_floating(cells.type):
+            cells = pc.if_else(pc.is_nan(cells), pa.scalar(None, cells.type), cells)
         coded = pc.dictionary_encode(cells)
         numbers = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return numbers.astype(np.int64), coded.dictionary.to_pylist()
@@ -134,23 +135,32 @@ class Cells:
         gone = pc.is_in(pc.utf8_lower(text), pa.array(absent, pa.string()))
         return pc.if_else(gone, pa.scalar(None, pa.string()), text)
 
-    def _text_numbers(self, text: pa.Array, column: str) -> np.ndarray:
-        try:
-            if self.decimal == ",":
-                if pc.any(pc.match_substring(text, ".")).as_py():
-                    raise pa.ArrowInvalid("a point")
-                values = pc.cast(pc.replace_substring(text, ",", "."), pa.float64())
-            else:
-                values = pc.cast(text, pa.float64())
-            values = values.to_numpy(zero_copy_only=False).astype(np.float64)
-        except pa.ArrowInvalid:  # signs, words, or what is no number
-            values = np.array([self._number(i, t, column) for i, t in enumerate(text.to_pylist())])
-            values = values.astype(np.float64)
+    def _text_numbers(self, cells: pa.Array, column: str) -> np.ndarray:
+        values = None if self.columns.missing else self._plain_numbers(cells)
+        if values is None:
+            cells = self._text(cells)
+            values = self._plain_numbers(cells)
+        if values is None:  # signs, words, or what is no number
+            values = [self._number(i, t, column) for i, t in enumerate(cells.to_pylist())]
+            values = np.array(values, np.float64)
         large = np.flatnonzero(np.abs(values) >= _EXACT)
-        whole = [(i, text[int(i)].as_py()) for i in large]
+        whole = [(i, str(pc.cast(cells[int(i)], pa.string()).as_py()).strip()) for i in large]
         whole = [(i, int(t)) for i, t in whole if len(t) < 40 and _INTEGER.fullmatch(t)]
         self._check_exact([i for i, _ in whole], [v for _, v in whole], values, column)
         return values
+
+    def _plain_numbers(self, cells: pa.Array) -> np.ndarray | None:
+        """(b,) float64 if every cell is a number or null; None: look at them one by one."""
+        try:
+            text = pc.cast(cells, pa.string())
+            if self.decimal == ",":
+                if pc.any(pc.match_substring(text, ".")).as_py():
+                    return None
+                text = pc.replace_substring(text, ",", ".")
+            values = pc.cast(text, pa.float64())
+        except pa.ArrowInvalid:
+            return None
+        return values.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
 
     def _number(self, row: int, text: str | None, column: str) -> float:
         value = np.nan if text is None else self._value(text)
@@ -174,8 +184,11 @@ class Cells:
             text = text.replace(",", ".")
         return float(text) if _NUMBER.fullmatch(text) else None
 
-    def _are_numbers(self, text: pa.Array) -> bool:
-        first = next((t for t in text.to_pylist()[:100] if t is not None), None)
+    def _are_numbers(self, cells: pa.Array) -> bool:
+        text = self.words(cells.slice(0, 1))
+        if text == [None]:
+            text = self.words(cells)
+        first = next((t for t in text if t is not None), None)
         return first is None or self._value(first) is not None
 
     def _moments(self, text: pa.Array, column: str) -> pa.Array:
