@@ -165,15 +165,21 @@ class Cells:
     def _number(self, row: int, text: str | None, column: str) -> float:
         value = np.nan if text is None else self._value(text)
         if value is None:
-            comma, point = ("," in text), ("." in text)
-            told = "a number, a flag or an empty cell"
-            if comma and self.decimal == "." and not point:
-                told = 'a number with a decimal point (if its comma is decimal: decimal = ",")'
-            elif point and self.decimal == ",":
-                told = 'a number with a decimal comma (if its point is decimal: decimal = ".")'
-            self._refuse(row, column, text, f"{told}; if it stands for a missing value: missing = "
-                         f"[{shown(repr(text))[:40]}]")  # fmt: skip
+            self._refuse(row, column, text, self._expected(text))
         return value
+
+    def _expected(self, text: str) -> str:
+        """What a cell should have been, for the error."""
+        if not set(text) - set("+-0123456789.,' eE"):
+            if "," in text and "." not in text and self.decimal == ".":
+                return 'a number with a decimal point; if its comma is decimal: decimal = ","'
+            if "." in text and "," not in text and self.decimal == ",":
+                return 'a number with a decimal comma; if its point is decimal: decimal = "."'
+            return "a number without signs between its thousands"
+        return (
+            "a number, a flag or an empty cell; if it stands for a missing value: missing = "
+            f"[{shown(repr(text))[:40]}]"
+        )
 
     def _value(self, text: str) -> float | None:
         if text.lower() in _WORDS:
@@ -252,6 +258,7 @@ class Cells:
                 )  # fmt: skip
 
     def _refuse(self, row: int, column: str, cell: object, expected: str):
+        cell = cell.decode("latin-1") if isinstance(cell, bytes) else cell
         raise InputError(
             f"{self.name}: column {shown(column)} holds {shown(repr(cell))[:60]} in "
             f"{self.where(row)}; expected {expected}"

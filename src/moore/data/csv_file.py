@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +24,7 @@ from moore.errors import InputError
 
 _HEAD_BYTES = 2**20
 _BLOCK_BYTES = 2**22
+_ODD_ROW = re.compile(r"Row #([0-9]+): Expected ([0-9]+) columns, got ([0-9]+): (.*)", re.DOTALL)
 _DELIMITERS = ",;\t|"
 
 
@@ -171,17 +171,6 @@ def read_csv(
 
 
 def _blocks(lines: _Lines, name: str, head: Head, wanted: list[int]) -> Iterator[list[pa.Array]]:
-    refused = []
-
-    def odd(row) -> str:
-        place = "a line" if row.number is None else f"line {_line(head, lines, row.number - 1)}"
-        refused.append(
-            f"{name}: {place} has {row.actual_columns} cells, the header {row.expected_columns}: "
-            f"{shown(repr(row.text))[:80]}; expected as many, with {head.delimiter!r} between "
-            "them; quote text that contains it"
-        )
-        return "error"
-
     codes = [str(i) for i in range(len(head.names))]
     try:
         reader = arrow_csv.open_csv(
@@ -190,7 +179,7 @@ def _blocks(lines: _Lines, name: str, head: Head, wanted: list[int]) -> Iterator
                 column_names=codes, block_size=_BLOCK_BYTES, use_threads=False
             ),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=head.delimiter, ignore_empty_lines=False, invalid_row_handler=odd
+                delimiter=head.delimiter, ignore_empty_lines=False
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types={code: pa.binary() for code in codes},
@@ -202,10 +191,16 @@ def _blocks(lines: _Lines, name: str, head: Head, wanted: list[int]) -> Iterator
         for batch in reader:
             if len(batch):
                 yield batch.columns
-    except pa.ArrowInvalid:
-        if refused:
-            raise InputError(refused[0]) from None
-        raise
+    except pa.ArrowInvalid as error:
+        odd = _ODD_ROW.search(str(error))
+        if odd is None:
+            raise
+        row, expected, given, text = odd.groups()
+        raise InputError(
+            f"{name}: line {_line(head, lines, int(row) - 1)} has {given} cells, the header "
+            f"{expected}: {shown(text)[:80]}; expected as many, with {head.delimiter!r} between "
+            "them; quote text that contains it"
+        ) from None
 
 
 def _line(head: Head, lines: _Lines, at: int, i: int = 0) -> int:
@@ -220,7 +215,7 @@ def _encoding(path: Path) -> str:
     return "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
 
 
-def _open(path: Path, encoding: str) -> BinaryIO:
+def _open(path: Path, encoding: str) -> io.BufferedIOBase:
     """Bytes as they are; a UTF-16 file whole, as UTF-8."""
     if encoding == "utf-8":
         return open(path, "rb")

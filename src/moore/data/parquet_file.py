@@ -12,6 +12,7 @@ from moore.data.checks import shown
 from moore.errors import InputError
 
 _BLOCK_ROWS = 2**16
+_BUFFER_BYTES = 2**20  # of a column; without it a whole group of rows would be held
 # What Arrow raises of a file that is no Parquet, is cut short, or is damaged.
 UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError)
 UNREADABLE += (OverflowError, AttributeError, IndexError, RuntimeError)
@@ -20,7 +21,7 @@ UNREADABLE += (OverflowError, AttributeError, IndexError, RuntimeError)
 def parquet_names(path: Path, name: str) -> list[str]:
     """The columns, in order."""
     try:
-        with parquet.ParquetFile(path, memory_map=False) as file:
+        with parquet.ParquetFile(path) as file:
             return list(file.schema_arrow.names)
     except UNREADABLE as error:
         raise _unreadable(name, error) from error
@@ -32,7 +33,7 @@ def read_parquet(
     """Blocks of the wanted columns, each with what numbers its rows, from 1 in the file."""
     at = 0
     try:
-        with parquet.ParquetFile(path, memory_map=False) as file:
+        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
             for batch in file.iter_batches(_BLOCK_ROWS, columns=wanted, use_threads=False):
                 if len(batch):
                     yield partial(add, at + 1), [batch.column(column) for column in wanted]

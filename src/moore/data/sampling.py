@@ -47,8 +47,8 @@ def check_increasing(
         row = int(wrong.argmax()) + 1
         kind = "the same as" if time[row] == time[row - 1] else "before"
         raise InputError(
-            f"{name}: {column} in {where(row)} is {kind} that of the row before it (of "
-            f"{int(wrong.sum())} such rows the first); expected times that increase inside an "
+            f"{name}: {column} in {where(row)} is {kind} that of the row before it (the first "
+            f"of {int(wrong.sum())} such rows); expected times that increase inside an "
             "episode; sort the rows, name the column of the episode, or, where a clock was put "
             "back, give times in UTC"
         )

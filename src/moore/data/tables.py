@@ -162,8 +162,7 @@ class _Reading:
     def blocks(self, files: list[Path]) -> Iterator[Block]:
         from moore.data.table_files import read_pieces
 
-        if len(files) > 1 and self.file_ends and self.columns.episode is None:
-            self.notes.append(f"{len(files)} files, each an episode")
+        self.notes += _about_episodes(self.columns, len(files), self.file_ends)
         for file in files:
             name = str(file) if len(files) > 1 else self.source
             begins = self.file_ends or self.row == 0
@@ -243,6 +242,18 @@ class _Reading:
                 f"{name}: {key} has {len(dims)} numbers a row, before {len(before)}; expected as "
                 "many in every row and file"
             )
+
+
+def _about_episodes(columns: ColumnMap, files: int, file_ends: bool) -> list[str]:
+    named = columns.episode or columns.window or columns.episode_rows
+    if files > 1 and file_ends and not named:
+        return [f"{files} files, each an episode (truncated at its end, unless flagged)"]
+    if not (named or columns.terminal or columns.timeout):
+        return [
+            "no column tells episodes: the log is one, cut only at gaps (cut it with episode, "
+            "window or episode_rows)"
+        ]
+    return []
 
 
 def _vector(values: np.ndarray, column: str, name: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from moore.data.sampling import (
     check_increasing,
     describe_intervals,
     measure_intervals,
+    span,
     window_numbers,
 )
 from moore.errors import InputError
@@ -71,16 +72,25 @@ def make_log(
     if plain and complete[used].all():
         log = _every_row(rows, used, last, name)
     else:
-        log = _known_pairs(rows, columns, used, last, where, name)
+        log, found = _known_pairs(rows, columns, used, last, where, name)
+        notes += found
     if log.size == 0:
         raise InputError(_nothing_left(name, rows, notes))
+    lost = int(rows.terminal[used].sum() - log.terminated.sum())
+    if lost:
+        notes.append(
+            f"{lost:,} rows flagged terminal end no transition: a gap, a missing value or the "
+            "begin of an episode lies before them"
+        )
     if not ends and len(used) == rows.size and not log.terminated[-1] and not rows.timeout[-1]:
         log.truncated[-1] = False
     metadata = names.metadata | {"columns": columns.content, "notes": notes}
     return Log(**{**vars(log), "env_id": columns.env_id, "metadata": metadata})
 
 
-def _borders(rows: Rows, columns: ColumnMap, used: np.ndarray, where, name: str):
+def _borders(
+    rows: Rows, columns: ColumnMap, used: np.ndarray, where, name: str
+) -> tuple[np.ndarray, list[str]]:
     """(m,) bool: the used rows that go on with nothing; and what is to be told of it."""
     notes = []
     episode = np.cumsum(rows.first)[used]  # by label and file
@@ -109,9 +119,11 @@ def _borders(rows: Rows, columns: ColumnMap, used: np.ndarray, where, name: str)
     starts = begins.copy()
     begins = ~adjacent
     if columns.window is not None:
+        notes.append(f"cut into windows of {span(columns.window)}, each ends truncated")
         window = window_numbers(time, starts, tick=rows.tick, seconds=columns.window)
         begins |= np.append(True, window[1:] != window[:-1])
     if columns.episode_rows is not None:
+        notes.append(f"cut into windows of {columns.episode_rows} rows, each ends truncated")
         first = np.flatnonzero(begins)
         length = np.diff(np.append(first, len(used)))
         begins |= (np.arange(len(used)) - np.repeat(first, length)) % columns.episode_rows == 0
@@ -134,8 +146,8 @@ def _every_row(rows: Rows, used: np.ndarray, last: np.ndarray, name: str) -> Log
 
 def _known_pairs(
     rows: Rows, columns: ColumnMap, used: np.ndarray, last: np.ndarray, where, name: str
-) -> Log:
-    """The rows that have all of a transition, with their successors."""
+) -> tuple[Log, list[str]]:
+    """The rows that have all of a transition, with their successors; and what is to be told."""
     after = np.append(used[1:], used[-1])  # of the row before an end: never asked
     terminal, has_flags = rows.terminal[used], rows.has_flags[used]
     reward, has_reward = rows.reward, rows.has_reward[used]
@@ -160,7 +172,9 @@ def _known_pairs(
     next_obs = _take(rows.next_obs if stored else rows.obs, (used if stored else after)[at])
     next_obs[~known[at]] = obs[~known[at]]
     follows = np.append(~last[at[:-1]] & (np.diff(at) == 1), False)
-    return Log(
+    lost = int(((known | terminal) & ~keep).sum())
+    notes = [f"{lost:,} rows with a successor miss a value and are no transitions"] if lost else []
+    log = Log(
         obs=obs,
         action=_take(rows.action, used[at]),
         reward=np.full(len(at), np.nan) if reward is None else reward[at],
@@ -170,6 +184,7 @@ def _known_pairs(
         successor_known=None if known[at].all() else known[at],
         name=name,
     )
+    return log, notes
 
 
 def _take(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -205,12 +220,11 @@ def _missing(rows: Rows, columns: ColumnMap, names: Names) -> list[str]:
         f"{rows.where(row)})"
         for column, count, row in found
     ]
-    bad = ~(rows.has_obs & rows.has_action & rows.has_reward & rows.has_flags & rows.has_next)
-    if bad.any():
+    without = int((~rows.has_obs).sum())
+    if without:
         notes.append(
-            f"{int(bad.sum()):,} of {rows.size:,} rows miss a value: they are no transitions, and "
-            "none spans them; where the observation, time or episode is missing, the episode ends "
-            "before (truncated)"
+            f"{without:,} of {rows.size:,} rows have no observation, time or episode: the episode "
+            "ends before each of them (truncated), and no transition spans one"
         )
         lost = int((rows.terminal & ~rows.has_obs).sum())
         if lost:
