@@ -273,6 +273,8 @@ def _plain(cells: pa.Array) -> pa.Array:
         cells = cells.storage
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
+    if _is_text(cells.type):  # bytes that are no UTF-8 may be called text
+        cells = pc.cast(cells, pa.large_binary())
     return cells
 
 

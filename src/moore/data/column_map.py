@@ -102,6 +102,10 @@ class ColumnMap:
         return json.dumps(self.content, sort_keys=True)
 
 
+# A map, the path of its file, or its keys.
+Columns = str | Path | Mapping | ColumnMap
+
+
 def find_map(source: str) -> Path | None:
     """The map beside a log: `log.toml` for `log.csv`, else `columns.toml` in the same folder."""
     path = Path(source).expanduser()
@@ -128,9 +132,7 @@ def read_map(path: str | Path) -> dict:
         ) from error
 
 
-def make_map(
-    source: str, given: str | Path | Mapping | ColumnMap | None, flags: Mapping | None = None
-) -> ColumnMap:
+def make_map(source: str, given: Columns | None, flags: Mapping | None = None) -> ColumnMap:
     """The map of a log.
 
     Args:

@@ -1,6 +1,6 @@
 """One name for every data set: a file, a Minari id, a built-in, or several joined by commas."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from moore.data import npz
-from moore.data.column_map import ColumnMap, make_map
+from moore.data.column_map import ColumnMap, Columns, make_map
 from moore.data.dataset import Dataset, concatenate, from_log, validate
 from moore.data.log import Log
 from moore.data.mapped import mapped_reader
@@ -31,7 +31,7 @@ def load_dataset(
     max_rows: int | None = None,
     fraction: float | None = None,
     seed: int = 0,
-    columns: str | Path | Mapping | None = None,
+    columns: Columns | None = None,
     reward: str | Reward | None = None,
 ) -> Dataset:
     """Load and check a data set.
@@ -95,7 +95,7 @@ def read_log(
     fraction: float | None = None,
     seed: int = 0,
     download: bool = False,
-    columns: str | Path | Mapping | None = None,
+    columns: Columns | None = None,
     reward: str | Reward | None = None,
 ) -> Log:
     """Read a log as it is: every row, before any check or derivation.
@@ -187,7 +187,7 @@ class _Asked:
     """What the user says of a source beside its name."""
 
     download: bool = False
-    columns: str | Path | Mapping | ColumnMap | None = None
+    columns: Columns | None = None
     reward: str | Reward | None = None
 
 

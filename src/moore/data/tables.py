@@ -88,7 +88,15 @@ def read_files(
     reading = _Reading(
         source, columns, Places(), files_are == "episodes", list(notes or []), dict(names or {})
     )
-    rows = join_blocks(reading.blocks(files), reading.places, exact=exact, name=source)
+    import pyarrow as pa
+
+    try:
+        rows = join_blocks(reading.blocks(files), reading.places, exact=exact, name=source)
+    except pa.ArrowException as error:  # of cells that no reader of a cell foresaw
+        raise InputError(
+            f"{source}: cells cannot be read ({shown(error)}); expected whole files of numbers and "
+            "text; write them again"
+        ) from error
     ends = not (
         columns.timeout and not columns.episode and (len(files) == 1 or files_are == "parts")
     )
