@@ -1,4 +1,4 @@
-"""MATLAB's .mat files: version 7.3, which is HDF5, by h5py; versions 4 to 7.2 by SciPy.
+"""MATLAB's .mat files: version 7.3, which is HDF5, and those before (`mat5`).
 
 A matrix has a row for each time step, as MATLAB shows it; HDF5 holds it transposed. Fields of
 structures are named with points: `log.y`.
@@ -15,6 +15,7 @@ from moore.data.checks import blocks, shown
 from moore.data.column_map import SECONDS, ColumnMap
 from moore.data.hdf5_checks import check_heaps, check_stored
 from moore.data.log import Log, hash_file
+from moore.data.mat5 import read_mat5
 from moore.data.rows import Block, Places, join_blocks
 from moore.data.tables import check_asked
 from moore.data.transitions import Names, make_log
@@ -69,7 +70,7 @@ def _arrays(path: Path, source: str, columns: ColumnMap) -> dict[str, np.ndarray
             arrays = _from_old(path, wanted, source)
     except InputError:
         raise
-    except Exception as error:  # whatever h5py or SciPy raises of a damaged file
+    except Exception as error:  # whatever h5py, zlib or NumPy raises of a damaged file
         raise InputError(
             f"{source}: cannot be read as a MATLAB file ({shown(error)}); save it again, with "
             "save('log.mat', '-v7.3')"
@@ -93,21 +94,22 @@ def _from_hdf5(file: h5py.File, key: str, source: str) -> np.ndarray:
 
 
 def _from_old(path: Path, wanted: list[str], source: str) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat, whosmat
-
-    tops = sorted({key.split(".")[0] for key in wanted})
-    there = [name for name, _, _ in whosmat(path)]
-    content = loadmat(path, variable_names=tops, simplify_cells=True)
+    content = read_mat5(path, {key.split(".")[0] for key in wanted})
     arrays = {}
     for key in wanted:
         item: object = content
+        parent = content
         for part in key.split("."):
-            item = item.get(part) if isinstance(item, dict) else None
-        if item is None:
-            _missing(source, key, there)
-        value = item.toarray() if hasattr(item, "toarray") else np.asarray(item)
-        _check_kind(source, key, value.dtype, value.ndim)
-        arrays[key] = value
+            parent, item = item, item.get(part) if isinstance(item, dict) else None
+        if item is None and not (isinstance(parent, dict) and key.split(".")[-1] in parent):
+            _missing(source, key, list(content))
+        if not isinstance(item, np.ndarray):
+            raise InputError(
+                f"{source}: {shown(key)} is no matrix; expected real numbers with a row for each "
+                "time step"
+            )
+        _check_kind(source, key, item.dtype, item.ndim)
+        arrays[key] = item
     return arrays
 
 

@@ -79,22 +79,46 @@ class Places:
 def join_blocks(blocks: Iterable[Block], places: Places, *, exact: bool, name: str) -> Rows:
     """The rows of all blocks: matrices float32, or float64 where `exact`.
 
-    Beside the result, no more than a copy of one matrix is held at a time.
+    The arrays grow in place, so that no second copy of one is held.
     """
-    parts: dict[str, list[np.ndarray]] = {}
+    grown: dict[str, _Growing] = {}
     tick = 1.0
     for block in blocks:
         tick = block.tick
         for key, value in _arrays(block, exact=exact).items():
-            parts.setdefault(key, []).append(value)
-    if not parts:
+            grown.setdefault(key, _Growing()).append(value)
+    if not grown:
         raise InputError(f"{name}: no rows; expected them below the names of the columns")
-    joined = {}
-    for key in list(parts):
-        joined[key] = np.concatenate(parts.pop(key))
-    for key in ("reward", "next_obs", "time"):
-        joined.setdefault(key, None)
+    joined = {"reward": None, "next_obs": None, "time": None}
+    joined |= {key: array.whole() for key, array in grown.items()}
     return Rows(**joined, tick=tick, where=places)
+
+
+class _Growing:
+    """An array to which rows are added; it grows by a quarter, in place where the system can."""
+
+    def __init__(self):
+        self._array = np.empty(0)
+        self._size = 0
+
+    def append(self, rows: np.ndarray) -> None:
+        if self._size == 0:
+            self._array = np.empty(rows.shape, rows.dtype)
+        kind = np.result_type(self._array, rows)
+        if kind != self._array.dtype:
+            self._array = self._array.astype(kind)
+        end = self._size + len(rows)
+        if end > len(self._array):
+            self._resize(max(end, len(self._array) * 5 // 4))
+        self._array[self._size : end] = rows
+        self._size = end
+
+    def whole(self) -> np.ndarray:
+        self._resize(self._size)
+        return self._array
+
+    def _resize(self, rows: int) -> None:
+        self._array.resize((rows, *self._array.shape[1:]), refcheck=False)
 
 
 def _arrays(block: Block, *, exact: bool) -> dict[str, np.ndarray]:
