@@ -1,17 +1,20 @@
 """Tables of a made-up log, written as CSV or Parquet, and the transitions that they mean."""
 
 import csv
+import datetime
 import math
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from made_logs import refuses
+from made_logs import refuses  # noqa: F401  for the tests of tables
 from moore.data.load import load_dataset, read_log
+from moore.data.log import notes_of
 
 COLUMNS = {"obs": ["x", "y"], "action": "u", "reward": "r"}
-__all__ = ["COLUMNS", "log_of", "pairs", "refuses", "text", "write_csv", "write_parquet"]
+START = datetime.datetime(2026, 1, 31, 23, 59)
+MOMENTS = [START + datetime.timedelta(minutes=m) for m in (0, 1, 2, 5, 6)]
 
 
 def text(path, *lines, encoding="utf-8"):
@@ -52,3 +55,14 @@ def pairs(path, **columns):
     after = np.where(known[:, None], data.next_obs, np.nan)
     rows = zip(data.obs, data.action, data.reward, after, data.terminated, strict=True)
     return [(*o.tolist(), *a.tolist(), float(r), *n.tolist(), bool(t)) for o, a, r, n, t in rows]
+
+
+def told(log):
+    return " | ".join(notes_of(log.metadata))
+
+
+def rows_of(n, **more):
+    """n rows whose every number is another one."""
+    k = np.arange(n)
+    columns = {"x": k + 0.5, "y": -k - 0.25, "u": k / 8, "r": k * 2.0}
+    return {key: value.tolist() for key, value in columns.items()} | more

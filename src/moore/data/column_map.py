@@ -4,6 +4,7 @@ Reading a map runs no code, so that a map may come with the data.
 """
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from moore.errors import InputError
 
 MAP_FILE = "columns.toml"  # beside a folder's files
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0}
+_LARGEST = 10**9
 _NAMES = ("obs", "action", "next_obs", "missing")  # one or several
 _TEXTS = ("reward", "episode", "time", "terminal", "timeout", "env_id", "time_format")
 _CHOICES = {
@@ -108,19 +110,19 @@ Columns = str | Path | Mapping | ColumnMap
 
 def find_map(source: str) -> Path | None:
     """The map beside a log: `log.toml` for `log.csv`, else `columns.toml` in the same folder."""
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
         places = [path / MAP_FILE]
     else:
         places = [path.parent / MAP_FILE]
         if not set("*?[") & set(path.name):
             places.insert(0, path.with_suffix(".toml"))
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if os.path.isfile(place)), None)
 
 
 def read_map(path: str | Path) -> dict:
     """The keys of a map file; InputError unless it is TOML."""
-    place = Path(path).expanduser()
+    place = Path(os.path.expanduser(path))
     try:
         return tomllib.loads(place.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
@@ -199,11 +201,11 @@ def _checked(key: str, value: object, name: str) -> object:
     if key == "window":
         return _seconds(value, name)
     if key == "gap_tolerance":
-        fits = type(value) in (int, float) and value > 0
-        return float(value) if fits else _refuse(name, key, value, "a number above 0")
+        fits = type(value) in (int, float) and 0 < value <= _LARGEST
+        return float(value) if fits else _refuse(name, key, value, "a number above 0, to 1e9")
     least = 2 if key == "episode_rows" else 0
-    fits = type(value) is int and value >= least
-    return value if fits else _refuse(name, key, value, f"a whole number of at least {least}")
+    fits = type(value) is int and least <= value <= _LARGEST
+    return value if fits else _refuse(name, key, value, f"a whole number from {least} to 1e9")
 
 
 def _is_name(value: object) -> bool:
@@ -224,7 +226,8 @@ def _seconds(value: object, name: str) -> float:
         seconds = float(number) * SECONDS[unit]
     except (ValueError, KeyError):
         seconds = 0.0
-    return seconds if seconds > 0 else _refuse(name, "window", value, 'a time such as "1 day"')
+    fits = 1e-9 <= seconds <= 1e12
+    return seconds if fits else _refuse(name, "window", value, 'a time such as "1 day"')
 
 
 def _check_roles(values: dict, name: str) -> None:

@@ -7,6 +7,7 @@ episodes a file (`data/chunk-000/file-000.parquet`); both have the columns `epis
 """
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def read_lerobot(
     Raises:
         InputError: files missing or damaged, columns that are not there, frames that are missing.
     """
-    folder = Path(source).expanduser()
+    folder = Path(os.path.expanduser(source))
     info = _info(folder, source)
     features = info["features"]
     given = {key: getattr(columns, key) or value for key, value in _DEFAULTS.items()}

@@ -1,24 +1,25 @@
 """The kinds of logs whose columns a map names: which one a source is."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from moore.data.log import Log
+from moore.errors import InputError
 
 _TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 def mapped_reader(source: str) -> Callable[..., Log] | None:
     """`read(source, columns, exact=..., own_reward=...)` for such a source; None: another kind."""
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     suffix = path.suffix.lower()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path's, for any text
         if (path / "meta" / "info.json").is_file():
             from moore.data.lerobot import read_lerobot
 
             return read_lerobot
-        found = {file.suffix.lower() for file in path.iterdir()}
-        if not found & set(_TABLES):
+        if not any(name.lower().endswith(_TABLES) for name in _names_in(path)):
             return None
     elif suffix == ".mat":
         from moore.data.matlab import read_matlab
@@ -33,3 +34,10 @@ def mapped_reader(source: str) -> Callable[..., Log] | None:
     from moore.data.tables import read_tables
 
     return read_tables
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); see who may") from error

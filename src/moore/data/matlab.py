@@ -5,6 +5,7 @@ structures are named with points: `log.y`.
 """
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def read_matlab(
     if own_reward:
         columns = replace(columns, reward=None)
     check_asked(source, columns, own_reward=own_reward)
-    path = Path(source).expanduser()
-    if not path.is_file():
+    path = Path(os.path.expanduser(source))
+    if not os.path.isfile(path):
         raise InputError(f"{source}: no such file; check the name and the folder")
     arrays = _arrays(path, source, columns)
     found, names = _roles(arrays, columns, source)

@@ -7,6 +7,7 @@ end of a demonstration is a cut.
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -64,7 +65,7 @@ def read_robomimic(
             raise InputError(
                 f"{source}: {key} is given, but robomimic's layout says it; leave it out"
             )
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     try:
         with h5py.File(path, "r") as file:
             check_heaps(file)

@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -26,19 +27,19 @@ def find_files(source: str) -> list[Path]:
     Raises:
         InputError: none, or CSV beside Parquet.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
         found = list(path.iterdir())
-    elif path.exists() or not set("*?[") & set(source):
+    elif os.path.exists(path) or not set("*?[") & set(source):
         found = [path]
     else:
         found = [Path(name) for name in glob.glob(str(path), recursive=True)]
-    files = [f for f in found if f.suffix.lower() in CSV + PARQUET and f.is_file()]
+    files = [f for f in found if f.suffix.lower() in CSV + PARQUET and os.path.isfile(f)]
     kinds = {f.suffix.lower() in CSV for f in files}
     if len(kinds) > 1:
         raise InputError(f"{source}: CSV and Parquet files; expected one kind; name a pattern")
     if not files:
-        given = "no CSV or Parquet file in it" if path.is_dir() else "no such file"
+        given = "no CSV or Parquet file in it" if os.path.isdir(path) else "no such file"
         raise InputError(f"{source}: {given}; check the name and the folder")
     return sorted(files, key=natural_order)
 
@@ -81,31 +82,32 @@ def read_files(
     rows there must be, where that is known.
     """
     _check_pyarrow(source)
-    check_asked(source, columns, own_reward=own_reward, names=_names_of(files[0], source, columns))
-    files_are = columns.files or (
-        "parts" if columns.episode or columns.episode_rows or columns.window else "episodes"
-    )
-    reading = _Reading(
-        source, columns, Places(), files_are == "episodes", list(notes or []), dict(names or {})
-    )
     import pyarrow as pa
 
+    by_file = _files_are(columns) == "episodes"
+    reading = _Reading(source, columns, Places(), by_file, list(notes or []), dict(names or {}))
     try:
+        there = _names_of(files[0], source, columns)
+        check_asked(source, columns, own_reward=own_reward, names=there)
         rows = join_blocks(reading.blocks(files), reading.places, exact=exact, name=source)
-    except pa.ArrowException as error:  # of cells that no reader of a cell foresaw
+        digest = hashlib.sha256("".join(hash_file(file) for file in files).encode())
+    except (OSError, pa.ArrowException) as error:  # a disk, or a cell that nobody foresaw
         raise InputError(
-            f"{source}: cells cannot be read ({shown(error)}); expected whole files of numbers and "
-            "text; write them again"
+            f"{source}: cannot be read ({shown(error)}); expected whole files of numbers and text; "
+            "see who may read them, or write them again"
         ) from error
-    ends = not (
-        columns.timeout and not columns.episode and (len(files) == 1 or files_are == "parts")
-    )
     _check_whole(source, whole, (int(rows.first.sum()), rows.size))
+    ends = not columns.timeout or columns.episode is not None or (by_file and len(files) > 1)
     of = Names(reading.names["obs"], reading.names["action"], reading.units | dict(columns.units))
     log = make_log(rows, columns, of, name=source, notes=reading.notes, ends=ends)
-    digest = hashlib.sha256("".join(hash_file(file) for file in files).encode())
     digest.update(columns.text.encode())
     return replace(log, sha256=digest.hexdigest())
+
+
+def _files_are(columns: ColumnMap) -> str:
+    """Whether each file is an episode, or a part of one log, where the map leaves it open."""
+    named = columns.episode or columns.episode_rows or columns.window
+    return columns.files or ("parts" if named else "episodes")
 
 
 def _names_of(file: Path, source: str, columns: ColumnMap) -> list[str]:
