@@ -202,6 +202,33 @@ def test_what_has_no_known_kind_is_one_error(folder, source):
     refuses("unknown kind", read_log, source)
 
 
+def test_a_file_is_the_same_in_small_blocks_and_errors_name_their_lines(folder, monkeypatch):
+    from moore.data import csv_file, parquet_file
+
+    columns = rows_of(
+        40, e=[f"run {i // 7}" for i in range(40)], t=[i + 5 * (i > 17) for i in range(40)]
+    )
+    write_parquet("log.parquet", columns)
+    write_csv("log.csv", columns)
+    lines = (folder / "log.csv").read_text().split("\n")
+    for at in (3, 17, 17, 30):  # blank lines
+        lines.insert(at, "")
+    spoilt = [*lines[:35], lines[35].replace(lines[35].split(",")[0], "oops"), *lines[36:], "", ""]
+    (folder / "log.csv").write_text("\r\n".join([*lines, ",,,,,", ",,,,,"]))
+    (folder / "spoilt.csv").write_text("\r\n".join(spoilt))
+    named = {"episode": "e", "time": "t"}
+    whole = [log_of(f"log.{kind}", **named) for kind in ("csv", "parquet")]
+    for size in (64, 100, 333):
+        monkeypatch.setattr(csv_file, "_BLOCK_BYTES", size)
+        monkeypatch.setattr(parquet_file, "_BLOCK_ROWS", size // 30)
+        for kind, expected in zip(("csv", "parquet"), whole, strict=True):
+            found = log_of(f"log.{kind}", **named)
+            np.testing.assert_array_equal(found.obs, expected.obs)
+            np.testing.assert_array_equal(found.truncated, expected.truncated)
+            assert found.truncated.sum() == 7 and told(found) == told(expected)
+        refuses("column x holds 'oops' in line 36", log_of, "spoilt.csv", **named)
+
+
 def test_csv_beside_parquet_is_refused(folder):
     write_csv("log.csv", rows_of(3))
     write_parquet("log.parquet", rows_of(3))
