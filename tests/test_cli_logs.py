@@ -35,7 +35,7 @@ def damaged_npz(path: Path) -> None:
 BAD_DATA = {
     "missing HDF5": ("bad.hdf5", lambda path: None, "no such file"),
     "missing npz": ("bad.npz", lambda path: None, "no such file"),
-    "unknown kind": ("bad.csv", lambda path: path.write_text("1,2"), "path.hdf5"),
+    "unknown kind": ("bad.xlsx", lambda path: path.write_text("1,2"), "path.hdf5"),
     "a folder": ("bad.hdf5", lambda path: path.mkdir(), "is a folder"),
     "not HDF5": ("bad.hdf5", lambda path: path.write_text("hello"), "cannot be read as HDF5"),
     "not npz": ("bad.npz", lambda path: path.write_text("hello"), "cannot be read as an .npz"),

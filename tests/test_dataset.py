@@ -321,7 +321,7 @@ def test_load_dataset_says_what_is_possible():
         with pytest.raises(InputError):
             load_dataset(source)
     refuses(
-        r"'data.csv': unknown kind.*path.hdf5.*minari:ID, builtin:NAME", load_dataset, "data.csv"
+        r"'data.xlsx': unknown kind.*path.hdf5.*minari:ID, builtin:NAME", load_dataset, "data.xlsx"
     )
 
 

@@ -158,7 +158,11 @@ class Config:
     """A whole run.
 
     Attributes:
-        dataset: the log: path.hdf5, path.npz, minari:ID or builtin:NAME; several with commas.
+        dataset: the log: path.hdf5, path.npz, path.csv, path.parquet, path.mat, a folder of
+            tables, minari:ID or builtin:NAME; several with commas.
+        columns: the column map of a table (TOML, see docs/logs.md); empty: the one beside the log.
+        reward: module:function(obs, action, next_obs) that computes the log's rewards, from (b,
+            dims) arrays in its units; empty: they are in the log.
         max_rows: use at most this many rows of the log, whole episodes drawn at random; the draw is
             the same for every seed.
         fraction: use at most this share of the log's rows, drawn in the same way.
@@ -218,6 +222,8 @@ class Config:
     """
 
     dataset: str = ""
+    columns: str = ""
+    reward: str = ""
     max_rows: int | None = None
     fraction: float | None = None
     env_id: str = ""

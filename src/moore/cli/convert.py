@@ -1,15 +1,16 @@
 """moore convert."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from moore.cli.column_flags import ColumnFlags, reading_of
 from moore.cli.parse import example, with_target
 
 
 @example("moore convert hopper-medium-v2.hdf5 --out minari:hopper/medium-v2")
-@dataclass(frozen=True)
-class ConvertOptions:
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(ColumnFlags):
     """Writes a log in another format, with every key and type that it holds.
 
     Attributes:
@@ -18,6 +19,7 @@ class ConvertOptions:
         max_rows: at most as many rows, of whole episodes drawn at random.
         fraction: at most this share of the rows, in (0, 1], likewise.
         seed: of the draw.
+        env_id: Gymnasium id of the system, where the log names none or another.
         download: fetch a Minari set that is not on this machine.
         json: print JSON.
     """
@@ -27,6 +29,7 @@ class ConvertOptions:
     max_rows: int | None = None
     fraction: float | None = None
     seed: int = 0
+    env_id: str | None = None
     download: bool = False
     json: bool = False
 
@@ -35,6 +38,7 @@ def convert_log(arguments: list[str]) -> None:
     source, options = with_target(ConvertOptions, arguments, "convert", "SOURCE")
 
     from moore.data.load import read_log
+    from moore.data.log import notes_of
     from moore.data.write import check_target, write_log
 
     kind, _ = check_target(options.out, options.format)
@@ -46,7 +50,10 @@ def convert_log(arguments: list[str]) -> None:
         fraction=options.fraction,
         seed=options.seed,
         download=options.download,
+        **reading_of(options, source),
     )
+    if options.env_id is not None:
+        log = replace(log, env_id=options.env_id)
     write_log(options.out, log, options.format)
     result = {
         "source": source,
@@ -56,9 +63,12 @@ def convert_log(arguments: list[str]) -> None:
         "env_id": log.env_id,
         "infos": sorted(log.infos),
         "subset": log.metadata.get("subset"),
+        "notes": notes_of(log.metadata),
     }
     if options.json:
         print(json.dumps(result, indent=1))
         return
     extra = f", infos {', '.join(result['infos'])}" if log.infos else ""
     print(f"{options.out}: {log.size:,} rows of {log.env_id or 'an unnamed environment'}{extra}")
+    for note in result["notes"]:
+        print(f"note: {note}")

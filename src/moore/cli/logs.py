@@ -4,14 +4,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from moore.cli.column_flags import ColumnFlags, reading_of
 from moore.cli.parse import block_signs, example, with_target
 from moore.errors import InputError
 
 
 @example("moore inspect hopper-medium-replay.hdf5 --replay-check --html page.html")
 @dataclass(frozen=True)
-class InspectOptions:
-    """Checks a log (path.hdf5, path.npz, minari:ID, builtin:NAME) and sums it up.
+class InspectOptions(ColumnFlags):
+    """Checks a log (path.hdf5, path.npz, path.csv, ..., minari:ID, builtin:NAME) and sums it up.
 
     It works on the raw rows, so that it also describes a log that training refuses. Several logs,
     joined by commas, are taken as training would take them.
@@ -47,11 +48,12 @@ def inspect_log(arguments: list[str]) -> None:
     from moore.data.inspect import summarize
     from moore.data.load import load_dataset, read_log
 
+    reading = reading_of(options, source)
     if "," in source:
-        log = load_dataset(source, download=options.download)
+        log = load_dataset(source, download=options.download, **reading)
     else:
         infos = options.replay_check
-        log = read_log(source, infos=infos, exact=True, download=options.download)
+        log = read_log(source, infos=infos, exact=True, download=options.download, **reading)
     summary = summarize(log, env_id=options.env_id)
     replay = _replay(log, summary, options)
     found = {"warnings": warnings(summary, replay), "refused": refusals(summary), "replay": replay}

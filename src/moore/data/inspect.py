@@ -15,7 +15,7 @@ from moore.data.dataset import Dataset
 from moore.data.duplicates import duplicate_rows
 from moore.data.episode_summary import Flags, read_flags, spread, summarize_episodes
 from moore.data.known_files import KnownFile, closest_env, recognise
-from moore.data.log import Log
+from moore.data.log import Log, notes_of
 from moore.data.successors import summarize_successors
 from moore.evaluation.scores import ReferenceScores, reference_scores
 
@@ -113,7 +113,8 @@ def _source(log: Log, env_id: str | None, files: list[KnownFile]) -> dict:
         "sha256": log.sha256,
         "known_files": [file.name for file in files],
         "recommended_env": guess,
-        "notes": list(dict.fromkeys(fault for file in files for fault in file.faults)),
+        "notes": notes_of(log.metadata)
+        + list(dict.fromkeys(fault for file in files for fault in file.faults)),
         "metadata": log.metadata,
     }
 

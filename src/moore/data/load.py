@@ -9,12 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from moore.data import npz
+from moore.data.column_map import ColumnMap, Columns, make_map
 from moore.data.dataset import Dataset, concatenate, from_log, validate
 from moore.data.log import Log
-from moore.data.subset import Budget
+from moore.data.mapped import mapped_reader
+from moore.data.reward_function import Reward, with_reward
+from moore.data.subset import Budget, take_part
 from moore.errors import InputError
 
-POSSIBLE = "path.hdf5 (or .h5), path.npz, minari:ID, builtin:NAME, or several joined by commas"
+POSSIBLE = (
+    "path.hdf5 (or .h5), path.npz, path.csv, path.parquet, path.mat, a folder of CSV or Parquet "
+    "files, minari:ID, builtin:NAME, or several joined by commas"
+)
 HDF5 = (".hdf5", ".h5")
 
 
@@ -25,6 +31,8 @@ def load_dataset(
     max_rows: int | None = None,
     fraction: float | None = None,
     seed: int = 0,
+    columns: Columns | None = None,
+    reward: str | Reward | None = None,
 ) -> Dataset:
     """Load and check a data set.
 
@@ -32,12 +40,18 @@ def load_dataset(
     how many. Logs that are joined share `max_rows` in proportion to their rows.
 
     Args:
-        source: `path.hdf5`, `path.h5` (D4RL's flat layout), `path.npz`, `minari:ID`,
-            `builtin:NAME`, several of these joined by commas, or a `Dataset` (only checked).
+        source: `path.hdf5`, `path.h5` (D4RL's flat layout, or robomimic's), `path.npz`,
+            `minari:ID`, `builtin:NAME`, `path.csv`, `path.parquet`, a folder or pattern of these,
+            a LeRobot folder, `path.mat`, several of all these joined by commas, or a `Dataset`
+            (only checked).
         download: fetch Minari data sets that are not on this machine.
         max_rows: at most as many rows of the log, at least 1.
         fraction: at most this share of its rows, in (0, 1].
         seed: of the draw.
+        columns: which columns of a table are what: a TOML file or its keys (docs/logs.md); None:
+            the file beside the log.
+        reward: `module:function` or a function of (b, obs_dim) obs, (b, action_dim) action and
+            (b, obs_dim) next_obs that returns (b,) rewards, in place of the log's.
 
     Raises:
         InputError: one line that says what was given, what was expected and what to do.
@@ -52,14 +66,20 @@ def load_dataset(
             raise InputError(
                 f"{source.name}: {budget}, but the data set is loaded already; give its source"
             )
+        if columns is not None or reward is not None:
+            raise InputError(
+                f"{source.name}: columns or reward are given, but the data set is loaded already; "
+                "give its source"
+            )
         dataset = source
     else:
         names = [str(source)]
         if isinstance(source, str):
             names = [part.strip() for part in source.split(",")]
         parts = []
-        for name, share in zip(names, _shares(names, budget, download), strict=True):
-            parts.append(_load_one(name, share, download))
+        asked = _Asked(download, columns, reward)
+        for name, share in zip(names, _shares(names, budget, asked), strict=True):
+            parts.append(_load_one(name, share, asked))
             validate(parts[-1])  # so that an error names the part and its own row
         dataset = concatenate(parts)
     validate(dataset)
@@ -75,11 +95,13 @@ def read_log(
     fraction: float | None = None,
     seed: int = 0,
     download: bool = False,
+    columns: Columns | None = None,
+    reward: str | Reward | None = None,
 ) -> Log:
     """Read a log as it is: every row, before any check or derivation.
 
     Args:
-        source: one of `path.hdf5`, `path.h5`, `path.npz`, `minari:ID`, `builtin:NAME`.
+        source: one of those of `load_dataset`.
         infos: read what else is logged a row, as stored.
         exact: keep the types of the source and whatever else it holds, to write it elsewhere;
             else flags become bool, and observations and actions float32 while they are read.
@@ -87,6 +109,8 @@ def read_log(
         fraction: at most this share of its rows, in (0, 1].
         seed: of the draw.
         download: fetch a Minari data set that is not on this machine.
+        columns: as for `load_dataset`.
+        reward: likewise.
 
     Raises:
         InputError: one line that says what was given, what was expected and what to do.
@@ -98,7 +122,8 @@ def read_log(
     budget = Budget(max_rows, fraction, seed)
     if isinstance(source, str) and "," in source:
         raise InputError(f"{source}: several logs; expected one; read them one by one")
-    return _read(str(source), budget, download, infos=infos, exact=exact)
+    asked = _Asked(download, columns, reward)
+    return _read(str(source), budget, asked, infos=infos, exact=exact)
 
 
 def builtin_names() -> list[str]:
@@ -157,8 +182,17 @@ class _Source:
     count_rows: Callable[[], int]
 
 
-def _load_one(name: str, budget: Budget, download: bool) -> Dataset:
-    log = _read(name, budget, download)
+@dataclass(frozen=True)
+class _Asked:
+    """What the user says of a source beside its name."""
+
+    download: bool = False
+    columns: Columns | None = None
+    reward: str | Reward | None = None
+
+
+def _load_one(name: str, budget: Budget, asked: _Asked) -> Dataset:
+    log = _read(name, budget, asked)
     rows = log.size
     dataset = from_log(log, overwrite=True)
     if Path(name).suffix.lower() in HDF5:
@@ -166,13 +200,25 @@ def _load_one(name: str, budget: Budget, download: bool) -> Dataset:
     return dataset
 
 
-def _read(name: str, budget: Budget, download: bool, **how: bool) -> Log:
-    log = _find(name, download).read(**how, budget=budget if budget.limited else None)
-    return replace(log, name=name)
+def _read(name: str, budget: Budget, asked: _Asked, **how: bool) -> Log:
+    log = _find(name, asked).read(**how, budget=budget if budget.limited else None)
+    log = replace(log, name=name)
+    return log if asked.reward is None else with_reward(log, asked.reward)
 
 
-def _find(name: str, download: bool) -> _Source:
+def _find(name: str, asked: _Asked) -> _Source:
     prefix, colon, rest = name.partition(":")
+    download = asked.download
+    mapped = None if colon and prefix in ("minari", "builtin") else mapped_reader(name)
+    if mapped is not None:
+        how = {"columns": make_map(name, asked.columns), "own_reward": asked.reward is not None}
+        read = partial(_read_mapped, mapped, name, **how)
+        return _Source(read, lambda: read().size)
+    if asked.columns is not None:
+        raise InputError(
+            f"{name}: a column map is given, but the arrays of this kind of log have fixed names; "
+            "leave it out"
+        )
     if prefix == "minari" and colon:
         from moore.data import minari_sets  # what few sources need is imported for these only
 
@@ -198,10 +244,26 @@ def _with_builtin(read: Callable, name: str, **how):
         return read(path, **how)
 
 
-def _shares(names: list[str], budget: Budget, download: bool) -> list[Budget]:
+def _read_mapped(
+    reader: Callable[..., Log],
+    name: str,
+    *,
+    columns: ColumnMap,
+    own_reward: bool,
+    infos: bool = False,
+    exact: bool = False,
+    budget: Budget | None = None,
+) -> Log:
+    """A log whose columns a map names; it is read whole, whatever the budget."""
+    del infos  # such a log has none
+    log = reader(name, columns, exact=exact, own_reward=own_reward)
+    return log if budget is None else take_part(log, budget)
+
+
+def _shares(names: list[str], budget: Budget, asked: _Asked) -> list[Budget]:
     """The budget of each part of a joined log: `max_rows` in proportion to the parts' rows."""
     if budget.max_rows is None or len(names) == 1:
         return [budget] * len(names)
-    rows = [_find(name, download).count_rows() for name in names]
+    rows = [_find(name, asked).count_rows() for name in names]
     shares = [budget.max_rows * count // max(1, sum(rows)) for count in rows]
     return [replace(budget, max_rows=max(1, share)) for share in shares]

@@ -46,3 +46,14 @@ def hash_file(path: Path) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def notes_of(metadata: dict[str, object]) -> list[str]:
+    """What the readers have to tell of a log, or of the logs that were joined, in sentences."""
+    parts = metadata.get("parts")
+    parts = parts if isinstance(parts, list) else []
+    found = []
+    for source in (metadata, *(part for part in parts if isinstance(part, dict))):
+        notes = source.get("notes")
+        found += [n for n in notes if isinstance(n, str)] if isinstance(notes, list) else []
+    return list(dict.fromkeys(found))

@@ -2,11 +2,12 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from moore.data.episodes import TIME_LIMIT, cut_at_limit
+from moore.data.log import Log
 from moore.errors import InputError
 
 
@@ -118,3 +119,18 @@ def choose_episodes(lengths: np.ndarray, budget: Budget, *, rows: int, name: str
     metadata = {"rows": int(keep.sum()), "episodes": len(chosen)}
     metadata |= {"of_rows": rows, "of_episodes": len(lengths), "seed": budget.seed}
     return Subset(keep, chosen, metadata)
+
+
+def take_part(log: Log, budget: Budget) -> Log:
+    """Whole episodes of a log that was read whole; the log itself if it fits the budget."""
+    subset = choose_rows(log.terminated, log.truncated, budget, name=log.name)
+    if subset is None:
+        return log
+    keys = ("obs", "action", "reward", "terminated", "truncated", "next_obs", "successor_known")
+    arrays = {key: getattr(log, key) for key in keys}
+    return replace(
+        log,
+        **{key: None if value is None else value[subset.keep] for key, value in arrays.items()},
+        sha256=subset.digest(log.sha256),
+        metadata=log.metadata | {"subset": subset.metadata},
+    )

@@ -15,6 +15,8 @@ from moore import algorithms
 from moore.config import Config
 from moore.data.dataset import Dataset
 from moore.data.load import check_against_spaces, load_dataset
+from moore.data.log import notes_of
+from moore.data.reward_function import named_reward
 from moore.envs.adapter import Adapter
 from moore.envs.bounds import Bounds
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
@@ -144,7 +146,8 @@ def prepare(
         episode_steps=limit,
         units=units,
     )
-    return Setup(config, log, reference, world, learner, key, report, world.notes)
+    notes = (*world.notes, *(() if log is None else notes_of(log.metadata)))
+    return Setup(config, log, reference, world, learner, key, report, notes)
 
 
 def _reference(log: Dataset, env_id: str) -> ReferenceScores | None:
@@ -169,10 +172,20 @@ def _load(
         if not algorithm.uses_log:
             return None
         raise InputError(
-            "no data set is given; name one with --dataset (path.hdf5, path.npz, minari:ID or "
-            "builtin:NAME)."
+            "no data set is given; name one with --dataset (path.hdf5, path.npz, path.csv, "
+            "minari:ID, builtin:NAME, ...)."
         )
-    return load_dataset(source, max_rows=config.max_rows, fraction=config.fraction)
+    columns, reward = config.columns or None, config.reward or None
+    if isinstance(source, Dataset):
+        columns = None  # they were named when it was loaded
+        reward = None if named_reward(source.metadata) == reward else reward
+    return load_dataset(
+        source,
+        max_rows=config.max_rows,
+        fraction=config.fraction,
+        columns=columns,
+        reward=reward,
+    )
 
 
 def _to_replay(

@@ -1,0 +1,65 @@
+"""Flags that say which columns of a table are what, for convert and inspect."""
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from moore.cli.parse import words
+
+_FUNCTION = re.compile(r"\w+(\.\w+)*:\w+")
+_LISTS = ("obs", "action", "next_obs")
+
+
+@dataclass(frozen=True)
+class ColumnFlags:
+    """Which columns of a CSV, Parquet, MATLAB, robomimic or LeRobot log are what.
+
+    Attributes:
+        columns: a column map (TOML, see docs/logs.md); by default the one beside the log. The flags
+            below, which are its keys, prevail over it.
+        obs: columns of the observation, with commas between them.
+        action: columns of the action.
+        next_obs: columns of the true successor; by default it is the next row of the episode.
+        reward: column of the reward, or module:function(obs, action, next_obs) that computes it,
+            for logs of any kind.
+        episode: column that names the episode.
+        time: column of the time; a gap in it ends the episode.
+        terminal: column of flags: the system ended the episode.
+        timeout: column of flags: the episode was cut.
+        reward_of: row if a row's reward is that of its own action, next if it stands in the row
+            that the action led to.
+        terminal_of: the same for flags; by default as reward_of.
+        episode_rows: cut a continuous log after so many rows.
+        window: cut it after so long, such as "1 day".
+        gap_tolerance: the share by which an interval may differ from the usual one (0.5).
+    """
+
+    columns: Path | None = None
+    obs: str | None = None
+    action: str | None = None
+    next_obs: str | None = None
+    reward: str | None = None
+    episode: str | None = None
+    time: str | None = None
+    terminal: str | None = None
+    timeout: str | None = None
+    reward_of: str | None = None
+    terminal_of: str | None = None
+    episode_rows: int | None = None
+    window: str | None = None
+    gap_tolerance: float | None = None
+
+
+def reading_of(options: ColumnFlags, source: str) -> dict[str, object]:
+    """`columns` and `reward` as `read_log` takes them."""
+    keys = [f.name for f in fields(ColumnFlags) if f.name != "columns"]
+    flags = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
+    reward = None
+    if _FUNCTION.fullmatch(flags.get("reward", "")):
+        reward = flags.pop("reward")
+    flags |= {key: words(flags[key]) for key in _LISTS if key in flags}
+    if not flags:
+        return {"columns": options.columns, "reward": reward}
+    from moore.data.column_map import make_map
+
+    return {"columns": make_map(source, options.columns, flags), "reward": reward}

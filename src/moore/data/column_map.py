@@ -1,0 +1,254 @@
+"""Which columns of a table are what: a small TOML file beside the log, flags, or a mapping.
+
+Reading a map runs no code, so that a map may come with the data.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from moore.data.checks import shown
+from moore.errors import InputError
+
+MAP_FILE = "columns.toml"  # beside a folder's files
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0}
+_LARGEST = 10**9
+_NAMES = ("obs", "action", "next_obs", "missing")  # one or several
+_TEXTS = ("reward", "episode", "time", "terminal", "timeout", "env_id", "time_format")
+_CHOICES = {
+    "reward_of": ("row", "next"),
+    "terminal_of": ("row", "next"),
+    "files": ("episodes", "parts"),
+    "decimal": (".", ","),
+    "time_unit": tuple(SECONDS),
+    "along": ("rows", "columns"),
+}
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """Row t holds an observation and the action taken then; see docs/logs.md.
+
+    Attributes:
+        obs: columns of the observation, in this order.
+        action: columns of the action.
+        next_obs: columns of the true successor; none: it is the next row of the same episode.
+        reward: column of the reward.
+        episode: column whose value is the same in all rows of an episode, and in no others.
+        time: column of the time, which must increase inside an episode.
+        terminal: column of flags: the system ended the episode.
+        timeout: column of flags: the episode was cut.
+        reward_of: whether a row's reward is that of its own action, or stands in the next row.
+        terminal_of: the same for both flags; None: as `reward_of`.
+        env_id: Gymnasium id of the system.
+        units: of columns, by name.
+        episode_rows: cut a continuous log after so many rows.
+        window: cut it after so long, such as "1 day".
+        gap_tolerance: an interval that differs from the usual one by more than this share of it
+            ends the episode.
+        files: whether each file is an episode, or a part of one log.
+        delimiter: of a CSV file; None: found in the header.
+        decimal: sign of a CSV file; None: found in the first rows.
+        missing: texts that stand for a missing value, beside the usual ones.
+        time_format: of text that is not ISO 8601, such as "%d.%m.%Y %H:%M:%S".
+        time_unit: of times that are numbers.
+        skip_lines: of a CSV file, before its header.
+        along: whether time runs along the rows or the columns of MATLAB's matrices.
+    """
+
+    obs: tuple[str, ...] = ()
+    action: tuple[str, ...] = ()
+    next_obs: tuple[str, ...] = ()
+    reward: str | None = None
+    episode: str | None = None
+    time: str | None = None
+    terminal: str | None = None
+    timeout: str | None = None
+    reward_of: str = "row"
+    terminal_of: str | None = None
+    env_id: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    episode_rows: int | None = None
+    window: float | None = None  # seconds
+    gap_tolerance: float = 0.5
+    files: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    missing: tuple[str, ...] = ()
+    time_format: str | None = None
+    time_unit: str = "s"
+    skip_lines: int = 0
+    along: str = "rows"
+
+    @property
+    def flags_of(self) -> str:
+        return self.terminal_of or self.reward_of
+
+    @property
+    def content(self) -> dict:
+        """What differs from the defaults, JSON-able."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        default = vars(ColumnMap())
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in given.items()
+            if value != default[key]
+        }
+
+    @property
+    def text(self) -> str:
+        return json.dumps(self.content, sort_keys=True)
+
+
+# A map, the path of its file, or its keys.
+Columns = str | Path | Mapping | ColumnMap
+
+
+def find_map(source: str) -> Path | None:
+    """The map beside a log: `log.toml` for `log.csv`, else `columns.toml` in the same folder."""
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
+        places = [path / MAP_FILE]
+    else:
+        places = [path.parent / MAP_FILE]
+        if not set("*?[") & set(path.name):
+            places.insert(0, path.with_suffix(".toml"))
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
+def read_map(path: str | Path) -> dict:
+    """The keys of a map file; InputError unless it is TOML."""
+    place = Path(os.path.expanduser(path))
+    try:
+        return tomllib.loads(place.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected a column map in TOML") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a column map ({shown(error)}); expected TOML such as "
+            'obs = ["T1", "T2"]'
+        ) from error
+
+
+def make_map(source: str, given: Columns | None, flags: Mapping | None = None) -> ColumnMap:
+    """The map of a log.
+
+    Args:
+        source: the log, beside which a map may lie.
+        given: a map or its file; None: the one beside the log, if there is one.
+        flags: keys that prevail over it.
+
+    Raises:
+        InputError: no such file, unknown keys, or values of the wrong type.
+    """
+    if isinstance(given, ColumnMap):
+        return given
+    name = "the column map"
+    if given is None:
+        place = find_map(source)
+        given = {} if place is None else read_map(place)
+        name = name if place is None else str(place)
+    elif not isinstance(given, Mapping):
+        given, name = read_map(given), str(given)
+    return from_mapping({**given, **(flags or {})}, name)
+
+
+def from_mapping(values: Mapping, name: str) -> ColumnMap:
+    """A checked map; InputErrors begin with `name`."""
+    if "reward_function" in values:
+        raise InputError(
+            f"{name}: reward_function is refused: a file that comes with data must not name code "
+            "to run; name the function yourself, with --reward module:function"
+        )
+    known = [f.name for f in fields(ColumnMap)]
+    strange = sorted(set(values) - set(known))
+    if strange:
+        raise InputError(
+            f"{name}: nothing is known of {shown(', '.join(map(str, strange)))}; the known keys "
+            f"are {', '.join(known)}"
+        )
+    checked = {key: _checked(key, value, name) for key, value in values.items()}
+    _check_roles(checked, name)
+    return ColumnMap(**checked)
+
+
+def _checked(key: str, value: object, name: str) -> object:
+    if key in _NAMES:
+        words = [value] if isinstance(value, str) else value
+        if key == "missing" and isinstance(words, list | tuple):
+            words = [str(word) if type(word) in (int, float) else word for word in words]
+        if not isinstance(words, list | tuple) or not all(_is_name(word) for word in words):
+            _refuse(name, key, value, "a list of texts")
+        return tuple(words)
+    if key in _TEXTS:
+        return value if _is_name(value) else _refuse(name, key, value, "a text")
+    if key in _CHOICES:
+        if not isinstance(value, str) or value not in _CHOICES[key]:
+            _refuse(name, key, value, "one of " + ", ".join(map(repr, _CHOICES[key])))
+        return value
+    if key == "delimiter":
+        fits = isinstance(value, str) and len(value) == 1 and value.isascii()
+        fits = fits and value not in "\r\n\"'" and not value.isalnum()
+        return value if fits else _refuse(name, key, value, "one sign, such as ';'")
+    if key == "units":
+        fits = isinstance(value, Mapping)
+        fits = fits and all(isinstance(v, str) for pair in value.items() for v in pair)
+        return dict(value) if fits else _refuse(name, key, value, "a table: units.T1 = 'bar'")
+    if key == "window":
+        return _seconds(value, name)
+    if key == "gap_tolerance":
+        fits = type(value) in (int, float) and 0 < value <= _LARGEST
+        return float(value) if fits else _refuse(name, key, value, "a number above 0, to 1e9")
+    least = 2 if key == "episode_rows" else 0
+    fits = type(value) is int and least <= value <= _LARGEST
+    return value if fits else _refuse(name, key, value, f"a whole number from {least} to 1e9")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _refuse(name: str, key: str, value: object, expected: str):
+    raise InputError(f"{name}: {key} is {shown(repr(value))}; expected {expected}")
+
+
+def _seconds(value: object, name: str) -> float:
+    """A duration: a number of seconds, or a number and its unit."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]*)\s*", str(value)) if value is not True else None
+    number, unit = match.groups() if match else ("", "")
+    unit = {"hour": "h", "hours": "h", "days": "day", "d": "day", "m": "min", "minute": "min",
+            "minutes": "min", "second": "s", "seconds": "s", "": "s"}.get(unit, unit)  # fmt: skip
+    try:
+        seconds = float(number) * SECONDS[unit]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    fits = 1e-9 <= seconds <= 1e12
+    return seconds if fits else _refuse(name, "window", value, 'a time such as "1 day"')
+
+
+def _check_roles(values: dict, name: str) -> None:
+    if "window" in values and "time" not in values:
+        raise InputError(f"{name}: window is given without time; name the column of the time")
+    if "window" in values and "episode_rows" in values:
+        raise InputError(f"{name}: window and episode_rows are given; expected one of the two")
+    if "next_obs" in values and len(values["next_obs"]) != len(values.get("obs", ())):
+        raise InputError(
+            f"{name}: next_obs names {len(values['next_obs'])} columns, obs "
+            f"{len(values.get('obs', ()))}; expected as many, in the same order"
+        )
+    for key in ("obs", "action", "next_obs"):
+        twice = sorted({c for c in values.get(key, ()) if values[key].count(c) > 1})
+        if twice:
+            raise InputError(f"{name}: {key} names {shown(', '.join(twice))} twice; leave one out")
+    both = sorted(set(values.get("obs", ())) & set(values.get("next_obs", ())))
+    if both:
+        raise InputError(
+            f"{name}: {shown(', '.join(both))} is in obs and in next_obs; expected the successor's "
+            "own columns; leave next_obs out if it is the next row"
+        )
+    if "reward" in values and values["reward"] == values.get("terminal"):
+        raise InputError(f"{name}: reward and terminal are one column; expected two")

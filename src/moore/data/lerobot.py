@@ -1,0 +1,129 @@
+"""LeRobot folders: `meta/info.json` and Parquet files below `data/`, versions 2 and 3.
+
+Version 2 has a file for each episode (`data/chunk-000/episode_000000.parquet`), version 3 many
+episodes a file (`data/chunk-000/file-000.parquet`); both have the columns `episode_index`,
+`frame_index`, `timestamp`, `observation.state`, `action`, and at times `next.reward` and
+`next.done`, which are those of the row's own action. Videos and images are not read.
+"""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from moore.data.checks import shown
+from moore.data.column_map import ColumnMap
+from moore.data.log import Log
+from moore.data.tables import natural_order, read_files
+from moore.errors import InputError
+
+_DEFAULTS = {
+    "obs": ("observation.state",),
+    "action": ("action",),
+    "reward": "next.reward",
+    "episode": "episode_index",
+    "time": "timestamp",
+}
+
+
+def read_lerobot(
+    source: str, columns: ColumnMap, *, exact: bool = False, own_reward: bool = False
+) -> Log:
+    """Read the low-dimensional columns of a LeRobot folder.
+
+    Args:
+        source: the folder.
+        columns: what differs from LeRobot's names; `terminal = "next.done"` takes these flags,
+            which mark the last row of every episode, as terminals.
+        exact: observations and actions as float64; else float32.
+        own_reward: the reward comes from elsewhere.
+
+    Raises:
+        InputError: files missing or damaged, columns that are not there, frames that are missing.
+    """
+    folder = Path(os.path.expanduser(source))
+    info = _info(folder, source)
+    features = info["features"]
+    given = {key: getattr(columns, key) or value for key, value in _DEFAULTS.items()}
+    if own_reward:
+        given["reward"] = None
+    columns = replace(columns, **given)
+    _check_features(features, columns, source)
+    files = sorted((folder / "data").glob("**/*.parquet"), key=natural_order)
+    if not files:
+        raise InputError(f"{source}: no Parquet file below data/; copy the folder with its data")
+    log = read_files(
+        files,
+        source,
+        columns,
+        exact=exact,
+        own_reward=own_reward,
+        notes=_notes(features, columns),
+        names={key: _entry_names(feature) for key, feature in features.items()},
+        whole=(info.get("total_episodes"), info.get("total_frames")),
+    )
+    about = {key: info[key] for key in ("codebase_version", "robot_type", "fps") if key in info}
+    about = {key: value for key, value in about.items() if isinstance(value, str | int | float)}
+    return replace(log, metadata=log.metadata | about)
+
+
+def _info(folder: Path, source: str) -> dict:
+    try:
+        info = json.loads((folder / "meta" / "info.json").read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{source}: meta/info.json cannot be read ({shown(error)}); copy the folder again"
+        ) from error
+    version = str(info.get("codebase_version")) if isinstance(info, dict) else ""
+    features = info.get("features") if isinstance(info, dict) else None
+    if not version.startswith(("v2", "v3")) or not isinstance(features, dict):
+        raise InputError(
+            f"{source}: meta/info.json is of version {shown(version) or 'none'}; expected a "
+            "LeRobot folder of version 2 or 3; convert it with LeRobot's own scripts"
+        )
+    if not all(isinstance(feature, dict) for feature in features.values()):
+        raise InputError(f"{source}: the features of meta/info.json are no tables; copy it again")
+    return info
+
+
+def _check_features(features: dict, columns: ColumnMap, source: str) -> None:
+    numbers = [key for key in features if not _is_picture(features[key])]
+    for column in (*columns.obs, *columns.action, columns.reward, columns.terminal):
+        if column is None or column in numbers:
+            continue
+        if column in features:
+            raise InputError(
+                f"{source}: {shown(column)} is made of pictures, which are not read; expected "
+                f"columns of numbers: {shown(', '.join(numbers))}"
+            )
+        hint = "; or give a function, --reward module:function" if column == columns.reward else ""
+        raise InputError(
+            f"{source}: no column {shown(column)}; the folder has {shown(', '.join(numbers))}; "
+            f"name another in the column map{hint}"
+        )
+
+
+def _is_picture(feature: dict) -> bool:
+    return feature.get("dtype") in ("video", "image")
+
+
+def _notes(features: dict, columns: ColumnMap) -> list[str]:
+    used = (*columns.obs, *columns.next_obs)
+    left_out = [k for k in features if str(k).startswith("observation") and k not in used]
+    notes = [f"observations left out: {shown(', '.join(left_out))}"] if left_out else []
+    if columns.terminal is None and "next.done" in features:
+        notes.append(
+            "next.done is not taken as terminal (it marks the last row of an episode, however it "
+            'ended): every episode ends truncated; terminal = "next.done" takes it'
+        )
+    return notes
+
+
+def _entry_names(feature: dict) -> list[str]:
+    """Of the entries of a list column; LeRobot has a list, or lists by kind of device."""
+    names = feature.get("names")
+    if isinstance(names, dict):
+        names = [name for group in names.values() if isinstance(group, list) for name in group]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return []
+    return names

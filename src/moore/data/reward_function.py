@@ -1,0 +1,134 @@
+"""Rewards by a user's function, for a log that has none or other ones.
+
+Its name is taken from the command line, a configuration or Python only, never from a file that
+comes with data, since to import it is to run its module.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from moore.data.checks import as_flags, blocks, shown
+from moore.data.episodes import TIME_LIMIT, cut_at_limit
+from moore.data.log import Log, notes_of
+from moore.errors import InputError
+from moore.imports import import_function
+
+Reward = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def with_reward(log: Log, reward: str | Reward) -> Log:
+    """The log with `reward(obs, action, next_obs)` in place of its rewards.
+
+    Rows without a successor have no reward: those that end an episode without a terminal are left
+    out, and the row before is truncated. The hash covers the function's name and its values.
+
+    Args:
+        log: as `read_log` gives it.
+        reward: `module:function`, or the function, which takes (b, obs_dim), (b, action_dim) and
+            (b, obs_dim) float arrays in the log's units and returns (b,) numbers.
+
+    Raises:
+        InputError: no such function, one that fails, results of another shape or not finite, or a
+            terminal row whose successor is not in the log.
+    """
+    function, name = reward, getattr(reward, "__name__", "the function")
+    if isinstance(reward, str):
+        name = reward
+        function = import_function(
+            reward, what="reward", example="plant:reward", takes="(obs, action, next_obs)"
+        )
+    log = _with_successors(log)
+    values = np.empty(log.size)
+    row_bytes = 2 * log.obs[:1].nbytes + log.action[:1].nbytes
+    for rows in blocks(log.size, row_bytes):
+        values[rows] = _call(function, name, log, rows)
+    digest = hashlib.sha256(f"{log.sha256} {name}".encode())
+    digest.update(values.tobytes())
+    notes = [*notes_of(log.metadata), f"rewards are those of {name}(obs, action, next_obs)"]
+    return replace(
+        log,
+        reward=values,
+        sha256=digest.hexdigest(),
+        metadata=log.metadata | {"notes": notes, "reward_function": name},
+        episode_returns=None,
+        episode_lengths=None,
+    )
+
+
+def named_reward(metadata: dict[str, object]) -> str | None:
+    """The function that gave a data set its rewards."""
+    parts = metadata.get("parts")
+    first = parts[0] if isinstance(parts, list) and parts else metadata
+    return first.get("reward_function") if isinstance(first, dict) else None
+
+
+def _call(function: Reward, name: str, log: Log, rows: slice) -> np.ndarray:
+    given = [np.array(value[rows]) for value in (log.obs, log.action, log.next_obs)]
+    count = len(given[0])
+    try:
+        values = np.asarray(function(*given), np.float64)
+    except Exception as error:  # whatever the user's function raises
+        raise InputError(
+            f"{log.name}: the reward {name} fails ({type(error).__name__}: {shown(error)}); "
+            f"it is given arrays of shapes {', '.join(str(g.shape) for g in given)} and returns "
+            f"({count},) numbers"
+        ) from error
+    if values.shape == (count, 1):
+        values = values[:, 0]
+    if values.shape != (count,):
+        raise InputError(
+            f"{log.name}: the reward {name} returns the shape {values.shape} for {count} rows; "
+            f"expected ({count},), a number for each"
+        )
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        raise InputError(
+            f"{log.name}: the reward {name} returns {values[wrong][0]:g} for row "
+            f"{rows.start + int(wrong.argmax())} (counted from 0); expected finite numbers"
+        )
+    return values
+
+
+def _with_successors(log: Log) -> Log:
+    """The rows whose successor is in the log, with it."""
+    terminated = as_flags(log.name, "terminated", log.terminated.reshape(-1))
+    if log.truncated is None:
+        truncated = cut_at_limit(terminated, TIME_LIMIT)
+    else:
+        truncated = as_flags(log.name, "truncated", log.truncated.reshape(-1))
+    if log.next_obs is None:
+        known = ~(terminated | truncated)
+        known[-1:] = False
+    elif log.successor_known is None:
+        known = np.ones(log.size, bool)
+    else:
+        known = as_flags(log.name, "successor_known", log.successor_known.reshape(-1))
+    blind = terminated & ~known
+    if blind.any():
+        raise InputError(
+            f"{log.name}: row {int(blind.argmax())} (counted from 0; {int(blind.sum())} such rows) "
+            "is terminal and its successor is not in the log, so that a function of next_obs has "
+            'no reward for it; give next_obs, or terminal_of = "next" if the flag stands in the '
+            "row of the state that was reached"
+        )
+    rows = np.flatnonzero(known)
+    if len(rows) == 0:
+        raise InputError(f"{log.name}: no row has a successor; expected episodes of several rows")
+    follows = np.append(np.diff(rows) == 1, False) & ~(terminated | truncated)[rows]
+    at_end = len(rows) == log.size and not (terminated | truncated)[-1]
+    cut = ~follows & ~terminated[rows]
+    cut[-1] &= not at_end
+    return replace(
+        log,
+        obs=log.obs[rows],
+        action=log.action[rows],
+        reward=np.zeros(len(rows)),
+        terminated=terminated[rows],
+        truncated=cut,
+        next_obs=log.obs[rows + 1] if log.next_obs is None else log.next_obs[rows],
+        successor_known=None,
+        infos={key: value[rows] for key, value in log.infos.items()},
+    )

@@ -1,0 +1,157 @@
+"""Rows of a table as they were read, whatever the format: blocks joined into arrays, once."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from moore.data.checks import as_float32
+from moore.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some consecutive rows. What is not finite is a missing value."""
+
+    obs: np.ndarray  # (b, obs_dim) float64
+    action: np.ndarray  # (b, action_dim) float64
+    reward: np.ndarray | None = None  # (b,) float64
+    next_obs: np.ndarray | None = None  # (b, obs_dim) float64
+    terminal: np.ndarray | None = None  # (b,) float64: 0, 1 or NaN
+    timeout: np.ndarray | None = None  # the same
+    time: np.ndarray | None = None  # (b,) int64 or float64, in units of `tick` seconds
+    time_known: np.ndarray | None = None  # (b,) bool
+    first: np.ndarray | None = None  # (b,) bool: begins an episode by its label or its file
+    labelled: np.ndarray | None = None  # (b,) bool: has a label; None: all
+    tick: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """All n rows: values that are missing are NaN in `obs`, `action`, and so on."""
+
+    obs: np.ndarray  # (n, obs_dim)
+    action: np.ndarray  # (n, action_dim)
+    reward: np.ndarray | None  # (n,) float64
+    next_obs: np.ndarray | None  # (n, obs_dim)
+    terminal: np.ndarray  # (n,) bool
+    timeout: np.ndarray  # (n,) bool
+    time: np.ndarray | None  # (n,) in units of `tick` seconds
+    tick: float
+    first: np.ndarray  # (n,) bool
+    has_obs: np.ndarray  # (n,) bool: observation, time and label are there
+    has_action: np.ndarray
+    has_reward: np.ndarray
+    has_flags: np.ndarray
+    has_next: np.ndarray
+    has_time: np.ndarray
+    has_label: np.ndarray
+    where: "Places"
+
+    @property
+    def size(self) -> int:
+        return len(self.has_obs)
+
+
+@dataclass
+class Places:
+    """Where a row stands in the user's files, for messages."""
+
+    starts: list[int] = field(default_factory=list)
+    # Of each block its file, what a row is called there, and the number of its i-th row.
+    labels: list[tuple[str, str, Callable[[int], int]]] = field(default_factory=list)
+
+    def add(self, row: int, file: str, word: str, number: Callable[[int], int]) -> None:
+        self.starts.append(row)
+        self.labels.append((file, word, number))
+
+    def __call__(self, row: int) -> str:
+        at = bisect_right(self.starts, row) - 1
+        if at < 0:
+            return f"row {row + 1}"
+        name, word, number = self.labels[at]
+        several = len({label[0] for label in self.labels}) > 1
+        prefix = f"{name}, " if name and several else ""
+        return f"{prefix}{word} {number(int(row) - self.starts[at])}"
+
+
+def join_blocks(blocks: Iterable[Block], places: Places, *, exact: bool, name: str) -> Rows:
+    """The rows of all blocks: matrices float32, or float64 where `exact`.
+
+    The arrays grow in place, so that no second copy of one is held.
+    """
+    grown: dict[str, _Growing] = {}
+    tick = 1.0
+    for block in blocks:
+        tick = block.tick
+        for key, value in _arrays(block, exact=exact).items():
+            grown.setdefault(key, _Growing()).append(value)
+    if not grown:
+        raise InputError(f"{name}: no rows; expected them below the names of the columns")
+    joined = {"reward": None, "next_obs": None, "time": None}
+    joined |= {key: array.whole() for key, array in grown.items()}
+    return Rows(**joined, tick=tick, where=places)
+
+
+class _Growing:
+    """An array to which rows are added; it grows by a quarter, in place where the system can."""
+
+    def __init__(self):
+        self._array = np.empty(0)
+        self._size = 0
+
+    def append(self, rows: np.ndarray) -> None:
+        if self._size == 0:
+            self._array = np.empty(rows.shape, rows.dtype)
+        kind = np.result_type(self._array, rows)
+        if kind != self._array.dtype:
+            self._array = self._array.astype(kind)
+        end = self._size + len(rows)
+        if end > len(self._array):
+            self._resize(max(end, len(self._array) * 5 // 4))
+        self._array[self._size : end] = rows
+        self._size = end
+
+    def whole(self) -> np.ndarray:
+        self._resize(self._size)
+        return self._array
+
+    def _resize(self, rows: int) -> None:
+        self._array.resize((rows, *self._array.shape[1:]), refcheck=False)
+
+
+def _arrays(block: Block, *, exact: bool) -> dict[str, np.ndarray]:
+    rows, convert = len(block.obs), (np.asarray if exact else as_float32)
+    everywhere = np.ones(rows, bool)
+    has_time = everywhere if block.time_known is None else block.time_known
+    has_label = everywhere if block.labelled is None else block.labelled
+    arrays = {
+        "obs": convert(_with_nan(block.obs)),
+        "action": convert(_with_nan(block.action)),
+        "first": np.zeros(rows, bool) if block.first is None else block.first,
+        "has_time": has_time,
+        "has_label": has_label,
+        "has_obs": np.isfinite(block.obs).all(axis=1) & has_time & has_label,
+        "has_action": np.isfinite(block.action).all(axis=1),
+        "has_reward": everywhere if block.reward is None else np.isfinite(block.reward),
+        "has_flags": everywhere,
+        "has_next": everywhere,
+    }
+    for key in ("terminal", "timeout"):
+        flags = getattr(block, key)
+        arrays[key] = ~everywhere if flags is None else flags == 1
+        if flags is not None:
+            arrays["has_flags"] = arrays["has_flags"] & ~np.isnan(flags)
+    for key in ("reward", "time"):
+        if getattr(block, key) is not None:
+            arrays[key] = getattr(block, key)
+    if block.next_obs is not None:
+        arrays["next_obs"] = convert(_with_nan(block.next_obs))
+        arrays["has_next"] = np.isfinite(block.next_obs).all(axis=1)
+    return arrays
+
+
+def _with_nan(values: np.ndarray) -> np.ndarray:
+    """Infinities are missing values too; what only float32 cannot hold stays what it is."""
+    return np.where(np.isfinite(values), values, np.nan)

@@ -1,0 +1,129 @@
+"""Intervals between the rows of a log: the usual one, and those that no transition may span."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from moore.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Of consecutive rows of one episode; `long` and `short` mark the row after such an interval.
+
+    An interval is too long or too short if it differs from the median by more than the tolerance
+    times the median.
+    """
+
+    usual: float  # seconds, the median
+    low: float  # seconds, the shortest and the longest within the tolerance
+    high: float
+    count: int
+    tolerance: float
+    seconds: np.ndarray  # (m,) before each row; 0 where none counts
+    long: np.ndarray  # (m,) bool
+    short: np.ndarray  # (m,) bool
+
+    @property
+    def breaks(self) -> np.ndarray:
+        return self.long | self.short
+
+
+def check_increasing(
+    time: np.ndarray, inside: np.ndarray, where: Callable[[int], str], *, name: str, column: str
+) -> None:
+    """Raises InputError at the first row whose time is not after that of the row before it.
+
+    Args:
+        time: (m,) of the rows.
+        inside: (m,) bool, whether a row goes on with the episode of the row before it.
+        where: names a row.
+        name: the log, for the InputError.
+        column: of the time.
+    """
+    wrong = inside[1:] & (time[1:] <= time[:-1])
+    if wrong.any():
+        row = int(wrong.argmax()) + 1
+        kind = "the same as" if time[row] == time[row - 1] else "before"
+        raise InputError(
+            f"{name}: {column} in {where(row)} is {kind} that of the row before it (the first "
+            f"of {int(wrong.sum())} such rows); expected times that increase inside an "
+            "episode; sort the rows, name the column of the episode, or, where a clock was put "
+            "back, give times in UTC"
+        )
+
+
+def measure_intervals(
+    time: np.ndarray, adjacent: np.ndarray, *, tick: float, tolerance: float
+) -> Intervals | None:
+    """The intervals before those rows that are `adjacent` (m,) to the row before; None: none is."""
+    steps = np.zeros(len(time))
+    steps[1:] = np.where(adjacent[1:], np.diff(time), 0)
+    chosen = steps[adjacent]
+    if len(chosen) == 0:
+        return None
+    usual = float(np.median(chosen))
+    long = adjacent & (steps > usual * (1 + tolerance))
+    short = adjacent & (steps < usual * (1 - tolerance))
+    within = steps[adjacent & ~long & ~short]
+    low, high = (within.min(), within.max()) if len(within) else (usual, usual)
+    return Intervals(
+        usual=usual * tick,
+        low=float(low) * tick,
+        high=float(high) * tick,
+        count=len(chosen),
+        tolerance=tolerance,
+        seconds=steps * tick,
+        long=long,
+        short=short,
+    )
+
+
+def describe_intervals(found: Intervals, where: Callable[[int], str]) -> list[str]:
+    """Sentences: the usual interval, and how many differ from it, with the first."""
+    spread = ""
+    if found.high > found.low * (1 + 1e-6):
+        spread = f"; those that count lie between {span(found.low)} and {span(found.high)}"
+    notes = [f"a row every {span(found.usual)} (median of {found.count:,} intervals{spread})"]
+    share = f"{100 * found.tolerance:g}%"
+    for rows, kind, word in (
+        (found.long, "longer", "gap"),
+        (found.short, "shorter", "short interval"),
+    ):
+        count = int(rows.sum())
+        if count:
+            row = int(rows.argmax())
+            plural = "s" if count > 1 else ""
+            notes.append(
+                f"{count:,} {word}{plural}, more than {share} {kind} than that: "
+                f"the first is {span(found.seconds[row])}, before {where(row)}; no transition "
+                "spans one, the episode ends there (truncated)"
+            )
+    odd = int(found.breaks.sum())
+    if odd > 0.2 * found.count:
+        notes.append(
+            f"{100 * odd / found.count:.0f}% of the intervals are irregular, so that most of the "
+            "log may be lost: resample it to a fixed interval, or give another gap_tolerance"
+        )
+    return notes
+
+
+def window_numbers(
+    time: np.ndarray, starts: np.ndarray, *, tick: float, seconds: float
+) -> np.ndarray:
+    """(m,) the number of each row's window, counted from the row that last `starts` anew."""
+    first = np.flatnonzero(starts)
+    begun = np.repeat(time[first], np.diff(np.append(first, len(time))))
+    return np.floor((time - begun) * tick / seconds + 1e-9).astype(np.int64)
+
+
+def span(seconds: float) -> str:
+    """A duration for people."""
+    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.4g} {unit}"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= 0.999 * size:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds * 1e9:.4g} ns"
