@@ -16,7 +16,7 @@ from moore.errors import InputError
 from moore.reports.html import read_metrics
 from moore.runs import recording
 from moore.runs.collect import Recipe, collect
-from moore.runs.records import newest_epoch
+from moore.runs.reading import newest_epoch
 from moore.runs.training import Training
 
 ENV_ID = "TinyLinear-v0"

@@ -71,7 +71,7 @@ class Recorder:
     def rollout_length(self, epoch):
         return 3
 
-    def refit(self, state, epoch, *, first):
+    def refit(self, state, epoch, *, first, on_pass):
         assert not first
         self.calls.append(f"refit {epoch}")
         from moore.dynamics.fit import FitReport

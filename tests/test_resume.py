@@ -24,7 +24,7 @@ from moore.files import held
 from moore.runs import checkpoint as checkpoints
 from moore.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from moore.runs.plan import Plan, is_free, read_plan
-from moore.runs.records import newest_epoch
+from moore.runs.reading import newest_epoch
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from tiny import ENV, tiny_config, tiny_log
@@ -220,15 +220,15 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(uninterrupted, tmp
     content[-100] ^= 0xFF
     newest.write_bytes(content)
     resume(folder, env=ENV)
-    assert "is damaged" in capsys.readouterr().err
+    assert "does not match its hash" in capsys.readouterr().err
     assert_same_run(uninterrupted, folder)
 
 
 def test_a_run_with_no_readable_checkpoint_is_refused(uninterrupted, tmp_path):
     folder = tmp_path / "ruined"
     shutil.copytree(uninterrupted, folder)
-    for path in checkpoints.newest_first(folder / "checkpoints"):
-        (path / "state.safetensors").write_bytes(b"")
+    for path in (folder / "checkpoints").glob("*/state.safetensors"):
+        path.write_bytes(b"")
     with pytest.raises(InputError, match=r"no checkpoint of .* can be read"):
         resume(folder, env=ENV, quiet=True)
 
@@ -275,8 +275,11 @@ class TestCheckpointFiles:
 
     def test_another_format_is_refused_by_name(self, tmp_path):
         path = self.save(tmp_path)
-        manifest = json.loads((path / "manifest.json").read_text())
-        (path / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+        old = {"format": 5, "sha256": "0", "info": {}}
+        (path / "manifest.json").write_text(json.dumps(old))
+        with pytest.raises(InputError, match="format 5; this version of moore reads 6"):
+            load_checkpoint(path, self.STATE)
+        (path / "manifest.json").write_text(checkpoints.sealed({"format": 99, "info": {}}))
         with pytest.raises(InputError, match="format 99"):
             load_checkpoint(path, self.STATE)
 

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from moore.envs.make import EnvSource, episode_seed, make_env
+from moore.envs.several import close_all, open_all
 
 # (episodes, obs) -> (episodes, action) in [-1, 1].
 BatchPolicy = Callable[[np.ndarray], np.ndarray]
@@ -67,11 +68,14 @@ def evaluate_policy(
         seed: of the episodes; those of a run's own evaluations come from the run's seed.
         deterministic: the mode of the policy, or a sample.
     """
-    envs = [make_env(env) for _ in range(episodes)]
+    envs = open_all(lambda: make_env(env), episodes)
     seeds = [episode_seed(seed, "evaluate", i) for i in range(episodes)]
     half_range = 0.5 * (policy.high - policy.low)
 
     def scaled(obs: np.ndarray) -> np.ndarray:
         return (policy(obs, deterministic=deterministic) - policy.low) / half_range - 1.0
 
-    return run_episodes(envs, scaled, seeds)
+    try:
+        return run_episodes(envs, scaled, seeds)
+    finally:
+        close_all(envs)

@@ -19,6 +19,7 @@ from moore.data.dataset import Dataset
 from moore.data.load import check_against_spaces, load_dataset
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env, step_limit
+from moore.envs.several import close_all, open_all
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -211,7 +212,7 @@ class Evaluator:
     def __init__(self, setup: Setup):
         self._setup = setup
         self._agent = setup.learner.algorithm.agent
-        self._envs = [setup.make_env() for _ in range(setup.config.evaluation.episodes)]
+        self._envs = open_all(setup.make_env, setup.config.evaluation.episodes)
         self._mode = jax.jit(self._agent.act_mode)
         self._sample = jax.jit(self._agent.act)
 
@@ -236,8 +237,7 @@ class Evaluator:
         return self._run(random_policy(self._setup.action_low.size, seed), "random")
 
     def close(self) -> None:
-        for env in self._envs:
-            env.close()
+        close_all(self._envs)
 
 
 def _key_stream(seed: int) -> Iterator[jax.Array]:

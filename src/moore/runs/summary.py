@@ -69,11 +69,17 @@ def summarise(
     return summary | {
         "env_steps": rows[-1]["env_steps"] if rows else 0,
         "updates": updates,
+        "skipped_updates": skipped_updates(rows),
         "updates_per_second": (updates - inherited) / busy if busy else None,
         "time": {name: round(value, 3) for name, value in sorted(seconds.items())},
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def skipped_updates(rows: list[dict]) -> int:
+    """Updates that led to numbers that are not finite, and were undone."""
+    return int(sum(row.get("losses/skipped_updates") or 0 for row in rows))
 
 
 def _about_log(log: Dataset) -> dict:

@@ -15,7 +15,7 @@ from moore.presets import preset
 from moore.replay.buffer import Transition
 from moore.reports.html import read_metrics
 from moore.runs.policy import Policy, load_policy, save_policy
-from moore.runs.records import newest_checkpoint, newest_epoch
+from moore.runs.reading import newest_checkpoint, newest_epoch
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.runs.track import Reporter
@@ -108,7 +108,9 @@ class Training:
             InputError: it has not come so far.
         """
         setup = prepare(self.config)
-        checkpoint = newest_checkpoint(setup, self.folder, Reporter(quiet=self.quiet))
+        checkpoint = newest_checkpoint(
+            setup, self.folder, self.config, Reporter(quiet=self.quiet)
+        )
         size = 0 if checkpoint is None else int(checkpoint.state.online.size)
         if size < rows:
             raise InputError(

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-import jax
 import numpy as np
 
 from moore.replay.buffer import Transition
+from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
-from moore.stages.offline import fit_metrics
 from moore.stages.watch import surprise
 
 
@@ -32,7 +31,10 @@ def online_stage(
     system: System,
     *,
     done: int = 0,
+    epoch: Epoch | None = None,
     on_epoch: Callable[[int, LearnerState, dict], bool | None],
+    on_step: Callable[[Epoch, LearnerState], None] = lambda epoch, state: None,
+    on_pass: Callable | None = None,
 ) -> LearnerState:
     """Algorithm 1 from the hand-over on.
 
@@ -41,68 +43,57 @@ def online_stage(
         state: from `learner.hand_over` (4, 5), or from a checkpoint.
         system: what to act on.
         done: epochs that are done.
+        epoch: the one after them, if it was stopped in the middle.
         on_epoch: evaluates, logs and saves; True ends the stage.
+        on_step: sees, before and after every step in the system, the epoch and a state that
+            together are all that is needed to go on from there.
+        on_pass: told about the progress of a refit.
     """
     config = learner.config.online
     warm_up = max(config.random_steps, config.frozen_steps)
-    if done == 0 and config.epochs > 0 and learner.imagines and int(learner.offline.size):
+    begins = done == 0 and epoch is None and config.epochs > 0
+    if begins and learner.imagines and int(learner.offline.size):
         # The updates start with the first step, the refits phi steps later: the offline models
         # imagine once before, or as often as D_model has room for.
         refits = config.retain_epochs * (config.steps_per_epoch // config.refit_every)
         for _ in range(refits if config.start_full else 1):
             state, _ = learner.imagine(state, 1, config.rollout_batch, learner.rollout_length(1))
 
-    for epoch in range(done + 1, config.epochs + 1):  # 7, 8
-        state = learner.look(state)
-        surprises, fits, imagined, gates, losses, returns = [], [], [], [], [], []
-        for step in range(1, config.steps_per_epoch + 1):  # 9
-            taken = (epoch - 1) * config.steps_per_epoch + step
-            random = taken <= config.random_steps
-            action, state = learner.act(state, system.observation(), random=random)  # 10
-            transition = system.step(action)
-            state = learner.observe(state, transition)  # 11
+    for number in range(done + 1, config.epochs + 1):  # 7, 8
+        if epoch is None or epoch.number != number:
+            state, epoch = learner.look(state), Epoch(number)
+        for step in epoch.steps(config.steps_per_epoch):  # 9
+            on_step(epoch, state)
+            taken = (number - 1) * config.steps_per_epoch + step
+            if step > epoch.observed:  # else it was taken before the run was stopped
+                random = taken <= config.random_steps
+                action, acted = learner.act(state, system.observation(), random=random)  # 10
+                transition = system.step(action)
+                state = learner.observe(acted, transition)  # 11
+                ends = transition.terminated or transition.truncated
+                epoch.observe(step, in_episode=not ends)
+                on_step(epoch, state)
             if taken < warm_up:
                 continue
             refit_due = step % config.refit_every == 0 or taken == warm_up
             if refit_due and learner.imagines:  # 12
-                surprises.append(surprise(learner, state))
+                surprises = surprise(learner, state)
                 first = taken == warm_up and not learner.algorithm.uses_log
-                state, report = learner.refit(state, epoch, first=first)  # 13
-                length = learner.rollout_length(epoch)
-                state, rollouts = learner.imagine(  # 14-16
-                    state, epoch, config.rollout_batch, length
+                state, report = learner.refit(state, number, first=first, on_pass=on_pass)  # 13
+                length = learner.rollout_length(number)
+                state, imagined = learner.imagine(  # 14-16
+                    state, number, config.rollout_batch, length
                 )
                 ended = system.take_episode_returns()
-                in_episode = not (transition.terminated or transition.truncated)
-                state, decision = learner.pass_gate(state, epoch, ended, in_episode=in_episode)
-                returns += ended
-                fits.append(report)
-                imagined.append(rollouts)
-                gates.append(decision)
+                state, gates = learner.pass_gate(
+                    state, number, ended, in_episode=epoch.in_episode
+                )
+                epoch.refitted(report, ended, surprises=surprises, imagined=imagined, gates=gates)
             if taken > warm_up:
                 state, loss = learner.update(  # 18
-                    state, epoch, config.updates_per_step, config.real_ratio
+                    state, number, config.updates_per_step, config.real_ratio
                 )
-                losses.append(loss)
-        metrics = {"online/episode_returns": returns + system.take_episode_returns()}
-        metrics |= mean_metrics(surprises) | fit_metrics(fits)
-        metrics |= mean_metrics(imagined) | mean_metrics(gates) | mean_metrics(losses)
-        if on_epoch(epoch, state, metrics):
+                epoch.measured["losses"].append(loss)
+        if on_epoch(number, state, epoch.metrics(system.take_episode_returns())):
             break
     return state
-
-
-def mean_metrics(rows: list[dict]) -> dict:
-    """Means over an epoch; counts are summed, maxima stay maxima, undone updates are left out."""
-    rows = jax.device_get(rows)
-    columns = {name: np.asarray([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-    result = {}
-    for name, values in columns.items():
-        finite = values[np.isfinite(values)]
-        if name.endswith("skipped_updates"):
-            result[name] = float(values.sum())
-        elif not finite.size:
-            result[name] = None
-        else:
-            result[name] = float(finite.max() if name.endswith("_max") else finite.mean())
-    return result
