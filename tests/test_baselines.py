@@ -15,7 +15,7 @@ from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
 from moore.agents.wsrl import WSRLConfig
 from moore.config import OfflineConfig, OnlineConfig
-from moore.reports.html import read_metrics
+from moore.reports.reading import read_metrics
 from moore.runs.policy import load_policy
 from moore.runs.records import Records
 from moore.runs.run import resume, run

@@ -13,7 +13,7 @@ from moore.data.load import load_dataset, read_log
 from moore.envs.make import make_env
 from moore.envs.record import record_episodes
 from moore.errors import InputError
-from moore.reports.html import read_metrics
+from moore.reports.reading import read_metrics
 from moore.runs import recording
 from moore.runs.collect import Recipe, collect
 from moore.runs.reading import newest_epoch

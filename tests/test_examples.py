@@ -21,7 +21,7 @@ from moore.config import Config, from_dict
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
-from moore.reports.html import read_metrics
+from moore.reports.reading import read_metrics
 
 OPTIONS = handover_factors.OPTIONS
 

@@ -17,7 +17,8 @@ from moore.config import EvaluationConfig
 from moore.envs.collector import Collector
 from moore.errors import InputError
 from moore.reports.compare import read_runs
-from moore.reports.html import read_metrics, write_report
+from moore.reports.html import write_report
+from moore.reports.reading import read_metrics
 from moore.runs import sweep
 from moore.runs.plan import Plan, functions, how_to_resume, read_plan
 from moore.runs.policy import load_policy

@@ -13,7 +13,8 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
-from moore.reports.html import read_metrics, write_report
+from moore.reports.html import write_report
+from moore.reports.reading import read_metrics
 from moore.runs.setup import prepare
 from moore.runs.summary import summarise
 from tiny import ENV, tiny_config, tiny_log

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import errno
 import io
+import json
 import os
 import shutil
 import time
@@ -65,6 +66,21 @@ def write_whole(path: Path, text: str, then: str = "") -> None:
             raise
 
 
+def read_object(path: Path) -> dict:
+    """A JSON object from a file.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({error}).") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged: it holds {str(found)[:40]!r}, not a JSON object.")
+    return found
+
+
 def write_table(path: Path, rows: Iterable[Iterable]) -> None:
     """Writes a CSV file in one piece; no text in it is a formula to a spreadsheet.
 
@@ -80,9 +96,11 @@ def _harmless(cell: object) -> object:
     """Text that begins like a formula, with a quote before it; a number in digits is none."""
     if not isinstance(cell, str) or not cell.startswith(_FORMULA):
         return cell
-    with contextlib.suppress(ValueError):
-        return str(float(cell)) and cell
-    return f"'{cell}"
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def to_disk(path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moore.cli.parse import example, with_target
+from moore.console import show
 
 
 @example("moore convert hopper-medium-v2.hdf5 --out minari:hopper/medium-v2")
@@ -61,4 +62,4 @@ def convert_log(arguments: list[str]) -> None:
         print(json.dumps(result, indent=1))
         return
     extra = f", infos {', '.join(result['infos'])}" if log.infos else ""
-    print(f"{options.out}: {log.size:,} rows of {log.env_id or 'an unnamed environment'}{extra}")
+    show(f"{options.out}: {log.size:,} rows of {log.env_id or 'an unnamed environment'}{extra}")

@@ -14,7 +14,8 @@ from moore.envs.collector import Collector
 from moore.errors import InputError
 from moore.files import write_whole
 from moore.replay.draws import shift
-from moore.reports.html import read_metrics, write_report
+from moore.reports.html import write_report
+from moore.reports.reading import read_metrics
 from moore.runs.checkpoint import Checkpoint
 from moore.runs.live import Guarded
 from moore.runs.plan import Plan, how_to_resume
@@ -104,9 +105,7 @@ class Execution:
             self._online(state, done, checkpoint if stage == "online" else None, before, epoch)
         return self._finish()
 
-    def _parts(
-        self, checkpoint: Checkpoint | None
-    ) -> tuple[LearnerState, PyTree, Epoch | None]:
+    def _parts(self, checkpoint: Checkpoint | None) -> tuple[LearnerState, PyTree, Epoch | None]:
         """The learner's state; and of an epoch under way what it compares with, and itself."""
         if checkpoint is None:
             return self._fresh_state(), None, None
@@ -304,6 +303,8 @@ class Execution:
         random_return = None if self.setup.reference is None else self.setup.reference.random
         if random_return is None and self.config.evaluation.episodes:
             random_return = self.evaluator.random().mean_return
+        if random_return is not None and not np.isfinite(random_return):
+            random_return = None
         rows = self._rows()
         seconds = self.records.seconds()
         # Those of the run that this one starts from took their time there.

@@ -116,9 +116,11 @@ def newest_epoch(folder: Path) -> int:
     """The epoch of a run's newest checkpoint that is not cut short; -1 if there is none."""
     for path in newest_first(folder / "checkpoints"):
         try:
-            return _facts(path)["epoch"]
+            info = _facts(path)
         except DamagedCheckpoint:
             continue
+        if not why_unknown(folder / "metrics.jsonl", info["metrics"]):
+            return info["epoch"]
     return -1
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from moore.envs.collector import Collector, Snapshot
-from moore.reports.html import read_metrics
+from moore.reports.reading import read_metrics
 from moore.runs.checkpoint import Checkpoint, is_whole, prune, save_checkpoint
 from moore.runs.policy import save_policy
 from moore.runs.setup import Setup

@@ -1,12 +1,15 @@
 """Signals that ask a program to stop: noted at once, obeyed where nothing is lost by it.
 
 An exception that a signal's handler raises may be lost: where Python runs a callback of the garbage
-collector, or a destructor, it only prints what is raised there. A flag is not lost.
+collector, or a destructor, it only prints what is raised there. A flag is not lost, and what is
+lost is raised once more.
 """
 
+import _thread
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -99,16 +102,27 @@ def listening() -> Iterator[Stop]:
     if _listening is not None:
         yield _listening
         return
-    stop, before = Stop(), {}
+    stop, before, ignore = Stop(), {}, sys.unraisablehook
     for number in _ASKING:
         handler = signal.getsignal(number)
         if handler in (signal.SIG_DFL, signal.default_int_handler):
             before[number] = handler
             signal.signal(number, stop)
     _listening = stop
+    sys.unraisablehook = lambda lost: _again(lost.exc_value) or ignore(lost)
     try:
         yield stop
     finally:
-        _listening = None
+        _listening, sys.unraisablehook = None, ignore
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _again(lost: BaseException | None) -> bool:
+    """Whether it is a stop that was lost; then it is asked for once more, a moment later."""
+    if not isinstance(lost, Stopped):
+        return False
+    timer = threading.Timer(0.05, _thread.interrupt_main, (lost.number,))
+    timer.daemon = True
+    timer.start()
+    return True

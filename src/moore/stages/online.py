@@ -85,9 +85,7 @@ def online_stage(
                     state, number, config.rollout_batch, length
                 )
                 ended = system.take_episode_returns()
-                state, gates = learner.pass_gate(
-                    state, number, ended, in_episode=epoch.in_episode
-                )
+                state, gates = learner.pass_gate(state, number, ended, in_episode=epoch.in_episode)
                 epoch.refitted(report, ended, surprises=surprises, imagined=imagined, gates=gates)
             if taken > warm_up:
                 state, loss = learner.update(  # 18
