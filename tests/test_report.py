@@ -221,7 +221,7 @@ def test_many_short_episodes_stay_small():
 def test_bad_input_is_named(tmp_path):
     with pytest.raises(InputError, match=r"metrics\.jsonl"):
         write_report(tmp_path)
-    (tmp_path / "metrics.jsonl").write_text('{"stage": "offline"}\n[1]\n{}\n')
+    (tmp_path / "metrics.jsonl").write_text('{"stage": "offline", "epoch": 0}\n[1]\n{}\n')
     with pytest.raises(InputError, match="line 2"):
         read_metrics(tmp_path / "metrics.jsonl")
     _run(tmp_path, ROWS, None)

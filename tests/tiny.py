@@ -6,8 +6,9 @@ s' = 0.9 s + 0.4 a + noise, reward -s^2 - 0.05 a^2, episodes of 20 steps from s 
 import gymnasium as gym
 import numpy as np
 
+from moore.agents.awac import AWACConfig
 from moore.agents.sac import SACConfig
-from moore.config import Config, OfflineConfig, OnlineConfig
+from moore.config import Config, EvaluationConfig, OfflineConfig, OnlineConfig
 from moore.data.dataset import Dataset, episode_statistics
 from moore.dynamics.fit import ModelConfig
 
@@ -90,3 +91,15 @@ def tiny_config(**changes) -> Config:
         ),
     }
     return Config(**(settings | changes))
+
+
+def quick_config(**changes) -> Config:
+    """A run without models that takes a second, for tests of what is around the learning."""
+    settings = {
+        "algorithm": "awac",
+        "awac": AWACConfig(hidden=(8, 8), batch_size=16),
+        "offline": OfflineConfig(epochs=2, updates_per_epoch=5),
+        "online": OnlineConfig(epochs=3, steps_per_epoch=12, refit_every=6, updates_per_step=1),
+        "evaluation": EvaluationConfig(episodes=1),
+    }
+    return tiny_config(**(settings | changes))

@@ -87,5 +87,5 @@ def read_summary(folder: Path) -> dict:
     return summary
 
 
-def _is_finite(value: float | None) -> bool:
+def _is_finite(value: int | float | None) -> bool:
     return value is None or math.isfinite(value)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from moore.config import Config, flat, from_dict, to_dict
+from moore.config import Config, flat, from_dict, read_toml, to_dict
 from moore.errors import InputError
 from moore.runs.plan import Plan
 
@@ -15,6 +15,20 @@ CHANGEABLE = ("online.epochs", "checkpoint_every", "tensorboard")
 def kept(config: Config) -> dict:
     """The settings as plans and checkpoints hold them: nested dictionaries, as JSON knows them."""
     return json.loads(json.dumps(to_dict(config)))
+
+
+def settings_of(folder: Path) -> Config:
+    """The configuration in a run's folder.
+
+    Raises:
+        InputError: there is none, or it is no configuration of this version.
+    """
+    path = folder / "config.toml"
+    try:
+        return read_toml(path)
+    except InputError as error:
+        told = str(path) in str(error)
+        raise InputError(str(error) if told else f"{path}: {error}") from None
 
 
 def changed(begun: dict, now: Config) -> list[str]:

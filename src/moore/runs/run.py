@@ -11,7 +11,7 @@ from moore.data.dataset import Dataset
 from moore.envs.make import EnvSource
 from moore.errors import InputError
 from moore.files import held, write_whole, writing
-from moore.runs.changes import altered, check_kept, kept
+from moore.runs.changes import altered, check_kept, kept, settings_of
 from moore.runs.execution import Execution, RunResult, Until
 from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
 from moore.runs.reading import load_hand_over, newest_checkpoint, offline_rows
@@ -161,7 +161,7 @@ def _go_on(
     changes: dict,
 ) -> RunResult:
     """As `resume`."""
-    config, plan = read_toml(folder / "config.toml"), read_plan(folder)
+    config, plan = settings_of(folder), read_plan(folder)
     check_kept(plan.config, config, folder)
     config = altered(config, plan, folder, **changes)
     if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:

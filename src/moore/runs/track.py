@@ -121,7 +121,7 @@ class TensorBoard:
             InputError: the disk refuses.
         """
         with self._writing():
-            self._add(row)
+            self._add(jsonable(row))
             self._file.flush()
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class TensorBoard:
         if "time/steps_per_second" in row:
             self._scalar("charts/SPS", row["time/steps_per_second"], row)
 
-    def _scalar(self, name: str, value: float, row: dict) -> None:
+    def _scalar(self, name: str, value: int | float, row: dict) -> None:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 
