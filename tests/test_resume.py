@@ -32,6 +32,7 @@ from moore.stages.learner import Learner
 from runs_alike import assert_same_run
 from tiny import ENV, tiny_config, tiny_log
 
+
 @pytest.fixture(scope="module")
 def log_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("log") / "log.npz"
