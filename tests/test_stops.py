@@ -253,6 +253,25 @@ class TestEnvironmentsThatFail:
             main(["evaluate", "--help"])
         assert not stop.value.code
 
+    def test_an_evaluation_that_fails_does_not_cost_the_epoch(
+        self, whole, log_file, tmp_path, monkeypatch
+    ):
+        inner, calls = execution.Evaluator.deterministic, []
+
+        def fails(evaluator, policy):
+            calls.append(policy)
+            if len(calls) == 5:  # two offline, the hand-over, the first online epoch
+                raise RuntimeError("the simulator has no memory left")
+            return inner(evaluator, policy)
+
+        folder, arguments = tmp_path / "run", {"dataset": log_file, "env": ENV, "quiet": True}
+        with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="no memory"):
+            patched.setattr(execution.Evaluator, "deterministic", fails)
+            run(quick_config(), out=folder, **arguments)
+        assert (folder / "checkpoints" / "online-epoch-000001-step-000012").is_dir()
+        resume(folder, **arguments)
+        assert_same_run(whole, folder)
+
     def test_where_one_of_several_cannot_be_opened_the_others_are_closed(self, log_file, tmp_path):
         opened, closed = [], []
 

@@ -195,6 +195,7 @@ class Execution:
                     epoch.in_episode = False
             self.report.start("online", config.epochs, done)
             self.before = watch.snapshot(self.learner, state) if epoch is None else before
+            self.kept = None if epoch is None else (epoch, state)
             system = Guarded(collector)
             try:
                 online_stage(
@@ -221,8 +222,12 @@ class Execution:
     def _online_epoch(
         self, epoch: int, state: LearnerState, metrics: dict, collector: Collector
     ) -> bool:
-        self.kept = None
-        row = self._row("online", epoch) | self._evaluation(state)
+        kept, self.kept = self.kept, None
+        try:
+            row = self._row("online", epoch) | self._evaluation(state)
+        except Exception:
+            self.records.save_part(kept[0], state, self.before, collector)
+            raise
         row |= self._share(epoch, state)
         row |= watch.compare_epochs(self.learner, self.before, state, epoch)
         self.before = watch.snapshot(self.learner, state)

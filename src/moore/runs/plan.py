@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def functions(env: EnvSource | None, system: EnvSource | None) -> tuple[str, ...
 def how_to_resume(folder: Path, plan: Plan, *, until: Callable | None) -> str:
     """How to go on with a run that was stopped, for the user."""
     if not plan.given and until is None:
-        return f"moore run --resume {folder}"
+        return f"moore run --resume {shlex.quote(str(folder))}"
     names = [*plan.given, *(["until"] if until is not None else [])]
     again = f'moore.resume("{folder}", {", ".join(f"{name}=..." for name in names)})'
     return again if plan.given else f"the same command, or {again}"

@@ -66,8 +66,9 @@ class Epoch:
 
     def metrics(self, returns: Sequence[float]) -> dict:
         """The epoch's row; `returns` of the episodes that have ended since the last refit."""
+        self.returns += returns  # an epoch whose evaluation fails is gone on with from here
         means = {name: mean_metrics(rows) for name, rows in self.measured.items()}
-        result = {"online/episode_returns": [*self.returns, *returns]}
+        result = {"online/episode_returns": list(self.returns)}
         result |= means["surprises"] | fit_metrics(self.fits)
         return result | means["imagined"] | means["gates"] | means["losses"]
 
