@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from moore.reports.html import read_metrics
 from moore.reports.plots import return_curve
+from moore.reports.reading import read_metrics
 
 
 def curves(folder: Path) -> list[dict]:

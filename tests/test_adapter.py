@@ -219,7 +219,6 @@ class TestBadReadings:
         rows = [collector.step(HALF) for _ in range(5)]
         assert [row is None for row in rows] == [False, False, True, False, False]
         assert collector.take_episode_returns() == [10.0]
-        assert (collector.take_dropped(), collector.take_dropped()) == (1, 0)
         evaluated = run_episodes(
             [adapted(Shown(Tank(), bad_reward(2)), limit=4)], lambda obs: obs[:, :1], [0]
         )

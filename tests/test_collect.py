@@ -10,13 +10,15 @@ import pytest
 from moore.agents.sac import SACConfig
 from moore.config import read_toml
 from moore.data.load import load_dataset, read_log
+from moore.data.write import write_log
 from moore.envs.make import make_env
 from moore.envs.record import record_episodes
 from moore.errors import InputError
-from moore.reports.html import read_metrics
+from moore.reports.reading import read_metrics
+from moore.runs import collect as collecting
 from moore.runs import recording
 from moore.runs.collect import Recipe, collect
-from moore.runs.records import newest_epoch
+from moore.runs.reading import newest_epoch
 from moore.runs.training import Training
 
 ENV_ID = "TinyLinear-v0"
@@ -174,6 +176,23 @@ def test_a_killed_recording_goes_on_after_its_last_episodes(tmp_path, training, 
     np.testing.assert_array_equal(again.obs, whole.obs)
     np.testing.assert_array_equal(again.action, whole.action)
     assert [path.name for path in tmp_path.iterdir() if "rows" in path.name] == []
+
+
+def test_killed_between_the_log_and_its_clearing_up_the_same_call_ends_well(
+    tmp_path, training, monkeypatch
+):
+    def killed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(collecting, "write_log", lambda *a: (write_log(*a), killed()))
+        make("random", tmp_path / "log.hdf5", training, expert_return=0.0)
+    written = (tmp_path / "log.hdf5").read_bytes()
+    log = make("random", tmp_path / "log.hdf5", training, expert_return=0.0)
+    assert (tmp_path / "log.hdf5").read_bytes() == written and log.size
+    assert [path.name for path in tmp_path.iterdir() if "rows" in path.name] == []
+    with pytest.raises(InputError, match="is there already"):
+        make("random", tmp_path / "log.hdf5", training, expert_return=0.0)
 
 
 def test_rows_that_no_checkpoint_holds_are_not_taken_for_data(tmp_path, training):

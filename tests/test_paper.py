@@ -74,7 +74,7 @@ class Recorder:
     def rollout_length(self, epoch):
         return 3
 
-    def refit(self, state, epoch, *, first):
+    def refit(self, state, epoch, *, first, on_pass):
         assert not first
         self.calls.append(f"refit {epoch}")
         from moore.dynamics.fit import FitReport
@@ -92,9 +92,6 @@ class Recorder:
 
     def take_episode_returns(self):
         return []
-
-    def take_dropped(self):
-        return 0
 
     @property
     def in_episode(self):

@@ -13,7 +13,8 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
-from moore.reports.html import read_metrics, write_report
+from moore.reports.html import write_report
+from moore.reports.reading import read_metrics
 from moore.runs.setup import prepare
 from moore.runs.summary import summarise
 from tiny import ENV, tiny_config, tiny_log
@@ -220,7 +221,7 @@ def test_many_short_episodes_stay_small():
 def test_bad_input_is_named(tmp_path):
     with pytest.raises(InputError, match=r"metrics\.jsonl"):
         write_report(tmp_path)
-    (tmp_path / "metrics.jsonl").write_text('{"stage": "offline"}\n[1]\n{}\n')
+    (tmp_path / "metrics.jsonl").write_text('{"stage": "offline", "epoch": 0}\n[1]\n{}\n')
     with pytest.raises(InputError, match="line 2"):
         read_metrics(tmp_path / "metrics.jsonl")
     _run(tmp_path, ROWS, None)

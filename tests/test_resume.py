@@ -24,36 +24,13 @@ from moore.files import held
 from moore.runs import checkpoint as checkpoints
 from moore.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from moore.runs.plan import Plan, is_free, read_plan
-from moore.runs.records import newest_epoch
+from moore.runs.reading import newest_epoch
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
+from moore.runs.signals import Stopped
+from moore.stages.learner import Learner
+from runs_alike import assert_same_run
 from tiny import ENV, tiny_config, tiny_log
-
-TIMES = ("time/",)
-
-
-def rows(folder: Path) -> list[dict]:
-    """The metrics without the clock."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [
-        {key: value for key, value in json.loads(line).items() if not key.startswith(TIMES)}
-        for line in lines
-    ]
-
-
-def final_state(folder: Path) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
-
-    newest = checkpoints.newest_first(folder / "checkpoints")[0]
-    return load_file(newest / "state.safetensors")
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    assert rows(one) == rows(other)
-    a, b = final_state(one), final_state(other)
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +61,36 @@ def cut_back(whole: Path, to: str, folder: Path) -> Path:
 
 def test_resume_after_a_cut_in_the_online_stage_is_bit_for_bit(uninterrupted, tmp_path):
     folder = cut_back(uninterrupted, "online-epoch-000003", tmp_path / "cut")
+    resume(folder, env=ENV, quiet=True)
+    assert_same_run(uninterrupted, folder)
+
+
+STOPS = {
+    "before the step's action": ("act", 137, signal.SIGINT, "online-epoch-000001-step-000037"),
+    "in the middle of a refit": ("refit", 6, signal.SIGTERM, "online-epoch-000001-step-000050"),
+    "in an offline epoch": ("imagine", 3, signal.SIGINT, "offline-epoch-000003"),
+}
+
+
+@pytest.mark.parametrize("when", STOPS)
+def test_a_signal_loses_nothing_and_the_resumed_run_is_bit_for_bit(
+    when, uninterrupted, log_file, tmp_path, monkeypatch
+):
+    name, call, number, newest = STOPS[when]
+    calls, inner = [], getattr(Learner, name)
+
+    def signalled(*arguments, **options):
+        calls.append(name)
+        if len(calls) == call:
+            os.kill(os.getpid(), number)
+        return inner(*arguments, **options)
+
+    folder = tmp_path / "stopped"
+    with monkeypatch.context() as patched, pytest.raises(Stopped) as stop:
+        patched.setattr(Learner, name, signalled)
+        run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
+    assert stop.value.status == 128 + number
+    assert checkpoints.newest_first(folder / "checkpoints")[0].name == newest
     resume(folder, env=ENV, quiet=True)
     assert_same_run(uninterrupted, folder)
 
@@ -220,15 +227,15 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(uninterrupted, tmp
     content[-100] ^= 0xFF
     newest.write_bytes(content)
     resume(folder, env=ENV)
-    assert "is damaged" in capsys.readouterr().err
+    assert "does not match its hash" in capsys.readouterr().err
     assert_same_run(uninterrupted, folder)
 
 
 def test_a_run_with_no_readable_checkpoint_is_refused(uninterrupted, tmp_path):
     folder = tmp_path / "ruined"
     shutil.copytree(uninterrupted, folder)
-    for path in checkpoints.newest_first(folder / "checkpoints"):
-        (path / "state.safetensors").write_bytes(b"")
+    for path in (folder / "checkpoints").glob("*/state.safetensors"):
+        path.write_bytes(b"")
     with pytest.raises(InputError, match=r"no checkpoint of .* can be read"):
         resume(folder, env=ENV, quiet=True)
 
@@ -275,8 +282,11 @@ class TestCheckpointFiles:
 
     def test_another_format_is_refused_by_name(self, tmp_path):
         path = self.save(tmp_path)
-        manifest = json.loads((path / "manifest.json").read_text())
-        (path / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+        old = {"format": 5, "sha256": "0", "info": {}}
+        (path / "manifest.json").write_text(json.dumps(old))
+        with pytest.raises(InputError, match="format 5; this version of moore reads 6"):
+            load_checkpoint(path, self.STATE)
+        (path / "manifest.json").write_text(checkpoints.sealed({"format": 99, "info": {}}))
         with pytest.raises(InputError, match="format 99"):
             load_checkpoint(path, self.STATE)
 

@@ -15,7 +15,7 @@ from moore import cli
 from moore.config import from_dict, to_dict, to_toml
 from moore.data.npz import write_npz
 from moore.errors import InputError
-from moore.reports.html import read_metrics
+from moore.reports.reading import read_metrics
 from moore.runs import grid as grids
 from moore.runs import sweep as sweeps
 from moore.runs.cell import Cell, limit_threads, run_cell

@@ -13,7 +13,7 @@ from moore.agents.cql import CQLConfig
 from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
 from moore.agents.wsrl import WSRLConfig
-from moore.config import Config, OfflineConfig, OnlineConfig
+from moore.config import Config, EvaluationConfig, OfflineConfig, OnlineConfig
 from moore.data.dataset import Dataset, episode_statistics
 from moore.dynamics.fit import ModelConfig
 
@@ -113,3 +113,15 @@ def tiny_config(**changes) -> Config:
         ),
     }
     return Config(**(settings | changes))
+
+
+def quick_config(**changes) -> Config:
+    """A run without models that takes a second, for tests of what is around the learning."""
+    settings = {
+        "algorithm": "awac",
+        "awac": AWACConfig(hidden=(8, 8), batch_size=16),
+        "offline": OfflineConfig(epochs=2, updates_per_epoch=5),
+        "online": OnlineConfig(epochs=3, steps_per_epoch=12, refit_every=6, updates_per_step=1),
+        "evaluation": EvaluationConfig(episodes=1),
+    }
+    return tiny_config(**(settings | changes))

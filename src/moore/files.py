@@ -1,19 +1,162 @@
 """Files that are whole or not there, and folders that one process at a time writes to."""
 
 import contextlib
+import csv
 import errno
+import io
+import json
 import os
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from moore.errors import InputError
 
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+# What a spreadsheet takes for the beginning of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file in one piece: a kill leaves what was there before."""
+
+@contextlib.contextmanager
+def writing(what: Path | str, then: str = "") -> Iterator[None]:
+    """What the disk refuses is said in one line.
+
+    Args:
+        what: is being written.
+        then: what to do once there is room.
+
+    Raises:
+        InputError: the disk is full, the folder not writable, or something like that.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{what} cannot be written: {trouble(error)}{then}.") from None
+
+
+def trouble(error: OSError) -> str:
+    """Why the disk refuses, and what to do about it."""
+    if error.errno in _FULL or "No space left" in str(error):
+        return "the disk is full; make room"
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in _FORBIDDEN:
+        return f"{reason.lower()}; allow writing there, or choose another place"
+    return f"{reason}; see what the disk and the folder hold"
+
+
+def write_whole(path: Path, text: str, then: str = "") -> None:
+    """Writes a text file in one piece: a kill leaves what was there before.
+
+    Raises:
+        InputError: the disk refuses; what was there before is untouched.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with writing(path, then):
+        try:
+            with open(partial, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+
+
+def read_object(path: Path) -> dict:
+    """A JSON object from a file.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({error}).") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged: it holds {str(found)[:40]!r}, not a JSON object.")
+    return found
+
+
+def write_table(path: Path, rows: Iterable[Iterable]) -> None:
+    """Writes a CSV file in one piece; no text in it is a formula to a spreadsheet.
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    text = io.StringIO()
+    csv.writer(text).writerows([_harmless(cell) for cell in row] for row in rows)
+    write_whole(path, text.getvalue())
+
+
+def _harmless(cell: object) -> object:
+    """Text that begins like a formula, with a quote before it; a number in digits is none."""
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def to_disk(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of names, is on the disk itself."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return  # Windows opens no folders
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):
+            raise
+    finally:
+        os.close(handle)
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Puts a folder in the place of another, or where there is none.
+
+    Linux exchanges the two at once. Elsewhere there is a moment in which the old one has another
+    name; `standing` finds it.
+    """
+    if not target.exists():
+        os.replace(new, target)
+    elif _exchanged(new, target):
+        shutil.rmtree(new, ignore_errors=True)
+    else:
+        old = _aside(target)
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(target, old)
+        os.replace(new, target)
+    shutil.rmtree(_aside(target), ignore_errors=True)
+    to_disk(target.parent)
+
+
+def standing(target: Path) -> Path:
+    """Where the folder's content is: there, or put aside by a kill while it was replaced."""
+    return _aside(target) if not target.exists() and _aside(target).is_dir() else target
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether the system could exchange two names in one step (Linux's renameat2)."""
+    import ctypes
+
+    at_cwd, exchange = -100, 2
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    return rename(at_cwd, names[0], at_cwd, names[1], exchange) == 0
 
 
 @contextlib.contextmanager
@@ -23,14 +166,16 @@ def held(folder: Path) -> Iterator[None]:
     Where the system or its file server has no such locks, nothing is checked.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or nothing can be written there.
     """
     try:
         import fcntl
     except ImportError:
         yield
         return
-    with open(folder / ".lock", "w") as file:
+    with writing(folder):
+        file = open(folder / ".lock", "w")  # noqa: SIM115 (closed below)
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -39,3 +184,17 @@ def held(folder: Path) -> Iterator[None]:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                 raise
         yield
+
+
+def let_go(folder: Path, *, seconds: float) -> bool:
+    """Waits until nobody holds the folder any more; False if somebody still does."""
+    end = time.monotonic() + seconds
+    while folder.is_dir():
+        try:
+            with held(folder):
+                return True
+        except InputError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+    return True

@@ -13,7 +13,9 @@ from moore.cli.reproduce import reproduce_figure
 from moore.cli.sweep import sweep_grid
 from moore.cli.theory import check_theory
 from moore.cli.train import train_stages
+from moore.console import plain
 from moore.errors import InputError
+from moore.runs.signals import listening
 from moore.version import __version__
 
 USAGE = """\
@@ -40,18 +42,19 @@ example: moore run --seed 1 --out runs/first"""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs a command; exits with 0, 2 on bad input, 130 on Ctrl-C."""
+    """Runs a command; exits with 0, 2 on bad input, 130 on Ctrl-C, 143 on SIGTERM."""
     arguments = sys.argv[1:] if argv is None else argv
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     try:
-        _dispatch(name, rest)
+        with listening():
+            _dispatch(name, rest)
         sys.stdout.flush()
     except InputError as error:
-        print(f"moore: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"moore: {plain(' '.join(str(error).split()))}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("moore: interrupted.", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(getattr(stop, "status", 130)) from None
     except BrokenPipeError:
         # The reader of our output went away (`moore inspect ... | head`); so do we, quietly.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,7 +68,19 @@ def _dispatch(name: str, arguments: list[str]) -> None:
     elif name not in COMMANDS:
         raise InputError(f"unknown command '{name}'; the known ones are {', '.join(COMMANDS)}.")
     else:
+        _run(name, arguments)
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    try:
         COMMANDS[name](arguments)
+    except SystemExit as end:
+        if end.code in (0, None) and not {"-h", "--help"} & set(arguments):
+            raise InputError(
+                "the environment (or a function that was given) ended the program itself, with "
+                "exit(); it must raise an error, or end the episode, instead."
+            ) from None
+        raise
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

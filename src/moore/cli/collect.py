@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from moore.cli.parse import example, parse
+from moore.console import show
 
 
 def _options():
@@ -56,4 +57,4 @@ def collect_log(arguments: list[str]) -> None:
     text = f"{log.name}: {facts['rows']:,} rows, {facts['episodes']:,} complete episodes"
     if facts["episodes"]:
         text += f", mean return {facts['mean_return']:.1f} (score {facts['score']:.1f})"
-    print(text)
+    show(text)

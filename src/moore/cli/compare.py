@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moore.cli.parse import example, parse
+from moore.console import show
 from moore.errors import InputError
 
 
@@ -50,4 +51,4 @@ def compare_runs(arguments: list[str]) -> None:
         from moore.reports.compare_page import write_compare_page
 
         write_compare_page(options.html, runs, result)
-    print(json.dumps(result, indent=1) if options.json else format_comparison(result))
+    show(json.dumps(result, indent=1) if options.json else format_comparison(result))

@@ -6,6 +6,7 @@ from typing import Literal
 
 from moore.cli.column_flags import ColumnFlags, reading_of
 from moore.cli.parse import example, with_target
+from moore.console import show
 
 
 @example("moore convert hopper-medium-v2.hdf5 --out minari:hopper/medium-v2")
@@ -69,6 +70,6 @@ def convert_log(arguments: list[str]) -> None:
         print(json.dumps(result, indent=1))
         return
     extra = f", infos {', '.join(result['infos'])}" if log.infos else ""
-    print(f"{options.out}: {log.size:,} rows of {log.env_id or 'an unnamed environment'}{extra}")
+    show(f"{options.out}: {log.size:,} rows of {log.env_id or 'an unnamed environment'}{extra}")
     for note in result["notes"]:
-        print(f"note: {note}")
+        show(f"note: {note}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moore.cli.parse import block_signs, example, parse, with_target
+from moore.console import show
 from moore.errors import InputError
 
 
@@ -58,7 +59,7 @@ def evaluate(arguments: list[str]) -> None:
     low, high = min(episodes.returns), max(episodes.returns)
     text = f"{env_id}, {kind} policy, {options.episodes} episodes (seed {options.seed}): "
     text += f"return {episodes.mean_return:.1f}, lowest {low:.1f}, highest {high:.1f}"
-    print(text if score is None else f"{text}, score {score:.1f}")
+    show(text if score is None else f"{text}, score {score:.1f}")
 
 
 @example("moore preview --n-off 200000 --schemes moore:1,uniform,half_half --peak 0.02")
@@ -107,4 +108,4 @@ def preview_schemes(arguments: list[str]) -> None:
         return
     from moore.reports.preview import format_preview
 
-    print(format_preview(result, blocks=block_signs()))
+    show(format_preview(result, blocks=block_signs()))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from moore.cli.column_flags import ColumnFlags, reading_of
 from moore.cli.parse import block_signs, example, with_target
+from moore.console import show
 from moore.errors import InputError
 
 
@@ -79,13 +80,13 @@ def _replay(log, summary: dict, options: InspectOptions) -> dict | None:
 def _print(summary: dict, replay: dict | None, found: list[str], refused: list[str]) -> None:
     from moore.reports import log_text
 
-    print(log_text.format_summary(summary, blocks=block_signs()))
+    show(log_text.format_summary(summary, blocks=block_signs()))
     if replay is not None:
-        print(log_text.format_replay(replay))
+        show(log_text.format_replay(replay))
     for note in summary["notes"]:
-        print(f"note: {note}")
+        show(f"note: {note}")
     for warning in found:
-        print(f"{'refused' if warning in refused else 'warning'}: {warning}")
-    print(log_text.verdict_text(found, refused))
+        show(f"{'refused' if warning in refused else 'warning'}: {warning}")
+    show(log_text.verdict_text(found, refused))
     if replay is not None and replay["fits_all"]:
-        print(replay["verdict"])
+        show(replay["verdict"])

@@ -57,6 +57,12 @@ def value_of(arguments: list[str], flag: str) -> str | None:
     return None
 
 
+def flags(arguments: list[str]) -> list[str]:
+    """The names of the flags that were given, with hyphens."""
+    given = [argument for argument in arguments if argument.startswith("--")]
+    return [argument[2:].partition("=")[0].replace("_", "-") for argument in given]
+
+
 def words(text: str) -> list[str]:
     """What commas separate."""
     return [word.strip() for word in text.split(",") if word.strip()]

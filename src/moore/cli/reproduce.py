@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from moore.cli.parse import example, seed_list, with_target, words
+from moore.console import show
 from moore.errors import InputError
 
 
@@ -73,9 +74,9 @@ def reproduce_figure(arguments: list[str]) -> None:
     from moore.reports.figure import write_figure
 
     result = write_figure(figure, options.scale, planned, options.report or out)
-    print(json.dumps(result, indent=1) if options.json else format_comparison(result))
+    show(json.dumps(result, indent=1) if options.json else format_comparison(result))
     if not options.json:
-        print(f"\nwritten: {options.report or out}/{figure}-{options.scale}.md, .png, .html, .csv")
+        show(f"\nwritten: {options.report or out}/{figure}-{options.scale}.md, .png, .html, .csv")
     if outcome is not None and outcome.failed:
         raise SystemExit(1)
 

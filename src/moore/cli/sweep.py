@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from moore.cli.parse import example, parse, seed_list, words
+from moore.console import show
 from moore.errors import InputError
 
 
@@ -72,11 +73,11 @@ def sweep_grid(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps(vars(outcome), indent=1))
     else:
-        print(f"{len(outcome.done)} of {len(planned)} cells done: moore compare {options.out}")
+        show(f"{len(outcome.done)} of {len(planned)} cells done: moore compare {options.out}")
         for folder, error in outcome.failed.items():
-            print(f"failed: {folder}: {error.splitlines()[-1]} (all of it in {folder}.log)")
+            show(f"failed: {folder}: {error.splitlines()[-1]} (all of it in {folder}.log)")
         for folder in outcome.skipped:
-            print(f"not run: {folder}: its offline stage failed")
+            show(f"not run: {folder}: its offline stage failed")
     if outcome.failed:
         raise SystemExit(1)
 

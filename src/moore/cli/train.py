@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-from moore.cli.parse import example, parse, value_of
+from moore.cli.parse import example, flags, parse, value_of
+from moore.console import show
 from moore.errors import InputError
 
 
@@ -56,7 +57,9 @@ def _run_options(command: str):
 
         Attributes:
             resume: go on with this run from its last checkpoint; --dataset and --env-id tell where
-                the log or the environment is now, other settings are the run's own.
+                the log or the environment is now, --online.epochs makes the run longer,
+                --checkpoint-every and --tensorboard hold from now on; all other settings are the
+                run's own, and their flags are refused.
         """
 
         resume: Path | None = None
@@ -79,7 +82,7 @@ def train_stages(arguments: list[str], command: str) -> None:
     if options.alpha is not None:
         config = replace(config, online=replace(config.online, alpha=options.alpha))
     if getattr(options, "resume", None) is not None:
-        result = _resume(options, rest)
+        result = _resume(options, first, rest)
     else:
         start = getattr(options, "from_", None)
         if command == "online" and start is None:
@@ -91,7 +94,7 @@ def train_stages(arguments: list[str], command: str) -> None:
     if options.json:
         print(json.dumps(result.summary, indent=1))
     elif not options.quiet:
-        print(_verdict(result.summary))
+        show(_verdict(result.summary))
 
 
 def _base_config(first: str | None, rest: list[str], command: str):
@@ -123,14 +126,39 @@ def _check_algorithm(old: str, new: str) -> None:
         )
 
 
-def _resume(options, arguments: list[str]):
+# What a run that goes on can be told.
+_HONOURED = (
+    "resume", "dataset", "env-id", "online.epochs", "checkpoint-every", "tensorboard", "json",
+    "quiet",
+)  # fmt: skip
+
+
+def _resume(options, preset: str | None, arguments: list[str]):
     from moore.runs.run import resume
 
+    given = flags(arguments)
+    ignored = [f"'{preset}'"] if preset else []
+    ignored += [f"--{flag}" for flag in given if flag.removeprefix("no-") not in _HONOURED]
+    if ignored:
+        raise InputError(
+            f"{ignored[0]}: {options.resume} goes on with its own settings. With --resume only "
+            f"{', '.join(f'--{name}' for name in _HONOURED[1:])} can be given; for other settings "
+            "begin another run."
+        )
+    config = options.config
+    changes = {
+        "epochs": config.online.epochs if "online.epochs" in given else None,
+        "checkpoint_every": config.checkpoint_every if "checkpoint-every" in given else None,
+        "tensorboard": config.tensorboard
+        if {"tensorboard", "no-tensorboard"} & set(given)
+        else None,
+    }
     return resume(
         options.resume,
         dataset=value_of(arguments, "--dataset"),
         env=value_of(arguments, "--env-id"),
         quiet=options.quiet,
+        **changes,
     )
 
 

@@ -35,7 +35,7 @@ class Collector:
     """Steps one environment and starts the next episode where one ends.
 
     Every transition's `next_obs` is the true successor, also where the episode ends. A transition
-    that was not measured whole (a bad reading at either end, no reward) is dropped and counted.
+    that was not measured whole (a bad reading at either end, no reward) is dropped.
     Observations and transitions are in the agents' units; returns and snapshots in the user's.
     """
 
@@ -60,7 +60,6 @@ class Collector:
         self._units = units
         self._on_fault = on_fault
         self._finished: list[float] = []
-        self._dropped = 0
         self._next_episode(0)
 
     def _next_episode(self, episode: int) -> None:
@@ -95,7 +94,6 @@ class Collector:
         next_obs, reward, terminated, truncated, _ = self._env.step(action)
         self._tell(fault)
         whole = self._env.fault is None and not was_blind and np.isfinite(action).all()
-        self._dropped += not whole
         self._actions.append(action)
         self._return.add(reward)
         self._obs = next_obs
@@ -124,11 +122,6 @@ class Collector:
         """Undiscounted returns of the episodes that ended since the last call."""
         finished, self._finished = self._finished, []
         return finished
-
-    def take_dropped(self) -> int:
-        """Transitions that were dropped since the last call."""
-        dropped, self._dropped = self._dropped, 0
-        return dropped
 
     def snapshot(self) -> Snapshot:
         """The running episode, for a checkpoint."""

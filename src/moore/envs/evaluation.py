@@ -1,6 +1,5 @@
 """Whole episodes of a fixed policy, several environments in step with one another."""
 
-import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from moore.envs.adapter import Adapter
 from moore.envs.make import EnvSource, episode_seed, make_env
 from moore.envs.probe import refuse_shared
 from moore.envs.returns import Return
+from moore.envs.several import close_all, open_all
 from moore.errors import InputError
 
 # (episodes, obs) -> (episodes, action) in [-1, 1].
@@ -96,9 +96,8 @@ def evaluate_policy(
         deterministic: the mode of the policy, or a sample.
         limit: steps after which an episode is cut, if the environment does not end it before.
     """
-    with contextlib.ExitStack() as stack:
-        made = (make_env(env, limit=limit) for _ in range(episodes))
-        envs = [stack.enter_context(contextlib.closing(one)) for one in made]
+    envs = open_all(lambda: make_env(env, limit=limit), episodes)
+    try:
         refuse_shared(envs)
         bounds, trained = envs[0].bounds, (policy.low, policy.high)
         if not np.array_equal(trained, (bounds.low, bounds.high)):
@@ -114,3 +113,5 @@ def evaluate_policy(
             return bounds.scaled(policy(obs, deterministic=deterministic))
 
         return run_episodes(envs, scaled, seeds)
+    finally:
+        close_all(envs)

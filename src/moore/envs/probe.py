@@ -33,15 +33,15 @@ def tried(
         InputError: another interface; the same environment twice; or only one can be open.
     """
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(contextlib.closing(make()))
-        second = None
-        if at_once > 1:
-            second = stack.enter_context(contextlib.closing(_second(make, at_once)))
-            refuse_shared([first, second])
-        notes = _try(first, second, seed)
+        envs: list[Adapter] = []
+        for _ in range(max(at_once, 1)):
+            one = make() if not envs else _another(make, len(envs), at_once)
+            envs.append(stack.enter_context(contextlib.closing(one)))
+        refuse_shared(envs)
+        notes = _try(envs[0], envs[-1], seed)
         if log is not None:
-            notes += _unlike_the_log(first, log, seed)
-        yield first, notes
+            notes += _unlike_the_log(envs[0], log, seed)
+        yield envs[0], notes
 
 
 def refuse_shared(envs: list[Adapter]) -> None:
@@ -59,22 +59,22 @@ def refuse_shared(envs: list[Adapter]) -> None:
         )
 
 
-def _second(make: Callable[[], Adapter], at_once: int) -> Adapter:
+def _another(make: Callable[[], Adapter], there: int, wanted: int) -> Adapter:
     try:
         return make()
-    except Exception as error:  # whatever the second of a kind raises
+    except Exception as error:  # whatever the next of a kind raises
         told = " ".join(str(error).split())[:200]
         raise InputError(
-            f"a second environment cannot be opened beside the first ({type(error).__name__}: "
-            f"{told}), and this run needs {at_once} at once. With only one, evaluate nothing: "
-            "--evaluation.episodes 0; or give another environment for evaluation."
+            f"no further environment can be opened beside {there} ({type(error).__name__}: "
+            f"{told}), and this run needs {wanted} at once. Evaluate fewer episodes "
+            "(--evaluation.episodes), or none: --evaluation.episodes 0."
         ) from error
 
 
-def _try(first: Adapter, second: Adapter | None, seed: int) -> list[str]:
+def _try(first: Adapter, second: Adapter, seed: int) -> list[str]:
     """A few steps, and resets with the same seed: fresh, fresh again, and after the steps."""
     begun, _ = first.reset(seed=seed)
-    other = begun if second is None else second.reset(seed=seed)[0]
+    other = begun if second is first else second.reset(seed=seed)[0]
     rng = np.random.default_rng(seed)
     faults = [] if first.fault is None else [first.fault]
     for _ in range(_STEPS):

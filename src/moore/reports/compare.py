@@ -1,7 +1,6 @@
 """Many runs side by side: transfer metrics per task and variant, and pooled over tasks."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from moore.config import flat, read_toml
 from moore.errors import InputError
 from moore.evaluation.stats import iqm, probability_of_improvement
-from moore.reports.html import read_metrics
+from moore.reports.reading import read_metrics, read_summary
 
 # Metrics of `transfer`: the one for pooling over tasks where scores exist, whether more is better.
 METRICS: dict[str, tuple[str, bool]] = {
@@ -81,7 +80,7 @@ def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[
 def _runs_below(folder: Path) -> list[Path]:
     """Finished runs with an online stage, in the order of their names."""
     runs = sorted(path.parent for path in folder.glob("**/summary.json"))
-    return [run for run in runs if "transfer" in _json(run / "summary.json")]
+    return [run for run in runs if "transfer" in read_summary(run)]
 
 
 def _twice(keys: list[tuple]) -> tuple | None:
@@ -89,18 +88,18 @@ def _twice(keys: list[tuple]) -> tuple | None:
     return next((key for key in keys if key in seen or seen.add(key)), None)
 
 
-def _json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}).") from None
-
-
 def _read(folder: Path, by: Sequence[str]) -> Finished:
-    summary = _json(folder / "summary.json")
+    summary = read_summary(folder)
     if not summary.get("transfer"):
         what = "was not evaluated" if "acting" in summary else "has no online stage"
+        if summary.get("not_finite"):
+            what = "has evaluations that are no finite numbers"
         raise InputError(f"{folder} {what}, so there is no transfer to compare.")
+    needed = ("env_id", "algorithm", "scheme", "seed", "reference")
+    missing = [name for name in needed if name not in summary]
+    missing += [name for name in ("offline", "final") if summary["transfer"].get(name) is None]
+    if missing:
+        raise InputError(f"{folder}/summary.json is damaged: it has no '{missing[0]}'.")
     log = summary.get("dataset") or {}
     task = summary["env_id"] + (f" {_short(log['name'])}" if log.get("name") else "")
     variant = summary["scheme"] if summary["algorithm"] == "moore" else summary["algorithm"]

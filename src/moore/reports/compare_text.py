@@ -1,8 +1,8 @@
 """`moore compare` in the terminal, and as CSV."""
 
-import csv
 from pathlib import Path
 
+from moore.files import write_table
 from moore.reports.compare import METRICS
 
 TITLES = {
@@ -94,11 +94,14 @@ def _number(value: float) -> str:
 
 
 def write_csv(path: Path, result: dict) -> None:
-    """One line a seed: every metric of every run."""
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["task", "variant", "seed", *METRICS])
-        for cell in result["cells"]:
-            columns = [cell["values"][metric] for metric in METRICS]
-            for seed, *values in zip(cell["seeds"], *columns, strict=True):
-                writer.writerow([cell["task"], cell["variant"], seed, *values])
+    """One line a seed: every metric of every run.
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    rows = [["task", "variant", "seed", *METRICS]]
+    for cell in result["cells"]:
+        columns = [cell["values"][metric] for metric in METRICS]
+        for seed, *values in zip(cell["seeds"], *columns, strict=True):
+            rows.append([cell["task"], cell["variant"], seed, *values])
+    write_table(path, rows)

@@ -1,6 +1,5 @@
 """`moore reproduce`: a figure of the paper as a picture, tables and the numbers behind them."""
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from matplotlib.legend_handler import HandlerTuple
 
 from moore.errors import InputError
 from moore.evaluation.transfer import DIP_EPOCHS
+from moore.files import write_table, write_whole, writing
 from moore.reports.compare import Finished, compare, estimate, read_runs
 from moore.reports.compare_page import write_compare_page
 from moore.reports.compare_text import TITLES, interval, most_seeds, write_csv
@@ -77,7 +77,8 @@ def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path)
     if figure == "fig1":
         _add_lowest(result, runs)
         _add_minutes(result, runs, finished)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{figure}-{scale}"
     write_csv(path.with_suffix(".csv"), result)
     _write_curves(folder / f"{path.name}-curves.csv", runs)
@@ -86,9 +87,10 @@ def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path)
         result["uncertainty"] = uncertainty_summary(runs)
     else:
         picture = draw_figure(figure, runs, result)
-    picture.savefig(path.with_suffix(".png"), dpi=150, facecolor="white")
+    with writing(path.with_suffix(".png")):
+        picture.savefig(path.with_suffix(".png"), dpi=150, facecolor="white")
     write_compare_page(path.with_suffix(".html"), runs, result)
-    path.with_suffix(".md").write_text(_markdown(figure, scale, planned, result))
+    write_whole(path.with_suffix(".md"), _markdown(figure, scale, planned, result))
     return result
 
 
@@ -105,17 +107,16 @@ def _variant(folder: str | Path) -> str:
 
 def _write_curves(path: Path, runs: Sequence[Finished]) -> None:
     """One line an online epoch: the returns behind the curves; epoch 0 is the hand-over."""
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        names = [name.replace("/", "_") for name in _LOGGED]
-        writer.writerow(["task", "variant", "seed", "epoch", "acting_return", *names])
-        for run in runs:
-            acting = dict(zip(*epoch_returns(run, acting=True), strict=True))
-            for row in run.rows:
-                if row.get("stage") == "online":
-                    values = [acting.get(row["epoch"]), *(row.get(name) for name in _LOGGED)]
-                    cells = ["" if v is None else f"{v:.6g}" for v in values]
-                    writer.writerow([run.task, run.variant, run.seed, row["epoch"], *cells])
+    names = [name.replace("/", "_") for name in _LOGGED]
+    lines = [["task", "variant", "seed", "epoch", "acting_return", *names]]
+    for run in runs:
+        acting = dict(zip(*epoch_returns(run, acting=True), strict=True))
+        for row in run.rows:
+            if row.get("stage") == "online":
+                values = [acting.get(row["epoch"]), *(row.get(name) for name in _LOGGED)]
+                cells = ["" if v is None else f"{v:.6g}" for v in values]
+                lines.append([run.task, run.variant, run.seed, row["epoch"], *cells])
+    write_table(path, lines)
 
 
 def _add_lowest(result: dict, runs: Sequence[Finished]) -> None:

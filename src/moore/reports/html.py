@@ -1,6 +1,5 @@
 """One self-contained page about one run: `report.html` in the run folder."""
 
-import json
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from moore.evaluation.scores import reference_scores
 from moore.evaluation.transfer import DIP_EPOCHS, acting_levels, transfer_metrics
 from moore.reports import plots
 from moore.reports.page import number, render, write_page
+from moore.reports.reading import read_metrics, read_summary
 
 _ACTED = "online/episode_returns"
 
@@ -81,33 +81,12 @@ def write_report(folder: str | Path) -> Path:
     finished = (folder / "summary.json").exists()
     try:
         config = tomllib.loads(config_text)
-        summary = json.loads(_read(folder / "summary.json")) if finished else {}
     except ValueError as error:
-        raise InputError(f"{folder}: config.toml or summary.json is not valid ({error})") from error
+        raise InputError(f"{folder}: config.toml is not valid ({error})") from error
+    summary = read_summary(folder) if finished else {}
     page = _page(rows, config, summary=summary or _known_so_far(rows, config))
     html = render("template.html", **page, finished=finished, config=config_text, name=folder.name)
     return write_page(folder / "report.html", html)
-
-
-def read_metrics(path: str | Path) -> list[dict]:
-    """The rows of a `metrics.jsonl`, without a last line that is still being written.
-
-    Raises:
-        InputError: if there is no such file, or another line is not a JSON object.
-    """
-    lines = _read(Path(path)).splitlines()
-    rows = []
-    for place, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            if place == len(lines):
-                break
-            row = None
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {place}: expected a JSON object, got {line[:60]!r}")
-        rows.append(row)
-    return rows
 
 
 def _read(path: Path) -> str:

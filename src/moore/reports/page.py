@@ -1,13 +1,12 @@
 """Pages that load nothing: one style sheet, one way of writing numbers."""
 
-import os
 from importlib import resources
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
-from moore.errors import InputError
+from moore.files import write_whole
 from moore.reports.plots import is_finite
 
 
@@ -29,12 +28,7 @@ def write_page(path: Path, html: str) -> Path:
     Raises:
         InputError: it cannot be written there.
     """
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        unfinished.write_text(html, encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error}); give another path") from error
+    write_whole(path, html)
     return path
 
 

@@ -3,8 +3,12 @@
 import json
 import os
 import sys
+import threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+# A cell whose sweep was killed ends within a moment; it is waited for.
+_LET_GO = 20.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,14 @@ class Cell:
     @property
     def done(self) -> bool:
         """Whether the folder holds this very run, finished; one of other settings is not it."""
-        return (Path(self.folder) / "summary.json").exists() and not self.departure()
+        from moore.errors import InputError
+        from moore.files import read_object
+
+        try:
+            read_object(Path(self.folder) / "summary.json")
+        except InputError:
+            return False
+        return not self.departure()
 
     def departure(self) -> str:
         """What the run in the folder has otherwise, in words; "" for this cell's configuration."""
@@ -56,9 +67,11 @@ def run_cell(cell: Cell) -> None:
     """
     from moore.config import from_dict
     from moore.errors import InputError
+    from moore.files import let_go
     from moore.runs.run import resume, run
 
     folder = Path(cell.folder)
+    let_go(folder, seconds=_LET_GO)
     if (folder / "checkpoints" / "plan.json").exists():
         if departure := cell.departure():
             raise InputError(
@@ -80,17 +93,33 @@ def limit_threads(count: int) -> dict[str, str]:
 
 
 def main() -> None:
-    """Reads a cell from the command line's first argument, as JSON; the cores from the second."""
+    """Reads a cell from the command line's first argument, as JSON; the cores from the second.
+
+    With "watched" as a third one, it ends as soon as its standard input does: with its sweep.
+    """
+    from moore.console import plain
     from moore.errors import InputError
 
+    if "watched" in sys.argv[3:]:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     cell, cores = Cell(**json.loads(sys.argv[1])), json.loads(sys.argv[2])
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)  # XLA starts as many threads as it sees cores
     try:
         run_cell(cell)
     except InputError as error:
-        print(f"moore: {error}", file=sys.stderr)
+        print(f"moore: {plain(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt as stop:
+        print("moore: interrupted.", file=sys.stderr)
+        raise SystemExit(getattr(stop, "status", 130)) from None
+
+
+def _end_with_input() -> None:
+    """The other end of the pipe is the sweep's: it closes when that dies, however it dies."""
+    while os.read(0, 4096):
+        pass
+    os._exit(1)  # as a kill does: the run goes on from its newest checkpoint
 
 
 def as_json(cell: Cell) -> str:

@@ -1,14 +1,13 @@
 """Checkpoints: arrays in safetensors, named by their place in the state, and a JSON manifest.
 
 Nothing is ever pickled. A checkpoint is a folder that appears whole (written beside, then renamed)
-and is verified by hash when it is read.
+and is verified by hash when it is read: the manifest holds the arrays' hash and one of itself.
 """
 
-import errno
 import hashlib
 import json
-import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +19,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from moore.errors import InputError
+from moore.files import replace_folder, to_disk, trouble, write_whole
 
 # Raised with any change of the state's layout; a run of another format is refused.
-FORMAT = 5
+FORMAT = 6
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
 
 
@@ -76,25 +76,24 @@ def save_checkpoint(
         # safetensors writes memory as it lies, so it must lie in row order.
         contents = {key: np.asarray(value, order="C") for key, value in (leaves | extra).items()}
         save_file(contents, partial / _STATE)
-        manifest = {"format": FORMAT, "sha256": file_sha256(partial / _STATE), "info": info}
-        with open(partial / _MANIFEST, "w") as file:
-            json.dump(manifest, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.rmtree(folder / name, ignore_errors=True)
-        os.replace(partial, folder / name)
-    except (OSError, SafetensorError) as error:
+        to_disk(partial / _STATE)
+        manifest = {"format": FORMAT, "state_sha256": file_sha256(partial / _STATE), "info": info}
+        write_whole(partial / _MANIFEST, sealed(manifest))
+        to_disk(partial)
+        replace_folder(partial, folder / name)
+    except (OSError, SafetensorError, InputError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(_why_not_saved(error, folder)) from None
     return folder / name
 
 
 def _why_not_saved(error: Exception, folder: Path) -> str:
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-    reason = "the disk is full" if full else str(error)
+    reason = trouble(error) if isinstance(error, OSError) else str(error).rstrip(".")
+    if "No space left" in reason:  # as safetensors says it
+        reason = "the disk is full; make room"
     return (
         f"the checkpoint could not be saved to {folder}: {reason}. The one before it is intact: "
-        "make room, then go on with `moore run --resume`."
+        "go on with `moore run --resume` then."
     )
 
 
@@ -107,7 +106,7 @@ def load_checkpoint(path: Path, template: PyTree) -> Checkpoint:
     """
     manifest = read_manifest(path)
     try:
-        if file_sha256(path / _STATE) != manifest["sha256"]:
+        if file_sha256(path / _STATE) != manifest["state_sha256"]:
             raise DamagedCheckpoint(f"{path / _STATE} does not match its hash")
         stored = load_file(path / _STATE)
     except (OSError, SafetensorError) as error:
@@ -137,17 +136,41 @@ def read_manifest(path: Path) -> dict:
         DamagedCheckpoint: missing or unreadable.
         InputError: of another format.
     """
+    place = path / _MANIFEST
     try:
-        manifest = json.loads((path / _MANIFEST).read_text())
-        written = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedCheckpoint(f"{path / _MANIFEST}: {error}") from None
+        manifest = json.loads(place.read_text(encoding="utf-8"))
+        written, has_seal = manifest["format"], SEAL in manifest
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedCheckpoint(f"{place}: {error}") from None
+    if has_seal and not is_sealed(manifest):
+        raise DamagedCheckpoint(f"{place} does not match its hash")
     if written != FORMAT:
         raise InputError(
             f"{path} has checkpoint format {written}; this version of moore reads {FORMAT}. "
-            "Go on with the version that wrote it."
+            "Go on with the version that wrote it, or begin the run anew."
         )
+    if not has_seal:
+        raise DamagedCheckpoint(f"{place} has no hash")
     return manifest
+
+
+# The entry of a JSON object that holds the hash of all others.
+SEAL = "hash"
+
+
+def sealed(contents: dict) -> str:
+    """A JSON object with a hash of its contents."""
+    return json.dumps(contents | {SEAL: _hash(contents)}, indent=1)
+
+
+def is_sealed(contents: dict) -> bool:
+    """Whether the object is what `sealed` wrote."""
+    rest = {key: value for key, value in contents.items() if key != SEAL}
+    return contents.get(SEAL) == _hash(rest)
+
+
+def _hash(contents: dict) -> str:
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -155,13 +178,21 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint is there and matches its hashes."""
+    try:
+        return file_sha256(path / _STATE) == read_manifest(path)["state_sha256"]
+    except (OSError, DamagedCheckpoint, InputError):
+        return False
+
+
 def newest_first(folder: Path) -> list[Path]:
-    """Complete checkpoints of a run that it can go on from, the newest first."""
+    """Complete checkpoints of a run's epochs, the newest first."""
     return sorted(folder.glob("[!.]*-epoch-*"), reverse=True)
 
 
-def prune(folder: Path, *, keep: int, best: str | None) -> None:
-    """Deletes all but the newest `keep` checkpoints and the best one."""
-    for path in newest_first(folder)[keep:]:
-        if path.name != best:
+def prune(folder: Path, *, keep: Collection[str]) -> None:
+    """Deletes all checkpoints of epochs but those with these names."""
+    for path in newest_first(folder):
+        if path.name not in keep:
             shutil.rmtree(path, ignore_errors=True)

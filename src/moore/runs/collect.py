@@ -5,6 +5,7 @@ of its policies do, actions sampled; `random` is uniform actions. Whole episodes
 the arrays are cut to the wanted length, so the last episode may carry neither flag.
 """
 
+import contextlib
 import dataclasses
 import shutil
 from dataclasses import dataclass, field
@@ -16,16 +17,18 @@ import numpy as np
 
 from moore.agents.sac import SACConfig
 from moore.data.episodes import episode_statistics
+from moore.data.load import read_log
 from moore.data.log import Log
 from moore.data.write import check_target, write_log
 from moore.envs.evaluation import evaluate_policy, random_policy, run_episodes
 from moore.envs.make import episode_seed, make_env
 from moore.envs.record import Act
+from moore.envs.several import close_all, open_all
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.presets import preset
 from moore.runs.policy import Policy
-from moore.runs.recording import record
+from moore.runs.recording import begun_with, record
 from moore.runs.summary import versions
 from moore.runs.track import Reporter
 from moore.runs.training import Training, best, first_reaching, training_config
@@ -96,27 +99,30 @@ def collect(
         InputError: unknown environment or target, or a training that falls short of the tier.
     """
     out = str(out)
+    place = Path() if out.startswith("minari:") else Path(out).parent
+    scratch = place / f".{_slug(out)}.rows"
+    if (done := _done(out, scratch, recipe)) is not None:
+        return done
     check_target(out, format)
     _check(recipe)
     report = Reporter(quiet=quiet)
-    place = Path() if out.startswith("minari:") else Path(out).parent
     folder = Path(training) if training else place / f"{_slug(recipe.env_id)}__sac__{recipe.seed}"
     steps, sac = recipe.train_steps, recipe.sac
     config = training_config(recipe.env_id, steps=steps, seed=recipe.seed, sac=sac)
     learner = Training(folder, config, quiet)
     reference = _reference(recipe, learner, report)
     source = _source(recipe, learner, reference)
-    scratch = place / f".{_slug(out)}.rows"
-    arrays = record(
-        make_env(recipe.env_id),
-        source.act,
-        steps=source.steps,
-        run_seed=recipe.seed,
-        purpose=source.purpose,
-        scratch=scratch,
-        identity=dataclasses.asdict(recipe) | source.about,
-        report=report,
-    )
+    with contextlib.closing(make_env(recipe.env_id)) as env:
+        arrays = record(
+            env,
+            source.act,
+            steps=source.steps,
+            run_seed=recipe.seed,
+            purpose=source.purpose,
+            scratch=scratch,
+            identity=dataclasses.asdict(recipe) | source.about,
+            report=report,
+        )
     if recipe.tier == "medium-replay":
         arrays = _as_trained(arrays, learner, report)
     state = {name: arrays.pop(name) for name in ("qpos", "qvel") if name in arrays}
@@ -132,6 +138,21 @@ def collect(
     write_log(out, log, format)
     shutil.rmtree(scratch, ignore_errors=True)
     return log
+
+
+def _done(out: str, scratch: Path, recipe: Recipe) -> Log | None:
+    """The log of an earlier call that was killed after it was written; None if there is none."""
+    if not begun_with(scratch, dataclasses.asdict(recipe)):
+        return None
+    try:
+        log = read_log(out, exact=True, infos=True)
+    except InputError:
+        return None
+    facts = {"made_by": "moore collect", "tier": recipe.tier, "seed": recipe.seed}
+    if any(log.metadata.get(name) != value for name, value in facts.items()):
+        return None
+    shutil.rmtree(scratch, ignore_errors=True)
+    return dataclasses.replace(log, name=out)
 
 
 def describe(log: Log) -> dict:
@@ -204,10 +225,13 @@ def _reference(recipe: Recipe, learner: Training, report: Reporter) -> Reference
 
 
 def _random_return(recipe: Recipe) -> float:
-    envs = [make_env(recipe.env_id) for _ in range(RANDOM_EPISODES)]
+    envs = open_all(lambda: make_env(recipe.env_id), RANDOM_EPISODES)
     seeds = [episode_seed(recipe.seed, "random", i) for i in range(RANDOM_EPISODES)]
-    policy = random_policy(envs[0].action_space.shape[0], recipe.seed)
-    return run_episodes(envs, policy, seeds).mean_return
+    try:
+        policy = random_policy(envs[0].action_space.shape[0], recipe.seed)
+        return run_episodes(envs, policy, seeds).mean_return
+    finally:
+        close_all(envs)
 
 
 # --- who acts ---
@@ -215,7 +239,8 @@ def _random_return(recipe: Recipe) -> float:
 
 def _source(recipe: Recipe, learner: Training, reference: ReferenceScores) -> _Source:
     if recipe.tier == "random":
-        dim = make_env(recipe.env_id).action_space.shape[0]
+        with contextlib.closing(make_env(recipe.env_id)) as env:
+            dim = env.action_space.shape[0]
         steps = recipe.steps or DEFAULT_STEPS
         return _Source(_acts_randomly(dim, recipe.seed), steps, "collect", {})
     if recipe.tier == "expert":

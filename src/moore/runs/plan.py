@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Literal
 from moore.envs.make import EnvSource
 from moore.errors import InputError
 from moore.files import write_whole
+from moore.runs.checkpoint import SEAL, is_sealed, sealed
 
 Stages = Literal["both", "offline", "online"]
 # Written before the plan; a folder with nothing else was left by a kill in the first moment.
@@ -27,12 +30,15 @@ class Plan:
             both stages; the seed of the run where it all started. None: this run's own.
         given: the environments ("env", "system") that no file holds: `moore.resume` needs them
             again.
+        config: the run's settings as nested dictionaries, which config.toml must go on to hold;
+            None in the plans of earlier versions.
     """
 
     stages: Stages
     start: Path | None = None
     split_seed: int | None = None
     given: tuple[str, ...] = ()
+    config: dict | None = None
 
     def write(self, folder: Path) -> None:
         """The last file of a run's beginning; from here on the run can be resumed."""
@@ -41,23 +47,43 @@ class Plan:
             "stages": self.stages,
             "start_from": start,
             "split_seed": self.split_seed,
-            "given": self.given,
+            "given": list(self.given),
+            "config": self.config,
         }
-        write_whole(_place(folder), json.dumps(plan))
+        write_whole(_place(folder), sealed(plan))
 
 
 def read_plan(folder: Path) -> Plan:
     """The plan of a run folder.
 
     Raises:
-        InputError: it has none.
+        InputError: it has none, or a damaged one.
     """
     try:
-        plan = json.loads(_place(folder).read_text())
-        start = None if plan["start_from"] is None else folder / plan["start_from"]
-        return Plan(plan["stages"], start, plan["split_seed"], tuple(plan.get("given", ())))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder} is not a run folder that can be resumed.") from None
+        plan = json.loads(_place(folder).read_text(encoding="utf-8"))
+        found = _assemble(plan, folder)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(
+            f"{folder} is not a run folder that can be resumed: its checkpoints/plan.json is "
+            "missing or damaged."
+        ) from None
+    if SEAL in plan and not is_sealed(plan):
+        raise InputError(
+            f"{_place(folder)} is damaged: it does not match its hash. Put back a copy of it, or "
+            "begin the run anew."
+        )
+    return found
+
+
+def _assemble(plan: dict, folder: Path) -> Plan:
+    """Raises KeyError, TypeError or ValueError for what is no plan."""
+    stages, start, split_seed = plan["stages"], plan["start_from"], plan["split_seed"]
+    given, config = plan.get("given", []), plan.get("config")
+    fits = stages in typing.get_args(Stages) and (split_seed is None or type(split_seed) is int)
+    fits = fits and set(given) <= {"env", "system"} and isinstance(config, dict | type(None))
+    if not fits:
+        raise ValueError("no plan")
+    return Plan(stages, None if start is None else folder / start, split_seed, tuple(given), config)
 
 
 def functions(env: EnvSource | None, system: EnvSource | None) -> tuple[str, ...]:
@@ -69,7 +95,7 @@ def functions(env: EnvSource | None, system: EnvSource | None) -> tuple[str, ...
 def how_to_resume(folder: Path, plan: Plan, *, until: Callable | None) -> str:
     """How to go on with a run that was stopped, for the user."""
     if not plan.given and until is None:
-        return f"moore run --resume {folder}"
+        return f"moore run --resume {shlex.quote(str(folder))}"
     names = [*plan.given, *(["until"] if until is not None else [])]
     again = f'moore.resume("{folder}", {", ".join(f"{name}=..." for name in names)})'
     return again if plan.given else f"the same command, or {again}"

@@ -1,7 +1,6 @@
 """A saved policy: what `moore.load_policy` reads, without the run that made it."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from moore.algorithms import AGENTS, Agent
 from moore.config import Config, from_dict, to_dict
 from moore.errors import InputError
+from moore.files import replace_folder, standing, to_disk, write_whole, writing
 from moore.units import AS_GIVEN, Units
 
 _WEIGHTS, _ABOUT = "policy.safetensors", "policy.json"
@@ -79,11 +79,13 @@ def _named(weights: PyTree) -> dict[str, np.ndarray]:
 
 
 def save_policy(folder: Path, policy: Policy) -> None:
-    """Writes the policy's folder in one piece, over an older one."""
-    partial_folder = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    partial_folder.mkdir(parents=True)
-    save_file(_named(policy.weights), partial_folder / _WEIGHTS)
+    """Writes the policy's folder in one piece, over an older one.
+
+    At every moment `load_policy` finds the old one or the new one.
+
+    Raises:
+        InputError: the disk refuses.
+    """
     about = {
         "agent": policy.agent.name,
         "env_id": policy.env_id,
@@ -93,9 +95,17 @@ def save_policy(folder: Path, policy: Policy) -> None:
         "units": policy.units.to_dict(),
         "config": to_dict(policy.config),
     }
-    (partial_folder / _ABOUT).write_text(json.dumps(about, indent=1))
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial_folder, folder)
+    partial_folder = folder.with_name(f".{folder.name}.partial")
+    with writing(folder):
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        partial_folder.mkdir(parents=True)
+        try:
+            save_file(_named(policy.weights), partial_folder / _WEIGHTS)
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
+        to_disk(partial_folder / _WEIGHTS)
+        write_whole(partial_folder / _ABOUT, json.dumps(about, indent=1))
+        replace_folder(partial_folder, folder)
 
 
 def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
@@ -109,7 +119,8 @@ def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
         InputError: there is no policy, or it cannot be read.
     """
     folder = Path(run)
-    folder = folder / "policy" if (folder / "policy").is_dir() else folder
+    inside = standing(folder / "policy")
+    folder = inside if inside.is_dir() else standing(folder)
     try:
         about = json.loads((folder / _ABOUT).read_text())
         weights = load_file(folder / _WEIGHTS)

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +12,13 @@ import gymnasium as gym
 import numpy as np
 
 from moore.envs.record import Act, record_episodes
+from moore.files import write_whole, writing
 from moore.runs.track import Reporter
 
 # Rows on disk at a time: a few seconds of work.
 CHUNK = 20_000
 _MANIFEST = "recipe.json"
+_COLUMNS = {"obs", "action", "reward", "next_obs", "terminated", "truncated"}
 
 
 def record(
@@ -40,7 +44,7 @@ def record(
     Returns:
         The arrays of `record_episodes`, (steps, ...) each.
     """
-    chunks = _begin(scratch, identity)
+    chunks = _begin(scratch, identity, report)
     row = sum(len(chunk["reward"]) for chunk in chunks)
     episode = sum(int((chunk["terminated"] | chunk["truncated"]).sum()) for chunk in chunks)
     report.start("recorded", steps, min(row, steps))
@@ -49,7 +53,7 @@ def record(
             env, act, run_seed=run_seed, purpose=purpose, episode=episode, row=row
         )
         for chunk in _in_chunks(episodes, steps - row):
-            _save(scratch / f"{len(chunks):06d}.npz", chunk)
+            _save(scratch / _name(len(chunks)), chunk)
             chunks.append(chunk)
             row += len(chunk["reward"])
             ends = chunk["terminated"] | chunk["truncated"]
@@ -73,23 +77,67 @@ def _in_chunks(episodes: Iterator[dict], rows: int) -> Iterator[dict[str, np.nda
                 return
 
 
-def _begin(scratch: Path, identity: dict) -> list[dict[str, np.ndarray]]:
-    """The chunks of an earlier call with the same identity, after which this one goes on."""
+def _begin(scratch: Path, identity: dict, report: Reporter) -> list[dict[str, np.ndarray]]:
+    """The chunks of an earlier call with the same identity, after which this one goes on.
+
+    A damaged one is recorded anew, and so are those after it.
+    """
     text = json.dumps(identity, sort_keys=True)
     manifest = scratch / _MANIFEST
-    if not manifest.exists() or manifest.read_text() != text:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        manifest.write_text(text)
-    chunks = []
+    if _content(manifest) != text:
+        with writing(scratch):
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+        write_whole(manifest, text)
+    chunks: list[dict[str, np.ndarray]] = []
     for path in sorted(scratch.glob("*.npz")):
-        with np.load(path) as archive:
-            chunks.append(dict(archive))
+        chunk = _load(path)
+        if chunk is None or path.name != _name(len(chunks)):
+            report.say(f"{path} is damaged: from there on it is recorded anew.")
+            break
+        chunks.append(chunk)
+    with writing(scratch):
+        for path in sorted(scratch.glob("*.npz"))[len(chunks) :]:
+            path.unlink()
     return chunks
+
+
+def begun_with(scratch: Path, recipe: dict) -> bool:
+    """Whether an earlier call with this recipe has left its rows there."""
+    try:
+        identity = json.loads(_content(scratch / _MANIFEST))
+        return {name: identity[name] for name in recipe} == json.loads(json.dumps(recipe))
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+def _load(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a chunk, one entry a row each; None if it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            chunk = dict(archive)  # the archive has checksums
+        sizes = {len(array) for array in chunk.values()}
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return chunk if chunk.keys() >= _COLUMNS and len(sizes) == 1 else None
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}.npz"
 
 
 def _save(path: Path, chunk: dict[str, np.ndarray]) -> None:
     partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        np.savez(file, **chunk)
-    os.replace(partial, path)
+    with writing(path, ", then give the same command"):
+        with open(partial, "wb") as file:
+            np.savez(file, **chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)

@@ -1,26 +1,19 @@
-"""What a run writes while it goes on: metrics, checkpoints, the policy. And what it reads back."""
+"""What a run writes while it goes on: metrics, checkpoints, the policy."""
 
-import json
+import dataclasses
 import time
 from pathlib import Path
 
-import equinox as eqx
 import numpy as np
+from jaxtyping import PyTree
 
 from moore.envs.collector import Collector, Snapshot
-from moore.errors import InputError
-from moore.runs.checkpoint import (
-    Checkpoint,
-    DamagedCheckpoint,
-    load_checkpoint,
-    newest_first,
-    prune,
-    read_manifest,
-    save_checkpoint,
-)
+from moore.reports.reading import read_metrics
+from moore.runs.checkpoint import Checkpoint, is_whole, prune, save_checkpoint
 from moore.runs.policy import save_policy
 from moore.runs.setup import Setup
-from moore.runs.track import MetricsFile, Reporter, TensorBoard
+from moore.runs.track import MetricsFile, TensorBoard
+from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
 from moore.version import __version__
 
@@ -36,32 +29,59 @@ class Records:
     was, which evaluation was the best, and how the time was spent.
     """
 
-    def __init__(self, setup: Setup, folder: Path, info: dict):
-        """Opens the records as they were at a checkpoint with this `info`; empty for a new run."""
-        self.setup, self.folder = setup, folder
+    def __init__(self, setup: Setup, folder: Path, config: dict, checkpoint: Checkpoint | None):
+        """Opens the records as they were at a checkpoint; empty for a new run.
+
+        `config`: the run's settings, which every checkpoint holds as well.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        info = {} if checkpoint is None else checkpoint.info
+        self.setup, self.folder, self.config = setup, folder, config
         self.checkpoints = folder / "checkpoints"
-        self.metrics = MetricsFile(
-            folder / "metrics.jsonl", keep_bytes=info.get("metrics_bytes", 0)
-        )
-        self.tensorboard = TensorBoard(folder) if setup.config.tensorboard else None
+        keep_bytes = info.get("metrics", {}).get("bytes", 0)
+        self.metrics = MetricsFile(folder / "metrics.jsonl", keep_bytes=keep_bytes)
+        self.tensorboard = None
+        if setup.config.tensorboard:
+            self.tensorboard = TensorBoard(folder, read_metrics(folder / "metrics.jsonl"))
         self.best = info.get("best", {"name": None, "return": -np.inf})
+        # Checkpoints that are known to be whole: read, or written, by this process.
+        self._whole = [] if checkpoint is None else [checkpoint.path.name]
         self.clock = setup.learner.clock
         self.clock.seconds.update(info.get("seconds", {}))
-        self._epoch_started = time.perf_counter()
-        self._started = self._epoch_started - self.clock.seconds.pop("total", 0.0)
-        self._reported = dict(self.clock.seconds)
+        self._epoch_started = time.perf_counter() - info.get("epoch_seconds", 0.0)
+        self._started = time.perf_counter() - self.clock.seconds.pop("total", 0.0)
+        self._reported = info.get("reported", dict(self.clock.seconds))
 
     def close(self) -> None:
         self.metrics.close()
+        if self.tensorboard is not None:
+            self.tensorboard.close()
+
+    def inherit(self, row: dict) -> None:
+        """A row of the run that this one starts from."""
+        self.metrics.write(row)
+        if self.tensorboard is not None:
+            self.tensorboard.write(row)
 
     def seconds(self) -> dict[str, float]:
         """Wall-clock by part, interrupted stretches included."""
         return dict(self.clock.seconds) | {"total": time.perf_counter() - self._started}
 
     def end_epoch(
-        self, row: dict, state: LearnerState, collector: Collector | None, *, last: bool
+        self,
+        row: dict,
+        state: LearnerState,
+        collector: Collector | None,
+        *,
+        last: bool,
+        stopping: bool = False,
     ) -> dict:
-        """A row of metrics and, when it is due, a checkpoint; returns the row as written."""
+        """A row of metrics and, when it is due, a checkpoint; returns the row as written.
+
+        `stopping`: the run is about to be stopped, and a checkpoint is made whether due or not.
+        """
         now, seconds = time.perf_counter(), self.clock.seconds
         row |= {f"time/{name}": v - self._reported.get(name, 0.0) for name, v in seconds.items()}
         row["time/epoch"] = now - self._epoch_started
@@ -69,44 +89,76 @@ class Records:
             steps = self.setup.config.online.steps_per_epoch
             row["time/steps_per_second"] = steps / row["time/epoch"]
         self._reported, self._epoch_started = dict(seconds), now
-        length = self.metrics.write(row)
+        self.metrics.write(row)
         if self.tensorboard is not None:
-            self.tensorboard.write(row, step=row["updates"])
-        if last or row["epoch"] % self.setup.config.checkpoint_every == 0:
-            self._save(row, state, collector, length)
+            self.tensorboard.write(row)
+        due = last or row["epoch"] % self.setup.config.checkpoint_every == 0
+        if due or stopping:
+            self._save_epoch(row, state, collector, due=due)
         return row
 
-    def _save(
-        self, row: dict, state: LearnerState, collector: Collector | None, metrics_bytes: int
+    def _save_epoch(
+        self, row: dict, state: LearnerState, collector: Collector | None, *, due: bool
     ) -> None:
         name = f"{row['stage']}-epoch-{row['epoch']:06d}"
-        if row.get("eval/return", -np.inf) > self.best["return"]:
-            self.best = {"name": name, "return": row["eval/return"]}
+        earned = row.get("eval/return")
+        # Which one is the best must not depend on where the run was stopped.
+        if due and earned is not None and earned > self.best["return"]:
+            self.best = {"name": name, "return": earned}
         episode, arrays = ({}, {}) if collector is None else _pack(collector.snapshot())
-        info = self._identity() | {
-            "stage": row["stage"],
-            "epoch": row["epoch"],
-            "metrics_bytes": metrics_bytes,
-            "best": self.best,
-            "seconds": self.seconds(),
-            "episode": episode,
-        }
-        save_checkpoint(self.checkpoints, name, state, arrays=arrays, info=info)
-        prune(self.checkpoints, keep=KEEP, best=self.best["name"])
+        info = {"stage": row["stage"], "epoch": row["epoch"], "episode": episode}
+        self._save(name, state, arrays, info)
         self.save_policy(state)
 
-    def _identity(self) -> dict:
-        return {"dataset_sha256": _sha256(self.setup), "moore": __version__}
+    def save_part(
+        self, epoch: Epoch, state: LearnerState, before: PyTree, collector: Collector
+    ) -> None:
+        """The epoch under way: its transitions, what it has learned and measured so far.
+
+        `before`: the policy and models at the end of the epoch before, see `watch.snapshot`.
+        """
+        done = epoch.number - 1
+        episode, arrays = _pack(collector.snapshot())
+        facts, measured = epoch.pack()
+        info = {"stage": "online", "epoch": done, "episode": episode, "part": facts}
+        parts = {"learner": state, "before": before}
+        name = f"online-epoch-{done:06d}-step-{epoch.observed:06d}"
+        self._save(name, parts, arrays | measured, info)
+
+    def _save(self, name: str, state: PyTree, arrays: dict, info: dict) -> None:
+        save_checkpoint(self.checkpoints, name, state, arrays=arrays, info=self._facts() | info)
+        self._whole = [*(old for old in self._whole if old != name), name]
+        if len(kept := self._whole[-KEEP:]) == KEEP:
+            prune(self.checkpoints, keep={*kept, self.best["name"]})
+
+    def _facts(self) -> dict:
+        """What every checkpoint holds beside the state."""
+        now = time.perf_counter()
+        return {
+            "dataset_sha256": _sha256(self.setup),
+            "moore": __version__,
+            "config": self.config,
+            "metrics": self.metrics.mark,
+            "best": self.best,
+            "seconds": self.seconds(),
+            "epoch_seconds": now - self._epoch_started,
+            "reported": self._reported,
+        }
 
     def save_hand_over(self, state: LearnerState) -> None:
         """What an online stage starts from, kept for as many of them as are wanted."""
-        if not (self.checkpoints / HAND_OVER).exists():
+        if not is_whole(self.checkpoints / HAND_OVER):
             parts = handed_over(self.setup.learner, state)
-            save_checkpoint(self.checkpoints, HAND_OVER, parts, arrays={}, info=self._identity())
+            info = self._facts() | {"stage": HAND_OVER, "epoch": 0}
+            save_checkpoint(self.checkpoints, HAND_OVER, parts, arrays={}, info=info)
         self.save_policy(state)
 
     def save_policy(self, state: LearnerState) -> None:
-        """The newest policy, for `load_policy`."""
+        """The newest policy, for `load_policy`.
+
+        Raises:
+            InputError: the disk refuses.
+        """
         setup = self.setup
         save_policy(self.folder / "policy", setup.policy(setup.learner.policy(state)))
 
@@ -122,70 +174,12 @@ def handed_over(learner: Learner, state: LearnerState) -> dict:
     return {name: getattr(state, name) for name in names} | {"acting": learner.policy(state)}
 
 
-def load_hand_over(setup: Setup, source: Path) -> dict:
-    """Agent, models, randomness and the acting policy at the end of that run's offline stage.
-
-    Raises:
-        InputError: it has none, or one of another configuration or log.
-    """
-    learner = setup.learner
-    template = eqx.filter_eval_shape(lambda key: handed_over(learner, learner.init(key)), setup.key)
-    try:
-        checkpoint = load_checkpoint(source / "checkpoints" / HAND_OVER, template)
-    except DamagedCheckpoint as damage:
-        raise InputError(f"{source} has no finished offline stage: {damage}.") from None
-    _check_log(checkpoint, setup, source)
-    return checkpoint.state
-
-
-def newest_checkpoint(setup: Setup, folder: Path, report: Reporter) -> Checkpoint | None:
-    """The newest checkpoint that is whole; None if the run had none yet.
-
-    Raises:
-        InputError: there are some and none can be read, or they are of another log.
-    """
-    candidates = newest_first(folder / "checkpoints")
-    for path in candidates:
-        template = _template(setup, online=path.name.startswith("online"))
-        try:
-            checkpoint = load_checkpoint(path, template)
-        except DamagedCheckpoint as damage:
-            report.say(f"{path.name} is damaged ({damage}); trying the one before it.")
-            continue
-        _check_log(checkpoint, setup, folder)
-        return checkpoint
-    if candidates:
-        raise InputError(f"no checkpoint of {folder} can be read; the run must start anew.")
-    return None
-
-
-def newest_epoch(folder: Path) -> int:
-    """The epoch of a run's newest checkpoint that is not cut short; -1 if there is none."""
-    for path in newest_first(folder / "checkpoints"):
-        try:
-            return read_manifest(path)["info"]["epoch"]
-        except DamagedCheckpoint:
-            continue
-    return -1
-
-
-def _check_log(checkpoint: Checkpoint, setup: Setup, folder: Path) -> None:
-    begun_with = checkpoint.info["dataset_sha256"]
-    if begun_with != _sha256(setup):
-        raise InputError(
-            f"{setup.config.dataset or 'no log'} is not the data set that {folder} was begun "
-            f"with (its SHA-256 was {begun_with[:12]}...)."
-        )
-
-
-def _template(setup: Setup, *, online: bool):
-    """Shapes of the state, without its memory."""
-
-    def shapes(key):
-        state = setup.learner.init(key)
-        return setup.learner.hand_over(state) if online else state
-
-    return eqx.filter_eval_shape(shapes, setup.key)
+def from_hand_over(learner: Learner, fresh: LearnerState, parts: dict) -> LearnerState:
+    """A fresh state with what another stage has handed over, as if it had just ended."""
+    parts = dict(parts)
+    if not learner.gated:
+        del parts["acting"]
+    return dataclasses.replace(fresh, **parts)
 
 
 def _pack(snapshot: Snapshot) -> tuple[dict, dict[str, np.ndarray]]:
@@ -208,12 +202,3 @@ def unpack(checkpoint: Checkpoint) -> Snapshot:
         episode_return=episode["return"],
         finished_returns=tuple(episode["finished"]),
     )
-
-
-def offline_rows(source: Path) -> str:
-    """The offline part of a run's metrics, so that the report of a run begun from it is whole."""
-    try:
-        lines = (source / "metrics.jsonl").read_text().splitlines(keepends=True)
-        return "".join(line for line in lines if json.loads(line)["stage"] == "offline")
-    except (OSError, ValueError, KeyError):
-        raise InputError(f"{source} is not a run whose offline stage is done.") from None

@@ -22,6 +22,7 @@ from moore.envs.bounds import Bounds
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, episode_seed
 from moore.envs.probe import refuse_shared
+from moore.envs.several import close_all, open_all
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -222,7 +223,8 @@ class Evaluator:
         self._setup = setup
         self._agent = setup.learner.algorithm.agent
         self._seen = setup.units.obs_in
-        self._envs = _open(setup.world, setup.config.evaluation.episodes)
+        self._envs = open_all(setup.world.make_env, setup.config.evaluation.episodes)
+        refuse_shared(self._envs)
         self._mode = jax.jit(self._agent.act_mode)
         self._sample = jax.jit(self._agent.act)
 
@@ -253,27 +255,7 @@ class Evaluator:
         refuse_shared([*self._envs, system])
 
     def close(self) -> None:
-        for env in self._envs:
-            env.close()
-
-
-def _open(world: World, count: int) -> list[Adapter]:
-    """So many environments; none is left open where one of them cannot be made."""
-    envs: list[Adapter] = []
-    try:
-        for _ in range(count):
-            envs.append(world.make_env())
-        refuse_shared(envs)
-    except Exception as error:  # whatever a constructor raises
-        for env in envs:
-            env.close()
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{len(envs)} of {count} environments of evaluation can be open at once, then "
-            f"{type(error).__name__}: {error}; give a lower --evaluation.episodes, or 0."
-        ) from error
-    return envs
+        close_all(self._envs)
 
 
 def _key_stream(seed: int) -> Iterator[jax.Array]:

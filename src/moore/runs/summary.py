@@ -15,10 +15,12 @@ from moore.evaluation.transfer import (
     swing_share,
     transfer_metrics,
 )
+from moore.reports.plots import finite_values, is_finite
 from moore.runs.hand_over import hand_over
 from moore.runs.setup import Setup
 from moore.version import __version__
 
+ACTED = "online/episode_returns"
 _PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco")
 
 
@@ -58,24 +60,33 @@ def summarise(
     if offline:
         # Fewer epochs than the configuration allows: the values stood still before.
         summary["offline"] = _level(setup, offline[-1]) | {"epochs": offline[-1]["epoch"]}
-        evaluations = [row["eval/return"] for row in offline if "eval/return" in row]
+        evaluations = [row["eval/return"] for row in offline if is_finite(row.get("eval/return"))]
         summary["offline"]["swing_share"] = swing_share(evaluations, random_return)
         summary["hand_over"] = vars(hand_over(rows, log))
     if online:
         if "eval/return" in online[0]:
             summary["online"] = _level(setup, online[-1])
-            summary["transfer"] = _transfer(setup, online, random_return)
-        summary["acting"] = acting_levels([row["online/episode_returns"] for row in online[1:]])
+            if unknown := [r["epoch"] for r in online if not is_finite(r.get("eval/return"))]:
+                summary["not_finite"] = unknown  # epochs whose evaluation is no number
+            else:
+                summary["transfer"] = _transfer(setup, online, random_return)
+        summary["acting"] = acting_levels([finite_values(row, ACTED) for row in online[1:]])
     updates = rows[-1]["updates"] if rows else 0
     busy = seconds.get("update", 0.0)
     return summary | {
         "env_steps": rows[-1]["env_steps"] if rows else 0,
         "updates": updates,
+        "skipped_updates": skipped_updates(rows),
         "updates_per_second": (updates - inherited) / busy if busy else None,
         "time": {name: round(value, 3) for name, value in sorted(seconds.items())},
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def skipped_updates(rows: list[dict]) -> int:
+    """Updates that led to numbers that are not finite, and were undone."""
+    return int(sum(row.get("losses/skipped_updates") or 0 for row in rows))
 
 
 def _about_log(log: Dataset) -> dict:
@@ -93,23 +104,25 @@ def _level(setup: Setup, row: dict) -> dict:
         return {}
     reference = setup.reference
     level = {"return": row["eval/return"], "returns": row["eval/returns"]}
-    return level if reference is None else level | {"score": reference.score(row["eval/return"])}
+    if reference is None or not is_finite(row["eval/return"]):
+        return level
+    return level | {"score": reference.score(row["eval/return"])}
 
 
 def _transfer(setup: Setup, online: list[dict], random_return: float | None) -> dict:
     start, epochs = online[0], online[1:]
-    acting = [row["online/episode_returns"] for row in epochs]
+    acting, first = [finite_values(row, ACTED) for row in epochs], finite_values(start, ACTED)
     metrics = transfer_metrics(
         start["eval/return"],
         [row["eval/return"] for row in epochs],
         random_return=random_return,
         reference=setup.reference,
         threshold=setup.config.evaluation.threshold,
-        behaviour_offline=float(np.mean(start["online/episode_returns"])),
+        behaviour_offline=float(np.mean(first)) if first else None,
         behaviour_returns=acting,
     )
     metrics["behaviour_dip_share_by_luck"] = dip_share_by_luck(
-        start["online/episode_returns"], [len(returns) for returns in acting], random_return
+        first, [len(returns) for returns in acting], random_return
     )
     return metrics
 

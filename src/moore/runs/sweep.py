@@ -3,18 +3,21 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from moore.errors import InputError
+from moore.files import read_object, writing
 from moore.runs.cell import Cell, as_json, limit_threads, run_cell
+from moore.runs.signals import Stop, listening
 from moore.runs.track import Reporter
+
+# Seconds in which the cells of a sweep that is stopped may save what they have.
+_GRACE = 5.0
 
 
 @dataclass
@@ -45,28 +48,12 @@ def sweep(
     waiting = [cell for cell in cells if cell.folder not in outcome.done]
     pool = _ray_pool(ray_address) if ray_address else _ProcessPool(jobs)
     try:
-        with _terminated_as_interrupted():
-            _drive(waiting, pool, outcome, lambda text: report.say(_place(outcome, cells) + text))
+        with listening() as stop:
+            say = lambda text: report.say(_place(outcome, cells) + text)  # noqa: E731
+            _drive(waiting, pool, outcome, say, stop)
     finally:
         pool.close()
     return outcome
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """A SIGTERM ends the sweep as an interrupt does, so that no cell outlives it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _place(outcome: Outcome, cells: Sequence[Cell]) -> str:
@@ -74,10 +61,13 @@ def _place(outcome: Outcome, cells: Sequence[Cell]) -> str:
     return f"{over}/{len(cells)} "
 
 
-def _drive(waiting: list[Cell], pool, outcome: Outcome, say: Callable[[str], None]) -> None:
+def _drive(
+    waiting: list[Cell], pool, outcome: Outcome, say: Callable[[str], None], stop: Stop
+) -> None:
     """Starts each cell as soon as there is room and its offline stage is done."""
     running: dict[str, object] = {}
     while waiting or running:
+        stop.check()
         lost = [cell for cell in waiting if cell.start_from in {*outcome.failed, *outcome.skipped}]
         for cell in lost:
             waiting.remove(cell)
@@ -92,6 +82,8 @@ def _drive(waiting: list[Cell], pool, outcome: Outcome, say: Callable[[str], Non
             if error is None:
                 continue
             del running[folder]
+            if error == "" and not (Path(folder) / "summary.json").exists():
+                error = "it ended without a summary"  # its environment has ended the process
             if error == "":
                 outcome.done.append(folder)
                 say(f"done {folder}{_news(folder)}")
@@ -103,14 +95,17 @@ def _drive(waiting: list[Cell], pool, outcome: Outcome, say: Callable[[str], Non
 
 def _news(folder: str) -> str:
     """Offline and final return of a finished cell."""
-    summary = json.loads((Path(folder) / "summary.json").read_text())
-    if "transfer" not in summary:
+    try:
+        summary = read_object(Path(folder) / "summary.json")
+        if summary.get("transfer"):
+            found = summary["transfer"]
+            return f": {found['offline']:.1f} -> {found['final']:.1f}, dip {found['dip']:.1f}"
         offline, acting = summary.get("offline", {}), summary.get("acting", {})
         if "first" in acting:
             return f": acting {acting['first']:.1f} -> {acting['last']:.1f}"
         return f": return {offline['return']:.1f}" if "return" in offline else ""
-    transfer = summary["transfer"]
-    return f": {transfer['offline']:.1f} -> {transfer['final']:.1f}, dip {transfer['dip']:.1f}"
+    except (InputError, KeyError, TypeError, ValueError):
+        return ""  # a number that is none, or a damaged file: whoever reads it next says so
 
 
 class _ProcessPool:
@@ -142,32 +137,44 @@ class _ProcessPool:
             return None
         self._running.remove(process)
         self._free.append(process.cores)
-        process.log.close()
+        process.close()
         if status == 0:
             return ""
         text = Path(process.log.name).read_text(errors="replace").strip()
         return text or f"exit status {status}"
 
     def close(self) -> None:
+        """Those that still run keep the epoch under way, if that takes a moment only."""
         for process in self._running:
+            process.child.terminate()
+        end = time.monotonic() + _GRACE
+        for process in self._running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.child.wait(max(end - time.monotonic(), 0.0))
             process.child.kill()
             process.child.wait()
-            process.log.close()
+            process.close()
 
 
 class _Process:
     def __init__(self, cell: Cell, cores: list[int], threads: int):
         folder = Path(cell.folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         self.cores = cores
-        self.log = open(f"{folder}.log", "w")  # noqa: SIM115 (closed when it has ended)
+        with writing(f"{folder}.log"):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self.log = open(f"{folder}.log", "w")  # noqa: SIM115 (closed when it has ended)
         cache = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent.absolute() / ".compiled")}
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "moore.runs.cell", as_json(cell), json.dumps(cores)],
+            [sys.executable, "-m", "moore.runs.cell", as_json(cell), json.dumps(cores), "watched"],
+            stdin=subprocess.PIPE,  # never written to: it closes with this process
             stdout=self.log,
             stderr=subprocess.STDOUT,
             env=cache | os.environ | limit_threads(threads),
         )
+
+    def close(self) -> None:
+        self.log.close()
+        self.child.stdin.close()
 
 
 def _ray_pool(address: str):

@@ -1,14 +1,21 @@
 """Where a run's numbers go: metrics.jsonl always, TensorBoard on request, and the console."""
 
+import contextlib
+import hashlib
 import json
 import math
 import os
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from moore.console import plain
+from moore.files import writing
 
 
 def jsonable(value):
@@ -30,40 +37,118 @@ class MetricsFile:
     """metrics.jsonl: one JSON object a line, on disk before the checkpoint."""
 
     def __init__(self, path: Path, *, keep_bytes: int = 0):
-        """Opens the file, cut back to what the checkpoint knew of."""
-        path.touch()
-        os.truncate(path, min(keep_bytes, path.stat().st_size))
-        self._file = open(path, "a")  # noqa: SIM115 (closed by `close`)
+        """Opens the file, cut back to what the checkpoint knew of.
 
-    def write(self, row: dict) -> int:
-        """Appends a row and returns the length of the file in bytes."""
-        self._file.write(json.dumps(jsonable(row)) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+        Raises:
+            InputError: nothing can be written there.
+        """
+        self._path = path
+        with writing(path):
+            path.touch()
+            os.truncate(path, min(keep_bytes, path.stat().st_size))
+            self._hash = hashlib.sha256(path.read_bytes())
+            self._bytes = path.stat().st_size
+            # Unbuffered: nothing is left to write when it is closed on a full disk.
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
+
+    def write(self, row: dict) -> None:
+        """Appends a row.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        line = (json.dumps(jsonable(row)) + "\n").encode()
+        with writing(self._path, f", then go on with `moore run --resume {self._path.parent}`"):
+            left = memoryview(line)
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        self._hash.update(line)
+        self._bytes += len(line)
+
+    @property
+    def mark(self) -> dict:
+        """How much is written, and its hash: by these a checkpoint knows the file again."""
+        return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
 
     def close(self) -> None:
         self._file.close()
 
 
+def why_unknown(path: Path, mark: dict) -> str:
+    """Why a metrics file does not begin as it was at a checkpoint; "" if it does."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(mark["bytes"])
+    except OSError as error:
+        return f"metrics.jsonl cannot be read ({error.strerror})"
+    if len(content) < mark["bytes"]:
+        return f"metrics.jsonl has {len(content):,} of its {mark['bytes']:,} bytes"
+    if hashlib.sha256(content).hexdigest() != mark["sha256"]:
+        return "metrics.jsonl was altered since"
+    return ""
+
+
 class TensorBoard:
-    """Scalars of every row, under their own names and as charts/episodic_return, charts/SPS."""
+    """Scalars of every row, under their own names and as charts/episodic_return, charts/SPS.
 
-    def __init__(self, folder: Path):
-        from tensorboardX import SummaryWriter
+    The events are those of metrics.jsonl: a run that goes on writes them anew, so that no epoch is
+    lost or there twice.
+    """
 
-        self._writer = SummaryWriter(str(folder))
+    def __init__(self, folder: Path, rows: Iterable[dict] = ()):
+        """Replaces the folder's event files by one with these rows.
 
-    def write(self, row: dict, *, step: int) -> None:
+        Raises:
+            InputError: the disk refuses.
+        """
+        from tensorboardX.event_file_writer import EventsWriter
+
+        self._folder = folder
+        with self._writing():
+            for old in folder.glob("events.out.tfevents.*"):
+                old.unlink()
+            # Written here and now; the usual writer has a thread, which may lag behind.
+            self._file = EventsWriter(str(folder / "events"))
+            for row in rows:
+                self._add(row)
+            self._file.flush()
+
+    def write(self, row: dict) -> None:
+        """Adds a row's scalars; they are on disk afterwards.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        with self._writing():
+            self._add(jsonable(row))
+            self._file.flush()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what a full disk has refused was said before
+            self._file.close()
+
+    def _writing(self):
+        return writing(f"{self._folder}: TensorBoard's event file")
+
+    def _add(self, row: dict) -> None:
+        if row["stage"] == "online" and row["epoch"] == 0:
+            return  # the hand-over, at the step of the last offline epoch
         for name, value in row.items():
             if "/" in name and isinstance(value, int | float):
-                self._writer.add_scalar(f"{row['stage']}/{name}", value, step)
+                self._scalar(f"{row['stage']}/{name}", value, row)
         if row.get("online/episode_returns"):
             mean = float(np.mean(row["online/episode_returns"]))
-            self._writer.add_scalar("charts/episodic_return", mean, step)
+            self._scalar("charts/episodic_return", mean, row)
         if "time/steps_per_second" in row:
-            self._writer.add_scalar("charts/SPS", row["time/steps_per_second"], step)
-        self._writer.flush()
+            self._scalar("charts/SPS", row["time/steps_per_second"], row)
+
+    def _scalar(self, name: str, value: int | float, row: dict) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
+        summary = scalar(name, value)
+        self._file.write_event(Event(wall_time=time.time(), step=row["updates"], summary=summary))
 
 
 class Reporter:
@@ -74,7 +159,7 @@ class Reporter:
         self._progress: Progress | None = None
 
     def say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, markup=False)
+        self._console.print(plain(text), soft_wrap=True, markup=False)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         self.stop()

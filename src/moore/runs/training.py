@@ -13,9 +13,9 @@ from moore.config import Config, read_toml
 from moore.errors import InputError
 from moore.presets import preset
 from moore.replay.buffer import Transition
-from moore.reports.html import read_metrics
+from moore.reports.reading import read_metrics
 from moore.runs.policy import Policy, load_policy, save_policy
-from moore.runs.records import newest_checkpoint, newest_epoch
+from moore.runs.reading import newest_checkpoint, newest_epoch
 from moore.runs.run import resume, run
 from moore.runs.setup import Setup, prepare
 from moore.runs.track import Reporter
@@ -96,7 +96,8 @@ class Training:
             )
         until = newest_epoch(self.folder)
         rows = read_metrics(self.folder / "metrics.jsonl")
-        return [row for row in rows if "eval/return" in row and row["epoch"] <= until]
+        evaluated = [row for row in rows if row.get("eval/return") is not None]
+        return [row for row in evaluated if row["epoch"] <= until]
 
     def policy(self, epoch: int) -> Policy:
         """The policy after an epoch whose evaluation beat all before it."""
@@ -110,7 +111,7 @@ class Training:
             InputError: it has not come so far.
         """
         setup = self._setup()
-        checkpoint = newest_checkpoint(setup, self.folder, Reporter(quiet=self.quiet))
+        checkpoint = newest_checkpoint(setup, self.folder, self.config, Reporter(quiet=self.quiet))
         size = 0 if checkpoint is None else int(checkpoint.state.online.size)
         if size < rows:
             raise InputError(

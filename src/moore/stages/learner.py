@@ -297,7 +297,12 @@ class Learner:
         return self._fit(state, log_alone, self.config.model.max_fit_steps, "fit", on_pass)
 
     def refit(
-        self, state: LearnerState, epoch: int, *, first: bool = False
+        self,
+        state: LearnerState,
+        epoch: int,
+        *,
+        first: bool = False,
+        on_pass: Callable | None = None,
     ) -> tuple[LearnerState, FitReport]:
         """Line 13: the ensemble goes on learning from D_off and D_on, drawn by priority.
 
@@ -305,7 +310,7 @@ class Learner:
         """
         model = self.config.model
         cap = model.max_fit_steps if first else model.max_refit_steps
-        return self._fit(state, self.draws(epoch, state), cap, "refit", None)
+        return self._fit(state, self.draws(epoch, state), cap, "refit", on_pass)
 
     def _fit(self, state: LearnerState, drawn: Draws, max_steps: int, part: str, on_pass):
         with self.clock(part):

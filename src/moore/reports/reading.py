@@ -1,0 +1,91 @@
+"""The files of a run as reports read them: whoever altered or damaged one is told so."""
+
+import json
+import math
+from pathlib import Path
+
+from moore.errors import InputError
+from moore.files import read_object
+
+_NUMBERS = ("env_steps", "updates", "eval/return", "eval/score", "time/epoch")
+_LISTS = ("eval/returns", "eval/lengths", "online/episode_returns")
+# What a summary.json must hold, where it has an entry of this name.
+_SUMMARY = {
+    "env_id": str, "algorithm": str, "scheme": str, "seed": int, "discount": float,
+    "dataset": dict, "reference": dict, "offline": dict, "online": dict, "acting": dict,
+    "transfer": dict, "time": dict, "versions": dict, "hardware": dict,
+}  # fmt: skip
+_MAY_BE_NULL = ("dataset", "reference", "transfer")
+
+
+def read_metrics(path: str | Path) -> list[dict]:
+    """The rows of a `metrics.jsonl`, without a last line that is still being written.
+
+    Raises:
+        InputError: if there is no such file, or another line is not a row of metrics.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path} ({error}); give the folder of a run") from error
+    rows = []
+    for place, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            if place == len(lines):
+                break
+            row = None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {place}: expected a JSON object, got {line[:60]!r}")
+        if name := _misfit(row):
+            raise InputError(f"{path}, line {place} is damaged: '{name}' is {row.get(name)!r}")
+        rows.append(row)
+    return rows
+
+
+def _misfit(row: dict) -> str:
+    """The first entry that no run has written so; "" if there is none."""
+    if row.get("stage") not in ("offline", "online"):
+        return "stage"
+    if type(row.get("epoch")) is not int:
+        return "epoch"
+    for name in _NUMBERS:
+        if not _number_or_null(row.get(name)):
+            return name
+    for name in _LISTS:
+        values = row.get(name, [])
+        if values is not None and not (
+            isinstance(values, list) and all(map(_number_or_null, values))
+        ):
+            return name
+    return ""
+
+
+def _number_or_null(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def read_summary(folder: Path) -> dict:
+    """The summary.json of a run.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    path = folder / "summary.json"
+    summary = read_object(path)
+    for name, kind in _SUMMARY.items():
+        value = summary.get(name)
+        if name not in summary or (value is None and name in _MAY_BE_NULL):
+            continue
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise InputError(f"{path} is damaged: '{name}' is {str(value)[:40]!r}.")
+    for part in ("transfer", "acting", "time", "reference"):
+        for name, value in (summary.get(part) or {}).items():
+            if name != "source" and not (_number_or_null(value) and _is_finite(value)):
+                raise InputError(f"{path} is damaged: {part} '{name}' is {str(value)[:40]!r}.")
+    return summary
+
+
+def _is_finite(value: int | float | None) -> bool:
+    return value is None or math.isfinite(value)

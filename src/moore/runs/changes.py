@@ -1,0 +1,96 @@
+"""A run keeps its configuration, but for the few settings that may change when it goes on."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from moore.config import Config, flat, from_dict, read_toml, to_dict
+from moore.errors import InputError
+from moore.runs.plan import Plan
+
+# No result of the epochs that are done depends on them.
+CHANGEABLE = ("online.epochs", "checkpoint_every", "tensorboard")
+
+
+def kept(config: Config) -> dict:
+    """The settings as plans and checkpoints hold them: nested dictionaries, as JSON knows them."""
+    return json.loads(json.dumps(to_dict(config)))
+
+
+def settings_of(folder: Path) -> Config:
+    """The configuration in a run's folder.
+
+    Raises:
+        InputError: there is none, or it is no configuration of this version.
+    """
+    path = folder / "config.toml"
+    try:
+        return read_toml(path)
+    except InputError as error:
+        told = str(path) in str(error)
+        raise InputError(str(error) if told else f"{path}: {error}") from None
+
+
+def changed(begun: dict, now: Config) -> list[str]:
+    """The settings that are not those of the beginning, but for those that may change.
+
+    Args:
+        begun: from `kept`.
+        now: as config.toml holds it.
+    """
+    before, after = (flat(dataclasses.asdict(config)) for config in (from_dict(begun), now))
+    return [
+        f"{name} is {after[name]} and was {before[name]}"
+        for name in after
+        if name not in CHANGEABLE and after[name] != before[name]
+    ]
+
+
+def check_kept(begun: dict | None, now: Config, folder: Path) -> None:
+    """Raises InputError, which names the settings, if config.toml was edited since the start."""
+    try:
+        others = [] if begun is None else changed(begun, now)
+    except InputError as error:
+        raise InputError(f"{folder} was begun by another version: {error}") from None
+    if others:
+        more = f" (and {len(others) - 3} more)" if len(others) > 3 else ""
+        raise InputError(
+            f"{folder}/config.toml was edited since the run was begun: {'; '.join(others[:3])}"
+            f"{more}. A run keeps its settings (but for {', '.join(CHANGEABLE)}): put them back, "
+            "or begin another run with these."
+        )
+
+
+def altered(
+    config: Config,
+    plan: Plan,
+    folder: Path,
+    *,
+    epochs: int | None,
+    checkpoint_every: int | None,
+    tensorboard: bool | None,
+) -> Config:
+    """The configuration with which a run goes on.
+
+    Raises:
+        InputError: fewer online epochs than the run has now, or it has no online stage.
+    """
+    if epochs is not None:
+        if plan.stages == "offline":
+            raise InputError(
+                f"--online.epochs: {folder} is an offline stage alone; moore online --from "
+                f"{folder} begins its online stage."
+            )
+        if epochs < config.online.epochs:
+            raise InputError(
+                f"--online.epochs is {epochs}; {folder} has {config.online.epochs}, and a run can "
+                "only be made longer."
+            )
+        config = dataclasses.replace(
+            config, online=dataclasses.replace(config.online, epochs=epochs)
+        )
+    if checkpoint_every is not None:
+        config = dataclasses.replace(config, checkpoint_every=checkpoint_every)
+    if tensorboard is not None:
+        config = dataclasses.replace(config, tensorboard=tensorboard)
+    return config

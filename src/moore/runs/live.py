@@ -1,0 +1,36 @@
+"""The live system as a run sees it: whether it was the system that failed is known."""
+
+from moore.envs.collector import Collector
+from moore.replay.buffer import Transition
+from moore.stages.online import System
+
+
+class Guarded(System):
+    """A system that notes its failures: what was collected before one is worth keeping.
+
+    Attributes:
+        failed: the last call did not come to its end.
+    """
+
+    def __init__(self, collector: Collector):
+        self._collector = collector
+        self.failed = False
+
+    def observation(self):
+        self.failed = True
+        obs = self._collector.observation()
+        self.failed = False
+        return obs
+
+    @property
+    def in_episode(self) -> bool:
+        return self._collector.in_episode
+
+    def step(self, action) -> Transition | None:
+        self.failed = True
+        transition = self._collector.step(action)
+        self.failed = False
+        return transition
+
+    def take_episode_returns(self) -> list[float]:
+        return self._collector.take_episode_returns()

@@ -1,0 +1,172 @@
+"""What a run that goes on, or begins from another, reads: the newest checkpoint that is whole."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import equinox as eqx
+
+from moore.config import Config, from_dict
+from moore.errors import InputError
+from moore.runs.changes import check_kept
+from moore.runs.checkpoint import (
+    Checkpoint,
+    DamagedCheckpoint,
+    load_checkpoint,
+    newest_first,
+    read_manifest,
+)
+from moore.runs.records import HAND_OVER, handed_over
+from moore.runs.setup import Setup
+from moore.runs.track import Reporter, why_unknown
+from moore.stages import watch
+from moore.stages.learner import Learner
+from moore.stages.lengthen import lengthened
+
+# What a checkpoint's information holds, and of what type; see `Records`.
+_FACTS = {
+    "stage": str, "epoch": int, "config": dict, "metrics": dict, "best": dict, "seconds": dict,
+    "dataset_sha256": str,
+}  # fmt: skip
+
+
+def newest_checkpoint(
+    setup: Setup, folder: Path, config: Config, report: Reporter
+) -> Checkpoint | None:
+    """The newest checkpoint that is whole and whose metrics are there; None if there was none yet.
+
+    After those of the online stage comes the hand-over, then those of the offline stage.
+
+    Args:
+        setup: of the run as it is to go on.
+        folder: of the run.
+        config: as config.toml holds it.
+        report: told what is passed over.
+
+    Raises:
+        InputError: there are some and none can be read, or they are of another log or of other
+            settings.
+    """
+    epochs = newest_first(folder / "checkpoints")
+    online = [path for path in epochs if path.name.startswith("online")]
+    between = folder / "checkpoints" / HAND_OVER
+    candidates = [*online, *([between] if between.is_dir() else []), *epochs[len(online) :]]
+    why = ""
+    for path in candidates:
+        try:
+            checkpoint = _load(setup, folder, config, path)
+        except DamagedCheckpoint as damage:
+            why = str(damage)
+            report.say(f"{path.name} cannot be used ({why}); trying the one before it.")
+            continue
+        _check_log(checkpoint, setup, folder)
+        return checkpoint
+    if candidates:
+        raise InputError(
+            f"no checkpoint of {folder} can be read ({why}): put back a copy of the folder, or "
+            "begin the run anew."
+        )
+    return None
+
+
+def _load(setup: Setup, folder: Path, config: Config, path: Path) -> Checkpoint:
+    info = _facts(path)
+    if why := why_unknown(folder / "metrics.jsonl", info["metrics"]):
+        raise DamagedCheckpoint(why)
+    check_kept(info["config"], config, folder)
+    if info["stage"] == HAND_OVER:
+        return load_checkpoint(path, _hand_over_template(setup))
+    learner = _sized(setup.learner, from_dict(info["config"]).online.epochs)
+    online = info["stage"] == "online"
+
+    def shapes(key, learner: Learner = learner):
+        state = learner.init(key)
+        state = learner.hand_over(state) if online else state
+        if "part" not in info:
+            return state
+        return {"learner": state, "before": watch.snapshot(learner, state)}
+
+    checkpoint = load_checkpoint(path, eqx.filter_eval_shape(shapes, setup.key))
+    if not online or learner.config.online.epochs == setup.learner.config.online.epochs:
+        return checkpoint
+    state = checkpoint.state
+    if "part" in info:
+        state = state | {"learner": lengthened(setup.learner, state["learner"])}
+    else:
+        state = lengthened(setup.learner, state)
+    return dataclasses.replace(checkpoint, state=state)
+
+
+def _facts(path: Path) -> dict:
+    """The manifest's information, of the right types."""
+    info = read_manifest(path).get("info")
+    for name, kind in _FACTS.items():
+        if not isinstance(info, dict) or type(info.get(name)) is not kind:
+            raise DamagedCheckpoint(f"its manifest has no '{name}'")
+    return info
+
+
+def _sized(learner: Learner, epochs: int) -> Learner:
+    """The learner of a run with so many online epochs."""
+    online = dataclasses.replace(learner.config.online, epochs=epochs)
+    return dataclasses.replace(learner, config=dataclasses.replace(learner.config, online=online))
+
+
+def newest_epoch(folder: Path) -> int:
+    """The epoch of a run's newest checkpoint that is not cut short; -1 if there is none."""
+    for path in newest_first(folder / "checkpoints"):
+        try:
+            info = _facts(path)
+        except DamagedCheckpoint:
+            continue
+        if not why_unknown(folder / "metrics.jsonl", info["metrics"]):
+            return info["epoch"]
+    return -1
+
+
+def load_hand_over(setup: Setup, source: Path) -> dict:
+    """Agent, models, randomness and the acting policy at the end of that run's offline stage.
+
+    Raises:
+        InputError: it has none, or one of another configuration or log.
+    """
+    try:
+        _facts(source / "checkpoints" / HAND_OVER)
+        checkpoint = load_checkpoint(source / "checkpoints" / HAND_OVER, _hand_over_template(setup))
+    except DamagedCheckpoint as damage:
+        raise InputError(f"{source} has no finished offline stage: {damage}.") from None
+    _check_log(checkpoint, setup, source)
+    return checkpoint.state
+
+
+def _hand_over_template(setup: Setup):
+    learner = setup.learner
+    return eqx.filter_eval_shape(lambda key: handed_over(learner, learner.init(key)), setup.key)
+
+
+def _check_log(checkpoint: Checkpoint, setup: Setup, folder: Path) -> None:
+    begun_with = checkpoint.info["dataset_sha256"]
+    now = "" if setup.dataset is None else setup.dataset.sha256
+    if begun_with != now:
+        raise InputError(
+            f"{setup.config.dataset or 'no log'} is not the data set that {folder} was begun "
+            f"with (its SHA-256 was {begun_with[:12]}...)."
+        )
+
+
+def offline_rows(source: Path) -> list[dict]:
+    """The offline part of a run's metrics, so that the report of a run begun from it is whole.
+
+    Raises:
+        InputError: the offline stage is not done, or its metrics are not what they were then.
+    """
+    try:
+        mark = _facts(source / "checkpoints" / HAND_OVER)["metrics"]
+        if why := why_unknown(source / "metrics.jsonl", mark):
+            raise InputError(f"{source} cannot be begun from: {why}.")
+        lines = (source / "metrics.jsonl").read_bytes()[: mark["bytes"]].decode().splitlines()
+        return [row for row in map(json.loads, lines) if row["stage"] == "offline"]
+    except (OSError, ValueError, KeyError, DamagedCheckpoint) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{source} is not a run whose offline stage is done.") from None

@@ -1,0 +1,128 @@
+"""Signals that ask a program to stop: noted at once, obeyed where nothing is lost by it.
+
+An exception that a signal's handler raises may be lost: where Python runs a callback of the garbage
+collector, or a destructor, it only prints what is raised there. A flag is not lost, and what is
+lost is raised once more.
+"""
+
+import _thread
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+# Ctrl-C, `kill`, and a terminal that goes away.
+_ASKING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+# A terminal, or a program that passes signals on, may send one wish twice.
+_ONE_WISH = 0.2
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has asked the program to stop.
+
+    Attributes:
+        number: of the signal.
+        in_order: raised by `Stop.check`, where nothing is lost; not from the handler itself.
+    """
+
+    def __init__(self, number: int, *, in_order: bool = False):
+        super().__init__(signal.Signals(number).name)
+        self.number, self.in_order = number, in_order
+
+    @property
+    def status(self) -> int:
+        """Exit status of a program that ends for it: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.number
+
+
+class Stop:
+    """Whether a signal has asked to stop, and how that is answered: at once, or in patience."""
+
+    def __init__(self):
+        self.number: int | None = None
+        self._asked_at = 0.0
+        self._patient, self._answer = False, ""
+
+    @property
+    def asked(self) -> bool:
+        return self.number is not None
+
+    def __call__(self, number: int, frame: object) -> None:
+        """The handler: of a first signal in patience it only takes note."""
+        again, now = self.asked, time.monotonic()
+        if not again:
+            self.number, self._asked_at = number, now
+        if not self._patient or (again and now - self._asked_at > _ONE_WISH):
+            raise Stopped(number)
+        if not again and self._answer:
+            os.write(2, self._answer.encode())
+
+    def check(self) -> None:
+        """Stops here if a signal has asked for it.
+
+        Raises:
+            Stopped: one has.
+        """
+        if self.number is not None:
+            raise Stopped(self.number, in_order=True)
+
+    @contextlib.contextmanager
+    def patience(self, answer: str = "") -> Iterator[None]:
+        """Inside, the first signal is only noted, for `check`; the second one stops at once.
+
+        `answer`: written to the terminal at the first.
+        """
+        before = self._patient, self._answer
+        self.check()
+        self._patient, self._answer = True, answer
+        try:
+            yield
+        finally:
+            self._patient, self._answer = before
+
+
+_listening: Stop | None = None
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Stop]:
+    """Takes note of signals, in the main thread; one that the program handles or ignores stays so.
+
+    In another thread signals are left alone.
+    """
+    global _listening
+    if threading.current_thread() is not threading.main_thread():
+        yield Stop()
+        return
+    if _listening is not None:
+        yield _listening
+        return
+    stop, before, ignore = Stop(), {}, sys.unraisablehook
+    for number in _ASKING:
+        handler = signal.getsignal(number)
+        if handler in (signal.SIG_DFL, signal.default_int_handler):
+            before[number] = handler
+            signal.signal(number, stop)
+    _listening = stop
+    sys.unraisablehook = lambda lost: _again(lost.exc_value) or ignore(lost)
+    try:
+        yield stop
+    finally:
+        _listening, sys.unraisablehook = None, ignore
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _again(lost: BaseException | None) -> bool:
+    """Whether it is a stop that was lost; then it is asked for once more, a moment later."""
+    if not isinstance(lost, Stopped):
+        return False
+    timer = threading.Timer(0.05, _thread.interrupt_main, (lost.number,))
+    timer.daemon = True
+    timer.start()
+    return True

@@ -1,0 +1,127 @@
+"""An online epoch under way: how far it has come, and what it has measured."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+import jax
+import numpy as np
+
+from moore.dynamics.fit import FitReport
+from moore.stages.offline import fit_metrics
+from moore.stages.programs import Metrics
+
+_MEASURED = ("surprises", "imagined", "gates", "losses")
+
+
+def _nothing() -> dict[str, list[Metrics]]:
+    return {name: [] for name in _MEASURED}
+
+
+@dataclass
+class Epoch:
+    """What a run that is stopped in the middle of an epoch needs beside the learner's state.
+
+    Attributes:
+        number: t.
+        observed: steps taken in the system.
+        learned: steps after which everything that was due is learned.
+        in_episode: an episode goes on after the last step.
+        dropped: steps whose transition was not measured whole.
+        returns: of the episodes that have ended, up to the last refit.
+        fits: reports of the refits.
+        measured: rows of metrics by what they are about.
+    """
+
+    number: int
+    observed: int = 0
+    learned: int = 0
+    in_episode: bool = True
+    dropped: int = 0
+    returns: list[float] = field(default_factory=list)
+    fits: list[FitReport] = field(default_factory=list)
+    measured: dict[str, list[Metrics]] = field(default_factory=_nothing)
+
+    def steps(self, last: int) -> Iterator[int]:
+        """The steps that are left; one is learned from when the next is asked for."""
+        for step in range(self.learned + 1, last + 1):
+            yield step
+            self.learned = step
+
+    def observe(self, step: int, *, in_episode: bool, dropped: bool = False) -> None:
+        """A step was taken in the system."""
+        self.observed, self.in_episode = step, in_episode
+        self.dropped += dropped
+
+    def refitted(
+        self,
+        report: FitReport,
+        returns: Sequence[float],
+        *,
+        surprises: Metrics,
+        imagined: Metrics,
+        gates: Metrics,
+    ) -> None:
+        """The models were refitted, and what went with it."""
+        self.fits.append(report)
+        self.returns += returns
+        for name, row in (("surprises", surprises), ("imagined", imagined), ("gates", gates)):
+            self.measured[name].append(row)
+
+    def metrics(self, returns: Sequence[float]) -> dict:
+        """The epoch's row; `returns` of the episodes that have ended since the last refit."""
+        self.returns += returns  # an epoch whose evaluation fails is gone on with from here
+        means = {name: mean_metrics(rows) for name, rows in self.measured.items()}
+        result = {"online/episode_returns": list(self.returns)}
+        result["online/dropped_transitions"] = self.dropped
+        result |= means["surprises"] | fit_metrics(self.fits)
+        return result | means["imagined"] | means["gates"] | means["losses"]
+
+    def pack(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """As JSON and arrays, for a checkpoint."""
+        facts = {
+            "number": self.number,
+            "observed": self.observed,
+            "learned": self.learned,
+            "in_episode": bool(self.in_episode),
+            "dropped": self.dropped,
+            "returns": [float(value) for value in self.returns],
+            "fits": [asdict(report) for report in self.fits],
+            "rows": {name: len(rows) for name, rows in self.measured.items()},
+        }
+        arrays = {}
+        for name, rows in jax.device_get(self.measured).items():
+            for key in rows[0] if rows else ():
+                arrays[f"epoch/{name}/{key}"] = np.asarray([row[key] for row in rows])
+        return facts, arrays
+
+
+def unpack_epoch(facts: dict, arrays: dict[str, np.ndarray]) -> Epoch:
+    """The epoch that `Epoch.pack` has packed."""
+    measured = {name: [{} for _ in range(count)] for name, count in facts["rows"].items()}
+    for place, column in arrays.items():
+        if place.startswith("epoch/"):
+            _, name, key = place.split("/", 2)
+            for row, value in zip(measured[name], column, strict=True):
+                row[key] = value
+    reports = [
+        FitReport(**report | {"holdout_mse": tuple(report["holdout_mse"])})
+        for report in facts["fits"]
+    ]
+    plain = ("number", "observed", "learned", "in_episode", "dropped", "returns")
+    return Epoch(**{name: facts[name] for name in plain}, fits=reports, measured=measured)
+
+
+def mean_metrics(rows: list[dict]) -> dict:
+    """Means over an epoch; counts are summed, maxima stay maxima, undone updates are left out."""
+    rows = jax.device_get(rows)
+    columns = {name: np.asarray([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+    result = {}
+    for name, values in columns.items():
+        finite = values[np.isfinite(values)]
+        if name.endswith("skipped_updates"):
+            result[name] = float(values.sum())
+        elif not finite.size:
+            result[name] = None
+        else:
+            result[name] = float(finite.max() if name.endswith("_max") else finite.mean())
+    return result
