@@ -13,7 +13,7 @@ from moore.stages.programs import Metrics
 _MEASURED = ("surprises", "imagined", "gates", "losses")
 
 
-def _nothing() -> dict[str, list[Metrics]]:
+def _nothing() -> dict[str, list[dict]]:
     return {name: [] for name in _MEASURED}
 
 
@@ -39,7 +39,7 @@ class Epoch:
     dropped: int = 0
     returns: list[float] = field(default_factory=list)
     fits: list[FitReport] = field(default_factory=list)
-    measured: dict[str, list[Metrics]] = field(default_factory=_nothing)
+    measured: dict[str, list[dict]] = field(default_factory=_nothing)
 
     def steps(self, last: int) -> Iterator[int]:
         """The steps that are left; one is learned from when the next is asked for."""
