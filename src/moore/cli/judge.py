@@ -1,6 +1,8 @@
 """moore evaluate, preview."""
 
 import json
+import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,8 @@ class EvaluateOptions:
     Attributes:
         episodes: how many.
         sampled: sample actions, as the acting policy does; else the deterministic policy.
-        env_id: another environment than the one the policy was trained in.
+        env_id: another environment than the one the policy was trained in; also to allow one whose
+            name, module:Id, imports a module.
         seed: of the episodes.
         json: print JSON.
     """
@@ -36,11 +39,18 @@ def evaluate(arguments: list[str]) -> None:
         raise InputError(f"--seed is {options.seed}; it must lie in [0, 2**63).")
 
     from moore.envs.evaluation import evaluate_policy
+    from moore.envs.trust import trusted_env_id
     from moore.evaluation.scores import reference_scores
     from moore.runs.policy import load_policy
 
-    policy = load_policy(run, seed=options.seed)
-    env_id = options.env_id or policy.env_id
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        policy = load_policy(run, seed=options.seed)
+    for note in notes:
+        print(f"note: {note.message}", file=sys.stderr)
+    env_id = trusted_env_id(options.env_id, policy.env_id, where=f"the policy in {run}")
+    if env_id is None:
+        raise InputError(f"the policy in {run} names no environment; give one with --env-id.")
     episodes = evaluate_policy(
         policy,
         env_id,

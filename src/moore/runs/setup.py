@@ -99,6 +99,8 @@ def prepare(
     """
     algorithm = algorithms.find(config.algorithm)
     check_gate(algorithm, config)
+    # The user's own functions and files: before an environment may change the working directory.
+    scheme = algorithm.scheme(config)
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     logged_in = None if log is None else log.env_id
     env_source = env or config.env_id or logged_in
@@ -138,6 +140,7 @@ def prepare(
         terminated_fn,
         first_states=_first_states(log) if algorithm.uses_log else None,
         episode_steps=limit,
+        parsed_scheme=scheme,
     )
     return Setup(config, log, reference, env_source, low, high, learner, key, report, system)
 

@@ -69,6 +69,7 @@ class Learner:
         first_states: where the log's episodes begin (episodes, obs); None without a log.
         episode_steps: the longest that an imagined episode may be.
         clock: where the time went.
+        parsed_scheme: the scheme, if it has been read already; None: the configuration's.
     """
 
     config: Config
@@ -78,11 +79,12 @@ class Learner:
     first_states: Float[Array, "episodes obs"] | None = None
     episode_steps: int = TIME_LIMIT
     clock: Clock = field(default_factory=Clock)
+    parsed_scheme: Scheme | RowScheme | None = None
     _tables: dict[tuple[int, int], EachRow] = field(default_factory=dict, repr=False)
 
     @cached_property
     def scheme(self) -> Scheme | RowScheme:
-        return self.algorithm.scheme(self.config)
+        return self.parsed_scheme or self.algorithm.scheme(self.config)
 
     @cached_property
     def agent_config(self) -> Any:
