@@ -167,7 +167,7 @@ def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
         raise InputError(f"the policy in {folder} is damaged: {error}.") from None
 
 
-def _check_format(about: dict, folder: Path) -> None:
+def _check_format(about: object, folder: Path) -> None:
     """Refuses what a later version of moore has written in a way that this one does not know."""
     if not isinstance(about, dict):
         raise ValueError(f"{_ABOUT} is not a table")
@@ -192,6 +192,8 @@ def _assemble(about: dict, weights: bytes, folder: Path, seed: int) -> Policy:
         raise ValueError(f"an observation has {obs_dim!r} entries")
     if not isinstance(env_id, str):
         raise ValueError(f"its environment is {env_id!r}, not a name")
+    if not isinstance(about["config"], dict):
+        raise ValueError("its settings are not a table")
     low, high = _bounds(about)
     actor = from_arrays(
         _ACTORS.get(agent.name, Actor),
@@ -200,6 +202,7 @@ def _assemble(about: dict, weights: bytes, folder: Path, seed: int) -> Policy:
         action_dim=low.size,
         noise=_noise(about),
     )
+    _check_widths(about, actor)
     config = _config(about, folder)
     return Policy(actor, agent, config, obs_dim, low, high, env_id, seed)
 
@@ -221,10 +224,21 @@ def _noise(about: dict) -> float:
     return about["config"].get("adaptive_bc", {}).get("exploration_noise", default)
 
 
+def _check_widths(about: dict, actor: AnyActor) -> None:
+    """Refuses settings that speak of another network, if they speak of one."""
+    section = about["config"].get(about["agent"])
+    named = section.get("hidden") if isinstance(section, dict) else None
+    trunk = actor.actors.trunk if isinstance(actor, Mixture) else actor.trunk
+    widths = [layer.bias.shape[-1] for layer in trunk.layers[:-1]]
+    if isinstance(named, list) and named != widths:
+        raise ValueError(
+            f"its settings name {len(named)} hidden layers ({str(named[:4])[1:-1]} ...), its "
+            f"weights have {len(widths)} ({str(widths[:4])[1:-1]} ...)"
+        )
+
+
 def _config(about: dict, folder: Path) -> Config:
     """The settings that this version knows; the others are named in a warning."""
-    if not isinstance(about["config"], dict):
-        raise ValueError("its settings are not a table")
     known, unknown = known_settings(about["config"])
     try:
         config, note = from_dict(known), f"does not know: {', '.join(unknown)}"
