@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from moore.agents.awac import inside
 from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
-from moore.agents.sac import NO_LIMIT, bellman_target, q_values
+from moore.agents.sac import NO_LIMIT, bellman_target, q_values, some_of
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.replay.buffer import Batch, Replay
@@ -270,11 +270,11 @@ def bellman_targets(
     The minimum runs over the target critics, or a random subset of them.
     """
     count = config.sampled_actions if config.max_target_backup else 1
-    action, log_density = sample_actions(state.actor, batch.next_obs, key, count)
     judges = state.target_critics
     if config.critic_subset is not None:
-        drawn = jax.random.permutation(jax.random.fold_in(key, 1), config.critics)
-        judges = jax.tree.map(lambda x: x[drawn[: config.critic_subset]], judges)
+        key, key_judges = jax.random.split(key)
+        judges = some_of(judges, key_judges, config.critic_subset)
+    action, log_density = sample_actions(state.actor, batch.next_obs, key, count)
     values = q_of_many(judges, batch.next_obs, action).min(axis=0)
     best = jnp.argmax(values, axis=0)[None]
     value = jnp.take_along_axis(values, best, axis=0)[0]

@@ -7,7 +7,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import RescaleAction, TimeLimit
 
+from moore.envs.users import in_users_jax
 from moore.errors import InputError
+from moore.jax_settings import users_jax
 
 EnvSource = str | Callable[[], gym.Env]
 
@@ -28,7 +30,8 @@ def make_env(source: EnvSource) -> gym.Env:
         raise InputError(
             f"env is a {type(source).__name__}; give an id or a function that makes it."
         )
-    env = source() if callable(source) else _make_by_id(source)
+    with users_jax():
+        env = source() if callable(source) else _make_by_id(source)
     name = source if isinstance(source, str) else getattr(source, "__name__", "the environment")
     try:
         _check_spaces(env, name)
@@ -37,7 +40,7 @@ def make_env(source: EnvSource) -> gym.Env:
         raise
     if step_limit(env) is None:
         env = TimeLimit(env, DEFAULT_MAX_EPISODE_STEPS)
-    return RescaleAction(env, np.float32(-1.0), np.float32(1.0))
+    return RescaleAction(in_users_jax(env), np.float32(-1.0), np.float32(1.0))
 
 
 def step_limit(env: gym.Env) -> int | None:
@@ -86,7 +89,10 @@ def action_bounds(env: gym.Env) -> tuple[np.ndarray, np.ndarray]:
 
 
 def episode_seed(run_seed: int, purpose: str, episode: int) -> int:
-    """The reset seed of an episode; each purpose has a stream of its own."""
+    """The reset seed of an episode, in [0, 2**31): what a simulator in C can take as an int.
+
+    Each purpose has a stream of its own.
+    """
     streams = {"act": 1, "evaluate": 2, "random": 3, "baseline": 4, "collect": 5}
     sequence = np.random.SeedSequence([run_seed, streams[purpose], episode])
-    return int(sequence.generate_state(1)[0])
+    return int(sequence.generate_state(1)[0]) & 0x7FFFFFFF

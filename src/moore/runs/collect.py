@@ -23,6 +23,7 @@ from moore.envs.make import episode_seed, make_env
 from moore.envs.record import Act
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.jax_settings import key_of, plain_jax
 from moore.presets import preset
 from moore.runs.policy import Policy
 from moore.runs.recording import record
@@ -74,6 +75,7 @@ class _Source:
     about: dict
 
 
+@plain_jax()
 def collect(
     recipe: Recipe,
     out: str | Path,
@@ -280,7 +282,7 @@ def _acts_randomly(action_dim: int, seed: int) -> Act:
 def _acts_as(policy: Policy, seed: int) -> Act:
     @jax.jit
     def sample(obs, row):
-        key = jax.random.fold_in(jax.random.key(episode_seed(seed, "collect", 0)), row)
+        key = jax.random.fold_in(key_of(episode_seed(seed, "collect", 0)), row)
         return policy.agent.act(policy.weights, obs, key)
 
     return lambda obs, row: np.asarray(sample(obs, row))

@@ -16,6 +16,7 @@ from moore.envs.collector import Collector
 from moore.envs.make import EnvSource
 from moore.errors import InputError
 from moore.files import held, write_whole
+from moore.jax_settings import as_the_user, plain_jax
 from moore.replay.draws import shift
 from moore.reports.html import read_metrics, write_report
 from moore.runs.checkpoint import Checkpoint
@@ -49,6 +50,7 @@ class RunResult:
     policy: Policy
 
 
+@plain_jax()
 def run(
     config: Config,
     *,
@@ -108,6 +110,7 @@ def run(
         return _Run(setup, folder, plan, until, quiet).execute(None)
 
 
+@plain_jax()
 def resume(
     folder: str | Path,
     *,
@@ -294,7 +297,7 @@ class _Run:
                 row |= self._share(epoch, state)
                 row |= watch.compare_epochs(self.learner, before, state, epoch)
                 before = watch.snapshot(self.learner, state)
-                stop = self.until is not None and self.until(row | metrics, state)
+                stop = self.until is not None and as_the_user(self.until)(row | metrics, state)
                 self._end_epoch(row | metrics, state, collector, epoch if stop else config.epochs)
                 return stop
 

@@ -20,8 +20,10 @@ from moore.data.load import check_against_spaces, load_dataset
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env, step_limit
 from moore.envs.termination import never
+from moore.envs.trust import trusted_env_id
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.jax_settings import key_of, plain_jax
 from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
 from moore.runs.policy import Policy
@@ -75,6 +77,7 @@ class Setup:
         return Policy(weights, agent, self.config, obs_dim, *bounds, self.config.env_id)
 
 
+@plain_jax()
 def prepare(
     config: Config,
     *,
@@ -103,7 +106,8 @@ def prepare(
     scheme = algorithm.scheme(config)
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     logged_in = None if log is None else log.env_id
-    env_source = env or config.env_id or logged_in
+    where = "" if log is None else f"the log {log.name}"
+    env_source = env or trusted_env_id(config.env_id, logged_in, where=where)
     if not env_source:
         name = config.algorithm if log is None else log.name
         raise InputError(f"{name} names no environment; give one with --env-id.")
@@ -118,8 +122,8 @@ def prepare(
     name = "" if log is None else log.name
     config = dataclasses.replace(config, dataset=name, env_id=env_id)
     reference = reference_scores(env_id)
-    key, _ = jax.random.split(jax.random.key(config.seed))
-    base = jax.random.key(config.seed if split_seed is None else split_seed)
+    key, _ = jax.random.split(key_of(config.seed))
+    base = key_of(config.seed if split_seed is None else split_seed)
     _, key_holdout = jax.random.split(base)
     terminated_fn, report = never, None
     if log is not None:
@@ -245,5 +249,5 @@ class Evaluator:
 
 def _key_stream(seed: int) -> Iterator[jax.Array]:
     """Keys that no training draw uses: a stream of their own under the run's seed."""
-    key = jax.random.key(episode_seed(seed, "baseline", 0))
+    key = key_of(episode_seed(seed, "baseline", 0))
     return (jax.random.fold_in(key, step) for step in itertools.count())
