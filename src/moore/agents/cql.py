@@ -106,11 +106,11 @@ class Proposals(eqx.Module):
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) -> CQLState:
     """A fresh agent; the temperature starts at 1."""
-    key_actor, *keys_critic = jax.random.split(key, 1 + config.critics)
-    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
+    keys = jax.random.split(key, 1 + config.critics)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=keys[0])
     critics = jax.vmap(
         lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k, layer_norm=config.layer_norm)
-    )(jnp.stack(keys_critic))
+    )(keys[1:])
     log_temperature = jnp.zeros(())
     return CQLState(
         actor=actor,
