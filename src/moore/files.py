@@ -9,6 +9,18 @@ from pathlib import Path
 from moore.errors import InputError
 
 
+def whole_path(path: str | Path) -> Path:
+    """The absolute path, with `~` for the home: it stays where it is if the folder is changed.
+
+    Raises:
+        InputError: it begins with `~`, and this system names no such home.
+    """
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))
+    except RuntimeError:
+        raise InputError(f"{path}: there is no such home folder; write the path in full.") from None
+
+
 def write_whole(path: Path, text: str) -> None:
     """Writes a text file in one piece: a kill leaves what was there before."""
     partial = path.with_name(f".{path.name}.partial")

@@ -23,6 +23,7 @@ from moore.envs.make import episode_seed, make_env
 from moore.envs.record import Act
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.files import whole_path
 from moore.jax_settings import key_of, plain_jax
 from moore.presets import preset
 from moore.runs.policy import Policy
@@ -97,18 +98,21 @@ def collect(
     Raises:
         InputError: unknown environment or target, or a training that falls short of the tier.
     """
-    out = str(out)
-    check_target(out, format)
+    name, minari = str(out), str(out).startswith("minari:")
+    # Whole paths: an environment may change the working folder.
+    target = name if minari else str(whole_path(name))
+    place = whole_path(".") if minari else Path(target).parent
+    check_target(target, format)
     _check(recipe)
     report = Reporter(quiet=quiet)
-    place = Path() if out.startswith("minari:") else Path(out).parent
-    folder = Path(training) if training else place / f"{_slug(recipe.env_id)}__sac__{recipe.seed}"
+    folder = place / f"{_slug(recipe.env_id)}__sac__{recipe.seed}"
+    folder = whole_path(training) if training else folder
     steps, sac = recipe.train_steps, recipe.sac
     config = training_config(recipe.env_id, steps=steps, seed=recipe.seed, sac=sac)
     learner = Training(folder, config, quiet)
     reference = _reference(recipe, learner, report)
     source = _source(recipe, learner, reference)
-    scratch = place / f".{_slug(out)}.rows"
+    scratch = place / f".{_slug(name if minari else Path(name).name)}.rows"
     arrays = record(
         make_env(recipe.env_id),
         source.act,
@@ -125,13 +129,13 @@ def collect(
     metadata = _metadata(recipe, source)
     log = Log(
         **arrays,
-        name=out,
+        name=name,
         env_id=recipe.env_id,
         reference=reference,
         infos=state,
         metadata=metadata,
     )
-    write_log(out, log, format)
+    write_log(target, log, format)
     shutil.rmtree(scratch, ignore_errors=True)
     return log
 

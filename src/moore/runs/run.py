@@ -15,7 +15,7 @@ from moore.data.dataset import Dataset
 from moore.envs.collector import Collector
 from moore.envs.make import EnvSource
 from moore.errors import InputError
-from moore.files import held, write_whole
+from moore.files import held, whole_path, write_whole
 from moore.jax_settings import as_the_user, plain_jax
 from moore.replay.draws import shift
 from moore.reports.html import read_metrics, write_report
@@ -85,14 +85,16 @@ def run(
         >>> result = run(preset("quickstart"), out="runs/first")  # doctest: +SKIP
         >>> result.summary["transfer"]["gain"]  # doctest: +SKIP
     """
-    start = None if start_from is None else Path(start_from)
+    start = None if start_from is None else whole_path(start_from)
+    out = None if out is None else whole_path(out)
     split_seed = None if start is None else _split_seed(start)
     if out is not None:
-        _check_free(Path(out))  # before an environment is made
+        _check_free(out)  # before an environment is made
+    runs = whole_path("runs")
     setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=split_seed)
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
-    folder = Path(out) if out is not None else _default_folder(setup.config)
+    folder = out if out is not None else runs / _default_name(setup.config)
     _check_free(folder)
     if start is not None:
         load_hand_over(setup, start)  # fails before anything is written
@@ -135,7 +137,7 @@ def resume(
         InputError: no run there, another log, another version, no readable checkpoint, or no
             environment or system where they were given before.
     """
-    folder = Path(folder)
+    folder = whole_path(folder)
     config = read_toml(folder / "config.toml")
     plan = read_plan(folder)
     if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:
@@ -169,10 +171,10 @@ def _split_seed(start: Path) -> int | None:
         return None  # `load_hand_over` says what is missing
 
 
-def _default_folder(config: Config) -> Path:
+def _default_name(config: Config) -> str:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     env = config.env_id.replace("/", "-")
-    return Path("runs") / f"{env}__{config.algorithm}__{config.seed}__{stamp}"
+    return f"{env}__{config.algorithm}__{config.seed}__{stamp}"
 
 
 class _Run:

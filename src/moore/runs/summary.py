@@ -114,21 +114,36 @@ def _transfer(setup: Setup, online: list[dict], random_return: float | None) -> 
 
 def versions() -> dict[str, str]:
     """Of moore, Python, and the packages that the numbers depend on."""
-    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    packages = {name: _version(name) for name in _PACKAGES}
     return {"moore": __version__, "python": platform.python_version(), **packages}
 
 
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # installed in a way of its own
+        return "unknown"
+
+
 def hardware() -> dict:
-    """Processor, cores, memory, and JAX's devices."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    """Processor, cores, memory (None where the system does not tell), and JAX's devices."""
+    memory = _memory()
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
-        "memory_gib": round(memory, 1),
+        "memory_gib": None if memory is None else round(memory / 2**30, 1),
         "devices": [str(device) for device in jax.devices()],
     }
+
+
+def _memory() -> int | None:
+    """Bytes; POSIX systems tell them."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _processor() -> str:
