@@ -1,5 +1,6 @@
 """Texts, figures and pages about runs and logs."""
 
+import contextlib
 import os
 import sys
 
@@ -15,10 +16,9 @@ def _import_matplotlib_without_its_backend() -> None:
         import matplotlib
     finally:
         os.environ["MPLBACKEND"] = backend
-    try:
+    # Of a package that is not installed: matplotlib chooses one if it is asked for one.
+    with contextlib.suppress(ValueError):
         matplotlib.rcParams["backend"] = backend
-    except ValueError:
-        pass  # of a package that is not installed: matplotlib chooses one if it is asked for one
 
 
 if "MPLBACKEND" in os.environ and "matplotlib" not in sys.modules:

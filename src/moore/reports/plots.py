@@ -175,8 +175,9 @@ def gate_curves(rows: Rows) -> Figure:
     """What the gate compared (two standard errors as a band), and how often it let through."""
     rows = _placed([row for row in rows if is_finite(row.get("gate/gain"))])
     for row in rows:
-        error = 2.0 * row["gate/standard_error"]
-        row |= {"gate/low": row["gate/gain"] - error, "gate/high": row["gate/gain"] + error}
+        if is_finite(error := row.get("gate/standard_error")):
+            gain = row["gate/gain"]
+            row |= {"gate/low": gain - 2.0 * error, "gate/high": gain + 2.0 * error}
     asks_for_more = any(is_finite(row.get("gate/bar")) for row in rows)
     with matplotlib.rc_context(STYLE):
         fig, (gain, *bars, accepted) = _figure(3 if asks_for_more else 2)

@@ -173,7 +173,7 @@ def _split_seed(start: Path) -> int | None:
 
 def _default_name(config: Config) -> str:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    env = config.env_id.replace("/", "-")
+    env = config.env_id.replace("/", "-").replace(":", "-")
     return f"{env}__{config.algorithm}__{config.seed}__{stamp}"
 
 
