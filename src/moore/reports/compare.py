@@ -11,7 +11,9 @@ import numpy as np
 from moore.config import flat, read_toml
 from moore.errors import InputError
 from moore.evaluation.stats import iqm, probability_of_improvement
+from moore.numbers import without_nulls
 from moore.reports.html import read_metrics
+from moore.reports.plots import known_reference
 
 # Metrics of `transfer`: the one for pooling over tasks where scores exist, whether more is better.
 METRICS: dict[str, tuple[str, bool]] = {
@@ -25,6 +27,10 @@ METRICS: dict[str, tuple[str, bool]] = {
 }
 
 
+# What tells a run from the others.
+_IDENTITY = ("env_id", "algorithm", "scheme", "seed")
+
+
 @dataclass(frozen=True)
 class Finished:
     """A run that is over.
@@ -34,8 +40,8 @@ class Finished:
         task: environment and log.
         variant: what is compared: the scheme, or the algorithm where it fixes the scheme.
         seed: of the run.
-        transfer: the metrics of the transfer.
-        rows: of metrics.jsonl.
+        transfer: the metrics of the transfer that are numbers.
+        rows: of metrics.jsonl, each with what was logged as a number.
         reference: returns of random and expert, or None.
     """
 
@@ -91,9 +97,12 @@ def _twice(keys: list[tuple]) -> tuple | None:
 
 def _json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}).") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is not a table.")
+    return without_nulls(found)
 
 
 def _read(folder: Path, by: Sequence[str]) -> Finished:
@@ -101,13 +110,21 @@ def _read(folder: Path, by: Sequence[str]) -> Finished:
     if not summary.get("transfer"):
         what = "was not evaluated" if "acting" in summary else "has no online stage"
         raise InputError(f"{folder} {what}, so there is no transfer to compare.")
+    if missing := [name for name in _IDENTITY if name not in summary]:
+        raise InputError(f"{folder}: summary.json does not say the run's {missing[0]}.")
     log = summary.get("dataset") or {}
     task = summary["env_id"] + (f" {_short(log['name'])}" if log.get("name") else "")
     variant = summary["scheme"] if summary["algorithm"] == "moore" else summary["algorithm"]
     variant = " ".join([variant, *(f"{name}={_setting(folder, name)}" for name in by)])
-    rows = read_metrics(folder / "metrics.jsonl")
+    rows = without_nulls(read_metrics(folder / "metrics.jsonl"))
     return Finished(
-        folder, task, variant, summary["seed"], summary["transfer"], rows, summary["reference"]
+        folder=folder,
+        task=task,
+        variant=variant,
+        seed=summary["seed"],
+        transfer=summary["transfer"],
+        rows=[row for row in rows if "epoch" in row],
+        reference=known_reference(summary),
     )
 
 
@@ -132,7 +149,8 @@ def compare(runs: Sequence[Finished]) -> dict:
         cells: a list of {task, variant, seeds, values, estimates}, where `values` has every seed's
             metrics and `estimates` their IQM with a 95% interval.
         pooled: for each variant the estimates over all tasks, on scores where these exist.
-        improvement: for each pair of variants P(first beats second) in final score, with interval.
+        improvement: for each pair of variants P(first beats second) in final score, with interval;
+            without those of a variant where a seed has no final return.
         missing: [task, variant, seed] that another variant or task has.
     """
     tasks, variants = _unique(r.task for r in runs), _unique(r.variant for r in runs)
@@ -169,7 +187,7 @@ def estimate(scores: Sequence[list]) -> dict | None:
     """IQM and interval of tasks' seeds, as a dictionary; None where a seed has no such number."""
     if not scores or any(value is None for task in scores for value in task):
         return None
-    return dataclasses.asdict(iqm([np.asarray(task, float) for task in scores]))
+    return dataclasses.asdict(iqm(_arrays(scores)))
 
 
 def _pooled(cells: dict, tasks: list[str], variant: str) -> dict:
@@ -189,12 +207,18 @@ def _improvement(cells: dict, tasks: list[str], variants: list[str]) -> list[dic
             if first == second or not both:
                 continue
             ours, theirs = (
-                [np.asarray([run.transfer["final"] for run in cells[task, name]]) for task in both]
+                [[run.transfer.get("final") for run in cells[task, name]] for task in both]
                 for name in (first, second)
             )
-            better = probability_of_improvement(ours, theirs)
+            if any(final is None for task in [*ours, *theirs] for final in task):
+                continue
+            better = probability_of_improvement(*map(_arrays, (ours, theirs)))
             pairs.append({"first": first, "second": second, **dataclasses.asdict(better)})
     return pairs
+
+
+def _arrays(scores: list[list]) -> list[np.ndarray]:
+    return [np.asarray(task, float) for task in scores]
 
 
 def _missing(cells: dict, tasks: list[str], variants: list[str]) -> list[list]:

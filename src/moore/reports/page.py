@@ -8,7 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from moore.errors import InputError
-from moore.reports.plots import is_finite
+from moore.numbers import is_finite
 
 
 def render(template: str, **values: object) -> str:

@@ -15,6 +15,7 @@ from moore.evaluation.transfer import (
     swing_share,
     transfer_metrics,
 )
+from moore.numbers import finite, is_finite
 from moore.runs.setup import Setup
 from moore.version import __version__
 
@@ -57,13 +58,14 @@ def summarise(
     if offline:
         # Fewer epochs than the configuration allows: the values stood still before.
         summary["offline"] = _level(setup, offline[-1]) | {"epochs": offline[-1]["epoch"]}
-        evaluations = [row["eval/return"] for row in offline if "eval/return" in row]
+        evaluations = finite(row.get("eval/return") for row in offline)
         summary["offline"]["swing_share"] = swing_share(evaluations, random_return)
     if online:
         if "eval/return" in online[0]:
             summary["online"] = _level(setup, online[-1])
+        if is_finite(online[0].get("eval/return")):
             summary["transfer"] = _transfer(setup, online, random_return)
-        summary["acting"] = acting_levels([row["online/episode_returns"] for row in online[1:]])
+        summary["acting"] = acting_levels(list(map(_acted, online[1:])))
     updates = rows[-1]["updates"] if rows else 0
     busy = seconds.get("update", 0.0)
     return summary | {
@@ -89,27 +91,37 @@ def _about_log(log: Dataset) -> dict:
 def _level(setup: Setup, row: dict) -> dict:
     if "eval/return" not in row:
         return {}
-    reference = setup.reference
-    level = {"return": row["eval/return"], "returns": row["eval/returns"]}
-    return level if reference is None else level | {"score": reference.score(row["eval/return"])}
+    reference, level = setup.reference, {"return": row["eval/return"]}
+    level["returns"] = row.get("eval/returns")
+    if reference is None or not is_finite(row["eval/return"]):
+        return level
+    return level | {"score": reference.score(row["eval/return"])}
+
+
+def _acted(row: dict) -> list[float]:
+    """Returns of the acting policy's episodes that are numbers."""
+    return finite(row.get("online/episode_returns"))
 
 
 def _transfer(setup: Setup, online: list[dict], random_return: float | None) -> dict:
+    """Over the evaluations that are numbers; `not_finite` counts the others, if there are any."""
     start, epochs = online[0], online[1:]
-    acting = [row["online/episode_returns"] for row in epochs]
+    acting, before = list(map(_acted, epochs)), _acted(start)
+    curve = finite(row.get("eval/return") for row in epochs)
     metrics = transfer_metrics(
         start["eval/return"],
-        [row["eval/return"] for row in epochs],
+        curve,
         random_return=random_return,
         reference=setup.reference,
         threshold=setup.config.evaluation.threshold,
-        behaviour_offline=float(np.mean(start["online/episode_returns"])),
+        behaviour_offline=float(np.mean(before)) if before else None,
         behaviour_returns=acting,
     )
     metrics["behaviour_dip_share_by_luck"] = dip_share_by_luck(
-        start["online/episode_returns"], [len(returns) for returns in acting], random_return
+        before, [len(returns) for returns in acting], random_return
     )
-    return metrics
+    lost = len(epochs) - len(curve)
+    return metrics | {"not_finite": lost} if lost else metrics
 
 
 def versions() -> dict[str, str]:

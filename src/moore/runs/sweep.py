@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from moore.errors import InputError
+from moore.numbers import fixed, without_nulls
 from moore.runs.cell import Cell, as_json, limit_threads, run_cell
 from moore.runs.track import Reporter
 
@@ -103,14 +104,14 @@ def _drive(waiting: list[Cell], pool, outcome: Outcome, say: Callable[[str], Non
 
 def _news(folder: str) -> str:
     """Offline and final return of a finished cell."""
-    summary = json.loads((Path(folder) / "summary.json").read_text())
+    summary = without_nulls(json.loads((Path(folder) / "summary.json").read_text()))
     if "transfer" not in summary:
         offline, acting = summary.get("offline", {}), summary.get("acting", {})
         if "first" in acting:
-            return f": acting {acting['first']:.1f} -> {acting['last']:.1f}"
-        return f": return {offline['return']:.1f}" if "return" in offline else ""
-    transfer = summary["transfer"]
-    return f": {transfer['offline']:.1f} -> {transfer['final']:.1f}, dip {transfer['dip']:.1f}"
+            return f": acting {fixed(acting['first'])} -> {fixed(acting.get('last'))}"
+        return f": return {fixed(offline['return'])}" if "return" in offline else ""
+    offline, final, dip = (fixed(summary["transfer"].get(n)) for n in ("offline", "final", "dip"))
+    return f": {offline} -> {final}, dip {dip}"
 
 
 class _ProcessPool:
