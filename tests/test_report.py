@@ -1,5 +1,6 @@
 """The report page of a run folder, and its figures."""
 
+import functools
 import json
 import math
 import re
@@ -7,8 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+from moore.cli.train import _verdict
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
@@ -17,6 +21,7 @@ from moore.reports.html import write_report
 from moore.reports.reading import read_metrics
 from moore.runs.setup import prepare
 from moore.runs.summary import summarise
+from moore.runs.track import jsonable, news
 from tiny import ENV, tiny_config, tiny_log
 
 REFERENCE = {"random": -20.272305, "expert": 3234.3, "source": "D4RL infos.py"}
@@ -228,3 +233,91 @@ def test_bad_input_is_named(tmp_path):
     (tmp_path / "config.toml").write_text("a = = 1")
     with pytest.raises(InputError, match=r"config\.toml"):
         write_report(tmp_path)
+
+
+# --- What is missing, null or no number ---
+
+FULL = {
+    "model/new_z": 1.1, "model/new_coverage": 0.9, "model/new_admissible": 0.5,
+    "model/imagined_out_of_range": 0.1, "model/rollout_steps": 4.0, "model/penalty_coef": 1.5,
+    "model/episode_return": 3.0, "model/episode_discounted_return": 2.0, "eval/lengths": [3, 4, 5],
+    "eval/discounted_return": 2.5, "losses/q_possible": 9.0, "losses/q_target_max": 3.0,
+    "losses/skipped_updates": 0.0, "gate/gain": -1.0, "gate/standard_error": 0.5,
+    "gate/accepted": 0.0, "gate/return": -3.0, "gate/bar": -2.0, "gate/broken": 0.0,
+    "theory/relative_uncertainty_error": 0.2, "theory/relative_uncertainty_error_theorem": 0.3,
+    "theory/predicted_drop": 1.0, "theory/drop_term": 1.0,
+}  # fmt: skip
+EVERY = [row | FULL for row in ROWS]
+FIGURES = [
+    *(lambda rows, f=f: f(rows) for f in (plots.share_curve, plots.model_curve, plots.gate_curves)),
+    *(lambda rows, f=f: f(rows) for f in (plots.surprise_curves, plots.theory_curves)),
+    *(lambda rows, f=f: f(rows) for f in (plots.value_curve, plots.loss_curves)),
+    lambda rows: plots.uncertainty_curve(rows, penalty_coef=1.0),
+    lambda rows: plots.return_curve(rows, {"reference": REFERENCE}),
+]
+
+
+def _holed(draw, table: dict) -> dict:
+    """The table with any of its entries null, not finite or left out, at every depth."""
+    result = {}
+    for name, value in table.items():
+        fate = draw(st.sampled_from(["kept", "kept", "kept", "null", "nan", "gone"]))
+        if fate == "kept":
+            value = _holed(draw, value) if isinstance(value, dict) else value
+            if isinstance(value, list) and draw(st.booleans()):
+                value = [*value[:-1], None]
+            result[name] = value
+        elif fate != "gone":
+            result[name] = None if fate == "null" else math.nan
+    return result
+
+
+rows_with_holes = st.composite(lambda draw: [_holed(draw, row) for row in EVERY])
+
+
+@settings(max_examples=8, phases=[Phase.explicit, Phase.generate])
+@given(rows=rows_with_holes())
+def test_any_number_of_the_metrics_may_be_null_or_missing(rows):
+    for figure in FIGURES:
+        assert isinstance(figure(rows), Figure)
+    for row in rows:
+        line = news(row)
+        assert "None" not in line and "nan" not in line
+
+
+def test_a_gate_without_a_standard_error_has_its_curve_without_a_band():
+    """Imagined returns overflowed: what the gate compared is known, its spread is not."""
+    rows = [row | {"gate/standard_error": None} for row in EVERY]
+    gain, *_ = plots.gate_curves(rows).axes
+    assert len(gain.lines[0].get_xdata()) == len(rows) and not gain.collections
+    assert plots.gate_curves(EVERY).axes[0].collections
+
+
+@settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
+@given(rows=rows_with_holes(), data=st.data())
+def test_a_page_comes_of_whatever_is_there(rows, data, tmp_path_factory):
+    summary = data.draw(st.one_of(st.none(), st.composite(_holed)(_summary())))
+    folder = _run(tmp_path_factory.mktemp("run"), rows, summary)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "None" not in re.sub(r"(?s)<svg.*?</svg>", "", page)
+
+
+@settings(max_examples=100)
+@given(st.composite(_holed)(_summary() | {"offline": {"return": 1.0, "swing_share": 0.1}}))
+def test_the_last_lines_of_a_run_come_of_whatever_is_there(summary):
+    lines = _verdict(summary)
+    assert "None" not in lines and "nan" not in lines
+
+
+@functools.cache
+def _setup():
+    return prepare(tiny_config(), dataset=tiny_log(), env=ENV)
+
+
+@settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
+@given(rows=rows_with_holes())
+def test_a_summary_comes_of_whatever_was_logged(rows):
+    place = ("stage", "epoch", "env_steps", "updates")
+    rows = [row | {key: full[key] for key in place} for row, full in zip(rows, EVERY, strict=True)]
+    summary = summarise(_setup(), rows, seconds={}, random_return=1.0)
+    json.dumps(jsonable(summary), allow_nan=False)

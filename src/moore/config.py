@@ -4,7 +4,6 @@ Field names follow Algorithm 1 of the paper; the docstrings give the paper's sym
 """
 
 import dataclasses
-import functools
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -22,7 +21,9 @@ from moore.agents.wsrl import WSRLConfig
 from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
 from moore.ranges import check_numbers
-from moore.replay.schemes import parse_scheme
+from moore.replay.schemes import check_scheme
+from moore.tables import flat as flat
+from moore.tables import known_part, merge, plain
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ class Config:
         check_numbers(self)
         if self.seed >= 2**63:
             raise InputError(f"seed is {self.seed}; it must lie below 2**63.")
-        parse_scheme(
+        check_scheme(
             self.online.scheme,
             self.online.alpha,
             steps_per_epoch=self.online.steps_per_epoch,
@@ -309,60 +310,18 @@ class Config:
             )
 
 
-_hints = functools.cache(typing.get_type_hints)
-# What stands for None in a file.
-NONE = "none"
-
-
 def from_dict(values: dict, *, base: Config | None = None) -> Config:
     """A configuration from nested dictionaries, over `base` or the defaults.
 
     Raises:
         InputError: an unknown name (the known ones are listed) or a value of the wrong type.
     """
-    return _merge(base if base is not None else Config(), values, "")
+    return merge(base if base is not None else Config(), values)
 
 
-def _merge(base, values: dict, prefix: str):
-    hints = _hints(type(base))
-    changes = {}
-    for name, value in values.items():
-        if name not in hints:
-            known = ", ".join(hints)
-            raise InputError(f"unknown setting '{prefix}{name}'; the known ones are {known}.")
-        old = getattr(base, name)
-        if dataclasses.is_dataclass(old):
-            if not isinstance(value, dict):
-                raise InputError(f"'{prefix}{name}' is a table of settings, not {value!r}.")
-            changes[name] = _merge(old, value, f"{prefix}{name}.")
-        else:
-            changes[name] = _convert(value, hints[name], prefix + name)
-    return dataclasses.replace(base, **changes)
-
-
-def _convert(value, hint, name: str):
-    """A TOML value as the type of its field; integers stand for floats, lists for tuples.
-
-    TOML has no null: the text `none` stands for it.
-    """
-    if value == NONE and type(None) in typing.get_args(hint):
-        return None
-    if typing.get_origin(hint) is typing.Literal:
-        if value in typing.get_args(hint):
-            return value
-        known = ", ".join(typing.get_args(hint))
-        raise InputError(f"'{name}' is {value!r}; the known values are {known}.")
-    kinds = typing.get_args(hint) if typing.get_origin(hint) is not tuple else (hint,)
-    for kind in kinds or (hint,):
-        if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
-            entry = typing.get_args(kind)[0]
-            return tuple(_convert(item, entry, name) for item in value)
-        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if isinstance(kind, type) and type(value) is kind:
-            return value
-    wanted = getattr(hint, "__name__", str(hint))
-    raise InputError(f"'{name}' is {value!r}; expected {wanted}.")
+def known_settings(values: dict) -> tuple[dict, list[str]]:
+    """Nested settings without those of no known name; and the names that were left out."""
+    return known_part(Config, values)
 
 
 def to_dict(config: Config) -> dict:
@@ -370,28 +329,7 @@ def to_dict(config: Config) -> dict:
 
     A setting that is None is left out where that is its default, else it is the text `none`.
     """
-
-    def plain(values: dict, default: dict) -> dict:
-        return {
-            name: plain(value, default[name]) if isinstance(value, dict) else _or_none(value)
-            for name, value in values.items()
-            if value is not None or default[name] is not None
-        }
-
     return plain(dataclasses.asdict(config), dataclasses.asdict(Config()))
-
-
-def _or_none(value):
-    return NONE if value is None else value
-
-
-def flat(settings: dict, prefix: str = "") -> dict:
-    """Nested settings as one table: {"online.epochs": 100, ...}."""
-    table = {}
-    for name, value in settings.items():
-        nested = isinstance(value, dict)
-        table |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
-    return table
 
 
 def to_toml(config: Config) -> str:
@@ -410,6 +348,6 @@ def read_toml(path: Path) -> Config:
         raise InputError(f"there is no configuration at {path}.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {error}.") from None
     return from_dict(values)

@@ -19,6 +19,18 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
+def whole_path(path: str | Path) -> Path:
+    """The absolute path, with `~` for the home: it stays where it is if the folder is changed.
+
+    Raises:
+        InputError: it begins with `~`, and this system names no such home.
+    """
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))
+    except RuntimeError:
+        raise InputError(f"{path}: there is no such home folder; write the path in full.") from None
+
+
 @contextlib.contextmanager
 def writing(what: Path | str, then: str = "") -> Iterator[None]:
     """What the disk refuses is said in one line.

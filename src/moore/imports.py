@@ -7,8 +7,16 @@ from collections.abc import Callable
 from moore.errors import InputError
 
 
+def is_function_name(text: str) -> bool:
+    """Whether a text is written like `module:function`; nothing is imported."""
+    module, _, name = text.partition(":")
+    return bool(re.fullmatch(r"\w+(\.\w+)*", module)) and name.isidentifier()
+
+
 def import_function(text: str, *, what: str, example: str, takes: str) -> Callable:
-    """The function that `module:function` names.
+    """The function that `module:function` names. This runs the module.
+
+    Called when a run is prepared, which its user asked for; never while a file is read.
 
     Args:
         text: the name.
@@ -20,7 +28,7 @@ def import_function(text: str, *, what: str, example: str, takes: str) -> Callab
         InputError: not such a name, a module that cannot be imported, or no such function.
     """
     module_name, _, name = text.partition(":")
-    if not re.fullmatch(r"\w+(\.\w+)*", module_name) or not name.isidentifier():
+    if not is_function_name(text):
         raise InputError(f"{what} {text}: expected module:function, such as {example}")
     try:
         module = importlib.import_module(module_name)

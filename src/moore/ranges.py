@@ -46,6 +46,11 @@ _FRACTIONS = {
     "trust_quantile",
 }
 _MAY_BE_INFINITE = {"imagined_bound"}
+# What these give is divided by one minus them.
+_BELOW_ONE = {"initial_online_share"}
+# Whole numbers count rows and steps on the device; a seed is none of them.
+_MOST = {int: 2**31 - 1, float: 3.0e38}
+_MOST_LAYERS = 100
 
 
 def check_numbers(config: object, prefix: str = "") -> None:
@@ -59,13 +64,22 @@ def check_numbers(config: object, prefix: str = "") -> None:
         if dataclasses.is_dataclass(value):
             check_numbers(value, f"{name}.")
             continue
+        if isinstance(value, tuple) and len(value) > _MOST_LAYERS:
+            raise InputError(
+                f"{name} has {len(value)} entries; at most {_MOST_LAYERS} are possible."
+            )
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
             if not math.isfinite(number) and item.name not in _MAY_BE_INFINITE:
                 raise InputError(f"{name} is {number}; it must be a finite number.")
+            most = _MOST[type(number)]
+            if abs(number) > most and item.name not in _MAY_BE_INFINITE | {"seed"}:
+                raise InputError(f"{name} is {number:g}; it must be at most {most:g}.")
             if item.name in _FRACTIONS and not 0.0 <= number <= 1.0:
                 raise InputError(f"{name} is {number}; it must lie between 0 and 1.")
+            if item.name in _BELOW_ONE and number == 1.0:
+                raise InputError(f"{name} is {number}; it must lie below 1.")
             if item.name in _ANY_SIGN | _FRACTIONS:
                 continue
             if number < 0 or (number == 0 and item.name not in _NON_NEGATIVE):

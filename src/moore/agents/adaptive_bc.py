@@ -23,7 +23,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from moore.agents.nets import MLP
-from moore.agents.sac import bellman_target, q_values
+from moore.agents.sac import bellman_target, q_values, some_of
 from moore.errors import InputError
 from moore.replay.buffer import Batch, Replay
 
@@ -292,8 +292,7 @@ def targets(
     """r + gamma (1 - terminated) min_j Q'_j(s', a'), j in a random pair, a' smoothed pi'(s')."""
     key_noise, key_pair = jax.random.split(key)
     action = smoothed_action(state.target_actor, batch.next_obs, key_noise, config)
-    drawn = jax.random.permutation(key_pair, config.critics)[: config.critic_subset]
-    judges = jax.tree.map(lambda x: x[drawn], state.target_critics)
+    judges = some_of(state.target_critics, key_pair, config.critic_subset)
     value = q_values(judges, batch.next_obs, action).min(axis=0)
     return bellman_target(
         batch.reward, batch.terminated.astype(jnp.float32), value, config.discount

@@ -39,9 +39,10 @@ def init(
     key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AdaptiveBCConfig
 ) -> AdaptiveBCReplayState:
     """A fresh agent; which rows it will keep is already decided."""
+    key_agent, key_choice = jax.random.split(key)
     return AdaptiveBCReplayState(
-        agent=adaptive_bc.init(key, obs_dim, action_dim, config),
-        choice=jax.random.bits(jax.random.fold_in(key, 1)),
+        agent=adaptive_bc.init(key_agent, obs_dim, action_dim, config),
+        choice=jax.random.bits(key_choice),
         kept=jnp.zeros(0, jnp.int32),
     )
 

@@ -26,6 +26,7 @@ from moore.agents import balanced
 from moore.agents.balanced import BalancedConfig, BalancedState, Mixture
 from moore.agents.balanced import act as act
 from moore.agents.balanced import act_mode as act_mode
+from moore.errors import InputError
 from moore.replay import sum_tree
 from moore.replay.buffer import Batch, Replay, as_batch
 from moore.replay.sampler import gather
@@ -78,11 +79,11 @@ def first_priority(logged: Int[Array, ""], config: BalancedConfig) -> Float[Arra
     of all priority.
 
     Raises:
-        ValueError: a share of 1, which no priority gives.
+        InputError: a share of 1, which no priority gives.
     """
     share = config.initial_online_share
     if share >= 1.0:
-        raise ValueError(f"initial_online_share = {share}; it must lie below 1.")
+        raise InputError(f"initial_online_share = {share}; it must lie below 1.")
     return logged.astype(jnp.float32) * (share / ((1.0 - share) * config.initial_rows))
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from moore.agents.awac import inside
 from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
-from moore.agents.sac import NO_LIMIT, bellman_target, q_values
+from moore.agents.sac import NO_LIMIT, bellman_target, q_values, some_of
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.replay.buffer import Batch, Replay
@@ -106,11 +106,11 @@ class Proposals(eqx.Module):
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) -> CQLState:
     """A fresh agent; the temperature starts at 1."""
-    key_actor, *keys_critic = jax.random.split(key, 1 + config.critics)
-    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
+    keys = jax.random.split(key, 1 + config.critics)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=keys[0])
     critics = jax.vmap(
         lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k, layer_norm=config.layer_norm)
-    )(jnp.stack(keys_critic))
+    )(keys[1:])
     log_temperature = jnp.zeros(())
     return CQLState(
         actor=actor,
@@ -270,11 +270,11 @@ def bellman_targets(
     The minimum runs over the target critics, or a random subset of them.
     """
     count = config.sampled_actions if config.max_target_backup else 1
-    action, log_density = sample_actions(state.actor, batch.next_obs, key, count)
     judges = state.target_critics
     if config.critic_subset is not None:
-        drawn = jax.random.permutation(jax.random.fold_in(key, 1), config.critics)
-        judges = jax.tree.map(lambda x: x[drawn[: config.critic_subset]], judges)
+        key, key_judges = jax.random.split(key)
+        judges = some_of(judges, key_judges, config.critic_subset)
+    action, log_density = sample_actions(state.actor, batch.next_obs, key, count)
     values = q_of_many(judges, batch.next_obs, action).min(axis=0)
     best = jnp.argmax(values, axis=0)[None]
     value = jnp.take_along_axis(values, best, axis=0)[0]

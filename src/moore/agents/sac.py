@@ -90,11 +90,11 @@ class SACState(eqx.Module):
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) -> SACState:
     """A fresh agent; the temperature starts at 1."""
-    key_actor, *keys_critic = jax.random.split(key, 1 + config.critics)
-    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
+    keys = jax.random.split(key, 1 + config.critics)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=keys[0])
     critics = jax.vmap(
         lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k, layer_norm=config.layer_norm)
-    )(jnp.stack(keys_critic))
+    )(keys[1:])
     log_temperature = jnp.zeros(())
     optimiser = optax.adam(config.learning_rate)
     return SACState(
@@ -164,6 +164,12 @@ def q_values(
     return jax.vmap(lambda critic: critic(inputs)[..., 0])(critics)
 
 
+def some_of(critics: MLP, key: PRNGKeyArray, count: int) -> MLP:
+    """So many of the stacked critics, drawn without replacement (REDQ)."""
+    drawn = jax.random.permutation(key, critics.layers[0].bias.shape[0])[:count]
+    return jax.tree.map(lambda x: x[drawn], critics)
+
+
 def value(
     state: SACState, obs: Float[Array, "batch obs"], key: PRNGKeyArray
 ) -> Float[Array, " batch"]:
@@ -222,11 +228,11 @@ def targets(
         The targets, and the largest value that is possible; with `clip_targets` none exceeds it,
         and with `floor_targets` none is below the least.
     """
-    next_action, next_log_density = sample_action(state.actor, batch.next_obs, key)
     judges, temperature = state.target_critics, jnp.exp(state.log_temperature)
     if config.critic_subset is not None:
-        drawn = jax.random.permutation(jax.random.fold_in(key, 1), config.critics)
-        judges = jax.tree.map(lambda x: x[drawn[: config.critic_subset]], judges)
+        key, key_judges = jax.random.split(key)
+        judges = some_of(judges, key_judges, config.critic_subset)
+    next_action, next_log_density = sample_action(state.actor, batch.next_obs, key)
     next_q = q_values(judges, batch.next_obs, next_action).min(axis=0)
     next_value = next_q - temperature * next_log_density
     target = bellman_target(

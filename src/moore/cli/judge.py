@@ -1,6 +1,8 @@
 """moore evaluate, preview."""
 
 import json
+import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,8 @@ class EvaluateOptions:
     Attributes:
         episodes: how many.
         sampled: sample actions, as the acting policy does; else the deterministic policy.
-        env_id: another environment than the one the policy was trained in.
+        env_id: another environment than the one the policy was trained in; also to allow one whose
+            name, module:Id, imports a module.
         seed: of the episodes.
         json: print JSON.
     """
@@ -37,18 +40,29 @@ def evaluate(arguments: list[str]) -> None:
         raise InputError(f"--seed is {options.seed}; it must lie in [0, 2**63).")
 
     from moore.envs.evaluation import evaluate_policy
+    from moore.envs.make import Registered
+    from moore.envs.trust import trusted_env_id
     from moore.evaluation.scores import reference_scores
     from moore.runs.policy import load_policy
 
-    policy = load_policy(run, seed=options.seed)
-    env_id = options.env_id or policy.env_id
-    episodes = evaluate_policy(
-        policy,
-        env_id,
-        episodes=options.episodes,
-        seed=options.seed,
-        deterministic=not options.sampled,
-    )
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        policy = load_policy(run, seed=options.seed)
+        env_id = trusted_env_id(options.env_id, policy.env_id, where=f"the policy in {run}")
+        if env_id is None:
+            raise InputError(f"the policy in {run} names no environment; give one with --env-id.")
+        # The environment of the run, as the run made it; another one as it is registered.
+        same = env_id == policy.env_id
+        episodes = evaluate_policy(
+            policy,
+            Registered(env_id, policy.config.env_args if same else ""),
+            episodes=options.episodes,
+            seed=options.seed,
+            deterministic=not options.sampled,
+            limit=policy.config.episode_steps if same else None,
+        )
+    for note in notes:
+        print(f"note: {note.message}", file=sys.stderr)
     reference = reference_scores(env_id)
     score = None if reference is None else reference.score(episodes.mean_return)
     if options.json:

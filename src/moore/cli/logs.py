@@ -8,6 +8,7 @@ from moore.cli.column_flags import ColumnFlags, reading_of
 from moore.cli.parse import block_signs, example, with_target
 from moore.console import show
 from moore.errors import InputError
+from moore.files import whole_path
 
 
 @example("moore inspect hopper-medium-replay.hdf5 --replay-check --html page.html")
@@ -40,9 +41,10 @@ class InspectOptions(ColumnFlags):
 
 def inspect_log(arguments: list[str]) -> None:
     source, options = with_target(InspectOptions, arguments, "inspect", "DATASET")
-    if options.html is not None and not options.html.resolve().parent.is_dir():
+    page = None if options.html is None else whole_path(options.html)
+    if page is not None and not page.parent.is_dir():
         raise InputError(f"--html {options.html}: no such folder; create it, or give another path")
-    if options.html is not None and options.html.is_dir():
+    if page is not None and page.is_dir():
         raise InputError(f"--html {options.html}: is a folder; expected the path of a page")
 
     from moore.data.defects import refusals, warnings
@@ -58,10 +60,10 @@ def inspect_log(arguments: list[str]) -> None:
     summary = summarize(log, env_id=options.env_id)
     replay = _replay(log, summary, options)
     found = {"warnings": warnings(summary, replay), "refused": refusals(summary), "replay": replay}
-    if options.html is not None:
+    if page is not None:
         from moore.reports.log_page import write_log_page
 
-        write_log_page(options.html, summary, replay=replay)
+        write_log_page(page, summary, replay=replay)
     if options.json:
         print(json.dumps(summary | found, indent=1))
     else:

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,6 +17,7 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
     """Options from flags; a wrong flag is one line, not tyro's box."""
     import tyro
 
+    arguments = [_at_home(argument) for argument in arguments]
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -25,6 +27,14 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
             raise
         text = errors.getvalue().translate(str.maketrans("", "", "╭╮╰╯─│"))
         raise InputError(" ".join(text.split())) from None
+
+
+def _at_home(argument: str) -> str:
+    """`~/x` and `--out=~/x`, which most shells leave as they are, with the home folder."""
+    flag, equals, value = argument.partition("=")
+    if not (equals and flag.startswith("--")):
+        flag, equals, value = "", "", argument
+    return flag + equals + os.path.expanduser(value)
 
 
 def example(text: str) -> Callable:

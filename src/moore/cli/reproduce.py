@@ -54,13 +54,14 @@ class ReproduceOptions:
 def reproduce_figure(arguments: list[str]) -> None:
     figure, options = with_target(ReproduceOptions, arguments, "reproduce", "FIGURE")
 
+    from moore.files import whole_path
     from moore.runs.figures import check_logs, figure_grid
     from moore.runs.grid import cells
     from moore.runs.sweep import sweep
 
     seeds = seed_list(options.seeds)
     grid = figure_grid(figure, options.scale, data=options.data, seeds=seeds)
-    out = options.out or Path("runs") / f"reproduce-{options.scale}"
+    out = whole_path(options.out or Path("runs") / f"reproduce-{options.scale}")
     planned = cells(grid, out)
     outcome = None
     if options.run:

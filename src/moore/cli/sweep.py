@@ -65,10 +65,11 @@ def _options():
 def sweep_grid(arguments: list[str]) -> None:
     options = parse(_options(), arguments, "sweep")
 
+    from moore.files import whole_path
     from moore.runs.grid import cells
     from moore.runs.sweep import sweep
 
-    planned = cells(_grid(options), options.out, share_offline=options.share_offline)
+    planned = cells(_grid(options), whole_path(options.out), share_offline=options.share_offline)
     outcome = sweep(planned, jobs=options.jobs, ray_address=options.ray, quiet=options.quiet)
     if options.json:
         print(json.dumps(vars(outcome), indent=1))

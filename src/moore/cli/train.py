@@ -8,6 +8,7 @@ from typing import Annotated
 from moore.cli.parse import example, flags, parse, value_of
 from moore.console import show
 from moore.errors import InputError
+from moore.numbers import fixed, without_nulls
 
 
 def _run_options(command: str):
@@ -164,27 +165,31 @@ def _resume(options, preset: str | None, arguments: list[str]):
 
 def _verdict(summary: dict) -> str:
     """The run in two lines."""
+    summary = without_nulls(summary)
     offline, acting = summary.get("offline", {}), summary.get("acting", {})
-    if "transfer" in summary:
+    if "offline" in summary.get("transfer", {}):
         return _of_transfer(summary["transfer"], offline)
     if "first" in acting:
-        levels = ", ".join(f"{name} {acting[name]:.1f}" for name in ("first", "lowest", "last"))
-        return f"acting policy, mean of an epoch: {levels} ({acting['episodes']} episodes)"
+        names = ("first", "lowest", "last")
+        levels = ", ".join(f"{name} {fixed(acting.get(name))}" for name in names)
+        return f"acting policy, mean of an epoch: {levels} ({acting.get('episodes', 0)} episodes)"
     if "return" in offline:
-        return f"offline return {offline['return']:.1f}{_notes(_swing(offline))}"
+        return f"offline return {fixed(offline['return'])}{_notes(_swing(offline))}"
     return ""
 
 
 def _of_transfer(transfer: dict, offline: dict) -> str:
-    behaviour, luck = transfer["behaviour_dip"], transfer.get("behaviour_dip_share_by_luck")
-    acting = "not measured" if behaviour is None else f"{behaviour:.1f}"
+    luck = transfer.get("behaviour_dip_share_by_luck")
+    acting = fixed(transfer["behaviour_dip"]) if "behaviour_dip" in transfer else "not measured"
+    acting_share = _percent(transfer.get("behaviour_dip_share"))
+    levels = {name: fixed(transfer.get(name)) for name in ("offline", "dip", "final", "gain")}
     by_luck = f"of a policy that does not change, by luck of its episodes: {_percent(luck)}"
     return (
-        f"offline {transfer['offline']:.1f}, dip {transfer['dip']:.1f}"
-        f"{_notes(_percent(transfer['dip_share']), _swing(offline))}, "
-        f"final {transfer['final']:.1f}, gain {transfer['gain']:.1f}\n"
+        f"offline {levels['offline']}, dip {levels['dip']}"
+        f"{_notes(_percent(transfer.get('dip_share')), _swing(offline))}, "
+        f"final {levels['final']}, gain {levels['gain']}\n"
         f"acting policy: dip {acting}"
-        f"{_notes(_percent(transfer['behaviour_dip_share']), by_luck if luck is not None else '')}"
+        f"{_notes(acting_share, by_luck if luck is not None else '')}"
     )
 
 

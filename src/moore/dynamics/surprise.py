@@ -1,7 +1,7 @@
 """How well the models predicted transitions that they have not been fitted to."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.dynamics.ensemble import Ensemble, predict_all
 from moore.dynamics.fit import inputs_and_targets
@@ -20,7 +20,9 @@ def uncertainty_of(
     return uncertainty_fn(seen.obs, seen.action, mean, std, key)
 
 
-def surprise(ensemble: Ensemble, new: Transition) -> dict[str, Float[Array, ""]]:
+def surprise(
+    ensemble: Ensemble, new: Transition, there: Bool[Array, " rows"] | None = None
+) -> dict[str, Float[Array, ""]]:
     """The error of one-step predictions, and whether the models had expected it.
 
     Let z = (y - mu_k) / sigma_k for the outputs y = (r, s' - s) and every member k.
@@ -28,6 +30,7 @@ def surprise(ensemble: Ensemble, new: Transition) -> dict[str, Float[Array, ""]]
     Args:
         ensemble: fitted without these transitions.
         new: transitions (rows,).
+        there: which of the rows are transitions at all; None: all. NaN where none is.
 
     Returns:
         new_mse: mean of (y - mu_k)^2, comparable with the holdout error.
@@ -41,9 +44,10 @@ def surprise(ensemble: Ensemble, new: Transition) -> dict[str, Float[Array, ""]]
     mean, std = predict_all(ensemble, inputs)
     z = (targets - mean) / std
     error = jnp.linalg.norm(targets - mean.mean(axis=0), axis=-1)
+    rows = None if there is None else there[:, None]  # broadcast over members and outputs
     return {
-        "new_mse": jnp.mean((targets - mean) ** 2),
-        "new_z": jnp.sqrt(jnp.mean(z**2)),
-        "new_coverage": jnp.mean(jnp.abs(z) < QUANTILE_95),
-        "new_admissible": jnp.mean(error <= max_std_norm(std)),
+        "new_mse": jnp.mean((targets - mean) ** 2, where=rows),
+        "new_z": jnp.sqrt(jnp.mean(z**2, where=rows)),
+        "new_coverage": jnp.mean(jnp.abs(z) < QUANTILE_95, where=rows),
+        "new_admissible": jnp.mean(error <= max_std_norm(std), where=there),
     }

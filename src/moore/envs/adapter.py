@@ -14,6 +14,7 @@ import numpy as np
 
 from moore.envs.bounds import Bounds
 from moore.errors import InputError
+from moore.jax_settings import users_jax
 
 # Bad readings in a row after which an environment is taken to be broken.
 MAX_BAD_READINGS = 10
@@ -101,6 +102,10 @@ class Adapter(gym.Wrapper):
         truncated = self._flag("truncated", truncated) or cut
         return self._seen.copy(), reward, terminated, truncated, info
 
+    def close(self) -> None:
+        with users_jax():
+            self.env.close()
+
     def action(self, action: np.ndarray) -> np.ndarray:
         """What an action in [-1, 1] is in the environment's units, as it would be sent."""
         own = self.bounds.own(np.asarray(action, np.float64))
@@ -177,9 +182,11 @@ class Adapter(gym.Wrapper):
     def _call(self, what: str, act: Callable[[], Any]) -> Any:
         """Calls the environment; what fails at the first use is told in one line."""
         if self._used:
-            return act()
+            with users_jax():
+                return act()
         try:
-            return act()
+            with users_jax():
+                return act()
         except InputError:
             raise
         except Exception as error:  # an environment may raise anything

@@ -15,6 +15,7 @@ from moore.data.dataset import Dataset
 from moore.envs.adapter import Adapter
 from moore.envs.make import EnvSource, Registered
 from moore.envs.termination import known_environments
+from moore.envs.trust import trusted_env_id
 from moore.errors import InputError
 
 # The id of an environment that has none.
@@ -52,14 +53,9 @@ def find_source(
     if callable(env):
         return env
     logged = None if log is None else log.env_id
-    chosen = env or env_id
-    if not chosen and logged and ":" in logged:
-        raise InputError(
-            f"{log.name} names the environment '{logged}', and to make it would import a module "
-            f"that a file names; if you trust it, give it yourself: --env-id {logged}."
-        )
-    chosen = chosen or logged
-    if not chosen:
+    where = "" if log is None else f"the log {log.name}"
+    chosen = trusted_env_id(env or env_id, logged, where=where)
+    if chosen is None:
         return None
     recorded = logged_arguments(log) if chosen == logged else ""
     return Registered(chosen, env_args or recorded)

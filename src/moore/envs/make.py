@@ -13,6 +13,7 @@ from moore.envs.adapter import MAX_BAD_READINGS, Adapter, check_interface
 from moore.envs.bounds import Bounds
 from moore.envs.limits import step_limit
 from moore.errors import InputError
+from moore.jax_settings import users_jax
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def make_env(
     if isinstance(source, str):
         source = Registered(source)
     name = name or getattr(source, "__name__", "the environment")
-    env = source()
+    with users_jax():
+        env = source()
     try:
         check_interface(env, name)
         _check_spaces(env, name)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moore.errors import InputError
+from moore.imports import is_function_name
 from moore.replay.priorities import RowScheme, load_scheme
 from moore.replay.schedule import alpha_for_peak_tv, offline_priority
 
@@ -152,6 +153,25 @@ SCHEMES: dict[str, _Known] = {
 }
 
 
+def check_scheme(text: str, alpha: float = 1.0, *, steps_per_epoch: int = 1000) -> None:
+    """Whether a name can be a scheme, without importing or opening what it names.
+
+    So a configuration can be read from a file of somebody else's: only `parse_scheme`, called when
+    a run is prepared, imports a function of the user's own or reads an array.
+
+    Raises:
+        InputError: unknown name, or numbers that the scheme does not take.
+    """
+    if not is_own(text):
+        parse_scheme(text, alpha, steps_per_epoch=steps_per_epoch)
+
+
+def is_own(text: str) -> bool:
+    """Whether a name is `module:function` or `path.npy`, and none of SCHEMES."""
+    known = text.partition(":")[0] in SCHEMES
+    return not known and (text.endswith(".npy") or is_function_name(text))
+
+
 def parse_scheme(
     text: str, alpha: float = 1.0, *, steps_per_epoch: int = 1000
 ) -> Scheme | RowScheme:
@@ -167,7 +187,7 @@ def parse_scheme(
     """
     name, *words = text.split(":")
     if name not in SCHEMES:
-        if text.endswith(".npy") or (len(words) == 1 and words[0].isidentifier()):
+        if is_own(text):
             return load_scheme(text)
         known = ", ".join(scheme.usage for scheme in SCHEMES.values())
         raise InputError(

@@ -10,6 +10,8 @@ import numpy as np
 from moore.config import flat, read_toml
 from moore.errors import InputError
 from moore.evaluation.stats import iqm, probability_of_improvement
+from moore.numbers import without_nulls
+from moore.reports.plots import known_reference
 from moore.reports.reading import read_metrics, read_summary
 
 # Metrics of `transfer`: the one for pooling over tasks where scores exist, whether more is better.
@@ -24,6 +26,10 @@ METRICS: dict[str, tuple[str, bool]] = {
 }
 
 
+# What tells a run from the others.
+_IDENTITY = ("env_id", "algorithm", "scheme", "seed")
+
+
 @dataclass(frozen=True)
 class Finished:
     """A run that is over.
@@ -33,8 +39,8 @@ class Finished:
         task: environment and log.
         variant: what is compared: the scheme, or the algorithm where it fixes the scheme.
         seed: of the run.
-        transfer: the metrics of the transfer.
-        rows: of metrics.jsonl.
+        transfer: the metrics of the transfer that are numbers.
+        rows: of metrics.jsonl, each with what was logged as a number.
         reference: returns of random and expert, or None.
     """
 
@@ -89,7 +95,7 @@ def _twice(keys: list[tuple]) -> tuple | None:
 
 
 def _read(folder: Path, by: Sequence[str]) -> Finished:
-    summary = read_summary(folder)
+    summary = without_nulls(read_summary(folder))
     if not summary.get("transfer"):
         what = "was not evaluated" if "acting" in summary else "has no online stage"
         if summary.get("not_finite"):
@@ -104,9 +110,15 @@ def _read(folder: Path, by: Sequence[str]) -> Finished:
     task = summary["env_id"] + (f" {_short(log['name'])}" if log.get("name") else "")
     variant = summary["scheme"] if summary["algorithm"] == "moore" else summary["algorithm"]
     variant = " ".join([variant, *(f"{name}={_setting(folder, name)}" for name in by)])
-    rows = read_metrics(folder / "metrics.jsonl")
+    rows = without_nulls(read_metrics(folder / "metrics.jsonl"))
     return Finished(
-        folder, task, variant, summary["seed"], summary["transfer"], rows, summary["reference"]
+        folder=folder,
+        task=task,
+        variant=variant,
+        seed=summary["seed"],
+        transfer=summary["transfer"],
+        rows=[row for row in rows if "epoch" in row],
+        reference=known_reference(summary),
     )
 
 
@@ -131,7 +143,8 @@ def compare(runs: Sequence[Finished]) -> dict:
         cells: a list of {task, variant, seeds, values, estimates}, where `values` has every seed's
             metrics and `estimates` their IQM with a 95% interval.
         pooled: for each variant the estimates over all tasks, on scores where these exist.
-        improvement: for each pair of variants P(first beats second) in final score, with interval.
+        improvement: for each pair of variants P(first beats second) in final score, with interval;
+            without those of a variant where a seed has no final return.
         missing: [task, variant, seed] that another variant or task has.
     """
     tasks, variants = _unique(r.task for r in runs), _unique(r.variant for r in runs)
@@ -168,7 +181,7 @@ def estimate(scores: Sequence[list]) -> dict | None:
     """IQM and interval of tasks' seeds, as a dictionary; None where a seed has no such number."""
     if not scores or any(value is None for task in scores for value in task):
         return None
-    return dataclasses.asdict(iqm([np.asarray(task, float) for task in scores]))
+    return dataclasses.asdict(iqm(_arrays(scores)))
 
 
 def _pooled(cells: dict, tasks: list[str], variant: str) -> dict:
@@ -188,12 +201,18 @@ def _improvement(cells: dict, tasks: list[str], variants: list[str]) -> list[dic
             if first == second or not both:
                 continue
             ours, theirs = (
-                [np.asarray([run.transfer["final"] for run in cells[task, name]]) for task in both]
+                [[run.transfer.get("final") for run in cells[task, name]] for task in both]
                 for name in (first, second)
             )
-            better = probability_of_improvement(ours, theirs)
+            if any(final is None for task in [*ours, *theirs] for final in task):
+                continue
+            better = probability_of_improvement(*map(_arrays, (ours, theirs)))
             pairs.append({"first": first, "second": second, **dataclasses.asdict(better)})
     return pairs
+
+
+def _arrays(scores: list[list]) -> list[np.ndarray]:
+    return [np.asarray(task, float) for task in scores]
 
 
 def _missing(cells: dict, tasks: list[str], variants: list[str]) -> list[list]:

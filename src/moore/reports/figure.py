@@ -13,6 +13,7 @@ from matplotlib.legend_handler import HandlerTuple
 from moore.errors import InputError
 from moore.evaluation.transfer import DIP_EPOCHS
 from moore.files import write_table, write_whole, writing
+from moore.numbers import without_nulls
 from moore.reports.compare import Finished, compare, estimate, read_runs
 from moore.reports.compare_page import write_compare_page
 from moore.reports.compare_text import TITLES, interval, most_seeds, write_csv
@@ -286,13 +287,14 @@ def _circumstances(done: dict[str, bool]) -> str:
         for folder, is_done in done.items()
         if is_done
     ]
-    versions = sorted({", ".join(map(" ".join, s["versions"].items())) for s in summaries})
-    processors = sorted({summary["hardware"]["processor"] for summary in summaries})
-    seconds = sum(summary["time"]["total"] for summary in summaries)
+    summaries = list(map(without_nulls, summaries))
+    versions = {", ".join(map(" ".join, s.get("versions", {}).items())) for s in summaries}
+    processors = {s.get("hardware", {}).get("processor", "unknown processor") for s in summaries}
+    seconds = sum(s.get("time", {}).get("total", 0.0) for s in summaries)
     return (
         f"{len(summaries)} of {len(done)} runs are done (offline stages included), "
         f"{duration(seconds)} in all if one were run after the other. "
-        f"{'; '.join(processors)}; {'; '.join(versions)}."
+        f"{'; '.join(sorted(processors))}; {'; '.join(sorted(versions))}."
     )
 
 

@@ -11,6 +11,7 @@ from moore.config import flat
 from moore.errors import InputError
 from moore.evaluation.scores import reference_scores
 from moore.evaluation.transfer import DIP_EPOCHS, acting_levels, transfer_metrics
+from moore.numbers import without_nulls
 from moore.reports import plots
 from moore.reports.page import number, render, write_page
 from moore.reports.reading import read_metrics, read_summary
@@ -76,14 +77,14 @@ def write_report(folder: str | Path) -> Path:
         InputError: if a file is missing or cannot be read.
     """
     folder = Path(folder)
-    rows = read_metrics(folder / "metrics.jsonl")
+    rows = without_nulls(read_metrics(folder / "metrics.jsonl"))
     config_text = _read(folder / "config.toml")
     finished = (folder / "summary.json").exists()
     try:
         config = tomllib.loads(config_text)
     except ValueError as error:
         raise InputError(f"{folder}: config.toml is not valid ({error})") from error
-    summary = read_summary(folder) if finished else {}
+    summary = without_nulls(read_summary(folder)) if finished else {}
     page = _page(rows, config, summary=summary or _known_so_far(rows, config))
     html = render("template.html", **page, finished=finished, config=config_text, name=folder.name)
     return write_page(folder / "report.html", html)
@@ -101,7 +102,7 @@ def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
     nothing = {f"{key}{end}": None for key, *_ in _METRICS for end in ("", "_score")}
     transfer = nothing | (summary.get("transfer") or {})
     transfer["swing_share"] = (summary.get("offline") or {}).get("swing_share")
-    online = max((row.get("epoch", 0) for row in rows if row.get("stage") == "online"), default=0)
+    online = max((row["epoch"] for row in rows if _is_online(row)), default=0)
     return {
         "summary": summary,
         "transfer": transfer,
@@ -123,10 +124,9 @@ def _known_so_far(rows: list[dict], config: dict) -> dict:
     counts = [len(row["eval/returns"]) for row in rows if row.get("eval/returns")]
     wanted = (config.get("evaluation") or {}).get("episodes")
     summary["evaluation_episodes"] = counts[-1] if counts else wanted
-    online = [row for row in rows if row.get("stage") == "online"]
-    curve = {row.get("epoch"): row.get("eval/return") for row in online}
-    curve = {epoch: float(value) for epoch, value in curve.items() if plots.is_finite(value)}
-    acting = {row.get("epoch"): plots.finite_values(row, _ACTED) for row in online}
+    online = [row for row in rows if _is_online(row)]
+    curve = {row["epoch"]: float(row["eval/return"]) for row in online if "eval/return" in row}
+    acting = {row["epoch"]: plots.finite_values(row, _ACTED) for row in online}
     start = acting.pop(0, [])
     if online:
         summary["acting"] = acting_levels(list(acting.values()))
@@ -142,7 +142,11 @@ def _known_so_far(rows: list[dict], config: dict) -> dict:
 
 
 def _evaluated_online(rows: list[dict]) -> bool:
-    return any(row.get("stage") == "online" and "eval/return" in row for row in rows)
+    return any(_is_online(row) and "eval/return" in row for row in rows)
+
+
+def _is_online(row: dict) -> bool:
+    return row.get("stage") == "online" and "epoch" in row
 
 
 def _verdict(transfer: dict, online_epochs: int, *, evaluated: bool) -> str:

@@ -7,7 +7,7 @@ import jinja2
 from markupsafe import Markup
 
 from moore.files import write_whole
-from moore.reports.plots import is_finite
+from moore.numbers import is_finite
 
 
 def render(template: str, **values: object) -> str:

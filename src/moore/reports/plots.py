@@ -9,7 +9,6 @@ epoch ends. The offline part takes a third of the width, however many epochs it 
 """
 
 import io
-import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from moore.evaluation.transfer import DIP_EPOCHS
+from moore.numbers import finite, is_finite, without_nulls
 
 Rows = Sequence[Mapping]
 
@@ -64,12 +64,19 @@ def return_curve(rows: Rows, summary: Mapping) -> Figure:
         _mark_dip(axes, rows)
         _epoch_axis(axes, rows)
         axes.set_ylabel("episode return")
-        if reference := summary.get("reference"):
+        if reference := known_reference(summary):
             random, percent = reference["random"], (reference["expert"] - reference["random"]) / 100
             to_score = (lambda y: (y - random) / percent, lambda score: random + score * percent)
             axes.secondary_yaxis("right", functions=to_score).set_ylabel("normalised score")
         fig.legend(*axes.get_legend_handles_labels(), **_LEGEND)
     return fig
+
+
+def known_reference(summary: Mapping) -> dict | None:
+    """The reference returns, where they are two different numbers."""
+    found = summary.get("reference") or {}
+    random, expert = found.get("random"), found.get("expert")
+    return found if is_finite(random) and is_finite(expert) and random != expert else None
 
 
 def share_curve(rows: Rows) -> Figure:
@@ -103,7 +110,7 @@ def uncertainty_curve(rows: Rows, *, penalty_coef: float | None = None) -> Figur
         _epoch_axis(axes, rows)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("uncertainty u")
-        if penalty_coef:
+        if penalty_coef and is_finite(penalty_coef):
             to_penalty = (lambda u: u * penalty_coef, lambda penalty: penalty / penalty_coef)
             axes.secondary_yaxis("right", functions=to_penalty).set_ylabel("penalty λu per step")
     return fig
@@ -175,8 +182,9 @@ def gate_curves(rows: Rows) -> Figure:
     """What the gate compared (two standard errors as a band), and how often it let through."""
     rows = _placed([row for row in rows if is_finite(row.get("gate/gain"))])
     for row in rows:
-        error = 2.0 * row["gate/standard_error"]
-        row |= {"gate/low": row["gate/gain"] - error, "gate/high": row["gate/gain"] + error}
+        if is_finite(error := row.get("gate/standard_error")):
+            gain = row["gate/gain"]
+            row |= {"gate/low": gain - 2.0 * error, "gate/high": gain + 2.0 * error}
     asks_for_more = any(is_finite(row.get("gate/bar")) for row in rows)
     with matplotlib.rc_context(STYLE):
         fig, (gain, *bars, accepted) = _figure(3 if asks_for_more else 2)
@@ -260,7 +268,7 @@ def figure_svg(fig: Figure) -> str:
 def _last_epochs(rows: Rows) -> tuple[int, int, float]:
     """Last offline and online epoch, and the width of an offline epoch in online ones."""
     offline, online = (
-        max((row.get("epoch", 0) for row in rows if row.get("stage") == stage), default=0)
+        max(finite(row.get("epoch") for row in rows if row.get("stage") == stage), default=0)
         for stage in ("offline", "online")
     )
     return offline, online, 0.5 * online / offline if offline and online else 1.0
@@ -268,9 +276,10 @@ def _last_epochs(rows: Rows) -> tuple[int, int, float]:
 
 def _placed(rows: Rows) -> list[dict]:
     """The rows with `x`, their place on the axis that both stages share."""
+    rows = list(map(without_nulls, rows))
     last, _, step = _last_epochs(rows)
     place = {"offline": lambda epoch: (epoch - last) * step, "online": float}
-    known = (row for row in rows if row.get("stage") in place and "epoch" in row)
+    known = (row for row in rows if row.get("stage") in place and is_finite(row.get("epoch")))
     return [{**row, "x": place[row["stage"]](row["epoch"])} for row in known]
 
 
@@ -296,11 +305,6 @@ def _figure(panels: int, *, columns: int = 1) -> tuple[Figure, list[Axes]]:
     return fig, [fig.add_subplot(lines, columns, place + 1) for place in range(panels)]
 
 
-def is_finite(value: object) -> bool:
-    """Whether a logged value is a number to draw."""
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
 def _series(rows: Rows, *keys: str) -> np.ndarray:
     """Places and values [1 + keys, n] of the rows that have all keys."""
     kept = [row for row in rows if all(is_finite(row.get(key)) for key in keys)]
@@ -309,7 +313,7 @@ def _series(rows: Rows, *keys: str) -> np.ndarray:
 
 def finite_values(row: Mapping, key: str) -> list[float]:
     """The finite numbers of a logged list; none if it is not logged."""
-    return [value for value in row.get(key) or [] if is_finite(value)]
+    return finite(row.get(key))
 
 
 def _line(axes: Axes, rows: Rows, *, key: str, color: str, label: str = "", style: str = "-"):

@@ -83,7 +83,7 @@ def draw_published(
     marks, reference = published(env_id, log), runs[0].reference
     if marks is None or reference is None:
         return []
-    scores = ReferenceScores(**reference)
+    scores = ReferenceScores(**{"source": "", **reference})
     steps, last = _steps_per_epoch(runs), _last_epoch(runs)
     axes.set_xlim(axes.get_xlim())
     for name in (name for name in marks if name in colors):
@@ -103,7 +103,8 @@ def _last_epoch(runs: Sequence[Finished]) -> int:
 
 def _steps_per_epoch(runs: Sequence[Finished]) -> float | None:
     """Environment steps of an online epoch; None if no epoch was run."""
-    found = (row["env_steps"] / row["epoch"] for run in runs for row in _online(run))
+    rows = (row for run in runs for row in _online(run))
+    found = (row["env_steps"] / row["epoch"] for row in rows if "env_steps" in row)
     return next(found, None)
 
 

@@ -1,6 +1,6 @@
 """Fig. 4: how the models' uncertainty changes online, and what it says of the next drop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib
 import numpy as np
@@ -10,8 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from moore.errors import InputError
+from moore.numbers import is_finite
 from moore.reports.compare import Finished
-from moore.reports.plots import BLUE, GREEN, INK, STYLE, VERMILION, is_finite
+from moore.reports.plots import BLUE, GREEN, INK, STYLE, VERMILION
 from moore.reports.variants import Colors, variant_colors
 
 PRINTED = "theory/relative_uncertainty_error"
@@ -61,6 +62,7 @@ def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
             predicted drop, and the dip.
         drop_term_rank, predicted_drop_rank: Spearman's correlation of each with the real drop, over
             epochs and seeds, and its p value (which takes epochs as independent).
+        None stands for each of them that was not logged.
 
     Raises:
         InputError: no run has these numbers.
@@ -69,6 +71,7 @@ def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
     for task, variant in dict.fromkeys((run.task, run.variant) for run in runs):
         mine = [run for run in runs if (run.task, run.variant) == (task, variant)]
         u = [epoch_values(run, "model/uncertainty_mean")[1] for run in mine]
+        u = [values for values in u if values.size]
         printed, theorem = (_all_values(mine, key) for key in (PRINTED, THEOREM))
         if not printed.size:
             continue
@@ -77,14 +80,14 @@ def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
                 "task": task,
                 "variant": variant,
                 "seeds": len(mine),
-                "u_first": float(np.mean([x[0] for x in u])),
-                "u_highest": float(np.mean([x.max() for x in u])),
-                "u_last": float(np.mean([x[-1] for x in u])),
-                "printed": np.percentile(printed, [50, 95]).tolist(),
-                "theorem": np.percentile(theorem, [50, 95]).tolist(),
+                "u_first": _mean(x[0] for x in u),
+                "u_highest": _mean(x.max() for x in u),
+                "u_last": _mean(x[-1] for x in u),
+                "printed": _spread(printed),
+                "theorem": _spread(theorem),
                 "drop_term": _mean_highest(mine, DROP),
                 "predicted_drop": _mean_highest(mine, PREDICTED),
-                "dip": float(np.mean([run.transfer["dip"] for run in mine])),
+                "dip": _mean(run.transfer["dip"] for run in mine if "dip" in run.transfer),
                 "drop_term_rank": _rank_correlation(mine, DROP),
                 "predicted_drop_rank": _rank_correlation(mine, PREDICTED),
             }
@@ -94,12 +97,26 @@ def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
     return found
 
 
-def _mean_highest(runs: Sequence[Finished], key: str) -> float:
-    return float(np.mean([epoch_values(run, key)[1].max() for run in runs]))
+def _mean(values: Iterable[float]) -> float | None:
+    """None of no values."""
+    found = list(values)
+    return float(np.mean(found)) if found else None
 
 
-def _rank_correlation(runs: Sequence[Finished], key: str) -> list[float]:
+def _spread(values: np.ndarray) -> list[float | None]:
+    """Median and 95th percentile."""
+    return np.percentile(values, [50, 95]).tolist() if values.size else [None, None]
+
+
+def _mean_highest(runs: Sequence[Finished], key: str) -> float | None:
+    found = (epoch_values(run, key)[1] for run in runs)
+    return _mean(values.max() for values in found if values.size)
+
+
+def _rank_correlation(runs: Sequence[Finished], key: str) -> list[float | None]:
     pairs = np.concatenate([predicted_and_real(run, key) for run in runs], axis=1)
+    if pairs.shape[1] < 2:
+        return [None, None]
     found = stats.spearmanr(*pairs)
     return [float(found.statistic), float(found.pvalue)]
 

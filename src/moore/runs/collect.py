@@ -26,6 +26,8 @@ from moore.envs.record import Act
 from moore.envs.several import close_all, open_all
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.files import whole_path
+from moore.jax_settings import key_of, plain_jax
 from moore.presets import preset
 from moore.runs.policy import Policy
 from moore.runs.recording import begun_with, record
@@ -77,6 +79,7 @@ class _Source:
     about: dict
 
 
+@plain_jax()
 def collect(
     recipe: Recipe,
     out: str | Path,
@@ -98,15 +101,18 @@ def collect(
     Raises:
         InputError: unknown environment or target, or a training that falls short of the tier.
     """
-    out = str(out)
-    place = Path() if out.startswith("minari:") else Path(out).parent
-    scratch = place / f".{_slug(out)}.rows"
-    if (done := _done(out, scratch, recipe)) is not None:
+    name, minari = str(out), str(out).startswith("minari:")
+    # Whole paths: an environment may change the working folder.
+    target = name if minari else str(whole_path(name))
+    place = whole_path(".") if minari else Path(target).parent
+    scratch = place / f".{_slug(name if minari else Path(name).name)}.rows"
+    if (done := _done(target, scratch, recipe)) is not None:
         return done
-    check_target(out, format)
+    check_target(target, format)
     _check(recipe)
     report = Reporter(quiet=quiet)
-    folder = Path(training) if training else place / f"{_slug(recipe.env_id)}__sac__{recipe.seed}"
+    folder = place / f"{_slug(recipe.env_id)}__sac__{recipe.seed}"
+    folder = whole_path(training) if training else folder
     steps, sac = recipe.train_steps, recipe.sac
     config = training_config(recipe.env_id, steps=steps, seed=recipe.seed, sac=sac)
     learner = Training(folder, config, quiet)
@@ -129,13 +135,13 @@ def collect(
     metadata = _metadata(recipe, source)
     log = Log(
         **arrays,
-        name=out,
+        name=name,
         env_id=recipe.env_id,
         reference=reference,
         infos=state,
         metadata=metadata,
     )
-    write_log(out, log, format)
+    write_log(target, log, format)
     shutil.rmtree(scratch, ignore_errors=True)
     return log
 
@@ -305,7 +311,7 @@ def _acts_randomly(action_dim: int, seed: int) -> Act:
 def _acts_as(policy: Policy, seed: int) -> Act:
     @jax.jit
     def sample(obs, row):
-        key = jax.random.fold_in(jax.random.key(episode_seed(seed, "collect", 0)), row)
+        key = jax.random.fold_in(key_of(episode_seed(seed, "collect", 0)), row)
         return policy.agent.act(policy.weights, obs, key)
 
     return lambda obs, row: np.asarray(sample(policy.units.obs_in(obs), row))

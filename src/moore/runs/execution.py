@@ -13,6 +13,7 @@ from moore.config import read_toml
 from moore.envs.collector import Collector
 from moore.errors import InputError
 from moore.files import write_whole
+from moore.jax_settings import as_the_user
 from moore.replay.draws import shift
 from moore.reports.html import write_report
 from moore.reports.reading import read_metrics
@@ -266,7 +267,7 @@ class Execution:
         row |= watch.compare_epochs(self.learner, self.before, state, epoch)
         self.before = watch.snapshot(self.learner, state)
         row |= metrics
-        stop = self.until is not None and self.until(row, state)
+        stop = self.until is not None and as_the_user(self.until)(row, state)
         self._end_epoch(row, state, collector, epoch if stop else self.config.online.epochs)
         return stop
 

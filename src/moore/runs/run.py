@@ -10,7 +10,8 @@ from moore.config import Config, read_toml, to_toml
 from moore.data.dataset import Dataset
 from moore.envs.make import EnvSource
 from moore.errors import InputError
-from moore.files import held, write_whole, writing
+from moore.files import held, whole_path, write_whole, writing
+from moore.jax_settings import plain_jax
 from moore.runs.changes import altered, check_kept, kept, settings_of
 from moore.runs.execution import Execution, RunResult, Until
 from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
@@ -21,6 +22,7 @@ from moore.runs.track import Reporter
 from moore.runs.units import read_units, write_units
 
 
+@plain_jax()
 def run(
     config: Config,
     *,
@@ -76,11 +78,13 @@ def _begin(
     quiet: bool,
 ) -> RunResult:
     """As `run`."""
-    start = None if start_from is None else Path(start_from)
+    start = None if start_from is None else whole_path(start_from)
+    out = None if out is None else whole_path(out)
     split_seed = None if start is None else _split_seed(start)
     units = None if start is None else read_units(start, config)
     if out is not None:
-        _check_free(Path(out))  # before an environment is made
+        _check_free(out)  # before an environment is made
+    runs = whole_path("runs")  # before an environment may change the working folder
     setup = prepare(
         config,
         dataset=dataset,
@@ -92,7 +96,7 @@ def _begin(
     )
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
-    folder = Path(out) if out is not None else _default_folder(setup.config)
+    folder = out if out is not None else runs / _default_name(setup.config)
     _check_free(folder)
     if start is not None:
         load_hand_over(setup, start)  # fails before anything is written
@@ -122,6 +126,7 @@ def _watched() -> Iterator[Stop]:
             ) from end
 
 
+@plain_jax()
 def resume(
     folder: str | Path,
     *,
@@ -154,7 +159,8 @@ def resume(
     """
     with _watched() as stop:
         return _go_on(
-            Path(folder), stop, dataset=dataset, env=env, system=system, until=until, quiet=quiet,
+            whole_path(folder), stop, dataset=dataset, env=env, system=system, until=until,
+            quiet=quiet,
             changes={"epochs": epochs, "checkpoint_every": checkpoint_every,
                      "tensorboard": tensorboard},
         )  # fmt: skip
@@ -219,7 +225,7 @@ def _split_seed(start: Path) -> int | None:
         return None  # `load_hand_over` says what is missing
 
 
-def _default_folder(config: Config) -> Path:
+def _default_name(config: Config) -> str:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    env = config.env_id.replace("/", "-")
-    return Path("runs") / f"{env}__{config.algorithm}__{config.seed}__{stamp}"
+    env = config.env_id.replace("/", "-").replace(":", "-")
+    return f"{env}__{config.algorithm}__{config.seed}__{stamp}"

@@ -26,6 +26,7 @@ from moore.envs.several import close_all, open_all
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.jax_settings import key_of, plain_jax
 from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.ends import make_rule
 from moore.runs.policy import Policy
@@ -79,6 +80,7 @@ class Setup:
         return Policy(weights, agent, self.config, obs_dim, *bounds, name, units=units)
 
 
+@plain_jax()
 def prepare(
     config: Config,
     *,
@@ -109,6 +111,8 @@ def prepare(
     """
     algorithm = algorithms.find(config.algorithm)
     check_gate(algorithm, config)
+    # The user's own functions and files: before an environment may change the working directory.
+    scheme = algorithm.scheme(config)
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
     env_id, bounds, obs_dim, limit = world.env_id, world.bounds, world.obs_dim, world.limit.steps
@@ -122,8 +126,8 @@ def prepare(
         episode_steps=None if world.limit.source == "own" else limit,
     )
     reference = reference_scores(env_id)
-    key, _ = jax.random.split(jax.random.key(config.seed))
-    base = jax.random.key(config.seed if split_seed is None else split_seed)
+    key, _ = jax.random.split(key_of(config.seed))
+    base = key_of(config.seed if split_seed is None else split_seed)
     _, key_holdout = jax.random.split(base)
     terminated_fn, report = never, None
     if log is not None:
@@ -146,6 +150,7 @@ def prepare(
         first_states=_first_states(log, units) if algorithm.uses_log else None,
         episode_steps=limit,
         units=units,
+        parsed_scheme=scheme,
     )
     notes = (*world.notes, *(() if log is None else notes_of(log.metadata)))
     return Setup(config, log, reference, world, learner, key, report, notes)
@@ -260,5 +265,5 @@ class Evaluator:
 
 def _key_stream(seed: int) -> Iterator[jax.Array]:
     """Keys that no training draw uses: a stream of their own under the run's seed."""
-    key = jax.random.key(episode_seed(seed, "baseline", 0))
+    key = key_of(episode_seed(seed, "baseline", 0))
     return (jax.random.fold_in(key, step) for step in itertools.count())

@@ -15,12 +15,11 @@ from moore.evaluation.transfer import (
     swing_share,
     transfer_metrics,
 )
-from moore.reports.plots import finite_values, is_finite
+from moore.numbers import finite, is_finite
 from moore.runs.hand_over import hand_over
 from moore.runs.setup import Setup
 from moore.version import __version__
 
-ACTED = "online/episode_returns"
 _PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco")
 
 
@@ -60,7 +59,7 @@ def summarise(
     if offline:
         # Fewer epochs than the configuration allows: the values stood still before.
         summary["offline"] = _level(setup, offline[-1]) | {"epochs": offline[-1]["epoch"]}
-        evaluations = [row["eval/return"] for row in offline if is_finite(row.get("eval/return"))]
+        evaluations = finite(row.get("eval/return") for row in offline)
         summary["offline"]["swing_share"] = swing_share(evaluations, random_return)
         summary["hand_over"] = vars(hand_over(rows, log))
     if online:
@@ -70,7 +69,7 @@ def summarise(
                 summary["not_finite"] = unknown  # epochs whose evaluation is no number
             else:
                 summary["transfer"] = _transfer(setup, online, random_return)
-        summary["acting"] = acting_levels([finite_values(row, ACTED) for row in online[1:]])
+        summary["acting"] = acting_levels(list(map(_acted, online[1:])))
     updates = rows[-1]["updates"] if rows else 0
     busy = seconds.get("update", 0.0)
     return summary | {
@@ -102,48 +101,68 @@ def _about_log(log: Dataset) -> dict:
 def _level(setup: Setup, row: dict) -> dict:
     if "eval/return" not in row:
         return {}
-    reference = setup.reference
-    level = {"return": row["eval/return"], "returns": row["eval/returns"]}
+    reference, level = setup.reference, {"return": row["eval/return"]}
+    level["returns"] = row.get("eval/returns")
     if reference is None or not is_finite(row["eval/return"]):
         return level
     return level | {"score": reference.score(row["eval/return"])}
 
 
+def _acted(row: dict) -> list[float]:
+    """Returns of the acting policy's episodes that are numbers."""
+    return finite(row.get("online/episode_returns"))
+
+
 def _transfer(setup: Setup, online: list[dict], random_return: float | None) -> dict:
     start, epochs = online[0], online[1:]
-    acting, first = [finite_values(row, ACTED) for row in epochs], finite_values(start, ACTED)
+    acting, before = list(map(_acted, epochs)), _acted(start)
     metrics = transfer_metrics(
         start["eval/return"],
         [row["eval/return"] for row in epochs],
         random_return=random_return,
         reference=setup.reference,
         threshold=setup.config.evaluation.threshold,
-        behaviour_offline=float(np.mean(first)) if first else None,
+        behaviour_offline=float(np.mean(before)) if before else None,
         behaviour_returns=acting,
     )
     metrics["behaviour_dip_share_by_luck"] = dip_share_by_luck(
-        first, [len(returns) for returns in acting], random_return
+        before, [len(returns) for returns in acting], random_return
     )
     return metrics
 
 
 def versions() -> dict[str, str]:
     """Of moore, Python, and the packages that the numbers depend on."""
-    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    packages = {name: _version(name) for name in _PACKAGES}
     return {"moore": __version__, "python": platform.python_version(), **packages}
 
 
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # installed in a way of its own
+        return "unknown"
+
+
 def hardware() -> dict:
-    """Processor, cores, memory, and JAX's devices."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    """Processor, cores, memory (None where the system does not tell), and JAX's devices."""
+    memory = _memory()
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
-        "memory_gib": round(memory, 1),
+        "memory_gib": None if memory is None else round(memory / 2**30, 1),
         "devices": [str(device) for device in jax.devices()],
     }
+
+
+def _memory() -> int | None:
+    """Bytes; POSIX systems tell them."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _processor() -> str:

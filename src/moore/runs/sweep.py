@@ -12,6 +12,7 @@ from pathlib import Path
 
 from moore.errors import InputError
 from moore.files import read_object, writing
+from moore.numbers import fixed, without_nulls
 from moore.runs.cell import Cell, as_json, limit_threads, run_cell
 from moore.runs.signals import Stop, listening
 from moore.runs.track import Reporter
@@ -96,16 +97,16 @@ def _drive(
 def _news(folder: str) -> str:
     """Offline and final return of a finished cell."""
     try:
-        summary = read_object(Path(folder) / "summary.json")
-        if summary.get("transfer"):
-            found = summary["transfer"]
-            return f": {found['offline']:.1f} -> {found['final']:.1f}, dip {found['dip']:.1f}"
+        summary = without_nulls(read_object(Path(folder) / "summary.json"))
+    except InputError:
+        return ""  # a damaged file: whoever reads it next says so
+    if "transfer" not in summary:
         offline, acting = summary.get("offline", {}), summary.get("acting", {})
         if "first" in acting:
-            return f": acting {acting['first']:.1f} -> {acting['last']:.1f}"
-        return f": return {offline['return']:.1f}" if "return" in offline else ""
-    except (InputError, KeyError, TypeError, ValueError):
-        return ""  # a number that is none, or a damaged file: whoever reads it next says so
+            return f": acting {fixed(acting['first'])} -> {fixed(acting.get('last'))}"
+        return f": return {fixed(offline['return'])}" if "return" in offline else ""
+    offline, final, dip = (fixed(summary["transfer"].get(n)) for n in ("offline", "final", "dip"))
+    return f": {offline} -> {final}, dip {dip}"
 
 
 class _ProcessPool:

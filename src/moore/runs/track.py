@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from moore.console import plain
 from moore.files import writing
+from moore.numbers import finite, is_finite
 
 
 def jsonable(value):
@@ -135,11 +136,10 @@ class TensorBoard:
         if row["stage"] == "online" and row["epoch"] == 0:
             return  # the hand-over, at the step of the last offline epoch
         for name, value in row.items():
-            if "/" in name and isinstance(value, int | float):
+            if "/" in name and is_finite(value):
                 self._scalar(f"{row['stage']}/{name}", value, row)
-        if row.get("online/episode_returns"):
-            mean = float(np.mean(row["online/episode_returns"]))
-            self._scalar("charts/episodic_return", mean, row)
+        if acting := finite(row.get("online/episode_returns")):
+            self._scalar("charts/episodic_return", float(np.mean(acting)), row)
         if "time/steps_per_second" in row:
             self._scalar("charts/SPS", row["time/steps_per_second"], row)
 
@@ -190,16 +190,20 @@ class Reporter:
 
 def news(row: dict) -> str:
     """One line on an epoch, from its row of metrics."""
-    parts = []
-    if "eval/return" in row:
-        parts.append(f"return {row['eval/return']:.1f}")
-    if "eval/score" in row:
-        parts.append(f"score {row['eval/score']:.1f}")
-    if row.get("online/episode_returns"):
-        parts.append(f"acting {np.mean(row['online/episode_returns']):.1f}")
-    if row["stage"] == "online" and "replay/online_share" in row:
-        parts.append(f"online share {row['replay/online_share']:.3f}")
-    if "model/holdout_mse" in row:
-        parts.append(f"model error {row['model/holdout_mse']:.4g}")
-    parts.append(f"{row['time/epoch']:.1f} s")
+    acting = finite(row.get("online/episode_returns"))
+    named = {
+        "return {:.1f}": row.get("eval/return"),
+        "score {:.1f}": row.get("eval/score"),
+        "acting {:.1f}": float(np.mean(acting)) if acting else None,
+        "online share {:.3f}": row.get("replay/online_share") if _is_online(row) else None,
+        "model error {:.4g}": row.get("model/holdout_mse"),
+        "{:.1f} s": row.get("time/epoch"),
+    }
+    parts = [text.format(value) for text, value in named.items() if is_finite(value)]
+    if "eval/return" in row and not is_finite(row["eval/return"]):
+        parts.insert(0, "return not a finite number")
     return ", ".join(parts)
+
+
+def _is_online(row: dict) -> bool:
+    return row.get("stage") == "online"

@@ -11,6 +11,7 @@ import numpy as np
 from moore.agents.sac import SACConfig
 from moore.config import Config, read_toml
 from moore.errors import InputError
+from moore.numbers import is_finite
 from moore.presets import preset
 from moore.replay.buffer import Transition
 from moore.reports.reading import read_metrics
@@ -96,8 +97,7 @@ class Training:
             )
         until = newest_epoch(self.folder)
         rows = read_metrics(self.folder / "metrics.jsonl")
-        evaluated = [row for row in rows if row.get("eval/return") is not None]
-        return [row for row in evaluated if row["epoch"] <= until]
+        return [row for row in rows if is_finite(row.get("eval/return")) and row["epoch"] <= until]
 
     def policy(self, epoch: int) -> Policy:
         """The policy after an epoch whose evaluation beat all before it."""

@@ -41,7 +41,8 @@ def covering_penalty(
         agent_state: whose critics value the states.
         ensemble: not fitted to the holdout.
         log: with its holdout.
-        key: of the actions that the critics judge.
+        key: of the actions that the critics judge; the same ones at the real and at every imagined
+            state, so that these do not differ by what was drawn.
         agent, terminated_fn, config: what u is, and the discount.
         coverage: see above.
         spread: what the configuration's imagined_bound counts in.

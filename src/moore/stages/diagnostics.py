@@ -23,6 +23,7 @@ from moore.algorithms import Agent
 from moore.config import Config
 from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.imagine import TerminationFn, rollout
+from moore.jax_settings import key_of
 from moore.replay.buffer import Replay
 from moore.replay.sampler import gather
 from moore.stages.uncertainty import make_uncertainty
@@ -57,7 +58,7 @@ def probes(length: int) -> int:
 
 def own_key(seed: int, epoch: int) -> PRNGKeyArray:
     """For numbers that no result may depend on: an online epoch's, or (0) those of all epochs."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _STREAM), epoch)
+    return jax.random.fold_in(jax.random.fold_in(key_of(seed), _STREAM), epoch)
 
 
 def copied(tree: PyTree) -> PyTree:

@@ -60,6 +60,7 @@ class Learner:
         episode_steps: the longest that an imagined episode may be.
         units: how the user's units become these.
         clock: where the time went.
+        parsed_scheme: the scheme, if it has been read already; None: the configuration's.
     """
 
     config: Config
@@ -70,11 +71,12 @@ class Learner:
     episode_steps: int = TIME_LIMIT
     units: Units = AS_GIVEN
     clock: Clock = field(default_factory=Clock)
+    parsed_scheme: Scheme | RowScheme | None = None
     _tables: dict[tuple[int, int], EachRow] = field(default_factory=dict, repr=False)
 
     @cached_property
     def scheme(self) -> Scheme | RowScheme:
-        return self.algorithm.scheme(self.config)
+        return self.parsed_scheme or self.algorithm.scheme(self.config)
 
     @cached_property
     def agent_config(self) -> Any:

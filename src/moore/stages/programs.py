@@ -56,13 +56,16 @@ def observe(
 
 @partial(jax.jit, static_argnames=("count",))
 def surprise_of_newest(ensemble: Ensemble, online: Replay, count: int) -> Metrics:
-    """`surprise` on the `count` newest transitions of D_on."""
+    """`surprise` on the `count` newest transitions of D_on, or on all if there are fewer."""
+    start = jnp.maximum(online.size - count, 0)
     newest = jax.tree.map(
-        lambda column: jax.lax.dynamic_slice_in_dim(column, online.size - count, count), online.data
+        lambda column: jax.lax.dynamic_slice_in_dim(column, start, count), online.data
     )
-    metrics = {f"model/{name}": value for name, value in surprise(ensemble, newest).items()}
+    there = start + jnp.arange(count) < online.size
+    found = surprise(ensemble, newest, there)
     # Beside model/imagined_terminated: do imagined episodes end as often as real ones?
-    return metrics | {"model/new_terminated": jnp.mean(newest.terminated)}
+    found["new_terminated"] = jnp.mean(newest.terminated, where=there)
+    return {f"model/{name}": value for name, value in found.items()}
 
 
 _with_room = jax.jit(with_room, donate_argnames="ring")
@@ -103,8 +106,9 @@ def imagine(
     uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn, spread)
     trusted = jnp.asarray(jnp.inf)
     if config.trust_quantile is not None:
+        key_rollout, key_trust = jax.random.split(key_rollout)
         judged = gather(offline, online, rows[:TRUST_ROWS])
-        usual = uncertainty_of(model.ensemble, judged, uncertainty_fn, key_rollout)
+        usual = uncertainty_of(model.ensemble, judged, uncertainty_fn, key_trust)
         trusted = jnp.quantile(usual, config.trust_quantile)
     acted_range = observed_range(online)
     low = jnp.minimum(logged_range[0], acted_range[0])

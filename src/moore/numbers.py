@@ -1,0 +1,34 @@
+"""Numbers from files: any may be missing, null or not finite."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is a number that can be drawn or averaged."""
+    return isinstance(value, int | float | np.number) and math.isfinite(value)
+
+
+def finite(values: object) -> list[int | float]:
+    """The finite numbers among the values; none for None and for what is no list."""
+    return [value for value in values if is_finite(value)] if isinstance(values, Iterable) else []
+
+
+def without_nulls(value):
+    """Tables without the entries that are null or not finite, lists without such items."""
+    if isinstance(value, dict):
+        return {name: without_nulls(item) for name, item in value.items() if _is_there(item)}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value if _is_there(item)]
+    return value
+
+
+def _is_there(value: object) -> bool:
+    return value is not None and (not isinstance(value, float) or math.isfinite(value))
+
+
+def fixed(value: object, digits: int = 1) -> str:
+    """A number with so many decimals; "unknown" for what is none."""
+    return f"{value:.{digits}f}" if is_finite(value) else "unknown"

@@ -1,0 +1,101 @@
+"""Nested settings: between frozen dataclasses and the tables of a TOML or JSON file."""
+
+import dataclasses
+import functools
+import typing
+
+from moore.errors import InputError
+
+_hints = functools.cache(typing.get_type_hints)
+# What stands for None in a file.
+NONE = "none"
+
+
+def merge(base, values: dict, prefix: str = ""):
+    """The dataclass `base` with the values of a table in their places.
+
+    Raises:
+        InputError: an unknown name (the known ones are listed) or a value of the wrong type.
+    """
+    hints = _hints(type(base))
+    changes = {}
+    for name, value in values.items():
+        if name not in hints:
+            known = ", ".join(hints)
+            raise InputError(f"unknown setting '{prefix}{name}'; the known ones are {known}.")
+        old = getattr(base, name)
+        if dataclasses.is_dataclass(old):
+            if not isinstance(value, dict):
+                raise InputError(f"'{prefix}{name}' is a table of settings, not {value!r}.")
+            changes[name] = merge(old, value, f"{prefix}{name}.")
+        else:
+            changes[name] = _convert(value, hints[name], prefix + name)
+    return dataclasses.replace(base, **changes)
+
+
+def known_part(section: type, values: dict, prefix: str = "") -> tuple[dict, list[str]]:
+    """A table without the names that the dataclass does not have; and those names."""
+    hints, known, unknown = _hints(section), {}, []
+    for name, value in values.items():
+        if name not in hints:
+            unknown.append(f"{prefix}{name}")
+        elif dataclasses.is_dataclass(hints[name]) and isinstance(value, dict):
+            known[name], more = known_part(hints[name], value, f"{prefix}{name}.")
+            unknown += more
+        else:
+            known[name] = value
+    return known, unknown
+
+
+def _convert(value, hint, name: str):
+    """A TOML value as the type of its field; integers stand for floats, lists for tuples.
+
+    TOML has no null: the text `none` stands for it.
+    """
+    if value == NONE and type(None) in typing.get_args(hint):
+        return None
+    if typing.get_origin(hint) is typing.Literal:
+        if value in typing.get_args(hint):
+            return value
+        known = ", ".join(typing.get_args(hint))
+        raise InputError(f"'{name}' is {value!r}; the known values are {known}.")
+    kinds = typing.get_args(hint) if typing.get_origin(hint) is not tuple else (hint,)
+    for kind in kinds or (hint,):
+        if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+            entry = typing.get_args(kind)[0]
+            return tuple(_convert(item, entry, name) for item in value)
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return _as_float(value, name)
+        if isinstance(kind, type) and type(value) is kind:
+            return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise InputError(f"'{name}' is {value!r}; expected {wanted}.")
+
+
+def _as_float(value: int | float, name: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        raise InputError(f"'{name}' is too large a number.") from None
+
+
+def plain(values: dict, default: dict) -> dict:
+    """A table without None: left out where that is the default, else the text `none`."""
+    return {
+        name: plain(value, default[name]) if isinstance(value, dict) else _or_none(value)
+        for name, value in values.items()
+        if value is not None or default[name] is not None
+    }
+
+
+def _or_none(value):
+    return NONE if value is None else value
+
+
+def flat(settings: dict, prefix: str = "") -> dict:
+    """Nested settings as one table: {"online.epochs": 100, ...}."""
+    table = {}
+    for name, value in settings.items():
+        nested = isinstance(value, dict)
+        table |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return table
