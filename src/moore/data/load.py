@@ -11,6 +11,7 @@ import numpy as np
 from moore.data import npz
 from moore.data.dataset import Dataset, concatenate, from_log, validate
 from moore.data.log import Log
+from moore.data.names import split_names
 from moore.data.subset import Budget
 from moore.errors import InputError
 
@@ -54,9 +55,7 @@ def load_dataset(
             )
         dataset = source
     else:
-        names = [str(source)]
-        if isinstance(source, str):
-            names = [part.strip() for part in source.split(",")]
+        names = split_names(source) if isinstance(source, str) else [str(source)]
         parts = []
         for name, share in zip(names, _shares(names, budget, download), strict=True):
             parts.append(_load_one(name, share, download))
@@ -96,7 +95,7 @@ def read_log(
         (999906, 6)
     """
     budget = Budget(max_rows, fraction, seed)
-    if isinstance(source, str) and "," in source:
+    if isinstance(source, str) and len(split_names(source)) > 1:
         raise InputError(f"{source}: several logs; expected one; read them one by one")
     return _read(str(source), budget, download, infos=infos, exact=exact)
 
