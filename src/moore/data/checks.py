@@ -101,8 +101,8 @@ def lying(shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
 
 
 LYING = (
-    "the arrays {keys} are transposed, as MATLAB writes them (rows along the second axis); they are "
-    "read the other way round."
+    "the arrays {keys} are transposed, as MATLAB writes them (rows along the second axis); they "
+    "are read the other way round."
 )
 
 

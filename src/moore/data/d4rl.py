@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import h5py
 import numpy as np
 
 from moore.data.checks import LYING, as_flags, check_numbers, check_shapes, column, lying, shown
+from moore.data.cuts import registered_limit
 from moore.data.hdf5_checks import check_heaps, check_stored
 from moore.data.hdf5_rows import Lying, read_rows, write_rows
 from moore.data.hdf5_tree import is_plain, read_tree, scalar, write_tree
 from moore.data.log import Log, hash_file
 from moore.data.look_alikes import refuse_look_alikes, suggestions
-from moore.data.precision import Windows
 from moore.data.names import at_home
+from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_rows
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -64,7 +66,13 @@ def read_d4rl(
     file, name = _find(Path(path)), str(path)
     with _opened(file, name) as source:
         columns = _columns(source, name)
-        subset = None if budget is None else _choose(columns, budget, name)
+        metadata = _metadata(source.attrs)
+        env_id = metadata.get("env_id")
+        env_id, sha256 = env_id if isinstance(env_id, str) else None, hash_file(file)
+        subset = None
+        if budget is not None:
+            limit = budget.max_episode_steps or registered_limit(env_id, sha256)
+            subset = _choose(columns, replace(budget, max_episode_steps=limit), name)
         kept = len(columns["obs"]) if subset is None else subset.metadata["rows"]
         windows = None if exact else Windows(kept)
         read = partial(_read, subset=subset, name=name, exact=exact, windows=windows)
@@ -72,13 +80,9 @@ def read_d4rl(
         fields |= _statistics(source, subset)
         fields["infos"] = _infos(source, len(columns["obs"]), subset) if infos else {}
         fields["extras"] = _extras(source, len(columns["obs"]), subset) if exact else {}
-        metadata = _metadata(source.attrs)
     metadata |= _told(columns, fields, windows)
-    sha256 = hash_file(file)
     if subset is not None:
         sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
-    env_id = metadata.get("env_id")
-    env_id = env_id if isinstance(env_id, str) else None
     return Log(
         **({"truncated": None, "next_obs": None} | fields),
         name=name,

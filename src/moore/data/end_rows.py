@@ -5,6 +5,7 @@ Ends are few, so that a share of all rows says nothing of them: all counts here 
 
 import numpy as np
 
+from moore.data.checks import as_float32
 from moore.data.log import Log
 from moore.data.steps import SAMPLE, UsualSteps, changes, usual_steps
 
@@ -66,16 +67,16 @@ def _constant(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray)
 
     A goal may be one state, too, but it is reached by a usual step.
     """
-    after = _float32(log.next_obs[group[:: max(1, len(group) // SAMPLE)]])
+    after = as_float32(log.next_obs[group[:: max(1, len(group) // SAMPLE)]])
     if len(after) < 1 or not usual.known:
         return group[:0], ""
     vectors, counts = np.unique(after, axis=0, return_counts=True)
     vector = vectors[counts.argmax()]
-    same = group[(_float32(log.next_obs[group]) == vector).all(axis=1)]
+    same = group[(as_float32(log.next_obs[group]) == vector).all(axis=1)]
     one_value = len(vector) > 1 and np.all(vector == vector[0])
     if len(same) < (1 if one_value and len(group) == 1 else max(_AT_LEAST, _MANY * len(group))):
         return group[:0], ""
-    inside = (_float32(log.next_obs[usual.rows]) == vector).all(axis=1).mean()
+    inside = (as_float32(log.next_obs[usual.rows]) == vector).all(axis=1).mean()
     if inside > 0.01 or usual.far(changes(log, same)).mean() < _MOST:
         return group[:0], ""
     if not vector.any():
@@ -102,7 +103,7 @@ def _before(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
         return group[:0], ""
 
     def is_before(rows: np.ndarray) -> np.ndarray:
-        return (_float32(log.next_obs[rows]) == _float32(log.obs[rows - 1])).all(axis=1)
+        return (as_float32(log.next_obs[rows]) == as_float32(log.obs[rows - 1])).all(axis=1)
 
     share = float(is_before(inside).mean())
     return _if_many(group[is_before(group)], group, share), "the obs of the row before"
@@ -111,8 +112,8 @@ def _before(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
 def _own_first(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
     """Rows whose next_obs is the first obs of their own episode, and a far step away."""
     group = group[group > first[group]]
-    start = _float32(log.obs[first[group]])
-    same = group[(_float32(log.next_obs[group]) == start).all(axis=1)]
+    start = as_float32(log.obs[first[group]])
+    same = group[(as_float32(log.next_obs[group]) == start).all(axis=1)]
     if len(same) and usual.far(changes(log, same)).mean() < _MOST:
         same = same[:0]
     return _if_many(same, group, 0.0), "the first obs of their own episode"
@@ -126,7 +127,7 @@ def _if_many(same: np.ndarray, group: np.ndarray, inside: float) -> np.ndarray:
 
 def _far_resets(log: Log, ends: np.ndarray, usual: UsualSteps) -> np.ndarray:
     ends = ends[ends < log.size - 1]
-    reset = ends[(_float32(log.next_obs[ends]) == _float32(log.obs[ends + 1])).all(axis=1)]
+    reset = ends[(as_float32(log.next_obs[ends]) == as_float32(log.obs[ends + 1])).all(axis=1)]
     return reset[usual.far(changes(log, reset))]
 
 
@@ -175,8 +176,3 @@ def _first_rows(ends: np.ndarray) -> np.ndarray:
     starts = np.concatenate([[0], np.flatnonzero(ends[:-1]) + 1])
     lengths = np.diff(np.concatenate([starts, [len(ends)]]))
     return np.repeat(starts, lengths)
-
-
-def _float32(values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # overflow is reported as such
-        return values.astype(np.float32, copy=False)

@@ -26,6 +26,7 @@ def load_dataset(
     max_rows: int | None = None,
     fraction: float | None = None,
     seed: int = 0,
+    max_episode_steps: int | None = None,
 ) -> Dataset:
     """Load and check a data set.
 
@@ -39,6 +40,9 @@ def load_dataset(
         max_rows: at most as many rows of the log, at least 1.
         fraction: at most this share of its rows, in (0, 1].
         seed: of the draw.
+        max_episode_steps: the environment's step limit, which ends the episodes of a log without
+            time-out flags; None: the registered one of the environment that the log names, else
+            what its rows show, else 1000 (`metadata["ends"]` says which).
 
     Raises:
         InputError: one line that says what was given, what was expected and what to do.
@@ -47,7 +51,9 @@ def load_dataset(
         >>> load_dataset("hopper-medium.hdf5,hopper-expert.hdf5").size  # doctest: +SKIP
         150000
     """
-    budget = Budget(max_rows, fraction, seed)
+    if max_episode_steps is not None and max_episode_steps < 1:
+        raise InputError(f"max_episode_steps is {max_episode_steps}; expected at least 1")
+    budget = Budget(max_rows, fraction, seed, max_episode_steps)
     if isinstance(source, Dataset):
         if budget.limited:
             raise InputError(
@@ -159,7 +165,7 @@ class _Source:
 def _load_one(name: str, budget: Budget, download: bool) -> Dataset:
     log = _read(name, budget, download)
     rows = log.size
-    dataset = from_log(log, overwrite=True)
+    dataset = from_log(log, max_episode_steps=budget.max_episode_steps, overwrite=True)
     if Path(name).suffix.lower() in HDF5:
         dataset = replace(dataset, metadata=dataset.metadata | {"file_rows": rows})
     return dataset

@@ -44,7 +44,7 @@ def refuse_look_alikes(
         name: the log.
     """
     absent = {field: key for field, key in columns.items() if field not in found}
-    used = {columns[field] for field in found}
+    used = {key for field, key in columns.items() if field in found}
     for key in keys:
         if key in used:
             continue

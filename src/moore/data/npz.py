@@ -27,8 +27,8 @@ from moore.data.checks import (
     lying,
     shown,
 )
+from moore.data.cuts import find_cuts
 from moore.data.dataset import EPISODES, VECTORS, Dataset
-from moore.data.episodes import TIME_LIMIT, cut_at_limit
 from moore.data.log import Log, hash_file
 from moore.data.look_alikes import refuse_look_alikes, suggestions
 from moore.data.names import at_home
@@ -117,13 +117,12 @@ def write_npz(path: str | Path, dataset: Dataset) -> None:
 def write_npz_log(file: Path, log: Log) -> None:
     """Write the log as it is; the same log gives the same bytes.
 
-    Time-outs that were not recorded (D4RL v0) become cuts at `TIME_LIMIT`; of the extras, arrays
-    of numbers are kept.
+    Time-outs that were not recorded (D4RL v0) become cuts where `find_cuts` says; of the extras,
+    arrays of numbers are kept.
     """
     arrays = {key: getattr(log, key) for key in (*_ROWS, *EPISODES)}
     if log.truncated is None:
-        terminated = log.terminated.reshape(-1) != 0
-        arrays["truncated"] = cut_at_limit(terminated, TIME_LIMIT)
+        arrays["truncated"] = find_cuts(log).truncated
     arrays |= {_INFOS + key: value for key, value in log.infos.items()}
     extras = {k: v for k, v in log.extras.items() if isinstance(v, np.ndarray) and "@" not in k}
     arrays |= {_EXTRAS + k: value for k, value in extras.items() if value.dtype.kind in "biufc"}
