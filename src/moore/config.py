@@ -19,6 +19,7 @@ from moore.agents.cql import CQLConfig
 from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
 from moore.agents.wsrl import WSRLConfig
+from moore.data.defects import check_accepted
 from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
 from moore.ranges import check_numbers
@@ -161,6 +162,8 @@ class Config:
         fraction: use at most this share of the log's rows, drawn in the same way.
         env_id: the Gymnasium environment; empty: the one that the log names.
         algorithm: a row of the table in moore.algorithms.
+        accept: names of what would stop a run, to go on all the same; the message that stops it
+            says the name.
         seed: of everything; a run is a function of its configuration, this included.
         uncertainty: u of Eq. 2. std: the largest norm of the members' standard deviations (MOPO);
             value: how far apart the members are in what they predict to be earned, reward and next
@@ -205,6 +208,7 @@ class Config:
     fraction: float | None = None
     env_id: str = ""
     algorithm: str = "moore"
+    accept: tuple[str, ...] = ()
     seed: int = 0
     uncertainty: typing.Literal["std", "value"] = "std"
     penalty_coef: float = 1.0
@@ -235,6 +239,7 @@ class Config:
 
     def __post_init__(self):
         check_numbers(self)
+        check_accepted(self.accept)
         if self.seed >= 2**63:
             raise InputError(f"seed is {self.seed}; it must lie below 2**63.")
         parse_scheme(

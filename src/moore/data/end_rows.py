@@ -6,8 +6,7 @@ Ends are few, so that a share of all rows says nothing of them: all counts here 
 import numpy as np
 
 from moore.data.checks import as_float32
-from moore.data.log import Log
-from moore.data.steps import SAMPLE, UsualSteps, changes, usual_steps
+from moore.data.steps import SAMPLE, AnyLog, UsualSteps, changes, usual_steps
 
 _MANY = 0.1  # of the ends of one kind: fewer equal ones are chance
 _MOST = 0.5
@@ -15,7 +14,7 @@ _AT_LEAST = 2
 _FEW_TERMINALS = 5
 
 
-def summarize_ends(log: Log, terminated: np.ndarray, ends: np.ndarray) -> dict:
+def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dict:
     """Next states at ends of episodes that cannot have followed, and terminals that are time-outs.
 
     `padded_successors`: ends whose next_obs is something put in its place, `padded_as` in words.
@@ -47,7 +46,7 @@ def summarize_ends(log: Log, terminated: np.ndarray, ends: np.ndarray) -> dict:
 
 
 def _padded(
-    log: Log, ends: np.ndarray, terminal: np.ndarray, cut: np.ndarray, usual: UsualSteps
+    log: AnyLog, ends: np.ndarray, terminal: np.ndarray, cut: np.ndarray, usual: UsualSteps
 ) -> tuple[np.ndarray, str]:
     """Rows whose next_obs is padding, among terminal and among cut ends, and what it is."""
     rows, said = [np.zeros(0, int)], []
@@ -62,7 +61,7 @@ def _padded(
     return np.concatenate(rows), " or ".join(dict.fromkeys(said))
 
 
-def _constant(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
+def _constant(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
     """Rows that share one next_obs, which is a far step from most of them and occurs nowhere else.
 
     A goal may be one state, too, but it is reached by a usual step.
@@ -86,7 +85,7 @@ def _constant(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray)
     return same, "one and the same vector"
 
 
-def _own(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
+def _own(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
     """Rows whose next_obs is their obs, far more often than inside episodes."""
     if not usual.known:
         return group[:0], ""
@@ -95,7 +94,7 @@ def _own(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
     return _if_many(same, group, inside), "the row's own obs"
 
 
-def _before(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
+def _before(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
     """Rows whose next_obs is the obs of the row before them in their episode."""
     inside = usual.rows[usual.rows > first[usual.rows]]
     group = group[group > first[group]]
@@ -109,7 +108,7 @@ def _before(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
     return _if_many(group[is_before(group)], group, share), "the obs of the row before"
 
 
-def _own_first(log: Log, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
+def _own_first(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
     """Rows whose next_obs is the first obs of their own episode, and a far step away."""
     group = group[group > first[group]]
     start = as_float32(log.obs[first[group]])
@@ -125,13 +124,15 @@ def _if_many(same: np.ndarray, group: np.ndarray, inside: float) -> np.ndarray:
     return same if many else same[:0]
 
 
-def _far_resets(log: Log, ends: np.ndarray, usual: UsualSteps) -> np.ndarray:
+def _far_resets(log: AnyLog, ends: np.ndarray, usual: UsualSteps) -> np.ndarray:
     ends = ends[ends < log.size - 1]
     reset = ends[(as_float32(log.next_obs[ends]) == as_float32(log.obs[ends + 1])).all(axis=1)]
     return reset[usual.far(changes(log, reset))]
 
 
-def _timed_terminals(log: Log, terminated: np.ndarray, ends: np.ndarray, *, padded: bool) -> dict:
+def _timed_terminals(
+    log: AnyLog, terminated: np.ndarray, ends: np.ndarray, *, padded: bool
+) -> dict:
     last = np.flatnonzero(ends)
     lengths = np.diff(last, prepend=-1)
     longest = int(lengths.max(initial=0))
@@ -144,7 +145,7 @@ def _timed_terminals(log: Log, terminated: np.ndarray, ends: np.ndarray, *, padd
     return {"timed_terminals": len(at_limit), "timed_share": share, "timed_length": longest}
 
 
-def _tell_ends(log: Log, rows: np.ndarray, terminated: np.ndarray, *, padded: bool) -> bool:
+def _tell_ends(log: AnyLog, rows: np.ndarray, terminated: np.ndarray, *, padded: bool) -> bool:
     """Whether some observation or the reward tells these rows from those that go on.
 
     One does if nine tenths of these rows lie beyond nearly all others, or in a range that few of

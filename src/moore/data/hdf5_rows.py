@@ -10,6 +10,7 @@ from moore.data.checks import blocks
 from moore.data.hdf5_checks import check_stored
 from moore.data.subset import Subset
 
+
 class Lying:
     """An array of two axes whose rows run along the second one, seen as if along the first."""
 

@@ -1,6 +1,7 @@
 """A log as its source has it: every row and key, before any check or derivation."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,3 +47,22 @@ def hash_file(path: Path) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def notes_of(metadata: dict[str, object]) -> list[str]:
+    """What the readers have to tell of a log, or of the logs that were joined, in sentences."""
+    parts = metadata.get("parts")
+    parts = parts if isinstance(parts, list) else []
+    found = []
+    for source in (metadata, *(part for part in parts if isinstance(part, dict))):
+        notes = source.get("notes")
+        found += [n for n in notes if isinstance(n, str)] if isinstance(notes, list) else []
+    return list(dict.fromkeys(found))
+
+
+def told(metadata: Mapping[str, object], key: str) -> dict:
+    """What a reader found of this kind, of the log or of the first joined one that has it."""
+    parts = metadata.get("parts")
+    parts = parts if isinstance(parts, list) else []
+    found = (s.get(key) for s in (metadata, *parts) if isinstance(s, dict))
+    return next((value for value in found if isinstance(value, dict) and value), {})

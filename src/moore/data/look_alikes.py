@@ -73,9 +73,7 @@ def may_mean(key: object, field: str, wanted: str) -> bool:
     return is_state and later
 
 
-def suggestions(
-    keys: Iterable[object], columns: Mapping[str, str], missing: Iterable[str]
-) -> str:
+def suggestions(keys: Iterable[object], columns: Mapping[str, str], missing: Iterable[str]) -> str:
     """`rewards may be 'reward', actions may be 'act'`; empty if no name is near."""
     taken = set(columns.values())
     near = []

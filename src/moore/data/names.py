@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 
-
 def split_names(text: str) -> list[str]:
     """The logs that commas join; a path that exists is one log, whatever commas it has.
 

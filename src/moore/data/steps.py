@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moore.data.dataset import Dataset
 from moore.data.log import Log
 
+AnyLog = Log | Dataset
 SAMPLE = 20_000  # rows, evenly spaced
 _FEW = 10  # rows say nothing of what is usual
 _FAR = 3.0  # times the usual
@@ -42,7 +44,7 @@ class UsualSteps:
         return 1e-6 * float(np.abs(self.change).max(initial=0.0))
 
 
-def usual_steps(log: Log, ends: np.ndarray) -> UsualSteps:
+def usual_steps(log: AnyLog, ends: np.ndarray) -> UsualSteps:
     """Changes of rows that do not end an episode and whose successor is stored and finite.
 
     Args:
@@ -59,7 +61,7 @@ def usual_steps(log: Log, ends: np.ndarray) -> UsualSteps:
     return UsualSteps(rows[finite], change[finite])
 
 
-def changes(log: Log, rows: np.ndarray) -> np.ndarray:
+def changes(log: AnyLog, rows: np.ndarray) -> np.ndarray:
     """(k, obs_dim) float64: what the stored successors of so many rows add to their obs."""
     with np.errstate(invalid="ignore", over="ignore"):
         return log.next_obs[rows].astype(np.float64) - log.obs[rows].astype(np.float64)

@@ -229,6 +229,7 @@ class _Run:
             bounds = self.setup.action_low, self.setup.action_high
             about = note_on(self.learner.algorithm, self.learner.agent_config, log, *bounds)
             note += "" if about is None else f"\nnote: {about}"
+        note += "".join(f"\nnote: {about}" for about in self.setup.notes)
         return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
 
     def _fresh_state(self) -> LearnerState:

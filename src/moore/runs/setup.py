@@ -16,9 +16,11 @@ from jaxtyping import PyTree
 from moore import algorithms
 from moore.config import Config
 from moore.data.dataset import Dataset
+from moore.data.heed import heed
 from moore.data.load import check_against_spaces, load_dataset
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env, step_limit
+from moore.envs.simulator import EnvFacts
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -43,6 +45,7 @@ class Setup:
         learner: the operations of Algorithm 1; its configuration also has what the log determines.
         key: where the run's randomness starts.
         termination_report: how well a learned termination rule does; None for a given one.
+        notes: what the user should know before the run, a sentence each.
     """
 
     config: Config
@@ -55,6 +58,7 @@ class Setup:
     key: jax.Array
     termination_report: dict | None = None
     system_source: EnvSource | None = None
+    notes: tuple[str, ...] = ()
 
     def make_env(self) -> gym.Env:
         return make_env(self.env_source)
@@ -124,7 +128,9 @@ def prepare(
         reference = log.reference or reference
         check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
     offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
+    notes: list[str] = []
     if algorithm.uses_log:
+        notes = heed(log, EnvFacts(env_id, obs_dim, low, high, limit), config.accept)
         check_suits(algorithm, log, env_id)
         offline = _to_replay(log, low, high, key_holdout, config)
     if algorithm.experience == "imagination":
@@ -139,7 +145,9 @@ def prepare(
         first_states=_first_states(log) if algorithm.uses_log else None,
         episode_steps=limit,
     )
-    return Setup(config, log, reference, env_source, low, high, learner, key, report, system)
+    return Setup(
+        config, log, reference, env_source, low, high, learner, key, report, system, tuple(notes)
+    )
 
 
 def _check_system(source: EnvSource, env: gym.Env) -> None:
