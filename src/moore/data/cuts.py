@@ -5,15 +5,21 @@ next one as its successor, so that a wrong guess teaches the models jumps.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from moore.data.checks import as_float32, blocks
 from moore.data.episodes import TIME_LIMIT, cut_at_limit
 from moore.data.known_files import closest_env, recognise
-from moore.data.log import Log
+from moore.data.log import Log, told
 
-_ROWS = 300_000  # that are looked at
+if TYPE_CHECKING:
+    from moore.data.dataset import Dataset
+
+_ROWS = 100_000  # that are looked at
+_FITTED = 20_000  # rows that the prediction is fitted to
+_TRIED = 20  # limits
 _LONGEST = 20_000  # steps of an episode that are sought
 _AT_LEAST = 3  # ends
 _CHANCE = -15.0  # natural logarithm of the probability that chance finds a limit
@@ -73,14 +79,24 @@ def find_cuts(log: Log, max_episode_steps: int | None = None) -> Cuts:
     if log.next_obs is not None:
         breaks = broken_rows(log) & ~terminated
         if 0 < breaks.sum() <= _FEW_BREAKS * log.size:
-            return Cuts(breaks, None, "successors")
+            return Cuts(_with_last(breaks, terminated), None, "successors")
     if (limit := registered_limit(log.env_id, log.sha256)) is not None:
         return Cuts(cut_at_limit(terminated, limit), limit, "environment")
     if (limit := _common_length(terminated)) is not None:
         return Cuts(cut_at_limit(terminated, limit), limit, "lengths")
-    if log.next_obs is None and (limit := jumping_period(log.obs, terminated)) is not None:
-        return Cuts(cut_at_limit(terminated, limit), limit, "measured")
+    if log.next_obs is None:
+        limit = jumping_period(surprises(log, terminated), terminated[:_ROWS])
+        if limit is not None:
+            return Cuts(cut_at_limit(terminated, limit), limit, "measured")
     return Cuts(cut_at_limit(terminated, TIME_LIMIT), TIME_LIMIT, "assumed")
+
+
+def _with_last(breaks: np.ndarray, terminated: np.ndarray) -> np.ndarray:
+    """An end in the last row, too, if that makes an episode as long as the longest one."""
+    last = np.flatnonzero(breaks | terminated)
+    longest = np.diff(last, prepend=-1).max()
+    breaks[-1] = not terminated[-1] and len(breaks) - 1 - last[-1] == longest
+    return breaks
 
 
 def registered_limit(env_id: str | None, sha256: str = "") -> int | None:
@@ -107,10 +123,26 @@ def unflagged_ends(log: Log, ends: np.ndarray) -> dict[str, int]:
     """
     if log.next_obs is not None:
         return {}
-    if (every := jumping_period(log.obs, ends)) is not None:
+    surprise, ends = surprises(log, ends), ends[:_ROWS]
+    if (every := jumping_period(surprise, ends)) is not None:
         return {"every": every}
-    jumps = far_jumps(log.obs, ends)
+    jumps = far_jumps(surprise, ends)
     return {"jumps": jumps} if jumps else {}
+
+
+def other_limit(log: "Dataset | None", steps: int | None) -> bool:
+    """Whether a log without time-out flags was cut at another limit than its environment's.
+
+    A log that was loaded from a source is then loaded anew, with `max_episode_steps`; of one that
+    is given as an object its ends are what its maker made them.
+
+    Args:
+        log: as it is loaded; None: there is none.
+        steps: the limit that the environment states; None: it states none.
+    """
+    ends = {} if log is None else told(log.metadata, "ends")
+    known = ends.get("source") not in (None, "successors")
+    return known and steps is not None and ends.get("steps") != steps
 
 
 def broken_rows(log: Log) -> np.ndarray:
@@ -122,92 +154,139 @@ def broken_rows(log: Log) -> np.ndarray:
     return broken
 
 
-def jumping_period(obs: np.ndarray, ends: np.ndarray) -> int | None:
+def jumping_period(surprise: np.ndarray, ends: np.ndarray) -> int | None:
     """After so many steps, counted from each end, the observations jump again and again.
 
-    Steps are ranked by how far the observations move, a limit is tried at all its multiples, and
-    taken where chance or a smooth rhythm cannot explain that the ranks are so high there.
+    Rows are ranked by their surprise, a limit is tried at all its multiples, and taken where chance
+    or a smooth rhythm cannot explain that the ranks are so high there.
 
     Args:
-        obs: (n, obs_dim), consecutive rows.
+        surprise: (n,) of `surprises`.
         ends: (n,) bool, ends that are known.
     """
-    obs, ends = obs[:_ROWS], ends[:_ROWS]
-    step = _step_sizes(obs)
-    inside = ~ends[:-1]
+    inside = ~ends
+    inside[-1] = False
     if inside.sum() < 4 * _AT_LEAST:
         return None
-    nth = _steps_in_episode(ends)[:-1]
-    rank = np.empty(len(step))
-    order = np.argsort(step[inside], kind="stable")
+    nth = _steps_in_episode(ends)
+    order = np.argsort(surprise[inside], kind="stable")
     ranks = np.empty(len(order))
     ranks[order] = (np.arange(len(order)) + 0.5) / len(order)
+    rank = np.zeros(len(ends))
     rank[inside] = -np.log1p(-ranks)  # exponential if all is chance
     most = int(min(nth.max(initial=0) + 1, _LONGEST))
     total = np.bincount(nth[inside], rank[inside], most)[:most]
     count = np.bincount(nth[inside], minlength=most)[:most]
     sums = np.array([total[limit - 1 :: limit].sum() for limit in range(2, most + 1)])
     counts = np.array([count[limit - 1 :: limit].sum() for limit in range(2, most + 1)])
-    return _likeliest(sums, counts, step, nth, inside)
+    likely = _likely(sums, counts).tolist()
+    likely = (limit for limit in likely if _alone(surprise, inside, nth, limit))
+    return next(likely, None)
 
 
-def _likeliest(
-    sums: np.ndarray, counts: np.ndarray, step: np.ndarray, nth: np.ndarray, inside: np.ndarray
-) -> int | None:
-    from scipy.stats import gamma
+def _likely(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Limits that chance does not explain, the likeliest first.
 
+    Args:
+        sums: of the ranks at the multiples of 2, 3, ... steps.
+        counts: how many ranks each of them sums up.
+    """
     limits = np.arange(2, len(sums) + 2)
     high = sums >= 0.6 * counts * (np.log(limits) + 1)
     tried = np.flatnonzero((counts >= _AT_LEAST) & high)
     if len(tried) == 0:
-        return None
-    chance = gamma.logsf(sums[tried], counts[tried]) + np.log(len(sums))
-    for best in tried[np.argsort(chance)][:5]:
-        if chance[tried == best][0] > _CHANCE:
-            return None
-        limit = int(limits[best])
-        at = np.flatnonzero(inside & (nth % limit == limit - 1))
-        at = at[(at > 0) & (at < len(step) - 1)]
-        towers = step[at] > _TOWERS * np.maximum(step[at - 1], step[at + 1])
-        if len(at) >= _AT_LEAST and towers.mean() >= _MOST:
-            return limit
-    return None
+        return tried
+    from scipy.stats import gamma
+
+    chance = gamma.logsf(sums[tried], counts[tried]) + np.log(len(sums) + 1)
+    best = np.argsort(chance)[:_TRIED]
+    return limits[tried[best[chance[best] < _CHANCE]]]
 
 
-def far_jumps(obs: np.ndarray, ends: np.ndarray) -> int:
-    """Rows inside episodes after which the observations jump as they never do else.
+def _alone(surprise: np.ndarray, inside: np.ndarray, nth: np.ndarray, limit: int) -> bool:
+    """Whether most rows at the multiples tower over the rows around them.
 
-    As for `jumping_period`, a jump is one of most dimensions at once, alone among its neighbours.
+    The row after a jump is no witness: what was predicted for it goes on from the jump.
     """
-    obs, ends = obs[:_ROWS], ends[:_ROWS]
-    step = _step_sizes(obs)
-    inside = np.flatnonzero(~ends[:-1])
-    inside = inside[(inside > 0) & (inside < len(step) - 1)]
+    at = np.flatnonzero(inside & (nth % limit == limit - 1))
+    at = at[(at > 0) & (at < len(surprise) - 2)]
+    around = np.maximum(surprise[at - 1], surprise[at + 2])
+    return len(at) >= _AT_LEAST and float(np.mean(surprise[at] > _TOWERS * around)) >= _MOST
+
+
+def far_jumps(surprise: np.ndarray, ends: np.ndarray) -> int:
+    """Rows inside episodes after which the observations jump as they never do else, each alone."""
+    inside = np.flatnonzero(~ends)
+    inside = inside[(inside > 0) & (inside < len(surprise) - 2)]
     if len(inside) < 100:
         return 0
-    far = inside[step[inside] > _FAR * np.quantile(step[inside], 0.99)]
-    towers = step[far] > _FAR * np.maximum(step[far - 1], step[far + 1])
-    return int(towers.sum())
+    far = inside[surprise[inside] > _FAR * np.quantile(surprise[inside], 0.99)]
+    around = np.maximum(surprise[far - 1], surprise[far + 2])
+    return int((surprise[far] > _FAR * around).sum())
 
 
-def _step_sizes(obs: np.ndarray) -> np.ndarray:
-    """(n - 1,) how far most dimensions move together: the lower median over the dimensions.
+def surprises(log: Log, ends: np.ndarray) -> np.ndarray:
+    """(n,) how far most dimensions go at once from what the rows before let one expect.
 
-    Each dimension is scaled by the root mean square of its steps; those that never move are left
-    out, so that a set-point or a counter alone makes no jump.
+    A step is predicted, linearly, from the one before it, the observation and the action; its
+    errors are scaled by their root mean square, and the lower median is taken over the dimensions,
+    so that a set-point or a counter alone makes no jump. 0 where no step comes before in the
+    episode. Of the first rows only, for large logs.
+
+    Args:
+        log: its rows are consecutive.
+        ends: (n,) bool, ends that are known.
     """
-    step = np.empty((max(0, len(obs) - 1), obs.shape[1]), np.float32)
+    rows = min(log.size, _ROWS)
+    found = np.zeros(rows)
+    if rows < _AT_LEAST:
+        return found
+    step = np.zeros((rows, log.obs.shape[1]), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        for rows in blocks(len(step), 3 * obs[:1].nbytes):
-            pair = obs[rows.start : rows.stop + 1].astype(np.float64)
-            step[rows] = pair[1:] - pair[:-1]
-        step = np.abs(np.nan_to_num(step, posinf=0.0, neginf=0.0))
-        scale = np.sqrt(np.mean(step.astype(np.float64) ** 2, axis=0)) if len(step) else 0
-    moving = np.flatnonzero(scale > 0)
-    if len(moving) == 0:
-        return np.zeros(len(step))
-    step = step[:, moving] / scale[moving]
-    return np.partition(step, (len(moving) - 1) // 2, axis=1)[:, (len(moving) - 1) // 2]
+        for part in blocks(rows - 1, 3 * log.obs[:1].nbytes):
+            pair = log.obs[part.start : part.stop + 1].astype(np.float64)
+            step[part] = pair[1:] - pair[:-1]
+        step = np.nan_to_num(step, copy=False, posinf=0.0, neginf=0.0)
+        scale = np.sqrt(np.mean(step.astype(np.float64) ** 2, axis=0))
+    moving = np.flatnonzero((scale > 0) & np.isfinite(scale))
+    known = np.append(False, ~ends[: rows - 2] & ~ends[1 : rows - 1])  # rows with a step before
+    known = np.flatnonzero(np.append(known, False))
+    if len(moving) == 0 or len(known) < _AT_LEAST:
+        return found
+    step = step[:, moving] / scale[moving].astype(np.float32)
+    features = _Features(step, _standard(log.obs[:rows]), _standard(log.action[:rows]))
+    sample = known[:: max(1, len(known) // _FITTED)]
+    weights = np.linalg.lstsq(features.of(sample), step[sample], rcond=None)[0]
+    middle = (len(moving) - 1) // 2
+    size = np.sqrt(np.mean((step[sample] - features.of(sample) @ weights) ** 2, axis=0))
+    size = np.maximum(size, 1e-6)  # rounding
+    for part in blocks(len(known), 4 * weights.shape[0]):
+        error = np.abs(step[known[part]] - features.of(known[part]) @ weights) / size
+        found[known[part]] = np.partition(error, middle, axis=1)[:, middle]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Features:
+    step: np.ndarray  # (n, moving) scaled
+    obs: np.ndarray  # (n, obs_dim) standardised
+    action: np.ndarray
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        ones = np.ones((len(rows), 1), np.float32)
+        return np.column_stack([self.step[rows - 1], self.obs[rows], self.action[rows], ones])
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Zero mean, unit spread, float32; what is not finite becomes 0."""
+    values = values.reshape(len(values), -1)
+    sample = values[:: max(1, len(values) // _FITTED)].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, spread = np.nan_to_num(sample.mean(axis=0)), np.nan_to_num(sample.std(axis=0))
+        out = np.empty(values.shape, np.float32)
+        for part in blocks(len(values), 2 * values[:1].nbytes):
+            out[part] = (values[part] - mean) / np.where(spread > 0, spread, 1.0)
+    return np.nan_to_num(out, copy=False, posinf=0.0, neginf=0.0)
 
 
 def _steps_in_episode(ends: np.ndarray) -> np.ndarray:

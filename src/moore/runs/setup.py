@@ -15,11 +15,19 @@ from jaxtyping import PyTree
 
 from moore import algorithms
 from moore.config import Config
+from moore.data.cuts import other_limit
 from moore.data.dataset import Dataset
 from moore.data.heed import heed
 from moore.data.load import check_against_spaces, load_dataset
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
-from moore.envs.make import EnvSource, action_bounds, episode_seed, make_env, step_limit
+from moore.envs.make import (
+    DEFAULT_MAX_EPISODE_STEPS,
+    EnvSource,
+    action_bounds,
+    episode_seed,
+    make_env,
+    step_limit,
+)
 from moore.envs.simulator import EnvFacts
 from moore.envs.termination import never
 from moore.errors import InputError
@@ -117,6 +125,8 @@ def prepare(
         limit = step_limit(probe)
         if system is not None:
             _check_system(system, probe)
+    if limit != DEFAULT_MAX_EPISODE_STEPS and other_limit(log, limit):
+        log = _load(dataset or config.dataset, config, algorithm, max_episode_steps=limit)
     name = "" if log is None else log.name
     config = dataclasses.replace(config, dataset=name, env_id=env_id)
     reference = reference_scores(env_id)
@@ -172,9 +182,16 @@ def _first_states(log: Dataset) -> jax.Array:
 
 
 def _load(
-    source: Dataset | str | Path, config: Config, algorithm: algorithms.Algorithm
+    source: Dataset | str | Path,
+    config: Config,
+    algorithm: algorithms.Algorithm,
+    *,
+    max_episode_steps: int | None = None,
 ) -> Dataset | None:
-    """The log; None if none is named and the algorithm needs none."""
+    """The log; None if none is named and the algorithm needs none.
+
+    `max_episode_steps` is the environment's limit, where the log's own flags do not say it.
+    """
     if isinstance(source, str) and not source:
         if not algorithm.uses_log:
             return None
@@ -182,7 +199,12 @@ def _load(
             "no data set is given; name one with --dataset (path.hdf5, path.npz, minari:ID or "
             "builtin:NAME)."
         )
-    return load_dataset(source, max_rows=config.max_rows, fraction=config.fraction)
+    return load_dataset(
+        source,
+        max_rows=config.max_rows,
+        fraction=config.fraction,
+        max_episode_steps=max_episode_steps,
+    )
 
 
 def _to_replay(
