@@ -95,10 +95,17 @@ def test_a_log_that_does_not_fit_its_environment_is_warned_of(desk, printed):
     assert "nothing suspicious" not in text
 
 
+def test_a_replay_that_is_not_possible_does_not_end_the_inspection(desk, printed):
+    text = printed("inspect log.hdf5 --replay-check --env-id Hopper-v5")
+    assert "not possible: log.hdf5: rows have 3 observation and 1 action" in text
+    assert "Training refuses this log" in text
+    found = json.loads(printed("inspect log.hdf5 --replay-check --env-id Hopper-v5 --json"))
+    assert found["replay"] is None and "11 and 3" in found["replay_problem"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("inspect log.hdf5 --replay-check --env-id Hopper-v5", "11 and 3"),
         ("inspect log.hdf5 --replay-check --rows 0", "rows is 0"),
         ("inspect log.hdf5 --html nowhere/page.html", "no such folder"),
         ("inspect log.hdf5 --html .", "is a folder"),

@@ -18,6 +18,7 @@ from moore.agents.cql import CQLConfig
 from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
 from moore.agents.wsrl import WSRLConfig
+from moore.data.defects import check_accepted
 from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
 from moore.ranges import check_numbers
@@ -264,6 +265,7 @@ class Config:
 
     def __post_init__(self):
         check_numbers(self)
+        check_accepted(self.accept)
         if self.seed >= 2**63:
             raise InputError(f"seed is {self.seed}; it must lie below 2**63.")
         check_scheme(

@@ -24,7 +24,8 @@ class InspectOptions(ColumnFlags):
             once more, and tell how far the outcome is from the logged one.
         rows: how many rows the replay check draws.
         seed: of that draw.
-        env_id: environment to check against; by default the one that the log names.
+        env_id: environment to check against, also one like module:Id, whose module is imported;
+            by default the one that the log names, if it needs no import.
         html: write a page with all numbers and figures there.
         download: fetch a Minari set that is not on this machine.
         json: print JSON.
@@ -47,19 +48,22 @@ def inspect_log(arguments: list[str]) -> None:
     if page is not None and page.is_dir():
         raise InputError(f"--html {options.html}: is a folder; expected the path of a page")
 
-    from moore.data.defects import refusals, warnings
+    from moore.data.defects import refusals, stops, warnings
     from moore.data.inspect import summarize
     from moore.data.load import load_dataset, read_log
+    from moore.data.names import split_names
 
     reading = reading_of(options, source)
-    if "," in source:
+    if len(split_names(source)) > 1:
         log = load_dataset(source, download=options.download, **reading)
     else:
         infos = options.replay_check
         log = read_log(source, infos=infos, exact=True, download=options.download, **reading)
     summary = summarize(log, env_id=options.env_id)
-    replay = _replay(log, summary, options)
+    replay, why_not = _replay(log, summary, options)
     found = {"warnings": warnings(summary, replay), "refused": refusals(summary), "replay": replay}
+    found["stops"] = [finding.name for finding in stops(summary)]
+    found["replay_problem"] = why_not
     if page is not None:
         from moore.reports.log_page import write_log_page
 
@@ -67,28 +71,47 @@ def inspect_log(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps(summary | found, indent=1))
     else:
-        _print(summary, replay, found["warnings"], found["refused"])
+        _print(summary, found)
 
 
-def _replay(log, summary: dict, options: InspectOptions) -> dict | None:
+def _replay(log, summary: dict, options: InspectOptions) -> tuple[dict | None, str]:
+    """The replay; or why there is none, which does not end the inspection."""
     if not options.replay_check:
-        return None
+        return None, ""
+    if options.rows < 1:
+        raise InputError(f"--rows is {options.rows}; expected at least 1 row to replay")
+    from moore.data.checks import shown
     from moore.envs.replay_check import replay_check
 
+    if summary["env_problem"]:
+        return None, summary["env_problem"]
     env_id = summary["checked_as"]
-    return replay_check(log, env_id=env_id, rows=options.rows, seed=options.seed)
+    try:
+        return replay_check(log, env_id=env_id, rows=options.rows, seed=options.seed), ""
+    except InputError as error:
+        return None, str(error)
+    except Exception as error:  # an environment of the user's may raise anything
+        return None, f"{shown(env_id)} failed: {type(error).__name__}: {shown(error)}"
 
 
-def _print(summary: dict, replay: dict | None, found: list[str], refused: list[str]) -> None:
+def _print(summary: dict, found: dict) -> None:
     from moore.reports import log_text
 
+    replay = found["replay"]
     show(log_text.format_summary(summary, blocks=block_signs()))
     if replay is not None:
         show(log_text.format_replay(replay))
+    if found["replay_problem"]:
+        show(f"replay          not possible: {found['replay_problem']}")
     for note in summary["notes"]:
         show(f"note: {note}")
-    for warning in found:
-        show(f"{'refused' if warning in refused else 'warning'}: {warning}")
-    show(log_text.verdict_text(found, refused))
+    for warning in found["warnings"]:
+        show(f"{_kind(warning, found)}: {warning}")
+    show(log_text.verdict_of(summary, replay))
     if replay is not None and replay["fits_all"]:
         show(replay["verdict"])
+
+
+def _kind(warning: str, found: dict) -> str:
+    """A finding that stops a run is a warning here, too."""
+    return "refused" if warning in found["refused"] else "warning"

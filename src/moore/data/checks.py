@@ -77,6 +77,35 @@ def column(key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[:1] if key not in MATRICES and shape[1:] == (1,) else shape
 
 
+def lying(shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
+    """Arrays whose rows run along the second axis, as MATLAB writes them; none if that is unsure.
+
+    The vectors, (n,), (n, 1) or (1, n), say how many rows there are; a matrix whose second axis
+    alone has that length lies. One with both goes as the other matrices do.
+    """
+    if any(not 1 <= len(shape) <= 2 for shape in shapes.values()):
+        return set()
+    vectors = {key: shape for key, shape in shapes.items() if key not in MATRICES}
+    rows = {max(shape) for shape in vectors.values() if min(shape) == 1 or len(shape) == 1}
+    if len(rows) != 1 or rows <= {0, 1}:
+        return set()
+    n = rows.pop()
+    found = {key for key, shape in vectors.items() if shape == (1, n)}
+    matrices = {key: shape for key, shape in shapes.items() if key in MATRICES and len(shape) == 2}
+    across = {key for key, shape in matrices.items() if shape[1] == n != shape[0]}
+    square = {key for key, shape in matrices.items() if shape == (n, n)}
+    upright = matrices.keys() - across - square
+    if square and (across or found) and not upright:
+        across |= square
+    return found | across
+
+
+LYING = (
+    "the arrays {keys} are transposed, as MATLAB writes them (rows along the second axis); they "
+    "are read the other way round."
+)
+
+
 def check_finite(name: str, key: str, value: np.ndarray) -> None:
     """Raises InputError if values are NaN or infinite, with their number and the first row."""
     count, first = 0, 0

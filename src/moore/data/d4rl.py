@@ -1,21 +1,25 @@
 """D4RL's flat HDF5 files, versions 0, 1 and 2 (Fu et al. 2020), and logs in the same layout."""
 
-import difflib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from moore.data.checks import as_flags, check_numbers, check_shapes, column, shown
+from moore.data.checks import LYING, as_flags, check_numbers, check_shapes, column, lying, shown
+from moore.data.cuts import registered_limit
 from moore.data.hdf5_checks import check_heaps, check_stored
-from moore.data.hdf5_rows import read_rows, write_rows
+from moore.data.hdf5_rows import Lying, read_rows, write_rows
 from moore.data.hdf5_tree import is_plain, read_tree, scalar, write_tree
 from moore.data.log import Log, hash_file
+from moore.data.look_alikes import refuse_look_alikes, suggestions
+from moore.data.names import at_home
+from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_rows
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -35,7 +39,6 @@ STATISTICS = {key: f"moore/{key}" for key in ("episode_returns", "episode_length
 
 _FLAGS = ("terminated", "truncated", "successor_known")
 _METADATA = "moore_metadata"  # attribute: what is neither number nor text, a JSON object
-_TIMEOUTS_ELSEWHERE = ("truncated", "truncateds", "truncations")  # Gymnasium, Minari
 _REFERENCE = "ref_min_score and ref_max_score"
 # What h5py and NumPy raise where a file is no HDF5, is cut short, or is damaged.
 _UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, IndexError)
@@ -63,18 +66,23 @@ def read_d4rl(
     file, name = _find(Path(path)), str(path)
     with _opened(file, name) as source:
         columns = _columns(source, name)
-        subset = None if budget is None else _choose(columns, budget, name)
-        read = partial(_read, subset=subset, name=name, exact=exact)
+        metadata = _metadata(source.attrs)
+        env_id = metadata.get("env_id")
+        env_id, sha256 = env_id if isinstance(env_id, str) else None, hash_file(file)
+        subset = None
+        if budget is not None:
+            limit = budget.max_episode_steps or registered_limit(env_id, sha256)
+            subset = _choose(columns, replace(budget, max_episode_steps=limit), name)
+        kept = len(columns["obs"]) if subset is None else subset.metadata["rows"]
+        windows = None if exact else Windows(kept)
+        read = partial(_read, subset=subset, name=name, exact=exact, windows=windows)
         fields = {key: read(item, key) for key, item in columns.items()}
         fields |= _statistics(source, subset)
         fields["infos"] = _infos(source, len(columns["obs"]), subset) if infos else {}
         fields["extras"] = _extras(source, len(columns["obs"]), subset) if exact else {}
-        metadata = _metadata(source.attrs)
-    sha256 = hash_file(file)
+    metadata |= _told(columns, fields, windows)
     if subset is not None:
         sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
-    env_id = metadata.get("env_id")
-    env_id = env_id if isinstance(env_id, str) else None
     return Log(
         **({"truncated": None, "next_obs": None} | fields),
         name=name,
@@ -109,10 +117,10 @@ def write_d4rl(file: Path, log: Log) -> None:
 
 
 def _find(path: Path) -> Path:
-    places = [path]
-    if not path.is_absolute():
-        folders = [os.environ.get("D4RL_DATASET_DIR"), Path.home() / ".d4rl" / "datasets"]
-        places += [Path(folder) / path for folder in folders if folder]
+    places = [at_home(path)]
+    if not places[0].is_absolute():
+        folders = [os.environ.get("D4RL_DATASET_DIR"), "~/.d4rl/datasets"]
+        places += [at_home(folder) / path for folder in folders if folder]
     for place in places:
         if place.is_dir():
             raise InputError(f"{path}: is a folder; expected an HDF5 file; name a file in it")
@@ -132,12 +140,24 @@ def _opened(file: Path, name: str) -> Iterator[h5py.File]:
         raise
     except _UNREADABLE as error:
         raise InputError(
-            f"{name}: cannot be read as HDF5 ({shown(error)}); expected a whole D4RL file; "
-            "download or copy it again"
+            f"{name}: cannot be read as HDF5 ({shown(error)}); {_remedy(error)}"
         ) from error
 
 
-def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset]:
+def _remedy(error: Exception) -> str:
+    """libhdf5 locks a file that is written to, and marks one that was not closed."""
+    text = str(error).lower()
+    if any(part in text for part in ("unable to lock", "already open", "consistency flag")):
+        return (
+            "another process has it open for writing, or did not close it; close the recorder, or "
+            "copy the file when it is whole and read the copy"
+        )
+    if isinstance(error, PermissionError):
+        return "it is not readable for this user, or in use by another program; see its rights"
+    return "expected a whole D4RL file; download or copy it again"
+
+
+def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset | Lying]:
     """The arrays with a row for each transition, by field of `Log`; checked but not read."""
     columns = {field: source[key] for field, key in ROWS.items() if _holds(source, key)}
     ours = list(source["moore"]) if "moore" in list(source) else []
@@ -148,40 +168,43 @@ def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset]:
         )
     missing = [key for field, key in REQUIRED.items() if field not in columns]
     if missing:
+        near = suggestions(source, ROWS, [key for key in REQUIRED if key not in columns])
         raise InputError(
             f"{name}: arrays {', '.join(missing)} missing; the file has "
             f"{shown(', '.join(sorted(source)) or 'none')}"
             "; expected D4RL's flat layout: rename the arrays, or write an .npz file"
+            + (f" ({near})" if near else "")
         )
-    if "truncated" not in columns:
-        _check_for_timeouts(source, name)
+    optional = {key: ROWS[key] for key in ("truncated", "next_obs")}
+    refuse_look_alikes(source, REQUIRED | optional, columns, name)
     for field, item in columns.items():
         if not isinstance(item, h5py.Dataset):
             raise InputError(f"{name}: {ROWS[field]} is no array; expected numbers; replace it")
         check_numbers(name, field, item.dtype)
+    across = lying({key: item.shape or () for key, item in columns.items()})
+    columns |= {key: Lying(columns[key]) for key in across}
     check_shapes(name, {key: column(key, item.shape or ()) for key, item in columns.items()})
     return columns
 
 
-def _choose(columns: dict[str, h5py.Dataset], budget: Budget, name: str) -> Subset | None:
+def _told(columns: dict, fields: dict, windows: Windows | None) -> dict[str, object]:
+    """What the reader has to say of the arrays, for the metadata."""
+    told = {}
+    if across := [ROWS[key] for key, item in columns.items() if isinstance(item, Lying)]:
+        told["notes"] = [LYING.format(keys=", ".join(across))]
+    if windows is not None:
+        ends = [fields[key] for key in ("terminated", "truncated") if key in fields]
+        if lost := windows.lost(np.logical_or.reduce(ends)):
+            told["float32"] = lost
+    return told
+
+
+def _choose(columns: dict[str, h5py.Dataset | Lying], budget: Budget, name: str) -> Subset | None:
     terminated, truncated = (
-        _read(columns[key], key, subset=None, name=name, exact=False) if key in columns else None
+        _read(columns[key], key, subset=None, name=name) if key in columns else None
         for key in ("terminated", "truncated")
     )
     return choose_rows(terminated, truncated, budget, name=name)
-
-
-def _check_for_timeouts(source: h5py.File, name: str) -> None:
-    """Without them episodes run into each other, so that a name that may mean them is not v0."""
-    for key in source:
-        damaged = isinstance(key, bytes)  # not UTF-8
-        word = "" if damaged else key.lower()
-        close = difflib.SequenceMatcher(None, word, ROWS["truncated"]).ratio() >= 0.8
-        if damaged or close or word in _TIMEOUTS_ELSEWHERE:
-            raise InputError(
-                f"{name}: no array timeouts, but {shown(repr(key))}; expected D4RL's names; rename "
-                "it to timeouts, or to what it is"
-            )
 
 
 def _holds(source: h5py.File, key: str) -> bool:
@@ -194,14 +217,22 @@ def _holds(source: h5py.File, key: str) -> bool:
 
 
 def _read(
-    source: h5py.Dataset, key: str, *, subset: Subset | None, name: str, exact: bool
+    source: h5py.Dataset | Lying,
+    key: str,
+    *,
+    subset: Subset | None,
+    name: str,
+    windows: Windows | None = None,
+    exact: bool = False,
 ) -> np.ndarray:
+    seen = None if windows is None else partial(windows.take, key)
     if key in _FLAGS and (source.dtype == bool or not exact):
         value = read_rows(source, subset, np.dtype(bool), partial(as_flags, name, ROWS[key]))
     elif exact or key == "reward":  # rewards are summed up first
-        value = read_rows(source, subset, source.dtype, written=key not in _FLAGS)
+        how = {"written": key not in _FLAGS, "seen": seen}
+        value = read_rows(source, subset, source.dtype, **how)
     else:
-        value = read_rows(source, subset, np.dtype(np.float32), written=True)
+        value = read_rows(source, subset, np.dtype(np.float32), written=True, seen=seen)
     return value if exact else value.reshape(column(key, value.shape))
 
 

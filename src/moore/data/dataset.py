@@ -8,7 +8,7 @@ learn. `from_flat_arrays` never does.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,8 +22,10 @@ from moore.data.checks import (
     column,
     shown,
 )
+from moore.data.cuts import find_cuts, unflagged_ends
 from moore.data.episodes import TIME_LIMIT, cut_at_limit, derive_successors, episode_statistics
 from moore.data.log import Log
+from moore.data.precision import lost_in_float32
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 
@@ -116,14 +118,16 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
     )
 
 
-def from_log(log: Log, *, max_episode_steps: int = TIME_LIMIT, overwrite: bool = False) -> Dataset:
+def from_log(log: Log, *, max_episode_steps: int | None = None, overwrite: bool = False) -> Dataset:
     """The data set that a log makes, not yet validated.
 
     Args:
         log: its `successor_known`, `episode_returns` and `episode_lengths` prevail where given.
-        max_episode_steps: time limit in steps, used where the log has no time-out flags.
+        max_episode_steps: time limit in steps, used where the log has no time-out flags; None: see
+            `moore.data.cuts.find_cuts`.
         overwrite: reuse the log's arrays, which are lost.
     """
+    log, told = _with_ends(log, max_episode_steps)
     flat = from_flat_arrays(
         log.obs,
         log.action,
@@ -131,7 +135,6 @@ def from_log(log: Log, *, max_episode_steps: int = TIME_LIMIT, overwrite: bool =
         terminals=log.terminated,
         timeouts=log.truncated,
         next_obs=log.next_obs,
-        max_episode_steps=max_episode_steps,
         name=log.name,
         overwrite=overwrite,
     )
@@ -145,8 +148,30 @@ def from_log(log: Log, *, max_episode_steps: int = TIME_LIMIT, overwrite: bool =
         env_id=log.env_id,
         sha256=log.sha256 or _hash(flat),
         reference=log.reference,
-        metadata=log.metadata,
+        metadata=log.metadata | told,
     )
+
+
+def _with_ends(log: Log, max_episode_steps: int | None) -> tuple[Log, dict[str, object]]:
+    """The log with time-outs, and what its rows say that a data set cannot show, for metadata."""
+    arrays = {key: getattr(log, key) for key in ("obs", "action", "reward", "next_obs")}
+    given = arrays | {"terminated": log.terminated, "truncated": log.truncated}
+    shapes = {}
+    for key, value in given.items():
+        if value is not None:
+            check_numbers(log.name, key, value.dtype)
+            shapes[key] = column(key, value.shape)
+    check_shapes(log.name, shapes)
+    told: dict[str, object] = {}
+    if log.truncated is None:
+        cuts = find_cuts(log, max_episode_steps)
+        log, told = replace(log, truncated=cuts.truncated), cuts.metadata
+    ends = (log.terminated.reshape(-1) != 0) | (log.truncated.reshape(-1) != 0)
+    if signs := unflagged_ends(log, ends):
+        told["unflagged_ends"] = signs
+    if lost := lost_in_float32(arrays, ends):
+        told["float32"] = lost
+    return log, told
 
 
 def from_flat_arrays(

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from moore.data.columns import histogram
-from moore.data.episodes import TIME_LIMIT, cut_at_limit, episode_statistics
+from moore.data.cuts import Cuts, find_cuts
+from moore.data.episodes import episode_statistics
 from moore.data.log import Log
 
 GROUPS = 60  # of consecutive episodes, for the course of the returns along the log
@@ -20,7 +21,12 @@ class Flags:
     terminated: np.ndarray  # (n,) bool
     truncated: np.ndarray  # (n,) bool, without the terminal rows; counted where not recorded
     both: int  # rows with both flags
-    recorded: bool  # whether the log has time-out flags
+    cuts: Cuts | None  # where a log without time-out flags is cut; None: it has them
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the log has time-out flags."""
+        return self.cuts is None
 
     @property
     def ends(self) -> np.ndarray:
@@ -28,14 +34,20 @@ class Flags:
         return self.terminated | self.truncated
 
 
-def read_flags(log: Log) -> Flags:
-    """Flags of a raw log; where it has no time-outs, they are counted as training does."""
+def read_flags(log: Log, max_episode_steps: int | None = None) -> Flags:
+    """Flags of a raw log; where it has no time-outs, they are found as training does.
+
+    Args:
+        log: the rows.
+        max_episode_steps: limit of the environment that the user names, in steps.
+    """
     terminated = log.terminated.astype(bool, copy=False)
     if log.truncated is None:
-        return Flags(terminated, cut_at_limit(terminated, TIME_LIMIT), 0, False)
+        cuts = find_cuts(log, max_episode_steps)
+        return Flags(terminated, cuts.truncated, 0, cuts)
     truncated = log.truncated.astype(bool, copy=False)
     both = terminated & truncated
-    return Flags(terminated, truncated & ~terminated, int(both.sum()), True)
+    return Flags(terminated, truncated & ~terminated, int(both.sum()), None)
 
 
 def summarize_episodes(log: Log, flags: Flags, step_limit: int | None) -> dict:
@@ -57,6 +69,8 @@ def summarize_episodes(log: Log, flags: Flags, step_limit: int | None) -> dict:
         "terminals": int(flags.terminated.sum()),
         "timeouts": int(flags.truncated.sum()),
         "timeouts_recorded": flags.recorded,
+        "ends_source": None if flags.cuts is None else flags.cuts.source,
+        "ends_steps": None if flags.cuts is None else flags.cuts.steps,
         "both_flags": flags.both,
         "episode_length": spread(lengths),
         "episode_return": spread(returns[finite]),

@@ -10,23 +10,41 @@ from moore.data.checks import blocks
 from moore.data.hdf5_checks import check_stored
 from moore.data.subset import Subset
 
+
+class Lying:
+    """An array of two axes whose rows run along the second one, seen as if along the first."""
+
+    def __init__(self, item: h5py.Dataset):
+        self.item = item
+        self.shape, self.dtype = item.shape[::-1], item.dtype
+        self.chunks = item.chunks[::-1] if item.chunks else None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return np.ascontiguousarray(self.item[:, rows].T)
+
+
 _SPARSE_ROWS = 2**13  # block of a subset: of a thin one, most blocks hold nothing and are skipped
 _CHUNK_ROWS, _CHUNK_BYTES = 2**13, 2**20
 
 
 def read_rows(
-    source: h5py.Dataset,
+    source: h5py.Dataset | Lying,
     subset: Subset | None,
     dtype: np.dtype,
     convert: Callable[[np.ndarray], np.ndarray] = lambda values: values,
     *,
     written: bool = False,
+    seen: Callable[[int, np.ndarray], None] | None = None,
 ) -> np.ndarray:
     """The array, or its subset, as `dtype`; nothing else of its size is allocated.
 
-    `written`: OSError where it never was, see `check_stored`.
+    `written`: OSError where it never was, see `check_stored`. `seen` is told each block as it is
+    stored, and its first row in the result.
     """
-    check_stored(source, written=written)
+    check_stored(source.item if isinstance(source, Lying) else source, written=written)
     rows = len(source) if subset is None else subset.metadata["rows"]
     out = np.empty((rows, *source.shape[1:]), dtype)
     at = 0
@@ -39,7 +57,10 @@ def read_rows(
         keep = slice(None) if subset is None else subset.keep[block]
         if subset is not None and not keep.any():
             continue
-        values = convert(source[block][keep])
+        values = source[block][keep]
+        if seen is not None:
+            seen(at, values)
+        values = convert(values)
         with np.errstate(over="ignore", invalid="ignore"):  # see `as_float32`
             out[at : at + len(values)] = values
         at += len(values)

@@ -9,14 +9,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from moore.data.checks import blocks, check_numbers, check_shapes, column
+from moore.data.checks import blocks, check_numbers, check_shapes, column, shown
 from moore.data.columns import Columns, describe, histogram, sample_rows, usable
+from moore.data.cuts import unflagged_ends
 from moore.data.dataset import Dataset
 from moore.data.duplicates import duplicate_rows
+from moore.data.end_rows import summarize_ends
 from moore.data.episode_summary import Flags, read_flags, spread, summarize_episodes
 from moore.data.known_files import KnownFile, closest_env, recognise
-from moore.data.log import Log, notes_of
+from moore.data.log import Log, notes_of, told
+from moore.data.precision import lost_in_float32
 from moore.data.successors import summarize_successors
+from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 
 MATRICES = ("obs", "action", "next_obs")
@@ -49,17 +53,21 @@ def summarize(
         InputError: shapes that are not those of one log.
     """
     from moore.envs.rule_check import check_flags
-    from moore.envs.simulator import env_facts
 
+    metadata = log.metadata
     log = as_log(log)
-    flags = read_flags(log)
     files = _known_files(log, known)
     source = _source(log, env_id, files)
-    facts = env_facts(source["checked_as"])
+    facts, problem = _facts(source["checked_as"], given=env_id is not None)
+    source |= {"env_given": env_id is not None, "env_problem": problem}
+    limit = facts.step_limit if facts is not None and env_id is not None else None
+    flags = read_flags(log, limit)
     columns = {key: describe(getattr(log, key)) for key in _numbers(log)}
     parts = [
         summarize_episodes(log, flags, None if facts is None else facts.step_limit),
         summarize_successors(log, flags.ends),
+        summarize_ends(log, flags.terminated, flags.ends),
+        _from_rows(log, flags, metadata),
         _unusable(columns),
         _duplicates(log),
         _rewards(log, flags),
@@ -73,9 +81,65 @@ def summarize(
     summary = source | _sizes(log, facts) | _ranges(log, columns)
     for part in parts:
         summary |= part
+    summary["run_flags"] = _run_flags(summary)
     reference = log.reference or (files[0].reference if files else None)
     reference = reference or reference_scores(source["checked_as"])
     return summary | {"first_rows": first_rows} | _score(summary, reference)
+
+
+def _facts(env_id: str | None, *, given: bool):
+    """An environment's facts, or why there are none; InputError if the user gave its id.
+
+    An id like `module:Id` imports a module: of the user's own choice, not of a file's.
+    """
+    from moore.envs.simulator import find_facts
+
+    if env_id is None:
+        return None, ""
+    if ":" in env_id and not given:
+        return None, (
+            f"the log names {env_id}, for which the module {env_id.partition(':')[0]} would be "
+            f"imported; if you trust it, say so with --env-id {env_id}"
+        )
+    try:
+        return find_facts(env_id), ""
+    except InputError as error:
+        if given:
+            raise
+        return None, str(error)
+
+
+def _run_flags(summary: dict) -> list[str]:
+    """What `moore run` asks for beside the log."""
+    from moore.envs.termination import termination_rule
+
+    flags, usable = [], not summary["env_problem"]
+    if summary["env_given"]:
+        flags.append(f"--env-id {summary['checked_as']}")
+    elif summary["env_id"] is None or not usable:
+        flags.append("--env-id ID")
+    try:
+        termination_rule(summary["checked_as"], has_terminals=summary["terminals"] > 0)
+    except InputError:
+        flags.append("--termination learned")
+    return flags
+
+
+def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
+    """What the rows say of precision and of ends that no flag says; or what their reader said."""
+    arrays = {key: getattr(log, key) for key in ("obs", "action", "reward", "next_obs")}
+    unflagged = unflagged_ends(log, flags.ends) or told(metadata, "unflagged_ends")
+    return {
+        "float32": lost_in_float32(arrays, flags.ends) or told(metadata, "float32"),
+        "unflagged_ends": unflagged,
+        "not_read": _not_read(log),
+    }
+
+
+def _not_read(log: Log) -> list[str]:
+    """Arrays of the source with a value for each row that training does not look at."""
+    names = (key for key, value in log.extras.items() if np.shape(value)[:1] == (log.size,))
+    return sorted(shown(key) for key in names if "@" not in key)
 
 
 def as_log(log: Log | Dataset) -> Log:
@@ -219,8 +283,8 @@ def _actions(log: Log, facts) -> dict:
     outside, first, at_border, worst = 0, None, 0, 0.0
     for rows in blocks(log.size, log.action[:1].nbytes):
         action = log.action[rows].astype(np.float64)
-        at_border += int(((action <= low + border) | (action >= high - border)).sum())
         excess = np.maximum(low - action, action - high)
+        at_border += int((np.abs(excess) <= border).sum())
         excess = np.where(usable(action), excess, 0.0).max(axis=1)
         beyond = excess > _ROUNDING
         if first is None and beyond.any():

@@ -13,6 +13,7 @@ from moore.data.column_map import ColumnMap, Columns, make_map
 from moore.data.dataset import Dataset, concatenate, from_log, validate
 from moore.data.log import Log
 from moore.data.mapped import mapped_reader
+from moore.data.names import split_names
 from moore.data.reward_function import Reward, with_reward
 from moore.data.subset import Budget, take_part
 from moore.errors import InputError
@@ -33,6 +34,7 @@ def load_dataset(
     seed: int = 0,
     columns: Columns | None = None,
     reward: str | Reward | None = None,
+    max_episode_steps: int | None = None,
 ) -> Dataset:
     """Load and check a data set.
 
@@ -52,6 +54,9 @@ def load_dataset(
             the file beside the log.
         reward: `module:function` or a function of (b, obs_dim) obs, (b, action_dim) action and
             (b, obs_dim) next_obs that returns (b,) rewards, in place of the log's.
+        max_episode_steps: the environment's step limit, which ends the episodes of a log without
+            time-out flags; None: the registered one of the environment that the log names, else
+            what its rows show, else 1000 (`metadata["ends"]` says which).
 
     Raises:
         InputError: one line that says what was given, what was expected and what to do.
@@ -60,7 +65,9 @@ def load_dataset(
         >>> load_dataset("hopper-medium.hdf5,hopper-expert.hdf5").size  # doctest: +SKIP
         150000
     """
-    budget = Budget(max_rows, fraction, seed)
+    if max_episode_steps is not None and max_episode_steps < 1:
+        raise InputError(f"max_episode_steps is {max_episode_steps}; expected at least 1")
+    budget = Budget(max_rows, fraction, seed, max_episode_steps)
     if isinstance(source, Dataset):
         if budget.limited:
             raise InputError(
@@ -73,9 +80,7 @@ def load_dataset(
             )
         dataset = source
     else:
-        names = [str(source)]
-        if isinstance(source, str):
-            names = [part.strip() for part in source.split(",")]
+        names = split_names(source) if isinstance(source, str) else [str(source)]
         parts = []
         asked = _Asked(download, columns, reward)
         for name, share in zip(names, _shares(names, budget, asked), strict=True):
@@ -120,7 +125,7 @@ def read_log(
         (999906, 6)
     """
     budget = Budget(max_rows, fraction, seed)
-    if isinstance(source, str) and "," in source:
+    if isinstance(source, str) and len(split_names(source)) > 1:
         raise InputError(f"{source}: several logs; expected one; read them one by one")
     asked = _Asked(download, columns, reward)
     return _read(str(source), budget, asked, infos=infos, exact=exact)
@@ -194,7 +199,7 @@ class _Asked:
 def _load_one(name: str, budget: Budget, asked: _Asked) -> Dataset:
     log = _read(name, budget, asked)
     rows = log.size
-    dataset = from_log(log, overwrite=True)
+    dataset = from_log(log, max_episode_steps=budget.max_episode_steps, overwrite=True)
     if Path(name).suffix.lower() in HDF5:
         dataset = replace(dataset, metadata=dataset.metadata | {"file_rows": rows})
     return dataset

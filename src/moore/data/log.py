@@ -1,6 +1,7 @@
 """A log as its source has it: every row and key, before any check or derivation."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,3 +58,11 @@ def notes_of(metadata: dict[str, object]) -> list[str]:
         notes = source.get("notes")
         found += [n for n in notes if isinstance(n, str)] if isinstance(notes, list) else []
     return list(dict.fromkeys(found))
+
+
+def told(metadata: Mapping[str, object], key: str) -> dict:
+    """What a reader found of this kind, of the log or of the first joined one that has it."""
+    parts = metadata.get("parts")
+    parts = parts if isinstance(parts, list) else []
+    found = (s.get(key) for s in (metadata, *parts) if isinstance(s, dict))
+    return next((value for value in found if isinstance(value, dict) and value), {})

@@ -19,7 +19,7 @@ from minari.dataset.minari_storage import MinariStorage
 from minari.storage.datasets_root_dir import get_dataset_path
 
 from moore.data.checks import blocks
-from moore.data.episodes import TIME_LIMIT, cut_at_limit
+from moore.data.cuts import find_cuts
 from moore.data.hdf5_tree import write_tree
 from moore.data.log import Log
 from moore.data.minari_sets import MARKS, OBSERVED, SIDE_FILE
@@ -87,7 +87,7 @@ def _cut(log: Log) -> _Episodes:
     rows = len(log.obs)
     terminated = np.reshape(log.terminated, rows) != 0
     if log.truncated is None:
-        truncated = cut_at_limit(terminated, TIME_LIMIT)
+        truncated = find_cuts(log).truncated
     else:
         truncated = np.reshape(log.truncated, rows) != 0
     stop = np.flatnonzero(terminated | truncated) + 1

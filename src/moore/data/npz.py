@@ -10,23 +10,29 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from moore.data.checks import (
+    LYING,
     MATRICES,
     as_flags,
     as_float32,
     check_numbers,
     check_shapes,
     column,
+    lying,
     shown,
 )
+from moore.data.cuts import find_cuts
 from moore.data.dataset import EPISODES, VECTORS, Dataset
-from moore.data.episodes import TIME_LIMIT, cut_at_limit
 from moore.data.log import Log, hash_file
+from moore.data.look_alikes import refuse_look_alikes, suggestions
+from moore.data.names import at_home
+from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_rows
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -37,6 +43,7 @@ _UNREADABLE += (MemoryError, OverflowError, IndexError, struct.error, lzma.LZMAE
 
 REQUIRED = ("obs", "action", "reward", "terminated", "truncated")
 _ROWS = (*REQUIRED, "next_obs", "successor_known")
+_NAMES = dict(zip(_ROWS, _ROWS, strict=True))
 _INFOS, _EXTRAS = "infos/", "extras/"
 
 
@@ -60,11 +67,13 @@ def read_npz(
     Raises:
         InputError: no such file, not an archive, keys missing, arrays that do not fit.
     """
-    path, name = Path(path), str(path)
+    path, name = at_home(path), str(path)
     with _open(path, name) as archive:
         metadata = _metadata(archive, name)
-        subset = None if budget is None else _choose(archive, budget, name)
-        fields = _rows(archive, subset, name, exact=exact) | _statistics(archive, subset, name)
+        across = _lying(archive, name)
+        subset = None if budget is None else _choose(archive, across, budget, name)
+        told, rows = {}, _Rows(archive, across, subset, name)
+        fields = rows.read(_ROWS, exact=exact, told=told) | _statistics(archive, subset, name)
         if infos:
             fields["infos"] = _infos(archive, subset, name)
         if exact:
@@ -72,6 +81,7 @@ def read_npz(
             extras = {key.removeprefix(_EXTRAS): _get(archive, key, name) for key in keys}
             fields["extras"] = extras
     sha256, reference = hash_file(path), metadata.pop("reference", None)
+    metadata |= told
     if subset is not None:
         sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
     return Log(
@@ -86,8 +96,8 @@ def read_npz(
 
 def count_rows(path: str | Path) -> int:
     """Transitions in the archive, of which one array is read; InputErrors as for `read_npz`."""
-    with _open(Path(path), str(path)) as archive:
-        return len(np.atleast_1d(_get(archive, "terminated", str(path))))
+    with _open(at_home(path), str(path)) as archive:
+        return max(np.atleast_1d(_get(archive, "terminated", str(path))).shape)
 
 
 def write_npz(path: str | Path, dataset: Dataset) -> None:
@@ -107,13 +117,12 @@ def write_npz(path: str | Path, dataset: Dataset) -> None:
 def write_npz_log(file: Path, log: Log) -> None:
     """Write the log as it is; the same log gives the same bytes.
 
-    Time-outs that were not recorded (D4RL v0) become cuts at `TIME_LIMIT`; of the extras, arrays
-    of numbers are kept.
+    Time-outs that were not recorded (D4RL v0) become cuts where `find_cuts` says; of the extras,
+    arrays of numbers are kept.
     """
     arrays = {key: getattr(log, key) for key in (*_ROWS, *EPISODES)}
     if log.truncated is None:
-        terminated = log.terminated.reshape(-1) != 0
-        arrays["truncated"] = cut_at_limit(terminated, TIME_LIMIT)
+        arrays["truncated"] = find_cuts(log).truncated
     arrays |= {_INFOS + key: value for key, value in log.infos.items()}
     extras = {k: v for k, v in log.extras.items() if isinstance(v, np.ndarray) and "@" not in k}
     arrays |= {_EXTRAS + k: value for k, value in extras.items() if value.dtype.kind in "biufc"}
@@ -157,10 +166,13 @@ def _check_keys(archive: NpzFile, name: str) -> None:
     if missing:
         for key in archive:  # what cannot be read at all is told first
             _get(archive, key, name)
+        near = suggestions(archive, _NAMES, missing)
         raise InputError(
             f"{name}: arrays {', '.join(missing)} missing; the file has "
             f"{shown(', '.join(sorted(archive)) or 'none')}; expected {', '.join(REQUIRED)}"
+            + (f" ({near})" if near else "")
         )
+    refuse_look_alikes(archive, _NAMES, [key for key in _ROWS if key in archive], name)
 
 
 def _get(archive: NpzFile, key: str, name: str) -> np.ndarray:
@@ -182,31 +194,70 @@ def _unreadable(name: str, error: Exception) -> InputError:
     )
 
 
-def _choose(archive: NpzFile, budget: Budget, name: str) -> Subset | None:
-    flags = _rows(archive, None, name, exact=False, keys=("terminated", "truncated"))
+def _lying(archive: NpzFile, name: str) -> set[str]:
+    shapes = {key: _shape(archive, key, name) for key in _ROWS if key in archive}
+    return lying(shapes)
+
+
+def _shape(archive: NpzFile, key: str, name: str) -> tuple[int, ...]:
+    """Of an array that is not read for it: the head of its file says it."""
+    try:
+        with archive.zip.open(f"{key}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            return read(member)[0]
+    except _UNREADABLE:
+        return _get(archive, key, name).shape
+
+
+def _choose(archive: NpzFile, across: set[str], budget: Budget, name: str) -> Subset | None:
+    flags = _Rows(archive, across, None, name).read(("terminated", "truncated"))
     return choose_rows(flags["terminated"], flags["truncated"], budget, name=name)
 
 
-def _rows(
-    archive: NpzFile,
-    subset: Subset | None,
-    name: str,
-    *,
-    exact: bool,
-    keys: tuple[str, ...] = _ROWS,
-) -> dict[str, np.ndarray]:
-    fields, shapes = {}, {}
-    for key in keys:
-        if key not in archive:
-            continue
-        value = _get(archive, key, name)
-        check_numbers(name, key, value.dtype)
-        shapes[key] = column(key, value.shape)
-        if subset is not None and value.shape[:1] == subset.keep.shape:
-            value = value[subset.keep]
-        fields[key] = _converted(name, key, value, exact=exact)
-    check_shapes(name, shapes)
-    return fields
+@dataclass(frozen=True)
+class _Rows:
+    """The arrays with a row for each transition."""
+
+    archive: NpzFile
+    across: set[str]  # whose rows run along the second axis
+    subset: Subset | None
+    name: str
+
+    def read(
+        self, keys: tuple[str, ...], *, exact: bool = False, told: dict | None = None
+    ) -> dict[str, np.ndarray]:
+        """By key; `told` gets what the reader has to say of them, for the metadata."""
+        fields, shapes, windows = {}, {}, None
+        for key in (key for key in keys if key in self.archive):
+            value = _get(self.archive, key, self.name)
+            check_numbers(self.name, key, value.dtype)
+            value = value.T if key in self.across else value
+            shapes[key] = column(key, value.shape)
+            if self.subset is not None and value.shape[:1] == self.subset.keep.shape:
+                value = value[self.subset.keep]
+            if not exact and value.ndim:
+                windows = windows or Windows(len(value))
+                windows.take(key, 0, value)
+            fields[key] = _converted(self.name, key, value, exact=exact)
+        check_shapes(self.name, shapes)
+        if told is not None:
+            told |= self._said(fields, None if exact else windows)
+        return fields
+
+    def _said(self, fields: dict[str, np.ndarray], windows: Windows | None) -> dict[str, object]:
+        said = {}
+        if self.across:
+            said["notes"] = [LYING.format(keys=", ".join(sorted(self.across)))]
+        if windows is not None:
+            ends = fields["terminated"] | fields["truncated"]
+            if lost := windows.lost(ends):
+                said["float32"] = lost
+        return said
 
 
 def _converted(name: str, key: str, value: np.ndarray, *, exact: bool) -> np.ndarray:
@@ -227,7 +278,7 @@ def _statistics(archive: NpzFile, subset: Subset | None, name: str) -> dict[str,
 
 
 def _infos(archive: NpzFile, subset: Subset | None, name: str) -> dict[str, np.ndarray]:
-    rows, found = len(_get(archive, "terminated", name)), {}
+    rows, found = max(_get(archive, "terminated", name).shape), {}
     for key in archive:
         if not key.startswith(_INFOS):
             continue

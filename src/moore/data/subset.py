@@ -13,11 +13,15 @@ from moore.errors import InputError
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of a log is wanted: all of it, `max_rows` rows, or `fraction` of its rows."""
+    """How much of a log is wanted: all of it, `max_rows` rows, or `fraction` of its rows.
+
+    `max_episode_steps` cuts the episodes of a log without time-out flags; None: nothing is said.
+    """
 
     max_rows: int | None = None
     fraction: float | None = None
     seed: int = 0
+    max_episode_steps: int | None = None
 
     def __post_init__(self):
         if self.max_rows is not None and self.fraction is not None:
@@ -75,11 +79,12 @@ def choose_rows(
 
     Args:
         terminated: (n,) bool.
-        truncated: (n,) bool; None: cut at `TIME_LIMIT` steps, as the successors will be.
+        truncated: (n,) bool; None: cut at the budget's limit, or at `TIME_LIMIT` steps.
         budget: of rows.
         name: the data set, for the InputErrors.
     """
-    cuts = cut_at_limit(terminated, TIME_LIMIT) if truncated is None else truncated
+    limit = budget.max_episode_steps or TIME_LIMIT
+    cuts = cut_at_limit(terminated, limit) if truncated is None else truncated
     last = np.flatnonzero(terminated | cuts)
     lengths = np.diff(last, prepend=-1)
     return choose_episodes(lengths, budget, rows=len(terminated), name=name)

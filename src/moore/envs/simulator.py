@@ -4,10 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import gymnasium as gym
 import numpy as np
 
-from moore.envs.make import action_bounds, make_env
+from moore.data.checks import shown
+from moore.envs.make import action_bounds, make_env, step_limit
+from moore.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
@@ -18,29 +19,46 @@ class EnvFacts:
     obs_dim: int
     action_low: np.ndarray  # (action_dim,) float32, the environment's own
     action_high: np.ndarray
-    step_limit: int | None  # steps after which an episode is cut; None: it sets no limit
+    step_limit: int | None  # steps after which an episode is cut; None: it states no limit
+
+
+def find_facts(env_id: str) -> EnvFacts:
+    """Facts of an environment, which is made as `moore run` makes it.
+
+    Args:
+        env_id: Gymnasium id; the module of `module:Id` is imported, so only the user may name one.
+
+    Raises:
+        InputError: it cannot be made here, and why.
+    """
+    try:
+        with quiet_mujoco(), contextlib.closing(make_env(env_id)) as env:
+            low, high = action_bounds(env)
+            return EnvFacts(env_id, env.observation_space.shape[0], low, high, step_limit(env))
+    except InputError:
+        raise
+    except Exception as error:  # an environment's constructor may raise anything
+        raise InputError(
+            f"environment '{shown(env_id)}' cannot be made: {type(error).__name__}: {shown(error)}"
+        ) from error
 
 
 def env_facts(env_id: str | None) -> EnvFacts | None:
-    """Facts of an environment, None if it cannot be made here, for whatever reason."""
-    if env_id is None:
-        return None
+    """Facts of an environment; None if none is named, or it cannot be made, for whatever reason."""
     try:
-        with quiet_mujoco():
-            env = make_env(env_id)
-            low, high = action_bounds(env)
-            env.close()
-        limit = gym.spec(env_id).max_episode_steps
-    except Exception:  # an environment's constructor may raise anything; its facts are optional
+        return None if env_id is None else find_facts(env_id)
+    except InputError:
         return None
-    return EnvFacts(env_id, env.observation_space.shape[0], low, high, limit)
 
 
 @contextlib.contextmanager
 def quiet_mujoco() -> Iterator[None]:
     """Keeps MuJoCo's warnings (old model files, unstable states) off the terminal and the disk."""
-    import mujoco
-
+    try:
+        import mujoco
+    except ImportError:  # then no environment of this kind can be made
+        yield
+        return
     mujoco.set_mju_user_warning(lambda message: None)
     try:
         yield

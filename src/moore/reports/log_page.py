@@ -4,9 +4,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from moore.data.defects import refusals, warnings
+from moore.data.defects import refusals, stops, warnings
 from moore.reports import log_plots
-from moore.reports.log_text import trend_text, verdict_text
+from moore.reports.log_text import trend_text, verdict_of
 from moore.reports.page import render, write_page
 from moore.reports.plots import figure_svg
 
@@ -24,13 +24,15 @@ def write_log_page(path: str | Path, summary: dict, *, replay: dict | None = Non
     """
     path = Path(path)
     found, refused = warnings(summary, replay), refusals(summary)
+    stopping = [str(finding) for finding in stops(summary)]
     html = render(
         "log_template.html",
         s=summary,
         replay=replay,
         warnings=found,
         refused=refused,
-        verdict=verdict_text(found, refused),
+        stopping=stopping,
+        verdict=verdict_of(summary, replay),
         trend=trend_text(summary),
         figures=_figures(summary, replay),
         dimensions=_dimensions(summary, replay),

@@ -3,6 +3,9 @@
 import textwrap
 from collections.abc import Sequence
 
+from moore.data.cuts import ends_text
+from moore.data.defects import refusals, stops, warnings
+
 WIDTH = 110
 _INDENT = 16
 _MOST_DIMS = 24
@@ -77,21 +80,51 @@ def trend_text(summary: dict) -> str:
     return f"no trend, as from one policy or shuffled episodes {course}"
 
 
-def verdict_text(warnings: list[str], refusals: list[str]) -> str:
-    """Whether the log can be used, in one line."""
-    others = len(warnings) - len(refusals)
+def verdict_text(
+    warnings: list[str],
+    refusals: list[str],
+    stops: Sequence[str] = (),
+    flags: Sequence[str] = (),
+) -> str:
+    """Whether the log can be used, in one line.
+
+    Args:
+        warnings: all of them.
+        refusals: those for which training refuses the log.
+        stops: names of those that stop a run until they are accepted.
+        flags: what a run must be given besides.
+    """
+    others = len(warnings) - len(refusals) - (0 if refusals else len(stops))
     if refusals:
         reasons = _count(len(refusals), "reason")
         return f"Training refuses this log, for {reasons}; {_count(others, 'warning')} besides."
+    needed = f" with {' '.join(flags)}" if flags else ""
+    if stops:
+        reasons = _count(len(stops), "reason")
+        return (
+            f"Training stops at this log, for {reasons}, and takes it as it is only"
+            f"{needed or ' with'} --accept {' '.join(stops)}; {_count(others, 'warning')} besides."
+        )
     if others:
-        return f"Training takes this log; {_count(others, 'warning')}."
-    return "Training takes this log; nothing suspicious was found."
+        return f"Training takes this log{needed}; {_count(others, 'warning')}."
+    return f"Training takes this log{needed}; nothing suspicious was found."
+
+
+def verdict_of(summary: dict, replay: dict | None = None) -> str:
+    """The verdict on a summary."""
+    found = [finding.name for finding in stops(summary)]
+    flags = summary["run_flags"]
+    return verdict_text(warnings(summary, replay), refusals(summary), found, flags)
 
 
 def _source_lines(s: dict) -> list[tuple[str, str]]:
     env = s["env_id"] or "not named"
-    if s["checked_as"] not in (None, s["env_id"]):
+    if s["env_given"]:
+        env = f"{s['checked_as']}, as given" + (f"; the log names {env}" if s["env_id"] else "")
+    elif s["checked_as"] not in (None, s["env_id"]):
         env += f", checked as {s['checked_as']}"
+    if s["env_problem"]:
+        env += ", not checked"
     if s["step_limit"] is not None:
         env += f", at most {s['step_limit']:,} steps an episode"
     lines = [
@@ -113,7 +146,9 @@ def _source_lines(s: dict) -> list[tuple[str, str]]:
 def _episode_lines(s: dict, blocks: str) -> list[tuple[str, str]]:
     tail = s["incomplete_rows"]
     unfinished = f", and {tail:,} rows of an unfinished one" if tail else ""
-    cuts = "time-outs" if s["timeouts_recorded"] else "cuts after 1,000 steps (no time-out flags)"
+    cuts = "time-outs"
+    if not s["timeouts_recorded"]:
+        cuts = f"cuts (no time-out flags; {ends_text(s['ends_source'], s['ends_steps'])})"
     if s["score"] is None:
         score = "no reference returns"
     else:

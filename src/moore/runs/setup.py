@@ -13,7 +13,9 @@ from jaxtyping import PyTree
 
 from moore import algorithms
 from moore.config import Config
+from moore.data.cuts import other_limit
 from moore.data.dataset import Dataset
+from moore.data.heed import heed
 from moore.data.load import check_against_spaces, load_dataset
 from moore.data.log import notes_of
 from moore.data.reward_function import named_reward
@@ -23,6 +25,7 @@ from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, episode_seed
 from moore.envs.probe import refuse_shared
 from moore.envs.several import close_all, open_all
+from moore.envs.simulator import EnvFacts
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -117,6 +120,9 @@ def prepare(
     world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
     env_id, bounds, obs_dim, limit = world.env_id, world.bounds, world.obs_dim, world.limit.steps
     low, high = bounds.low, bounds.high
+    known_limit = limit if world.limit.source in ("own", "given", "measured") else None
+    if other_limit(log, known_limit):
+        log = _load(dataset or config.dataset, config, algorithm, max_episode_steps=limit)
     name = "" if log is None else log.name
     config = dataclasses.replace(
         config,
@@ -135,7 +141,9 @@ def prepare(
         check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
     units = units_for(config, log, world.make_env) if units is None else fitting(units, obs_dim)
     offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
+    notes: list[str] = []
     if algorithm.uses_log:
+        notes = heed(log, EnvFacts(env_id, obs_dim, low, high, known_limit), config.accept)
         check_suits(algorithm, log, env_id)
         offline = _to_replay(log, bounds, units, key_holdout, config)
     if algorithm.experience == "imagination":
@@ -152,7 +160,8 @@ def prepare(
         units=units,
         parsed_scheme=scheme,
     )
-    notes = (*world.notes, *(() if log is None else notes_of(log.metadata)))
+    told = () if log is None else notes_of(log.metadata)
+    notes = tuple(dict.fromkeys((*world.notes, *told, *notes)))
     return Setup(config, log, reference, world, learner, key, report, notes)
 
 
@@ -171,9 +180,16 @@ def _first_states(log: Dataset, units: Units) -> jax.Array:
 
 
 def _load(
-    source: Dataset | str | Path, config: Config, algorithm: algorithms.Algorithm
+    source: Dataset | str | Path,
+    config: Config,
+    algorithm: algorithms.Algorithm,
+    *,
+    max_episode_steps: int | None = None,
 ) -> Dataset | None:
-    """The log; None if none is named and the algorithm needs none."""
+    """The log; None if none is named and the algorithm needs none.
+
+    `max_episode_steps` is the environment's limit, where the log's own flags do not say it.
+    """
     if isinstance(source, str) and not source:
         if not algorithm.uses_log:
             return None
@@ -191,6 +207,7 @@ def _load(
         fraction=config.fraction,
         columns=columns,
         reward=reward,
+        max_episode_steps=max_episode_steps,
     )
 
 

@@ -1,0 +1,32 @@
+"""A defect of a log: how it is found in a summary, what it is called, and how bad it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+# refused: training cannot take it. ruins: it makes a result wrong, so that it stops a run unless it
+# is accepted. note: to know of.
+Level = Literal["refused", "ruins", "note"]
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A check of the summary. A text is formatted with the summary's keys, unless it is made."""
+
+    name: str
+    found: Callable[[dict], object]
+    text: str | Callable[[dict], str]
+    level: Level | Callable[[dict], Level] = "note"
+    in_run: bool = False  # whether a run looks for it, too: cheap, and its result depends on it
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A defect that a log has."""
+
+    name: str
+    level: Level
+    text: str  # a sentence, with what to do
+
+    def __str__(self) -> str:
+        return f"{self.text} [{self.name}]"

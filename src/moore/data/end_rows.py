@@ -1,0 +1,179 @@
+"""What is stored where episodes end: true next states, padding, or another episode's first one.
+
+Ends are few, so that a share of all rows says nothing of them: all counts here are of the ends.
+"""
+
+import numpy as np
+
+from moore.data.checks import as_float32
+from moore.data.steps import SAMPLE, AnyLog, UsualSteps, changes, usual_steps
+
+_MANY = 0.1  # of the ends of one kind: fewer equal ones are chance
+_MOST = 0.5
+_AT_LEAST = 2
+_FEW_TERMINALS = 5
+
+
+def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dict:
+    """Next states at ends of episodes that cannot have followed, and terminals that are time-outs.
+
+    `padded_successors`: ends whose next_obs is something put in its place, `padded_as` in words.
+    `far_resets`: ends with the first obs of the next episode, where that is far from the usual
+    change of a step (a system that goes on without a reset changes as ever). `timed_terminals`:
+    terminal rows of the longest length that many episodes share, `timed_length`; 0 where their
+    states or rewards tell them from other rows.
+
+    Args:
+        log: the rows.
+        terminated: (n,) bool.
+        ends: (n,) bool, last rows of the episodes.
+    """
+    found = {"padded_successors": 0, "padded_as": "", "far_resets": 0, "known_ends": 0}
+    found |= {"first_rows": {"padded_successors": None, "far_resets": None}}
+    if log.next_obs is not None:
+        known = ends.copy()
+        if log.successor_known is not None:
+            known &= log.successor_known.astype(bool, copy=False)
+        usual = usual_steps(log, ends)
+        padded, said = _padded(log, ends, known & terminated, known & ~terminated, usual)
+        far = _far_resets(log, np.flatnonzero(known), usual)
+        found |= {"known_ends": int(known.sum()), "far_resets": len(far)}
+        found |= {"padded_successors": len(padded), "padded_as": said}
+        firsts = {"padded_successors": padded, "far_resets": far}
+        found["first_rows"] = {k: int(rows.min()) if len(rows) else None for k, rows in
+                               firsts.items()}  # fmt: skip
+    return found | _timed_terminals(log, terminated, ends, padded=bool(found["padded_successors"]))
+
+
+def _padded(
+    log: AnyLog, ends: np.ndarray, terminal: np.ndarray, cut: np.ndarray, usual: UsualSteps
+) -> tuple[np.ndarray, str]:
+    """Rows whose next_obs is padding, among terminal and among cut ends, and what it is."""
+    rows, said = [np.zeros(0, int)], []
+    first = _first_rows(ends)
+    for group in (np.flatnonzero(terminal), np.flatnonzero(cut)):
+        for find in (_constant, _own, _before, _own_first):
+            found, what = find(log, group, usual, first)
+            if len(found):
+                rows.append(found)
+                said.append(what)
+                break
+    return np.concatenate(rows), " or ".join(dict.fromkeys(said))
+
+
+def _constant(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
+    """Rows that share one next_obs, which is a far step from most of them and occurs nowhere else.
+
+    A goal may be one state, too, but it is reached by a usual step.
+    """
+    after = as_float32(log.next_obs[group[:: max(1, len(group) // SAMPLE)]])
+    if len(after) < 1 or not usual.known:
+        return group[:0], ""
+    vectors, counts = np.unique(after, axis=0, return_counts=True)
+    vector = vectors[counts.argmax()]
+    same = group[(as_float32(log.next_obs[group]) == vector).all(axis=1)]
+    one_value = len(vector) > 1 and np.all(vector == vector[0])
+    if len(same) < (1 if one_value and len(group) == 1 else max(_AT_LEAST, _MANY * len(group))):
+        return group[:0], ""
+    inside = (as_float32(log.next_obs[usual.rows]) == vector).all(axis=1).mean()
+    if inside > 0.01 or usual.far(changes(log, same)).mean() < _MOST:
+        return group[:0], ""
+    if not vector.any():
+        return same, "zeros"
+    if one_value:
+        return same, f"the value {vector[0]:g}"
+    return same, "one and the same vector"
+
+
+def _own(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
+    """Rows whose next_obs is their obs, far more often than inside episodes."""
+    if not usual.known:
+        return group[:0], ""
+    same = group[(changes(log, group) == 0).all(axis=1)]
+    inside = float((usual.change == 0).all(axis=1).mean())
+    return _if_many(same, group, inside), "the row's own obs"
+
+
+def _before(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
+    """Rows whose next_obs is the obs of the row before them in their episode."""
+    inside = usual.rows[usual.rows > first[usual.rows]]
+    group = group[group > first[group]]
+    if not usual.known or len(inside) == 0:
+        return group[:0], ""
+
+    def is_before(rows: np.ndarray) -> np.ndarray:
+        return (as_float32(log.next_obs[rows]) == as_float32(log.obs[rows - 1])).all(axis=1)
+
+    share = float(is_before(inside).mean())
+    return _if_many(group[is_before(group)], group, share), "the obs of the row before"
+
+
+def _own_first(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
+    """Rows whose next_obs is the first obs of their own episode, and a far step away."""
+    group = group[group > first[group]]
+    start = as_float32(log.obs[first[group]])
+    same = group[(as_float32(log.next_obs[group]) == start).all(axis=1)]
+    if len(same) and usual.far(changes(log, same)).mean() < _MOST:
+        same = same[:0]
+    return _if_many(same, group, 0.0), "the first obs of their own episode"
+
+
+def _if_many(same: np.ndarray, group: np.ndarray, inside: float) -> np.ndarray:
+    """The rows, if so many of a group are no chance, where a share of others is so as well."""
+    many = len(same) >= max(_AT_LEAST, (_MANY + 3 * inside) * len(group))
+    return same if many else same[:0]
+
+
+def _far_resets(log: AnyLog, ends: np.ndarray, usual: UsualSteps) -> np.ndarray:
+    ends = ends[ends < log.size - 1]
+    reset = ends[(as_float32(log.next_obs[ends]) == as_float32(log.obs[ends + 1])).all(axis=1)]
+    return reset[usual.far(changes(log, reset))]
+
+
+def _timed_terminals(
+    log: AnyLog, terminated: np.ndarray, ends: np.ndarray, *, padded: bool
+) -> dict:
+    last = np.flatnonzero(ends)
+    lengths = np.diff(last, prepend=-1)
+    longest = int(lengths.max(initial=0))
+    at_limit = last[(lengths == longest) & terminated[last]]
+    terminals = int(terminated.sum())
+    few = len(at_limit) < max(_FEW_TERMINALS, _MANY * terminals)
+    if few or longest < 2 or _tell_ends(log, at_limit, terminated, padded=padded):
+        return {"timed_terminals": 0, "timed_share": 0.0, "timed_length": None}
+    share = len(at_limit) / terminals
+    return {"timed_terminals": len(at_limit), "timed_share": share, "timed_length": longest}
+
+
+def _tell_ends(log: AnyLog, rows: np.ndarray, terminated: np.ndarray, *, padded: bool) -> bool:
+    """Whether some observation or the reward tells these rows from those that go on.
+
+    One does if nine tenths of these rows lie beyond nearly all others, or in a range that few of
+    the others reach.
+    """
+    if padded or log.next_obs is None:
+        states = log.obs
+    else:
+        states = log.next_obs
+    others = np.flatnonzero(~terminated)
+    others = others[:: max(1, len(others) // SAMPLE)]
+    if len(others) == 0:
+        return True
+    for column in (*states.T, log.reward):
+        here, there = (column[part].astype(np.float64) for part in (rows, others))
+        here, there = here[np.isfinite(here)], there[np.isfinite(there)]
+        if not len(here) or not len(there):
+            continue
+        low, high = np.quantile(there, (0.001, 0.999))
+        beyond = max(np.mean(here > high), np.mean(here < low))
+        a, b = np.quantile(here, (0.05, 0.95))
+        if beyond >= 0.9 or np.mean((there >= a) & (there <= b)) < 0.1:
+            return True
+    return False
+
+
+def _first_rows(ends: np.ndarray) -> np.ndarray:
+    """(n,) the first row of the episode that each row belongs to."""
+    starts = np.concatenate([[0], np.flatnonzero(ends[:-1]) + 1])
+    lengths = np.diff(np.concatenate([starts, [len(ends)]]))
+    return np.repeat(starts, lengths)

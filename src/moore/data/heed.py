@@ -1,0 +1,102 @@
+"""What a run asks of its log before it begins: defects that would spoil its result stop it.
+
+Most are looked for in the summary of `moore inspect`, which reads every row many times; here are
+those that matter, found in the ends of the episodes and in samples of rows.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moore.data.dataset import Dataset
+from moore.data.defects import findings
+from moore.data.end_rows import summarize_ends
+from moore.data.log import told
+from moore.data.steps import SAMPLE
+from moore.errors import InputError
+
+
+def heed(log: Dataset, facts: object, accept: Sequence[str] = ()) -> list[str]:
+    """What to know of a log before a run, a sentence each.
+
+    Args:
+        log: as it is trained on.
+        facts: of the environment: `env_id`, `action_low`, `action_high` (action_dim,) and
+            `step_limit` (None: not known), as `moore.envs.simulator.EnvFacts`; None: not known.
+        accept: names of findings that the user knows of; nothing is said of these.
+
+    Raises:
+        InputError: a finding that makes a result wrong, and how to go on all the same.
+    """
+    found = [f for f in findings(_summary(log, facts), in_run=True) if f.name not in accept]
+    bad = [finding for finding in found if finding.level != "note"]
+    if bad:
+        more = f" (`moore inspect` tells of {len(bad) - 1} more)" if len(bad) > 1 else ""
+        flags = " ".join(finding.name for finding in bad)
+        raise InputError(
+            f"{log.name}: {bad[0].text}{more} To train on it as it is: --accept {flags}."
+        )
+    return [str(finding) for finding in found]
+
+
+def _summary(log: Dataset, facts: object) -> dict:
+    """The keys of `moore.data.inspect.summarize` that the findings of a run need."""
+    ends = log.terminated | log.truncated
+    low, high, mean, sd = _spread(log.obs)
+    action_low, action_high, _, _ = _spread(log.action)
+    reward = _spread(log.reward[:, None])
+    limits = told(log.metadata, "ends")
+    summary = {
+        "rows": log.size,
+        "terminals": int(log.terminated.sum()),
+        "timeouts": int(log.truncated.sum()),
+        "timeouts_recorded": not limits,
+        "ends_source": limits.get("source"),
+        "ends_steps": limits.get("steps"),
+        "unflagged_ends": told(log.metadata, "unflagged_ends"),
+        "float32": told(log.metadata, "float32"),
+        "obs_mean": mean.tolist(),
+        "obs_sd": sd.tolist(),
+        "reward": {"mean": float(reward[2][0]), "sd": float(reward[3][0])},
+        "constant_obs_dims": np.flatnonzero(low == high).tolist(),
+        "constant_action_dims": np.flatnonzero(action_low == action_high).tolist(),
+        "action_min": action_low.tolist(),
+        "action_max": action_high.tolist(),
+        **_against(log, facts),
+        **_unchanged(log),
+    }
+    at_ends = summarize_ends(log, log.terminated, ends)
+    first_rows = summary.pop("first_rows") | at_ends.pop("first_rows")
+    # Of a system that goes on without a reset nothing need be said.
+    summary["reset_successors"] = at_ends["far_resets"]
+    first_rows["reset_successors"] = first_rows["far_resets"]
+    return summary | at_ends | {"first_rows": first_rows}
+
+
+def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lowest and highest value of every column, and mean and standard deviation of a sample."""
+    sample = values[:: max(1, len(values) // SAMPLE)].astype(np.float64)
+    return values.min(axis=0), values.max(axis=0), sample.mean(axis=0), sample.std(axis=0)
+
+
+def _against(log: Dataset, facts: object) -> dict:
+    limit, lengths = getattr(facts, "step_limit", None), log.episode_lengths
+    past = int((lengths > limit).sum()) if limit is not None else 0
+    return {
+        "checked_as": getattr(facts, "env_id", None),
+        "action_bounds_known": facts is not None,
+        "action_low": np.asarray(getattr(facts, "action_low", [-1.0])).tolist(),
+        "action_high": np.asarray(getattr(facts, "action_high", [1.0])).tolist(),
+        "step_limit": limit,
+        "episodes_past_limit": past,
+        "longest_episode": int(lengths.max(initial=0)),
+    }
+
+
+def _unchanged(log: Dataset) -> dict:
+    rows = np.arange(0, log.size, max(1, log.size // SAMPLE))
+    same = (log.next_obs[rows] == log.obs[rows]).all(axis=1) & log.successor_known[rows]
+    return {
+        "unchanged_successors": round(float(same.mean()) * log.size),
+        "first_rows": {"unchanged_successors": int(rows[same.argmax()])},
+    }

@@ -1,0 +1,49 @@
+"""Rewards and observations far from order 1, where networks learn best."""
+
+import math
+from collections.abc import Sequence
+
+_LARGE, _SMALL = 1e3, 1e-3
+_OFFSET = 100.0  # standard deviations between the mean and zero
+_DUST = 1e-6  # relative: a column that changes by less is reported as nearly constant
+_SHOWN = 8
+
+
+def odd_scales(mean: Sequence[float], sd: Sequence[float]) -> str:
+    """Which columns are far from order 1, in words; empty if none is.
+
+    Columns that do not vary are left out.
+    """
+    size, offset = [], []
+    for dim, (m, s) in enumerate(zip(mean, sd, strict=True)):
+        if not s > _DUST * abs(m):
+            continue
+        if s > _LARGE or s < _SMALL or math.hypot(m, s) > _LARGE:
+            size.append(f"{dim} (of the order of {order(m, s)})")
+        elif abs(m) > _OFFSET * s:
+            offset.append(f"{dim} ({m:.4g} with a standard deviation of {s:.2g})")
+    parts = [f"{_some(size)} are far from order 1"] if size else []
+    parts += [f"{_some(offset)} lie far from zero"] if offset else []
+    return " and ".join(parts)
+
+
+def odd_reward(mean: float, sd: float) -> str:
+    """How the rewards are far from order 1; empty if they are not, or never change."""
+    size = math.hypot(mean, sd)
+    if not sd > 0 or not math.isfinite(size):
+        return ""
+    if size > _LARGE or size < _SMALL:
+        return f"are of the order of {order(mean, sd)}"
+    if abs(mean) > _OFFSET * sd:
+        return f"lie around {mean:.4g} with a standard deviation of only {sd:.2g}"
+    return ""
+
+
+def order(mean: float, sd: float) -> str:
+    """The power of ten of a typical value, such as 1e+06."""
+    return f"{10.0 ** round(math.log10(max(math.hypot(mean, sd), 1e-300))):.0e}"
+
+
+def _some(columns: list[str]) -> str:
+    more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+    return ", ".join(columns[:_SHOWN]) + more
