@@ -109,6 +109,18 @@ def test_the_file_knows_how_it_was_made(tmp_path, training):
     json.dumps(facts)
 
 
+def test_random_rows_of_an_unknown_environment_need_no_training(tmp_path, capsys):
+    folder = tmp_path / "training"
+    log = collect(
+        Recipe("Pendulum-v1", "random", steps=300), tmp_path / "log.hdf5", training=folder
+    )
+    assert log.size == 300 and log.reference is None and not folder.exists()
+    assert "--expert-return" in capsys.readouterr().err
+    facts = collecting.describe(log)
+    assert (facts["episodes"], facts["score"], facts["reference"]) == (1, None, None)
+    assert load_dataset(tmp_path / "log.hdf5").reference is None
+
+
 @pytest.mark.parametrize("tier", ["random", "medium", "medium-replay"])
 @pytest.mark.parametrize("suffix", ["hdf5", "npz"])
 def test_the_same_seed_gives_the_same_bytes(tmp_path, training, tier, suffix):

@@ -56,5 +56,7 @@ def collect_log(arguments: list[str]) -> None:
         return
     text = f"{log.name}: {facts['rows']:,} rows, {facts['episodes']:,} complete episodes"
     if facts["episodes"]:
-        text += f", mean return {facts['mean_return']:.1f} (score {facts['score']:.1f})"
+        score = facts["score"]
+        text += f", mean return {facts['mean_return']:.1f}"
+        text += "" if score is None else f" (score {score:.1f})"
     show(text)

@@ -20,7 +20,9 @@ from moore.data.episodes import episode_statistics
 from moore.data.load import read_log
 from moore.data.log import Log
 from moore.data.write import check_target, write_log
+from moore.envs.adapter import Adapter
 from moore.envs.evaluation import evaluate_policy, random_policy, run_episodes
+from moore.envs.limits import limit_of, step_limit
 from moore.envs.make import episode_seed, make_env
 from moore.envs.record import Act
 from moore.envs.several import close_all, open_all
@@ -55,7 +57,7 @@ class Recipe:
         target_return: the evaluated return at which a policy is medium; None: a third of the way
             from random to expert.
         expert_return: what counts as expert; None: D4RL's constant where there is one, else the
-            best policy of the training, measured.
+            best policy of the training, measured; random rows then go without.
         sac: the learner.
     """
 
@@ -118,7 +120,7 @@ def collect(
     learner = Training(folder, config, quiet)
     reference = _reference(recipe, learner, report)
     source = _source(recipe, learner, reference)
-    with contextlib.closing(make_env(recipe.env_id)) as env:
+    with contextlib.closing(_make(recipe)) as env:
         arrays = record(
             env,
             source.act,
@@ -165,6 +167,7 @@ def describe(log: Log) -> dict:
     """Sizes and returns of a collected log, JSON-able."""
     returns, _ = episode_statistics(log.reward, log.terminated | log.truncated)
     mean = float(returns.mean()) if returns.size else None
+    scored = mean is not None and log.reference is not None
     return {
         "out": log.name,
         "env_id": log.env_id,
@@ -172,8 +175,8 @@ def describe(log: Log) -> dict:
         "rows": log.size,
         "episodes": len(returns),
         "mean_return": mean,
-        "score": None if mean is None else log.reference.score(mean),
-        "reference": vars(log.reference),
+        "score": log.reference.score(mean) if scored else None,
+        "reference": None if log.reference is None else vars(log.reference),
     }
 
 
@@ -196,12 +199,30 @@ def _check(recipe: Recipe) -> None:
     make_env(recipe.env_id).close()
 
 
+def _make(recipe: Recipe) -> Adapter:
+    """The environment, whose episodes end: one that states no limit is measured, or cut."""
+    env = make_env(recipe.env_id)
+    if step_limit(env) is None:
+        limit = limit_of(env, None, recipe.seed, may_move=True)
+        env.limit = None if limit.source == "measured" else limit.steps
+    return env
+
+
 # --- reference returns ---
 
 
-def _reference(recipe: Recipe, learner: Training, report: Reporter) -> ReferenceScores:
-    """D4RL's constants; what is not known is given or measured, by a training if need be."""
+def _reference(recipe: Recipe, learner: Training, report: Reporter) -> ReferenceScores | None:
+    """D4RL's constants; what is not known is given or measured, by a training if need be.
+
+    None for random rows of an environment whose expert nobody knows: they need no training.
+    """
     known = reference_scores(recipe.env_id)
+    if known is None and recipe.tier == "random" and recipe.expert_return is None:
+        report.say(
+            f"no expert's return is known for {recipe.env_id}, so the log has no normalised score "
+            "(--expert-return gives one)."
+        )
+        return None
     low = known.random if known else _random_return(recipe)
     if recipe.expert_return is not None:
         high, source = recipe.expert_return, "expert given"
@@ -231,7 +252,7 @@ def _reference(recipe: Recipe, learner: Training, report: Reporter) -> Reference
 
 
 def _random_return(recipe: Recipe) -> float:
-    envs = open_all(lambda: make_env(recipe.env_id), RANDOM_EPISODES)
+    envs = open_all(lambda: _make(recipe), RANDOM_EPISODES)
     seeds = [episode_seed(recipe.seed, "random", i) for i in range(RANDOM_EPISODES)]
     try:
         policy = random_policy(envs[0].action_space.shape[0], recipe.seed)
@@ -243,7 +264,7 @@ def _random_return(recipe: Recipe) -> float:
 # --- who acts ---
 
 
-def _source(recipe: Recipe, learner: Training, reference: ReferenceScores) -> _Source:
+def _source(recipe: Recipe, learner: Training, reference: ReferenceScores | None) -> _Source:
     if recipe.tier == "random":
         with contextlib.closing(make_env(recipe.env_id)) as env:
             dim = env.action_space.shape[0]
