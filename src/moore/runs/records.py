@@ -129,7 +129,7 @@ class Records:
         save_checkpoint(self.checkpoints, name, state, arrays=arrays, info=self._facts() | info)
         self._whole = [*(old for old in self._whole if old != name), name]
         if len(kept := self._whole[-KEEP:]) == KEEP:
-            prune(self.checkpoints, keep={*kept, self.best["name"]})
+            prune(self.checkpoints, keep={*kept, self.best["name"] or ""})
 
     def _facts(self) -> dict:
         """What every checkpoint holds beside the state."""
