@@ -237,7 +237,7 @@ class Config:
     def __post_init__(self):
         check_numbers(self)
         if self.seed >= 2**63:
-            raise InputError(f"seed is {self.seed}; it must lie below 2**63.")
+            raise InputError("seed is too large a number; it must lie below 2**63.")
         check_scheme(
             self.online.scheme,
             self.online.alpha,
