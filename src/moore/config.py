@@ -20,6 +20,7 @@ from moore.agents.sac import SACConfig
 from moore.agents.wsrl import WSRLConfig
 from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
+from moore.files import shown
 from moore.ranges import check_numbers
 from moore.replay.schemes import check_scheme
 from moore.tables import flat as flat
@@ -317,7 +318,7 @@ def read_toml(path: Path) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"there is no configuration at {path}.") from None
+        raise InputError(f"there is no configuration at {shown(path)}.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

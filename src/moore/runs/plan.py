@@ -9,7 +9,7 @@ from typing import Literal
 
 from moore.envs.make import EnvSource
 from moore.errors import InputError
-from moore.files import write_whole
+from moore.files import shown, write_whole
 
 Stages = Literal["both", "offline", "online"]
 # Written before the plan; a folder with nothing else was left by a kill in the first moment.
@@ -57,7 +57,7 @@ def read_plan(folder: Path) -> Plan:
         start = None if plan["start_from"] is None else folder / plan["start_from"]
         return Plan(plan["stages"], start, plan["split_seed"], tuple(plan.get("given", ())))
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder} is not a run folder that can be resumed.") from None
+        raise InputError(f"{shown(folder)} is not a run folder that can be resumed.") from None
 
 
 def functions(env: EnvSource | None, system: EnvSource | None) -> tuple[str, ...]:

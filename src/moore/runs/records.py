@@ -9,6 +9,7 @@ import numpy as np
 
 from moore.envs.collector import Collector, Snapshot
 from moore.errors import InputError
+from moore.files import shown
 from moore.runs.checkpoint import (
     Checkpoint,
     DamagedCheckpoint,
@@ -133,7 +134,7 @@ def load_hand_over(setup: Setup, source: Path) -> dict:
     try:
         checkpoint = load_checkpoint(source / "checkpoints" / HAND_OVER, template)
     except DamagedCheckpoint as damage:
-        raise InputError(f"{source} has no finished offline stage: {damage}.") from None
+        raise InputError(f"{shown(source)} has no finished offline stage: {damage}.") from None
     _check_log(checkpoint, setup, source)
     return checkpoint.state
 
@@ -155,7 +156,7 @@ def newest_checkpoint(setup: Setup, folder: Path, report: Reporter) -> Checkpoin
         _check_log(checkpoint, setup, folder)
         return checkpoint
     if candidates:
-        raise InputError(f"no checkpoint of {folder} can be read; the run must start anew.")
+        raise InputError(f"no checkpoint of {shown(folder)} can be read; the run must start anew.")
     return None
 
 
@@ -173,7 +174,7 @@ def _check_log(checkpoint: Checkpoint, setup: Setup, folder: Path) -> None:
     begun_with = checkpoint.info["dataset_sha256"]
     if begun_with != _sha256(setup):
         raise InputError(
-            f"{setup.config.dataset or 'no log'} is not the data set that {folder} was begun "
+            f"{setup.config.dataset or 'no log'} is not the data set that {shown(folder)} was begun "
             f"with (its SHA-256 was {begun_with[:12]}...)."
         )
 
@@ -216,4 +217,4 @@ def offline_rows(source: Path) -> str:
         lines = (source / "metrics.jsonl").read_text().splitlines(keepends=True)
         return "".join(line for line in lines if json.loads(line)["stage"] == "offline")
     except (OSError, ValueError, KeyError):
-        raise InputError(f"{source} is not a run whose offline stage is done.") from None
+        raise InputError(f"{shown(source)} is not a run whose offline stage is done.") from None

@@ -15,7 +15,7 @@ from moore.data.dataset import Dataset
 from moore.envs.collector import Collector
 from moore.envs.make import EnvSource
 from moore.errors import InputError
-from moore.files import held, whole_path, write_whole
+from moore.files import held, shown, whole_path, write_whole
 from moore.jax_settings import as_the_user, plain_jax
 from moore.replay.draws import shift
 from moore.reports.html import read_metrics, write_report
@@ -102,7 +102,9 @@ def run(
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be made: {error}; choose another --out.") from None
+        raise InputError(
+            f"{shown(folder)} cannot be made: {error}; choose another --out."
+        ) from None
     with held(folder):
         write_whole(folder / "config.toml", to_toml(setup.config))
         if start is not None:
@@ -142,8 +144,8 @@ def resume(
     plan = read_plan(folder)
     if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:
         raise InputError(
-            f"{folder} was given its {' and its '.join(missing)} in Python, and goes on with the "
-            f"same: {how_to_resume(folder, plan, until=until)}."
+            f"{shown(folder)} was given its {' and its '.join(missing)} in Python, and goes on with the "
+            f"same: {how_to_resume(shown(folder), plan, until=until)}."
         )
     with held(folder):
         setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=plan.split_seed)
@@ -157,7 +159,7 @@ def resume(
 def _check_free(folder: Path) -> None:
     if not is_free(folder):
         raise InputError(
-            f"{folder} already exists and is not empty; a run is never overwritten. Choose another "
+            f"{shown(folder)} already exists and is not empty; a run is never overwritten. Choose another "
             "--out, or go on with --resume."
         )
 
@@ -214,7 +216,7 @@ class _Run:
                 self._online(state, done, checkpoint)
             return self._finish()
         except KeyboardInterrupt:
-            how = how_to_resume(self.folder, self.plan, until=self.until)
+            how = how_to_resume(shown(self.folder), self.plan, until=self.until)
             self.report.say(f"interrupted; go on with: {how}")
             raise
         finally:
@@ -234,7 +236,7 @@ class _Run:
             bounds = self.setup.action_low, self.setup.action_high
             about = note_on(self.learner.algorithm, self.learner.agent_config, log, *bounds)
             note += "" if about is None else f"\nnote: {about}"
-        return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
+        return f"{what}, seed {config.seed}{where}{note}\n{shown(self.folder)}"
 
     def _fresh_state(self) -> LearnerState:
         """A new learner; or the one that another run's offline stage has made."""
