@@ -174,8 +174,8 @@ def _check_log(checkpoint: Checkpoint, setup: Setup, folder: Path) -> None:
     begun_with = checkpoint.info["dataset_sha256"]
     if begun_with != _sha256(setup):
         raise InputError(
-            f"{setup.config.dataset or 'no log'} is not the data set that {shown(folder)} was begun "
-            f"with (its SHA-256 was {begun_with[:12]}...)."
+            f"{setup.config.dataset or 'no log'} is not the data set that "
+            f"{shown(folder)} was begun with (its SHA-256 was {begun_with[:12]}...)."
         )
 
 

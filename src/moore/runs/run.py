@@ -144,8 +144,8 @@ def resume(
     plan = read_plan(folder)
     if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:
         raise InputError(
-            f"{shown(folder)} was given its {' and its '.join(missing)} in Python, and goes on with the "
-            f"same: {how_to_resume(shown(folder), plan, until=until)}."
+            f"{shown(folder)} was given its {' and its '.join(missing)} in Python, and goes on "
+            f"with the same: {how_to_resume(shown(folder), plan, until=until)}."
         )
     with held(folder):
         setup = prepare(config, dataset=dataset, env=env, system=system, split_seed=plan.split_seed)
@@ -159,8 +159,8 @@ def resume(
 def _check_free(folder: Path) -> None:
     if not is_free(folder):
         raise InputError(
-            f"{shown(folder)} already exists and is not empty; a run is never overwritten. Choose another "
-            "--out, or go on with --resume."
+            f"{shown(folder)} already exists and is not empty; a run is never overwritten. Choose "
+            "another --out, or go on with --resume."
         )
 
 
