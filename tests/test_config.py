@@ -389,3 +389,41 @@ def test_a_laptop_preset_is_the_papers_at_a_smaller_budget(task):
     assert changed <= BUDGETS | {"dataset", "env_id"}
     assert all(ours[name] < theirs[name] for name in changed & BUDGETS)
     assert laptop.env_id == f"{ENVIRONMENTS[task.split('-')[0]]}-v5"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"balanced_replay": {"initial_online_share": 1.0}}, "must lie below 1"),
+        ({"sac": {"hidden": [8] * 20_000}}, "20000 entries"),
+        ({"sac": {"batch_size": 2**31}}, "at most"),
+        ({"penalty_coef": 1e39}, "at most"),
+        ({"penalty_coef": 10**400}, "too large"),
+        ({"seed": -1}, "not negative"),
+        ({"seed": 2**63}, "below"),
+    ],
+)
+def test_numbers_that_no_run_can_use_are_refused(settings, words):
+    with pytest.raises(InputError, match=words):
+        from_dict(settings)
+
+
+def _numbers(section, prefix=()):
+    for item in dataclasses.fields(section):
+        value = getattr(section, item.name)
+        if dataclasses.is_dataclass(value):
+            yield from _numbers(value, (*prefix, item.name))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield (*prefix, item.name)
+
+
+def test_every_number_is_taken_or_refused_in_one_line():
+    for *tables, name in _numbers(Config()):
+        for value in (0, 1, -1, 0.0, 0.5, 1.0, 2**31, 10**400, 1e39, float("nan"), float("inf")):
+            settings = {name: value}
+            for table in reversed(tables):
+                settings = {table: settings}
+            try:
+                from_dict(settings)
+            except InputError as error:
+                assert "\n" not in str(error)

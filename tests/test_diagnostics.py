@@ -14,7 +14,7 @@ from moore.algorithms import SAC
 from moore.config import Config
 from moore.dynamics.ensemble import Ensemble, init_ensemble
 from moore.dynamics.surprise import surprise
-from moore.replay.buffer import Transition, empty_replay, full_replay
+from moore.replay.buffer import Transition, append, empty_replay, full_replay
 from moore.runs.setup import prepare
 from moore.stages.diagnostics import (
     Snapshot,
@@ -24,6 +24,7 @@ from moore.stages.diagnostics import (
     observed_range,
     probes,
 )
+from moore.stages.programs import surprise_of_newest
 from tiny import ENV, tiny_config, tiny_log
 
 OBS, ACTION, MEMBERS = 2, 1, 3
@@ -87,6 +88,23 @@ def test_true_sigmas_are_seen_as_calibrated_and_halved_ones_as_overconfident():
     halved = surprise(constant_ensemble([0.0] * 3, [0.25, 0.5, 1.0]), new)
     np.testing.assert_allclose(halved["new_z"], 2.0, atol=0.04)
     assert halved["new_coverage"] < 0.7
+
+
+def test_of_fewer_new_rows_than_asked_for_only_these_count():
+    """As at the end of a warm-up that is shorter than the steps between two refits."""
+    ensemble = constant_ensemble([0.0, 0.0, 0.0], [1.0, 2.0, 2.0])
+    new = transitions([2.9, 0.0, 1.0], [[0.0, 0.0], [3.1, 0.0], [0.0, 1.0]])
+    online = empty_replay(20, OBS, ACTION, max_holdout=2)
+    for row in range(3):
+        one = jax.tree.map(lambda column, row=row: column[row], new)
+        online = append(online, one, jax.random.key(row), holdout_fraction=0.0)
+    wanted = {f"model/{name}": value for name, value in surprise(ensemble, new).items()}
+    found = surprise_of_newest(ensemble, online, 10)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-6)
+    last = surprise(ensemble, jax.tree.map(lambda column: column[1:], new))
+    found = surprise_of_newest(ensemble, online, 2)
+    np.testing.assert_allclose(found["model/new_mse"], last["new_mse"], rtol=1e-6)
 
 
 # --- Ranges ---

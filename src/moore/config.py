@@ -21,6 +21,7 @@ from moore.agents.wsrl import WSRLConfig
 from moore.data.defects import check_accepted
 from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
+from moore.files import short_path
 from moore.ranges import check_numbers
 from moore.replay.schemes import check_scheme
 from moore.tables import flat as flat
@@ -267,7 +268,7 @@ class Config:
         check_numbers(self)
         check_accepted(self.accept)
         if self.seed >= 2**63:
-            raise InputError(f"seed is {self.seed}; it must lie below 2**63.")
+            raise InputError("seed is too large a number; it must lie below 2**63.")
         check_scheme(
             self.online.scheme,
             self.online.alpha,
@@ -347,7 +348,7 @@ def read_toml(path: Path) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"there is no configuration at {path}.") from None
+        raise InputError(f"there is no configuration at {short_path(path)}.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

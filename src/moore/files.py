@@ -31,6 +31,12 @@ def whole_path(path: str | Path) -> Path:
         raise InputError(f"{path}: there is no such home folder; write the path in full.") from None
 
 
+def short_path(path: Path) -> Path:
+    """A whole path as a person would write it here: relative, if it lies below this folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 @contextlib.contextmanager
 def writing(what: Path | str, then: str = "") -> Iterator[None]:
     """What the disk refuses is said in one line.
@@ -191,7 +197,9 @@ def held(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"another process is writing to {folder}; let it end first.") from None
+            raise InputError(
+                f"another process is writing to {short_path(folder)}; let it end first."
+            ) from None
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                 raise

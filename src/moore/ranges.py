@@ -71,11 +71,12 @@ def check_numbers(config: object, prefix: str = "") -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
-            if not math.isfinite(number) and item.name not in _MAY_BE_INFINITE:
+            whole = isinstance(number, int)
+            if not whole and not math.isfinite(number) and item.name not in _MAY_BE_INFINITE:
                 raise InputError(f"{name} is {number}; it must be a finite number.")
-            most = _MOST[type(number)]
+            most = _MOST[int if whole else float]
             if abs(number) > most and item.name not in _MAY_BE_INFINITE | {"seed"}:
-                raise InputError(f"{name} is {number:g}; it must be at most {most:g}.")
+                raise InputError(f"{name} is too large a number; it must be at most {most:g}.")
             if item.name in _FRACTIONS and not 0.0 <= number <= 1.0:
                 raise InputError(f"{name} is {number}; it must lie between 0 and 1.")
             if item.name in _BELOW_ONE and number == 1.0:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from moore.config import Config, flat, from_dict, read_toml, to_dict
 from moore.errors import InputError
+from moore.files import short_path
 from moore.runs.plan import Plan
 
 # No result of the epochs that are done depends on them.
@@ -51,11 +52,11 @@ def check_kept(begun: dict | None, now: Config, folder: Path) -> None:
     try:
         others = [] if begun is None else changed(begun, now)
     except InputError as error:
-        raise InputError(f"{folder} was begun by another version: {error}") from None
+        raise InputError(f"{short_path(folder)} was begun by another version: {error}") from None
     if others:
         more = f" (and {len(others) - 3} more)" if len(others) > 3 else ""
         raise InputError(
-            f"{folder}/config.toml was edited since the run was begun: {'; '.join(others[:3])}"
+            f"{short_path(folder)}/config.toml was edited since the run was begun: {'; '.join(others[:3])}"
             f"{more}. A run keeps its settings (but for {', '.join(CHANGEABLE)}): put them back, "
             "or begin another run with these."
         )
@@ -78,12 +79,12 @@ def altered(
     if epochs is not None:
         if plan.stages == "offline":
             raise InputError(
-                f"--online.epochs: {folder} is an offline stage alone; moore online --from "
-                f"{folder} begins its online stage."
+                f"--online.epochs: {short_path(folder)} is an offline stage alone; moore online --from "
+                f"{short_path(folder)} begins its online stage."
             )
         if epochs < config.online.epochs:
             raise InputError(
-                f"--online.epochs is {epochs}; {folder} has {config.online.epochs}, and a run can "
+                f"--online.epochs is {epochs}; {short_path(folder)} has {config.online.epochs}, and a run can "
                 "only be made longer."
             )
         config = dataclasses.replace(

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from moore.config import read_toml
 from moore.envs.collector import Collector
 from moore.errors import InputError
-from moore.files import write_whole
+from moore.files import short_path, write_whole
 from moore.jax_settings import as_the_user
 from moore.replay.draws import shift
 from moore.reports.html import write_report
@@ -137,7 +137,7 @@ class Execution:
             note += "" if about is None else f"\nnote: {about}"
         note += "".join(f"\nnote: {about}" for about in self.setup.notes)
         note += note_on_units(config, log)
-        return f"{what}, seed {config.seed}{where}{note}\n{self.folder}"
+        return f"{what}, seed {config.seed}{where}{note}\n{short_path(self.folder)}"
 
     def _fresh_state(self) -> LearnerState:
         """A new learner; or the one that another run's offline stage has made."""
@@ -362,7 +362,7 @@ class Execution:
                 inherited=inherited,
             )
         )
-        then = f", then go on with `moore run --resume {self.folder}`"
+        then = f", then go on with `moore run --resume {short_path(self.folder)}`"
         write_whole(self.folder / "summary.json", json.dumps(summary, indent=1), then)
         self.report.say(f"report: {write_report(self.folder)}")
         return RunResult(self.folder, summary, load_policy(self.folder))

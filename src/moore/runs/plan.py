@@ -11,7 +11,7 @@ from typing import Literal
 
 from moore.envs.make import EnvSource
 from moore.errors import InputError
-from moore.files import write_whole
+from moore.files import short_path, write_whole
 from moore.runs.checkpoint import SEAL, is_sealed, sealed
 
 Stages = Literal["both", "offline", "online"]
@@ -64,7 +64,7 @@ def read_plan(folder: Path) -> Plan:
         found = _assemble(plan, folder)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
-            f"{folder} is not a run folder that can be resumed: its checkpoints/plan.json is "
+            f"{short_path(folder)} is not a run folder that can be resumed: its checkpoints/plan.json is "
             "missing or damaged."
         ) from None
     if SEAL in plan and not is_sealed(plan):
@@ -97,7 +97,7 @@ def how_to_resume(folder: Path, plan: Plan, *, until: Callable | None) -> str:
     if not plan.given and until is None:
         return f"moore run --resume {shlex.quote(str(folder))}"
     names = [*plan.given, *(["until"] if until is not None else [])]
-    again = f'moore.resume("{folder}", {", ".join(f"{name}=..." for name in names)})'
+    again = f'moore.resume("{short_path(folder)}", {", ".join(f"{name}=..." for name in names)})'
     return again if plan.given else f"the same command, or {again}"
 
 

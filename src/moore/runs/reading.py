@@ -8,6 +8,7 @@ import equinox as eqx
 
 from moore.config import Config, from_dict
 from moore.errors import InputError
+from moore.files import short_path
 from moore.runs.changes import check_kept
 from moore.runs.checkpoint import (
     Checkpoint,
@@ -63,7 +64,7 @@ def newest_checkpoint(
         return checkpoint
     if candidates:
         raise InputError(
-            f"no checkpoint of {folder} can be read ({why}): put back a copy of the folder, or "
+            f"no checkpoint of {short_path(folder)} can be read ({why}): put back a copy of the folder, or "
             "begin the run anew."
         )
     return None
@@ -149,7 +150,7 @@ def _check_log(checkpoint: Checkpoint, setup: Setup, folder: Path) -> None:
     now = "" if setup.dataset is None else setup.dataset.sha256
     if begun_with != now:
         raise InputError(
-            f"{setup.config.dataset or 'no log'} is not the data set that {folder} was begun "
+            f"{setup.config.dataset or 'no log'} is not the data set that {short_path(folder)} was begun "
             f"with (its SHA-256 was {begun_with[:12]}...)."
         )
 

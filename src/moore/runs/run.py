@@ -10,7 +10,7 @@ from moore.config import Config, read_toml, to_toml
 from moore.data.dataset import Dataset
 from moore.envs.make import EnvSource
 from moore.errors import InputError
-from moore.files import held, whole_path, write_whole, writing
+from moore.files import held, short_path, whole_path, write_whole, writing
 from moore.jax_settings import plain_jax
 from moore.runs.changes import altered, check_kept, kept, settings_of
 from moore.runs.execution import Execution, RunResult, Until
@@ -183,8 +183,8 @@ def _go_on(
     config = altered(config, plan, folder, **changes)
     if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:
         raise InputError(
-            f"{folder} was given its {' and its '.join(missing)} in Python, and goes on with the "
-            f"same: {how_to_resume(folder, plan, until=until)}."
+            f"{short_path(folder)} was given its {' and its '.join(missing)} in Python, and goes "
+            f"on with the same: {how_to_resume(folder, plan, until=until)}."
         )
     with held(folder):
         setup = prepare(
@@ -211,8 +211,8 @@ def _go_on(
 def _check_free(folder: Path) -> None:
     if not is_free(folder):
         raise InputError(
-            f"{folder} already exists and is not empty; a run is never overwritten. Choose another "
-            "--out, or go on with --resume."
+            f"{short_path(folder)} already exists and is not empty; a run is never overwritten. "
+            "Choose another --out, or go on with --resume."
         )
 
 

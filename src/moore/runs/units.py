@@ -12,7 +12,7 @@ from moore.envs.adapter import Adapter
 from moore.envs.evaluation import random_policy
 from moore.envs.make import episode_seed
 from moore.errors import InputError
-from moore.files import write_whole
+from moore.files import short_path, write_whole
 from moore.units import AS_GIVEN, Units, measured
 
 FILE = "units.json"
@@ -118,7 +118,7 @@ def read_units(folder: Path, config: Config) -> Units:
         return units
     name = next(name for name in kept if kept[name] != asked[name])
     raise InputError(
-        f"{folder} has learned with {name} = {str(kept[name]).lower()} ({FILE}), and now "
+        f"{short_path(folder)} has learned with {name} = {str(kept[name]).lower()} ({FILE}), and now "
         f"{str(asked[name]).lower()} is asked for: networks and data have no meaning in other "
         f"units. Leave the setting as it was, or train anew from the log."
     )
