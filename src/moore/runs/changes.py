@@ -56,8 +56,8 @@ def check_kept(begun: dict | None, now: Config, folder: Path) -> None:
     if others:
         more = f" (and {len(others) - 3} more)" if len(others) > 3 else ""
         raise InputError(
-            f"{short_path(folder)}/config.toml was edited since the run was begun: {'; '.join(others[:3])}"
-            f"{more}. A run keeps its settings (but for {', '.join(CHANGEABLE)}): put them back, "
+            f"{short_path(folder)}/config.toml was edited since the run was begun: "
+            f"{'; '.join(others[:3])}{more}. A run keeps its settings (but for {', '.join(CHANGEABLE)}): put them back, "
             "or begin another run with these."
         )
 
@@ -79,13 +79,13 @@ def altered(
     if epochs is not None:
         if plan.stages == "offline":
             raise InputError(
-                f"--online.epochs: {short_path(folder)} is an offline stage alone; moore online --from "
-                f"{short_path(folder)} begins its online stage."
+                f"--online.epochs: {short_path(folder)} is an offline stage alone; "
+                f"moore online --from {short_path(folder)} begins its online stage."
             )
         if epochs < config.online.epochs:
             raise InputError(
-                f"--online.epochs is {epochs}; {short_path(folder)} has {config.online.epochs}, and a run can "
-                "only be made longer."
+                f"--online.epochs is {epochs}; {short_path(folder)} has {config.online.epochs}, "
+                "and a run can only be made longer."
             )
         config = dataclasses.replace(
             config, online=dataclasses.replace(config.online, epochs=epochs)

@@ -64,8 +64,8 @@ def read_plan(folder: Path) -> Plan:
         found = _assemble(plan, folder)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
-            f"{short_path(folder)} is not a run folder that can be resumed: its checkpoints/plan.json is "
-            "missing or damaged."
+            f"{short_path(folder)} is not a run folder that can be resumed: its "
+            "checkpoints/plan.json is missing or damaged."
         ) from None
     if SEAL in plan and not is_sealed(plan):
         raise InputError(

@@ -64,8 +64,8 @@ def newest_checkpoint(
         return checkpoint
     if candidates:
         raise InputError(
-            f"no checkpoint of {short_path(folder)} can be read ({why}): put back a copy of the folder, or "
-            "begin the run anew."
+            f"no checkpoint of {short_path(folder)} can be read ({why}): put back a copy of the "
+            "folder, or begin the run anew."
         )
     return None
 
@@ -150,8 +150,8 @@ def _check_log(checkpoint: Checkpoint, setup: Setup, folder: Path) -> None:
     now = "" if setup.dataset is None else setup.dataset.sha256
     if begun_with != now:
         raise InputError(
-            f"{setup.config.dataset or 'no log'} is not the data set that {short_path(folder)} was begun "
-            f"with (its SHA-256 was {begun_with[:12]}...)."
+            f"{setup.config.dataset or 'no log'} is not the data set that {short_path(folder)} was "
+            f"begun with (its SHA-256 was {begun_with[:12]}...)."
         )
 
 

@@ -118,7 +118,7 @@ def read_units(folder: Path, config: Config) -> Units:
         return units
     name = next(name for name in kept if kept[name] != asked[name])
     raise InputError(
-        f"{short_path(folder)} has learned with {name} = {str(kept[name]).lower()} ({FILE}), and now "
-        f"{str(asked[name]).lower()} is asked for: networks and data have no meaning in other "
+        f"{short_path(folder)} has learned with {name} = {str(kept[name]).lower()} ({FILE}), and "
+        f"now {str(asked[name]).lower()} is asked for: networks and data have no meaning in other "
         f"units. Leave the setting as it was, or train anew from the log."
     )
