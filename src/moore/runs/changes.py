@@ -57,8 +57,8 @@ def check_kept(begun: dict | None, now: Config, folder: Path) -> None:
         more = f" (and {len(others) - 3} more)" if len(others) > 3 else ""
         raise InputError(
             f"{short_path(folder)}/config.toml was edited since the run was begun: "
-            f"{'; '.join(others[:3])}{more}. A run keeps its settings (but for {', '.join(CHANGEABLE)}): put them back, "
-            "or begin another run with these."
+            f"{'; '.join(others[:3])}{more}. A run keeps its settings (but for "
+            f"{', '.join(CHANGEABLE)}): put them back, or begin another run with these."
         )
 
 
