@@ -78,6 +78,8 @@ def find_cuts(log: Log, max_episode_steps: int | None = None) -> Cuts:
         return Cuts(cut_at_limit(terminated, max_episode_steps), max_episode_steps, "given")
     if log.next_obs is not None:
         breaks = broken_rows(log) & ~terminated
+        if log.successor_known is not None:
+            breaks &= log.successor_known.reshape(-1) != 0
         if 0 < breaks.sum() <= _FEW_BREAKS * log.size:
             return Cuts(_with_last(breaks, terminated), None, "successors")
     if (limit := registered_limit(log.env_id, log.sha256)) is not None:
