@@ -91,7 +91,15 @@ def _check_written(item):
 
 _NEAR = {
     "timeouts": ("truncated", "truncateds", "truncations", "timeouts", "done", "dones", "last"),
-    "next": ("nextobs", "nextobservations", "nextstates", "newobs", "newobservations"),
+    "next": (
+        "nextobs",
+        "nextobservations",
+        "nextstates",
+        "newobs",
+        "newobservations",
+        "obs2",
+        "observations2",
+    ),
     "known": ("successorknown",),
 }
 

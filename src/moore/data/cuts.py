@@ -282,8 +282,8 @@ class _Features:
 def _standard(values: np.ndarray) -> np.ndarray:
     """Zero mean, unit spread, float32; what is not finite becomes 0."""
     values = values.reshape(len(values), -1)
-    sample = values[:: max(1, len(values) // _FITTED)].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
+        sample = values[:: max(1, len(values) // _FITTED)].astype(np.float64)
         mean, spread = np.nan_to_num(sample.mean(axis=0)), np.nan_to_num(sample.std(axis=0))
         out = np.empty(values.shape, np.float32)
         for part in blocks(len(values), 2 * values[:1].nbytes):
