@@ -1,7 +1,9 @@
 """What is wrong with a log beyond its numbers: names, levels, and that a run stops at the worst."""
 
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from made_plants import plant_log, save_hdf5, save_npz, with_ends
 from moore.config import Config, from_dict, read_toml
 from moore.data.dataset import from_log
+from moore.data.defect_table import DEFECTS
 from moore.data.defects import NAMES, check_accepted, findings
 from moore.data.heed import heed
 from moore.data.inspect import summarize
@@ -39,6 +42,13 @@ def test_a_sound_log_stops_no_run_and_every_finding_has_a_name_of_its_own():
     assert set(levels(plant_log()).values()) == {"note"}
     assert len(set(NAMES)) == len(NAMES)
     assert all(name == name.lower() and " " not in name for name in NAMES)
+
+
+def test_every_finding_has_a_row_in_the_document():
+    table = (Path(__file__).parents[1] / "docs" / "logs.md").read_text(encoding="utf-8")
+    named = {name for line in table.splitlines() if line.startswith("| `")
+             for name in re.findall(r"`([a-z-]+)`( ●)?", line.split("|")[1])}  # fmt: skip
+    assert {(d.name, " ●" if d.in_run else "") for d in DEFECTS} <= named
 
 
 # --- Ends of episodes ---
