@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-LIMIT = 1000
+LIMIT = 1000  # where the environment's is not known
 REFERENCES = {
     "HalfCheetah": (-280.178953, 12135.0), "Hopper": (-20.272305, 3234.3),
     "Walker2d": (1.629008, 4592.3),
@@ -33,6 +33,7 @@ class Rows:
     next_obs: list | None = None
     known: list | None = None
     stated: tuple | None = None  # returns and lengths of the complete episodes, as stored
+    limit: int = LIMIT  # steps, where there are no time-outs
 
 
 @dataclass
@@ -70,8 +71,8 @@ def matrix(x, what):
 
 
 def vector(x, what):
-    if x.ndim == 2 and x.shape[1] == 1:
-        x = x[:, 0]
+    if x.ndim == 2 and 1 in x.shape:
+        x = x.reshape(-1)
     if x.ndim != 1 or len(x) == 0:
         raise Wrong(f"{what} has shape {x.shape}")
     return list(x.view(np.uint8) if x.dtype == bool else x)
@@ -83,9 +84,25 @@ def numeric(x, what):
     return np.asarray(x)
 
 
+def _upright(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Matrices with a row for each entry of the vectors: MATLAB writes them lying."""
+    matrices = {k: x for k, x in arrays.items() if k in ("obs", "action", "next_obs")}
+    vectors = {k: x for k, x in arrays.items() if k not in matrices}
+    if any(x.ndim not in (1, 2) for x in arrays.values()):
+        return arrays
+    counts = {x.size for x in vectors.values() if x.ndim == 1 or 1 in x.shape}
+    if len(counts) != 1 or counts <= {0, 1}:
+        # Then a vector that lies is no vector.
+        return {k: x[None] if k in vectors and x.ndim == 2 and x.shape[0] == 1 != x.shape[1] else x
+                for k, x in arrays.items()}  # fmt: skip
+    rows = counts.pop()
+    lying = [k for k, x in matrices.items() if x.ndim == 2 and x.shape[1] == rows != x.shape[0]]
+    return arrays | {k: matrices[k].T for k in lying}
+
+
 def parse(arrays: dict[str, np.ndarray]) -> Rows:
     parsed = {}
-    for key, value in arrays.items():
+    for key, value in _upright({k: numeric(x, k) for k, x in arrays.items()}).items():
         read = matrix if key in ("obs", "action", "next_obs") else vector
         parsed[key] = read(numeric(value, key), key)
     counts = {len(rows) for rows in parsed.values()}
@@ -102,22 +119,42 @@ def parse(arrays: dict[str, np.ndarray]) -> Rows:
 # --- D4RL's rules ---
 
 
-def _cuts(rows: Rows) -> list:
-    """Time-outs: those logged where the row is not terminal, or each 1000th row of an episode."""
+def _breaks(rows: Rows) -> list | None:
+    """Without time-outs: where a stored successor is not the next row; None: that says nothing."""
+    if rows.truncated is not None or rows.next_obs is None:
+        return None
+    count, apart = len(rows.obs), []
+    for i in range(count - 1):
+        same = tuple(map(_number, rows.next_obs[i])) == tuple(map(_number, rows.obs[i + 1]))
+        known = rows.known is None or bool(rows.known[i])
+        apart.append(not same and known and not rows.terminated[i])
+    if not 0 < sum(apart) <= 0.2 * count:
+        return None
+    ends = [i for i in range(count - 1) if apart[i] or rows.terminated[i]]
+    ends += [count - 1] * rows.terminated[-1]
+    longest = max(b - a for a, b in zip([-1, *ends], ends, strict=False))
+    last = not rows.terminated[-1] and count - 1 - ends[-1] == longest
+    return [*apart, last]
+
+
+def _cuts(rows: Rows, *, by_steps: bool = False) -> list:
+    """Time-outs: those logged where the row is not terminal, or what stands for them."""
     cuts, steps = [], 0
+    if not by_steps and (breaks := _breaks(rows)) is not None:
+        return breaks
     for i, terminated in enumerate(rows.terminated):
         steps += 1
-        over = steps == LIMIT if rows.truncated is None else rows.truncated[i]
+        over = steps == rows.limit if rows.truncated is None else rows.truncated[i]
         cuts.append(over and not terminated)
         if terminated or (rows.truncated is None and over):
             steps = 0
     return cuts
 
 
-def _episodes(rows: Rows) -> list:
+def _episodes(rows: Rows, *, by_steps: bool = False) -> list:
     """(first, stop) of the complete ones."""
-    found, first = [], 0
-    for i, (terminated, cut) in enumerate(zip(rows.terminated, _cuts(rows), strict=True)):
+    found, first, cuts = [], 0, _cuts(rows, by_steps=by_steps)
+    for i, (terminated, cut) in enumerate(zip(rows.terminated, cuts, strict=True)):
         if terminated or cut:
             found.append((first, i + 1))
             first = i + 1
@@ -147,7 +184,7 @@ def drawn(lengths: list, rows: int, load: dict) -> list | None:
 
 
 def _part(rows: Rows, load: dict) -> Rows:
-    episodes = _episodes(rows)
+    episodes = _episodes(rows, by_steps=True)
     chosen = drawn([stop - first for first, stop in episodes], len(rows.obs), load)
     if chosen is None:
         return rows
@@ -156,7 +193,8 @@ def _part(rows: Rows, load: dict) -> Rows:
     for key in ("obs", "action", "reward", "terminated", "truncated", "next_obs", "known"):
         column = getattr(rows, key)
         values[key] = None if column is None else [column[i] for i in kept]
-    return Rows(**values, stated=part_of_stated(rows.stated, chosen, len(episodes)))
+    stated = part_of_stated(rows.stated, chosen, len(episodes))
+    return Rows(**values, stated=stated, limit=rows.limit)
 
 
 def part_of_stated(stated, chosen: list, complete: int):

@@ -8,10 +8,12 @@ import math
 import zipfile
 from pathlib import Path
 
+import gymnasium
 import h5py
 import numpy as np
 
 from fuzz_oracle import (
+    LIMIT,
     Expected,
     Rows,
     Wrong,
@@ -87,11 +89,31 @@ def _check_written(item):
         raise Wrong(f"{item.name} was never written")
 
 
-def _may_mean_timeouts(name) -> bool:
-    if isinstance(name, bytes):  # not UTF-8: damaged
-        return True
-    alike = difflib.SequenceMatcher(None, name.lower(), "timeouts").ratio() >= 0.8
-    return alike or name.lower() in ("truncated", "truncateds", "truncations")
+_NEAR = {
+    "timeouts": ("truncated", "truncateds", "truncations", "timeouts", "done", "dones", "last"),
+    "next": (
+        "nextobs",
+        "nextobservations",
+        "nextstates",
+        "newobs",
+        "newobservations",
+        "obs2",
+        "observations2",
+    ),
+    "known": ("successorknown",),
+}
+
+
+def _check_names(names, wanted) -> None:
+    """What may be an array that is not found is no other one: `wanted` are (kind, name)."""
+    for name in names:
+        if isinstance(name, bytes):  # not UTF-8: damaged
+            raise Wrong("a damaged name")
+        word = "".join(c for c in name.lower() if c.isalnum())
+        for kind, key in wanted:
+            alike = difflib.SequenceMatcher(None, word, "".join(filter(str.isalnum, key))).ratio()
+            if word in _NEAR[kind] or alike >= (0.9 if kind == "next" else 0.8):
+                raise Wrong(f"{name} may be {key}")
 
 
 def _check_bits(stored, size, path):
@@ -119,8 +141,9 @@ def _read_hdf5(path, load) -> Expected:
             raise Wrong("moore/ holds what is not ours")
         if not {"obs", "action", "reward", "terminated"} <= arrays.keys():
             raise Wrong("arrays are missing")
-        if "truncated" not in arrays and any(map(_may_mean_timeouts, file)):
-            raise Wrong("time-outs under another name")
+        wanted = {"truncated": ("timeouts", "timeouts"), "next_obs": ("next", "next_observations")}
+        wanted = [name for key, name in wanted.items() if key not in arrays]
+        _check_names([key for key in file if key not in D4RL.values()], wanted)
         rows = parse(arrays)
         names = ("moore/episode_returns", "moore/episode_lengths")
         if all(_holds(file, name) for name in names):
@@ -134,6 +157,7 @@ def _read_hdf5(path, load) -> Expected:
                 notes |= more if isinstance(more, dict) else {}
         except Exception as error:  # an attribute that cannot be read may be refused
             doubt = f"attributes: {error}"
+    rows.limit = _limit(_plain(notes.get("env_id")))
     expected = expect(rows, load)
     _name_hdf5(expected, notes)
     expected.doubt = doubt
@@ -142,16 +166,21 @@ def _read_hdf5(path, load) -> Expected:
     return expected
 
 
+def _plain(value):
+    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
+        value = value.item()
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _limit(env_id) -> int:
+    """Steps of an episode of the environment, as it is registered."""
+    spec = gymnasium.registry.get(env_id) if isinstance(env_id, str) else None
+    return LIMIT if spec is None or spec.max_episode_steps is None else spec.max_episode_steps
+
+
 def _name_hdf5(expected, notes):
-    values = {}
-    for key in ("env_id", "ref_min_score", "ref_max_score"):
-        value = notes.get(key)
-        if isinstance(value, np.ndarray | np.generic) and value.size == 1:
-            value = value.item()
-        if isinstance(value, bytes):
-            value = value.decode(errors="replace")
-        values[key] = value
-    env_id, low, high = values.values()
+    keys = ("env_id", "ref_min_score", "ref_max_score")
+    env_id, low, high = (_plain(notes.get(key)) for key in keys)
     expected.env_id = name_of(env_id)
     numbers = all(isinstance(value, int | float) for value in (low, high))
     low, high = (low, high) if numbers else (None, None)
@@ -175,6 +204,11 @@ def _read_npz(path, load) -> Expected:
             raise Wrong("two arrays go by one name")
         if not keys.keys() <= names.keys():
             raise Wrong("arrays are missing")
+        wanted = [kind for kind, key in (("next", "next_obs"), ("known", "successor_known"))
+                  if key not in names]  # fmt: skip
+        others = names.keys() - keys.keys() - set(optional.values())
+        _check_names(others, [(kind, {"next": "next_obs"}.get(kind, "successor_known"))
+                              for kind in wanted])  # fmt: skip
         keys |= {key: name for key, name in optional.items() if name in names}
         rows = parse({key: _member(archive, names, name) for key, name in keys.items()})
         statistics = ("episode_returns", "episode_lengths")
@@ -228,7 +262,7 @@ def _read_minari(folder, load) -> Expected:
     if not any(episode["known"][-1] for episode in episodes):
         rows.next_obs = rows.known = None
     if not marks.get("timeouts", True):
-        rows.truncated = None
+        rows.truncated, rows.limit = None, _limit(marks.get("env_id"))
     partial = len(chosen) < len(groups)
     _side(folder, rows, chosen if partial else None, len(groups) - bool(unfinished))
     expected = expect(rows, {})

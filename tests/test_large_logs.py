@@ -331,7 +331,9 @@ def test_loading_takes_little_more_memory_than_the_data_set(tmp_path, dtype, suc
     used = measure(write_large(tmp_path / "log.hdf5", rows, dtype=dtype, successors=successors))
     assert used["rows"] == rows - (0 if successors else rows // 1200)
     # 16 MiB of blocks; rewards keep 8 bytes until they are summed up. A copy of obs is 26 MB.
-    assert 0.99 * rows * ROW_BYTES <= used["peak"] <= rows * (ROW_BYTES + 8) + 2**24
+    most = rows * (ROW_BYTES + 8) + 2**24
+    most += 0 if successors else 2**23  # NumPy's linear algebra, which looks for unflagged ends
+    assert 0.99 * rows * ROW_BYTES <= used["peak"] <= most
 
 
 @pytest.mark.slow

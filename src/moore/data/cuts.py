@@ -4,6 +4,7 @@ A row that is taken for the middle of an episode although it is an end gets the 
 next one as its successor, so that a wrong guess teaches the models jumps.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,10 @@ from moore.data.log import Log, told
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
 
-_ROWS = 100_000  # that are looked at
+_ROWS = 30_000  # that are looked at
 _FITTED = 20_000  # rows that the prediction is fitted to
 _TRIED = 20  # limits
-_LONGEST = 20_000  # steps of an episode that are sought
+_LONGEST = 10_000  # steps of an episode that are sought
 _AT_LEAST = 3  # ends
 _CHANCE = -15.0  # natural logarithm of the probability that chance finds a limit
 _TOWERS = 2.0  # times the steps before and after an end
@@ -78,16 +79,18 @@ def find_cuts(log: Log, max_episode_steps: int | None = None) -> Cuts:
         return Cuts(cut_at_limit(terminated, max_episode_steps), max_episode_steps, "given")
     if log.next_obs is not None:
         breaks = broken_rows(log) & ~terminated
+        if log.successor_known is not None:
+            breaks &= log.successor_known.reshape(-1) != 0
         if 0 < breaks.sum() <= _FEW_BREAKS * log.size:
             return Cuts(_with_last(breaks, terminated), None, "successors")
     if (limit := registered_limit(log.env_id, log.sha256)) is not None:
         return Cuts(cut_at_limit(terminated, limit), limit, "environment")
-    if (limit := _common_length(terminated)) is not None:
-        return Cuts(cut_at_limit(terminated, limit), limit, "lengths")
     if log.next_obs is None:
         limit = jumping_period(surprises(log, terminated), terminated[:_ROWS])
         if limit is not None:
             return Cuts(cut_at_limit(terminated, limit), limit, "measured")
+    if (limit := _common_length(terminated)) is not None:
+        return Cuts(cut_at_limit(terminated, limit), limit, "lengths")
     return Cuts(cut_at_limit(terminated, TIME_LIMIT), TIME_LIMIT, "assumed")
 
 
@@ -194,11 +197,11 @@ def _likely(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     limits = np.arange(2, len(sums) + 2)
     high = sums >= 0.6 * counts * (np.log(limits) + 1)
     tried = np.flatnonzero((counts >= _AT_LEAST) & high)
-    if len(tried) == 0:
-        return tried
-    from scipy.stats import gamma
-
-    chance = gamma.logsf(sums[tried], counts[tried]) + np.log(len(sums) + 1)
+    # The tail of the gamma distribution far above its mean, without SciPy's import.
+    n, total = counts[tried].astype(np.float64), np.maximum(sums[tried], counts[tried])
+    gamma = np.array([math.lgamma(count) for count in n])
+    chance = (n - 1) * np.log(total) - total - gamma - np.log(1 - (n - 1) / total)
+    chance += np.log(len(sums) + 1)
     best = np.argsort(chance)[:_TRIED]
     return limits[tried[best[chance[best] < _CHANCE]]]
 
@@ -280,8 +283,8 @@ class _Features:
 def _standard(values: np.ndarray) -> np.ndarray:
     """Zero mean, unit spread, float32; what is not finite becomes 0."""
     values = values.reshape(len(values), -1)
-    sample = values[:: max(1, len(values) // _FITTED)].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
+        sample = values[:: max(1, len(values) // _FITTED)].astype(np.float64)
         mean, spread = np.nan_to_num(sample.mean(axis=0)), np.nan_to_num(sample.std(axis=0))
         out = np.empty(values.shape, np.float32)
         for part in blocks(len(values), 2 * values[:1].nbytes):

@@ -13,7 +13,7 @@ import numpy as np
 
 from moore.data.checks import LYING, as_flags, check_numbers, check_shapes, column, lying, shown
 from moore.data.cuts import registered_limit
-from moore.data.hdf5_checks import check_heaps, check_stored
+from moore.data.hdf5_checks import check_heaps, check_stored, in_use
 from moore.data.hdf5_rows import Lying, read_rows, write_rows
 from moore.data.hdf5_tree import is_plain, read_tree, scalar, write_tree
 from moore.data.log import Log, hash_file
@@ -140,21 +140,9 @@ def _opened(file: Path, name: str) -> Iterator[h5py.File]:
         raise
     except _UNREADABLE as error:
         raise InputError(
-            f"{name}: cannot be read as HDF5 ({shown(error)}); {_remedy(error)}"
+            f"{name}: cannot be read as HDF5 ({shown(error)}); "
+            + (in_use(error) or "expected a whole D4RL file; download or copy it again")
         ) from error
-
-
-def _remedy(error: Exception) -> str:
-    """libhdf5 locks a file that is written to, and marks one that was not closed."""
-    text = str(error).lower()
-    if any(part in text for part in ("unable to lock", "already open", "consistency flag")):
-        return (
-            "another process has it open for writing, or did not close it; close the recorder, or "
-            "copy the file when it is whole and read the copy"
-        )
-    if isinstance(error, PermissionError):
-        return "it is not readable for this user, or in use by another program; see its rights"
-    return "expected a whole D4RL file; download or copy it again"
 
 
 def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset | Lying]:

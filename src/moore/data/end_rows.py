@@ -160,7 +160,8 @@ def _tell_ends(log: AnyLog, rows: np.ndarray, terminated: np.ndarray, *, padded:
     if len(others) == 0:
         return True
     for column in (*states.T, log.reward):
-        here, there = (column[part].astype(np.float64) for part in (rows, others))
+        with np.errstate(invalid="ignore"):  # NaN that signals
+            here, there = (column[part].astype(np.float64) for part in (rows, others))
         here, there = here[np.isfinite(here)], there[np.isfinite(there)]
         if not len(here) or not len(there):
             continue

@@ -20,6 +20,24 @@ _BLOCK_BYTES = 2**22
 _LARGEST_RATIO, _SMALL_BYTES = 2000, 2**24
 
 
+def in_use(error: BaseException | None) -> str:
+    """What to do about an error, if it means that the file is not damaged but in use; else empty.
+
+    libhdf5 locks a file that is written to, and marks one until its writer has closed it.
+    """
+    while error is not None:
+        text = str(error).lower()
+        if any(part in text for part in ("unable to lock", "already open", "consistency flag")):
+            return (
+                "another process has it open for writing, or did not close it; close the recorder, "
+                "or copy the file when it is whole and read the copy"
+            )
+        if isinstance(error, PermissionError):
+            return "this user may not read it, or another program keeps it; see to its rights"
+        error = error.__cause__
+    return ""
+
+
 def check_heaps(file: h5py.File) -> None:
     """The strings: free space of no bytes is read again and again, for ever."""
     if file.id.get_create_plist().get_sizes() != (8, 8):  # bytes of addresses and of lengths

@@ -64,6 +64,7 @@ def read_rows(
         with np.errstate(over="ignore", invalid="ignore"):  # see `as_float32`
             out[at : at + len(values)] = values
         at += len(values)
+        del values  # before the next block is read
     return out
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from moore.data.checks import MATRICES, as_float32, shown
 from moore.data.dataset import EPISODES
-from moore.data.hdf5_checks import check_heaps, check_stored
+from moore.data.hdf5_checks import check_heaps, check_stored, in_use
 from moore.data.hdf5_tree import read_tree
 from moore.data.log import Log
+from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_episodes
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -75,11 +76,16 @@ def read_minari(
         raise
     except _DAMAGED as error:
         raise InputError(
-            f"minari:{dataset_id}: cannot be read ({_told(error)}); expected a whole Minari set; "
-            "delete it and download or write it again"
+            f"minari:{dataset_id}: cannot be read ({_told(error)}); "
+            + (
+                in_use(error)
+                or "expected a whole Minari set; delete it and download or write it again"
+            )
         ) from error
+    lost = fields.pop("float32")
     scalars = {k: v for k, v in metadata.items() if isinstance(v, str | bool | int | float)}
     kept = marks.get("metadata", scalars) | ({"env_args": arguments} if arguments else {})
+    kept = kept | ({"float32": lost} if lost else {})
     return Log(
         **fields,
         name=dataset_id,
@@ -109,8 +115,12 @@ def _open(dataset_id: str, download: bool):
     # A malformed id is a TypeError inside Minari; the network fails as OSError or RuntimeError.
     except (*_DAMAGED, ImportError) as error:
         raise InputError(
-            f"minari:{dataset_id}: cannot be loaded ({_told(error)}); expected an id such as "
-            "mujoco/hopper/medium-v0; `minari list remote` shows those there are"
+            f"minari:{dataset_id}: cannot be loaded ({_told(error)}); "
+            + (
+                in_use(error)
+                or "expected an id such as mujoco/hopper/medium-v0; `minari list remote` shows "
+                "those there are"
+            )
         ) from error
 
 
@@ -178,7 +188,7 @@ def _read(
     open_id = source.episode_indices[-1] if unfinished else None
     _check_file(source, chosen)
     columns: dict[str, np.ndarray] = {}
-    at, ends, kinds = 0, [], {}
+    at, ends, kinds, windows = 0, [], {}, Windows(rows)
     for episode in source.iterate_episodes(chosen):
         if len(episode) == 0:
             continue
@@ -189,6 +199,8 @@ def _read(
             raise ValueError(f"episode {episode.id} has {_kinds(values)}, not {kinds}")
         for key in columns:
             value = values[key]
+            if not exact:
+                windows.take(key, at, value)
             columns[key][at : at + len(episode)] = (
                 as_float32(value) if key in MATRICES and not exact else value
             )
@@ -202,6 +214,7 @@ def _read(
     if "successor_known" in fields and not fields["successor_known"][ends].any():
         fields |= {"next_obs": None, "successor_known": None}
     names = sorted(columns.keys() - fields.keys() - {"next_obs"})
+    fields["float32"] = windows.lost((fields["terminated"] != 0) | (fields["truncated"] != 0))
     return fields | {"infos": {key.removeprefix(_INFOS): columns[key] for key in names}}
 
 

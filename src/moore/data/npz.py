@@ -202,7 +202,8 @@ def _lying(archive: NpzFile, name: str) -> set[str]:
 def _shape(archive: NpzFile, key: str, name: str) -> tuple[int, ...]:
     """Of an array that is not read for it: the head of its file says it."""
     try:
-        with archive.zip.open(f"{key}.npy") as member:
+        with warnings.catch_warnings(), archive.zip.open(f"{key}.npy") as member:
+            warnings.simplefilter("ignore", UserWarning)  # NumPy, of headers of Python 2
             version = np.lib.format.read_magic(member)
             read = (
                 np.lib.format.read_array_header_1_0

@@ -23,7 +23,9 @@ def format_summary(summary: dict, *, blocks: str = BLOCKS) -> str:
     """
     s = summary
     lines = [*_source_lines(s), *_episode_lines(s, blocks), *_row_lines(s)]
-    return "\n".join(f"{label:<{_INDENT}}{text}".rstrip() for label, text in lines)
+    text = "\n".join(f"{label:<{_INDENT}}{text}".rstrip() for label, text in lines)
+    # Names and ids come from files, which may hold what moves the cursor.
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def format_replay(replay: dict) -> str:

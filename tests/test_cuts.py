@@ -1,0 +1,147 @@
+"""Where the episodes of a log without time-out flags end."""
+
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from made_plant_logs import plant_log, save_hdf5
+from moore import Config
+from moore.data.cuts import find_cuts, registered_limit, unflagged_ends
+from moore.data.dataset import from_log
+from moore.data.defects import findings
+from moore.data.heed import heed
+from moore.data.inspect import summarize
+from moore.data.load import load_dataset
+from moore.data.log import Log
+from moore.envs.simulator import env_facts
+from moore.errors import InputError
+from moore.runs.setup import prepare
+
+
+def played(env_id, episodes, **options) -> Log:
+    """Random actions in a real environment; true next states."""
+    env, rows = gym.make(env_id, **options), []
+    env.action_space.seed(0)
+    for episode in range(episodes):
+        obs, ended = env.reset(seed=episode)[0], False
+        while not ended:
+            action = env.action_space.sample()
+            after, reward, terminated, truncated, _ = env.step(action)
+            rows.append((obs, action, reward, terminated, truncated, after))
+            obs, ended = after, terminated or truncated
+    keys = ("obs", "action", "reward", "terminated", "truncated", "next_obs")
+    return Log(**dict(zip(keys, map(np.array, zip(*rows, strict=True)), strict=True)), name="log")
+
+
+def wrong_successors(data, log) -> int:
+    true = {row.tobytes(): after for row, after in
+            zip(log.obs.astype(np.float32), log.next_obs, strict=True)}  # fmt: skip
+    pairs = zip(data.obs[data.successor_known], data.next_obs[data.successor_known], strict=True)
+    return sum(not np.allclose(true[row.tobytes()], after, atol=1e-5) for row, after in pairs)
+
+
+@pytest.fixture(scope="module")
+def pendulum():
+    return played("Pendulum-v1", 8, max_episode_steps=150)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, ("measured", 150)),
+        ({"env_id": "Pendulum-v1"}, ("environment", 200)),  # another limit than the recording's
+        ({"next_obs": True}, ("successors", None)),
+        ({"max_episode_steps": 150}, ("given", 150)),
+    ],
+    ids=["rows", "registered", "successors", "caller"],
+)
+def test_ends_are_known_or_found(known, expected, pendulum):
+    stored = pendulum.next_obs if known.get("next_obs") else None
+    log = replace(pendulum, truncated=None, next_obs=stored, env_id=known.get("env_id"))
+    data = from_log(log, max_episode_steps=known.get("max_episode_steps"))
+    assert data.metadata["timeouts_recorded"] is False
+    assert (data.metadata["ends"]["source"], data.metadata["ends"]["steps"]) == expected
+    if expected[1] != 200:
+        assert wrong_successors(data, pendulum) == 0
+        assert data.episode_lengths.tolist() == [150] * 8
+    found = {f.name: f.text for f in findings(summarize(log))}
+    assert "no-timeouts" in found
+
+
+def test_ends_that_were_cut_elsewhere_show_and_stop_a_run(pendulum):
+    log = replace(pendulum, truncated=None, next_obs=None, env_id="Pendulum-v1")
+    assert unflagged_ends(log, find_cuts(log).truncated) != {}
+    with pytest.raises(InputError, match="unflagged-ends"):
+        heed(from_log(log), None)
+    few = replace(pendulum, next_obs=None, truncated=np.arange(1200) == 1199)
+    assert {f.name: f.level for f in findings(summarize(few))}["unflagged-ends"] == "ruins"
+
+
+def test_flagged_ends_and_smooth_rhythms_are_no_jumps(pendulum):
+    log = replace(pendulum, next_obs=None)
+    assert unflagged_ends(log, log.truncated) == {}
+    day = np.arange(20_000) * 2 * np.pi / 288  # a plant that follows the sun, every five minutes
+    noise = 0.01 * np.random.default_rng(0).normal(size=(20_000, 2))
+    sun = Log(
+        obs=np.stack([np.sin(day), np.maximum(0, np.cos(day))], axis=1) + noise,
+        action=noise[:, :1],
+        reward=noise[:, 0],
+        terminated=np.zeros(20_000, bool),
+        truncated=None,
+        next_obs=None,
+        name="sun",
+    )
+    assert find_cuts(sun).source == "assumed"
+
+
+def test_a_set_point_that_changes_on_time_is_no_end():
+    log = plant_log(episodes=5, length=1000, dim=3)
+    obs = log.obs.copy()
+    obs[:, 2] = np.repeat(np.random.default_rng(0).uniform(0, 1, 100), 50)  # every 50 steps
+    log = replace(log, obs=obs, next_obs=None)
+    assert unflagged_ends(log, log.truncated) == {}
+
+
+def test_longer_episodes_than_1000_that_all_end_alike_are_not_cut():
+    rows = np.arange(3 * 1920)
+    log = replace(
+        plant_log(episodes=3, length=1920),
+        terminated=rows % 1920 == 1919,
+        truncated=None,
+        next_obs=None,
+        obs=np.random.default_rng(0).normal(size=(len(rows), 2)),
+    )
+    assert (find_cuts(log).source, find_cuts(log).steps) == ("lengths", 1920)
+    assert from_log(log).episode_lengths.tolist() == [1920] * 3
+
+
+def test_limits_are_looked_up_and_nothing_is_imported():
+    assert registered_limit("Pendulum-v1") == 200
+    assert registered_limit("Hopper-v2") == 1000, "the version that still runs"
+    for unknown in ("Nothing-v0", "no_such_module:Plant-v0", "antigravity:Plant-v0", "a b", None):
+        assert registered_limit(unknown) is None
+
+
+def test_a_budget_draws_the_episodes_of_the_limit(tmp_path, pendulum):
+    path = save_hdf5(tmp_path / "log.hdf5", replace(pendulum, truncated=None, next_obs=None))
+    data = load_dataset(path, max_rows=300, max_episode_steps=150)
+    assert data.episode_lengths.tolist() == [150, 150]
+    assert wrong_successors(data, pendulum) == 0
+    with pytest.raises(InputError, match="max_episode_steps is 0"):
+        load_dataset(path, max_episode_steps=0)
+
+
+def test_a_run_cuts_the_log_at_the_limit_of_its_environment(tmp_path):
+    log = played("Pendulum-v1", 6)
+    path = save_hdf5(tmp_path / "log.hdf5", replace(log, truncated=None, next_obs=None))
+    config = Config(dataset=path, env_id="Pendulum-v1", algorithm="awac")
+    setup = prepare(config)
+    assert setup.dataset.metadata["ends"]["steps"] == 200
+    assert wrong_successors(setup.dataset, log) == 0
+    assert any("No time-out flags" in note for note in setup.notes)
+    facts = env_facts("Pendulum-v1")
+    cut = load_dataset(path, max_episode_steps=100)
+    with pytest.raises(InputError, match=r"limit of 200.*--accept other-limit"):
+        heed(cut, facts)
