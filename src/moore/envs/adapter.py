@@ -6,6 +6,7 @@ policy has computed and whatever the sensors show.
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from moore.envs.bounds import Bounds
 from moore.errors import InputError
-from moore.jax_settings import users_jax
+from moore.jax_settings import settings_differ, users_jax
 
 # Bad readings in a row after which an environment is taken to be broken.
 MAX_BAD_READINGS = 10
@@ -65,6 +66,7 @@ class Adapter(gym.Wrapper):
         self.fault: str | None = None
         self._name, self._max_bad = name, max_bad_readings
         self._dtype = space.dtype
+        self._low, self._high = space.low, space.high
         self._obs_shape = env.observation_space.shape
         self._used = False
         self._bad_in_a_row = 0
@@ -82,13 +84,13 @@ class Adapter(gym.Wrapper):
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
             raise InputError(f"{self._name}: reset() returns {_kind(result)}; {_INTERFACE}.")
         self._forget_episode()
-        self._read(result[0], 0.0, self._held)
+        self._read(result[0], 0.0)
         return self._seen.copy(), result[1]
 
     def step(self, action: np.ndarray):
         """One step with an action in [-1, 1]; what comes back is described above."""
-        action = np.asarray(action, np.float64)
-        sent = self._choose(action)
+        sound = bool(np.isfinite(action).all())
+        sent = self._choose(np.asarray(action), sound=sound)
         result = self._call("step", lambda: self.env.step(sent.copy()))
         if not (isinstance(result, tuple) and len(result) == 5):
             raise InputError(f"{self._name}: step() returns {_kind(result)}; {_INTERFACE}.")
@@ -96,7 +98,7 @@ class Adapter(gym.Wrapper):
         reward = self._scalar("reward", reward)
         self._used = True
         self._steps += 1
-        self._read(obs, reward, action)
+        self._read(obs, reward, None if sound else np.asarray(action))
         cut = self.limit is not None and self._steps >= self.limit
         terminated = self._flag("terminated", terminated)
         truncated = self._flag("truncated", truncated) or cut
@@ -108,11 +110,10 @@ class Adapter(gym.Wrapper):
 
     def action(self, action: np.ndarray) -> np.ndarray:
         """What an action in [-1, 1] is in the environment's units, as it would be sent."""
-        own = self.bounds.own(np.asarray(action, np.float64))
-        space = self.env.action_space
-        return np.clip(own.astype(self._dtype), space.low, space.high)
+        own = self.bounds.own(action).astype(self._dtype)
+        return np.minimum(np.maximum(own, self._low), self._high)
 
-    def _choose(self, action: np.ndarray) -> np.ndarray:
+    def _choose(self, action: np.ndarray, *, sound: bool) -> np.ndarray:
         """The action to send: the given one, or the last good one."""
         if self.blind:
             return self._held
@@ -120,24 +121,24 @@ class Adapter(gym.Wrapper):
             raise InputError(
                 f"{self._name} takes actions of shape {self.bounds.low.shape}, not {action.shape}."
             )
-        if np.isfinite(action).all():
+        if sound:
             self._held = self.action(action)
         return self._held
 
-    def _read(self, obs: Any, reward: float, action: np.ndarray) -> None:
-        """Takes note of a reading; too many bad ones in a row end it all."""
+    def _read(self, obs: Any, reward: float, unsound: np.ndarray | None = None) -> None:
+        """Takes note of a reading, and of an action that was not sent; too many in a row end it."""
         seen = self._observation(obs)
-        bad = np.flatnonzero(~np.isfinite(seen))
-        self.blind = bool(bad.size)
-        if not self.blind:
-            self._seen = seen
+        self.blind = not np.isfinite(seen).all()
         self.fault = None
         if self.blind:
-            self.fault = f"observation entry {bad[0]} is {seen[bad[0]]}"
-        elif not np.isfinite(reward):
-            self.fault = f"the reward is {reward}"
-        elif not np.isfinite(action).all():
-            self.fault = f"the policy's action is {action.tolist()}"
+            entry = int(np.argmin(np.isfinite(seen)))
+            self.fault = f"observation entry {entry} is {seen[entry]}"
+        else:
+            self._seen = seen
+            if not math.isfinite(reward):
+                self.fault = f"the reward is {reward}"
+            elif unsound is not None:
+                self.fault = f"the policy's action is {unsound.tolist()}"
         self._bad_in_a_row = 0 if self.fault is None else self._bad_in_a_row + 1
         if self._bad_in_a_row > self._max_bad:
             raise InputError(
@@ -149,8 +150,11 @@ class Adapter(gym.Wrapper):
     def _observation(self, obs: Any) -> np.ndarray:
         """A copy, float32: what the environment does with its array is its own business."""
         try:
-            with np.errstate(over="ignore"):  # what overflows is not finite
-                seen = np.array(obs, np.float32)
+            if getattr(obs, "dtype", None) == np.float32:
+                seen = np.array(obs)
+            else:
+                with np.errstate(over="ignore"):  # what overflows is not finite
+                    seen = np.array(obs, np.float32)
         except (TypeError, ValueError):
             raise InputError(
                 f"{self._name}: the observation is {_kind(obs)}; expected an array of numbers of "
@@ -165,6 +169,8 @@ class Adapter(gym.Wrapper):
 
     def _scalar(self, what: str, value: Any) -> float:
         """One number, however it is packed."""
+        if isinstance(value, float | int):  # as nearly all are
+            return float(value)
         try:
             number = np.asarray(value, np.float64)
         except (TypeError, ValueError):
@@ -174,6 +180,8 @@ class Adapter(gym.Wrapper):
         return float(number.reshape(()))
 
     def _flag(self, what: str, value: Any) -> bool:
+        if isinstance(value, bool | np.bool_):
+            return bool(value)
         number = None if value is None else self._scalar(f"flag {what}", value)
         if number is None or not np.isfinite(number):
             raise InputError(f"{self._name}: {what} is {value!r}; expected True or False.")
@@ -182,6 +190,8 @@ class Adapter(gym.Wrapper):
     def _call(self, what: str, act: Callable[[], Any]) -> Any:
         """Calls the environment; what fails at the first use is told in one line."""
         if self._used:
+            if not settings_differ():
+                return act()
             with users_jax():
                 return act()
         try:

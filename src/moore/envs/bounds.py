@@ -31,7 +31,8 @@ class Bounds:
     def own(self, scaled: np.ndarray) -> np.ndarray:
         """Actions (..., action) from [-1, 1] in the environment's units; cut at the bounds."""
         half = 0.5 * (self.high - self.low)
-        return np.clip(self.low + (np.asarray(scaled) + 1.0) * half, self.low, self.high)
+        own = self.low + (np.asarray(scaled) + 1.0) * half
+        return np.minimum(np.maximum(own, self.low), self.high)
 
     def scaled(self, action: np.ndarray) -> np.ndarray:
         """Actions (..., action) from the environment's units in [-1, 1]; cut there."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.errors import InputError
+from moore.numbers import finite
 from moore.runs.world import World
 
 # Name of what --accept takes to go online all the same.
@@ -66,7 +67,7 @@ def hand_over(rows: list[dict], log: Dataset | None) -> HandOver:
     if not rows or not len(logged):
         return HandOver(None, None, False, None)
     asked = [row["gate/accepted"] for row in rows if row.get("gate/accepted") is not None]
-    returns = np.asarray(rows[-1].get("eval/returns") or [], float)
+    returns = np.asarray(finite(rows[-1].get("eval/returns")), float)
     earned = float(returns.mean()) if len(returns) else None
     return HandOver(
         policy_return=earned,
