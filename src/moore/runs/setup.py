@@ -143,7 +143,8 @@ def prepare(
     offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
     notes: list[str] = []
     if algorithm.uses_log:
-        notes = heed(log, EnvFacts(env_id, obs_dim, low, high, known_limit), config.accept)
+        facts = EnvFacts(env_id, obs_dim, low, high, known_limit)
+        notes = heed(log, facts, (*config.accept, *_cared_for(config)))
         check_suits(algorithm, log, env_id)
         offline = _to_replay(log, bounds, units, key_holdout, config)
     if algorithm.experience == "imagination":
@@ -163,6 +164,12 @@ def prepare(
     told = () if log is None else notes_of(log.metadata)
     notes = tuple(dict.fromkeys((*world.notes, *told, *notes)))
     return Setup(config, log, reference, world, learner, key, report, notes)
+
+
+def _cared_for(config: Config) -> list[str]:
+    """Findings of a log that this configuration has an answer to."""
+    answers = {"observation-scale": config.standardise_obs, "reward-scale": config.scale_rewards}
+    return [name for name, answered in answers.items() if answered]
 
 
 def _reference(log: Dataset, env_id: str) -> ReferenceScores | None:
