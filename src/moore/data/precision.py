@@ -133,8 +133,11 @@ def _column(dim: int, before: np.ndarray, after: np.ndarray) -> dict | None:
     if len(step) == 0:
         return None
     common = step <= np.quantile(step, 1 - _RARE)
-    size = float(np.sqrt(np.mean(step[common] ** 2)))
-    rounding = float(np.sqrt(np.mean(error**2))) / size
+    unit = step[common].max()  # squares of the smallest and of the largest numbers do not fit
+    with np.errstate(over="ignore"):
+        shares = step[common] / unit, error / unit
+        rounding = float(np.sqrt(np.mean(shares[1] ** 2) / np.mean(shares[0] ** 2)))
+    rounding = min(rounding, 1e9)  # finite, for JSON
     if rounding <= COARSE:
         return None
     wrong = float(np.mean(error > 0.5 * step))
