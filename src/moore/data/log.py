@@ -59,6 +59,12 @@ def notes_of(metadata: Mapping[str, object]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def with_notes(metadata: Mapping[str, object], notes: list[str]) -> dict[str, object]:
+    """The metadata of a log with more to tell, in sentences."""
+    told = list(dict.fromkeys((*notes_of({**metadata, "parts": None}), *notes)))
+    return {**metadata, **({"notes": told} if notes else {})}
+
+
 def parts_of(metadata: Mapping[str, object]) -> list[dict]:
     """Metadata of the logs that were joined; empty if it is one log."""
     parts = metadata.get("parts")
