@@ -14,7 +14,6 @@ from moore.data.dataset import EPISODES
 from moore.data.hdf5_checks import check_heaps, check_stored
 from moore.data.hdf5_tree import read_tree
 from moore.data.log import Log
-from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_episodes
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -65,7 +64,7 @@ def read_minari(
         marks = _marks(metadata)
         _check_file(source)
         subset = None if budget is None else _choose(dataset_id, source, marks, budget)
-        fields, lost = _read(dataset_id, source, subset, infos=infos, exact=exact)
+        fields = _read(dataset_id, source, subset, infos=infos, exact=exact)
         if not marks.get("timeouts", True):
             fields["truncated"] = None
         fields |= _side_file(source, subset, exact=exact)
@@ -81,7 +80,6 @@ def read_minari(
         ) from error
     scalars = {k: v for k, v in metadata.items() if isinstance(v, str | bool | int | float)}
     kept = marks.get("metadata", scalars) | ({"env_args": arguments} if arguments else {})
-    kept |= {"float32": lost} if lost else {}
     return Log(
         **fields,
         name=dataset_id,
@@ -173,15 +171,14 @@ def _choose(dataset_id: str, source, marks: dict, budget: Budget) -> Subset | No
 
 def _read(
     dataset_id: str, source, subset: Subset | None, *, infos: bool, exact: bool
-) -> tuple[dict[str, object], dict]:
-    """Fields of the log, and what float32 loses of them."""
+) -> dict[str, object]:
     rows = int(source.total_steps) if subset is None else subset.metadata["rows"]
     chosen = source.episode_indices if subset is None else source.episode_indices[subset.episodes]
     unfinished = _marks(source.storage.metadata).get("unfinished")
     open_id = source.episode_indices[-1] if unfinished else None
     _check_file(source, chosen)
     columns: dict[str, np.ndarray] = {}
-    at, ends, kinds, windows = 0, [], {}, Windows(rows)
+    at, ends, kinds = 0, [], {}
     for episode in source.iterate_episodes(chosen):
         if len(episode) == 0:
             continue
@@ -192,8 +189,6 @@ def _read(
             raise ValueError(f"episode {episode.id} has {_kinds(values)}, not {kinds}")
         for key in columns:
             value = values[key]
-            if not exact:
-                windows.take(key, at, value)
             columns[key][at : at + len(episode)] = (
                 as_float32(value) if key in MATRICES and not exact else value
             )
@@ -207,8 +202,7 @@ def _read(
     if "successor_known" in fields and not fields["successor_known"][ends].any():
         fields |= {"next_obs": None, "successor_known": None}
     names = sorted(columns.keys() - fields.keys() - {"next_obs"})
-    fields["infos"] = {key.removeprefix(_INFOS): columns[key] for key in names}
-    return fields, {} if exact else windows.lost(np.isin(np.arange(rows), ends))
+    return fields | {"infos": {key.removeprefix(_INFOS): columns[key] for key in names}}
 
 
 def _episode(episode, *, ended: bool, infos: bool) -> dict[str, np.ndarray]:
