@@ -195,15 +195,18 @@ def _passed_over(source: h5py.File, columns: dict, name: str) -> list[str]:
     """What to tell of arrays that are not read; InputError if one has what seems to be missing."""
     if "next_obs" in columns:
         return []
-    infos = source.get("infos")
-    places = {"": source, "infos/": infos if isinstance(infos, h5py.Group) else {}}
-    found = {f"{where}{key}": group.get(key) for where, group in places.items() for key in group}
+    places = {"": source}
+    if "infos" in list(source) and isinstance(source["infos"], h5py.Group):
+        places["infos/"] = source["infos"]
     known = {*ROWS.values(), *STATISTICS.values()}
     others = {
-        key: item
-        for key, item in found.items()
-        if key not in known and isinstance(item, h5py.Dataset) and item.shape
+        f"{where}{key}": item
+        for where, group in places.items()
+        for key in group
+        if f"{where}{key}" not in known and (item := _plain_array(group, key)) is not None
     }
+    if not others:
+        return []
     flags = {
         key: _read(columns[key], key, subset=None, name=name)
         for key in ("terminated", "truncated")
@@ -213,6 +216,20 @@ def _passed_over(source: h5py.File, columns: dict, name: str) -> list[str]:
     return check_passed_over(
         others, columns["obs"], flags["terminated"], cut=cut, names=ROWS, name=name
     )
+
+
+def _plain_array(group: h5py.Group, key: str) -> h5py.Dataset | None:
+    """An array that lies in the file itself, undamaged as far as its head says."""
+    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+        return None
+    try:
+        item = group[key]
+        if isinstance(item, h5py.Dataset) and item.shape:
+            check_stored(item)
+            return item
+    except (*_UNREADABLE, InputError):
+        pass
+    return None
 
 
 def _lost(fields: dict[str, np.ndarray], windows: Windows | None) -> dict[str, object]:

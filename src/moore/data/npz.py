@@ -9,7 +9,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -269,14 +269,17 @@ def _passed_over(archive: NpzFile, rows: _Rows) -> list[str]:
     others = [key for key in archive if key not in known and not key.startswith(_EXTRAS)]
     n = max(_shape(archive, "terminated", rows.name))
     alike = (_shape(archive, "obs", rows.name), (n,), (n, 1))
-    others = {k: _get(archive, k, rows.name) for k in others
-              if _shape(archive, k, rows.name) in alike}  # fmt: skip
-    if not others:
+    found = {}
+    for key in others:
+        with suppress(InputError):  # a damaged array that nobody asked for
+            if _shape(archive, key, rows.name) in alike:
+                found[key] = _get(archive, key, rows.name)
+    if not found:
         return []
     flags = {k: rows.whole(k).reshape(-1) != 0 for k in ("terminated", "truncated")}
     cut = bool(flags["truncated"].any())
     return check_passed_over(
-        others, rows.whole("obs"), flags["terminated"], cut=cut, names=_NAMES, name=rows.name
+        found, rows.whole("obs"), flags["terminated"], cut=cut, names=_NAMES, name=rows.name
     )
 
 

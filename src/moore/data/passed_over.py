@@ -16,6 +16,7 @@ from moore.errors import InputError
 
 _WINDOWS, _LENGTH = 16, 64  # consecutive rows that are compared, and how many times
 _SAME = 0.8  # of the rows that go on
+_UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError)
 _MOVES = 0.1
 _LABELS = re.compile(r"(ep|eps|episodes?|traj|trajs|trajector(y|ies)|rollouts?|demos?|paths?)"
                      r"(s?(id|ids|ix|idx|index|indices|num|number|no|nr|count))?")  # fmt: skip
@@ -61,25 +62,27 @@ def check_passed_over(
     for key, array in others.items():
         if array.dtype.kind not in "biuf":
             continue
+        try:
+            holds = array.shape == obs.shape and _holds_successors(array, obs, terminated)
+            ends = np.zeros(0, np.int64) if cut else _ends_said(key, array, terminated)
+        except _UNREADABLE:  # a damaged array that nobody asked for
+            continue
+        if holds:
+            raise InputError(
+                f"{name}: no array {names['next_obs']}, but {shown(repr(key))} holds the next "
+                f"row's observation in each row; rename it to {names['next_obs']}"
+            )
+        if len(ends):
+            raise InputError(
+                f"{name}: no {names['truncated']}, but {shown(repr(key))} says that "
+                f"{len(ends):,} rows that are not terminal end an episode (first: row "
+                f"{ends[0]}); store {names['truncated']}, 1 in these rows and 0 elsewhere"
+            )
         if array.shape == obs.shape and len(array.shape) == 2:
-            if _holds_successors(array, obs, terminated):
-                raise InputError(
-                    f"{name}: no array {names['next_obs']}, but {shown(repr(key))} holds the next "
-                    f"row's observation in each row; rename it to {names['next_obs']}"
-                )
             notes.append(
                 f"the array {shown(key)} has the shape of the observations and is not read; if it "
                 f"holds the next ones, rename it to {names['next_obs']}."
             )
-        elif not cut and array.shape in ((len(terminated),), (len(terminated), 1)):
-            ends = _ends_said(key.rpartition("/")[2], np.asarray(array[:]).reshape(-1))
-            ends = ends[~terminated[ends]]
-            if len(ends):
-                raise InputError(
-                    f"{name}: no {names['truncated']}, but {shown(repr(key))} says that "
-                    f"{len(ends):,} rows that are not terminal end an episode (first: row "
-                    f"{ends[0]}); store {names['truncated']}, 1 in these rows and 0 elsewhere"
-                )
     return notes
 
 
@@ -97,22 +100,38 @@ def _holds_successors(array: Array, obs: Array, terminated: np.ndarray) -> bool:
     return same >= _SAME * count and moves >= _MOVES * count and moves > 0
 
 
-def _ends_said(key: str, values: np.ndarray) -> np.ndarray:
-    """Rows, but for the last, that end an episode by an array that is called so."""
-    word = re.sub(r"[\W_]", "", key).lower()
-    none = np.zeros(0, np.int64)
-    if len(values) < 2 or not np.isfinite(values.astype(np.float64)).all():
-        return none
-    step = np.diff(values.astype(np.float64))
-    if _LABELS.fullmatch(word):
-        return np.flatnonzero(step) if np.mean(step != 0) < 0.5 else none
-    if _COUNTERS.fullmatch(word):
-        back = step < 0
-        again = np.flatnonzero(back)
-        starts = len(again) and (values[again + 1] == values[0]).all() and values[0] in (0, 1)
-        even = step[~back]
-        steady = len(even) and even.min() > 0 and even.max() <= 1.01 * even.min()
-        return again if starts and steady else none
-    if _FIRST.fullmatch(word) and values[0] == 1 and np.isin(values, (0, 1)).all():
-        return np.flatnonzero(values[1:] == 1) if values[1:].mean() < 0.5 else none
-    return none
+def _ends_said(key: str, array: Array, terminated: np.ndarray) -> np.ndarray:
+    """Rows that end an episode by an array that is called so, and are not terminal."""
+    if array.shape not in ((len(terminated),), (len(terminated), 1)):
+        return np.zeros(0, np.int64)
+    word = re.sub(r"[\W_]", "", key.rpartition("/")[2]).lower()
+    kind = next((find for name, find in _KINDS if name.fullmatch(word)), None)
+    values = np.zeros(0) if kind is None else np.asarray(array[:], np.float64).reshape(-1)
+    if kind is None or len(values) < 2 or not np.isfinite(values).all():
+        return np.zeros(0, np.int64)
+    ends = np.flatnonzero(kind(values))
+    return ends[~terminated[ends]]
+
+
+def _by_label(values: np.ndarray) -> np.ndarray:
+    """(n - 1,) bool: another number stands in the next row."""
+    step = np.diff(values) != 0
+    return step & (step.mean() < 0.5)
+
+
+def _by_counter(values: np.ndarray) -> np.ndarray:
+    """Likewise: an even count begins again, at 0 or 1."""
+    step = np.diff(values)
+    back, even = step < 0, step[step >= 0]
+    again = values[1:][back]
+    steady = len(even) > 0 and even.min() > 0 and even.max() <= 1.01 * even.min()
+    return back & (steady and values[0] in (0, 1) and bool((again == values[0]).all()))
+
+
+def _by_first(values: np.ndarray) -> np.ndarray:
+    """Likewise: the next row is flagged as the first one."""
+    flags = values[0] == 1 and bool(np.isin(values, (0, 1)).all()) and values[1:].mean() < 0.5
+    return (values[1:] == 1) & flags
+
+
+_KINDS = ((_LABELS, _by_label), (_COUNTERS, _by_counter), (_FIRST, _by_first))
