@@ -16,9 +16,10 @@ from moore.data.cuts import registered_limit
 from moore.data.hdf5_checks import check_heaps, check_stored, in_use
 from moore.data.hdf5_rows import Lying, read_rows, write_rows
 from moore.data.hdf5_tree import is_plain, read_tree, scalar, write_tree
-from moore.data.log import Log, hash_file
+from moore.data.log import Log, hash_file, with_notes
 from moore.data.look_alikes import refuse_look_alikes, suggestions
 from moore.data.names import at_home
+from moore.data.passed_over import check_passed_over
 from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_rows
 from moore.errors import InputError
@@ -80,7 +81,10 @@ def read_d4rl(
         fields |= _statistics(source, subset)
         fields["infos"] = _infos(source, len(columns["obs"]), subset) if infos else {}
         fields["extras"] = _extras(source, len(columns["obs"]), subset) if exact else {}
-    metadata |= _told(columns, fields, windows)
+        notes = _passed_over(source, columns, name)
+    if across := [ROWS[key] for key, item in columns.items() if isinstance(item, Lying)]:
+        notes.append(LYING.format(keys=", ".join(across)))
+    metadata = with_notes(metadata, notes) | _lost(fields, windows)
     if subset is not None:
         sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
     return Log(
@@ -175,16 +179,54 @@ def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset | Lying]:
     return columns
 
 
-def _told(columns: dict, fields: dict, windows: Windows | None) -> dict[str, object]:
-    """What the reader has to say of the arrays, for the metadata."""
-    told = {}
-    if across := [ROWS[key] for key, item in columns.items() if isinstance(item, Lying)]:
-        told["notes"] = [LYING.format(keys=", ".join(across))]
-    if windows is not None:
-        ends = [fields[key] for key in ("terminated", "truncated") if key in fields]
-        if lost := windows.lost(np.logical_or.reduce(ends)):
-            told["float32"] = lost
-    return told
+def _passed_over(source: h5py.File, columns: dict, name: str) -> list[str]:
+    """What to tell of arrays that are not read; InputError if one has what seems to be missing."""
+    if "next_obs" in columns:
+        return []
+    places = {"": source}
+    if "infos" in list(source) and isinstance(source["infos"], h5py.Group):
+        places["infos/"] = source["infos"]
+    known = {*ROWS.values(), *STATISTICS.values()}
+    others = {
+        f"{where}{key}": item
+        for where, group in places.items()
+        for key in group
+        if f"{where}{key}" not in known and (item := _plain_array(group, key)) is not None
+    }
+    if not others:
+        return []
+    flags = {
+        key: _read(columns[key], key, subset=None, name=name)
+        for key in ("terminated", "truncated")
+        if key in columns
+    }
+    cut = "truncated" in flags and bool(flags["truncated"].any())
+    return check_passed_over(
+        others, columns["obs"], flags["terminated"], cut=cut, names=ROWS, name=name
+    )
+
+
+def _plain_array(group: h5py.Group, key: str) -> h5py.Dataset | None:
+    """An array that lies in the file itself, undamaged as far as its head says."""
+    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+        return None
+    try:
+        item = group[key]
+        if isinstance(item, h5py.Dataset) and item.shape:
+            check_stored(item)
+            return item
+    except (*_UNREADABLE, InputError):
+        pass
+    return None
+
+
+def _lost(fields: dict[str, np.ndarray], windows: Windows | None) -> dict[str, object]:
+    """What float32 loses, for the metadata."""
+    if windows is None:
+        return {}
+    ends = [fields[key] for key in ("terminated", "truncated") if key in fields]
+    lost = windows.lost(np.logical_or.reduce(ends))
+    return {"float32": lost} if lost else {}
 
 
 def _choose(columns: dict[str, h5py.Dataset | Lying], budget: Budget, name: str) -> Subset | None:

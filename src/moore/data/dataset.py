@@ -24,7 +24,7 @@ from moore.data.checks import (
 )
 from moore.data.cuts import find_cuts, unflagged_ends
 from moore.data.episodes import TIME_LIMIT, cut_at_limit, derive_successors, episode_statistics
-from moore.data.log import Log
+from moore.data.log import Log, told
 from moore.data.precision import lost_in_float32
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
@@ -127,7 +127,7 @@ def from_log(log: Log, *, max_episode_steps: int | None = None, overwrite: bool 
             `moore.data.cuts.find_cuts`.
         overwrite: reuse the log's arrays, which are lost.
     """
-    log, told = _with_ends(log, max_episode_steps)
+    log, found = _with_ends(log, max_episode_steps)
     flat = from_flat_arrays(
         log.obs,
         log.action,
@@ -148,7 +148,7 @@ def from_log(log: Log, *, max_episode_steps: int | None = None, overwrite: bool 
         env_id=log.env_id,
         sha256=log.sha256 or _hash(flat),
         reference=log.reference,
-        metadata=log.metadata | told,
+        metadata=log.metadata | found,
     )
 
 
@@ -162,16 +162,16 @@ def _with_ends(log: Log, max_episode_steps: int | None) -> tuple[Log, dict[str, 
             check_numbers(log.name, key, value.dtype)
             shapes[key] = column(key, value.shape)
     check_shapes(log.name, shapes)
-    told: dict[str, object] = {}
+    found: dict[str, object] = {}
     if log.truncated is None:
         cuts = find_cuts(log, max_episode_steps)
-        log, told = replace(log, truncated=cuts.truncated), cuts.metadata
+        log, found = replace(log, truncated=cuts.truncated), cuts.metadata
     ends = (log.terminated.reshape(-1) != 0) | (log.truncated.reshape(-1) != 0)
     if signs := unflagged_ends(log, ends):
-        told["unflagged_ends"] = signs
-    if lost := lost_in_float32(arrays, ends):
-        told["float32"] = lost
-    return log, told
+        found["unflagged_ends"] = signs
+    if lost := lost_in_float32(arrays, ends):  # of those that its reader has not made float32
+        found["float32"] = told(log.metadata, "float32") | lost
+    return log, found
 
 
 def from_flat_arrays(

@@ -7,7 +7,7 @@ import numpy as np
 from moore.data.columns import histogram
 from moore.data.cuts import Cuts, find_cuts
 from moore.data.episodes import episode_statistics
-from moore.data.log import Log
+from moore.data.log import Log, told
 
 GROUPS = 60  # of consecutive episodes, for the course of the returns along the log
 _QUANTILES = {"min": 0, "p5": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "p95": 0.95, "max": 1}
@@ -47,7 +47,10 @@ def read_flags(log: Log, max_episode_steps: int | None = None) -> Flags:
         return Flags(terminated, cuts.truncated, 0, cuts)
     truncated = log.truncated.astype(bool, copy=False)
     both = terminated & truncated
-    return Flags(terminated, truncated & ~terminated, int(both.sum()), None)
+    truncated = truncated & ~terminated
+    ends = told(log.metadata, "ends")  # of a log that was read as training does
+    cuts = Cuts(truncated, ends["steps"], ends["source"]) if ends else None
+    return Flags(terminated, truncated, int(both.sum()), cuts)
 
 
 def summarize_episodes(log: Log, flags: Flags, step_limit: int | None) -> dict:

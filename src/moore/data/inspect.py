@@ -17,7 +17,7 @@ from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
 from moore.data.episode_summary import Flags, read_flags, spread, summarize_episodes
 from moore.data.known_files import KnownFile, closest_env, recognise
-from moore.data.log import Log, notes_of, told
+from moore.data.log import Log, notes_of, parts_of, told
 from moore.data.precision import lost_in_float32
 from moore.data.successors import summarize_successors
 from moore.errors import InputError
@@ -161,8 +161,7 @@ def _numbers(log: Log) -> list[str]:
 
 
 def _known_files(log: Log, known: Mapping[str, KnownFile] | None) -> list[KnownFile]:
-    parts = log.metadata.get("parts")
-    hashes = [part["sha256"] for part in parts] if parts else [log.sha256]
+    hashes = [part.get("sha256") for part in parts_of(log.metadata)] or [log.sha256]
     return [file for file in recognise(hashes, known) if file is not None]
 
 

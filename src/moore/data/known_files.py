@@ -44,7 +44,7 @@ def recognise(
 ) -> list[KnownFile | None]:
     """The file of each SHA-256, None where it is not known."""
     known = d4rl_files() if known is None else known
-    return [known.get(sha256) for sha256 in hashes]
+    return [known.get(str(sha256)) for sha256 in hashes]
 
 
 def closest_env(env_id: str) -> str:

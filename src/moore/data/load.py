@@ -208,7 +208,7 @@ def _load_one(name: str, budget: Budget, asked: _Asked) -> Dataset:
 def _read(name: str, budget: Budget, asked: _Asked, **how: bool) -> Log:
     log = _find(name, asked).read(**how, budget=budget if budget.limited else None)
     log = replace(log, name=name)
-    return log if asked.reward is None else with_reward(log, asked.reward)
+    return log if asked.reward is None else with_reward(log, asked.reward, budget.max_episode_steps)
 
 
 def _find(name: str, asked: _Asked) -> _Source:

@@ -1,6 +1,7 @@
 """A log as its source has it: every row and key, before any check or derivation."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,20 +50,63 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def notes_of(metadata: dict[str, object]) -> list[str]:
+def notes_of(metadata: Mapping[str, object]) -> list[str]:
     """What the readers have to tell of a log, or of the logs that were joined, in sentences."""
-    parts = metadata.get("parts")
-    parts = parts if isinstance(parts, list) else []
     found = []
-    for source in (metadata, *(part for part in parts if isinstance(part, dict))):
+    for source in (metadata, *parts_of(metadata)):
         notes = source.get("notes")
         found += [n for n in notes if isinstance(n, str)] if isinstance(notes, list) else []
     return list(dict.fromkeys(found))
 
 
-def told(metadata: Mapping[str, object], key: str) -> dict:
-    """What a reader found of this kind, of the log or of the first joined one that has it."""
+def with_notes(metadata: Mapping[str, object], notes: list[str]) -> dict[str, object]:
+    """The metadata of a log with more to tell, in sentences."""
+    told = list(dict.fromkeys((*notes_of({**metadata, "parts": None}), *notes)))
+    return {**metadata, **({"notes": told} if notes else {})}
+
+
+def parts_of(metadata: Mapping[str, object]) -> list[dict]:
+    """Metadata of the logs that were joined; empty if it is one log."""
     parts = metadata.get("parts")
-    parts = parts if isinstance(parts, list) else []
-    found = (s.get(key) for s in (metadata, *parts) if isinstance(s, dict))
-    return next((value for value in found if isinstance(value, dict) and value), {})
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def told(metadata: Mapping[str, object], key: str) -> dict:
+    """What a reader found of this kind, of the log or of the first joined one that has it.
+
+    A file may hold metadata of the same name: what has another form is none of a reader's.
+    """
+    found = (source.get(key) for source in (metadata, *parts_of(metadata)))
+    found = (value for value in found if isinstance(value, dict) and value)
+    return next((value for value in found if _FORMS[key](value)), {})
+
+
+def _is_lost(value: dict) -> bool:
+    columns = [column for part in value.values() if isinstance(part, list) for column in part]
+    return (
+        value.keys() <= {"obs", "action", "reward"}
+        and all(isinstance(part, list) and part for part in value.values())
+        and all(isinstance(column, dict) and column.keys() == _LOST.keys() for column in columns)
+        and all(_is(column[key], kind) for column in columns for key, kind in _LOST.items())
+    )
+
+
+def _is_ends(value: dict) -> bool:
+    steps = value.get("steps")
+    known = _is(steps, int) and steps >= 1
+    return value.get("source") in ENDS and (known or (steps, value["source"]) == _BY_ROWS)
+
+
+def _is_signs(value: dict) -> bool:
+    return len(value) == 1 and value.keys() <= {"every", "jumps"} and _is(*value.values(), int)
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, (int, kind)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# How the ends of a log without time-out flags are found: `moore.data.cuts`.
+ENDS = ("given", "environment", "successors", "lengths", "measured", "assumed")
+_BY_ROWS = (None, "successors")
+_LOST = {"dim": int, "rounding": float, "wrong": float}
+_FORMS = {"float32": _is_lost, "ends": _is_ends, "unflagged_ends": _is_signs}

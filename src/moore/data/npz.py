@@ -9,8 +9,8 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +29,10 @@ from moore.data.checks import (
 )
 from moore.data.cuts import find_cuts
 from moore.data.dataset import EPISODES, VECTORS, Dataset
-from moore.data.log import Log, hash_file
+from moore.data.log import Log, hash_file, with_notes
 from moore.data.look_alikes import refuse_look_alikes, suggestions
 from moore.data.names import at_home
+from moore.data.passed_over import check_passed_over
 from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_rows
 from moore.errors import InputError
@@ -72,8 +73,10 @@ def read_npz(
         metadata = _metadata(archive, name)
         across = _lying(archive, name)
         subset = None if budget is None else _choose(archive, across, budget, name)
-        told, rows = {}, _Rows(archive, across, subset, name)
-        fields = rows.read(_ROWS, exact=exact, told=told) | _statistics(archive, subset, name)
+        rows = _Rows(archive, across, subset, name)
+        fields, lost = rows.read(_ROWS, exact=exact)
+        notes = _passed_over(archive, rows)
+        fields |= _statistics(archive, subset, name)
         if infos:
             fields["infos"] = _infos(archive, subset, name)
         if exact:
@@ -81,7 +84,9 @@ def read_npz(
             extras = {key.removeprefix(_EXTRAS): _get(archive, key, name) for key in keys}
             fields["extras"] = extras
     sha256, reference = hash_file(path), metadata.pop("reference", None)
-    metadata |= told
+    if across:
+        notes.append(LYING.format(keys=", ".join(sorted(across))))
+    metadata = with_notes(metadata, notes) | ({"float32": lost} if lost else {})
     if subset is not None:
         sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
     return Log(
@@ -122,7 +127,9 @@ def write_npz_log(file: Path, log: Log) -> None:
     """
     arrays = {key: getattr(log, key) for key in (*_ROWS, *EPISODES)}
     if log.truncated is None:
-        arrays["truncated"] = find_cuts(log).truncated
+        cuts = find_cuts(log)
+        arrays["truncated"] = cuts.truncated
+        log = replace(log, metadata=log.metadata | cuts.metadata)
     arrays |= {_INFOS + key: value for key, value in log.infos.items()}
     extras = {k: v for k, v in log.extras.items() if isinstance(v, np.ndarray) and "@" not in k}
     arrays |= {_EXTRAS + k: value for k, value in extras.items() if value.dtype.kind in "biufc"}
@@ -216,7 +223,7 @@ def _shape(archive: NpzFile, key: str, name: str) -> tuple[int, ...]:
 
 
 def _choose(archive: NpzFile, across: set[str], budget: Budget, name: str) -> Subset | None:
-    flags = _Rows(archive, across, None, name).read(("terminated", "truncated"))
+    flags, _ = _Rows(archive, across, None, name).read(("terminated", "truncated"))
     return choose_rows(flags["terminated"], flags["truncated"], budget, name=name)
 
 
@@ -230,14 +237,12 @@ class _Rows:
     name: str
 
     def read(
-        self, keys: tuple[str, ...], *, exact: bool = False, told: dict | None = None
-    ) -> dict[str, np.ndarray]:
-        """By key; `told` gets what the reader has to say of them, for the metadata."""
+        self, keys: tuple[str, ...], *, exact: bool = False
+    ) -> tuple[dict[str, np.ndarray], dict]:
+        """By key; and what float32 loses of them."""
         fields, shapes, windows = {}, {}, None
         for key in (key for key in keys if key in self.archive):
-            value = _get(self.archive, key, self.name)
-            check_numbers(self.name, key, value.dtype)
-            value = value.T if key in self.across else value
+            value = self.whole(key)
             shapes[key] = column(key, value.shape)
             if self.subset is not None and value.shape[:1] == self.subset.keep.shape:
                 value = value[self.subset.keep]
@@ -246,19 +251,37 @@ class _Rows:
                 windows.take(key, 0, value)
             fields[key] = _converted(self.name, key, value, exact=exact)
         check_shapes(self.name, shapes)
-        if told is not None:
-            told |= self._said(fields, None if exact else windows)
-        return fields
+        if windows is None:
+            return fields, {}
+        return fields, windows.lost(fields["terminated"] | fields["truncated"])
 
-    def _said(self, fields: dict[str, np.ndarray], windows: Windows | None) -> dict[str, object]:
-        said = {}
-        if self.across:
-            said["notes"] = [LYING.format(keys=", ".join(sorted(self.across)))]
-        if windows is not None:
-            ends = fields["terminated"] | fields["truncated"]
-            if lost := windows.lost(ends):
-                said["float32"] = lost
-        return said
+    def whole(self, key: str) -> np.ndarray:
+        """All of an array, rows first."""
+        value = _get(self.archive, key, self.name)
+        check_numbers(self.name, key, value.dtype)
+        return value.T if key in self.across else value
+
+
+def _passed_over(archive: NpzFile, rows: _Rows) -> list[str]:
+    """What to tell of arrays that are not read; InputError if one has what seems to be missing."""
+    if "next_obs" in archive:
+        return []
+    known = {*_ROWS, *EPISODES, "metadata"}
+    others = [key for key in archive if key not in known and not key.startswith(_EXTRAS)]
+    n = max(_shape(archive, "terminated", rows.name))
+    alike = (_shape(archive, "obs", rows.name), (n,), (n, 1))
+    found = {}
+    for key in others:
+        with suppress(InputError):  # a damaged array that nobody asked for
+            if _shape(archive, key, rows.name) in alike:
+                found[key] = _get(archive, key, rows.name)
+    if not found:
+        return []
+    flags = {k: rows.whole(k).reshape(-1) != 0 for k in ("terminated", "truncated")}
+    cut = bool(flags["truncated"].any())
+    return check_passed_over(
+        found, rows.whole("obs"), flags["terminated"], cut=cut, names=_NAMES, name=rows.name
+    )
 
 
 def _converted(name: str, key: str, value: np.ndarray, *, exact: bool) -> np.ndarray:

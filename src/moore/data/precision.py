@@ -45,6 +45,42 @@ class Windows:
         return _lost(arrays, follows & ~ends[self._rows])
 
 
+class PassingWindows:
+    """The same of rows that come block by block, before anybody knows how many there will be."""
+
+    def __init__(self):
+        self._every = 1  # of the runs of `_LENGTH` rows is kept
+        self._size = 0
+        self._rows: list[np.ndarray] = []
+        self._parts: dict[str, list[np.ndarray]] = {}
+
+    def take(self, arrays: Mapping[str, np.ndarray | None]) -> None:
+        """The next rows of obs, action, reward and next_obs, those that there are."""
+        arrays = {k: v for k, v in arrays.items() if v is not None and k in _NAMES}
+        length = len(next(iter(arrays.values())))
+        rows = np.arange(self._size, self._size + length)
+        self._size += length
+        keep = self._kept(rows)
+        self._rows.append(rows[keep])
+        for key, values in arrays.items():
+            self._parts.setdefault(key, []).append(values[keep])
+        while sum(map(len, self._rows)) > 2 * _WINDOWS * _LENGTH:
+            self._every *= 2
+            keep = [self._kept(rows) for rows in self._rows]
+            for parts in (self._rows, *self._parts.values()):
+                parts[:] = [np.concatenate([a[k] for a, k in zip(parts, keep, strict=True)])]
+
+    def lost(self, goes_on: np.ndarray) -> dict:
+        """What `lost_in_float32` says; goes_on: (n,) bool, rows whose successor is the next one."""
+        rows = np.concatenate(self._rows)
+        arrays = {key: np.concatenate(parts) for key, parts in self._parts.items()}
+        arrays = {key: a.reshape(len(a), -1) for key, a in arrays.items() if _may_lose(a.dtype)}
+        return _lost(arrays, np.append(np.diff(rows) == 1, False) & goes_on[rows])
+
+    def _kept(self, rows: np.ndarray) -> np.ndarray:
+        return rows // _LENGTH % self._every == 0
+
+
 def lost_in_float32(arrays: Mapping[str, np.ndarray | None], ends: np.ndarray) -> dict:
     """Columns whose steps from row to row float32 rounds away, wholly or in part.
 
@@ -97,8 +133,11 @@ def _column(dim: int, before: np.ndarray, after: np.ndarray) -> dict | None:
     if len(step) == 0:
         return None
     common = step <= np.quantile(step, 1 - _RARE)
-    size = float(np.sqrt(np.mean(step[common] ** 2)))
-    rounding = float(np.sqrt(np.mean(error**2))) / size
+    unit = step[common].max()  # squares of the smallest and of the largest numbers do not fit
+    with np.errstate(over="ignore"):
+        shares = step[common] / unit, error / unit
+        rounding = float(np.sqrt(np.mean(shares[1] ** 2) / np.mean(shares[0] ** 2)))
+    rounding = min(rounding, 1e9)  # finite, for JSON
     if rounding <= COARSE:
         return None
     wrong = float(np.mean(error > 0.5 * step))

@@ -11,15 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from moore.data.checks import as_flags, blocks, shown
-from moore.data.episodes import TIME_LIMIT, cut_at_limit
-from moore.data.log import Log, notes_of
+from moore.data.cuts import find_cuts, unflagged_ends
+from moore.data.log import Log, notes_of, parts_of
 from moore.errors import InputError
 from moore.imports import import_function
 
 Reward = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def with_reward(log: Log, reward: str | Reward) -> Log:
+def with_reward(log: Log, reward: str | Reward, max_episode_steps: int | None = None) -> Log:
     """The log with `reward(obs, action, next_obs)` in place of its rewards.
 
     Rows without a successor have no reward: those that end an episode without a terminal are left
@@ -29,6 +29,7 @@ def with_reward(log: Log, reward: str | Reward) -> Log:
         log: as `read_log` gives it.
         reward: `module:function`, or the function, which takes (b, obs_dim), (b, action_dim) and
             (b, obs_dim) float arrays in the log's units and returns (b,) numbers.
+        max_episode_steps: of a log without time-out flags, as for `moore.data.cuts.find_cuts`.
 
     Raises:
         InputError: no such function, one that fails, results of another shape or not finite, or a
@@ -40,7 +41,7 @@ def with_reward(log: Log, reward: str | Reward) -> Log:
         function = import_function(
             reward, what="reward", example="plant:reward", takes="(obs, action, next_obs)"
         )
-    log = _with_successors(log)
+    log = _with_successors(log, max_episode_steps)
     values = np.empty(log.size)
     row_bytes = 2 * log.obs[:1].nbytes + log.action[:1].nbytes
     for rows in blocks(log.size, row_bytes):
@@ -60,9 +61,8 @@ def with_reward(log: Log, reward: str | Reward) -> Log:
 
 def named_reward(metadata: dict[str, object]) -> str | None:
     """The function that gave a data set its rewards."""
-    parts = metadata.get("parts")
-    first = parts[0] if isinstance(parts, list) and parts else metadata
-    return first.get("reward_function") if isinstance(first, dict) else None
+    first = next(iter(parts_of(metadata)), metadata)
+    return first.get("reward_function")
 
 
 def _call(function: Reward, name: str, log: Log, rows: slice) -> np.ndarray:
@@ -92,13 +92,17 @@ def _call(function: Reward, name: str, log: Log, rows: slice) -> np.ndarray:
     return values
 
 
-def _with_successors(log: Log) -> Log:
-    """The rows whose successor is in the log, with it."""
+def _with_successors(log: Log, max_episode_steps: int | None) -> Log:
+    """The rows whose successor is in the log, with it; metadata say how its ends were found."""
     terminated = as_flags(log.name, "terminated", log.terminated.reshape(-1))
+    found: dict[str, object] = {}
     if log.truncated is None:
-        truncated = cut_at_limit(terminated, TIME_LIMIT)
+        cuts = find_cuts(log, max_episode_steps)
+        truncated, found = cuts.truncated, cuts.metadata
     else:
         truncated = as_flags(log.name, "truncated", log.truncated.reshape(-1))
+    if signs := unflagged_ends(log, terminated | truncated):
+        found["unflagged_ends"] = signs
     if log.next_obs is None:
         known = ~(terminated | truncated)
         known[-1:] = False
@@ -131,4 +135,5 @@ def _with_successors(log: Log) -> Log:
         next_obs=log.obs[rows + 1] if log.next_obs is None else log.next_obs[rows],
         successor_known=None,
         infos={key: value[rows] for key, value in log.infos.items()},
+        metadata=log.metadata | found,
     )

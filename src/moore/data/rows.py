@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from moore.data.checks import as_float32
+from moore.data.precision import PassingWindows
 from moore.errors import InputError
 
 
@@ -48,6 +49,7 @@ class Rows:
     has_time: np.ndarray
     has_label: np.ndarray
     where: "Places"
+    windows: PassingWindows | None  # in the precision of the source; None: so are the rows
 
     @property
     def size(self) -> int:
@@ -83,15 +85,18 @@ def join_blocks(blocks: Iterable[Block], places: Places, *, exact: bool, name: s
     """
     grown: dict[str, _Growing] = {}
     tick = 1.0
+    windows = None if exact else PassingWindows()
     for block in blocks:
         tick = block.tick
+        if windows is not None:
+            windows.take({key: getattr(block, key) for key in ("obs", "action", "next_obs")})
         for key, value in _arrays(block, exact=exact).items():
             grown.setdefault(key, _Growing()).append(value)
     if not grown:
         raise InputError(f"{name}: no rows; expected them below the names of the columns")
     joined = {"reward": None, "next_obs": None, "time": None}
     joined |= {key: array.whole() for key, array in grown.items()}
-    return Rows(**joined, tick=tick, where=places)
+    return Rows(**joined, tick=tick, where=places, windows=windows)
 
 
 class _Growing:

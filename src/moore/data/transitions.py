@@ -85,6 +85,11 @@ def make_log(
     if not ends and len(used) == rows.size and not log.terminated[-1] and not rows.timeout[-1]:
         log.truncated[-1] = False
     metadata = names.metadata | {"columns": columns.content, "notes": notes}
+    if rows.windows is not None:
+        goes_on = np.zeros(rows.size, bool)
+        goes_on[used[:-1]] = ~last[:-1] & (np.diff(used) == 1)
+        if lost := rows.windows.lost(goes_on):
+            metadata["float32"] = lost
     return Log(**{**vars(log), "env_id": columns.env_id, "metadata": metadata})
 
 

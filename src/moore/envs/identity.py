@@ -12,6 +12,7 @@ from gymnasium.wrappers import (
 )
 
 from moore.data.dataset import Dataset
+from moore.data.log import parts_of
 from moore.envs.adapter import Adapter
 from moore.envs.make import EnvSource, Registered
 from moore.envs.termination import known_environments
@@ -65,7 +66,7 @@ def logged_arguments(log: Dataset | None) -> str:
     """Arguments of `gymnasium.make` that the log was recorded with, as a JSON object; or empty."""
     if log is None:
         return ""
-    parts = log.metadata.get("parts") or [log.metadata]
+    parts = parts_of(log.metadata) or [log.metadata]
     found = {text for part in parts if isinstance(text := part.get("env_args"), str)}
     if len(found) > 1:
         raise InputError(
