@@ -10,6 +10,7 @@ from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
 from moore.algorithms import ALGORITHMS, find
 from moore.config import Config, read_toml
+from moore.envs.bounds import Bounds
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
@@ -212,20 +213,20 @@ def test_agents_that_trust_the_flags_refuse_a_log_that_lacks_them():
 
 def test_a_log_whose_actions_lie_at_the_border_is_remarked_upon():
     log = tiny_log()
-    low, high = np.full(1, -2.0), np.full(1, 2.0)
-    assert note_on(find("awac"), AWACConfig(), log, low, high) is None  # 5% of these at most
+    bounds = Bounds(np.full(1, -2.0, np.float32), np.full(1, 2.0, np.float32))
+    assert note_on(find("awac"), AWACConfig(), log, bounds) is None  # 5% of these at most
     log = replace(log, action=np.sign(log.action) * np.float32(2.0))
-    said = note_on(find("awac"), AWACConfig(), log, low, high)
+    said = note_on(find("awac"), AWACConfig(), log, bounds)
     assert "100% of the logged action entries" in said
 
 
 def test_the_border_is_remarked_upon_where_the_density_of_logged_actions_is_taken():
     log = replace(tiny_log(), action=np.full_like(tiny_log().action, 2.0))
-    low, high = np.full(1, -2.0), np.full(1, 2.0)
+    bounds = Bounds(np.full(1, -2.0, np.float32), np.full(1, 2.0, np.float32))
     told = {
         name
         for name, algorithm in ALGORITHMS.items()
-        if note_on(algorithm, getattr(Config(), algorithm.agent.name), log, low, high)
+        if note_on(algorithm, getattr(Config(), algorithm.agent.name), log, bounds)
     }
     # Cal-QL and WSRL have no phase of imitation; IQL's Gaussian is not squashed.
     assert told == {"awac", "cql", "balanced_replay"}

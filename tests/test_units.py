@@ -321,7 +321,9 @@ def test_returns_that_count_as_0_and_1_are_given_in_his():
 
 def test_the_live_system_is_seen_in_the_agents_units_and_its_returns_in_his():
     setup = prepare(config_of("awac"), dataset=log_in(**OTHER), env=partial(env_in, **OTHER))
-    told, plain = (Collector(setup.make_env(), 0, units=units) for units in (setup.units, AS_GIVEN))
+    told, plain = (
+        Collector(setup.world.make_env(), 0, units=units) for units in (setup.units, AS_GIVEN)
+    )
     for step in range(20):
         action = np.full(1, 0.1 * (-1) ** step, np.float32)
         np.testing.assert_array_equal(told.observation(), setup.units.obs_in(plain.observation()))
@@ -331,7 +333,7 @@ def test_the_live_system_is_seen_in_the_agents_units_and_its_returns_in_his():
     assert told.take_episode_returns() == plain.take_episode_returns()
     np.testing.assert_array_equal(told.snapshot().obs, plain.snapshot().obs)
     told.step(action)
-    again = Collector(setup.make_env(), 0, units=setup.units)
+    again = Collector(setup.world.make_env(), 0, units=setup.units)
     assert again.restore(told.snapshot())
     np.testing.assert_array_equal(again.observation(), told.observation())
 
