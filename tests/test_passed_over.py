@@ -95,7 +95,8 @@ def test_an_array_that_says_where_episodes_end_is_not_passed_over(name, values, 
 )
 def test_arrays_that_say_nothing_of_ends_are_left_alone(name, values, tmp_path):
     made, _ = arrays()
-    assert load_dataset(write_d4rl_file(tmp_path / "log.hdf5", made | {name: values})).size
+    path = write_d4rl_file(tmp_path / "log.hdf5", made | {name: values})
+    assert load_dataset(path, max_episode_steps=STEPS).truncated.sum() == EPISODES
 
 
 def test_links_and_damage_elsewhere_do_not_spoil_a_log(tmp_path):

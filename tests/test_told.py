@@ -22,7 +22,7 @@ ROWS, STEPS = 240, 40
 def arrays(offset=0.0):
     """A walk in episodes of 40 steps, and a second column far from zero."""
     dice = np.random.default_rng(1)
-    obs = dice.normal(0, 0.1, (ROWS, 2)).cumsum(axis=0) + [0.0, offset]
+    obs = dice.normal(0, 0.1, (ROWS, 2)).cumsum(axis=0) + np.array([0.0, offset])
     made = {"observations": obs, "actions": dice.uniform(-1, 1, (ROWS, 1))}
     last = np.arange(ROWS) % STEPS == STEPS - 1
     flags = {"terminals": np.zeros(ROWS, bool), "timeouts": last}
@@ -58,7 +58,7 @@ def test_a_run_hears_of_the_precision_that_a_table_loses(tmp_path):
 @pytest.mark.parametrize("rows", [3, 500, 100_000])
 def test_blocks_of_unknown_number_are_judged_like_whole_arrays(rows):
     dice = np.random.default_rng(2)
-    obs = dice.normal(0, 0.1, (rows, 2)).cumsum(axis=0) + [0.0, 1e8]
+    obs = dice.normal(0, 0.1, (rows, 2)).cumsum(axis=0) + np.array([0.0, 1e8])
     windows = PassingWindows()
     for start in range(0, rows, 999):
         windows.take({"obs": obs[start : start + 999], "next_obs": None})
