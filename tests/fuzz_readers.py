@@ -131,6 +131,15 @@ def _check_bits(stored, size, path):
         raise Wrong(f"{path} has numbers of its own kind")
 
 
+def _may_be_next(file) -> str:
+    """Why a log without successors may be refused: another array may hold them."""
+    groups = [file, *(file[key] for key in file if key == "infos")]
+    items = [group.get(key) for group in groups if isinstance(group, h5py.Group) for key in group]
+    arrays = [item for item in items if isinstance(item, h5py.Dataset)]
+    alike = sum(item.shape == file["observations"].shape for item in arrays)
+    return "an array like the observations" if alike > 1 else ""
+
+
 def _read_hdf5(path, load) -> Expected:
     with h5py.File(path, "r") as file:
         arrays = {key: _array(file, name) for key, name in D4RL.items() if _holds(file, name)}
@@ -148,7 +157,7 @@ def _read_hdf5(path, load) -> Expected:
         names = ("moore/episode_returns", "moore/episode_lengths")
         if all(_holds(file, name) for name in names):
             rows.stated = tuple(_array(file, name, _ANY) for name in names)
-        notes, doubt = {}, ""
+        notes, doubt = {}, "" if "next_obs" in arrays else _may_be_next(file)
         try:
             notes = {key: file.attrs[key] for key in file.attrs}
             told = notes.get("moore_metadata")
@@ -214,13 +223,15 @@ def _read_npz(path, load) -> Expected:
         statistics = ("episode_returns", "episode_lengths")
         if all(key in names for key in statistics):
             rows.stated = tuple(_member(archive, names, key) for key in statistics)
-        notes = {}
+        notes, doubt = {}, ""
+        if "next_obs" not in names and len(names.keys() - keys.keys() - {*statistics}) > 1:
+            doubt = "another array may hold the successors"
         if "metadata" in names:
             notes = json.loads(str(_member(archive, names, "metadata")))
     if not isinstance(notes, dict) or not isinstance(notes.get("env_id"), str | None):
         raise Wrong("metadata is no object")
     expected = expect(rows, load)
-    expected.env_id = name_of(notes.get("env_id"))
+    expected.env_id, expected.doubt = name_of(notes.get("env_id")), doubt
     low = high = None
     if notes.get("reference") is not None:
         low, high = (float(notes["reference"][key]) for key in ("random", "expert"))

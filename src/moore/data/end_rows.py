@@ -17,7 +17,8 @@ _FEW_TERMINALS = 5
 def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dict:
     """Next states at ends of episodes that cannot have followed, and terminals that are time-outs.
 
-    `padded_successors`: ends whose next_obs is something put in its place, `padded_as` in words.
+    `padded_successors`: ends whose next_obs is something put in its place, `padded_as` in words;
+    `padded_surely`: it can be said what was put there, not only that no step leads so far.
     `far_resets`: ends with the first obs of the next episode, where that is far from the usual
     change of a step (a system that goes on without a reset changes as ever). `timed_terminals`:
     terminal rows of the longest length that many episodes share, `timed_length`; 0 where their
@@ -28,7 +29,8 @@ def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dic
         terminated: (n,) bool.
         ends: (n,) bool, last rows of the episodes.
     """
-    found = {"padded_successors": 0, "padded_as": "", "far_resets": 0, "known_ends": 0}
+    found = {"padded_successors": 0, "padded_as": "", "padded_surely": False}
+    found |= {"far_resets": 0, "known_ends": 0}
     found |= {"first_rows": {"padded_successors": None, "far_resets": None}}
     if log.next_obs is not None:
         known = ends.copy()
@@ -37,8 +39,11 @@ def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dic
         usual = usual_steps(log, ends)
         padded, said = _padded(log, ends, known & terminated, known & ~terminated, usual)
         far = _far_resets(log, np.flatnonzero(known), usual)
+        surely = len(padded) > 0
+        if not surely:
+            padded, said = _far_cuts(log, np.flatnonzero(known & ~terminated), usual, without=far)
         found |= {"known_ends": int(known.sum()), "far_resets": len(far)}
-        found |= {"padded_successors": len(padded), "padded_as": said}
+        found |= {"padded_successors": len(padded), "padded_as": said, "padded_surely": surely}
         firsts = {"padded_successors": padded, "far_resets": far}
         found["first_rows"] = {k: int(rows.min()) if len(rows) else None for k, rows in
                                firsts.items()}  # fmt: skip
@@ -125,9 +130,26 @@ def _if_many(same: np.ndarray, group: np.ndarray, inside: float) -> np.ndarray:
 
 
 def _far_resets(log: AnyLog, ends: np.ndarray, usual: UsualSteps) -> np.ndarray:
+    """Ends with the next episode's first obs, but for rounding, that is far from a usual step."""
     ends = ends[ends < log.size - 1]
-    reset = ends[(as_float32(log.next_obs[ends]) == as_float32(log.obs[ends + 1])).all(axis=1)]
-    return reset[usual.far(changes(log, reset))]
+    ends = ends[usual.far(changes(log, ends))]
+    with np.errstate(invalid="ignore", over="ignore"):
+        off = log.next_obs[ends].astype(np.float64) - log.obs[ends + 1].astype(np.float64)
+    return ends[usual.near(off)]
+
+
+def _far_cuts(
+    log: AnyLog, cut: np.ndarray, usual: UsualSteps, *, without: np.ndarray
+) -> tuple[np.ndarray, str]:
+    """Time-outs with a next_obs that no step leads to, which may be padding of any kind.
+
+    Or the set-points of the next episode, in a system that goes on.
+    """
+    if not usual.known or len(without):
+        return cut[:0], ""
+    inside = float(usual.far(usual.change).mean())
+    far = _if_many(cut[usual.far(changes(log, cut))], cut, inside)
+    return far, "something far beyond the usual steps"
 
 
 def _timed_terminals(

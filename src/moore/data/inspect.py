@@ -81,6 +81,9 @@ def summarize(
     summary = source | _sizes(log, facts) | _ranges(log, columns)
     for part in parts:
         summary |= part
+    if summary["far_resets"] > summary["reset_successors"]:  # those of another rounding, too
+        summary["reset_successors"] = summary["far_resets"]
+        first_rows["reset_successors"] = first_rows["far_resets"]
     summary["run_flags"] = _run_flags(summary)
     reference = log.reference or (files[0].reference if files else None)
     reference = reference or reference_scores(source["checked_as"])

@@ -11,6 +11,7 @@ AnyLog = Log | Dataset
 SAMPLE = 20_000  # rows, evenly spaced
 _FEW = 10  # rows say nothing of what is usual
 _FAR = 3.0  # times the usual
+_NEAR = 0.03
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
@@ -34,6 +35,12 @@ class UsualSteps:
         if not self.known:
             return np.zeros(len(change), bool)
         return (np.abs(change) > _FAR * np.maximum(self._usual, self._least)).any(axis=1)
+
+    def near(self, change: np.ndarray) -> np.ndarray:
+        """(k,) bool: changes (k, obs_dim) that are none, but for rounding, in every dimension."""
+        if not self.known:
+            return (change == 0).all(axis=1)
+        return (np.abs(change) <= _NEAR * np.maximum(self._usual, self._least)).all(axis=1)
 
     @property
     def _usual(self) -> np.ndarray:
