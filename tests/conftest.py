@@ -11,6 +11,7 @@ import gc
 import os
 import re
 import shlex
+import signal
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from desk import TINY, files, write_hdf5
 _CACHE = os.path.join(tempfile.gettempdir(), f"moore-tests-{os.getuid()}-xla")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+# A job in the background of a shell ignores Ctrl-C, and so would the runs that the tests stop.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("repeat", derandomize=True, deadline=None)
 settings.register_profile("search", derandomize=False, deadline=None)
