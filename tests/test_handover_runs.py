@@ -17,6 +17,7 @@ from moore.config import Config, GateConfig, from_dict
 from moore.data.npz import write_npz
 from moore.dynamics.imagine import rollout
 from moore.envs.collector import Collector
+from moore.envs.make import make_env
 from moore.errors import InputError
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
@@ -110,7 +111,7 @@ def test_a_gate_that_lets_nothing_through_keeps_the_first_policy_in_both_stages(
     horizon, log_file, tmp_path
 ):
     gate = GateConfig(enabled=True, horizon=horizon, rollouts=50, confidence=1e9)
-    tiny = tiny_config(gate=gate)
+    tiny = tiny_config(gate=gate, accept=("hand-over",))
     config = replace(
         tiny, offline=replace(tiny.offline, epochs=2), online=replace(tiny.online, epochs=2)
     )
@@ -356,7 +357,7 @@ def test_imagined_data_may_start_full(full, batches, monkeypatch):
 
     monkeypatch.setattr(Learner, "refit", first_refit)
     with pytest.raises(_Reached):
-        online_stage(learner, state, Collector(ENV(), 0), on_epoch=lambda *row: None)
+        online_stage(learner, state, Collector(make_env(ENV), 0), on_epoch=lambda *row: None)
     assert found == [batches * 60, 240]
 
 
