@@ -55,9 +55,9 @@ def train(env_id: str, args, config: SACConfig):
     for step in range(steps):
         key_act, key_update = jax.random.split(jax.random.fold_in(key, step))
         if step < random_steps:
-            action = explore(collector.obs[None])[0]
+            action = explore(collector.observation()[None])[0]
         else:
-            action = np.asarray(act(state, collector.obs, key_act))
+            action = np.asarray(act(state, collector.observation(), key_act))
         row = jax.tree.map(lambda x: x[None], collector.step(action))
         ring = insert(ring, row, np.ones(1, bool))
         if step >= random_steps:
@@ -75,7 +75,7 @@ def record(env_id: str, state, rows: int, seed: int):
     history = []
     for step in range(rows):
         key = jax.random.fold_in(jax.random.key(seed + 1), step)
-        history.append(collector.step(np.asarray(act(state, collector.obs, key))))
+        history.append(collector.step(np.asarray(act(state, collector.observation(), key))))
     return jax.tree.map(lambda *column: np.stack(column), *history)
 
 
