@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterable
-
-import numpy as np
+from numbers import Real
 
 
 def is_finite(value: object) -> bool:
     """Whether a value is a number that can be drawn or averaged."""
-    return isinstance(value, int | float | np.number) and math.isfinite(value)
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def finite(values: object) -> list[int | float]:

@@ -38,9 +38,10 @@ from moore.data.subset import Budget, Subset, choose_rows
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, NotImplementedError, SyntaxError)
-_UNREADABLE += (KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
-_UNREADABLE += (MemoryError, OverflowError, IndexError, struct.error, lzma.LZMAError)
+# What NumPy raises where a file is no archive, is cut short, or is damaged.
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, NotImplementedError, SyntaxError)
+UNREADABLE += (KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+UNREADABLE += (MemoryError, OverflowError, IndexError, struct.error, lzma.LZMAError)
 
 REQUIRED = ("obs", "action", "reward", "terminated", "truncated")
 _ROWS = (*REQUIRED, "next_obs", "successor_known")
@@ -155,7 +156,7 @@ def _open(path: Path, name: str) -> Iterator[NpzFile]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, NpzFile):
                 raise TypeError("it is one array")
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise _unreadable(name, error) from error
         with archive:
             _check_keys(archive, name)
@@ -189,7 +190,7 @@ def _get(archive: NpzFile, key: str, name: str) -> np.ndarray:
             value = archive[key]
         if not isinstance(value, np.ndarray):
             raise TypeError(f"{shown(key)} is no array")
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _unreadable(name, error) from error
     return value
 
@@ -218,7 +219,7 @@ def _shape(archive: NpzFile, key: str, name: str) -> tuple[int, ...]:
                 else np.lib.format.read_array_header_2_0
             )
             return read(member)[0]
-    except _UNREADABLE:
+    except UNREADABLE:
         return _get(archive, key, name).shape
 
 

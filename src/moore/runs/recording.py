@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 
+from moore.data.npz import UNREADABLE
 from moore.envs.record import Act, record_episodes
 from moore.files import write_whole, writing
 from moore.runs.track import Reporter
@@ -124,7 +123,7 @@ def _load(path: Path) -> dict[str, np.ndarray] | None:
         with np.load(path, allow_pickle=False) as archive:
             chunk = dict(archive)  # the archive has checksums
         sizes = {len(array) for array in chunk.values()}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+    except UNREADABLE:
         return None
     return chunk if chunk.keys() >= _COLUMNS and len(sizes) == 1 else None
 
