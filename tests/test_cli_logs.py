@@ -189,6 +189,12 @@ class Plant(gym.Env):
     observation_space = gym.spaces.Box(-np.inf, np.inf, (3,))
     action_space = gym.spaces.Box(-2.0, 2.0, (1,))
 
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(3, np.float32), 0.0, False, False, {}
+
 
 @pytest.fixture
 def plant():
