@@ -312,11 +312,21 @@ def test_a_configuration_cannot_be_altered():
 # --- Presets ---
 
 
-def test_there_are_a_quickstart_plain_sac_quick_tasks_and_each_task_at_two_scales():
+def test_the_plant_s_preset_holds_no_task_s_constants():
+    """A run with it must not begin with another task's environment, log, ends or target."""
+    plant = preset("plant")
+    assert (plant.env_id, plant.dataset, plant.env_args) == ("", "", "")
+    assert plant.termination == "learned" and plant.sac.target_entropy is None
+    assert plant.standardise_obs and plant.scale_rewards
+    assert plant.evaluation.episodes == 0, "the environment may be the plant itself"
+    assert plant.algorithm == "moore_robust"
+
+
+def test_there_are_a_quickstart_a_plant_s_plain_sac_quick_tasks_and_each_task_at_two_scales():
     scaled = {f"{scale}/{task}" for scale in ("laptop", "paper") for task in TASKS}
     quick = {"quick/pendulum", "quick/inverted-pendulum"}
-    assert len(preset_names()) == len(set(preset_names())) == 28
-    assert set(preset_names()) == {"quickstart", "sac"} | quick | scaled
+    assert len(preset_names()) == len(set(preset_names())) == 29
+    assert set(preset_names()) == {"quickstart", "sac", "plant"} | quick | scaled
 
 
 @pytest.mark.parametrize("name", ["bogus", "hopper-medium", "paper", "paper/bogus", ""])

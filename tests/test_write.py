@@ -184,6 +184,6 @@ def test_convert_of_a_part_prints_json(capsys):
     subset = {"rows": 12, "episodes": 3, "of_rows": 40, "of_episodes": 10, "seed": 2}
     assert told == {
         "source": "log.hdf5", "out": "part.npz", "format": "npz", "rows": 12, "env_id": None,
-        "infos": [], "subset": subset,
+        "infos": [], "subset": subset, "notes": [],
     }  # fmt: skip
     same_data(load_dataset("part.npz"), load_dataset("log.hdf5", max_rows=13, seed=2))
