@@ -115,7 +115,8 @@ def test_a_run_has_the_function_in_its_configuration(folder):
         truncated=np.arange(n) == n - 1,
     )
     env = "MountainCarContinuous-v0"
-    config = Config(dataset="long.npz", reward="plant_rewards:level", env_id=env)
+    told = {"reward": "plant_rewards:level", "termination": "never"}
+    config = Config(dataset="long.npz", env_id=env, **told)
     setup = prepare(config)
     assert setup.dataset.reward.tolist() == [-abs(2 * i - 1) for i in range(n - 1)]
     assert setup.config.reward == "plant_rewards:level"

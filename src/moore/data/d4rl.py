@@ -82,6 +82,7 @@ def read_d4rl(
         fields["infos"] = _infos(source, len(columns["obs"]), subset) if infos else {}
         fields["extras"] = _extras(source, len(columns["obs"]), subset) if exact else {}
         notes = _passed_over(source, columns, name)
+        notes = [] if infos and exact else notes  # then it is all read, to be written elsewhere
     if across := [ROWS[key] for key, item in columns.items() if isinstance(item, Lying)]:
         notes.append(LYING.format(keys=", ".join(across)))
     metadata = with_notes(metadata, notes) | _lost(fields, windows)

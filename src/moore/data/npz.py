@@ -77,6 +77,7 @@ def read_npz(
         rows = _Rows(archive, across, subset, name)
         fields, lost = rows.read(_ROWS, exact=exact)
         notes = _passed_over(archive, rows)
+        notes = [] if infos and exact else notes  # then it is all read, to be written elsewhere
         fields |= _statistics(archive, subset, name)
         if infos:
             fields["infos"] = _infos(archive, subset, name)

@@ -85,7 +85,7 @@ def summarise(
 
 def skipped_updates(rows: list[dict]) -> int:
     """Updates that led to numbers that are not finite, and were undone."""
-    return int(sum(row.get("losses/skipped_updates") or 0 for row in rows))
+    return int(sum(finite(row.get("losses/skipped_updates") for row in rows)))
 
 
 def _about_log(log: Dataset) -> dict:
