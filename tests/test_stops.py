@@ -211,12 +211,13 @@ class TestEnvironmentsThatFail:
                 closed.append(self)
 
         config = quick_config(evaluation=EvaluationConfig(episodes=8))
-        with pytest.raises(RuntimeError, match="no more licences"):
+        with pytest.raises(InputError, match="beside 4 .*no more licences"):
             run(
                 config, dataset=log_file, out=tmp_path / "run", quiet=True,
                 env=lambda: gym.wrappers.TimeLimit(Counted(), 20),
             )  # fmt: skip
         assert set(map(id, closed)) == set(map(id, opened[:4]))
+        assert not (tmp_path / "run").exists()
 
 
 class TestGoingOnLonger:
