@@ -211,7 +211,7 @@ class TestEnvironmentsThatFail:
                 closed.append(self)
 
         config = quick_config(evaluation=EvaluationConfig(episodes=8))
-        with pytest.raises(InputError, match="beside 4 .*no more licences"):
+        with pytest.raises(InputError, match=r"beside 4 .*no more licences"):
             run(
                 config, dataset=log_file, out=tmp_path / "run", quiet=True,
                 env=lambda: gym.wrappers.TimeLimit(Counted(), 20),
