@@ -165,7 +165,8 @@ def test_a_policy_saved_before_there_were_units_takes_them_so_too(offline, tmp_p
     for name in ("policy.safetensors", "policy.json"):
         (tmp_path / name).write_bytes((offline.folder / "policy" / name).read_bytes())
     about = json.loads((tmp_path / "policy.json").read_text())
-    del about["units"]
+    for key in ("units", "format", "moore", "acting", "sha256"):
+        del about[key]
     (tmp_path / "policy.json").write_text(json.dumps(about))
     obs = np.zeros((2, 1), np.float32)
     np.testing.assert_array_equal(load_policy(tmp_path)(obs), replace(saved, units=AS_GIVEN)(obs))
@@ -251,8 +252,11 @@ def ends_above_390(obs, action, next_obs):
 
 def test_a_rule_sees_the_users_units_and_is_the_same_for_the_same_units():
     config = replace(config_of("moore"), termination="test_units:ends_above_390")
+    log = log_in(**OTHER)
+    ended = np.asarray(jax.vmap(ends_above_390)(log.obs, log.action, log.next_obs))
+    log = replace(log, terminated=ended, truncated=log.truncated & ~ended)  # as the rule has it
     rules = [
-        prepare(config, dataset=log_in(**OTHER), env=partial(env_in, **OTHER)).learner.terminated_fn
+        prepare(config, dataset=log, env=partial(env_in, **OTHER)).learner.terminated_fn
         for _ in range(2)
     ]
     units = measured(log_in(**OTHER).obs, log_in(**OTHER).reward, **ON)
@@ -384,7 +388,7 @@ def test_an_infinite_bound_asks_for_nothing():
 def test_they_are_on_where_logs_of_any_units_are_brought_and_off_in_the_papers_runs():
     for name in preset_names():
         config = preset(name)
-        on = name == "quickstart" or name.startswith(("quick/", "laptop/"))
+        on = name in ("quickstart", "plant") or name.startswith(("quick/", "laptop/"))
         assert (config.standardise_obs, config.scale_rewards) == (on, on), name
     assert not preset("laptop/hopper-medium", algorithm="moore").standardise_obs
     assert preset("quick/pendulum", algorithm="iql").standardise_obs
