@@ -272,6 +272,8 @@ def _holed(draw, table: dict) -> dict:
     return result
 
 
+# Where in the run a row is: no run leaves that out, and a row without it is told to be damaged.
+_PLACE = ("stage", "epoch", "env_steps", "updates")
 rows_with_holes = st.composite(lambda draw: [_holed(draw, row) for row in EVERY])
 
 
@@ -296,13 +298,19 @@ def test_a_gate_without_a_standard_error_has_its_curve_without_a_band():
 @settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
 @given(rows=rows_with_holes(), data=st.data())
 def test_a_page_comes_of_whatever_is_there(rows, data, tmp_path_factory):
-    summary = data.draw(st.one_of(st.none(), st.composite(_holed)(_summary())))
+    rows = [row | {key: full[key] for key in _PLACE} for row, full in zip(rows, EVERY, strict=True)]
+    rows = jsonable(rows)  # as a run writes them: no NaN
+    _check_page(_run(tmp_path_factory.mktemp("run"), rows, None))
+    summary = data.draw(st.composite(_holed)(_summary()))
     folder = _run(tmp_path_factory.mktemp("run"), rows, summary)
     try:
-        page = write_report(folder).read_text(encoding="utf-8")
-    except InputError as error:  # a row that does not say where it belongs, a summary with NaN
-        assert "is damaged" in str(error)
-        return
+        _check_page(folder)
+    except InputError as error:  # a run writes neither NaN nor a summary that names no task
+        assert "summary.json is damaged" in str(error)
+
+
+def _check_page(folder: Path) -> None:
+    page = write_report(folder).read_text(encoding="utf-8")
     assert "None" not in re.sub(r"(?s)<svg.*?</svg>", "", page)
 
 
@@ -321,7 +329,6 @@ def _setup():
 @settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
 @given(rows=rows_with_holes())
 def test_a_summary_comes_of_whatever_was_logged(rows):
-    place = ("stage", "epoch", "env_steps", "updates")
-    rows = [row | {key: full[key] for key in place} for row, full in zip(rows, EVERY, strict=True)]
+    rows = [row | {key: full[key] for key in _PLACE} for row, full in zip(rows, EVERY, strict=True)]
     summary = summarise(_setup(), rows, seconds={}, random_return=1.0)
     json.dumps(jsonable(summary), allow_nan=False)
