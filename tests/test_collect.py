@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from moore.agents.sac import SACConfig
+from moore.collecting import collect as collecting
+from moore.collecting import recording
+from moore.collecting.collect import Recipe, collect
+from moore.collecting.training import Training
 from moore.config import read_toml
 from moore.data.load import load_dataset, read_log
 from moore.data.write import write_log
@@ -15,11 +19,7 @@ from moore.envs.make import make_env
 from moore.envs.record import record_episodes
 from moore.errors import InputError
 from moore.reports.reading import read_metrics
-from moore.runs import collect as collecting
-from moore.runs import recording
-from moore.runs.collect import Recipe, collect
 from moore.runs.reading import newest_epoch
-from moore.runs.training import Training
 
 ENV_ID = "TinyLinear-v0"
 gym.register(ENV_ID, entry_point="tiny:LinearGaussian", max_episode_steps=20)

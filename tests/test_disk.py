@@ -25,7 +25,8 @@ from moore.files import (
     write_whole,
 )
 from moore.reports.figure import _write_curves
-from moore.runs import execution, recording
+from moore.collecting import recording
+from moore.runs import execution
 from moore.runs.checkpoint import newest_first
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run

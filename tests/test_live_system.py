@@ -22,11 +22,11 @@ from moore.errors import InputError
 from moore.reports.compare import read_runs
 from moore.reports.html import write_report
 from moore.reports.reading import read_metrics
-from moore.runs import sweep
 from moore.runs.plan import Plan, functions, how_to_resume, read_plan
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
 from moore.stages.gate import finished, given_up, new_record, replaced
+from moore.sweeps import sweep
 from tiny import ENV, LinearGaussian, tiny_config, tiny_log
 
 STEPS = 4 * 100  # of the online stage

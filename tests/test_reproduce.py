@@ -15,9 +15,9 @@ from moore.evaluation.transfer import transfer_metrics
 from moore.reports import figure as figures_page
 from moore.reports.compare import Finished, compare
 from moore.reports.figure import draw_figure
-from moore.runs import sweep as sweeps
-from moore.runs.figures import FIGURES, SCALES, check_logs, figure_grid
-from moore.runs.grid import cells
+from moore.sweeps import sweep as sweeps
+from moore.sweeps.figures import FIGURES, SCALES, check_logs, figure_grid
+from moore.sweeps.grid import cells
 from test_compare import finished
 
 # --- The plan ---

@@ -23,12 +23,12 @@ from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.reports.reading import read_metrics
 from moore.runs import execution
-from moore.runs.cell import Cell, as_json
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.runs.signals import Stopped
 from moore.stages import programs
 from moore.stages.lengthen import lengthened
+from moore.sweeps.cell import Cell, as_json
 from runs_alike import assert_same_run, rows
 from tiny import ENV, LinearGaussian, quick_config, tiny_log
 
@@ -346,7 +346,7 @@ def test_a_cell_ends_with_its_sweep(log_file, tmp_path):
     cell = Cell(str(tmp_path / "run"), {"dataset": str(log_file), "env_id": "Pendulum-v1"})
     code = (
         "import sys, time\n"
-        "import moore.runs.cell as cell\n"
+        "import moore.sweeps.cell as cell\n"
         "cell.run_cell = lambda cell: (print('running', flush=True), time.sleep(100))\n"
         "cell.main()"
     )

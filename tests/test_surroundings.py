@@ -128,7 +128,7 @@ def test_the_package_can_be_imported_where_jax_has_its_own_settings():
         "JAX_NUMPY_DTYPE_PROMOTION": "strict",
         "JAX_PLATFORMS": "nonsense",
     }
-    code = "import moore.cli, moore.runs.run, moore.runs.collect, moore.reports.compare_page"
+    code = "import moore.cli, moore.runs.run, moore.collecting.collect, moore.reports.compare_page"
     subprocess.run([sys.executable, "-c", code], env=os.environ | settings, check=True)
 
 

@@ -16,11 +16,11 @@ from moore.config import from_dict, to_dict, to_toml
 from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.reports.reading import read_metrics
-from moore.runs import grid as grids
-from moore.runs import sweep as sweeps
-from moore.runs.cell import Cell, limit_threads, run_cell
-from moore.runs.grid import Grid, cells, read_grid
-from moore.runs.sweep import sweep
+from moore.sweeps import grid as grids
+from moore.sweeps import sweep as sweeps
+from moore.sweeps.cell import Cell, limit_threads, run_cell
+from moore.sweeps.grid import Grid, cells, read_grid
+from moore.sweeps.sweep import sweep
 from tiny import tiny_config, tiny_log
 
 ENV_ID = "SweptLinear-v0"

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_units import ON, OTHER, config_of, env_in, log_in, metrics_of, run_in
+from moore.collecting.training import Training
 from moore.config import OnlineConfig
 from moore.envs.collector import Collector
 from moore.errors import InputError
@@ -24,7 +25,6 @@ from moore.replay.priorities import RowScheme
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
 from moore.runs.setup import Evaluator, prepare
-from moore.runs.training import Training
 from moore.stages.reported import in_users_units
 from moore.units import AS_GIVEN, Units, measured, spread_of
 from tiny import AGENT_SETTINGS, ENV, tiny_config

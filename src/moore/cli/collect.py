@@ -12,7 +12,7 @@ def _options():
     """Made here because they need jax."""
     import tyro
 
-    from moore.runs.collect import Recipe
+    from moore.collecting.collect import Recipe
 
     @example("moore collect --env-id Hopper-v5 --tier medium --steps 100000 --out medium.hdf5")
     @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def _options():
 def collect_log(arguments: list[str]) -> None:
     options = parse(_options(), arguments, "collect")
 
-    from moore.runs.collect import collect, describe
+    from moore.collecting.collect import collect, describe
 
     log = collect(
         options.recipe,

@@ -55,9 +55,9 @@ def reproduce_figure(arguments: list[str]) -> None:
     figure, options = with_target(ReproduceOptions, arguments, "reproduce", "FIGURE")
 
     from moore.files import whole_path
-    from moore.runs.figures import check_logs, figure_grid
-    from moore.runs.grid import cells
-    from moore.runs.sweep import sweep
+    from moore.sweeps.figures import check_logs, figure_grid
+    from moore.sweeps.grid import cells
+    from moore.sweeps.sweep import sweep
 
     seeds = seed_list(options.seeds)
     grid = figure_grid(figure, options.scale, data=options.data, seeds=seeds)

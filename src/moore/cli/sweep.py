@@ -66,8 +66,8 @@ def sweep_grid(arguments: list[str]) -> None:
     options = parse(_options(), arguments, "sweep")
 
     from moore.files import whole_path
-    from moore.runs.grid import cells
-    from moore.runs.sweep import sweep
+    from moore.sweeps.grid import cells
+    from moore.sweeps.sweep import sweep
 
     planned = cells(_grid(options), whole_path(options.out), share_offline=options.share_offline)
     outcome = sweep(planned, jobs=options.jobs, ray_address=options.ray, quiet=options.quiet)
@@ -87,7 +87,7 @@ def _grid(options):
     """The file's grid with the flags over it."""
     import dataclasses
 
-    from moore.runs.grid import Grid, read_grid
+    from moore.sweeps.grid import Grid, read_grid
 
     grid = Grid() if options.grid is None else read_grid(options.grid)
     changes: dict = {

@@ -29,8 +29,8 @@ from moore.reports.uncertainty import (
     uncertainty_summary,
 )
 from moore.reports.variants import draw_curves, draw_points, epoch_returns, variant_colors
-from moore.runs.cell import Cell
-from moore.runs.figures import FIGURES
+from moore.sweeps.cell import Cell
+from moore.sweeps.figures import FIGURES
 
 _LOGGED = (
     "eval/return",

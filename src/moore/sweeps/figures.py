@@ -8,7 +8,7 @@ from pathlib import Path
 from moore.algorithms import ALGORITHMS
 from moore.errors import InputError
 from moore.presets import preset
-from moore.runs.grid import Grid
+from moore.sweeps.grid import Grid
 
 
 @dataclass(frozen=True)

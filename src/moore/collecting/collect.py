@@ -16,6 +16,8 @@ import jax
 import numpy as np
 
 from moore.agents.sac import SACConfig
+from moore.collecting.recording import begun_with, record
+from moore.collecting.training import Training, best, first_reaching, training_config
 from moore.data.episodes import episode_statistics
 from moore.data.load import read_log
 from moore.data.log import Log
@@ -32,10 +34,8 @@ from moore.files import whole_path
 from moore.jax_settings import key_of, plain_jax
 from moore.presets import preset
 from moore.runs.policy import Policy
-from moore.runs.recording import begun_with, record
 from moore.runs.summary import versions
 from moore.runs.track import Reporter
-from moore.runs.training import Training, best, first_reaching, training_config
 
 Tier = Literal["random", "medium", "medium-replay", "expert"]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from moore.errors import InputError
 from moore.files import read_object, writing
 from moore.numbers import fixed, without_nulls
-from moore.runs.cell import Cell, as_json, limit_threads, run_cell
 from moore.runs.signals import Stop, listening
 from moore.runs.track import Reporter
+from moore.sweeps.cell import Cell, as_json, limit_threads, run_cell
 
 # Seconds in which the cells of a sweep that is stopped may save what they have.
 _GRACE = 5.0
@@ -166,7 +166,14 @@ class _Process:
             self.log = open(f"{folder}.log", "w")  # noqa: SIM115 (closed when it has ended)
         cache = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent.absolute() / ".compiled")}
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "moore.runs.cell", as_json(cell), json.dumps(cores), "watched"],
+            [
+                sys.executable,
+                "-m",
+                "moore.sweeps.cell",
+                as_json(cell),
+                json.dumps(cores),
+                "watched",
+            ],
             stdin=subprocess.PIPE,  # never written to: it closes with this process
             stdout=self.log,
             stderr=subprocess.STDOUT,

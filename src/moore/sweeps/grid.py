@@ -13,7 +13,7 @@ from moore.config import Config, from_dict, to_dict
 from moore.errors import InputError
 from moore.presets import preset
 from moore.replay.schemes import parse_scheme
-from moore.runs.cell import Cell
+from moore.sweeps.cell import Cell
 
 
 @dataclass(frozen=True)
