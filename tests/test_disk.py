@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from moore import files
 from moore.cli import main
+from moore.collecting import recording
 from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.files import (
@@ -25,7 +26,6 @@ from moore.files import (
     write_whole,
 )
 from moore.reports.figure import _write_curves
-from moore.collecting import recording
 from moore.runs import execution
 from moore.runs.checkpoint import newest_first
 from moore.runs.policy import load_policy
