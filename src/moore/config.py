@@ -14,9 +14,9 @@ import tomli_w
 from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
 from moore.agents.balanced import BalancedConfig
-from moore.agents.cql import CQLConfig
+from moore.agents.cql import CQLConfig, cal_ql
 from moore.agents.iql import IQLConfig
-from moore.agents.sac import SACConfig
+from moore.agents.sac import SACConfig, rlpd
 from moore.agents.wsrl import WSRLConfig
 from moore.data.defects import check_accepted
 from moore.dynamics.fit import ModelConfig
@@ -144,18 +144,6 @@ class EvaluationConfig:
     candidate: bool = True
 
 
-def _cal_ql() -> CQLConfig:
-    """Cal-QL bounds CQL's values; the rest is nakamotoo/Cal-QL's (conservative_sac_main.py)."""
-    return CQLConfig(calibrated=True, max_target_backup=True, warm_up=0, hidden=(256, 256))
-
-
-def _rlpd() -> SACConfig:
-    """RLPD is SAC with ten normalised critics, two of which judge (ikostrikov/rlpd, configs)."""
-    return SACConfig(
-        critics=10, critic_subset=2, layer_norm=True, entropy_per_action=-0.5, actor_every=20
-    )
-
-
 @dataclass(frozen=True)
 class Config:
     """A whole run.
@@ -254,10 +242,10 @@ class Config:
     awac: AWACConfig = field(default_factory=AWACConfig)
     iql: IQLConfig = field(default_factory=IQLConfig)
     cql: CQLConfig = field(default_factory=CQLConfig)
-    cal_ql: CQLConfig = field(default_factory=_cal_ql)
+    cal_ql: CQLConfig = field(default_factory=cal_ql)
     balanced_replay: BalancedConfig = field(default_factory=BalancedConfig)
     adaptive_bc: AdaptiveBCConfig = field(default_factory=AdaptiveBCConfig)
-    rlpd: SACConfig = field(default_factory=_rlpd)
+    rlpd: SACConfig = field(default_factory=rlpd)
     wsrl: WSRLConfig = field(default_factory=WSRLConfig)
     offline: OfflineConfig = field(default_factory=OfflineConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)

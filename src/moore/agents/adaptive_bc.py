@@ -10,7 +10,7 @@ Constants and settings that the paper leaves open are those of the authors' code
 Note:
     The authors begin with R_last as the return of one evaluated episode after the offline stage;
     here it is that of the first online episode. Networks start from this project's initialisation.
-    Which rows a batch holds is the matter of `adaptive_bc_replay`.
+    Which rows a batch holds is told in moore.experience.kept.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.nets import MLP
 from moore.agents.sac import bellman_target, q_values, some_of
 from moore.errors import InputError
@@ -387,3 +388,17 @@ def act_mode(
 ) -> Float[Array, "*batch action"]:
     """pi(s)."""
     return actor(obs)
+
+
+AGENT = Agent(
+    name="adaptive_bc",
+    settings=AdaptiveBCConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    follow=follow,
+    hand_over=hand_over,
+    new_episode=new_episode,
+)

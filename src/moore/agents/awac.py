@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.agents.sac import bellman_target, q_values
-from moore.replay.buffer import Batch, Replay
+from moore.replay.buffer import Batch
 
 # Bound of the actions whose density is taken: at +-1 a squashed Gaussian has none. The constant is
 # IQL's (ikostrikov/implicit_q_learning, dataset_utils.py: 1 - 1e-5).
@@ -82,18 +83,6 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AWACConfig) -
         actor_opt=optimiser.init(actor),
         critic_opt=optimiser.init(critics),
     )
-
-
-def look(state: AWACState, offline: Replay, online: Replay, config: AWACConfig) -> AWACState:
-    """Nothing of the data as a whole matters."""
-    del offline, online, config
-    return state
-
-
-def hand_over(state: AWACState, config: AWACConfig) -> AWACState:
-    """Nothing changes between the stages."""
-    del config
-    return state
 
 
 def inside(action: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
@@ -197,3 +186,14 @@ def update(
 def policy(state: AWACState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="awac",
+    settings=AWACConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+)

@@ -25,10 +25,11 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState
 from moore.agents.nets import LOG_STD_MAX, LOG_STD_MIN, MLP, Actor, squashed_log_density
 from moore.agents.sac import bellman_target, q_values
-from moore.replay.buffer import Batch, Replay
+from moore.replay.buffer import Batch, GroupedBatch
 
 # Inside the logarithm of the ratio's loss, so that it is finite at w = 0 (ours.py: 1e-10).
 _RATIO_EPSILON = 1e-10
@@ -155,14 +156,6 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BalancedConfi
         ratio_opt=optax.adam(config.ratio_learning_rate).init(ratio),
         online=jnp.zeros((), bool),
     )
-
-
-def look(
-    state: BalancedState, offline: Replay, online: Replay, config: BalancedConfig
-) -> BalancedState:
-    """Nothing of the data as a whole matters."""
-    del offline, online, config
-    return state
 
 
 def hand_over(state: BalancedState, config: BalancedConfig) -> BalancedState:
@@ -296,17 +289,6 @@ def update_online(
     return new_state, metrics
 
 
-def update(
-    state: BalancedState, batch: Batch, key: PRNGKeyArray, config: BalancedConfig
-) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
-    """One update: of CQL before the hand-over, of SAC through the mixture after it."""
-    return jax.lax.cond(
-        state.online,
-        lambda: update_online(state, batch, key, config),
-        lambda: update_offline(state, batch, key, config),
-    )
-
-
 def density_ratio(
     ratio: MLP, obs: Float[Array, "batch obs"], action: Float[Array, "batch action"]
 ) -> Float[Array, " batch"]:
@@ -363,6 +345,31 @@ def priorities(
     return jnp.clip(weight / (mean + _RATIO_EPSILON), *config.priority_range)
 
 
+def row_priorities(
+    state: BalancedState, batch: GroupedBatch, config: BalancedConfig
+) -> Float[Array, " rows"]:
+    """`priorities` of a batch, for the replay that draws it."""
+    return priorities(state, batch.batch, batch.logged, config)
+
+
+def update(
+    state: BalancedState, batch: GroupedBatch, key: PRNGKeyArray, config: BalancedConfig
+) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+    """One update: of CQL before the hand-over; of SAC and the density ratio after it."""
+
+    def offline() -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+        ensemble, metrics = update_offline(state, batch.batch, key, config)
+        names = ("ratio_loss", "ratio_offline", "ratio_online")
+        return ensemble, metrics | {name: jnp.zeros(()) for name in names}
+
+    def online() -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+        ensemble, of_ratio = update_ratio(state, batch.logged, batch.collected, config)
+        ensemble, metrics = update_online(ensemble, batch.batch, key, config)
+        return ensemble, metrics | of_ratio
+
+    return jax.lax.cond(state.online, online, offline)
+
+
 def policy(state: BalancedState) -> Mixture:
     """What acts and is evaluated, in both stages."""
     return Mixture(state.members.actor)
@@ -378,3 +385,15 @@ def act(
 def act_mode(mixture: Mixture, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
     """The deterministic policy: tanh of the mean."""
     return jnp.tanh(mixture(obs)[0])
+
+
+AGENT = Agent(
+    name="balanced_replay",
+    settings=BalancedConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    hand_over=hand_over,
+)

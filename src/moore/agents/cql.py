@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.awac import inside
 from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
 from moore.agents.sac import NO_LIMIT, bellman_target, q_values, some_of
@@ -162,12 +163,6 @@ def look(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) ->
         return state
     found = jnp.concatenate([returns_to_go(data, config.discount) for data in (offline, online)])
     return dataclasses.replace(state, returns=found)
-
-
-def hand_over(state: CQLState, config: CQLConfig) -> CQLState:
-    """Nothing changes between the stages: fine-tuning goes on with the same losses."""
-    del config
-    return state
 
 
 def returns_of(state: CQLState, row: Int[Array, " rows"]) -> Float[Array, " rows"]:
@@ -338,3 +333,23 @@ def update(
 def policy(state: CQLState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="cql",
+    settings=CQLConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    look=look,
+)
+
+
+def cal_ql() -> CQLConfig:
+    """Cal-QL bounds CQL's values; the rest is nakamotoo/Cal-QL's (conservative_sac_main.py)."""
+    return CQLConfig(calibrated=True, max_target_backup=True, warm_up=0, hidden=(256, 256))
+
+
+CAL_QL = dataclasses.replace(AGENT, name="cal_ql", settings=cal_ql)

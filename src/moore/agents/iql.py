@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.awac import capped_exp, critic_loss, inside, twin_critics
 from moore.agents.nets import MLP
 from moore.agents.sac import bellman_target, q_values
@@ -276,3 +277,16 @@ def act_mode(
 ) -> Float[Array, "*batch action"]:
     """The deterministic policy: the mean, in (-1, 1)."""
     return actor(obs)[0]
+
+
+AGENT = Agent(
+    name="iql",
+    settings=IQLConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    look=look,
+    hand_over=hand_over,
+)

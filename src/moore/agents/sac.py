@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.nets import MLP, Actor, mode_action, sample_action
 from moore.replay.buffer import Batch, Replay, Transition
 
@@ -339,3 +340,26 @@ def act(
 def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
     """The evaluated policy: tanh of the mean."""
     return mode_action(actor, obs)
+
+
+AGENT = Agent(
+    name="sac",
+    settings=SACConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    value=value,
+    look=look,
+)
+
+
+def rlpd() -> SACConfig:
+    """RLPD is SAC with ten normalised critics, two of which judge (ikostrikov/rlpd, configs)."""
+    return SACConfig(
+        critics=10, critic_subset=2, layer_norm=True, entropy_per_action=-0.5, actor_every=20
+    )
+
+
+RLPD = dataclasses.replace(AGENT, name="rlpd", settings=rlpd)

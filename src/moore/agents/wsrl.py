@@ -22,12 +22,13 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState
 from moore.agents.nets import MLP, Actor
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.agents.sac import q_values
-from moore.replay.buffer import Batch, Replay
+from moore.replay.buffer import Batch
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,6 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: WSRLConfig) -
     """A fresh agent; the temperature starts at 1."""
     agent = cql.init(key, obs_dim, action_dim, offline_config(config))
     return WSRLState(agent, jnp.zeros((), bool))
-
-
-def look(state: WSRLState, offline: Replay, online: Replay, config: WSRLConfig) -> WSRLState:
-    """Nothing of the data as a whole matters."""
-    del offline, online, config
-    return state
 
 
 def hand_over(state: WSRLState, config: WSRLConfig) -> WSRLState:
@@ -204,3 +199,15 @@ def update(
 def policy(state: WSRLState) -> Actor:
     """What acts and is evaluated."""
     return state.agent.actor
+
+
+AGENT = Agent(
+    name="wsrl",
+    settings=WSRLConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    hand_over=hand_over,
+)
