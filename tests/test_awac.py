@@ -44,9 +44,8 @@ def q(rows, obs, action):
 def test_critic_loss_worked_by_hand():
     critics = linear_state(0.0).critics
     # Q_1 = 2.5, 1.5 and Q_2 = -0.5, -2.5; the errors are 0.5, 0.5 and -2.5, -3.5.
-    loss = awac.critic_loss(
-        critics, jnp.asarray([[1.0], [2.0]]), jnp.asarray([[0.5], [-0.5]]), jnp.asarray([2.0, 1.0])
-    )
+    rows = batch([1.0, 2.0], [0.5, -0.5], [0.0, 0.0], [0.0, 0.0])
+    loss = awac.critic_loss(critics, rows, jnp.asarray([2.0, 1.0]))
     assert float(loss) == pytest.approx(0.25 + (6.25 + 12.25) / 2)
 
 

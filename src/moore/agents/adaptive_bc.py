@@ -23,8 +23,8 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from moore.agents.agent import Agent
+from moore.agents.critics import bellman_target, new_critics, q_values, some_of, squared_errors
 from moore.agents.nets import MLP
-from moore.agents.sac import bellman_target, q_values, some_of
 from moore.errors import InputError
 from moore.replay.buffer import Batch, Replay
 
@@ -153,9 +153,8 @@ def init(
     key_actor, key_critics = jax.random.split(key)
     trunk = MLP(obs_dim, config.hidden, action_dim, key=key_actor)
     actor = DeterministicActor(trunk, config.exploration_noise)
-    critics = jax.vmap(lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k))(
-        jax.random.split(key_critics, config.critics)
-    )
+    keys = jax.random.split(key_critics, config.critics)
+    critics = new_critics(keys, obs_dim, action_dim, config.hidden)
     optimiser = optax.adam(config.learning_rate)
     return AdaptiveBCState(
         actor=actor,
@@ -302,7 +301,7 @@ def targets(
 
 def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:
     """Mean squared Bellman error over rows and critics."""
-    return jnp.mean((q_values(critics, batch.obs, batch.action) - target) ** 2)
+    return squared_errors(q_values(critics, batch.obs, batch.action), target).mean()
 
 
 def actor_loss(

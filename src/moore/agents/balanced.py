@@ -27,8 +27,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from moore.agents import cql
 from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.critics import bellman_target, q_values, squared_errors
 from moore.agents.nets import LOG_STD_MAX, LOG_STD_MIN, MLP, Actor, squashed_log_density
-from moore.agents.sac import bellman_target, q_values
+from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.replay.buffer import Batch, GroupedBatch
 
 # Inside the logarithm of the ratio's loss, so that it is finite at w = 0 (ours.py: 1e-10).
@@ -186,8 +187,8 @@ def critic_loss(
     critics: MLP, batch: Batch, target: Float[Array, "members batch"]
 ) -> Float[Array, ""]:
     """Mean squared Bellman error, every member to its own target; summed over all critics."""
-    errors = member_values(critics, batch.obs, batch.action) - target[:, None]
-    return jnp.mean(errors**2, axis=-1).sum()
+    values = member_values(critics, batch.obs, batch.action)
+    return squared_errors(values, target[:, None]).sum()
 
 
 def actor_loss(
@@ -259,9 +260,14 @@ def update_online(
     )
     pi_step, actor_opt = step(pi_grad, members.actor_opt)
 
-    # Temperature: descends log_temperature * (entropy - target), as SAC does.
-    wanted = -batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
-    temperature_step, temperature_opt = optimiser.update(entropy - wanted, state.temperature_opt)
+    # Temperature
+    log_temperature, temperature_opt = temperature_step(
+        state.log_temperature,
+        state.temperature_opt,
+        entropy,
+        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
+        config.learning_rate,
+    )
 
     actor = optax.apply_updates(members.actor, pi_step)
     target_critics = optax.incremental_update(critics, members.target_critics, config.target_rate)
@@ -273,7 +279,7 @@ def update_online(
     new_state = dataclasses.replace(
         state,
         members=new_members,
-        log_temperature=state.log_temperature + temperature_step,
+        log_temperature=log_temperature,
         temperature_opt=temperature_opt,
     )
     metrics = {

@@ -16,9 +16,9 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents.agent import Agent
-from moore.agents.awac import capped_exp, critic_loss, inside, twin_critics
+from moore.agents.awac import capped_exp, inside
+from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP
-from moore.agents.sac import bellman_target, q_values
 from moore.replay.buffer import Batch, Replay
 
 # Bounds of the policy's log standard deviation (the authors' learner.py and policy.py).
@@ -108,7 +108,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: IQLConfig) ->
     """A fresh agent."""
     key_actor, key_critics, key_value = jax.random.split(key, 3)
     actor = GaussianActor(obs_dim, action_dim, config.hidden, key=key_actor)
-    critics = twin_critics(key_critics, obs_dim, action_dim, config.hidden)
+    critics = new_critics(jax.random.split(key_critics), obs_dim, action_dim, config.hidden)
     value = MLP(obs_dim, config.hidden, 1, key=key_value)
     optimiser = optax.adam(config.learning_rate)
     return IQLState(
@@ -230,7 +230,7 @@ def update(
         value(batch.next_obs)[..., 0],
         config.discount,
     )
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch.obs, batch.action, target)
+    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
     q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
     critics = optax.apply_updates(state.critics, q_step)
 

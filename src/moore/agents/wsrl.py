@@ -24,10 +24,11 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from moore.agents import cql
 from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.critics import critic_loss, q_values
 from moore.agents.nets import MLP, Actor
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
-from moore.agents.sac import q_values
+from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.replay.buffer import Batch
 
 
@@ -104,12 +105,6 @@ def hand_over(state: WSRLState, config: WSRLConfig) -> WSRLState:
     return WSRLState(agent, jnp.ones((), bool))
 
 
-def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " rows"]) -> Float[Array, ""]:
-    """Mean squared Bellman error, summed over the critics: CQL's loss without its second term."""
-    errors = q_values(critics, batch.obs, batch.action) - target
-    return jnp.mean(errors**2, axis=1).sum()
-
-
 def learn_actor(
     agent: CQLState, critics: MLP, batch: Batch, key: PRNGKeyArray, config: WSRLConfig
 ) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
@@ -121,14 +116,18 @@ def learn_actor(
     )
     step, actor_opt = optimiser.update(grad, agent.actor_opt)
 
-    # Temperature: descends log_temperature * (entropy - target), as SAC does.
-    wanted = -batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
-    temperature_step, temperature_opt = optimiser.update(entropy - wanted, agent.temperature_opt)
+    log_temperature, temperature_opt = temperature_step(
+        agent.log_temperature,
+        agent.temperature_opt,
+        entropy,
+        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
+        config.actor_learning_rate,
+    )
     learned = dataclasses.replace(
         agent,
         actor=optax.apply_updates(agent.actor, step),
         actor_opt=actor_opt,
-        log_temperature=agent.log_temperature + temperature_step,
+        log_temperature=log_temperature,
         temperature_opt=temperature_opt,
     )
     return learned, {"actor_loss": loss, "entropy": entropy}
