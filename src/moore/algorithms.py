@@ -9,7 +9,7 @@ from moore.agents import adaptive_bc_replay, awac, balanced_replay, cql, iql, sa
 from moore.config import Config
 from moore.errors import InputError
 from moore.replay.priorities import RowScheme
-from moore.replay.schemes import Scheme, half_half, online_only, parse_scheme, uniform
+from moore.replay.schemes import Scheme, half_half, online_only, uniform
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,7 @@ class Algorithm:
 
 def _scheme(config: Config) -> Scheme | RowScheme:
     """The scheme that the configuration names."""
-    online = config.online
-    return parse_scheme(online.scheme, online.alpha, steps_per_epoch=online.steps_per_epoch)
+    return config.online.parsed_scheme()
 
 
 ALGORITHMS: dict[str, Algorithm] = {
