@@ -63,8 +63,8 @@ def test_help_of_a_command_shows_defaults_and_one_example(command, capsys):
             "run",
             (
                 "go on with this run from its last checkpoint",
-                "of everything; a run is a function of its configuration, this included.",
-                "environment steps between refits of the models.",
+                "Seed of all random numbers. The same configuration with the same seed gives the same",
+                "phi: environment steps between two refits of the models.",
             ),
         ),
         ("online", ("the run whose offline stage is done.",)),
