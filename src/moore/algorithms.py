@@ -14,7 +14,7 @@ from moore.experience.prioritised import PrioritisedReplay
 from moore.experience.protocol import Kind
 from moore.experience.replay import PlainReplay
 from moore.replay.priorities import RowScheme
-from moore.replay.schemes import Scheme, half_half, online_only, parse_scheme, uniform
+from moore.replay.schemes import Scheme, half_half, online_only, uniform
 
 IMAGINATION = Kind("imagination", Imagination, has_models=True)
 REPLAY = Kind("replay", PlainReplay)
@@ -48,8 +48,7 @@ class Algorithm:
 
 def _scheme(config: Config) -> Scheme | RowScheme:
     """The scheme that the configuration names."""
-    online = config.online
-    return parse_scheme(online.scheme, online.alpha, steps_per_epoch=online.steps_per_epoch)
+    return config.online.parsed_scheme()
 
 
 ALGORITHMS: dict[str, Algorithm] = {

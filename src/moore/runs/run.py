@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from moore.config import Config, read_toml, to_toml
+from moore.config import Config, read_toml
 from moore.data.dataset import Dataset
 from moore.envs.make import EnvSource
 from moore.errors import InputError
@@ -16,6 +16,7 @@ from moore.runs.changes import altered, check_kept, kept, settings_of
 from moore.runs.execution import Execution, RunResult, Until
 from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
 from moore.runs.reading import load_hand_over, newest_checkpoint, offline_rows
+from moore.runs.sections import run_toml, used_settings
 from moore.runs.setup import prepare
 from moore.runs.signals import Stop, listening
 from moore.runs.track import Reporter
@@ -86,7 +87,7 @@ def _begin(
         _check_free(out)  # before an environment is made
     runs = whole_path("runs")  # before an environment may change the working folder
     setup = prepare(
-        config,
+        used_settings(config),  # what its folder will hold
         dataset=dataset,
         env=env,
         system=system,
@@ -105,7 +106,7 @@ def _begin(
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     with held(folder):
         _check_free(folder)  # another process may have begun a run there meanwhile
-        write_whole(folder / "config.toml", to_toml(setup.config))
+        write_whole(folder / "config.toml", run_toml(setup.config))
         write_units(folder, setup.units, setup.config)
         plan = Plan(stages, start, split_seed, functions(env, system), kept(setup.config))
         plan.write(folder)  # last: from here on it is a run
@@ -203,7 +204,7 @@ def _go_on(
         if config.online.epochs != (plan.config or {}).get("online", {}).get("epochs"):
             (folder / "summary.json").unlink(missing_ok=True)  # it is not over any more
         if now != plan:
-            write_whole(folder / "config.toml", to_toml(config))
+            write_whole(folder / "config.toml", run_toml(config))
             now.write(folder)
         return Execution(setup, folder, now, until, stop, quiet=quiet).execute(checkpoint)
 
