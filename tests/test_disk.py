@@ -30,7 +30,8 @@ from moore.runs import execution
 from moore.runs.checkpoint import newest_first
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
-from moore.runs.track import Reporter, TensorBoard
+from moore.sinks.console import Reporter
+from moore.sinks.tensorboard import TensorBoard
 from runs_alike import assert_same_run
 from tiny import ENV, quick_config, tiny_log
 

@@ -24,6 +24,7 @@ from moore.errors import InputError
 from moore.files import short_path
 from moore.ranges import check_numbers
 from moore.replay.schemes import check_scheme
+from moore.sinks.trackers import tracker_names
 from moore.tables import flat as flat
 from moore.tables import known_part, merge, plain
 
@@ -207,7 +208,9 @@ class Config:
         checkpoint_every: epochs between checkpoints.
         diagnostics: every online epoch also measure what the theory speaks of: whether the models
             expected their errors, how u changes with models and policy. No result depends on it.
-        tensorboard: also write TensorBoard event files into the run folder.
+        track: where the numbers of metrics.jsonl also go: tensorboard (event files in the run
+            folder), wandb, trackio. Several with commas or spaces.
+        tensorboard: the same as --track tensorboard; kept for one release.
         model: the ensemble of dynamics models.
         sac: the agent of the model-based algorithms, and of SAC from scratch.
         awac: the agent of AWAC.
@@ -248,6 +251,7 @@ class Config:
     rollout_chunk: int = 10_000
     checkpoint_every: int = 1
     diagnostics: bool = True
+    track: tuple[str, ...] = ()
     tensorboard: bool = False
     model: ModelConfig = field(default_factory=ModelConfig)
     sac: SACConfig = field(default_factory=SACConfig)
@@ -267,6 +271,7 @@ class Config:
     def __post_init__(self):
         check_numbers(self)
         check_accepted(self.accept)
+        tracker_names(self.track)
         if self.seed >= 2**63:
             raise InputError("seed is too large a number; it must lie below 2**63.")
         check_scheme(
@@ -311,6 +316,11 @@ class Config:
                 f"online.steps_per_epoch ({self.online.steps_per_epoch}) must be a multiple of "
                 f"online.refit_every ({self.online.refit_every})."
             )
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The setting `track`, with what `tensorboard` adds to it."""
+        return ("tensorboard", *self.track) if self.tensorboard else self.track
 
 
 def from_dict(values: dict, *, base: Config | None = None) -> Config:

@@ -59,8 +59,8 @@ def _run_options(command: str):
         Attributes:
             resume: go on with this run from its last checkpoint; --dataset and --env-id tell where
                 the log or the environment is now, --online.epochs makes the run longer,
-                --checkpoint-every and --tensorboard hold from now on; all other settings are the
-                run's own, and their flags are refused.
+                --checkpoint-every, --track and --tensorboard hold from now on; all other settings
+                are the run's own, and their flags are refused.
         """
 
         resume: Path | None = None
@@ -129,8 +129,8 @@ def _check_algorithm(old: str, new: str) -> None:
 
 # What a run that goes on can be told.
 _HONOURED = (
-    "resume", "dataset", "env-id", "online.epochs", "checkpoint-every", "tensorboard", "json",
-    "quiet",
+    "resume", "dataset", "env-id", "online.epochs", "checkpoint-every", "track", "tensorboard",
+    "json", "quiet",
 )  # fmt: skip
 
 
@@ -150,6 +150,7 @@ def _resume(options, preset: str | None, arguments: list[str]):
     changes = {
         "epochs": config.online.epochs if "online.epochs" in given else None,
         "checkpoint_every": config.checkpoint_every if "checkpoint-every" in given else None,
+        "track": config.track if "track" in given else None,
         "tensorboard": config.tensorboard
         if {"tensorboard", "no-tensorboard"} & set(given)
         else None,

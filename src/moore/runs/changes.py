@@ -10,7 +10,7 @@ from moore.files import short_path
 from moore.runs.plan import Plan
 
 # No result of the epochs that are done depends on them.
-CHANGEABLE = ("online.epochs", "checkpoint_every", "tensorboard")
+CHANGEABLE = ("online.epochs", "checkpoint_every", "track", "tensorboard")
 
 
 def kept(config: Config) -> dict:
@@ -69,6 +69,7 @@ def altered(
     *,
     epochs: int | None,
     checkpoint_every: int | None,
+    track: tuple[str, ...] | None,
     tensorboard: bool | None,
 ) -> Config:
     """The configuration with which a run goes on.
@@ -92,6 +93,8 @@ def altered(
         )
     if checkpoint_every is not None:
         config = dataclasses.replace(config, checkpoint_every=checkpoint_every)
+    if track is not None:
+        config = dataclasses.replace(config, track=track)
     if tensorboard is not None:
         config = dataclasses.replace(config, tensorboard=tensorboard)
     return config
