@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from moore.config import OfflineConfig, OnlineConfig
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 from moore.runs.policy import load_policy
 from moore.runs.records import Records
 from moore.runs.run import resume, run

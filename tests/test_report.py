@@ -17,8 +17,7 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
-from moore.reports.html import write_report
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics, write_report
 from moore.runs.setup import prepare
 from moore.runs.summary import summarise
 from moore.sinks.console import news

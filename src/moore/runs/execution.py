@@ -15,9 +15,8 @@ from moore.errors import InputError
 from moore.files import short_path, write_whole
 from moore.jax_settings import as_the_user
 from moore.replay.draws import shift
-from moore.reports.html import write_report
-from moore.reports.reading import read_metrics
 from moore.runs.checkpoint import Checkpoint
+from moore.runs.folder import read_metrics, write_report
 from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
 from moore.runs.live import Guarded
 from moore.runs.plan import Plan, how_to_resume

@@ -9,8 +9,8 @@ from jaxtyping import PyTree
 
 from moore.config import Config
 from moore.envs.collector import Collector, Snapshot
-from moore.reports.reading import read_metrics
 from moore.runs.checkpoint import Checkpoint, is_whole, prune, save_checkpoint
+from moore.runs.folder import read_metrics
 from moore.runs.policy import save_policy
 from moore.runs.setup import Setup
 from moore.sinks.console import ConsoleSink, Reporter
