@@ -149,7 +149,7 @@ SCHEMES: dict[str, _Known] = {
     "online_only": _Known("online_only", lambda v, s: online_only()),
     "linear": _Known("linear:FROM:TO:EPOCHS", lambda v, s: linear(v[0], v[1], _whole(v[2])), 3, 3),
     "auto": _Known("auto", lambda v, s: auto()),
-    "peak_shift": _Known("peak_shift:EPS", lambda v, s: peak_shift(*v, s.steps_per_epoch), 1, 1),
+    "peak_shift": _Known("peak_shift:EPS", lambda v, s: peak_shift(v[0], s.steps_per_epoch), 1, 1),
 }
 
 
@@ -189,9 +189,9 @@ def parse_scheme(
     if name not in SCHEMES:
         if is_own(text):
             return load_scheme(text)
-        known = ", ".join(scheme.usage for scheme in SCHEMES.values())
+        usages = ", ".join(scheme.usage for scheme in SCHEMES.values())
         raise InputError(
-            f"unknown scheme '{name}'; the known ones are {known}, module:function and path.npy."
+            f"unknown scheme '{name}'; the known ones are {usages}, module:function and path.npy."
         )
     known = SCHEMES[name]
     if not known.least <= len(words) <= known.most:
