@@ -9,7 +9,7 @@ import pytest
 
 from moore.algorithms import find
 from moore.config import OfflineConfig, OnlineConfig
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 from moore.runs.policy import load_policy
 from moore.runs.records import Records
 from moore.runs.run import resume, run

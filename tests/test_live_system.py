@@ -19,9 +19,8 @@ from moore.config import EvaluationConfig
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
 from moore.errors import InputError
-from moore.reports.compare import read_runs
-from moore.reports.html import write_report
-from moore.reports.reading import read_metrics
+from moore.runs.finished import read_runs
+from moore.runs.folder import read_metrics, write_report
 from moore.runs.plan import Plan, functions, how_to_resume, read_plan
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run

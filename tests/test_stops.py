@@ -21,8 +21,8 @@ from moore.cli import main
 from moore.config import EvaluationConfig, read_toml
 from moore.data.npz import write_npz
 from moore.errors import InputError
-from moore.reports.reading import read_metrics
 from moore.runs import execution
+from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.runs.signals import Stopped

@@ -110,8 +110,11 @@ class Config:
     """In every online epoch also measure the quantities of the theory: how well the models foresaw
     their own errors, and how u changes with the models and with the policy. This does not change
     the result of the run."""
+    track: tuple[str, ...] = ()
+    """Where the numbers of metrics.jsonl go besides that file: tensorboard (event files in the run
+    folder), wandb, trackio. Separate several with commas or spaces."""
     tensorboard: bool = False
-    """Also write TensorBoard event files into the run folder."""
+    """The same as --track tensorboard. This flag stays for one release."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Settings of the ensemble of dynamics models."""
     sac: SACConfig = field(default_factory=SACConfig)
@@ -132,3 +135,8 @@ class Config:
 
     def __post_init__(self):
         check(self)
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The setting `track`, with what `tensorboard` adds to it."""
+        return ("tensorboard", *self.track) if self.tensorboard else self.track
