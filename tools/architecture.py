@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE, PICTURE = Path("docs/architecture.md"), Path("docs/images/architecture.svg")
 
 BASICS = (
-    "console", "errors", "files", "imports", "jax_settings", "numbers", "ranges", "tables",
-    "version",
+    "clock", "console", "errors", "files", "imports", "jax_settings", "numbers", "ranges", "tables",
+    "trees", "version",
 )  # fmt: skip
 # From the top. Rooms of one layer do not import each other.
 LAYERS = (
@@ -28,7 +28,9 @@ LAYERS = (
     ("sweeps", "collecting"),
     ("runs",),
     ("reports", "stages", "inspecting"),
-    ("presets", "algorithms", "envs"),
+    ("presets", "envs"),
+    ("algorithms",),
+    ("experience",),
     ("config", "units"),
     ("theory", "agents", "dynamics", "data"),
     ("sinks", "replay", "evaluation"),
