@@ -1,7 +1,9 @@
 """Metrics go to sinks: which there are, how they resume, and what a missing or failing one does."""
 
+import contextlib
 import importlib.util
 import json
+import sqlite3
 import sys
 import types
 from pathlib import Path
@@ -237,13 +239,19 @@ def test_a_run_that_is_killed_and_goes_on_is_one_run_of_the_service(service, tmp
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_real_package_without_a_network(name, tmp_path, monkeypatch):
-    pytest.importorskip(name)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    opened(name, tmp_path, []).close()
-    sink = opened(name, tmp_path, [row(1, **{"eval/return": 1.0})])
-    sink.write(row(2, **{"eval/return": 2.0}))
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+    pytest.importorskip(name)
+    first, second, third = (row(i, **{"eval/return": float(i)}) for i in range(1, 4))
+    opened(name, tmp_path, [first]).close()
+    sink = opened(name, tmp_path, [first, second])
+    sink.write(third)
     sink.close()
-    assert json.loads((tmp_path / f"track-{name}.json").read_text())["rows"] == 2
-    kept = {"wandb": "wandb/offline-run-*/*.wandb", "trackio": "trackio/*.db"}[name]
-    assert list(tmp_path.glob(kept))
+    assert json.loads((tmp_path / f"track-{name}.json").read_text())["rows"] == 3
+    if name == "wandb":
+        assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    else:
+        (file,) = tmp_path.glob("trackio/*.db")
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            found = database.execute("select run_name, step from metrics order by step").fetchall()
+        assert [step for _, step in found] == [0, 1, 2] and len({run for run, _ in found}) == 1
