@@ -201,8 +201,8 @@ def test_values_its_own_policy_and_not_the_datas():
 
 def test_look_and_hand_over_change_nothing():
     state, log = linear_state(0.0), empty_replay(3, 1, 1, max_holdout=1)
-    assert eqx.tree_equal(awac.look(state, log, log, LINEAR), state)
-    assert eqx.tree_equal(awac.hand_over(state, LINEAR), state)
+    assert eqx.tree_equal(awac.AGENT.look(state, log, log, LINEAR), state)
+    assert eqx.tree_equal(awac.AGENT.hand_over(state, LINEAR), state)
 
 
 def test_the_policy_acts_inside_the_bounds_and_follows_the_key():

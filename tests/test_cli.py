@@ -62,12 +62,12 @@ def test_help_of_a_command_shows_defaults_and_one_example(command, capsys):
         (
             "run",
             (
-                "go on with this run from its last checkpoint",
-                "of everything; a run is a function of its configuration, this included.",
-                "environment steps between refits of the models.",
+                "Continue the run in this folder from its last checkpoint.",
+                "Seed of all random numbers.",
+                "phi: environment steps between two refits of the models.",
             ),
         ),
-        ("online", ("the run whose offline stage is done.",)),
+        ("online", ("Its offline stage must be complete.",)),
         ("evaluate RUN", ("how many. (default: 10)",)),
         ("inspect", ("print JSON. (default: False)",)),
         ("convert", ("path.npz or minari:ID; never one that is there. (required)",)),
@@ -83,6 +83,18 @@ def test_help_explains_each_option_beside_it(command, explained, capsys):
     for option in explained:
         assert option in words
     assert "Attributes:" not in out
+
+
+def test_a_help_text_is_one_paragraph_whatever_the_line_breaks_of_the_source(moore_prints, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["run", "-h"])
+    lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]
+    start = lines.index("--online.scheme STR")
+    paragraph = lines[start + 1 : lines.index("--online.alpha FLOAT")]
+    assert len(paragraph) > 2
+    widths = [len(line) for line in paragraph]
+    longest_word = max(len(word) for line in paragraph for word in line.split())
+    assert min(widths[:-1]) > max(widths) - longest_word - 1, "every line but the last is full"
 
 
 # --- Results for machines ---

@@ -3,13 +3,18 @@
 import dataclasses
 import re
 import tomllib
+import typing
 
 import pytest
 
+from moore.algorithms import ALGORITHMS
+from moore.cli.field_help import texts_under_fields
 from moore.config import Config, OnlineConfig, flat, from_dict, read_toml, to_dict, to_toml
 from moore.data.load import builtin_names
 from moore.errors import InputError
 from moore.presets import preset, preset_names
+from moore.ranges import Range, notes_of
+from moore.replay.schemes import parse_scheme
 
 # MOPO's released configuration for each of the paper's tasks: (H, lambda).
 TASKS = {
@@ -299,6 +304,26 @@ def test_a_wrong_scheme_is_refused(scheme, message):
         from_dict({"online": {"scheme": scheme}})
 
 
+def test_a_known_scheme_is_read_once_for_the_check_and_for_the_run():
+    config = from_dict({"online": {"scheme": "peak_shift:0.02", "steps_per_epoch": 500}})
+    scheme = ALGORITHMS["moore"].scheme(config)
+    assert scheme is config.online.parsed_scheme()
+    assert scheme is parse_scheme("peak_shift:0.02", steps_per_epoch=500)
+    assert str(scheme) == "peak_shift:0.02"
+
+
+def test_alpha_goes_with_a_plain_moore_and_not_with_one_that_has_its_own():
+    for scheme, alpha, told in [("moore", 2.0, "moore:2"), ("moore:0.5", 2.0, "moore:0.5")]:
+        online = from_dict({"online": {"scheme": scheme, "alpha": alpha}}).online
+        assert str(online.parsed_scheme()) == told
+
+
+def test_reading_a_configuration_does_not_import_the_user_s_scheme():
+    config = from_dict({"online": {"scheme": "not_there_at_all:near"}})
+    with pytest.raises(InputError, match="not_there_at_all"):
+        config.online.parsed_scheme()
+
+
 def test_replacing_a_field_is_checked_too():
     with pytest.raises(InputError, match="rollout_length is 0"):
         dataclasses.replace(Config(), rollout_length=0)
@@ -307,6 +332,40 @@ def test_replacing_a_field_is_checked_too():
 def test_a_configuration_cannot_be_altered():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().seed = 1
+
+
+# --- Beside every field: its bounds and its help ---
+
+
+def _fields(section: type, prefix: str = ""):
+    """Every setting: its name, its type with the bounds, and the text under its field."""
+    texts = texts_under_fields(section)
+    for name, hint in typing.get_type_hints(section, include_extras=True).items():
+        yield prefix + name, hint, texts.get(name, "")
+        if dataclasses.is_dataclass(hint):
+            yield from _fields(hint, f"{prefix}{name}.")
+
+
+FIELDS = {name: (hint, text) for name, hint, text in _fields(Config)}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_setting_has_its_help_under_its_field_in_whole_sentences(name):
+    text = FIELDS[name][1]
+    assert text.endswith(".")
+    symbol = r"(alpha|beta|gamma|lambda|phi|rho|tau|a_bc|f\(d, t\)|[nuw])(?!\w)"
+    assert re.match(rf"[A-Z]|{symbol}", text), "a capital, or the paper's symbol"
+
+
+def _has_numbers(hint) -> bool:
+    return hint in (int, float) or any(map(_has_numbers, typing.get_args(hint)))
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_number_has_its_bounds_in_its_type(name):
+    hint = FIELDS[name][0]
+    bounds = [note for note in notes_of(hint) if isinstance(note, Range)]
+    assert bool(bounds) is _has_numbers(hint)
 
 
 # --- Presets ---

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from moore.config import read_toml, to_toml
 from moore.data.npz import write_npz
 from moore.errors import InputError
-from moore.reports.compare import compare, read_runs
-from moore.reports.reading import read_metrics, read_summary
+from moore.reports.compare import compare
 from moore.runs import execution
 from moore.runs.checkpoint import newest_first, sealed
+from moore.runs.finished import read_runs
+from moore.runs.folder import read_metrics, read_summary
 from moore.runs.plan import read_plan
 from moore.runs.run import resume, run
 from runs_alike import assert_same_run

@@ -25,12 +25,13 @@ from moore.files import (
     write_table,
     write_whole,
 )
-from moore.reports.figure import _write_curves
 from moore.runs import execution
 from moore.runs.checkpoint import newest_first
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
-from moore.runs.track import Reporter, TensorBoard
+from moore.sinks.console import Reporter
+from moore.sinks.tensorboard import TensorBoard
+from moore.sweeps.figure_page import _write_curves
 from runs_alike import assert_same_run
 from tiny import ENV, quick_config, tiny_log
 

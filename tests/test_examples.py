@@ -18,7 +18,7 @@ import live_system
 from moore.config import Config, from_dict
 from moore.errors import InputError
 from moore.presets import preset
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 
 OPTIONS = handover_factors.OPTIONS
 

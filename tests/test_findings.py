@@ -17,11 +17,11 @@ from moore.data.dataset import from_log
 from moore.data.defect_table import DEFECTS
 from moore.data.defects import NAMES, check_accepted, findings
 from moore.data.heed import heed
-from moore.data.inspect import summarize
 from moore.data.load import builtin_names, load_dataset
 from moore.data.precision import lost_in_float32
 from moore.envs.simulator import env_facts
 from moore.errors import InputError
+from moore.inspecting.summary import summarize
 from moore.runs.setup import prepare
 
 

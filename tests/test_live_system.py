@@ -19,9 +19,8 @@ from moore.config import EvaluationConfig
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
 from moore.errors import InputError
-from moore.reports.compare import read_runs
-from moore.reports.html import write_report
-from moore.reports.reading import read_metrics
+from moore.runs.finished import read_runs
+from moore.runs.folder import read_metrics, write_report
 from moore.runs.plan import Plan, functions, how_to_resume, read_plan
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
@@ -329,7 +328,7 @@ def test_adaptive_bc_does_not_charge_it_to_the_next_episode_either():
     config = AdaptiveBCConfig(return_low=-10.0, return_high=0.0)
     state = agent.init(jax.random.key(0), 1, 1, config)
     running = eqx.tree_at(
-        lambda s: (s.agent.adaptation.steps, s.agent.adaptation.episode_return),
+        lambda s: (s.adaptation.steps, s.adaptation.episode_return),
         state,
         (jnp.asarray(7), jnp.asarray(-3.0)),
     )

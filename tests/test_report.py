@@ -17,11 +17,11 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
-from moore.reports.html import write_report
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics, write_report
 from moore.runs.setup import prepare
 from moore.runs.summary import summarise
-from moore.runs.track import jsonable, news
+from moore.sinks.console import news
+from moore.sinks.json_lines import jsonable
 from tiny import ENV, tiny_config, tiny_log
 
 REFERENCE = {"random": -20.272305, "expert": 3234.3, "source": "D4RL infos.py"}

@@ -15,7 +15,7 @@ from moore import cli
 from moore.config import from_dict, to_dict, to_toml
 from moore.data.npz import write_npz
 from moore.errors import InputError
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 from moore.sweeps import grid as grids
 from moore.sweeps import sweep as sweeps
 from moore.sweeps.cell import Cell, limit_threads, run_cell

@@ -322,7 +322,7 @@ def test_a_part_of_a_table_is_whole_episodes(folder):
 
 
 def test_the_summary_is_json_and_has_the_notes(folder):
-    from moore.data.inspect import summarize
+    from moore.inspecting.summary import summarize
 
     write_csv("log.csv", rows_of(5, t=[0, 1, 2, 9, 10]))
     summary = summarize(log_of("log.csv", time="t"))

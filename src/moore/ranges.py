@@ -1,88 +1,118 @@
-"""Which numbers a setting may have, by its name."""
+"""Which numbers a setting may have: types that stand beside the field, and the check of them.
+
+The bounds are notes in `typing.Annotated`, so type checkers, `--help` and files see plain numbers:
+
+    learning_rate: Positive[float] = 3e-4
+    hidden: tuple[Positive[int], ...] = (256, 256)
+    threshold: AnySign[float] | None = None
+"""
 
 import dataclasses
+import functools
 import math
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 from moore.errors import InputError
 
-# Fields that may be zero or negative; every other number must be positive.
-_NON_NEGATIVE = {
-    "seed",
-    "penalty_coef",
-    "epochs",
-    "episodes",
-    "real_ratio",
-    "random_steps",
-    "frozen_steps",
-    "weight_decay",
-    "warm_up",
-    "conservative_weight",
-    "bc_weight",
-    "online_bc_weight",
-    "proportional_gain",
-    "derivative_gain",
-}
-_ANY_SIGN = {
-    "return_low",
-    "return_high",
-    "target_entropy",
-    "entropy_per_action",
-    "threshold",
-    "confidence",
-}
-_FRACTIONS = {
-    "initial_online_share",
-    "kept_share",
-    "return_rate",
-    "average_rate",
-    "expectile",
-    "clip_targets",
-    "floor_targets",
-    "discount",
-    "holdout_fraction",
-    "penalty_coverage",
-    "real_ratio",
-    "target_rate",
-    "trust_quantile",
-}
-_MAY_BE_INFINITE = {"imagined_bound"}
-# What these give is divided by one minus them.
-_BELOW_ONE = {"initial_online_share"}
-# Whole numbers count rows and steps on the device; a seed is none of them.
-_MOST = {int: 2**31 - 1, float: 3.0e38}
-_MOST_LAYERS = 100
+Number = TypeVar("Number", int, float)
 
 
-def check_numbers(config: object, prefix: str = "") -> None:
-    """Signs and ranges of every number in a configuration, by field name.
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a setting may have.
 
-    Raises:
-        InputError: the first that does not fit.
+    Attributes:
+        words: what the number "must", as a message says it.
+        holds: whether a number is one of them.
     """
-    for item in dataclasses.fields(config):  # type: ignore[arg-type]
-        value, name = getattr(config, item.name), prefix + item.name
+
+    words: str
+    holds: Callable[[int | float], bool]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The largest size that a number may have, with either sign, instead of that of its type.
+
+    Attributes:
+        most: that size; infinite where the number may be infinite.
+        words: what the number "must", as a message says it.
+    """
+
+    most: int | float
+    words: str = ""
+
+
+POSITIVE = Range("be positive", lambda number: number > 0)
+NOT_NEGATIVE = Range("be not negative", lambda number: number >= 0)
+FROM_0_TO_1 = Range("lie between 0 and 1", lambda number: 0 <= number <= 1)
+BELOW_1 = Range("lie below 1", lambda number: number < 1)
+ANY = Range("be a number", lambda number: True)
+
+Positive = Annotated[Number, POSITIVE]
+PositiveOrInfinite = Annotated[float, POSITIVE, Limit(math.inf)]
+NonNegative = Annotated[Number, NOT_NEGATIVE]
+Fraction = Annotated[float, FROM_0_TO_1]
+FractionBelowOne = Annotated[float, FROM_0_TO_1, BELOW_1]
+AnySign = Annotated[Number, ANY]
+Seed = Annotated[int, NOT_NEGATIVE, Limit(2**63 - 1, "lie below 2**63")]
+
+# Whole numbers count rows and steps on the device.
+_LIMITS = {
+    int: Limit(2**31 - 1, f"be at most {2**31 - 1:g}"),
+    float: Limit(3.0e38, f"be at most {3.0e38:g}"),
+}
+_MOST_ENTRIES = 100
+
+
+def check_numbers(settings: object, prefix: str = "") -> None:
+    """Raises InputError for the first number of a dataclass that its field's type does not allow.
+
+    Args:
+        settings: a dataclass; fields that are dataclasses are checked too.
+        prefix: stands before the names of the fields in the message, such as `online.`.
+    """
+    for name, notes in _notes(type(settings)).items():
+        value, name = getattr(settings, name), prefix + name
         if dataclasses.is_dataclass(value):
             check_numbers(value, f"{name}.")
             continue
-        if isinstance(value, tuple) and len(value) > _MOST_LAYERS:
+        numbers = value if isinstance(value, tuple) else (value,)
+        if len(numbers) > _MOST_ENTRIES:
             raise InputError(
-                f"{name} has {len(value)} entries; at most {_MOST_LAYERS} are possible."
+                f"{name} has {len(numbers)} entries; at most {_MOST_ENTRIES} are possible."
             )
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                continue
-            whole = isinstance(number, int)
-            if not whole and not math.isfinite(number) and item.name not in _MAY_BE_INFINITE:
-                raise InputError(f"{name} is {number}; it must be a finite number.")
-            most = _MOST[int if whole else float]
-            if abs(number) > most and item.name not in _MAY_BE_INFINITE | {"seed"}:
-                raise InputError(f"{name} is too large a number; it must be at most {most:g}.")
-            if item.name in _FRACTIONS and not 0.0 <= number <= 1.0:
-                raise InputError(f"{name} is {number}; it must lie between 0 and 1.")
-            if item.name in _BELOW_ONE and number == 1.0:
-                raise InputError(f"{name} is {number}; it must lie below 1.")
-            if item.name in _ANY_SIGN | _FRACTIONS:
-                continue
-            if number < 0 or (number == 0 and item.name not in _NON_NEGATIVE):
-                least = "not negative" if item.name in _NON_NEGATIVE else "positive"
-                raise InputError(f"{name} is {number}; it must be {least}.")
+        for number in numbers:
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                _check(number, notes, name)
+
+
+def _check(number: int | float, notes: tuple, name: str) -> None:
+    """Raises InputError for a number that is not finite, too large or outside a range."""
+    usual = _LIMITS[int if isinstance(number, int) else float]
+    limit = next((note for note in notes if isinstance(note, Limit)), usual)
+    if isinstance(number, float) and math.isfinite(limit.most) and not math.isfinite(number):
+        raise InputError(f"{name} is {number}; it must be a finite number.")
+    if abs(number) > limit.most:
+        raise InputError(f"{name} is too large a number; it must {limit.words}.")
+    for note in notes:
+        if isinstance(note, Range) and not note.holds(number):
+            raise InputError(f"{name} is {number}; it must {note.words}.")
+
+
+@functools.cache
+def _notes(section: type) -> dict[str, tuple]:
+    """The notes beside each field of a dataclass, by its name."""
+    hints = typing.get_type_hints(section, include_extras=True)
+    return {item.name: notes_of(hints[item.name]) for item in dataclasses.fields(section)}
+
+
+def notes_of(hint: object) -> tuple:
+    """The notes in a type, also in those of a union or of a tuple's entries."""
+    if typing.get_origin(hint) is Annotated:
+        return hint.__metadata__  # type: ignore[attr-defined]
+    inner = (notes_of(part) for part in typing.get_args(hint))
+    return tuple(dict.fromkeys(note for notes in inner for note in notes))

@@ -10,7 +10,7 @@ Constants and settings that the paper leaves open are those of the authors' code
 Note:
     The authors begin with R_last as the return of one evaluated episode after the offline stage;
     here it is that of the first online episode. Networks start from this project's initialisation.
-    Which rows a batch holds is the matter of `adaptive_bc_replay`.
+    Which rows a batch holds is told in moore.experience.kept.
 """
 
 import dataclasses
@@ -22,9 +22,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, new_critics, q_values, some_of, squared_errors
 from moore.agents.nets import MLP
 from moore.errors import InputError
+from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch, Replay
 
 # Under mean|Q|, which may be 0 at the start.
@@ -33,61 +35,62 @@ _SMALLEST_SCALE = 1e-8
 
 @dataclass(frozen=True)
 class AdaptiveBCConfig:
-    """Constants of the agent.
-
-    Attributes:
-        discount: gamma.
-        learning_rate: of actor and critics (Adam).
-        target_rate: step of the target networks towards the networks.
-        policy_delay: the actor and the target networks learn once in so many updates.
-        critics: number of Q functions.
-        critic_subset: how many of them, drawn anew at each update, the target's minimum is taken
-            over.
-        target_noise: standard deviation of the noise on the target's actions.
-        target_noise_limit: that noise is cut at +- this.
-        exploration_noise: standard deviation of the noise on the actions taken.
-        bc_weight: a_bc of the offline stage; constant there.
-        online_bc_weight: a_bc at the beginning of the online stage, and the largest it can be.
-        proportional_gain: K_P, per step of an episode.
-        derivative_gain: K_D, per step of an episode.
-        target_return: R_target, on the scale where `return_low` is 0 and `return_high` is 1.
-        return_rate: share of the newest return in R_last.
-        return_low: undiscounted return of an episode that counts as 0. None: that of a random
-            policy where it is known, else the lowest of the log; a run fills it in.
-        return_high: undiscounted return of an episode that counts as 1. None: that of an expert
-            where it is known, else the highest of the log; a run fills it in.
-        kept_share: of the log's rows, how many online batches draw from.
-        kept_least: but at least so many; drawn with replacement (utils.py of the authors' code).
-        replay_capacity: rows that online batches draw from, the kept ones included; the newest.
-        batch_size: transitions a update.
-        hidden: widths of the hidden layers of actor and critics.
+    """Settings of Adaptive BC.
 
     Raises:
         InputError: `return_high` does not exceed `return_low`.
     """
 
-    discount: float = 0.99
-    learning_rate: float = 3e-4
-    target_rate: float = 0.005
-    policy_delay: int = 2
-    critics: int = 10
-    critic_subset: int = 2
-    target_noise: float = 0.2
-    target_noise_limit: float = 0.5
-    exploration_noise: float = 0.1
-    bc_weight: float = 0.4
-    online_bc_weight: float = 0.4
-    proportional_gain: float = 3e-5
-    derivative_gain: float = 1e-4
-    target_return: float = 1.05
-    return_rate: float = 0.05
-    return_low: float | None = None
-    return_high: float | None = None
-    kept_share: float = 0.05
-    kept_least: int = 50_000
-    replay_capacity: int = 250_000
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (256, 256)
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the actor and the critics."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the networks that the target networks move at each of their
+    updates."""
+    policy_delay: Positive[int] = 2
+    """Number of updates of the critics for one update of the actor and the target networks."""
+    critics: Positive[int] = 10
+    """Number of critics (Q functions)."""
+    critic_subset: Positive[int] = 2
+    """REDQ: a target is the minimum of this many critics, drawn anew at each update."""
+    target_noise: Positive[float] = 0.2
+    """Standard deviation of the noise that is added to the actions in the targets."""
+    target_noise_limit: Positive[float] = 0.5
+    """Largest size of this noise, in both directions."""
+    exploration_noise: Positive[float] = 0.1
+    """Standard deviation of the noise that is added to the actions in the environment."""
+    bc_weight: NonNegative[float] = 0.4
+    """a_bc in the offline stage: constant weight of imitation in the actor's loss."""
+    online_bc_weight: NonNegative[float] = 0.4
+    """a_bc at the beginning of the online stage, and the largest value that it can reach there."""
+    proportional_gain: NonNegative[float] = 3e-5
+    """K_P: proportional gain of the controller that adapts a_bc, per step of an episode."""
+    derivative_gain: NonNegative[float] = 1e-4
+    """K_D: derivative gain of this controller, per step of an episode."""
+    target_return: Positive[float] = 1.05
+    """R_target: setpoint of this controller, on the scale on which `return_low` is 0 and
+    `return_high` is 1."""
+    return_rate: Fraction = 0.05
+    """Weight of the newest return in the moving average R_last."""
+    return_low: AnySign[float] | None = None
+    """Undiscounted return of an episode that counts as 0. None uses the return of a random policy
+    if it is known, otherwise the lowest in the log; the run writes down the value."""
+    return_high: AnySign[float] | None = None
+    """Undiscounted return of an episode that counts as 1. None uses the return of an expert if it
+    is known, otherwise the highest in the log; the run writes down the value."""
+    kept_share: Fraction = 0.05
+    """Share of the log from which the online batches are drawn, chosen once at the hand-over."""
+    kept_least: Positive[int] = 50_000
+    """Smallest number of rows that this share has. The rows are drawn with replacement, as in the
+    authors' code (utils.py)."""
+    replay_capacity: Positive[int] = 250_000
+    """Number of newest rows that the online batches are drawn from. The kept rows of the log count
+    as the oldest."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (256, 256)
+    """Widths of the hidden layers of actor and critics."""
 
     def __post_init__(self):
         known = self.return_low is not None and self.return_high is not None
@@ -386,3 +389,17 @@ def act_mode(
 ) -> Float[Array, "*batch action"]:
     """pi(s)."""
     return actor(obs)
+
+
+AGENT = Agent(
+    name="adaptive_bc",
+    settings=AdaptiveBCConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    follow=follow,
+    hand_over=hand_over,
+    new_episode=new_episode,
+)

@@ -17,11 +17,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
-from moore.replay.buffer import Batch, Replay
+from moore.ranges import Fraction, Positive
+from moore.replay.buffer import Batch
 
 # Bound of the actions whose density is taken: at +-1 a squashed Gaussian has none. The constant is
 # IQL's (ikostrikov/implicit_q_learning, dataset_utils.py: 1 - 1e-5).
@@ -30,27 +32,24 @@ ACTION_LIMIT = 1.0 - 1e-5
 
 @dataclass(frozen=True)
 class AWACConfig:
-    """Constants of the agent; the defaults are those of CORL on the D4RL locomotion tasks.
+    """Settings of AWAC; the defaults are those of CORL on the D4RL locomotion tasks."""
 
-    Attributes:
-        discount: gamma.
-        learning_rate: of actor and critics (Adam).
-        target_rate: step of the target critics towards the critics after each update.
-        temperature: lambda, in units of return: the weights are exp(advantage / lambda). Where the
-            run scales rewards, in scaled ones.
-        max_weight: the weights are cut at this. None: they are divided by their mean over the
-            batch instead, as the authors' code does (rlkit).
-        batch_size: transitions a update.
-        hidden: widths of the hidden layers of actor and critics.
-    """
-
-    discount: float = 0.99
-    learning_rate: float = 3e-4
-    target_rate: float = 0.005
-    temperature: float = 1 / 3
-    max_weight: float | None = 100.0
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (256, 256, 256)
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the actor and the critics."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the critics that the target critics move after each update."""
+    temperature: Positive[float] = 1 / 3
+    """lambda, in units of return: a logged action has the weight exp(advantage / lambda). If the
+    run scales the rewards, lambda is in units of scaled return."""
+    max_weight: Positive[float] | None = 100.0
+    """Upper limit of the weights. None divides the weights by their mean over the batch instead, as
+    the authors' code does (rlkit)."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (256, 256, 256)
+    """Widths of the hidden layers of actor and critics."""
 
 
 class AWACState(eqx.Module):
@@ -77,18 +76,6 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AWACConfig) -
         actor_opt=optimiser.init(actor),
         critic_opt=optimiser.init(critics),
     )
-
-
-def look(state: AWACState, offline: Replay, online: Replay, config: AWACConfig) -> AWACState:
-    """Nothing of the data as a whole matters."""
-    del offline, online, config
-    return state
-
-
-def hand_over(state: AWACState, config: AWACConfig) -> AWACState:
-    """Nothing changes between the stages."""
-    del config
-    return state
 
 
 def inside(action: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
@@ -182,3 +169,14 @@ def update(
 def policy(state: AWACState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="awac",
+    settings=AWACConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+)

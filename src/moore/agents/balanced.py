@@ -25,11 +25,13 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState
 from moore.agents.critics import bellman_target, q_values, squared_errors
 from moore.agents.nets import LOG_STD_MAX, LOG_STD_MIN, MLP, Actor, squashed_log_density
 from moore.agents.temperature import temperature_step, wanted_entropy
-from moore.replay.buffer import Batch, Replay
+from moore.ranges import AnySign, Fraction, FractionBelowOne, NonNegative, Positive
+from moore.replay.buffer import Batch, GroupedBatch
 
 # Inside the logarithm of the ratio's loss, so that it is finite at w = 0 (ours.py: 1e-10).
 _RATIO_EPSILON = 1e-10
@@ -37,49 +39,50 @@ _RATIO_EPSILON = 1e-10
 
 @dataclass(frozen=True)
 class BalancedConfig:
-    """Constants of the agent.
+    """Settings of Balanced Replay."""
 
-    Attributes:
-        members: CQL agents in the ensemble.
-        discount: gamma.
-        target_rate: step of the target critics towards the critics after each update.
-        target_entropy: in nats, of every member offline and of the mixture online. None: minus the
-            number of action entries.
-        offline_actor_learning_rate: of actors and temperatures offline (Adam).
-        learning_rate: of the critics, and online of all (Adam).
-        conservative_weight: w of CQL, offline.
-        sampled_actions: n of CQL, offline.
-        entropy_backup: whether the offline Bellman targets count the entropy; the online ones do.
-        warm_up: the actors imitate the data for so many first offline updates.
-        ratio_learning_rate: of the density-ratio network (Adam).
-        ratio_temperature: T; a priority is proportional to w^(1/T).
-        priority_range: priorities are cut to this.
-        initial_online_share: share of the draws that would fall on online rows if `initial_rows`
-            of them came at once, below 1 (rho; the authors' README, while their script's default
-            is 0.5). New rows' priority follows from it; here rows come one by one, and those that
-            were drawn have another by then.
-        initial_rows: online rows that the share above refers to.
-        batch_size: transitions a update, and of each kind for the density ratio.
-        hidden: widths of the hidden layers of all networks.
-    """
-
-    members: int = 5
-    discount: float = 0.99
-    target_rate: float = 0.005
-    target_entropy: float | None = None
-    offline_actor_learning_rate: float = 1e-4
-    learning_rate: float = 3e-4
-    conservative_weight: float = 5.0
-    sampled_actions: int = 10
+    members: Positive[int] = 5
+    """Number of CQL agents in the ensemble."""
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the critics that the target critics move after each update."""
+    target_entropy: AnySign[float] | None = None
+    """Entropy in nats that the temperature is adapted to reach: that of every member offline, and
+    that of the mixture of all members online. None uses minus the number of action entries."""
+    offline_actor_learning_rate: Positive[float] = 1e-4
+    """Learning rate of Adam for the actors and the temperatures in the offline stage."""
+    learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the critics, and in the online stage for all networks but the
+    density ratio."""
+    conservative_weight: NonNegative[float] = 5.0
+    """w: weight of CQL's conservative term, in the offline stage."""
+    sampled_actions: Positive[int] = 10
+    """n: number of actions that CQL samples, in the offline stage."""
     entropy_backup: bool = False
-    warm_up: int = 40_000
-    ratio_learning_rate: float = 3e-4
-    ratio_temperature: float = 5.0
-    priority_range: tuple[float, float] = (1e-3, 1e3)
-    initial_online_share: float = 0.75
-    initial_rows: int = 1000
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (256, 256)
+    """Include the entropy of the next action in the offline Bellman targets. The online targets
+    always include it."""
+    warm_up: NonNegative[int] = 40_000
+    """Number of offline updates at the beginning in which the actors imitate the logged actions."""
+    ratio_learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the network that estimates the density ratio w of online and logged
+    data."""
+    ratio_temperature: Positive[float] = 5.0
+    """T: the priority of a row is proportional to w^(1/T)."""
+    priority_range: tuple[Positive[float], Positive[float]] = (1e-3, 1e3)
+    """Smallest and largest priority of a row; others are clipped to these."""
+    initial_online_share: FractionBelowOne = 0.75
+    """rho: sets the priority of new online rows. With this priority, the first `initial_rows` of
+    them would make up this share of the draws if they arrived at once. In fact rows arrive one by
+    one, and a row that was drawn gets another priority. The value is that of the authors' README;
+    the default of their script is 0.5."""
+    initial_rows: Positive[int] = 1000
+    """Number of online rows that `initial_online_share` refers to."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update, and of each kind (logged and online) in
+    that of the density ratio."""
+    hidden: tuple[Positive[int], ...] = (256, 256)
+    """Widths of the hidden layers of all networks."""
 
 
 class BalancedState(eqx.Module):
@@ -156,14 +159,6 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BalancedConfi
         ratio_opt=optax.adam(config.ratio_learning_rate).init(ratio),
         online=jnp.zeros((), bool),
     )
-
-
-def look(
-    state: BalancedState, offline: Replay, online: Replay, config: BalancedConfig
-) -> BalancedState:
-    """Nothing of the data as a whole matters."""
-    del offline, online, config
-    return state
 
 
 def hand_over(state: BalancedState, config: BalancedConfig) -> BalancedState:
@@ -302,17 +297,6 @@ def update_online(
     return new_state, metrics
 
 
-def update(
-    state: BalancedState, batch: Batch, key: PRNGKeyArray, config: BalancedConfig
-) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
-    """One update: of CQL before the hand-over, of SAC through the mixture after it."""
-    return jax.lax.cond(
-        state.online,
-        lambda: update_online(state, batch, key, config),
-        lambda: update_offline(state, batch, key, config),
-    )
-
-
 def density_ratio(
     ratio: MLP, obs: Float[Array, "batch obs"], action: Float[Array, "batch action"]
 ) -> Float[Array, " batch"]:
@@ -369,6 +353,31 @@ def priorities(
     return jnp.clip(weight / (mean + _RATIO_EPSILON), *config.priority_range)
 
 
+def row_priorities(
+    state: BalancedState, batch: GroupedBatch, config: BalancedConfig
+) -> Float[Array, " rows"]:
+    """`priorities` of a batch, for the replay that draws it."""
+    return priorities(state, batch.batch, batch.logged, config)
+
+
+def update(
+    state: BalancedState, batch: GroupedBatch, key: PRNGKeyArray, config: BalancedConfig
+) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+    """One update: of CQL before the hand-over; of SAC and the density ratio after it."""
+
+    def offline() -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+        ensemble, metrics = update_offline(state, batch.batch, key, config)
+        names = ("ratio_loss", "ratio_offline", "ratio_online")
+        return ensemble, metrics | {name: jnp.zeros(()) for name in names}
+
+    def online() -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+        ensemble, of_ratio = update_ratio(state, batch.logged, batch.collected, config)
+        ensemble, metrics = update_online(ensemble, batch.batch, key, config)
+        return ensemble, metrics | of_ratio
+
+    return jax.lax.cond(state.online, online, offline)
+
+
 def policy(state: BalancedState) -> Mixture:
     """What acts and is evaluated, in both stages."""
     return Mixture(state.members.actor)
@@ -384,3 +393,15 @@ def act(
 def act_mode(mixture: Mixture, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
     """The deterministic policy: tanh of the mean."""
     return jnp.tanh(mixture(obs)[0])
+
+
+AGENT = Agent(
+    name="balanced_replay",
+    settings=BalancedConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    hand_over=hand_over,
+)

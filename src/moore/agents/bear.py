@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_of_many
 from moore.agents.nets import MLP, Actor, sample_actions
 from moore.agents.sac import act as act
@@ -305,3 +306,14 @@ def update(
 def policy(state: BEARState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="bear",
+    settings=BEARConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+)

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, sample_actions, squashed_log_density
 from moore.agents.sac import act as act
@@ -281,3 +282,14 @@ def update(
 def policy(state: BRACState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="brac",
+    settings=BRACConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.awac import inside
 from moore.agents.critics import (
     bellman_target,
@@ -37,52 +38,51 @@ from moore.agents.sac import NO_LIMIT
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.agents.temperature import temperature_step, wanted_entropy
+from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch, Replay
 
 
 @dataclass(frozen=True)
 class CQLConfig:
-    """Constants of the agent.
+    """Settings of CQL and of Cal-QL."""
 
-    Attributes:
-        discount: gamma.
-        actor_learning_rate: of actor and temperature (Adam).
-        learning_rate: of the critics (Adam).
-        target_rate: step of the target critics towards the critics after each update.
-        target_entropy: in nats; the temperature is adapted until the policy's entropy is this.
-            None: minus the number of action entries.
-        conservative_weight: w, of the conservative term in the critics' loss, beside the mean
-            squared Bellman error without a factor 1/2. The authors advise 5 or 10.
-        sampled_actions: n; the conservative term compares 3 n actions a state with the logged one.
-        entropy_backup: whether the Bellman target counts the next action's entropy.
-        max_target_backup: the Bellman target takes the best of n next actions by the minimum of
-            the target critics, as the authors of Cal-QL do, instead of one.
-        warm_up: the actor imitates the data for so many first updates (`actor_loss`).
-        calibrated: Cal-QL instead of CQL.
-        critics: number of Q functions; the actor follows the minimum of all.
-        critic_subset: how many of them, drawn anew at each update, the Bellman target's minimum is
-            taken over (REDQ). None: all.
-        layer_norm: normalise the hidden layers of the critics.
-        batch_size: transitions a update.
-        hidden: widths of the hidden layers of actor and critics.
-    """
-
-    discount: float = 0.99
-    actor_learning_rate: float = 1e-4
-    learning_rate: float = 3e-4
-    target_rate: float = 0.005
-    target_entropy: float | None = None
-    conservative_weight: float = 5.0
-    sampled_actions: int = 10
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    actor_learning_rate: Positive[float] = 1e-4
+    """Learning rate of Adam for the actor and the temperature."""
+    learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the critics."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the critics that the target critics move after each update."""
+    target_entropy: AnySign[float] | None = None
+    """Entropy of the policy in nats that the temperature is adapted to reach. None uses minus the
+    number of action entries."""
+    conservative_weight: NonNegative[float] = 5.0
+    """w: weight of the conservative term in the critics' loss. The other term is the mean squared
+    Bellman error, without a factor 1/2. The authors advise 5 or 10."""
+    sampled_actions: Positive[int] = 10
+    """n: the conservative term compares 3 n sampled actions per state with the logged one."""
     entropy_backup: bool = False
+    """Include the entropy of the next action in the Bellman targets."""
     max_target_backup: bool = False
-    warm_up: int = 40_000
+    """Use the best of n next actions in the Bellman target, as judged by the minimum of the target
+    critics, instead of a single one. The authors of Cal-QL do so."""
+    warm_up: NonNegative[int] = 40_000
+    """Number of updates at the beginning in which the actor imitates the logged actions (see
+    `actor_loss`)."""
     calibrated: bool = False
-    critics: int = 2
-    critic_subset: int | None = None
+    """Use the calibrated loss of Cal-QL instead of that of CQL."""
+    critics: Positive[int] = 2
+    """Number of critics (Q functions). The actor follows the minimum of all."""
+    critic_subset: Positive[int] | None = None
+    """REDQ: a Bellman target is the minimum of this many critics, drawn anew at each update. None
+    uses the minimum of all."""
     layer_norm: bool = False
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (256, 256, 256)
+    """Normalise the hidden layers of the critics."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (256, 256, 256)
+    """Widths of the hidden layers of actor and critics."""
 
 
 class CQLState(eqx.Module):
@@ -153,12 +153,6 @@ def look(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) ->
         return state
     found = jnp.concatenate([returns_to_go(data, config.discount) for data in (offline, online)])
     return dataclasses.replace(state, returns=found)
-
-
-def hand_over(state: CQLState, config: CQLConfig) -> CQLState:
-    """Nothing changes between the stages: fine-tuning goes on with the same losses."""
-    del config
-    return state
 
 
 def returns_of(state: CQLState, row: Int[Array, " rows"]) -> Float[Array, " rows"]:
@@ -330,3 +324,23 @@ def update_by(
 def policy(state: CQLState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="cql",
+    settings=CQLConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    look=look,
+)
+
+
+def cal_ql() -> CQLConfig:
+    """Cal-QL bounds CQL's values; the rest is nakamotoo/Cal-QL's (conservative_sac_main.py)."""
+    return CQLConfig(calibrated=True, max_target_backup=True, warm_up=0, hidden=(256, 256))
+
+
+CAL_QL = dataclasses.replace(AGENT, name="cal_ql", settings=cal_ql)

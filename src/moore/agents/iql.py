@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.awac import capped_exp, inside
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP
+from moore.ranges import Fraction, Positive
 from moore.replay.buffer import Batch, Replay
 
 # Bounds of the policy's log standard deviation (the authors' learner.py and policy.py).
@@ -32,34 +34,32 @@ _SAME_RETURN = 1e-5
 
 @dataclass(frozen=True)
 class IQLConfig:
-    """Constants of the agent; the defaults are the authors' on the D4RL locomotion tasks.
+    """Settings of IQL; the defaults are the authors' on the D4RL locomotion tasks."""
 
-    Attributes:
-        discount: gamma.
-        actor_learning_rate: of the actor (Adam), before its decay.
-        learning_rate: of value and critics (Adam).
-        target_rate: step of the target critics towards the critics after each update.
-        expectile: tau, in (0, 1): 0.5 is the mean of Q over the logged actions, 1 its maximum.
-        inverse_temperature: beta: the weights are exp(beta advantage), in scaled rewards.
-        max_weight: the weights are cut at this.
-        decay_updates: the actor's learning rate falls to 0 along half a cosine over so many
-            updates of the offline stage. None: it is constant. Online it always is.
-        scale_rewards: multiply rewards by 1000 / (largest - smallest episode return of the log).
-        batch_size: transitions a update.
-        hidden: widths of the hidden layers of actor, critics and value.
-    """
-
-    discount: float = 0.99
-    actor_learning_rate: float = 3e-4
-    learning_rate: float = 3e-4
-    target_rate: float = 0.005
-    expectile: float = 0.7
-    inverse_temperature: float = 3.0
-    max_weight: float = 100.0
-    decay_updates: int | None = 1_000_000
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    actor_learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the actor, before its decay."""
+    learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the value function and the critics."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the critics that the target critics move after each update."""
+    expectile: Fraction = 0.7
+    """tau: the value of a state is this expectile of Q over the logged actions. 0.5 gives their
+    mean; the closer to 1, the closer to their maximum."""
+    inverse_temperature: Positive[float] = 3.0
+    """beta: a logged action has the weight exp(beta advantage), in scaled rewards."""
+    max_weight: Positive[float] = 100.0
+    """Upper limit of the weights."""
+    decay_updates: Positive[int] | None = 1_000_000
+    """Number of offline updates over which the actor's learning rate falls to 0, along half a
+    cosine. None keeps it constant. It is always constant in the online stage."""
     scale_rewards: bool = True
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (256, 256)
+    """Multiply the rewards by 1000 / (largest - smallest episode return of the log)."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (256, 256)
+    """Widths of the hidden layers of the actor, the critics and the value function."""
 
 
 class GaussianActor(eqx.Module):
@@ -276,3 +276,16 @@ def act_mode(
 ) -> Float[Array, "*batch action"]:
     """The deterministic policy: the mean, in (-1, 1)."""
     return actor(obs)[0]
+
+
+AGENT = Agent(
+    name="iql",
+    settings=IQLConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    look=look,
+    hand_over=hand_over,
+)

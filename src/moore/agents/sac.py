@@ -15,9 +15,11 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from moore.agents import critics as q_functions
+from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, new_critics, q_values, some_of
 from moore.agents.nets import MLP, Actor, mode_action, sample_action
 from moore.agents.temperature import temperature_step, wanted_entropy
+from moore.ranges import AnySign, Fraction, Positive
 from moore.replay.buffer import Batch, Replay, Transition
 
 # Stands for "no limit is known": finite, so that a state that holds it is.
@@ -26,47 +28,47 @@ NO_LIMIT = 1e30
 
 @dataclass(frozen=True)
 class SACConfig:
-    """Constants of the agent.
+    """Settings of SAC."""
 
-    Attributes:
-        discount: gamma.
-        learning_rate: of actor, critics and temperature (Adam).
-        target_rate: step of the target critics towards the critics after each update.
-        target_entropy: in nats; the temperature is adapted until the policy's entropy is this.
-            None: `entropy_per_action` times the number of action entries.
-        entropy_per_action: -1 (Haarnoja et al. 2018).
-        batch_size: transitions a update.
-        hidden: widths of the hidden layers of actor and critics.
-        critics: number of Q functions.
-        critic_subset: how many of them, drawn anew at each update, the target's minimum is taken
-            over; the actor then follows the mean of all (REDQ). None: both take the minimum of all.
-        layer_norm: normalise the hidden layers of the critics.
-        clip_targets: quantile of the rewards seen that stands for the best reward a policy can
-            earn at every step; the critics' targets are cut at its discounted sum. 1: the largest
-            reward. As seen at the beginning of the epoch. None: no limit.
-        floor_targets: quantile that stands for the worst reward at every step; no target lies below
-            the least that it can come to. A penalty on the reward may otherwise make an early end
-            look better than going on, which no true reward does. None: no limit.
-        actor_every: actor and temperature learn once in so many updates, the critics in each
-            (RLPD: once in all updates of an environment step).
-        average_rate: the policy that acts, imagines and is evaluated is a copy of the actor that
-            follows it by this share of the distance at each update. None: the actor itself.
-    """
-
-    discount: float = 0.99
-    learning_rate: float = 3e-4
-    target_rate: float = 0.005
-    target_entropy: float | None = None
-    entropy_per_action: float = -1.0
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (256, 256)
-    critics: int = 2
-    critic_subset: int | None = None
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the actor, the critics and the temperature."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the critics that the target critics move after each update."""
+    target_entropy: AnySign[float] | None = None
+    """Entropy of the policy in nats that the temperature is adapted to reach. None uses
+    `entropy_per_action` times the number of action entries."""
+    entropy_per_action: AnySign[float] = -1.0
+    """Target entropy per action entry, used if `target_entropy` is None. Haarnoja et al. (2018)
+    use -1."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (256, 256)
+    """Widths of the hidden layers of actor and critics."""
+    critics: Positive[int] = 2
+    """Number of critics (Q functions)."""
+    critic_subset: Positive[int] | None = None
+    """REDQ: a target is the minimum of this many critics, drawn anew at each update, and the actor
+    follows the mean of all critics. None uses the minimum of all critics for both."""
     layer_norm: bool = False
-    clip_targets: float | None = None
-    floor_targets: float | None = None
-    average_rate: float | None = None
-    actor_every: int = 1
+    """Normalise the hidden layers of the critics."""
+    clip_targets: Fraction | None = None
+    """Upper limit of the critics' targets: the discounted sum of a best reward that is earned at
+    every step. The best reward is this quantile of the real rewards that are known at the beginning
+    of the epoch; 1 is the largest of them. None sets no upper limit."""
+    floor_targets: Fraction | None = None
+    """Lower limit of the critics' targets: the discounted sum of a worst reward that is earned at
+    every step, where the worst reward is this quantile of the real rewards. Without this limit a
+    penalty on the rewards can make ending an episode early look better than going on. None sets
+    no lower limit."""
+    average_rate: Fraction | None = None
+    """Act, imagine and evaluate with a running average of the actor instead of the actor itself.
+    At each update the average moves this share of its distance to the actor. None uses the
+    actor."""
+    actor_every: Positive[int] = 1
+    """Number of updates of the critics for one update of actor and temperature. RLPD updates these
+    once per environment step."""
 
 
 class SACState(eqx.Module):
@@ -314,3 +316,26 @@ def act(
 def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
     """The evaluated policy: tanh of the mean."""
     return mode_action(actor, obs)
+
+
+AGENT = Agent(
+    name="sac",
+    settings=SACConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    value=value,
+    look=look,
+)
+
+
+def rlpd() -> SACConfig:
+    """RLPD is SAC with ten normalised critics, two of which judge (ikostrikov/rlpd, configs)."""
+    return SACConfig(
+        critics=10, critic_subset=2, layer_norm=True, entropy_per_action=-0.5, actor_every=20
+    )
+
+
+RLPD = dataclasses.replace(AGENT, name="rlpd", settings=rlpd)

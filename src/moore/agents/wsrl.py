@@ -22,55 +22,56 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState
 from moore.agents.critics import critic_loss, q_values
 from moore.agents.nets import MLP, Actor
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.agents.temperature import temperature_step, wanted_entropy
-from moore.replay.buffer import Batch, Replay
+from moore.ranges import AnySign, Fraction, NonNegative, Positive
+from moore.replay.buffer import Batch
 
 
 @dataclass(frozen=True)
 class WSRLConfig:
-    """Constants of the agent.
+    """Settings of WSRL."""
 
-    Attributes:
-        discount: gamma.
-        actor_learning_rate: of actor and temperature (Adam).
-        learning_rate: of the critics (Adam).
-        target_rate: step of the target critics towards the critics after each update.
-        target_entropy: in nats. None: minus the number of action entries.
-        entropy_backup: whether Bellman targets count the next action's entropy.
-        critics: number of Q functions; the actor follows the minimum of all.
-        critic_subset: how many of them judge a target.
-        layer_norm: normalise the hidden layers of the critics.
-        actor_every: online, actor and temperature learn once in so many updates.
-        conservative_weight: w of CQL, offline.
-        sampled_actions: n of CQL, offline.
-        max_target_backup: the offline targets take the best of n next actions.
-        warm_up: the actor imitates the data for so many first offline updates; the authors' does
-            not.
-        batch_size: transitions a update.
-        hidden: widths of the hidden layers of actor and critics.
-    """
-
-    discount: float = 0.99
-    actor_learning_rate: float = 1e-4
-    learning_rate: float = 3e-4
-    target_rate: float = 0.005
-    target_entropy: float | None = None
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    actor_learning_rate: Positive[float] = 1e-4
+    """Learning rate of Adam for the actor and the temperature."""
+    learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the critics."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the critics that the target critics move after each update."""
+    target_entropy: AnySign[float] | None = None
+    """Entropy of the policy in nats that the temperature is adapted to reach. None uses minus the
+    number of action entries."""
     entropy_backup: bool = False
-    critics: int = 10
-    critic_subset: int | None = 2
+    """Include the entropy of the next action in the Bellman targets."""
+    critics: Positive[int] = 10
+    """Number of critics (Q functions). The actor follows the minimum of all."""
+    critic_subset: Positive[int] | None = 2
+    """REDQ: a Bellman target is the minimum of this many critics, drawn anew at each update. None
+    uses the minimum of all."""
     layer_norm: bool = True
-    actor_every: int = 4
-    conservative_weight: float = 5.0
-    sampled_actions: int = 10
+    """Normalise the hidden layers of the critics."""
+    actor_every: Positive[int] = 4
+    """Online, number of updates of the critics for one update of actor and temperature."""
+    conservative_weight: NonNegative[float] = 5.0
+    """w: weight of CQL's conservative term, in the offline stage."""
+    sampled_actions: Positive[int] = 10
+    """n: number of actions that CQL samples, in the offline stage."""
     max_target_backup: bool = True
-    warm_up: int = 0
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (256, 256)
+    """Offline, use the best of n next actions in the Bellman target instead of a single one."""
+    warm_up: NonNegative[int] = 0
+    """Number of offline updates at the beginning in which the actor imitates the logged actions.
+    The authors use none."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (256, 256)
+    """Widths of the hidden layers of actor and critics."""
 
 
 class WSRLState(eqx.Module):
@@ -95,12 +96,6 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: WSRLConfig) -
     """A fresh agent; the temperature starts at 1."""
     agent = cql.init(key, obs_dim, action_dim, offline_config(config))
     return WSRLState(agent, jnp.zeros((), bool))
-
-
-def look(state: WSRLState, offline: Replay, online: Replay, config: WSRLConfig) -> WSRLState:
-    """Nothing of the data as a whole matters."""
-    del offline, online, config
-    return state
 
 
 def hand_over(state: WSRLState, config: WSRLConfig) -> WSRLState:
@@ -203,3 +198,15 @@ def update(
 def policy(state: WSRLState) -> Actor:
     """What acts and is evaluated."""
     return state.agent.actor
+
+
+AGENT = Agent(
+    name="wsrl",
+    settings=WSRLConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    hand_over=hand_over,
+)

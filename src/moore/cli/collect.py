@@ -17,23 +17,20 @@ def _options():
     @example("moore collect --env-id Hopper-v5 --tier medium --steps 100000 --out medium.hdf5")
     @dataclass(frozen=True)
     class CollectOptions:
-        """Makes a log of an environment by D4RL's recipe. Interrupted, the same command goes on.
-
-        Attributes:
-            out: path.hdf5, path.npz or minari:ID; must not exist.
-            format: d4rl, npz or minari; by default what --out says.
-            training: folder of the SAC training that the tiers of one seed share; by default
-                {env}__sac__{seed} beside --out.
-            json: print JSON.
-            quiet: no progress.
-        """
+        """Makes a log of an environment by D4RL's recipe. Interrupted, the same command goes on."""
 
         recipe: Annotated[Recipe, tyro.conf.arg(name="")]
         out: str
+        """File to write, which must not exist yet: path.hdf5, path.npz or minari:ID."""
         format: str | None = None
+        """Format of the file: d4rl, npz or minari. None follows the name of --out."""
         training: str | None = None
+        """Folder of the SAC training, which all tiers of one seed share. None uses
+        {env}__sac__{seed} beside --out."""
         json: bool = False
+        """Print the facts about the log as JSON."""
         quiet: bool = False
+        """Do not show progress."""
 
     return CollectOptions
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from moore.cli.field_help import explain
 from moore.errors import InputError
 
 Options = TypeVar("Options")
@@ -18,6 +19,8 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
     import tyro
 
     arguments = [_at_home(argument) for argument in arguments]
+    if {"-h", "--help"} & set(arguments):
+        explain(options)
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):

@@ -19,51 +19,43 @@ def _run_options(command: str):
 
     @dataclass(frozen=True)
     class Common:
-        """Train.
-
-        Attributes:
-            scheme: short for --online.scheme.
-            alpha: short for --online.alpha.
-            out: a new folder; by default runs/{env}__{algorithm}__{seed}__{time}.
-            json: print summary.json at the end.
-            quiet: no progress.
-        """
+        """Train."""
 
         config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
         scheme: str | None = None
+        """Short for --online.scheme."""
         alpha: float | None = None
+        """Short for --online.alpha."""
         out: Path | None = None
+        """Folder of the run, which must not exist yet. None uses
+        runs/{env}__{algorithm}__{seed}__{time}."""
         json: bool = False
+        """Print summary.json at the end."""
         quiet: bool = False
+        """Do not show progress."""
 
     if command == "online":
 
         @example("moore online --from runs/offline --scheme moore:2")
         @dataclass(frozen=True)
         class OnlineOptions(Common):
-            """The online stage alone. Settings default to those of the run it starts from.
-
-            Attributes:
-                from_: the run whose offline stage is done.
-            """
+            """The online stage alone. Settings default to those of the run it starts from."""
 
             from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+            """Folder of the run to start from. Its offline stage must be complete."""
 
         return OnlineOptions
 
     @example(f"moore {command} laptop/hopper-medium-replay --dataset hopper-medium-replay.hdf5")
     @dataclass(frozen=True)
     class RunOptions(Common):
-        """Train from a PRESET (or a config.toml), given before the options; quickstart if none.
-
-        Attributes:
-            resume: go on with this run from its last checkpoint; --dataset and --env-id tell where
-                the log or the environment is now, --online.epochs makes the run longer,
-                --checkpoint-every and --tensorboard hold from now on; all other settings are the
-                run's own, and their flags are refused.
-        """
+        """Train from a PRESET (or a config.toml), given before the options; quickstart if none."""
 
         resume: Path | None = None
+        """Continue the run in this folder from its last checkpoint. The run keeps its settings, and
+        the flags of other settings are refused, except these: --dataset and --env-id say where the
+        log or the environment is now, --online.epochs makes the run longer, and
+        --checkpoint-every, --track and --tensorboard apply from now on."""
 
     return RunOptions
 
@@ -129,8 +121,8 @@ def _check_algorithm(old: str, new: str) -> None:
 
 # What a run that goes on can be told.
 _HONOURED = (
-    "resume", "dataset", "env-id", "online.epochs", "checkpoint-every", "tensorboard", "json",
-    "quiet",
+    "resume", "dataset", "env-id", "online.epochs", "checkpoint-every", "track", "tensorboard",
+    "json", "quiet",
 )  # fmt: skip
 
 
@@ -150,6 +142,7 @@ def _resume(options, preset: str | None, arguments: list[str]):
     changes = {
         "epochs": config.online.epochs if "online.epochs" in given else None,
         "checkpoint_every": config.checkpoint_every if "checkpoint-every" in given else None,
+        "track": config.track if "track" in given else None,
         "tensorboard": config.tensorboard
         if {"tensorboard", "no-tensorboard"} & set(given)
         else None,

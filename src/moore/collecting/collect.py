@@ -35,7 +35,7 @@ from moore.jax_settings import key_of, plain_jax
 from moore.presets import preset
 from moore.runs.policy import Policy
 from moore.runs.summary import versions
-from moore.runs.track import Reporter
+from moore.sinks.console import Reporter
 
 Tier = Literal["random", "medium", "medium-replay", "expert"]
 
@@ -46,29 +46,27 @@ RANDOM_EPISODES, EXPERT_EPISODES = 100, 20
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to collect.
-
-    Attributes:
-        env_id: a Gymnasium environment with continuous actions.
-        tier: random, medium, medium-replay or expert (medium-expert is two files given together).
-        steps: rows; None: 100,000, and for medium-replay all up to the medium policy.
-        seed: of everything.
-        train_steps: environment steps of the SAC training, at most.
-        target_return: the evaluated return at which a policy is medium; None: a third of the way
-            from random to expert.
-        expert_return: what counts as expert; None: D4RL's constant where there is one, else the
-            best policy of the training, measured; random rows then go without.
-        sac: the learner.
-    """
+    """What to collect."""
 
     env_id: str
+    """Id of a Gymnasium environment with continuous actions."""
     tier: Tier
+    """Which policy records the log: random, medium or expert; medium-replay is what the training
+    saw up to the medium policy. A medium-expert log is a medium and an expert log together."""
     steps: int | None = None
+    """Number of rows. None records 100,000; for medium-replay, all rows up to the medium policy."""
     seed: int = 0
+    """Seed of all random numbers."""
     train_steps: int = 1_000_000
+    """Largest number of environment steps of the SAC training."""
     target_return: float | None = None
+    """Evaluated return at which a policy counts as medium. None uses a third of the way from the
+    random policy to the expert."""
     expert_return: float | None = None
+    """Return that counts as expert. None uses D4RL's constant if there is one, otherwise the
+    measured return of the best policy of the training. A random log names no expert return then."""
     sac: SACConfig = field(default_factory=lambda: preset("sac").sac)
+    """Settings of SAC, which learns the policies."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from moore.dynamics.ensemble import (
     mean_squared_error,
     predict,
 )
+from moore.ranges import Fraction, NonNegative, Positive
 from moore.replay.buffer import Replay, Transition, take
 from moore.replay.sampler import gather, sample_rows
 
@@ -43,40 +44,39 @@ MIN_STD = 1e-6
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Constants of the ensemble.
+    """Settings of the ensemble of dynamics models."""
 
-    Attributes:
-        members: K, networks in the ensemble.
-        elites: how many of them imagine.
-        hidden: widths of the hidden layers.
-        weight_decay: one coefficient a layer: hidden layers, mean head, log-variance head.
-        learning_rate: of Adam.
-        batch_size: rows a step, per member.
-        holdout_fraction: of each group (log, online data) that is held out for validation.
-        max_holdout: at most this many rows of each group are held out.
-        warm_start: the weights that a refit goes on from: "best", the ones that each member was
-            taken back to (MBPO), or "last", the ones that training had reached.
-        refit_normaliser: whether a refit standardises its inputs anew, with the weights of the
-            scheme (MBPO does, with all data alike), or goes on as the offline fit did.
-        calibrate: after each fit, scale every output's sigma so that on the holdout the errors have
-            the size that it says; of training, it sees only how far the mean had got.
-        max_fit_steps: cap on the gradient steps of the offline fit.
-        max_refit_steps: cap on the gradient steps of one online refit.
-    """
-
-    members: int = 7
-    elites: int = 5
-    hidden: tuple[int, ...] = (200, 200, 200, 200)
-    weight_decay: tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4, 1e-4)
-    learning_rate: float = 1e-3
-    batch_size: int = 256
-    holdout_fraction: float = 0.2
-    max_holdout: int = 1000
+    members: Positive[int] = 7
+    """K: number of networks in the ensemble."""
+    elites: Positive[int] = 5
+    """Number of members that imagine: those with the lowest error on the held-out rows."""
+    hidden: tuple[Positive[int], ...] = (200, 200, 200, 200)
+    """Widths of the hidden layers."""
+    weight_decay: tuple[NonNegative[float], ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4, 1e-4)
+    """Weight decay of each layer: the hidden layers, then the output of the mean, then that of the
+    log variance."""
+    learning_rate: Positive[float] = 1e-3
+    """Learning rate of Adam."""
+    batch_size: Positive[int] = 256
+    """Number of rows in one training step of a member."""
+    holdout_fraction: Fraction = 0.2
+    """Share of the log, and of the online data, that is held out for validation."""
+    max_holdout: Positive[int] = 1000
+    """Largest number of rows of the log, and of the online data, that are held out."""
     warm_start: Literal["best", "last"] = "best"
+    """Weights from which a refit continues. best: those with the lowest validation error of each
+    member (MBPO); last: those at the end of the training before."""
     refit_normaliser: bool = True
+    """Compute the normalisation of the inputs anew at each refit, with logged and online data
+    weighted as the scheme weights them (MBPO weights all data alike). Off, the normalisation of the
+    offline fit stays."""
     calibrate: bool = False
-    max_fit_steps: int = 1_000_000
-    max_refit_steps: int = 10_000
+    """After each fit, scale the predicted standard deviation of every output so that it agrees with
+    the errors on the held-out rows."""
+    max_fit_steps: Positive[int] = 1_000_000
+    """Largest number of gradient steps of the offline fit."""
+    max_refit_steps: Positive[int] = 10_000
+    """Largest number of gradient steps of one online refit."""
 
 
 class ModelState(eqx.Module):

@@ -7,6 +7,7 @@ So a scheme is one number an epoch, and no sum tree is needed. Priorities that d
 row are in `moore.replay.priorities`.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -149,21 +150,21 @@ SCHEMES: dict[str, _Known] = {
     "online_only": _Known("online_only", lambda v, s: online_only()),
     "linear": _Known("linear:FROM:TO:EPOCHS", lambda v, s: linear(v[0], v[1], _whole(v[2])), 3, 3),
     "auto": _Known("auto", lambda v, s: auto()),
-    "peak_shift": _Known("peak_shift:EPS", lambda v, s: peak_shift(*v, s.steps_per_epoch), 1, 1),
+    "peak_shift": _Known("peak_shift:EPS", lambda v, s: peak_shift(v[0], s.steps_per_epoch), 1, 1),
 }
 
 
 def check_scheme(text: str, alpha: float = 1.0, *, steps_per_epoch: int = 1000) -> None:
-    """Whether a name can be a scheme, without importing or opening what it names.
+    """Checks the name of a scheme without importing or opening what it names.
 
-    So a configuration can be read from a file of somebody else's: only `parse_scheme`, called when
-    a run is prepared, imports a function of the user's own or reads an array.
+    So it is safe to read the configuration of someone else: only `parse_scheme`, which is called
+    when a run is prepared, imports a user's function or reads an array.
 
     Raises:
         InputError: unknown name, or numbers that the scheme does not take.
     """
     if not is_own(text):
-        parse_scheme(text, alpha, steps_per_epoch=steps_per_epoch)
+        _known_scheme(text, alpha, steps_per_epoch)
 
 
 def is_own(text: str) -> bool:
@@ -185,13 +186,17 @@ def parse_scheme(
     Raises:
         InputError: unknown name, or numbers that the scheme does not take.
     """
+    return load_scheme(text) if is_own(text) else _known_scheme(text, alpha, steps_per_epoch)
+
+
+@functools.lru_cache(maxsize=256)
+def _known_scheme(text: str, alpha: float, steps_per_epoch: int) -> Scheme:
+    """One of SCHEMES. The result is kept: what the check of a configuration reads, its run uses."""
     name, *words = text.split(":")
     if name not in SCHEMES:
-        if is_own(text):
-            return load_scheme(text)
-        known = ", ".join(scheme.usage for scheme in SCHEMES.values())
+        usages = ", ".join(scheme.usage for scheme in SCHEMES.values())
         raise InputError(
-            f"unknown scheme '{name}'; the known ones are {known}, module:function and path.npy."
+            f"unknown scheme '{name}'; the known ones are {usages}, module:function and path.npy."
         )
     known = SCHEMES[name]
     if not known.least <= len(words) <= known.most:

@@ -4,18 +4,19 @@ import dataclasses
 import json
 from pathlib import Path
 
-from moore.config import Config, flat, from_dict, read_toml, to_dict
+from moore.config import Config, flat, from_dict, read_toml
 from moore.errors import InputError
 from moore.files import short_path
 from moore.runs.plan import Plan
+from moore.runs.sections import run_dict, used_settings
 
 # No result of the epochs that are done depends on them.
-CHANGEABLE = ("online.epochs", "checkpoint_every", "tensorboard")
+CHANGEABLE = ("online.epochs", "checkpoint_every", "track", "tensorboard")
 
 
 def kept(config: Config) -> dict:
-    """The settings as plans and checkpoints hold them: nested dictionaries, as JSON knows them."""
-    return json.loads(json.dumps(to_dict(config)))
+    """The settings that the run uses, as plans and checkpoints hold them: as JSON knows them."""
+    return json.loads(json.dumps(run_dict(config)))
 
 
 def settings_of(folder: Path) -> Config:
@@ -35,11 +36,15 @@ def settings_of(folder: Path) -> Config:
 def changed(begun: dict, now: Config) -> list[str]:
     """The settings that are not those of the beginning, but for those that may change.
 
+    Sections that the run does not use are not compared: folders of earlier versions hold them too.
+
     Args:
         begun: from `kept`.
         now: as config.toml holds it.
     """
-    before, after = (flat(dataclasses.asdict(config)) for config in (from_dict(begun), now))
+    before, after = (
+        flat(dataclasses.asdict(used_settings(config))) for config in (from_dict(begun), now)
+    )
     return [
         f"{name} is {after[name]} and was {before[name]}"
         for name in after
@@ -69,6 +74,7 @@ def altered(
     *,
     epochs: int | None,
     checkpoint_every: int | None,
+    track: tuple[str, ...] | None,
     tensorboard: bool | None,
 ) -> Config:
     """The configuration with which a run goes on.
@@ -92,6 +98,8 @@ def altered(
         )
     if checkpoint_every is not None:
         config = dataclasses.replace(config, checkpoint_every=checkpoint_every)
+    if track is not None:
+        config = dataclasses.replace(config, track=track)
     if tensorboard is not None:
         config = dataclasses.replace(config, tensorboard=tensorboard)
     return config

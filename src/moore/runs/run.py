@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from moore.config import Config, read_toml, to_toml
+from moore.config import Config, read_toml
 from moore.data.dataset import Dataset
 from moore.envs.make import EnvSource
 from moore.errors import InputError
@@ -16,10 +16,12 @@ from moore.runs.changes import altered, check_kept, kept, settings_of
 from moore.runs.execution import Execution, RunResult, Until
 from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
 from moore.runs.reading import load_hand_over, newest_checkpoint, offline_rows
+from moore.runs.sections import run_toml, used_settings
 from moore.runs.setup import prepare
 from moore.runs.signals import Stop, listening
-from moore.runs.track import Reporter
 from moore.runs.units import read_units, write_units
+from moore.sinks.console import Reporter
+from moore.sinks.trackers import check_installed, tracker_names
 
 
 @plain_jax()
@@ -78,6 +80,7 @@ def _begin(
     quiet: bool,
 ) -> RunResult:
     """As `run`."""
+    check_installed(tracker_names(config.trackers))
     start = None if start_from is None else whole_path(start_from)
     out = None if out is None else whole_path(out)
     split_seed = None if start is None else _split_seed(start)
@@ -86,7 +89,7 @@ def _begin(
         _check_free(out)  # before an environment is made
     runs = whole_path("runs")  # before an environment may change the working folder
     setup = prepare(
-        config,
+        used_settings(config),  # what its folder will hold
         dataset=dataset,
         env=env,
         system=system,
@@ -105,7 +108,7 @@ def _begin(
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     with held(folder):
         _check_free(folder)  # another process may have begun a run there meanwhile
-        write_whole(folder / "config.toml", to_toml(setup.config))
+        write_whole(folder / "config.toml", run_toml(setup.config))
         write_units(folder, setup.units, setup.config)
         plan = Plan(stages, start, split_seed, functions(env, system), kept(setup.config))
         plan.write(folder)  # last: from here on it is a run
@@ -136,6 +139,7 @@ def resume(
     until: Until | None = None,
     epochs: int | None = None,
     checkpoint_every: int | None = None,
+    track: tuple[str, ...] | None = None,
     tensorboard: bool | None = None,
     quiet: bool = False,
 ) -> RunResult:
@@ -150,7 +154,7 @@ def resume(
         until: as in `run`.
         epochs: more online epochs than the run was to have; also of one that is over. Its buffers
             grow, so it is not bit for bit a run that was to be so long from the start.
-        checkpoint_every, tensorboard: from now on, instead of the run's.
+        checkpoint_every, track, tensorboard: from now on, instead of the run's.
         quiet: print nothing.
 
     Raises:
@@ -162,7 +166,7 @@ def resume(
             whole_path(folder), stop, dataset=dataset, env=env, system=system, until=until,
             quiet=quiet,
             changes={"epochs": epochs, "checkpoint_every": checkpoint_every,
-                     "tensorboard": tensorboard},
+                     "track": track, "tensorboard": tensorboard},
         )  # fmt: skip
 
 
@@ -181,6 +185,7 @@ def _go_on(
     config, plan = settings_of(folder), read_plan(folder)
     check_kept(plan.config, config, folder)
     config = altered(config, plan, folder, **changes)
+    check_installed(tracker_names(config.trackers))
     if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:
         raise InputError(
             f"{short_path(folder)} was given its {' and its '.join(missing)} in Python, and goes "
@@ -203,7 +208,7 @@ def _go_on(
         if config.online.epochs != (plan.config or {}).get("online", {}).get("epochs"):
             (folder / "summary.json").unlink(missing_ok=True)  # it is not over any more
         if now != plan:
-            write_whole(folder / "config.toml", to_toml(config))
+            write_whole(folder / "config.toml", run_toml(config))
             now.write(folder)
         return Execution(setup, folder, now, until, stop, quiet=quiet).execute(checkpoint)
 

@@ -43,10 +43,11 @@ class Cell:
         """What the run in the folder has otherwise, in words; "" for this cell's configuration."""
         from moore.config import flat, from_dict, read_toml
         from moore.errors import InputError
+        from moore.runs.sections import used_settings
 
-        config = from_dict(self.config)
+        config = used_settings(from_dict(self.config))
         try:
-            begun = read_toml(Path(self.folder) / "config.toml")
+            begun = used_settings(read_toml(Path(self.folder) / "config.toml"))
         except InputError as error:  # another version's, or damaged: this cell fails, no other
             return str(error).rstrip(".")
         # A run writes down which environment its log has named.

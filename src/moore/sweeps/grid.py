@@ -12,7 +12,6 @@ from moore import algorithms
 from moore.config import Config, from_dict, to_dict
 from moore.errors import InputError
 from moore.presets import preset
-from moore.replay.schemes import parse_scheme
 from moore.sweeps.cell import Cell
 
 
@@ -141,17 +140,14 @@ def _label(config: Config) -> str:
     """The variant as part of a folder's name."""
     if config.algorithm != "moore":
         return config.algorithm
-    scheme = parse_scheme(
-        config.online.scheme, config.online.alpha, steps_per_epoch=config.online.steps_per_epoch
-    )
-    return str(scheme).replace(":", "-").replace("/", "-")
+    return str(config.online.parsed_scheme()).replace(":", "-").replace("/", "-")
 
 
 def _offline_key(config: Config) -> str:
     """What the offline stage depends on: all but the online stage."""
     rest = {k: v for k, v in to_dict(config).items() if k not in ("online", "algorithm")}
     row = algorithms.find(config.algorithm)
-    rest |= {"experience": row.experience, "agent": row.agent.name}
+    rest |= {"experience": row.experience.name, "agent": row.agent.name}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 

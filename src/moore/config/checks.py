@@ -1,0 +1,68 @@
+"""Settings that must fit together. What one number may be stands beside its field."""
+
+from typing import TYPE_CHECKING
+
+from moore.data.defects import check_accepted
+from moore.dynamics.fit import ModelConfig
+from moore.errors import InputError
+from moore.ranges import check_numbers
+from moore.replay.schemes import check_scheme
+from moore.sinks.trackers import tracker_names
+
+if TYPE_CHECKING:
+    from moore.config.run import Config
+
+
+def check(config: "Config") -> None:
+    """Raises InputError for the first setting that cannot be, or that does not fit another."""
+    check_numbers(config)
+    check_accepted(config.accept)
+    tracker_names(config.track)
+    online = config.online
+    check_scheme(online.scheme, online.alpha, steps_per_epoch=online.steps_per_epoch)
+    _check_model(config.model)
+    _check_critics(config)
+    _check_stages(config)
+
+
+def _check_model(model: ModelConfig) -> None:
+    if model.elites > model.members:
+        raise InputError(
+            f"model.elites is {model.elites}; it must lie between 1 and "
+            f"model.members ({model.members})."
+        )
+    layers = len(model.hidden) + 2
+    if len(model.weight_decay) != layers:
+        raise InputError(
+            f"model.weight_decay has {len(model.weight_decay)} entries; "
+            f"{len(model.hidden)} hidden layers and two heads need {layers}."
+        )
+
+
+def _check_critics(config: "Config") -> None:
+    for name, section in vars(config).items():
+        subset = getattr(section, "critic_subset", None)
+        if subset is not None and subset > section.critics:
+            raise InputError(
+                f"{name}.critic_subset is {subset}; it must be at most {name}.critics "
+                f"({section.critics})."
+            )
+
+
+def _check_stages(config: "Config") -> None:
+    online = config.online
+    if config.gate.earned and config.gate.horizon is not None:
+        raise InputError(
+            "gate.earned compares with whole episodes; leave gate.horizon out, or gate.earned."
+        )
+    schedule = online.rollout_schedule
+    if schedule is not None and (len(schedule) != 4 or schedule[0] >= schedule[1]):
+        raise InputError(
+            f"online.rollout_schedule is {list(schedule)}; expected first epoch, a later last "
+            "epoch, first length, last length."
+        )
+    if online.steps_per_epoch % online.refit_every:
+        raise InputError(
+            f"online.steps_per_epoch ({online.steps_per_epoch}) must be a multiple of "
+            f"online.refit_every ({online.refit_every})."
+        )

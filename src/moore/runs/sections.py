@@ -1,0 +1,42 @@
+"""Which sections of a configuration a run uses; its folder holds no others."""
+
+import dataclasses
+from typing import Any
+
+from moore.agents.found import found_agents
+from moore.algorithms import find
+from moore.config import Config, to_dict, to_toml
+
+# Only an algorithm that learns from imagined transitions has models, and a gate that asks them.
+_OF_MODELS = ("model", "gate")
+
+
+def unused_sections(config: Config) -> tuple[str, ...]:
+    """The sections that no result of the configuration's algorithm depends on.
+
+    Raises:
+        InputError: unknown algorithm.
+    """
+    algorithm = find(config.algorithm)
+    of_others = tuple(name for name in found_agents() if name != algorithm.agent.name)
+    return of_others if algorithm.experience.has_models else (*of_others, *_OF_MODELS)
+
+
+def used_settings(config: Config) -> Config:
+    """The configuration with the sections that its algorithm does not use at their defaults.
+
+    Two configurations of the same run are equal after this.
+    """
+    defaults: Any = Config()
+    unused = {name: getattr(defaults, name) for name in unused_sections(config)}
+    return dataclasses.replace(config, **unused)
+
+
+def run_dict(config: Config) -> dict:
+    """The sections that the run uses, as `moore.config.to_dict` writes them."""
+    return to_dict(config, without=unused_sections(config))
+
+
+def run_toml(config: Config) -> str:
+    """The text of a run's config.toml; `moore.config.read_toml` reads it back."""
+    return to_toml(config, without=unused_sections(config))
