@@ -116,10 +116,10 @@ class BRACState(eqx.Module):
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BRACConfig) -> BRACState:
     """A fresh agent; the temperature of the copy starts at 1."""
-    key_actor, key_copy, *keys = jax.random.split(key, 2 + config.critics)
-    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
-    copy = Copy(MLP(obs_dim, config.hidden, 2 * action_dim, key=key_copy))
-    critics = new_critics(jnp.stack(keys), obs_dim, action_dim, config.critic_hidden)
+    keys = jax.random.split(key, 2 + config.critics)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=keys[0])
+    copy = Copy(MLP(obs_dim, config.hidden, 2 * action_dim, key=keys[1]))
+    critics = new_critics(keys[2:], obs_dim, action_dim, config.critic_hidden)
     log_temperature = jnp.zeros(())
     cloning = optax.adam(config.clone_learning_rate)
     return BRACState(
