@@ -81,11 +81,15 @@ def setup(sizes: Sizes) -> tuple[Learner, LearnerState]:
 
     learner = Learner(sizes.config, find("moore"), group(sizes.log_rows, 1), hopper)
     state = learner.init(jax.random.key(0))
-    capacity = state.imagined.capacity
+    capacity = state.experience.imagined.capacity
     # One array each: the program that fills the ring is given them to overwrite.
     size, cursor, room = (jnp.asarray(count, jnp.int32) for count in (capacity, 0, capacity))
     imagined = Ring(synthetic(capacity, sizes, 2), size, cursor, room)
-    return learner, replace(state, imagined=imagined, online=group(sizes.online_rows, 3))
+    return learner, replace(
+        state,
+        experience=replace(state.experience, imagined=imagined),
+        online=group(sizes.online_rows, 3),
+    )
 
 
 def update_case(sizes: Sizes) -> Case:
@@ -95,7 +99,7 @@ def update_case(sizes: Sizes) -> Case:
 
     def ours(_) -> None:
         nonlocal state
-        state, _ = learner.update(state, EPOCH, sizes.updates, 0.0)
+        state, _ = learner.update(state, EPOCH, sizes.updates)
         jax.block_until_ready(state.agent)
 
     work, numpys = {"gigaflop": gigaflop(products)}, numpy_products(products, sizes.updates)
@@ -114,7 +118,7 @@ def ensemble_case(sizes: Sizes) -> Case:
     def prepare():
         # Other rows at every call: those of the call before may be in a cache.
         key = jax.random.key(next(seeds))
-        return jax.block_until_ready(begin_fit(state.model, *groups, key, rows))
+        return jax.block_until_ready(begin_fit(state.experience.model, *groups, key, rows))
 
     def ours(fit) -> None:
         jax.block_until_ready(train_pass(fit, *groups, rows, steps, config))
@@ -127,7 +131,8 @@ def standing_still(state: LearnerState) -> LearnerState:
     """With models that predict next to no change, so that every rollout has its full length."""
 
     def parts(s: LearnerState):
-        return s.model.ensemble.networks.mean_head, s.model.ensemble.networks.max_log_var
+        networks = s.experience.model.ensemble.networks
+        return networks.mean_head, networks.max_log_var
 
     head, high = parts(state)
     return eqx.tree_at(parts, state, (jax.tree.map(jnp.zeros_like, head), high - 10.0))
@@ -148,7 +153,10 @@ def rollout_case(sizes: Sizes) -> Case:
 
     def ours(_) -> dict:
         nonlocal state
-        state, metrics = learner.imagine(state, EPOCH, chunk)
+        now = learner.moment(state, EPOCH)
+        found = learner.models.imagine(state.experience, now, state.key, chunk)
+        experience, key, metrics = found
+        state = replace(state, experience=experience, key=key)
         return jax.block_until_ready((state, metrics))[1]
 
     work, numpys = {"gigaflop": gigaflop(products)}, numpy_products(products, length)

@@ -32,17 +32,22 @@ def main() -> None:
     config = read_toml(args.run / "config.toml")
     setup = prepare(config, dataset=args.dataset)
     learner, parts = setup.learner, load_hand_over(setup, args.run)
+    handed = parts["experience"]["model"]
     fresh = learner.init(setup.key)
     share, size = jnp.float32(0.0), int(learner.offline.train_size)
 
     def uncertainty(model: ModelState) -> float:
-        state = dataclasses.replace(
-            learner.init(setup.key), agent=parts["agent"], model=model, key=jax.random.key(0)
-        )
-        _, metrics = learner.imagine(state, 1, min(5000, config.offline.rollout_batch))
+        fresh = learner.init(setup.key)
+        state = dataclasses.replace(fresh, agent=parts["agent"])
+        experience = dataclasses.replace(fresh.experience, model=model)
+        count = min(5000, config.offline.rollout_batch)
+        now = learner.moment(state, 1)
+        _, _, metrics = learner.models.imagine(experience, now, jax.random.key(0), count)
         return float(metrics["model/uncertainty_mean"])
 
-    fit = begin_fit(parts["model"], learner.offline, fresh.online, share, jax.random.key(5), size)
+    fit = begin_fit(
+        parts["experience"]["model"], learner.offline, fresh.online, share, jax.random.key(5), size
+    )
     done = 0
     print("steps    mean u   holdout error of each member")
     for steps in args.steps:
@@ -52,7 +57,7 @@ def main() -> None:
             )
             done = steps
         error = holdout_error(fit.networks, fit.normaliser, learner.offline, fresh.online, share)
-        ensemble = Ensemble(fit.networks, fit.normaliser, parts["model"].ensemble.elites)
+        ensemble = Ensemble(fit.networks, fit.normaliser, handed.ensemble.elites)
         u = uncertainty(ModelState(ensemble, fit.networks, fit.opt_state))
         members = " ".join(f"{value:.4f}" for value in np.asarray(error))
         print(f"{done:5d}  {u:8.3f}   {members}", flush=True)

@@ -44,9 +44,8 @@ def q(rows, obs, action):
 def test_critic_loss_worked_by_hand():
     critics = linear_state(0.0).critics
     # Q_1 = 2.5, 1.5 and Q_2 = -0.5, -2.5; the errors are 0.5, 0.5 and -2.5, -3.5.
-    loss = awac.critic_loss(
-        critics, jnp.asarray([[1.0], [2.0]]), jnp.asarray([[0.5], [-0.5]]), jnp.asarray([2.0, 1.0])
-    )
+    rows = batch([1.0, 2.0], [0.5, -0.5], [0.0, 0.0], [0.0, 0.0])
+    loss = awac.critic_loss(critics, rows, jnp.asarray([2.0, 1.0]))
     assert float(loss) == pytest.approx(0.25 + (6.25 + 12.25) / 2)
 
 
@@ -202,8 +201,8 @@ def test_values_its_own_policy_and_not_the_datas():
 
 def test_look_and_hand_over_change_nothing():
     state, log = linear_state(0.0), empty_replay(3, 1, 1, max_holdout=1)
-    assert eqx.tree_equal(awac.look(state, log, log, LINEAR), state)
-    assert eqx.tree_equal(awac.hand_over(state, LINEAR), state)
+    assert eqx.tree_equal(awac.AGENT.look(state, log, log, LINEAR), state)
+    assert eqx.tree_equal(awac.AGENT.hand_over(state, LINEAR), state)
 
 
 def test_the_policy_acts_inside_the_bounds_and_follows_the_key():

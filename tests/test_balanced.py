@@ -13,7 +13,7 @@ from scipy import stats
 from moore.agents import balanced, cql
 from moore.agents.balanced import BalancedConfig
 from moore.agents.sac import q_values
-from moore.replay.buffer import Batch, empty_replay
+from moore.replay.buffer import Batch, GroupedBatch
 
 # Without hidden layers every network is linear, and its numbers can be worked by hand.
 LINEAR = BalancedConfig(members=2, hidden=(), discount=0.5, sampled_actions=2)
@@ -267,11 +267,6 @@ def test_the_hand_over_keeps_networks_and_restarts_targets_and_optimisers():
     assert shapes(balanced.init(jax.random.key(0), 1, 1, LINEAR)) == shapes(after)
 
 
-def test_look_changes_nothing():
-    state, log = linear_state(), empty_replay(3, 1, 1, max_holdout=1)
-    assert eqx.tree_equal(balanced.look(state, log, log, LINEAR), state)
-
-
 def test_members_start_different_with_the_authors_constants():
     state = balanced.init(jax.random.key(0), 3, 2, BalancedConfig(hidden=(16,)))
     weight = state.members.critics.layers[0].weight
@@ -369,7 +364,7 @@ def learned(state, data: Batch, updates=800):
         key_rows, key_update = jax.random.split(key)
         rows = jax.random.randint(key_rows, (64,), 0, data.reward.shape[0])
         drawn = jax.tree.map(lambda column: column[rows], data)
-        return balanced.update(state, drawn, key_update, SMALL)
+        return balanced.update(state, GroupedBatch(drawn, drawn, drawn), key_update, SMALL)
 
     return jax.lax.scan(step, state, jax.random.split(jax.random.key(1), updates))
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moore.agents import balanced, balanced_replay
-from moore.agents.balanced import BalancedConfig
+from moore.agents import balanced
+from moore.agents.balanced import BalancedConfig, BalancedState
+from moore.experience import prioritised
+from moore.experience.prioritised import GroupedRows, Priority
 from moore.replay import sum_tree
 from moore.replay.buffer import Replay, Transition, empty_replay
 
@@ -24,7 +26,31 @@ LINEAR = BalancedConfig(
 # The same rooms in most tests, so that few programs are compiled.
 LOG, ROOM = 8, 5
 
-learn = jax.jit(balanced_replay.learn, static_argnames="config")
+
+class Both(eqx.Module):
+    """The agent and the priorities of the rows that it learns from."""
+
+    ensemble: BalancedState
+    priority: Priority
+
+
+def step(state: Both, offline, online, key, config) -> tuple[Both, dict]:
+    """One gradient step, as the loop of a run makes it; the stage is the agent's own."""
+
+    def of_stage(is_online: bool):
+        how = GroupedRows(
+            config.batch_size, offline.capacity, is_online, balanced.row_priorities, config
+        )
+        key_draw, key_update = jax.random.split(key)
+        batch, notes, drawn = how.draw(None, state.priority, offline, online, None, key_draw)
+        ensemble, metrics = balanced.update(state.ensemble, batch, key_update, config)
+        notes, noted = how.learned(notes, batch, state.ensemble)
+        return Both(ensemble, notes), metrics | drawn | noted
+
+    return jax.lax.cond(state.ensemble.online, lambda: of_stage(True), lambda: of_stage(False))
+
+
+learn = jax.jit(step, static_argnames="config")
 
 
 def replay(capacity, obs, action=None, reward=None, terminated=True) -> Replay:
@@ -52,36 +78,43 @@ def linear(network, rows):
     return eqx.tree_at(where, network, (rows[..., :-1, :], rows[..., -1, :]))
 
 
-def fresh(config=LINEAR):
-    return balanced_replay.init(jax.random.key(0), 1, 1, config)
+def fresh(config=LINEAR) -> BalancedState:
+    return balanced.init(jax.random.key(0), 1, 1, config)
 
 
-def started(offline, online, config=LINEAR, *, ratio=(0.0, 31.0, 1.0), is_online=True):
-    """After `look`, with w(s, a) = max(ratio . (s, a, 1), 0) and Q(s, a) = s of all critics."""
+def begun(offline, online, config=LINEAR) -> Priority:
+    return prioritised.begun(
+        offline, online.capacity, config.initial_online_share, config.initial_rows
+    )
+
+
+def started(offline, online, config=LINEAR, *, ratio=(0.0, 31.0, 1.0), is_online=True) -> Both:
+    """With w(s, a) = max(ratio . (s, a, 1), 0) and Q(s, a) = s of all critics."""
     state = fresh(config)
     if is_online:
-        state = balanced_replay.hand_over(state, config)
+        state = balanced.hand_over(state, config)
     critics = np.zeros((config.members, 2, 3, 1)) + np.asarray([1.0, 0.0, 0.0])[:, None]
     state = eqx.tree_at(
-        lambda s: (s.ensemble.ratio, s.ensemble.members.critics),
+        lambda s: (s.ratio, s.members.critics),
         state,
         (
-            linear(state.ensemble.ratio, np.asarray(ratio)[:, None]),
-            linear(state.ensemble.members.critics, critics),
+            linear(state.ratio, np.asarray(ratio)[:, None]),
+            linear(state.members.critics, critics),
         ),
     )
-    return balanced_replay.look(state, offline, online, config)
+    return Both(state, begun(offline, online, config))
 
 
 def priorities(state) -> np.ndarray:
-    return np.asarray(sum_tree.get(state.tree, jnp.arange(state.tree.capacity)))
+    return np.asarray(sum_tree.get(state.priority.tree, jnp.arange(state.priority.tree.capacity)))
 
 
 def with_priorities(state, values, seen):
     """With these priorities, so many online rows among them."""
     tree = sum_tree.build(jnp.asarray(values, jnp.float32))
-    assert tree.capacity == state.tree.capacity
-    return dataclasses.replace(state, tree=tree, seen=jnp.asarray(seen, jnp.int32))
+    assert tree.capacity == state.priority.tree.capacity
+    new = dataclasses.replace(state.priority, tree=tree, seen=jnp.asarray(seen, jnp.int32))
+    return dataclasses.replace(state, priority=new)
 
 
 def shapes(state):
@@ -93,40 +126,27 @@ def is_finite(tree) -> bool:
     return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
 
 
-def test_look_gives_logged_rows_priority_one_and_new_ones_the_share_asked_for():
+def test_at_first_logged_rows_have_priority_one_and_new_ones_get_the_share_asked_for():
     offline, online = replay(LOG, np.zeros(6)), replay(ROOM, np.zeros(2))
     config = dataclasses.replace(LINEAR, initial_online_share=0.75, initial_rows=3)
-    state = balanced_replay.look(fresh(), offline, online, config)
+    state = started(offline, online, config)
     np.testing.assert_array_equal(priorities(state), [1.0] * 6 + [0.0] * 7)
-    assert (int(state.seen), float(state.largest)) == (0, 6.0)  # 6 * 0.75 / (0.25 * 3)
+    first = state.priority
+    assert (int(first.seen), float(first.largest)) == (0, 6.0)  # 6 * 0.75 / (0.25 * 3)
     assert is_finite(fresh()) and is_finite(state)
 
 
 def test_the_authors_share_with_a_million_rows():
-    found = balanced_replay.first_priority(jnp.asarray(10**6), BalancedConfig())
+    config = BalancedConfig()
+    found = prioritised.first_priority(
+        jnp.asarray(10**6), config.initial_online_share, config.initial_rows
+    )
     assert float(found) == pytest.approx(3000.0)
 
 
-def test_look_builds_once_for_buffers_of_a_size():
-    offline, online = replay(LOG, np.zeros(3)), replay(ROOM, np.zeros(1))
-    state = started(offline, replay(1, []), is_online=False)
-    handed = balanced_replay.hand_over(state, LINEAR)
-    handed = balanced_replay.look(handed, offline, online, LINEAR)
-    assert (state.tree.capacity, handed.tree.capacity) == (9, 13)
-    assert bool(handed.ensemble.online) and not bool(state.ensemble.online)
-    after, _ = learn(handed, offline, online, jax.random.key(0), LINEAR)
-    assert int(after.seen) == 1
-    again = balanced_replay.look(after, offline, replay(ROOM, np.zeros(2)), LINEAR)
-    assert eqx.tree_equal(again, after)
-
-
-def test_a_share_of_one_and_a_tree_of_other_buffers_are_refused():
-    offline, online = replay(LOG, np.zeros(3)), replay(ROOM, np.zeros(1))
+def test_a_share_of_one_is_refused():
     with pytest.raises(ValueError, match=r"initial_online_share = 1\.0"):
-        config = dataclasses.replace(LINEAR, initial_online_share=1.0)
-        balanced_replay.look(fresh(), offline, online, config)
-    with pytest.raises(ValueError, match="holds 1 rows, the buffers 13; call `look`"):
-        balanced_replay.learn(fresh(), offline, online, jax.random.key(0), LINEAR)
+        prioritised.first_priority(jnp.asarray(3), 1.0, 10)
 
 
 def test_after_the_first_online_rows_their_share_is_the_one_asked_for():
@@ -135,8 +155,8 @@ def test_after_the_first_online_rows_their_share_is_the_one_asked_for():
     state = started(offline, online, config)
     _, metrics = learn(state, offline, online, jax.random.key(0), LINEAR)
     # 3 online rows at 6 against 6 logged ones at 1; of 4 segments of 6 the last 3 are online.
-    tree = balanced_replay.admit(state, offline, online).tree
-    assert float(balanced_replay.online_share(tree, LOG)) == pytest.approx(0.75, rel=1e-6)
+    tree = prioritised.admit(state.priority, offline, online).tree
+    assert float(prioritised.online_share(tree, LOG)) == pytest.approx(0.75, rel=1e-6)
     assert float(metrics["online_share"]) == 0.75
 
 
@@ -145,9 +165,9 @@ def test_the_expected_share_is_that_of_all_priorities(capacity):
     values = np.random.default_rng(capacity).uniform(0.0, 5.0, capacity)
     tree = sum_tree.build(jnp.asarray(values, jnp.float32))
     for logged in range(capacity):
-        found = float(balanced_replay.online_share(tree, logged))
+        found = float(prioritised.online_share(tree, logged))
         assert found == pytest.approx(values[logged:].sum() / values.sum(), abs=1e-6)
-    assert float(balanced_replay.online_share(sum_tree.empty(capacity), 1)) == 0.0
+    assert float(prioritised.online_share(sum_tree.empty(capacity), 1)) == 0.0
 
 
 # Logged rows have a = 0 and w = 1, whichever are drawn; online ones have a = 1 and w = 32, or
@@ -188,23 +208,25 @@ def test_priorities_are_those_of_the_ratio_before_its_step():
 def test_new_rows_get_the_largest_priority_so_far():
     offline, online = replay(LOG, np.zeros(2)), replay(ROOM, np.zeros(2), [1.0, 1.0])
     state = started(offline, online)
-    assert float(state.largest) == 1.0  # P0
+    assert float(state.priority.largest) == 1.0  # P0
     state, _ = learn(state, offline, online, jax.random.key(0), LINEAR)
-    assert float(state.largest) == pytest.approx(2.0, rel=1e-5)
-    assert int(state.seen) == 2
+    assert float(state.priority.largest) == pytest.approx(2.0, rel=1e-5)
+    assert int(state.priority.seen) == 2
     grown = replay(ROOM, np.zeros(4), np.ones(4))
-    admitted = balanced_replay.admit(state, offline, grown)
-    np.testing.assert_allclose(priorities(admitted)[8:], [2, 2, 2, 2, 0], rtol=1e-5)
+    admitted = prioritised.admit(state.priority, offline, grown)
+    np.testing.assert_allclose(
+        priorities(Both(state.ensemble, admitted))[8:], [2, 2, 2, 2, 0], rtol=1e-5
+    )
     assert int(admitted.seen) == 4
     # Once more there is nothing new.
-    assert eqx.tree_equal(balanced_replay.admit(admitted, offline, grown), admitted)
+    assert eqx.tree_equal(prioritised.admit(admitted, offline, grown), admitted)
 
 
 def test_the_largest_priority_never_falls_and_may_lie_past_the_range():
     offline, online = replay(LOG, np.zeros(2)), replay(ROOM, np.zeros(2), [-1.0, -1.0])
-    state = dataclasses.replace(started(offline, online), largest=jnp.asarray(3000.0))
+    state = eqx.tree_at(lambda s: s.priority.largest, started(offline, online), jnp.asarray(3000.0))
     after, _ = learn(state, offline, online, jax.random.key(0), LINEAR)
-    assert float(after.largest) == 3000.0
+    assert float(after.priority.largest) == 3000.0
     # The last two of the four segments of 1500.5 lie in the second online row.
     assert priorities(after)[9] == pytest.approx(1e-3)
 
@@ -212,9 +234,9 @@ def test_the_largest_priority_never_falls_and_may_lie_past_the_range():
 def test_thousands_of_rows_at_once_are_one_by_one():
     offline, online = replay(100, np.zeros(100)), replay(3000, np.zeros(2500))
     state = started(offline, online)
-    at_once = jax.jit(balanced_replay.admit)(state, offline, online)
+    at_once = jax.jit(prioritised.admit)(state.priority, offline, online)
     expected = np.zeros(3100, np.float32)
-    expected[:100], expected[100:2600] = 1.0, float(state.largest)
+    expected[:100], expected[100:2600] = 1.0, float(state.priority.largest)
     assert eqx.tree_equal(at_once.tree, sum_tree.build(jnp.asarray(expected)))
     assert int(at_once.seen) == 2500
 
@@ -225,7 +247,7 @@ def test_offline_the_tree_and_the_online_rows_are_left_alone():
     online = replay(ROOM, nan, nan, nan)
     state = started(offline, online, is_online=False)
     after, metrics = learn(state, offline, online, jax.random.key(0), LINEAR)
-    rest = lambda s: (s.tree, s.seen, s.largest, s.ensemble.ratio, s.ensemble.ratio_opt)  # noqa: E731
+    rest = lambda s: (s.priority, s.ensemble.ratio, s.ensemble.ratio_opt)  # noqa: E731
     assert eqx.tree_equal(rest(after), rest(state))
     assert is_finite((after, metrics))
     assert float(metrics["online_share"]) == float(metrics["online_share_expected"]) == 0.0
@@ -241,8 +263,9 @@ NUMBERED = replay(LOG, [0.0, 1.0, 2.0]), replay(ROOM, [8.0, 9.0, 10.0])
 def test_batches_follow_the_priorities_online_and_the_others_are_uniform(is_online):
     skewed = [1, 5, 0, 0, 0, 0, 0, 0, 2, 0, 4, 0, 0]
     state = with_priorities(started(*NUMBERED, is_online=is_online), skewed, seen=3)
-    draw = jax.vmap(lambda key: balanced_replay.draw(state, *NUMBERED, key, LINEAR))
-    draws = jax.jit(draw)(jax.random.split(jax.random.key(1), 500))
+    how = GroupedRows(4, LOG, is_online, balanced.row_priorities, LINEAR)
+    draw = lambda key: how.draw(None, state.priority, *NUMBERED, None, key)[0]  # noqa: E731
+    draws = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(1), 500))
     thirds = [{0: 1 / 3, 1: 1 / 3, 2: 1 / 3}, {8: 1 / 3, 9: 1 / 3, 10: 1 / 3}]
     by_priority = {0: 1 / 12, 1: 5 / 12, 8: 2 / 12, 10: 4 / 12}
     expected = {"batch": by_priority if is_online else thirds[0], "logged": thirds[0]}
@@ -296,7 +319,7 @@ def test_both_stages_keep_all_shapes_and_name_the_same_metrics():
         assert shapes(metrics) == shapes(found[0][1])
         assert is_finite((after, metrics))
         assert {"q_target", "q_target_max"} <= set(metrics)
-    assert shapes(balanced_replay.hand_over(states[0], LINEAR)) == shapes(states[1])
+    assert shapes(balanced.hand_over(states[0].ensemble, LINEAR)) == shapes(states[1].ensemble)
 
 
 def test_a_run_goes_on_equal_from_a_copy_on_the_host():
@@ -311,7 +334,7 @@ def test_a_run_goes_on_equal_from_a_copy_on_the_host():
         restored, again = learn(restored, offline, more, jax.random.key(seed), LINEAR)
         assert eqx.tree_equal(metrics, again)
     assert eqx.tree_equal(half, restored)
-    assert int(half.seen) == 4
+    assert int(half.priority.seen) == 4
 
 
 SMALL = BalancedConfig(
@@ -325,8 +348,8 @@ STEPS, SMALL_LOG, SMALL_ROOM = 800, 256, 128
 @partial(jax.jit, donate_argnames="state")
 def train(state, offline, online, seed):
     """After so many steps, as a run makes them; also the metrics of each."""
-    step = lambda s, key: balanced_replay.learn(s, offline, online, key, SMALL)  # noqa: E731
-    return jax.lax.scan(step, state, jax.random.split(jax.random.key(seed), STEPS))
+    once = lambda s, key: step(s, offline, online, key, SMALL)  # noqa: E731
+    return jax.lax.scan(once, state, jax.random.split(jax.random.key(seed), STEPS))
 
 
 def test_logged_rows_like_the_online_ones_are_drawn_as_often_as_those():
@@ -338,8 +361,7 @@ def test_logged_rows_like_the_online_ones_are_drawn_as_often_as_those():
     actions = np.linspace(-1.0, 1.0, 16)  # the same everywhere, so that only the state tells
     offline = replay(SMALL_LOG, np.repeat([-1.0, 1.0], 32), np.tile(actions, 4))
     online = replay(SMALL_ROOM, np.ones(16), actions)
-    state = balanced_replay.hand_over(fresh(SMALL), SMALL)
-    state = balanced_replay.look(state, offline, online, SMALL)
+    state = Both(balanced.hand_over(fresh(SMALL), SMALL), begun(offline, online, SMALL))
     state, metrics = train(state, offline, online, 1)
     first = float(metrics["online_share"][0])
     for seed in (2, 3):
@@ -361,24 +383,17 @@ def bandit(capacity, action) -> Replay:
 
 
 def mode(state) -> float:
-    return float(balanced_replay.act_mode(balanced_replay.policy(state), jnp.ones(1))[0])
+    return float(balanced.act_mode(balanced.policy(state.ensemble), jnp.ones(1))[0])
 
 
 def test_offline_it_stays_where_the_log_is_and_online_finds_the_best_action():
     actions = np.append(np.random.default_rng(0).uniform(-1.0, 1.0, 254), [-1.0, 1.0])
     log, nothing = bandit(SMALL_LOG, 0.5 * actions - 0.5), replay(SMALL_ROOM, [])
-    start = balanced_replay.look(fresh(SMALL), log, nothing, SMALL)
+    start = Both(fresh(SMALL), begun(log, nothing, SMALL))
     offline, _ = train(start, log, nothing, 1)
     assert -0.4 < mode(offline) < 0.15
     new = bandit(SMALL_ROOM, actions[-128:])
-    online, losses = train(balanced_replay.hand_over(offline, SMALL), log, new, 2)
+    handed = Both(balanced.hand_over(offline.ensemble, SMALL), begun(log, new, SMALL))
+    online, losses = train(handed, log, new, 2)
     assert mode(online) == pytest.approx(0.5, abs=0.1)
     assert is_finite((online, losses))
-
-
-def test_it_acts_by_the_mixture_of_the_ensemble():
-    state = fresh()
-    assert eqx.tree_equal(balanced_replay.policy(state), balanced.policy(state.ensemble))
-    obs, policy = jnp.ones((3, 4, 1)), balanced_replay.policy(state)
-    assert balanced_replay.act(policy, obs, jax.random.key(0)).shape == (3, 4, 1)
-    assert balanced_replay.act_mode(policy, obs).shape == (3, 4, 1)

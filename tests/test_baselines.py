@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from moore.algorithms import find
 from moore.config import OfflineConfig, OnlineConfig
 from moore.reports.reading import read_metrics
 from moore.runs.policy import load_policy
@@ -51,7 +52,7 @@ def test_what_the_online_batches_are_drawn_from(finished):
     algorithm, result = finished
     metrics = read_metrics(result.folder / "metrics.jsonl")
     rows = [row for row in metrics if row["stage"] == "online"]
-    if algorithm in ("balanced_replay", "adaptive_bc"):  # they draw for themselves
+    if not find(algorithm).experience.by_scheme:
         assert all(row["losses/online_share"] == 0 for row in metrics[1:3]), "offline"
         drawn = np.asarray([row["losses/online_share"] for row in rows[1:]])
         if algorithm == "adaptive_bc":  # a tenth of the log, and every online row

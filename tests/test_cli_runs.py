@@ -10,8 +10,8 @@ import pytest
 
 from desk import LOG, ROWS, TINY, files, write_hdf5
 from moore import cli
+from moore.agents.sac import AGENT as SAC
 from moore.agents.sac import SACConfig
-from moore.algorithms import SAC
 from moore.config import Config
 from moore.presets import relabels
 from moore.runs.plan import Plan

@@ -187,7 +187,7 @@ def test_look_does_nothing_without_calibration():
     plain = linear_state(0.0)
     assert plain.returns.shape == (0,)
     assert eqx.tree_equal(cql.look(plain, log, log, LINEAR), plain)
-    assert eqx.tree_equal(cql.hand_over(plain, LINEAR), plain)
+    assert eqx.tree_equal(cql.AGENT.hand_over(plain, LINEAR), plain)
 
 
 NEXT = np.asarray([1.0, 2.0, -3.0])

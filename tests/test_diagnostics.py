@@ -9,22 +9,24 @@ import numpy as np
 import pytest
 
 import moore
+from moore.agents.sac import AGENT as SAC
 from moore.agents.sac import SACConfig
-from moore.algorithms import SAC
 from moore.config import Config
 from moore.dynamics.ensemble import Ensemble, init_ensemble
 from moore.dynamics.surprise import surprise
-from moore.replay.buffer import Transition, append, empty_replay, full_replay
-from moore.runs.setup import prepare
-from moore.stages.diagnostics import (
-    Snapshot,
+from moore.experience.diagnostics import (
+    PolicyInModels,
     compare_epochs,
-    copied,
     imagine_episodes,
     observed_range,
     probes,
 )
-from moore.stages.programs import surprise_of_newest
+from moore.experience.rollouts import surprise_of_newest
+from moore.experience.settings import RolloutSettings
+from moore.replay.buffer import Transition, append, empty_replay, full_replay
+from moore.runs.setup import prepare
+from moore.trees import copied
+from steps import imagine
 from tiny import ENV, tiny_config, tiny_log
 
 OBS, ACTION, MEMBERS = 2, 1, 3
@@ -143,10 +145,10 @@ def between():
         discount=0.9,
     ):
         return compare_epochs(
-            Snapshot(policies[0], old), Snapshot(policies[1], new), log,
+            PolicyInModels(policies[0], old), PolicyInModels(policies[1], new), log,
             empty_replay(1, OBS, ACTION, max_holdout=1), jnp.zeros(8, jnp.int32), jax.random.key(2),
             jnp.asarray(2.0), agent=rule, terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
-            config=Config(rollout_length=3, sac=SACConfig(discount=discount)),
+            settings=RolloutSettings(rollout_length=3, discount=discount),
         )  # fmt: skip
 
     return compare
@@ -304,10 +306,10 @@ def test_no_result_depends_on_them(runs):
 def test_a_snapshot_outlives_the_update_that_follows(runs):
     learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
     state = learner.init(jax.random.key(0))
-    kept = copied(Snapshot(state.agent, state.model.ensemble))
+    kept = copied(PolicyInModels(state.agent, state.experience.model.ensemble))
     expected = jax.tree.map(np.asarray, kept)
-    state, _ = learner.imagine(state, 1, 16)
-    state, _ = learner.update(state, 1, 2, 0.0)
+    state, _ = imagine(learner, state, 1, 16)
+    state, _ = learner.update(state, 1, 2)
     jax.tree.map(np.testing.assert_array_equal, kept, expected)
     assert any(
         (np.asarray(a) != np.asarray(b)).any()

@@ -13,6 +13,7 @@ import moore
 from moore.config import read_toml
 from moore.envs.evaluation import evaluate_policy
 from moore.runs.run import run
+from steps import imagine
 from tiny import ENV, tiny_config, tiny_log
 
 
@@ -154,11 +155,13 @@ def test_a_diverged_update_is_undone_and_counted(tmp_path):
     setup = prepare(tiny_config(), dataset=tiny_log(), env=ENV)
     learner = setup.learner
     state = learner.init(setup.key)
-    state, _ = learner.imagine(state, 1, 200)
-    rewards = jnp.full_like(state.imagined.data.reward, jnp.nan)
-    data = dataclasses.replace(state.imagined.data, reward=rewards)
-    state = dataclasses.replace(state, imagined=dataclasses.replace(state.imagined, data=data))
+    state, _ = imagine(learner, state, 1, 200)
+    rewards = jnp.full_like(state.experience.imagined.data.reward, jnp.nan)
+    data = dataclasses.replace(state.experience.imagined.data, reward=rewards)
+    imagined = dataclasses.replace(state.experience.imagined, data=data)
+    experience = dataclasses.replace(state.experience, imagined=imagined)
+    state = dataclasses.replace(state, experience=experience)
     before = jax.device_get(state.agent)
-    after, metrics = learner.update(state, 1, 4, 0.0)
+    after, metrics = learner.update(state, 1, 4)
     assert float(metrics["losses/skipped_updates"]) == 4.0
     assert jax.tree.all(jax.tree.map(np.array_equal, before, jax.device_get(after.agent)))

@@ -14,6 +14,7 @@ from moore.errors import InputError
 from moore.runs.hand_over import HandOver, check_hand_over, hand_over
 from moore.runs.run import run
 from moore.runs.world import World
+from steps import fit
 from tiny import ENV, tiny_config, tiny_log
 
 
@@ -124,6 +125,6 @@ class TestRun:
         from moore.runs.setup import prepare
 
         setup = prepare(config, dataset=tiny_log(), env=ENV)
-        state, _ = setup.learner.fit(setup.learner.init(setup.key))
+        state, _ = fit(setup.learner, setup.learner.init(setup.key))
         _, decision = setup.learner.pass_gate(state, 1)
         assert decision["gate/broken"] == 1.0 and decision["gate/accepted"] == 0.0

@@ -11,12 +11,13 @@ import pytest
 from made_models import NEVER, NOTHING, TINY, models, of_rewards, replay, transitions
 from moore.agents import sac
 from moore.agents.nets import MLP, LayerNorm
+from moore.agents.sac import AGENT as SAC
 from moore.agents.sac import NO_LIMIT, SACConfig, largest_value, least_value
-from moore.algorithms import SAC
-from moore.config import Config
 from moore.dynamics.ensemble import predict_all
 from moore.dynamics.fit import ModelConfig, fit_ensemble, init_model, std_errors
-from moore.stages.gate import NOTHING_ASKED, finished, judge, new_record, replaced
+from moore.experience.judging import NOTHING_ASKED, judge
+from moore.experience.settings import RolloutSettings
+from moore.stages.gate import finished, new_record, replaced
 
 
 class TestLayerNorm:
@@ -291,7 +292,7 @@ class TestGate:
             jnp.asarray(old), jnp.asarray(new), ensemble, jnp.zeros((2000, 1)),
             jnp.asarray(penalty), jax.random.key(0),
             agent=replace(SAC, act=act), terminated_fn=NEVER,
-            config=Config(rollout_length=3, imagined_bound=bound), discount=0.9,
+            settings=RolloutSettings(rollout_length=3, imagined_bound=bound), discount=0.9,
             confidence=confidence, bar=jnp.asarray(bar),
         )  # fmt: skip
 

@@ -19,13 +19,14 @@ from moore.dynamics.imagine import rollout
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
 from moore.errors import InputError
+from moore.experience.imagination import Imagination
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
-from moore.stages.diagnostics import copied
-from moore.stages.learner import Learner
 from moore.stages.offline import stands_still
 from moore.stages.online import online_stage
+from moore.trees import copied
+from steps import imagine
 from tiny import ENV, LinearGaussian, tiny_config, tiny_log
 
 
@@ -187,19 +188,21 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
         learner = prepare(config, dataset=log_file, env=ENV).learner
         learner = replace(learner, episode_steps=7)
         state = learner.init(jax.random.key(0))
-        assert tree_equal(state.acting, learner.newest_policy(state))
-        before = copied(state.acting)
-        state, _ = learner.imagine(state, 1, 200)
-        state, _ = learner.update(state, 1, 50, 0.0)
-        assert tree_equal(before, state.acting), "an update leaves the policy that acts alone"
+        assert tree_equal(state.gate.acting, learner.newest_policy(state))
+        before = copied(state.gate.acting)
+        state, _ = imagine(learner, state, 1, 200)
+        state, _ = learner.update(state, 1, 50)
+        assert tree_equal(before, state.gate.acting), "an update leaves the policy that acts alone"
         passed, found = learner.pass_gate(state, 1)
-        assert tree_equal(passed.acting, learner.newest_policy(state)) == found["gate/accepted"]
+        assert (
+            tree_equal(passed.gate.acting, learner.newest_policy(state)) == found["gate/accepted"]
+        )
         _, key_starts, key_rollout = jax.random.split(state.key, 3)
         first = jax.random.randint(key_starts, (8,), 0, 15)
         sums = {}
-        for name, policy in (("old", state.acting), ("new", learner.newest_policy(state))):
+        for name, policy in (("old", state.gate.acting), ("new", learner.newest_policy(state))):
             transitions, happened, _ = rollout(
-                state.model.ensemble,
+                state.experience.model.ensemble,
                 partial(learner.algorithm.agent.act, policy),
                 learner.terminated_fn,
                 learner.first_states[first],
@@ -315,7 +318,7 @@ def test_with_all_options_on_each_leaves_its_mark(whole):
     assert all(row["gate/bar"] is None for row in (first, second))
     state = arrays(whole, "online-epoch-000002")
     assert state["state.agent.critics.norms[0].scale"].shape == (3, 32)
-    assert (state["state.model.ensemble.std_scale"] != 1).all()
+    assert (state["state.experience.model.ensemble.std_scale"] != 1).all()
 
 
 def test_with_all_options_on_an_interrupted_run_ends_bit_for_bit_the_same(whole, tmp_path):
@@ -351,11 +354,11 @@ def test_imagined_data_may_start_full(full, batches, monkeypatch):
     state = learner.hand_over(learner.init(jax.random.key(0)))
     found = []
 
-    def first_refit(self, state, epoch, **_):
+    def first_refit(self, state, now, key, on_pass):
         found.extend([int(state.imagined.size), state.imagined.capacity])
         raise _Reached
 
-    monkeypatch.setattr(Learner, "refit", first_refit)
+    monkeypatch.setattr(Imagination, "refresh", first_refit)
     with pytest.raises(_Reached):
         online_stage(learner, state, Collector(make_env(ENV), 0), on_epoch=lambda *row: None)
     assert found == [batches * 60, 240]

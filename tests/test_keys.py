@@ -11,15 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.experimental.key_reuse._core import check_key_reuse
 
-from moore.algorithms import AGENTS
+from moore.algorithms import AGENTS, find
 from moore.config import Config
 from moore.dynamics import fit
 from moore.envs.make import episode_seed
+from moore.experience import rollouts
+from moore.experience.diagnostics import observed_range
+from moore.experience.imagination import PartlyImagined
+from moore.experience.learning import gradient_steps
+from moore.experience.protocol import Moment, Task
+from moore.experience.settings import RolloutSettings
 from moore.jax_settings import key_of
-from moore.replay.buffer import Batch, empty_replay, empty_ring
+from moore.replay.buffer import Batch, GroupedBatch, empty_replay, empty_ring
+from moore.replay.draws import Groups
 from moore.replay.sampler import sample_rows
-from moore.stages import programs
-from moore.stages.diagnostics import observed_range
+from moore.replay.schemes import uniform
+from moore.stages import acting
 
 OBS, ACTION, ROWS = 3, 2, 8
 SMALL = {
@@ -78,13 +85,14 @@ def test_an_agent_uses_no_key_twice(name):
 
     def handed_over(key):
         state = init(key)
-        return state if agent.hand_over is None else agent.hand_over(state, section)
+        return agent.hand_over(state, section)
 
     def learn(key, state, offline, online):
         state = agent.look(state, offline, online, section)
-        if agent.learn is not None:
-            return agent.learn(state, offline, online, key, section)
-        return agent.update(state, batch(), key, section)
+        drawn = batch()
+        if name == "balanced_replay":
+            drawn = GroupedBatch(drawn, drawn, drawn)
+        return agent.update(state, drawn, key, section)
 
     check_key_reuse(init, KEY)
     for begin in (init, handed_over):
@@ -112,16 +120,14 @@ def model():
 @pytest.mark.usefixtures("no_folding")
 @pytest.mark.parametrize("uncertainty", ["std", "value"])
 def test_imagination_uses_no_key_twice(uncertainty, sac_state, model):
-    config = dataclasses.replace(
-        Config(), uncertainty=uncertainty, trust_quantile=0.9, rollout_chunk=ROWS
-    )
+    settings = RolloutSettings(uncertainty=uncertainty, trust_quantile=0.9, rollout_chunk=ROWS)
     sac = AGENTS["sac"]
 
     def imagine(key, ring, state, model, offline, online, rows):
-        return programs.imagine(
+        return rollouts.imagine(
             ring, sac.policy(state), model, offline, online, observed_range(offline), rows,
             jnp.ones(()), key,
-            agent=sac, terminated_fn=never, config=config, agent_state=state,
+            agent=sac, terminated_fn=never, settings=settings, agent_state=state,
         )  # fmt: skip
 
     rows = jax.ShapeDtypeStruct((2 * ROWS + 1,), jnp.int32)
@@ -129,24 +135,45 @@ def test_imagination_uses_no_key_twice(uncertainty, sac_state, model):
 
 
 @pytest.mark.usefixtures("no_folding")
+@pytest.mark.parametrize("stage", ["offline", "online"])
+@pytest.mark.parametrize("algorithm", ["balanced_replay", "adaptive_bc"])
+def test_batches_by_a_rule_of_their_own_use_no_key_twice(algorithm, stage):
+    row, config = find(algorithm), config_of(algorithm)
+    section = row.agent.config(config)
+
+    def draw(key, offline, online):
+        task = Task(config, row.agent, section, offline, never)
+        experience = row.experience.build(task)
+        state = experience.begin(jax.random.key(0))
+        if stage == "online":
+            state = experience.hand_over(state)
+        now = Moment(stage, 1, None, online, Groups(uniform(), 1, offline, online))
+        found = experience.batches(state, now, jax.random.key(0), 1)
+        return found.how.draw(found.pool, found.notes, offline, online, found.planned, key)[0]
+
+    check_key_reuse(draw, KEY, BUFFER, BUFFER)
+
+
+@pytest.mark.usefixtures("no_folding")
 def test_updates_and_steps_use_no_key_twice(sac_state):
     sac, section = AGENTS["sac"], config_of("sac").sac
 
     def update(key, state, ring, offline, online, rows):
-        return programs.update(
-            state, ring, offline, online, rows, key,
-            agent=sac, agent_config=section, batch_size=ROWS,
+        keys = jax.random.split(key, rows.shape[0])
+        return gradient_steps(
+            state, None, ring, rows, offline, online, keys,
+            how=PartlyImagined(ROWS, rows.shape[1]), agent=sac, agent_config=section,
         )  # fmt: skip
 
     rows = jax.ShapeDtypeStruct((3, 2), jnp.int32)
     check_key_reuse(update, KEY, sac_state, RING, BUFFER, BUFFER, rows)
     obs = jax.ShapeDtypeStruct((OBS,), jnp.float32)
     check_key_reuse(
-        lambda key, state, obs: programs.act(sac.policy(state), obs, key, sac), KEY, sac_state, obs
+        lambda key, state, obs: acting.act(sac.policy(state), obs, key, sac), KEY, sac_state, obs
     )
-    check_key_reuse(lambda key: programs.act_randomly(key, ACTION), KEY)
+    check_key_reuse(lambda key: acting.act_randomly(key, ACTION), KEY)
     check_key_reuse(
-        lambda key, on, new: programs.observe(on, jax.tree.map(lambda x: x[0], new), key, 0.2),
+        lambda key, on, new: acting.observe(on, jax.tree.map(lambda x: x[0], new), key, 0.2),
         KEY, BUFFER, BUFFER.data,
     )  # fmt: skip
 

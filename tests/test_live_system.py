@@ -329,7 +329,7 @@ def test_adaptive_bc_does_not_charge_it_to_the_next_episode_either():
     config = AdaptiveBCConfig(return_low=-10.0, return_high=0.0)
     state = agent.init(jax.random.key(0), 1, 1, config)
     running = eqx.tree_at(
-        lambda s: (s.agent.adaptation.steps, s.agent.adaptation.episode_return),
+        lambda s: (s.adaptation.steps, s.adaptation.episode_return),
         state,
         (jnp.asarray(7), jnp.asarray(-3.0)),
     )

@@ -18,6 +18,7 @@ from moore.reports.reading import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.runs.suitable import check_suits, discount_for, note_on, with_return_scale
+from steps import imagine
 from tiny import ENV, tiny_config, tiny_log
 
 
@@ -102,10 +103,10 @@ def test_d_model_keeps_what_the_retained_epochs_give_at_the_current_length():
     state = learner.hand_over(learner.init(jax.random.key(0)))
     sizes = []
     for epoch in (1, 1, 1, 2, 3, 3):
-        state, _ = learner.imagine(state, epoch, 200, learner.rollout_length(epoch))
-        sizes.append((int(state.imagined.room), int(state.imagined.size)))
+        state, _ = imagine(learner, state, epoch, 200)
+        sizes.append((int(state.experience.imagined.room), int(state.experience.imagined.size)))
     assert sizes == [(400, 200), (400, 400), (400, 400), (1600, 1200), (2800, 2600), (2800, 2800)]
-    assert state.imagined.capacity == 2800
+    assert state.experience.imagined.capacity == 2800
 
 
 @pytest.mark.parametrize("schedule", [[1, 2, 3], [4, 4, 1, 3]])
@@ -138,12 +139,12 @@ def test_a_frozen_policy_acts_and_nothing_is_learned():
 def test_the_online_penalty_may_be_another():
     learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
     state = learner.init(jax.random.key(0))
-    assert float(learner.hand_over(state).penalty_coef) == 0.5
+    assert float(learner.hand_over(state).experience.penalty_coef) == 0.5
     config = online(tiny_config(), penalty_coef=0.0)
     learner = prepare(config, dataset=tiny_log(), env=ENV).learner
     state = learner.init(jax.random.key(0))
-    assert float(state.penalty_coef) == 0.5
-    assert float(learner.hand_over(state).penalty_coef) == 0.0
+    assert float(state.experience.penalty_coef) == 0.5
+    assert float(learner.hand_over(state).experience.penalty_coef) == 0.0
 
 
 def test_presets_know_what_an_algorithm_needs():

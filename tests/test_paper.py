@@ -13,11 +13,15 @@ import pytest
 from moore import algorithms
 from moore.agents.sac import SACConfig
 from moore.config import OfflineConfig, OnlineConfig
+from moore.dynamics.fit import FitReport
 from moore.errors import InputError
+from moore.experience.imagination import Imagination
+from moore.experience.protocol import Refreshed
 from moore.presets import preset
 from moore.replay.buffer import Transition
 from moore.runs.setup import prepare
 from moore.stages import online
+from steps import fit, imagine, refit
 from tiny import ENV, tiny_config, tiny_log
 
 
@@ -38,8 +42,7 @@ class Recorder:
     def __init__(self, config, *, ends=False):
         self.config, self.calls = config, []
         self.ends, self.running = ends, []
-        self.imagines = True
-        self.offline, self.algorithm = SimpleNamespace(size=1), algorithms.find("moore")
+        self.offline = SimpleNamespace(size=1)
 
     def look(self, state):
         self.calls.append("look")
@@ -67,26 +70,15 @@ class Recorder:
         self.calls.append("observe")
         return state
 
-    def surprise(self, _, state):
-        self.calls.append("surprise")
-        return {}
+    def start(self, state):
+        self.calls.append("start")
+        return state, Refreshed()
 
-    def rollout_length(self, epoch):
-        return 3
+    def refresh(self, state, epoch, *, on_pass):
+        self.calls.append(f"refresh {epoch}")
+        return state, Refreshed()
 
-    def refit(self, state, epoch, *, first, on_pass):
-        assert not first
-        self.calls.append(f"refit {epoch}")
-        from moore.dynamics.fit import FitReport
-
-        return state, FitReport(1, 1, "cap", (0.0,))
-
-    def imagine(self, state, epoch, count, length):
-        assert length == 3
-        self.calls.append(f"imagine {epoch} {count}")
-        return state, {}
-
-    def update(self, state, epoch, updates, real_ratio):
+    def update(self, state, epoch, updates):
         self.calls.append(f"update {updates}")
         return state, {}
 
@@ -98,7 +90,7 @@ class Recorder:
         return not self.ends
 
 
-def test_the_online_stage_is_algorithm_1(monkeypatch):
+def test_the_online_stage_is_algorithm_1():
     config = dataclasses.replace(
         tiny_config(),
         online=OnlineConfig(
@@ -109,63 +101,94 @@ def test_the_online_stage_is_algorithm_1(monkeypatch):
     stage = inspect.unwrap(online.online_stage)
     for ends in (True, False):
         recorder = Recorder(config, ends=ends)
-        monkeypatch.setattr(online, "surprise", recorder.surprise)
         stage(recorder, None, recorder, on_epoch=lambda *args: None)
         assert recorder.running == [not ends] * 4, "the gate knows whether an episode goes on"
     step = ["act", "step", "observe"]
 
     def epoch(t):
-        learn = ["surprise", f"refit {t}", f"imagine {t} 9"]
-        return ["look", *[*step, "update 3", *step, *learn, "update 3"] * 2]
+        return ["look", *[*step, "update 3", *step, f"refresh {t}", "update 3"] * 2]
 
-    assert recorder.calls == ["imagine 1 9", *epoch(1), *epoch(2)]
+    assert recorder.calls == ["start", *epoch(1), *epoch(2)]
+
+
+def test_lines_12_to_16_measure_then_refit_then_imagine_the_epochs_rollouts(setup, monkeypatch):
+    calls = []
+
+    def writes(name, found):
+        def call(self, state, *arguments, **options):
+            calls.append(name)
+            return (state, arguments[1], found) if name != "surprise" else {"model/new_mse": 1.0}
+
+        return call
+
+    monkeypatch.setattr(Imagination, "_surprise", writes("surprise", None))
+    monkeypatch.setattr(Imagination, "imagine", writes("imagine", {"model/uncertainty_mean": 2.0}))
+    report = FitReport(1, 1, "cap", (0.0,))
+    monkeypatch.setattr(
+        Imagination,
+        "fit",
+        lambda self, state, now, drawn, key, on_pass: (calls.append("fit") or state, key, report),
+    )
+    learner, state = setup.learner, setup.learner.hand_over(setup.learner.init(setup.key))
+    _, found = learner.refresh(state, 1)
+    assert calls == ["surprise", "fit", "imagine"] and found.report == report
+    assert found.metrics == {"model/new_mse": 1.0, "model/uncertainty_mean": 2.0}
+    calls.clear()
+    learner.refresh(setup.learner.init(setup.key), 1)
+    assert calls == ["imagine"], "offline the models stay as they are"
 
 
 def test_its_code_names_every_line_of_the_loop():
     source = inspect.getsource(online.online_stage)
-    for line in ("# 7, 8", "# 9", "# 10", "# 11", "# 12", "# 13", "# 14-16", "# 18"):
+    for line in ("# 7, 8", "# 9", "# 10", "# 11", "# 12", "# 13-16", "# 18"):
         assert line in source
 
 
 def test_at_the_hand_over_d_model_and_d_on_are_empty_and_everything_learned_goes_on(setup):
     state = setup.learner.init(setup.key)
-    state, _ = setup.learner.imagine(state, 1, 200)
-    assert int(state.imagined.size) > 0
-    model, agent = state.model, jax.tree.map(jnp.copy, state.agent)  # whose memory is reused
+    state, _ = imagine(setup.learner, state, 1, 200)
+    assert int(state.experience.imagined.size) > 0
+    model, agent = (
+        state.experience.model,
+        jax.tree.map(jnp.copy, state.agent),
+    )  # whose memory is reused
     after = setup.learner.hand_over(state)
-    assert int(after.imagined.size) == int(after.online.size) == 0
-    assert eqx.tree_equal(after.agent, agent) and after.model is model
+    assert int(after.experience.imagined.size) == int(after.online.size) == 0
+    assert eqx.tree_equal(after.agent, agent) and after.experience.model is model
 
 
 def test_d_model_holds_exactly_one_epoch_of_rollouts(setup, handed_over):
     config = setup.config
     one_epoch = 4 * 200 * 3  # refits an epoch, R, H
-    assert handed_over.imagined.capacity == one_epoch
+    assert handed_over.experience.imagined.capacity == one_epoch
     state = handed_over
     for count, size in ((1, 600), (2, 1200), (3, 1800), (4, 2400), (5, 2400)):
-        state, _ = setup.learner.imagine(state, 1, config.online.rollout_batch)
-        assert int(state.imagined.size) == size, f"after {count} rounds"
+        state, _ = imagine(setup.learner, state, 1, config.online.rollout_batch)
+        assert int(state.experience.imagined.size) == size, f"after {count} rounds"
 
 
 def test_the_offline_pool_holds_five_epochs_of_rollouts(setup):
-    assert setup.learner.init(setup.key).imagined.capacity == 5 * 200 * 3
+    assert setup.learner.init(setup.key).experience.imagined.capacity == 5 * 200 * 3
 
 
 def test_a_refit_never_empties_d_model(setup, handed_over):
     learner = setup.learner
-    state, _ = learner.imagine(handed_over, 1, 200)
-    rows = np.asarray(state.imagined.data.obs)
-    state, report = learner.refit(state, 1)
+    state, _ = fit(learner, handed_over)
+    state, _ = imagine(learner, state, 1, 200)
+    rows = np.asarray(state.experience.imagined.data.obs)
+    state, report = refit(learner, state, 1)
     assert report.steps == 20
-    np.testing.assert_array_equal(np.asarray(state.imagined.data.obs), rows)
+    np.testing.assert_array_equal(np.asarray(state.experience.imagined.data.obs), rows)
 
 
 def test_imagined_rewards_are_penalised_and_real_ones_are_not(setup, handed_over):
     again = setup.learner.hand_over(setup.learner.init(setup.key))
-    free = dataclasses.replace(again, penalty_coef=jnp.asarray(0.0))
-    with_penalty, metrics = setup.learner.imagine(handed_over, 1, 200)
-    without, _ = setup.learner.imagine(free, 1, 200)
-    gap = np.asarray(without.imagined.data.reward - with_penalty.imagined.data.reward)[:600]
+    unpenalised = dataclasses.replace(again.experience, penalty_coef=jnp.asarray(0.0))
+    free = dataclasses.replace(again, experience=unpenalised)
+    with_penalty, metrics = imagine(setup.learner, handed_over, 1, 200)
+    without, _ = imagine(setup.learner, free, 1, 200)
+    rewards = (s.experience.imagined.data.reward for s in (without, with_penalty))
+    gap = np.subtract(*rewards)[:600]
     assert gap.mean() == pytest.approx(0.5 * float(metrics["model/uncertainty_mean"]), rel=1e-3)
     assert gap.min() > 0
     reward = np.asarray(setup.learner.offline.data.reward)
@@ -176,16 +199,16 @@ def test_predictions_that_leave_the_bound_are_dropped_and_counted(setup, handed_
     tight = dataclasses.replace(
         setup.learner, config=dataclasses.replace(setup.config, imagined_bound=1.0)
     )
-    state, metrics = tight.imagine(handed_over, 1, 200)
+    state, metrics = imagine(tight, handed_over, 1, 200)
     dropped, steps = float(metrics["model/imagined_dropped"]), float(metrics["model/rollout_steps"])
     assert 0.0 < dropped < 1.0 and steps < 3.0
-    assert int(state.imagined.size) == round(200 * steps)
-    assert float(jnp.abs(state.imagined.data.next_obs).max()) < 1.0
+    assert int(state.experience.imagined.size) == round(200 * steps)
+    assert float(jnp.abs(state.experience.imagined.data.next_obs).max()) < 1.0
     nothing = dataclasses.replace(
         setup.learner, config=dataclasses.replace(setup.config, imagined_bound=1e-9)
     )
     with pytest.raises(InputError, match="no imagined transition is usable"):
-        nothing.imagine(setup.learner.hand_over(state), 1, 200)
+        imagine(nothing, setup.learner.hand_over(state), 1, 200)
 
 
 def test_logged_actions_are_scaled_to_the_agents_range(setup):
@@ -199,9 +222,10 @@ def test_chunks_change_the_memory_and_not_the_amount(setup):
         config = dataclasses.replace(setup.config, rollout_chunk=chunk)
         learner = dataclasses.replace(setup.learner, config=config)
         state = learner.hand_over(state)
-        state, _ = learner.imagine(state, 1, 150)
-        assert int(state.imagined.size) == 450
-        assert float(jnp.abs(state.imagined.data.obs[:450]).min()) > 0.0, "no row is left at zero"
+        state, _ = imagine(learner, state, 1, 150)
+        assert int(state.experience.imagined.size) == 450
+        rows = state.experience.imagined.data.obs[:450]
+        assert float(jnp.abs(rows).min()) > 0.0, "no row is left at zero"
 
 
 def test_every_algorithm_of_the_table_is_the_same_loop_with_another_scheme():
@@ -242,19 +266,19 @@ def test_the_defaults_are_the_papers_and_mopos():
     assert int(offline_stage.real_ratio * sac.batch_size) == 12, "12 real rows and 244 imagined"
 
 
-@pytest.mark.parametrize("refit", [True, False])
-def test_the_inputs_are_standardised_anew_at_a_refit_if_so_configured(refit):
+@pytest.mark.parametrize("anew", [True, False])
+def test_the_inputs_are_standardised_anew_at_a_refit_if_so_configured(anew):
     config = tiny_config()
-    model = dataclasses.replace(config.model, refit_normaliser=refit)
+    model = dataclasses.replace(config.model, refit_normaliser=anew)
     learner = prepare(dataclasses.replace(config, model=model), dataset=tiny_log(), env=ENV).learner
-    state, _ = learner.fit(learner.init(jax.random.key(0)))
-    fitted = state.model.ensemble.normaliser
+    state, _ = fit(learner, learner.init(jax.random.key(0)))
+    fitted = state.experience.model.ensemble.normaliser
     assert float(fitted.std[0]) != 1.0, "the first fit standardises in any case"
     state = learner.hand_over(state)
     nine, no = np.full(1, 9.0, np.float32), np.zeros((), bool)
     far = Transition(nine, 0 * nine, np.zeros((), np.float32), nine, no, no)
     for _ in range(40):
         state = learner.observe(state, far)
-    state, _ = learner.refit(state, 1)
-    moved = not np.allclose(state.model.ensemble.normaliser.mean, fitted.mean)
-    assert moved == refit
+    state, _ = refit(learner, state, 1)
+    moved = not np.allclose(state.experience.model.ensemble.normaliser.mean, fitted.mean)
+    assert moved == anew

@@ -10,19 +10,19 @@ import optax
 import pytest
 
 from made_models import NEVER, NOTHING, TINY, models, replay, transitions
-from moore.agents.sac import SACConfig
-from moore.algorithms import SAC
+from moore.agents.sac import AGENT as SAC
 from moore.config import Config
 from moore.dynamics.ensemble import predict_all
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import imagine_step, rollout
 from moore.dynamics.penalty import value_spread
+from moore.experience import rollouts
+from moore.experience.coverage import covering_penalty
+from moore.experience.diagnostics import PolicyInModels, observed_range, sums
+from moore.experience.judging import judge
+from moore.experience.settings import RolloutSettings
+from moore.experience.uncertainty import make_uncertainty
 from moore.replay.buffer import empty_ring
-from moore.stages import programs
-from moore.stages.coverage import covering_penalty
-from moore.stages.diagnostics import Snapshot, observed_range, sums
-from moore.stages.gate import judge
-from moore.stages.uncertainty import make_uncertainty
 
 # V(s) is the state of the agent times s; the policy is its action.
 VALUES = replace(
@@ -32,8 +32,8 @@ VALUES = replace(
 )
 
 
-def discounted(discount: float, **settings) -> Config:
-    return Config(sac=SACConfig(discount=discount), **settings)
+def discounted(discount: float, **settings) -> RolloutSettings:
+    return RolloutSettings(discount=discount, **settings)
 
 
 class TestValueSpread:
@@ -91,11 +91,11 @@ class TestValueSpread:
         log = replay(transitions([1.0] * 4, np.zeros(4), [1.0] * 4))
         certain = models([(1.0, 0.5), (0.0, 0.0)], [(TINY, TINY)] * 2)
         model = ModelState(certain, certain.networks, optax.adam(1e-3).init(certain.networks))
-        ring, metrics = programs.imagine(
+        ring, metrics = rollouts.imagine(
             empty_ring(50, 1, 1), jnp.zeros(()), model, log, NOTHING, observed_range(log),
             jnp.zeros(50, jnp.int32), jnp.asarray(3.0), jax.random.key(0),
             agent=VALUES, terminated_fn=NEVER, agent_state=jnp.asarray(2.0),
-            config=discounted(0.9, uncertainty="value", rollout_length=1, rollout_chunk=50),
+            settings=discounted(0.9, uncertainty="value", rollout_length=1, rollout_chunk=50),
         )  # fmt: skip
         np.testing.assert_allclose(metrics["model/uncertainty_mean"], 0.95, rtol=1e-5)
         # One member or the other, less 3 * 0.95.
@@ -110,7 +110,7 @@ class TestWhoseCritics:
         # V = 2 s as above, and V = 0: members differ by their rewards alone, 0.5 to either side.
         config = discounted(0.9, uncertainty="value", rollout_length=1)
         for value, expected in [(2.0, 0.95), (0.0, 0.5)]:
-            pair = Snapshot(jnp.zeros(()), TestValueSpread.TWO, jnp.asarray(value))
+            pair = PolicyInModels(jnp.zeros(()), TestValueSpread.TWO, jnp.asarray(value))
             u, _, _ = sums(pair, jnp.ones((4, 1)), jax.random.key(0), VALUES, NEVER, config, 0.9)
             # One step stands for 1 / (1 - 0.9) of them.
             np.testing.assert_allclose(u, 10 * expected, rtol=1e-5)
@@ -126,7 +126,7 @@ class TestWhoseCritics:
             jnp.asarray(0.0), jnp.asarray(1.0), ensemble, jnp.ones((8, 1)),
             jnp.asarray(1.0), jax.random.key(0),
             agent=squares, terminated_fn=NEVER, discount=0.9, confidence=0.0,
-            config=discounted(0.9, uncertainty="value", rollout_length=1),
+            settings=discounted(0.9, uncertainty="value", rollout_length=1),
             agent_state=jnp.asarray(1.0),
         )  # fmt: skip
         # a = 0: 1.5^2 and 1, u = 0.9 * 1.25 / 2; a = 1: 2.5^2 and 2^2, u = 0.9 * 2.25 / 2.
@@ -140,7 +140,7 @@ class TestWhoseCritics:
         accepted, _, metrics = judge(
             jnp.asarray(0.0), jnp.asarray(1.0), better, jnp.ones((8, 1)), None, jax.random.key(0),
             agent=replace(VALUES, value=unasked), terminated_fn=NEVER, discount=0.9,
-            confidence=0.0, config=discounted(0.9, uncertainty="value", rollout_length=1),
+            confidence=0.0, settings=discounted(0.9, uncertainty="value", rollout_length=1),
         )  # fmt: skip
         assert accepted and "gate/uncertainty_gain" not in metrics
         np.testing.assert_allclose(metrics["gate/gain"], 10 * 0.5, rtol=1e-4)
@@ -168,11 +168,11 @@ class TestTrust:
         log = replay(transitions(obs, np.zeros(4), obs))
         state = optax.adam(1e-3).init(self.WIDENING.networks)
         model = ModelState(self.WIDENING, self.WIDENING.networks, state)
-        ring, metrics = programs.imagine(
+        ring, metrics = rollouts.imagine(
             empty_ring(20, 1, 1), jnp.zeros(()), model, log, NOTHING, observed_range(log),
             jnp.arange(4, dtype=jnp.int32), jnp.zeros(()), jax.random.key(0),
             agent=VALUES, terminated_fn=NEVER,
-            config=Config(rollout_length=5, trust_quantile=0.5, rollout_chunk=4),
+            settings=RolloutSettings(rollout_length=5, trust_quantile=0.5, rollout_chunk=4),
         )  # fmt: skip
         assert int(ring.size) == 7
         np.testing.assert_allclose(metrics["model/rollout_steps"], 7 / 4)
@@ -203,7 +203,7 @@ class TestCoveringPenalty:
         found = covering_penalty(
             jnp.asarray(2.0), models([(1.0, 0.5), (0.0, 0.0)], [(3.0, 4.0), (1.0, 1.0)]),
             log, jax.random.key(0), agent=VALUES, terminated_fn=NEVER,
-            config=discounted(0.9), coverage=coverage,
+            settings=discounted(0.9), coverage=coverage,
         )  # fmt: skip
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
@@ -219,6 +219,6 @@ class TestCoveringPenalty:
             found = covering_penalty(
                 jnp.asarray(2.0), models([(1.0, 0.5), (0.0, 0.0)], [(3.0, 4.0), (1.0, 1.0)]),
                 log, jax.random.key(0), agent=VALUES, terminated_fn=NEVER,
-                config=discounted(0.9, uncertainty="value"), coverage=coverage,
+                settings=discounted(0.9, uncertainty="value"), coverage=coverage,
             )  # fmt: skip
             np.testing.assert_allclose(found, expected, rtol=1e-4)

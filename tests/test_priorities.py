@@ -17,6 +17,7 @@ from moore.replay.priorities import Rows, RowScheme, cumulate, from_array, load_
 from moore.replay.schemes import moore, parse_scheme, uniform
 from moore.runs.run import run
 from moore.runs.setup import prepare
+from steps import imagine
 from tiny import ENV, tiny_config, tiny_log
 
 N_OFF, N_ON = 40, 12
@@ -215,7 +216,7 @@ def test_a_run_draws_by_a_users_function(tmp_path):
     assert result.summary["scheme"] == name
     setup = prepare(config, dataset=tiny_log(), env=ENV)
     state = setup.learner.hand_over(setup.learner.init(setup.key))
-    _, metrics = setup.learner.imagine(state, 1, 200)
+    _, metrics = imagine(setup.learner, state, 1, 200)
     assert float(metrics["replay/online_share"]) == 0.0
 
 

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+from moore.agents.sac import AGENT as SAC
 from moore.agents.sac import SACConfig
-from moore.algorithms import SAC
 from moore.cli import main
 from moore.config import Config, OnlineConfig, from_dict, read_toml, to_dict, to_toml
 from moore.envs.trust import trusted_env_id

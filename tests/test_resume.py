@@ -20,6 +20,7 @@ from moore.data.npz import write_npz
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
 from moore.errors import InputError
+from moore.experience.imagination import Imagination
 from moore.files import held
 from moore.runs import checkpoint as checkpoints
 from moore.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
@@ -67,7 +68,7 @@ def test_resume_after_a_cut_in_the_online_stage_is_bit_for_bit(uninterrupted, tm
 
 STOPS = {
     "before the step's action": ("act", 137, signal.SIGINT, "online-epoch-000001-step-000037"),
-    "in the middle of a refit": ("refit", 6, signal.SIGTERM, "online-epoch-000001-step-000050"),
+    "in the middle of a refit": ("fit", 6, signal.SIGTERM, "online-epoch-000001-step-000050"),
     "in an offline epoch": ("imagine", 3, signal.SIGINT, "offline-epoch-000003"),
 }
 
@@ -77,7 +78,8 @@ def test_a_signal_loses_nothing_and_the_resumed_run_is_bit_for_bit(
     when, uninterrupted, log_file, tmp_path, monkeypatch
 ):
     name, call, number, newest = STOPS[when]
-    calls, inner = [], getattr(Learner, name)
+    owner = Learner if hasattr(Learner, name) else Imagination
+    calls, inner = [], getattr(owner, name)
 
     def signalled(*arguments, **options):
         calls.append(name)
@@ -87,7 +89,7 @@ def test_a_signal_loses_nothing_and_the_resumed_run_is_bit_for_bit(
 
     folder = tmp_path / "stopped"
     with monkeypatch.context() as patched, pytest.raises(Stopped) as stop:
-        patched.setattr(Learner, name, signalled)
+        patched.setattr(owner, name, signalled)
         run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
     assert stop.value.status == 128 + number
     assert checkpoints.newest_first(folder / "checkpoints")[0].name == newest

@@ -46,8 +46,7 @@ def test_the_first_steps_are_random_and_teach_nothing(finished):
 def test_there_are_no_models_and_no_rollouts():
     setup = prepare(config(), env=ENV)
     state = setup.learner.hand_over(setup.learner.init(setup.key))
-    assert state.model is None
-    assert state.imagined.capacity == 1
+    assert setup.learner.models is None and state.experience is None
     assert int(setup.learner.offline.size) == 0
     assert state.online.capacity == 400
 
@@ -63,7 +62,7 @@ def test_batches_are_rows_of_the_replay():
     row = {"obs": obs, "action": action, "reward": np.asarray(7.0, np.float32), "next_obs": obs}
     ends = {"terminated": np.asarray(False), "truncated": np.asarray(False)}
     state = learner.observe(state, Transition(**row, **ends))
-    state, losses = learner.update(state, 1, 1, 0.0)
+    state, losses = learner.update(state, 1, 1)
     assert float(losses["losses/q_target"]) == pytest.approx(7.0)
 
 

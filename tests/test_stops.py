@@ -26,7 +26,7 @@ from moore.runs import execution
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.runs.signals import Stopped
-from moore.stages import programs
+from moore.stages import learner as learners
 from moore.stages.lengthen import lengthened
 from moore.sweeps.cell import Cell, as_json
 from runs_alike import assert_same_run, rows
@@ -260,7 +260,7 @@ class TestGoingOnLonger:
         fresh = other.hand_over(other.init(jax.random.key(0)))
         assert jax.tree.structure(longer) == jax.tree.structure(fresh)
         if algorithm == "balanced_replay":
-            trees = state.agent.tree, longer.agent.tree
+            trees = state.experience.tree, longer.experience.tree
             totals = [float(tree.nodes[1]) for tree in trees]
             assert totals[0] == totals[1] > 0
 
@@ -297,15 +297,15 @@ class TestUpdatesThatAreSkipped:
         """The compiled update, some of whose calls report that they were undone."""
 
         def skipping(which):
-            inner, calls = programs.update, []
+            inner, calls = learners.gradient_steps, []
 
             def update(*arguments, **options):
                 calls.append(1)
-                state, metrics = inner(*arguments, **options)
-                count = float(arguments[4].shape[0]) if which(len(calls)) else 0.0
-                return state, metrics | {"losses/skipped_updates": jnp.asarray(count)}
+                state, notes, metrics = inner(*arguments, **options)
+                count = float(arguments[6].shape[0]) if which(len(calls)) else 0.0
+                return state, notes, metrics | {"losses/skipped_updates": jnp.asarray(count)}
 
-            monkeypatch.setattr(programs, "update", update)
+            monkeypatch.setattr(learners, "gradient_steps", update)
 
         return skipping
 

@@ -27,6 +27,7 @@ from moore.runs.run import resume, run
 from moore.runs.setup import Evaluator, prepare
 from moore.stages.reported import in_users_units
 from moore.units import AS_GIVEN, Units, measured, spread_of
+from steps import imagine
 from tiny import AGENT_SETTINGS, ENV, tiny_config
 
 # --- What they are ---
@@ -305,7 +306,7 @@ def test_what_was_really_earned_is_told_in_his_units_and_compared_in_the_agents(
         asked.append(float(bar))
         return np.asarray(False), acting, {"gate/bar": bar}
 
-    monkeypatch.setattr("moore.stages.learner.judge", judge)
+    monkeypatch.setattr("moore.experience.imagination.judge", judge)
     _, metrics = learner.pass_gate(state, 1, [-2e4, -4e4])
     assert asked == [pytest.approx(-3e4 * learner.units.reward_scale)]
     assert float(learner.reported(metrics)["gate/bar"]) == pytest.approx(-3e4)
@@ -370,8 +371,10 @@ def test_imagination_ends_so_many_of_the_logs_deviations_from_its_mean(standardi
     settings = {"standardise_obs": standardised, "termination": "never", "imagined_bound": 1.5}
     learner = prepare(config_of("moore", **settings), dataset=log_in(**OTHER), env=ENV).learner
     log = log_in(**OTHER)
-    state, metrics = learner.imagine(learner.init(jax.random.key(3)), 1, 200)
-    kept = np.asarray(state.imagined.data.next_obs)[: int(state.imagined.size)]
+    state, metrics = imagine(learner, learner.init(jax.random.key(3)), 1, 200)
+    kept = np.asarray(state.experience.imagined.data.next_obs)[
+        : int(state.experience.imagined.size)
+    ]
     kept = learner.units.obs_out(kept)
     away = np.abs(kept - log.obs.mean()) / log.obs.std()
     assert 0 < len(kept) < 600 and float(metrics["model/imagined_dropped"]) > 0
@@ -379,7 +382,7 @@ def test_imagination_ends_so_many_of_the_logs_deviations_from_its_mean(standardi
 
 
 def test_an_infinite_bound_asks_for_nothing():
-    assert prepare(config_of("moore"), dataset=log_in(), env=ENV).learner.spread is None
+    assert prepare(config_of("moore"), dataset=log_in(), env=ENV).learner.models.spread is None
 
 
 # --- Which runs have them ---

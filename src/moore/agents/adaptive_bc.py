@@ -10,7 +10,7 @@ Constants and settings that the paper leaves open are those of the authors' code
 Note:
     The authors begin with R_last as the return of one evaluated episode after the offline stage;
     here it is that of the first online episode. Networks start from this project's initialisation.
-    Which rows a batch holds is the matter of `adaptive_bc_replay`.
+    Which rows a batch holds is told in moore.experience.kept.
 """
 
 import dataclasses
@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
+from moore.agents.critics import bellman_target, new_critics, q_values, some_of, squared_errors
 from moore.agents.nets import MLP
-from moore.agents.sac import bellman_target, q_values, some_of
 from moore.errors import InputError
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch, Replay
@@ -154,9 +155,8 @@ def init(
     key_actor, key_critics = jax.random.split(key)
     trunk = MLP(obs_dim, config.hidden, action_dim, key=key_actor)
     actor = DeterministicActor(trunk, config.exploration_noise)
-    critics = jax.vmap(lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k))(
-        jax.random.split(key_critics, config.critics)
-    )
+    keys = jax.random.split(key_critics, config.critics)
+    critics = new_critics(keys, obs_dim, action_dim, config.hidden)
     optimiser = optax.adam(config.learning_rate)
     return AdaptiveBCState(
         actor=actor,
@@ -303,7 +303,7 @@ def targets(
 
 def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:
     """Mean squared Bellman error over rows and critics."""
-    return jnp.mean((q_values(critics, batch.obs, batch.action) - target) ** 2)
+    return squared_errors(q_values(critics, batch.obs, batch.action), target).mean()
 
 
 def actor_loss(
@@ -389,3 +389,17 @@ def act_mode(
 ) -> Float[Array, "*batch action"]:
     """pi(s)."""
     return actor(obs)
+
+
+AGENT = Agent(
+    name="adaptive_bc",
+    settings=AdaptiveBCConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    follow=follow,
+    hand_over=hand_over,
+    new_episode=new_episode,
+)

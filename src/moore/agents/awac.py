@@ -17,12 +17,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from moore.agents.agent import Agent
+from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
-from moore.agents.sac import bellman_target, q_values
 from moore.ranges import Fraction, Positive
-from moore.replay.buffer import Batch, Replay
+from moore.replay.buffer import Batch
 
 # Bound of the actions whose density is taken: at +-1 a squashed Gaussian has none. The constant is
 # IQL's (ikostrikov/implicit_q_learning, dataset_utils.py: 1 - 1e-5).
@@ -61,16 +62,11 @@ class AWACState(eqx.Module):
     critic_opt: optax.OptState
 
 
-def twin_critics(key: PRNGKeyArray, obs_dim: int, action_dim: int, hidden: tuple[int, ...]) -> MLP:
-    """Two Q functions, stacked along a leading axis."""
-    return jax.vmap(lambda k: MLP(obs_dim + action_dim, hidden, 1, key=k))(jax.random.split(key))
-
-
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AWACConfig) -> AWACState:
     """A fresh agent."""
     key_actor, key_critics = jax.random.split(key)
     actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
-    critics = twin_critics(key_critics, obs_dim, action_dim, config.hidden)
+    critics = new_critics(jax.random.split(key_critics), obs_dim, action_dim, config.hidden)
     optimiser = optax.adam(config.learning_rate)
     return AWACState(
         actor=actor,
@@ -82,31 +78,9 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AWACConfig) -
     )
 
 
-def look(state: AWACState, offline: Replay, online: Replay, config: AWACConfig) -> AWACState:
-    """Nothing of the data as a whole matters."""
-    del offline, online, config
-    return state
-
-
-def hand_over(state: AWACState, config: AWACConfig) -> AWACState:
-    """Nothing changes between the stages."""
-    del config
-    return state
-
-
 def inside(action: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
     """The actions, kept off the border: in [-ACTION_LIMIT, ACTION_LIMIT]."""
     return jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT)
-
-
-def critic_loss(
-    critics: MLP,
-    obs: Float[Array, "batch obs"],
-    action: Float[Array, "batch action"],
-    target: Float[Array, " batch"],
-) -> Float[Array, ""]:
-    """Mean squared Bellman error, summed over the critics."""
-    return jnp.mean((q_values(critics, obs, action) - target) ** 2, axis=1).sum()
 
 
 def capped_exp(x: Float[Array, " batch"], largest: float) -> Float[Array, " batch"]:
@@ -163,7 +137,7 @@ def update(
     target = bellman_target(
         batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
     )
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch.obs, batch.action, target)
+    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
     q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
     critics = optax.apply_updates(state.critics, q_step)
 
@@ -195,3 +169,14 @@ def update(
 def policy(state: AWACState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="awac",
+    settings=AWACConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+)

@@ -25,11 +25,13 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.critics import bellman_target, q_values, squared_errors
 from moore.agents.nets import LOG_STD_MAX, LOG_STD_MIN, MLP, Actor, squashed_log_density
-from moore.agents.sac import bellman_target, q_values
+from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, FractionBelowOne, NonNegative, Positive
-from moore.replay.buffer import Batch, Replay
+from moore.replay.buffer import Batch, GroupedBatch
 
 # Inside the logarithm of the ratio's loss, so that it is finite at w = 0 (ours.py: 1e-10).
 _RATIO_EPSILON = 1e-10
@@ -159,14 +161,6 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BalancedConfi
     )
 
 
-def look(
-    state: BalancedState, offline: Replay, online: Replay, config: BalancedConfig
-) -> BalancedState:
-    """Nothing of the data as a whole matters."""
-    del offline, online, config
-    return state
-
-
 def hand_over(state: BalancedState, config: BalancedConfig) -> BalancedState:
     """From here on the members learn as one; their optimisers start afresh, as the authors' do.
 
@@ -195,8 +189,8 @@ def critic_loss(
     critics: MLP, batch: Batch, target: Float[Array, "members batch"]
 ) -> Float[Array, ""]:
     """Mean squared Bellman error, every member to its own target; summed over all critics."""
-    errors = member_values(critics, batch.obs, batch.action) - target[:, None]
-    return jnp.mean(errors**2, axis=-1).sum()
+    values = member_values(critics, batch.obs, batch.action)
+    return squared_errors(values, target[:, None]).sum()
 
 
 def actor_loss(
@@ -268,9 +262,14 @@ def update_online(
     )
     pi_step, actor_opt = step(pi_grad, members.actor_opt)
 
-    # Temperature: descends log_temperature * (entropy - target), as SAC does.
-    wanted = -batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
-    temperature_step, temperature_opt = optimiser.update(entropy - wanted, state.temperature_opt)
+    # Temperature
+    log_temperature, temperature_opt = temperature_step(
+        state.log_temperature,
+        state.temperature_opt,
+        entropy,
+        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
+        config.learning_rate,
+    )
 
     actor = optax.apply_updates(members.actor, pi_step)
     target_critics = optax.incremental_update(critics, members.target_critics, config.target_rate)
@@ -282,7 +281,7 @@ def update_online(
     new_state = dataclasses.replace(
         state,
         members=new_members,
-        log_temperature=state.log_temperature + temperature_step,
+        log_temperature=log_temperature,
         temperature_opt=temperature_opt,
     )
     metrics = {
@@ -296,17 +295,6 @@ def update_online(
         "q_target_max": jnp.max(target),
     }
     return new_state, metrics
-
-
-def update(
-    state: BalancedState, batch: Batch, key: PRNGKeyArray, config: BalancedConfig
-) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
-    """One update: of CQL before the hand-over, of SAC through the mixture after it."""
-    return jax.lax.cond(
-        state.online,
-        lambda: update_online(state, batch, key, config),
-        lambda: update_offline(state, batch, key, config),
-    )
 
 
 def density_ratio(
@@ -365,6 +353,31 @@ def priorities(
     return jnp.clip(weight / (mean + _RATIO_EPSILON), *config.priority_range)
 
 
+def row_priorities(
+    state: BalancedState, batch: GroupedBatch, config: BalancedConfig
+) -> Float[Array, " rows"]:
+    """`priorities` of a batch, for the replay that draws it."""
+    return priorities(state, batch.batch, batch.logged, config)
+
+
+def update(
+    state: BalancedState, batch: GroupedBatch, key: PRNGKeyArray, config: BalancedConfig
+) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+    """One update: of CQL before the hand-over; of SAC and the density ratio after it."""
+
+    def offline() -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+        ensemble, metrics = update_offline(state, batch.batch, key, config)
+        names = ("ratio_loss", "ratio_offline", "ratio_online")
+        return ensemble, metrics | {name: jnp.zeros(()) for name in names}
+
+    def online() -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
+        ensemble, of_ratio = update_ratio(state, batch.logged, batch.collected, config)
+        ensemble, metrics = update_online(ensemble, batch.batch, key, config)
+        return ensemble, metrics | of_ratio
+
+    return jax.lax.cond(state.online, online, offline)
+
+
 def policy(state: BalancedState) -> Mixture:
     """What acts and is evaluated, in both stages."""
     return Mixture(state.members.actor)
@@ -380,3 +393,15 @@ def act(
 def act_mode(mixture: Mixture, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
     """The deterministic policy: tanh of the mean."""
     return jnp.tanh(mixture(obs)[0])
+
+
+AGENT = Agent(
+    name="balanced_replay",
+    settings=BalancedConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    hand_over=hand_over,
+)

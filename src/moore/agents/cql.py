@@ -13,6 +13,7 @@ Note:
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -21,11 +22,22 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.awac import inside
-from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
-from moore.agents.sac import NO_LIMIT, bellman_target, q_values, some_of
+from moore.agents.critics import (
+    bellman_target,
+    new_critics,
+    q_of_many,
+    q_values,
+    some_of,
+    squared_errors,
+)
+from moore.agents.nets import MLP, Actor, sample_action, sample_actions, squashed_log_density
+from moore.agents.returns import returns_to_go
+from moore.agents.sac import NO_LIMIT
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
+from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch, Replay
 
@@ -103,13 +115,20 @@ class Proposals(eqx.Module):
     lower_bound: Float[Array, "proposed rows"]
 
 
+# (critics, batch, target, proposals, config) -> the loss, and what it is made of.
+CriticLoss = Callable[
+    [MLP, Batch, Float[Array, " rows"], Proposals, CQLConfig],
+    tuple[Float[Array, ""], dict[str, Float[Array, ""]]],
+]
+
+
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) -> CQLState:
     """A fresh agent; the temperature starts at 1."""
     keys = jax.random.split(key, 1 + config.critics)
     actor = Actor(obs_dim, action_dim, config.hidden, key=keys[0])
-    critics = jax.vmap(
-        lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k, layer_norm=config.layer_norm)
-    )(keys[1:])
+    critics = new_critics(
+        keys[1:], obs_dim, action_dim, config.hidden, layer_norm=config.layer_norm
+    )
     log_temperature = jnp.zeros(())
     return CQLState(
         actor=actor,
@@ -125,33 +144,6 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) ->
     )
 
 
-def returns_to_go(replay: Replay, discount: float) -> Float[Array, " capacity"]:
-    """G_t = r_t + gamma G_{t+1} of every row, within its episode; -NO_LIMIT in the padding.
-
-    An episode ends where it was terminated or truncated, and at the last row.
-
-    Note:
-        The return of an episode that was cut lacks what would have followed. Where rewards are not
-        negative it is a lower estimate, and so still a bound; where they are negative it is too
-        high, and the critics are pushed down less than Cal-QL means to. That holds for the running
-        online episode, too.
-    """
-    row = jnp.arange(replay.capacity)
-    real = row < replay.size
-    goes_on = real & ~replay.data.terminated & ~replay.data.truncated & (row != replay.size - 1)
-
-    def follow(later, earlier):
-        """The composition of two maps G -> reward + factor G, the later one inside."""
-        later_factor, later_reward = later
-        factor, reward = earlier
-        return factor * later_factor, reward + factor * later_reward
-
-    factors = jnp.where(goes_on, discount, 0.0)
-    rewards = jnp.where(real, replay.data.reward, 0.0)
-    _, returns = jax.lax.associative_scan(follow, (factors, rewards), reverse=True)
-    return jnp.where(real, returns, -NO_LIMIT)
-
-
 def look(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) -> CQLState:
     """Cal-QL: computes the return-to-go of every row of log and online data.
 
@@ -163,30 +155,10 @@ def look(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) ->
     return dataclasses.replace(state, returns=found)
 
 
-def hand_over(state: CQLState, config: CQLConfig) -> CQLState:
-    """Nothing changes between the stages: fine-tuning goes on with the same losses."""
-    del config
-    return state
-
-
 def returns_of(state: CQLState, row: Int[Array, " rows"]) -> Float[Array, " rows"]:
     """The return-to-go of every given row; -NO_LIMIT for an imagined one (-1) and unknown ones."""
     known = jnp.where(row >= 0, row, state.returns.size)
     return state.returns.at[known].get(mode="fill", fill_value=-NO_LIMIT)
-
-
-def sample_actions(
-    actor: Actor, obs: Float[Array, "rows obs"], key: PRNGKeyArray, count: int
-) -> tuple[Float[Array, "count rows action"], Float[Array, "count rows"]]:
-    """`count` independent samples of pi(.|s) for every state, and their log-densities."""
-    return jax.vmap(lambda k: sample_action(actor, obs, k))(jax.random.split(key, count))
-
-
-def q_of_many(
-    critics: MLP, obs: Float[Array, "rows obs"], action: Float[Array, "count rows action"]
-) -> Float[Array, "critics count rows"]:
-    """Q_j(s, a) of every critic for several actions a state."""
-    return jax.vmap(lambda a: q_values(critics, obs, a), out_axes=1)(action)
 
 
 def propose(state: CQLState, batch: Batch, key: PRNGKeyArray, config: CQLConfig) -> Proposals:
@@ -227,7 +199,7 @@ def critic_loss(
     3 n parts, which only adds a constant.
     """
     logged = q_values(critics, batch.obs, batch.action)
-    errors = jnp.mean((logged - target) ** 2, axis=1)
+    errors = squared_errors(logged, target)
     proposed = q_of_many(critics, batch.obs, proposals.action)
     counted = jnp.maximum(proposed, proposals.lower_bound)
     soft_maximum = jax.nn.logsumexp(counted - proposals.log_density, axis=1)
@@ -289,13 +261,24 @@ def update(
     state: CQLState, batch: Batch, key: PRNGKeyArray, config: CQLConfig
 ) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
     """One gradient step of critics, actor and temperature, and one of the target critics."""
+    return update_by(critic_loss, state, batch, key, config)
+
+
+def update_by(
+    loss_of_critics: CriticLoss,
+    state: CQLState,
+    batch: Batch,
+    key: PRNGKeyArray,
+    config: CQLConfig,
+) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
+    """`update` with another loss of the critics."""
     key_target, key_propose, key_actor = jax.random.split(key, 3)
     temperature = jnp.exp(state.log_temperature)
 
     # Critics
     target = bellman_targets(state, batch, key_target, config)
     proposals = propose(state, batch, key_propose, config)
-    (q_loss, parts), q_grad = jax.value_and_grad(critic_loss, has_aux=True)(
+    (q_loss, parts), q_grad = jax.value_and_grad(loss_of_critics, has_aux=True)(
         state.critics, batch, target, proposals, config
     )
     q_step, critic_opt = optax.adam(config.learning_rate).update(q_grad, state.critic_opt)
@@ -308,15 +291,19 @@ def update(
     )
     pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
 
-    # Temperature: descends log_temperature * (entropy - target), as SAC does.
-    wanted = -batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
-    temperature_step, temperature_opt = optimiser.update(entropy - wanted, state.temperature_opt)
+    log_temperature, temperature_opt = temperature_step(
+        state.log_temperature,
+        state.temperature_opt,
+        entropy,
+        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
+        config.actor_learning_rate,
+    )
 
     new_state = CQLState(
         actor=optax.apply_updates(state.actor, pi_step),
         critics=critics,
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
-        log_temperature=state.log_temperature + temperature_step,
+        log_temperature=log_temperature,
         actor_opt=actor_opt,
         critic_opt=critic_opt,
         temperature_opt=temperature_opt,
@@ -337,3 +324,23 @@ def update(
 def policy(state: CQLState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="cql",
+    settings=CQLConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    look=look,
+)
+
+
+def cal_ql() -> CQLConfig:
+    """Cal-QL bounds CQL's values; the rest is nakamotoo/Cal-QL's (conservative_sac_main.py)."""
+    return CQLConfig(calibrated=True, max_target_backup=True, warm_up=0, hidden=(256, 256))
+
+
+CAL_QL = dataclasses.replace(AGENT, name="cal_ql", settings=cal_ql)

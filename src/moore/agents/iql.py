@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from moore.agents.awac import capped_exp, critic_loss, inside, twin_critics
+from moore.agents.agent import Agent
+from moore.agents.awac import capped_exp, inside
+from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP
-from moore.agents.sac import bellman_target, q_values
 from moore.ranges import Fraction, Positive
 from moore.replay.buffer import Batch, Replay
 
@@ -106,7 +107,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: IQLConfig) ->
     """A fresh agent."""
     key_actor, key_critics, key_value = jax.random.split(key, 3)
     actor = GaussianActor(obs_dim, action_dim, config.hidden, key=key_actor)
-    critics = twin_critics(key_critics, obs_dim, action_dim, config.hidden)
+    critics = new_critics(jax.random.split(key_critics), obs_dim, action_dim, config.hidden)
     value = MLP(obs_dim, config.hidden, 1, key=key_value)
     optimiser = optax.adam(config.learning_rate)
     return IQLState(
@@ -228,7 +229,7 @@ def update(
         value(batch.next_obs)[..., 0],
         config.discount,
     )
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch.obs, batch.action, target)
+    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
     q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
     critics = optax.apply_updates(state.critics, q_step)
 
@@ -275,3 +276,16 @@ def act_mode(
 ) -> Float[Array, "*batch action"]:
     """The deterministic policy: the mean, in (-1, 1)."""
     return actor(obs)[0]
+
+
+AGENT = Agent(
+    name="iql",
+    settings=IQLConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    look=look,
+    hand_over=hand_over,
+)

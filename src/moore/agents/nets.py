@@ -1,5 +1,7 @@
 """Networks of the agents: plain multilayer perceptrons, and the squashed Gaussian."""
 
+from typing import Protocol, runtime_checkable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -71,6 +73,17 @@ class MLP(eqx.Module):
         return self.layers[-1](x)
 
 
+@runtime_checkable
+class SquashedGaussian(Protocol):
+    """A policy that draws from a Gaussian and squashes what it drew by tanh."""
+
+    def __call__(
+        self, obs: Float[Array, "*batch obs"]
+    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
+        """Mean and log standard deviation before the squashing."""
+        ...
+
+
 class Actor(eqx.Module):
     """pi(a|s): a Gaussian squashed by tanh; actions lie in (-1, 1)."""
 
@@ -105,12 +118,19 @@ def squashed_log_density(
 
 
 def sample_action(
-    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+    actor: SquashedGaussian, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
 ) -> tuple[Float[Array, "*batch action"], Float[Array, " *batch"]]:
     """A reparametrised sample of pi(.|s) and its log-density."""
     mean, log_std = actor(obs)
     pre_tanh = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
     return jnp.tanh(pre_tanh), squashed_log_density(pre_tanh, mean, log_std)
+
+
+def sample_actions(
+    actor: Actor, obs: Float[Array, "rows obs"], key: PRNGKeyArray, count: int
+) -> tuple[Float[Array, "count rows action"], Float[Array, "count rows"]]:
+    """`count` independent samples of pi(.|s) for every state, and their log-densities."""
+    return jax.vmap(lambda k: sample_action(actor, obs, k))(jax.random.split(key, count))
 
 
 def mode_action(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:

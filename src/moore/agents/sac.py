@@ -14,7 +14,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from moore.agents import critics as q_functions
+from moore.agents.agent import Agent
+from moore.agents.critics import bellman_target, new_critics, q_values, some_of
 from moore.agents.nets import MLP, Actor, mode_action, sample_action
+from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, Positive
 from moore.replay.buffer import Batch, Replay, Transition
 
@@ -93,9 +97,9 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
     """A fresh agent; the temperature starts at 1."""
     keys = jax.random.split(key, 1 + config.critics)
     actor = Actor(obs_dim, action_dim, config.hidden, key=keys[0])
-    critics = jax.vmap(
-        lambda k: MLP(obs_dim + action_dim, config.hidden, 1, key=k, layer_norm=config.layer_norm)
-    )(keys[1:])
+    critics = new_critics(
+        keys[1:], obs_dim, action_dim, config.hidden, layer_norm=config.layer_norm
+    )
     log_temperature = jnp.zeros(())
     optimiser = optax.adam(config.learning_rate)
     return SACState(
@@ -157,20 +161,6 @@ def least_value(worst_reward: Float[Array, ""], discount: float) -> Float[Array,
     return jnp.where(worst_reward > 0.0, worst_reward, worst_reward / (1.0 - discount))
 
 
-def q_values(
-    critics: MLP, obs: Float[Array, "batch obs"], action: Float[Array, "batch action"]
-) -> Float[Array, "critics batch"]:
-    """Q_j(s, a) of every critic."""
-    inputs = jnp.concatenate([obs, action], axis=-1)
-    return jax.vmap(lambda critic: critic(inputs)[..., 0])(critics)
-
-
-def some_of(critics: MLP, key: PRNGKeyArray, count: int) -> MLP:
-    """So many of the stacked critics, drawn without replacement (REDQ)."""
-    drawn = jax.random.permutation(key, critics.layers[0].bias.shape[0])[:count]
-    return jax.tree.map(lambda x: x[drawn], critics)
-
-
 def value(
     state: SACState, obs: Float[Array, "batch obs"], key: PRNGKeyArray
 ) -> Float[Array, " batch"]:
@@ -179,25 +169,11 @@ def value(
     return q_values(state.target_critics, obs, action).min(axis=0)
 
 
-def bellman_target(
-    reward: Float[Array, " batch"],
-    terminated: Float[Array, " batch"],
-    next_value: Float[Array, " batch"],
-    discount: float,
-) -> Float[Array, " batch"]:
-    """r + gamma (1 - terminated) V(s').
-
-    Only a termination stops the bootstrap; a time limit does not.
-    """
-    return reward + discount * (1.0 - terminated) * next_value
-
-
 def critic_loss(
     critics: MLP, batch: Transition | Batch, target: Float[Array, " batch"]
 ) -> Float[Array, ""]:
     """1/2 mean squared Bellman error, summed over the critics."""
-    errors = q_values(critics, batch.obs, batch.action) - target
-    return 0.5 * jnp.mean(errors**2, axis=1).sum()
+    return 0.5 * q_functions.critic_loss(critics, batch, target)
 
 
 def actor_loss(
@@ -259,16 +235,16 @@ def learn_actor(
     )
     step, actor_opt = optimiser.update(grad, state.actor_opt)
 
-    # Temperature: descends log_temperature * (entropy - target), as softlearning does.
-    wanted = config.target_entropy
-    if wanted is None:
-        wanted = config.entropy_per_action * batch.action.shape[-1]
-    temperature_step, temperature_opt = optimiser.update(entropy - wanted, state.temperature_opt)
+    action_dim = batch.action.shape[-1]
+    wanted = wanted_entropy(config.target_entropy, action_dim, config.entropy_per_action)
+    log_temperature, temperature_opt = temperature_step(
+        state.log_temperature, state.temperature_opt, entropy, wanted, config.learning_rate
+    )
     new_state = dataclasses.replace(
         state,
         actor=optax.apply_updates(state.actor, step),
         actor_opt=actor_opt,
-        log_temperature=state.log_temperature + temperature_step,
+        log_temperature=log_temperature,
         temperature_opt=temperature_opt,
     )
     return new_state, {"actor_loss": loss, "entropy": entropy}
@@ -340,3 +316,26 @@ def act(
 def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
     """The evaluated policy: tanh of the mean."""
     return mode_action(actor, obs)
+
+
+AGENT = Agent(
+    name="sac",
+    settings=SACConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    value=value,
+    look=look,
+)
+
+
+def rlpd() -> SACConfig:
+    """RLPD is SAC with ten normalised critics, two of which judge (ikostrikov/rlpd, configs)."""
+    return SACConfig(
+        critics=10, critic_subset=2, layer_norm=True, entropy_per_action=-0.5, actor_every=20
+    )
+
+
+RLPD = dataclasses.replace(AGENT, name="rlpd", settings=rlpd)

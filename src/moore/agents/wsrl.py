@@ -22,13 +22,15 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.critics import critic_loss, q_values
 from moore.agents.nets import MLP, Actor
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
-from moore.agents.sac import q_values
+from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
-from moore.replay.buffer import Batch, Replay
+from moore.replay.buffer import Batch
 
 
 @dataclass(frozen=True)
@@ -96,23 +98,11 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: WSRLConfig) -
     return WSRLState(agent, jnp.zeros((), bool))
 
 
-def look(state: WSRLState, offline: Replay, online: Replay, config: WSRLConfig) -> WSRLState:
-    """Nothing of the data as a whole matters."""
-    del offline, online, config
-    return state
-
-
 def hand_over(state: WSRLState, config: WSRLConfig) -> WSRLState:
     """From here on there is no conservative term."""
     del config
     agent = dataclasses.replace(state.agent, updates=jnp.zeros((), jnp.int32))
     return WSRLState(agent, jnp.ones((), bool))
-
-
-def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " rows"]) -> Float[Array, ""]:
-    """Mean squared Bellman error, summed over the critics: CQL's loss without its second term."""
-    errors = q_values(critics, batch.obs, batch.action) - target
-    return jnp.mean(errors**2, axis=1).sum()
 
 
 def learn_actor(
@@ -126,14 +116,18 @@ def learn_actor(
     )
     step, actor_opt = optimiser.update(grad, agent.actor_opt)
 
-    # Temperature: descends log_temperature * (entropy - target), as SAC does.
-    wanted = -batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
-    temperature_step, temperature_opt = optimiser.update(entropy - wanted, agent.temperature_opt)
+    log_temperature, temperature_opt = temperature_step(
+        agent.log_temperature,
+        agent.temperature_opt,
+        entropy,
+        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
+        config.actor_learning_rate,
+    )
     learned = dataclasses.replace(
         agent,
         actor=optax.apply_updates(agent.actor, step),
         actor_opt=actor_opt,
-        log_temperature=agent.log_temperature + temperature_step,
+        log_temperature=log_temperature,
         temperature_opt=temperature_opt,
     )
     return learned, {"actor_loss": loss, "entropy": entropy}
@@ -204,3 +198,15 @@ def update(
 def policy(state: WSRLState) -> Actor:
     """What acts and is evaluated."""
     return state.agent.actor
+
+
+AGENT = Agent(
+    name="wsrl",
+    settings=WSRLConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    hand_over=hand_over,
+)

@@ -6,9 +6,9 @@ from typing import Literal
 from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
 from moore.agents.balanced import BalancedConfig
-from moore.agents.cql import CQLConfig
+from moore.agents.cql import CQLConfig, cal_ql
 from moore.agents.iql import IQLConfig
-from moore.agents.sac import SACConfig
+from moore.agents.sac import SACConfig, rlpd
 from moore.agents.wsrl import WSRLConfig
 from moore.config.checks import check
 from moore.config.evaluation import EvaluationConfig
@@ -17,18 +17,6 @@ from moore.config.offline import OfflineConfig
 from moore.config.online import OnlineConfig
 from moore.dynamics.fit import ModelConfig
 from moore.ranges import Fraction, NonNegative, Positive, PositiveOrInfinite, Seed
-
-
-def _cal_ql() -> CQLConfig:
-    """Cal-QL bounds CQL's values; the rest is nakamotoo/Cal-QL's (conservative_sac_main.py)."""
-    return CQLConfig(calibrated=True, max_target_backup=True, warm_up=0, hidden=(256, 256))
-
-
-def _rlpd() -> SACConfig:
-    """RLPD is SAC with ten normalised critics, two of which judge (ikostrikov/rlpd, configs)."""
-    return SACConfig(
-        critics=10, critic_subset=2, layer_norm=True, entropy_per_action=-0.5, actor_every=20
-    )
 
 
 @dataclass(frozen=True)
@@ -125,13 +113,13 @@ class Config:
     """Settings of IQL."""
     cql: CQLConfig = field(default_factory=CQLConfig)
     """Settings of CQL."""
-    cal_ql: CQLConfig = field(default_factory=_cal_ql)
+    cal_ql: CQLConfig = field(default_factory=cal_ql)
     """Settings of Cal-QL."""
     balanced_replay: BalancedConfig = field(default_factory=BalancedConfig)
     """Settings of Balanced Replay."""
     adaptive_bc: AdaptiveBCConfig = field(default_factory=AdaptiveBCConfig)
     """Settings of Adaptive BC."""
-    rlpd: SACConfig = field(default_factory=_rlpd)
+    rlpd: SACConfig = field(default_factory=rlpd)
     """Settings of RLPD, whose agent is SAC."""
     wsrl: WSRLConfig = field(default_factory=WSRLConfig)
     """Settings of WSRL."""

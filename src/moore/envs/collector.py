@@ -13,7 +13,7 @@ from moore.units import AS_GIVEN, Units
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class RunningEpisode:
     """A running episode: how it began and what was done in it.
 
     Attributes:
@@ -123,11 +123,11 @@ class Collector:
         finished, self._finished = self._finished, []
         return finished
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> RunningEpisode:
         """The running episode, for a checkpoint."""
         actions = np.asarray(self._actions, np.float32)
         unbegun = np.zeros(self._env.observation_space.shape, np.float32)
-        return Snapshot(
+        return RunningEpisode(
             self._episode,
             actions.reshape(-1, *self._env.action_space.shape),
             unbegun if self._obs is None else self._obs,
@@ -135,7 +135,7 @@ class Collector:
             tuple(self._finished),
         )
 
-    def restore(self, snapshot: Snapshot, *, replay: bool = True) -> bool:
+    def restore(self, snapshot: RunningEpisode, *, replay: bool = True) -> bool:
         """Replays the running episode from its seed; False if it came out differently.
 
         In that case, and without `replay`, the next one is to begin, with a seed of its own. One
@@ -150,7 +150,7 @@ class Collector:
             self._next_episode(snapshot.episode + 1)
         return same
 
-    def _replay(self, snapshot: Snapshot) -> bool:
+    def _replay(self, snapshot: RunningEpisode) -> bool:
         obs = self._look()
         for action in snapshot.actions:
             obs, reward, terminated, truncated, _ = self._env.step(action)

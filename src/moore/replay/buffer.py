@@ -45,6 +45,14 @@ class Batch(eqx.Module):
     row: Int[Array, " rows"]
 
 
+class GroupedBatch(eqx.Module):
+    """A batch, and uniform rows of either group for an agent that compares the groups."""
+
+    batch: Batch
+    logged: Batch
+    collected: Batch
+
+
 def as_batch(data: Transition, row: Int[Array, " rows"]) -> Batch:
     """Transitions (rows,) with their places."""
     names = ("obs", "action", "reward", "next_obs", "terminated", "truncated")

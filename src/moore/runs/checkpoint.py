@@ -22,7 +22,7 @@ from moore.errors import InputError
 from moore.files import replace_folder, to_disk, trouble, write_whole
 
 # Raised with any change of the state's layout; a run of another format is refused.
-FORMAT = 6
+FORMAT = 7
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
 
 

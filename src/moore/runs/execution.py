@@ -150,9 +150,6 @@ class Execution:
         # The same seed goes on exactly as one run would have; another seed draws its own numbers.
         if read_toml(self.start / "config.toml").seed != self.config.seed:
             parts["key"] = state.key
-        # A lambda that was measured is handed over; one that was given may be given anew.
-        if self.config.penalty_coverage is None:
-            parts["penalty_coef"] = state.penalty_coef
         return from_hand_over(self.learner, state, parts)
 
     def _offline(self, state: LearnerState, done: int | None) -> LearnerState:
@@ -312,7 +309,7 @@ class Execution:
         result = {"eval/return": mean, "eval/discounted_return": discounted}
         if self.setup.reference is not None:
             result["eval/score"] = self.setup.reference.score(mean)
-        if state.acting is not None and self.config.evaluation.candidate:
+        if state.gate is not None and self.config.evaluation.candidate:
             # Was the gate right? What the newest policy would have earned.
             with self.learner.clock("evaluate"):
                 candidate = self.evaluator.deterministic(self.learner.newest_policy(state))
@@ -322,8 +319,8 @@ class Execution:
     def _share(self, epoch: int, state: LearnerState) -> dict:
         """The share of online data that the scheme asks for at the end of the epoch, its shift."""
         learner, new = self.learner, self.config.online.steps_per_epoch
-        if learner.algorithm.agent.learn is not None:
-            return {}  # the agent draws as it sees fit
+        if not learner.algorithm.experience.by_scheme:
+            return {}
         return {
             "replay/online_share_expected": learner.draws(epoch, state).online_share(),
             "replay/shift": shift(

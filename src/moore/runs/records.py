@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import PyTree
 
-from moore.envs.collector import Collector, Snapshot
+from moore.envs.collector import Collector, RunningEpisode
 from moore.reports.reading import read_metrics
 from moore.runs.checkpoint import Checkpoint, is_whole, prune, save_checkpoint
 from moore.runs.policy import save_policy
@@ -170,19 +170,29 @@ def _sha256(setup: Setup) -> str:
 
 def handed_over(learner: Learner, state: LearnerState) -> dict:
     """What goes from one stage to the next (line 4), the randomness, and the policy that acts."""
-    names = ("agent", "model", "key", "penalty_coef")
-    return {name: getattr(state, name) for name in names} | {"acting": learner.policy(state)}
+    return {
+        "agent": state.agent,
+        "experience": learner.experience.kept(state.experience),
+        "key": state.key,
+        "acting": learner.policy(state),
+    }
 
 
 def from_hand_over(learner: Learner, fresh: LearnerState, parts: dict) -> LearnerState:
     """A fresh state with what another stage has handed over, as if it had just ended."""
-    parts = dict(parts)
-    if not learner.gated:
-        del parts["acting"]
-    return dataclasses.replace(fresh, **parts)
+    gate = fresh.gate
+    if gate is not None:
+        gate = dataclasses.replace(gate, acting=parts["acting"])
+    return dataclasses.replace(
+        fresh,
+        agent=parts["agent"],
+        experience=learner.experience.restored(fresh.experience, parts["experience"]),
+        key=parts["key"],
+        gate=gate,
+    )
 
 
-def _pack(snapshot: Snapshot) -> tuple[dict, dict[str, np.ndarray]]:
+def _pack(snapshot: RunningEpisode) -> tuple[dict, dict[str, np.ndarray]]:
     """A running episode as JSON and arrays."""
     episode = {
         "number": snapshot.episode,
@@ -192,10 +202,10 @@ def _pack(snapshot: Snapshot) -> tuple[dict, dict[str, np.ndarray]]:
     return episode, {"episode_actions": snapshot.actions, "episode_obs": snapshot.obs}
 
 
-def unpack(checkpoint: Checkpoint) -> Snapshot:
+def unpack(checkpoint: Checkpoint) -> RunningEpisode:
     """The episode that was running at the checkpoint."""
     episode = checkpoint.info["episode"]
-    return Snapshot(
+    return RunningEpisode(
         episode=episode["number"],
         actions=checkpoint.arrays["episode_actions"],
         obs=checkpoint.arrays["episode_obs"],

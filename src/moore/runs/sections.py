@@ -18,7 +18,7 @@ def unused_sections(config: Config) -> tuple[str, ...]:
     """
     algorithm = find(config.algorithm)
     of_others = tuple(name for name in AGENTS if name != algorithm.agent.name)
-    return of_others if algorithm.experience == "imagination" else (*of_others, *_OF_MODELS)
+    return of_others if algorithm.experience.has_models else (*of_others, *_OF_MODELS)
 
 
 def used_settings(config: Config) -> Config:

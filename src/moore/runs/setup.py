@@ -147,7 +147,7 @@ def prepare(
         notes = heed(log, facts, (*config.accept, *_cared_for(config)))
         check_suits(algorithm, log, env_id)
         offline = _to_replay(log, bounds, units, key_holdout, config)
-    if algorithm.experience == "imagination":
+    if algorithm.experience.has_models:
         examples = log if algorithm.uses_log else None
         terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base, units)
     known = config if log is None else resolved(config, algorithm, log, reference, limit)

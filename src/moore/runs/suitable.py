@@ -35,7 +35,7 @@ def check_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
             f"{log.name}: every reward is {log.reward[0]:g}{why}, so no policy is better than "
             "another; log the true reward."
         )
-    if algorithm.experience == "replay" and env_id in known_environments():
+    if not algorithm.experience.has_models and env_id in known_environments():
         # A model-based algorithm asks the rule itself; these trust the flags of the log.
         rule = jax.vmap(termination_rule(env_id, spec="auto", has_terminals=log.has_terminals))
         ends = np.asarray(jax.jit(rule)(log.obs, log.action, log.next_obs))
@@ -62,7 +62,7 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
             f"{config.online.random_steps} steps are random (online.random_steps); leave one out."
         )
     whole = config.gate.enabled and config.gate.horizon is None
-    if whole and algorithm.experience == "imagination" and not algorithm.uses_log:
+    if whole and algorithm.experience.has_models and not algorithm.uses_log:
         raise InputError(
             "gate.enabled compares episodes from where those of the log begin, and "
             f"{config.algorithm} has no log; give gate.horizon."

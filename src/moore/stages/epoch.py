@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from moore.dynamics.fit import FitReport
+from moore.experience.protocol import Metrics, Refreshed
 from moore.stages.offline import fit_metrics
-from moore.stages.programs import Metrics
 
-_MEASURED = ("surprises", "imagined", "gates", "losses")
+_MEASURED = ("refreshed", "gates", "losses")
 
 
 def _nothing() -> dict[str, list[dict]]:
@@ -27,7 +27,7 @@ class Epoch:
         learned: steps after which everything that was due is learned.
         in_episode: an episode goes on after the last step.
         dropped: steps whose transition was not measured whole.
-        returns: of the episodes that have ended, up to the last refit.
+        returns: of the episodes that have ended, up to the last refresh.
         fits: reports of the refits.
         measured: rows of metrics by what they are about.
     """
@@ -52,29 +52,22 @@ class Epoch:
         self.observed, self.in_episode = step, in_episode
         self.dropped += dropped
 
-    def refitted(
-        self,
-        report: FitReport,
-        returns: Sequence[float],
-        *,
-        surprises: Metrics,
-        imagined: Metrics,
-        gates: Metrics,
-    ) -> None:
-        """The models were refitted, and what went with it."""
-        self.fits.append(report)
+    def refreshed(self, fresh: Refreshed, returns: Sequence[float], gates: Metrics) -> None:
+        """The experience has taken in what is new, and a gate has judged."""
+        if fresh.report is not None:
+            self.fits.append(fresh.report)
         self.returns += returns
-        for name, row in (("surprises", surprises), ("imagined", imagined), ("gates", gates)):
-            self.measured[name].append(row)
+        self.measured["refreshed"].append(fresh.metrics)
+        self.measured["gates"].append(gates)
 
     def metrics(self, returns: Sequence[float]) -> dict:
-        """The epoch's row; `returns` of the episodes that have ended since the last refit."""
+        """The epoch's row; `returns` of the episodes that have ended since the last refresh."""
         self.returns += returns  # an epoch whose evaluation fails is gone on with from here
         means = {name: mean_metrics(rows) for name, rows in self.measured.items()}
         result = {"online/episode_returns": list(self.returns)}
         result["online/dropped_transitions"] = self.dropped
-        result |= means["surprises"] | fit_metrics(self.fits)
-        return result | means["imagined"] | means["gates"] | means["losses"]
+        result |= fit_metrics(self.fits)
+        return result | means["refreshed"] | means["gates"] | means["losses"]
 
     def pack(self) -> tuple[dict, dict[str, np.ndarray]]:
         """As JSON and arrays, for a checkpoint."""

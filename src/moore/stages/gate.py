@@ -1,37 +1,15 @@
 """The gate: the policy that acts is replaced only by one that the models find no worse.
 
-For a policy pi_t of whatever origin and pi_{t+1} in the models M_{t+1}, the corrected theory
-(docs/theory.md, the one-sided drop bound and the no-degradation corollary) says
-
-    eta(pi_t) - eta(pi_{t+1}) <= [eta~(pi_t) - eta~(pi_{t+1})] + lambda [U(pi_t) - U(pi_{t+1})]
-                                 + the models' errors along both policies,
-
-where eta~ = eta^ - lambda U is the models' return with the penalty. Where lambda u covers the
-errors, eta~ is a lower bound of the real return. The gate asks for eta~(pi_{t+1}) >= eta~(pi_t):
-the new policy must not live from steps that the models know little about. It asks from the first
-offline epoch on, so that what is handed over has passed it too.
+They are asked from the first offline epoch on, so that what is handed over has passed too; how they
+judge is told in moore.experience.judging. Here is what the acting policy has really earned.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
-
-from moore.algorithms import Agent
-from moore.config import Config
-from moore.dynamics.ensemble import Ensemble, Normaliser
-from moore.dynamics.imagine import TerminationFn
-from moore.stages.diagnostics import Snapshot, sums
-
-NOTHING_ASKED = -np.inf
-# Share of a candidate's imagined episodes that may leave the numbers: where most do, the models say
-# nothing of it, however it compares.
-MOST_BROKEN = 0.5
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 
 class Record(eqx.Module):
@@ -78,75 +56,13 @@ def given_up(record: Record) -> Record:
     return dataclasses.replace(record, mixed=jnp.asarray(False))
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "discount", "confidence"))
-def judge(
-    acting: PyTree,
-    candidate: PyTree,
-    ensemble: Ensemble,
-    starts: Float[Array, "count obs"],
-    penalty_coef: Float[Array, ""] | None,
-    key: PRNGKeyArray,
-    *,
-    agent: Agent,
-    terminated_fn: TerminationFn,
-    config: Config,
-    discount: float,
-    confidence: float,
-    bar: float | Float[Array, ""] = NOTHING_ASKED,
-    agent_state: PyTree = None,
-    spread: Normaliser | None = None,
-) -> tuple[Bool[Array, ""], PyTree, dict[str, Float[Array, ""]]]:
-    """Whether the candidate may act, who acts from now on, and the comparison.
+class Gate(eqx.Module):
+    """Where a gate stands.
 
-    Both policies roll out from the same states with the same random numbers; the difference of
-    their penalised returns must be at least `confidence` standard errors above zero, and the
-    candidate's must not lie below the bar. An imagined episode that leaves the numbers earns
-    nothing from there on, which is no merit where rewards are negative: the candidate may not have
-    more of these than the acting policy.
-
-    Args:
-        acting, candidate: policies.
-        ensemble: the newest models.
-        starts: the states to start from.
-        penalty_coef: lambda; None: the returns alone are compared, and no critics asked for u.
-        key: of the rollouts.
-        agent, terminated_fn, config, discount: what a rollout is; its length is the horizon.
-        confidence, bar: see above.
-        agent_state: whose critics tell the uncertainty, where it is one of values.
-        spread: what the configuration's imagined_bound counts in.
-
-    Returns:
-        accepted; the policy that acts from now on; and gate/gain, the mean difference (a
-        discounted sum, divided by the share of the discounted time that the horizon is),
-        gate/standard_error, gate/uncertainty_gain, the same of U if there is a lambda, gate/return,
-        what the candidate is said to earn, gate/bar, gate/broken, the share of its episodes that
-        left the numbers, and gate/accepted.
+    Attributes:
+        acting: the policy that it has let through last.
+        record: what that one has earned.
     """
-    if penalty_coef is None:
-        # u of values takes longer than the rollouts themselves.
-        config = dataclasses.replace(config, uncertainty="std")
 
-    def estimate(policy: PyTree):
-        pair = Snapshot(policy, ensemble, agent_state)
-        return sums(pair, starts, key, agent, terminated_fn, config, discount, spread)
-
-    (u_old, eta_old, broken_old), (u_new, eta_new, broken) = estimate(acting), estimate(candidate)
-    new, old = eta_new, eta_old
-    if penalty_coef is not None:
-        new, old = eta_new - penalty_coef * u_new, eta_old - penalty_coef * u_old
-    gains = new - old
-    error = jnp.std(gains) / jnp.sqrt(starts.shape[0])
-    accepted = (jnp.mean(gains) >= confidence * error) & (jnp.mean(new) >= bar)
-    accepted &= (broken.sum() <= broken_old.sum()) & (jnp.mean(broken) <= MOST_BROKEN)
-    chosen = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), candidate, acting)
-    metrics = {
-        "gate/gain": jnp.mean(gains),
-        "gate/standard_error": error,
-        "gate/return": jnp.mean(new),
-        "gate/bar": jnp.where(jnp.isfinite(bar), bar, jnp.nan),
-        "gate/broken": jnp.mean(broken),
-        "gate/accepted": accepted.astype(jnp.float32),
-    }
-    if penalty_coef is not None:
-        metrics["gate/uncertainty_gain"] = jnp.mean(u_new - u_old)
-    return accepted, chosen, metrics
+    acting: PyTree
+    record: Record

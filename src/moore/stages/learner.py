@@ -1,12 +1,11 @@
-"""What learns: the state of a run and the compiled operations on it.
+"""What learns: the operations of Algorithm 1 on the state of a run.
 
-The operations are those of Algorithm 1: `act` and `observe` face the system, `refit`, `imagine` and
-`update` learn. Each takes a frozen state and returns a new one; big buffers are donated, so the old
-state must not be used again.
+`act` and `observe` face the system; `start`, `refresh` and `update` learn. Each takes a frozen
+state and returns a new one; big buffers are donated, so the old state must not be used again.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,31 +16,23 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from moore.algorithms import Algorithm
+from moore.clock import Clock
 from moore.config import Config
 from moore.data.episodes import TIME_LIMIT
-from moore.dynamics.ensemble import Normaliser
-from moore.dynamics.fit import FitReport, fit_ensemble, init_model
 from moore.dynamics.imagine import TerminationFn
-from moore.errors import InputError
-from moore.replay.buffer import Replay, Ring, Transition, empty_replay, empty_ring
+from moore.experience.imagination import Imagination
+from moore.experience.judging import NOTHING_ASKED
+from moore.experience.learning import gradient_steps
+from moore.experience.protocol import Experience, Metrics, Moment, OnPass, Refreshed, Task
+from moore.replay.buffer import Replay, Transition, empty_replay
 from moore.replay.draws import Draws, EachRow, Groups, each_row
 from moore.replay.priorities import RowScheme
-from moore.replay.sampler import gather
-from moore.replay.schemes import Scheme, uniform
-from moore.stages import diagnostics, programs
-from moore.stages.clock import Clock
-from moore.stages.coverage import covering_penalty
-from moore.stages.gate import (
-    NOTHING_ASKED,
-    finished,
-    given_up,
-    judge,
-    new_record,
-    replaced,
-)
-from moore.stages.programs import Metrics
+from moore.replay.schemes import Scheme
+from moore.stages import acting
+from moore.stages.gate import Gate, finished, given_up, new_record, replaced
 from moore.stages.reported import in_users_units
 from moore.stages.state import LearnerState as LearnerState
+from moore.trees import copied
 from moore.units import AS_GIVEN, Units
 
 
@@ -53,7 +44,7 @@ class Learner:
 
     Attributes:
         config: of the run.
-        algorithm: a row of the table.
+        algorithm: a row of the table: an agent, an experience, a scheme.
         offline: the log D_off, on the device; actions scaled to [-1, 1]. Empty without a log.
         terminated_fn: the rule that ends imagined rollouts.
         first_states: where the log's episodes begin (episodes, obs); None without a log.
@@ -82,24 +73,33 @@ class Learner:
     def agent_config(self) -> Any:
         return self.units.settings_in(self.algorithm.agent.config(self.config))
 
+    @cached_property
+    def task(self) -> Task:
+        """What the experience is made for."""
+        return Task(
+            self.config,
+            self.algorithm.agent,
+            self.agent_config,
+            self.offline,
+            self.terminated_fn,
+            self.first_states,
+            self.episode_steps,
+            self.clock,
+        )
+
+    @cached_property
+    def experience(self) -> Experience:
+        return self.algorithm.experience.build(self.task)
+
     @property
-    def imagines(self) -> bool:
-        """Whether the agent learns from imagined transitions; otherwise there are no models."""
-        return self.algorithm.experience == "imagination"
+    def models(self) -> Imagination | None:
+        """The experience, if it has models that can be asked; else None."""
+        return self.experience if isinstance(self.experience, Imagination) else None
 
     @property
     def gated(self) -> bool:
         """Whether a new policy acts only if the models let it."""
-        return self.imagines and self.config.gate.enabled
-
-    @cached_property
-    def _logged_range(self) -> diagnostics.Range:
-        return diagnostics.observed_range(self.offline)
-
-    @cached_property
-    def spread(self) -> Normaliser | None:
-        """What `imagined_bound` counts in: the log's means and standard deviations."""
-        return diagnostics.logged_spread(self.offline, self.config.imagined_bound)
+        return self.models is not None and self.config.gate.enabled
 
     def reported(self, metrics: dict) -> dict:
         """Metrics of these operations in the user's units."""
@@ -108,57 +108,46 @@ class Learner:
     @property
     def dims(self) -> tuple[int, int]:
         """Entries of an observation and of an action."""
-        return self.offline.data.obs.shape[1], self.offline.data.action.shape[1]
+        return self.task.dims
 
     def init(self, key: PRNGKeyArray) -> LearnerState:
-        """A fresh agent and ensemble, D_model of the offline stage, no online data."""
-        offline = self.config.offline
-        key, key_agent, key_model = jax.random.split(key, 3)
-        model = init_model(key_model, *self.dims, self.config.model) if self.imagines else None
+        """A fresh agent and experience, no online data."""
+        key, key_agent, key_experience = jax.random.split(key, 3)
         agent = self.algorithm.agent.init(key_agent, *self.dims, self.agent_config)
-        acting = self.algorithm.agent.policy(agent) if self.gated else None
+        gate = None
+        if self.gated:
+            gate = Gate(copied(self.algorithm.agent.policy(agent)), new_record(NOTHING_ASKED))
         state = LearnerState(
             agent=agent,
-            model=model,
-            imagined=self._empty_imagined(
-                offline.retain_epochs * offline.rollout_batch * self.config.rollout_length
-            ),
+            experience=self.experience.begin(key_experience),
             online=empty_replay(1, *self.dims, max_holdout=1),
             key=key,
-            penalty_coef=jnp.asarray(self.config.penalty_coef),
-            acting=diagnostics.copied(acting),
-            record=new_record(NOTHING_ASKED) if self.gated else None,
+            gate=gate,
         )
         return self.look(state)  # which may fix the shapes of what the agent notes
 
     def hand_over(self, state: LearnerState) -> LearnerState:
-        """Lines 4 and 5: everything learned goes on, D_on and D_model start empty."""
-        online = self.config.online
-        longest = max(self.rollout_length(1), self.rollout_length(online.epochs))
-        steps = max(online.epochs * online.steps_per_epoch, 1)
-        agent = self.algorithm.agent
-        if agent.hand_over is not None:
-            handed = agent.hand_over(state.agent, self.agent_config)
-            state = dataclasses.replace(state, agent=handed)
-        if online.penalty_coef is not None:
-            state = dataclasses.replace(state, penalty_coef=jnp.asarray(online.penalty_coef))
-        bar = np.inf if self.config.gate.earned else NOTHING_ASKED
+        """Lines 4 and 5: everything learned goes on, D_on and what is made for it start empty."""
+        gate = state.gate
+        if gate is not None:
+            bar = np.inf if self.config.gate.earned else NOTHING_ASKED
+            gate = Gate(gate.acting, new_record(bar))
+        rows, most = self.task.online_rows, self.config.model.max_holdout
         state = dataclasses.replace(
             state,
-            imagined=self._empty_imagined(self._online_room(longest)),
-            online=empty_replay(steps, *self.dims, max_holdout=self.config.model.max_holdout),
-            record=new_record(bar) if self.gated else None,
+            agent=self.algorithm.agent.hand_over(state.agent, self.agent_config),
+            experience=self.experience.hand_over(state.experience),
+            online=empty_replay(rows, *self.dims, max_holdout=most),
+            gate=gate,
+            stage="online",
         )
         return self.look(state)
 
-    def rollout_length(self, epoch: int) -> int:
-        """H of an online epoch."""
-        schedule = self.config.online.rollout_schedule
-        if schedule is None:
-            return self.config.rollout_length
-        first, last, short, long = schedule
-        grown = short + (epoch - first) / (last - first) * (long - short)
-        return int(min(max(grown, min(short, long)), max(short, long)))
+    def look(self, state: LearnerState) -> LearnerState:
+        """Before each epoch: the agent takes note of the data as a whole."""
+        agent = self.algorithm.agent
+        seen = acting.look(state.agent, self.offline, state.online, agent, self.agent_config)
+        return dataclasses.replace(state, agent=seen)
 
     def newest_policy(self, state: LearnerState) -> PyTree:
         """The policy that the last update has left, whether it may act or not."""
@@ -166,96 +155,12 @@ class Learner:
 
     def policy(self, state: LearnerState) -> PyTree:
         """The policy that acts: the newest one, or the last that the gate has let through."""
-        return self.newest_policy(state) if state.acting is None else state.acting
+        return self.newest_policy(state) if state.gate is None else state.gate.acting
 
-    def look(self, state: LearnerState) -> LearnerState:
-        """Before each epoch: the agent takes note of the data as a whole."""
-        agent = self.algorithm.agent
-        seen = programs.look(state.agent, self.offline, state.online, agent, self.agent_config)
-        return dataclasses.replace(state, agent=seen)
-
-    def cover(self, state: LearnerState) -> LearnerState:
-        """Sets lambda from the log, where `penalty_coverage` is given."""
-        if self.config.penalty_coverage is None or not self.imagines:
-            return state
-        key, key_cover = jax.random.split(state.key)
-        penalty_coef = covering_penalty(
-            state.agent,
-            state.model.ensemble,
-            self.offline,
-            key_cover,
-            agent=self.algorithm.agent,
-            terminated_fn=self.terminated_fn,
-            config=programs.rollout_settings(self.config, 1),
-            coverage=self.config.penalty_coverage,
-            spread=self.spread,
-        )
-        return dataclasses.replace(state, key=key, penalty_coef=penalty_coef)
-
-    def pass_gate(
-        self,
-        state: LearnerState,
-        epoch: int,
-        returns: Sequence[float] = (),
-        *,
-        in_episode: bool = True,
-    ) -> tuple[LearnerState, Metrics]:
-        """The newest policy acts from now on, if there is no gate or the models let it.
-
-        `returns`: of the episodes that ended since the last time, in the user's rewards.
-        `in_episode`: one is running.
-        """
-        if state.acting is None:
-            return state, {}
-        with self.clock("gate"):
-            gate = self.config.gate
-            key, key_starts, key_rollout = jax.random.split(state.key, 3)
-            if gate.horizon is None:
-                shape, episodes = (gate.rollouts,), len(self.first_states)
-                starts = self.first_states[jax.random.randint(key_starts, shape, 0, episodes)]
-                steps, discount = self.episode_steps, 1.0
-            else:
-                rows = self.draws(epoch, state).rows(key_starts, (gate.rollouts,))
-                starts = gather(self.offline, state.online, rows).obs
-                steps, discount = gate.horizon, self.config.sac.discount
-            settings = programs.rollout_settings(self.config, gate.rollouts)
-            earned = [self.units.reward_in(value) for value in returns]
-            record = finished(state.record, earned) if gate.earned else state.record
-            accepted, acting, metrics = judge(
-                state.acting,
-                self.newest_policy(state),
-                state.model.ensemble,
-                starts,
-                state.penalty_coef if gate.penalised else None,
-                key_rollout,
-                agent=self.algorithm.agent,
-                terminated_fn=self.terminated_fn,
-                config=dataclasses.replace(settings, rollout_length=steps),
-                discount=discount,
-                confidence=gate.confidence,
-                bar=record.bar,
-                agent_state=state.agent,
-                spread=self.spread,
-            )
-            record = replaced(record, in_episode=in_episode) if accepted else record
-            return dataclasses.replace(state, key=key, acting=acting, record=record), metrics
-
-    def new_episode(self, state: LearnerState) -> LearnerState:
-        """The running episode was left without an end, and another begins."""
-        record = None if state.record is None else given_up(state.record)
-        forget = self.algorithm.agent.new_episode
-        agent = state.agent if forget is None else forget(state.agent)
-        return dataclasses.replace(state, agent=agent, record=record)
-
-    def _online_room(self, length: int) -> int:
-        """Rows of the online D_model: the retained epochs' rollouts of that length."""
-        online = self.config.online
-        refits = online.steps_per_epoch // online.refit_every
-        return online.retain_epochs * refits * online.rollout_batch * length
-
-    def _empty_imagined(self, rows: int) -> Ring:
-        """D_model with room for so many steps; for one where nothing is imagined."""
-        return empty_ring(rows if self.imagines else 1, *self.dims)
+    def moment(self, state: LearnerState, epoch: int) -> Moment:
+        """What the experience sees of the state at an epoch of the stage under way."""
+        drawn = self.draws(1 if state.stage == "offline" else epoch, state)
+        return Moment(state.stage, epoch, state.agent, state.online, drawn)
 
     def draws(self, epoch: int, state: LearnerState) -> Draws:
         """Line 8: what the scheme draws from D_off and D_on at epoch t.
@@ -272,125 +177,96 @@ class Learner:
             self._tables[epoch, n_on] = table
         return self._tables[epoch, n_on]
 
+    def start(
+        self, state: LearnerState, epoch: int = 1, *, on_pass: OnPass | None = None
+    ) -> tuple[LearnerState, Refreshed]:
+        """Before the first epoch of a stage: line 2 offline, a full D_model online."""
+        now = self.moment(state, epoch)
+        experience, key, found = self.experience.start(state.experience, now, state.key, on_pass)
+        return dataclasses.replace(state, experience=experience, key=key), found
+
+    def refresh(
+        self, state: LearnerState, epoch: int, *, on_pass: OnPass | None = None
+    ) -> tuple[LearnerState, Refreshed]:
+        """Lines 12 to 16: the experience takes in what is new."""
+        now = self.moment(state, epoch)
+        experience, key, found = self.experience.refresh(state.experience, now, state.key, on_pass)
+        return dataclasses.replace(state, experience=experience, key=key), found
+
+    def update(self, state: LearnerState, epoch: int, updates: int) -> tuple[LearnerState, Metrics]:
+        """Line 18: gradient updates of agent and critics."""
+        with self.clock("update"):
+            key, key_batches, key_steps = jax.random.split(state.key, 3)
+            now = self.moment(state, epoch)
+            batches = self.experience.batches(state.experience, now, key_batches, updates)
+            agent, notes, metrics = gradient_steps(
+                state.agent,
+                batches.notes,
+                batches.pool,
+                batches.planned,
+                self.offline,
+                state.online,
+                jax.random.split(key_steps, updates),
+                how=batches.how,
+                agent=self.algorithm.agent,
+                agent_config=self.agent_config,
+            )
+            jax.block_until_ready(metrics)
+            experience = self.experience.noted(state.experience, notes)
+            return dataclasses.replace(state, agent=agent, experience=experience, key=key), metrics
+
+    def pass_gate(
+        self,
+        state: LearnerState,
+        epoch: int,
+        returns: Sequence[float] = (),
+        *,
+        in_episode: bool = True,
+    ) -> tuple[LearnerState, Metrics]:
+        """The newest policy acts from now on, if there is no gate or the models let it.
+
+        `returns`: of the episodes that ended since the last time, in the user's rewards.
+        `in_episode`: one is running.
+        """
+        if state.gate is None:
+            return state, {}
+        with self.clock("gate"):
+            record = state.gate.record
+            if self.config.gate.earned:
+                record = finished(record, [self.units.reward_in(value) for value in returns])
+            accepted, policy, key, metrics = self.models.judge(
+                state.experience,
+                self.moment(state, epoch),
+                state.key,
+                state.gate.acting,
+                jnp.asarray(record.bar),
+            )
+            record = replaced(record, in_episode=in_episode) if accepted else record
+            return dataclasses.replace(state, key=key, gate=Gate(policy, record)), metrics
+
+    def new_episode(self, state: LearnerState) -> LearnerState:
+        """The running episode was left without an end, and another begins."""
+        gate = state.gate
+        if gate is not None:
+            gate = Gate(gate.acting, given_up(gate.record))
+        agent = self.algorithm.agent.new_episode(state.agent)
+        return dataclasses.replace(state, agent=agent, gate=gate)
+
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool = False
     ) -> tuple[np.ndarray, LearnerState]:
         """Line 10: a sampled action in [-1, 1] for one observation; `random`: a uniform one."""
         with self.clock("act"):
             if random:
-                action, key = programs.act_randomly(state.key, self.dims[1])
+                action, key = acting.act_randomly(state.key, self.dims[1])
             else:
                 policy = self.policy(state)
-                action, key = programs.act(policy, obs, state.key, self.algorithm.agent)
+                action, key = acting.act(policy, obs, state.key, self.algorithm.agent)
             return np.asarray(action), dataclasses.replace(state, key=key)
 
     def observe(self, state: LearnerState, transition: Transition) -> LearnerState:
         """Line 11: the transition joins D_on."""
         with self.clock("observe"):
             fraction = self.config.model.holdout_fraction
-            online, key = programs.observe(state.online, transition, state.key, fraction)
+            online, key = acting.observe(state.online, transition, state.key, fraction)
             return dataclasses.replace(state, online=online, key=key)
-
-    def fit(
-        self, state: LearnerState, *, on_pass: Callable | None = None
-    ) -> tuple[LearnerState, FitReport]:
-        """Line 2: the offline fit of the ensemble, on the log alone."""
-        log_alone = Groups(uniform(), 1, self.offline, state.online)
-        return self._fit(state, log_alone, self.config.model.max_fit_steps, "fit", on_pass)
-
-    def refit(
-        self,
-        state: LearnerState,
-        epoch: int,
-        *,
-        first: bool = False,
-        on_pass: Callable | None = None,
-    ) -> tuple[LearnerState, FitReport]:
-        """Line 13: the ensemble goes on learning from D_off and D_on, drawn by priority.
-
-        `first`: nothing was fitted before, so the cap is that of the offline fit.
-        """
-        model = self.config.model
-        cap = model.max_fit_steps if first else model.max_refit_steps
-        return self._fit(state, self.draws(epoch, state), cap, "refit", on_pass)
-
-    def _fit(self, state: LearnerState, drawn: Draws, max_steps: int, part: str, on_pass):
-        with self.clock(part):
-            key, key_fit = jax.random.split(state.key)
-            model, report = fit_ensemble(
-                state.model,
-                self.offline,
-                state.online,
-                drawn.online_share(train_only=True),
-                key_fit,
-                self.config.model,
-                draw=drawn.rows if isinstance(drawn, EachRow) else None,
-                keep_normaliser=part == "refit" and not self.config.model.refit_normaliser,
-                max_steps=max_steps,
-                on_pass=on_pass,
-            )
-            return dataclasses.replace(state, model=model, key=key), report
-
-    def imagine(
-        self, state: LearnerState, epoch: int, count: int, length: int | None = None
-    ) -> tuple[LearnerState, Metrics]:
-        """Lines 14 to 16: `count` rollouts from states of D_off and D_on into D_model.
-
-        `length`: H; by default that of the offline stage. D_model keeps what the retained epochs
-        give at this H, as MBPO's does.
-        """
-        with self.clock("imagine"):
-            settings, ring = programs.rollout_settings(self.config, count), state.imagined
-            if length is not None:
-                settings = dataclasses.replace(settings, rollout_length=length)
-                ring = programs.make_room(ring, self._online_room(length))
-            key, key_starts, key_rollout = jax.random.split(state.key, 3)
-            imagined, metrics = programs.imagine(
-                ring,
-                self.newest_policy(state),
-                state.model,
-                self.offline,
-                state.online,
-                self._logged_range,
-                self.draws(epoch, state).rows(key_starts, (count,)),
-                state.penalty_coef,
-                key_rollout,
-                agent=self.algorithm.agent,
-                terminated_fn=self.terminated_fn,
-                config=settings,
-                agent_state=state.agent,
-                spread=self.spread,
-            )
-            if int(imagined.size) == 0:
-                raise InputError(
-                    "no imagined transition is usable: the models' predictions are not finite or "
-                    f"lie beyond imagined_bound ({self.config.imagined_bound:g})."
-                )
-            return dataclasses.replace(state, imagined=imagined, key=key), metrics
-
-    def update(
-        self, state: LearnerState, epoch: int, updates: int, real_ratio: float
-    ) -> tuple[LearnerState, Metrics]:
-        """Line 18: gradient updates of agent and critics on batches of D_model, or of replay."""
-        with self.clock("update"):
-            agent, agent_config = self.algorithm.agent, self.agent_config
-            real_rows = int((real_ratio if self.imagines else 1.0) * agent_config.batch_size)
-            if agent.learn is not None:
-                real_rows = 0  # it draws for itself
-            key, key_real, key_update = jax.random.split(state.key, 3)
-            real = jnp.zeros((updates, 0), jnp.int32)
-            if real_rows:
-                real = self.draws(epoch, state).rows(key_real, (updates, real_rows))
-            agent_state, metrics = programs.update(
-                state.agent,
-                state.imagined,
-                self.offline,
-                state.online,
-                real,
-                key_update,
-                agent=agent,
-                agent_config=agent_config,
-                batch_size=agent_config.batch_size,
-            )
-            jax.block_until_ready(metrics)
-            return dataclasses.replace(state, agent=agent_state, key=key), metrics

@@ -1,6 +1,7 @@
 """Room for an online stage that has become longer than it was meant to be."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,21 +21,14 @@ def lengthened(learner: Learner, state: LearnerState) -> LearnerState:
     bit the one that was meant to be so long from the start.
 
     Raises:
-        InputError: the agent holds something else whose size depends on the stage's length.
+        InputError: something else is held whose size depends on the stage's length.
     """
     wanted = eqx.filter_eval_shape(lambda key: learner.hand_over(learner.init(key)), state.key)
-    rows = learner.offline.capacity + wanted.online.capacity
-    is_tree = lambda node: isinstance(node, SumTree)  # noqa: E731
-    agent = jax.tree.map(
-        lambda node: _grown_tree(node, rows) if is_tree(node) else node,
-        state.agent,
-        is_leaf=is_tree,
-    )
+    experience = jax.tree.map(_grown, state.experience, wanted.experience, is_leaf=_has_rows)
     longer = dataclasses.replace(
         state,
-        agent=agent,
+        experience=experience,
         online=_grown_replay(state.online, wanted.online.capacity),
-        imagined=_grown_ring(state.imagined, wanted.imagined.capacity),
     )
     same = jax.tree.structure(longer) == jax.tree.structure(wanted)
     pairs = zip(jax.tree.leaves(longer), jax.tree.leaves(wanted), strict=False)
@@ -44,6 +38,17 @@ def lengthened(learner: Learner, state: LearnerState) -> LearnerState:
             "more --online.epochs."
         )
     return longer
+
+
+def _has_rows(node: Any) -> bool:
+    return isinstance(node, Ring | SumTree)
+
+
+def _grown(node: Any, wanted: Any) -> Any:
+    """A part of the experience's state with the room of another one; others as they are."""
+    if isinstance(node, SumTree):
+        return _grown_tree(node, wanted.capacity)
+    return _grown_ring(node, wanted.capacity) if isinstance(node, Ring) else node
 
 
 def _padded(column: jax.Array, rows: int) -> jax.Array:

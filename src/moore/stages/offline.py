@@ -33,25 +33,18 @@ def offline_stage(
     """
     config = learner.config.offline
     if done is None:
-        reports = []
-        if learner.imagines:
-            state, report = learner.fit(state, on_pass=on_pass)
-            reports.append(report)
-        on_epoch(0, state, fit_metrics(reports))
+        state, begun = learner.start(state, on_pass=on_pass)
+        on_epoch(0, state, fit_metrics([] if begun.report is None else [begun.report]))
         done = 0
 
     values = list(values)
     for epoch in range(done + 1, config.epochs + 1):
         if stands_still(values, config.patience, config.tolerance):
             break
-        state = learner.cover(learner.look(state)) if epoch > 1 else learner.look(state)
-        # Without online data the share of the log is one, whatever the epoch of the schedule.
-        imagined = {}
-        if learner.imagines:
-            state, imagined = learner.imagine(state, 1, config.rollout_batch)
-        state, losses = learner.update(state, 1, config.updates_per_epoch, config.real_ratio)
-        state, decision = learner.pass_gate(state, 1)
-        metrics = learner.reported(jax.device_get(imagined | losses | decision))
+        state, fresh = learner.refresh(learner.look(state), epoch)
+        state, losses = learner.update(state, epoch, config.updates_per_epoch)
+        state, decision = learner.pass_gate(state, epoch)
+        metrics = learner.reported(jax.device_get(fresh.metrics | losses | decision))
         values.append(float(metrics["losses/q_target"]))
         on_epoch(epoch, state, metrics)
     return state

@@ -8,7 +8,6 @@ import numpy as np
 from moore.replay.buffer import Transition
 from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
-from moore.stages.watch import surprise
 
 
 @runtime_checkable
@@ -56,13 +55,8 @@ def online_stage(
     config = learner.config.online
     warm_up = max(config.random_steps, config.frozen_steps)
     from_scratch = int(learner.offline.size) == 0
-    begins = done == 0 and epoch is None and config.epochs > 0
-    if begins and learner.imagines and not from_scratch:
-        # The updates start with the first step, the refits phi steps later: the offline models
-        # imagine once before, or as often as D_model has room for.
-        refits = config.retain_epochs * (config.steps_per_epoch // config.refit_every)
-        for _ in range(refits if config.start_full else 1):
-            state, _ = learner.imagine(state, 1, config.rollout_batch, learner.rollout_length(1))
+    if done == 0 and epoch is None and config.epochs > 0:
+        state, _ = learner.start(state)
 
     for number in range(done + 1, config.epochs + 1):  # 7, 8
         if epoch is None or epoch.number != number:
@@ -80,22 +74,13 @@ def online_stage(
                 on_step(epoch, state)
             if taken < warm_up or (from_scratch and not int(state.online.size)):
                 continue
-            refit_due = step % config.refit_every == 0 or taken == warm_up
-            if refit_due and learner.imagines:  # 12
-                surprises = surprise(learner, state)
-                first = taken == warm_up and not learner.algorithm.uses_log
-                state, report = learner.refit(state, number, first=first, on_pass=on_pass)  # 13
-                length = learner.rollout_length(number)
-                state, imagined = learner.imagine(  # 14-16
-                    state, number, config.rollout_batch, length
-                )
+            if step % config.refit_every == 0 or taken == warm_up:  # 12
+                state, fresh = learner.refresh(state, number, on_pass=on_pass)  # 13-16
                 ended = system.take_episode_returns()
                 state, gates = learner.pass_gate(state, number, ended, in_episode=epoch.in_episode)
-                epoch.refitted(report, ended, surprises=surprises, imagined=imagined, gates=gates)
+                epoch.refreshed(fresh, ended, gates)
             if taken > warm_up:
-                state, loss = learner.update(  # 18
-                    state, number, config.updates_per_step, config.real_ratio
-                )
+                state, loss = learner.update(state, number, config.updates_per_step)  # 18
                 epoch.measured["losses"].append(loss)
         metrics = learner.reported(epoch.metrics(system.take_episode_returns()))
         if on_epoch(number, state, metrics):

@@ -1,22 +1,28 @@
 """The state of a run: what learning changes."""
 
 import equinox as eqx
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
-from moore.dynamics.fit import ModelState
-from moore.replay.buffer import Replay, Ring
-from moore.stages.gate import Record
+from moore.experience.protocol import Stage
+from moore.replay.buffer import Replay
+from moore.stages.gate import Gate
 
 
 class LearnerState(eqx.Module):
-    """Everything that learning changes, and so everything that a checkpoint needs of it."""
+    """Everything that learning changes, and so everything that a checkpoint needs of it.
+
+    Attributes:
+        agent: networks, optimisers, ...
+        experience: what its batches are made from besides log and online data.
+        online: D_on.
+        key: where the run's randomness stands.
+        gate: who may act; None: always the newest policy.
+        stage: which one is under way.
+    """
 
     agent: PyTree
-    model: ModelState | None
-    imagined: Ring
+    experience: PyTree
     online: Replay
     key: PRNGKeyArray
-    penalty_coef: Float[Array, ""]
-    # With a gate: the policy that it has let through last, and what that one has earned.
-    acting: PyTree | None = None
-    record: Record | None = None
+    gate: Gate | None = None
+    stage: Stage = eqx.field(static=True, default="offline")

@@ -6,39 +6,31 @@ no models.
 
 import jax
 
-from moore.stages import diagnostics, programs
-from moore.stages.diagnostics import Snapshot
+from moore.experience import diagnostics
+from moore.experience.diagnostics import PolicyInModels
+from moore.experience.settings import rollout_settings
 from moore.stages.learner import Learner, LearnerState
-from moore.stages.programs import Metrics
+from moore.trees import copied
 
 
 def wanted(learner: Learner) -> bool:
     """Whether there is anything to measure, and it is asked for."""
-    return learner.imagines and learner.config.diagnostics
+    return learner.models is not None and learner.config.diagnostics
 
 
-def surprise(learner: Learner, state: LearnerState) -> Metrics:
-    """Before line 13: how well the models predict the transitions since the last refit."""
-    if not wanted(learner):
-        return {}
-    with learner.clock("diagnose"):
-        count = learner.config.online.refit_every
-        return programs.surprise_of_newest(state.model.ensemble, state.online, count)
-
-
-def snapshot(learner: Learner, state: LearnerState) -> Snapshot | None:
+def snapshot(learner: Learner, state: LearnerState) -> PolicyInModels | None:
     """The policy and its models, to compare the next epoch's with."""
-    return diagnostics.copied(_pair(learner, state)) if wanted(learner) else None
+    return copied(_pair(learner, state)) if wanted(learner) else None
 
 
-def _pair(learner: Learner, state: LearnerState) -> Snapshot:
+def _pair(learner: Learner, state: LearnerState) -> PolicyInModels:
     valued = learner.config.uncertainty == "value"
     critics = state.agent if valued else None
-    return Snapshot(learner.policy(state), state.model.ensemble, critics)
+    return PolicyInModels(learner.policy(state), state.experience.model.ensemble, critics)
 
 
 def compare_epochs(
-    learner: Learner, old: Snapshot | None, state: LearnerState, epoch: int
+    learner: Learner, old: PolicyInModels | None, state: LearnerState, epoch: int
 ) -> dict[str, float]:
     """What the theory says of the step from `old` to this epoch."""
     if old is None:
@@ -54,11 +46,11 @@ def compare_epochs(
             state.online,
             learner.draws(epoch, state).rows(key_starts, (count,)),
             key_rollout,
-            state.penalty_coef,
+            state.experience.penalty_coef,
             agent=learner.algorithm.agent,
             terminated_fn=learner.terminated_fn,
-            config=programs.rollout_settings(learner.config, count),
-            spread=learner.spread,
+            settings=rollout_settings(learner.config, count),
+            spread=learner.models.spread,
         )
         return learner.reported({name: float(value) for name, value in found.items()})
 
@@ -74,13 +66,13 @@ def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]
         rows = jax.random.randint(key_starts, few, 0, len(learner.first_states))
         found = diagnostics.imagine_episodes(
             learner.policy(state),
-            state.model.ensemble,
+            state.experience.model.ensemble,
             learner.first_states[rows],
             key_rollout,
             agent=learner.algorithm.agent,
             terminated_fn=learner.terminated_fn,
-            config=programs.rollout_settings(learner.config, diagnostics.EPISODES),
+            settings=rollout_settings(learner.config, diagnostics.EPISODES),
             steps=learner.episode_steps,
-            spread=learner.spread,
+            spread=learner.models.spread,
         )
         return learner.reported({name: float(value) for name, value in found.items()})

@@ -147,7 +147,7 @@ def _offline_key(config: Config) -> str:
     """What the offline stage depends on: all but the online stage."""
     rest = {k: v for k, v in to_dict(config).items() if k not in ("online", "algorithm")}
     row = algorithms.find(config.algorithm)
-    rest |= {"experience": row.experience, "agent": row.agent.name}
+    rest |= {"experience": row.experience.name, "agent": row.agent.name}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 

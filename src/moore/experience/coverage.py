@@ -11,16 +11,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from moore.algorithms import Agent
-from moore.config import Config
+from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser, predict_all
 from moore.dynamics.fit import inputs_and_targets
 from moore.dynamics.imagine import TerminationFn
+from moore.experience.settings import RolloutSettings
+from moore.experience.uncertainty import make_uncertainty
 from moore.replay.buffer import Replay, take
-from moore.stages.uncertainty import make_uncertainty
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "coverage"))
+@partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings", "coverage"))
 def covering_penalty(
     agent_state: PyTree,
     ensemble: Ensemble,
@@ -29,7 +29,7 @@ def covering_penalty(
     *,
     agent: Agent,
     terminated_fn: TerminationFn,
-    config: Config,
+    settings: RolloutSettings,
     coverage: float,
     spread: Normaliser | None = None,
 ) -> Float[Array, ""]:
@@ -43,16 +43,16 @@ def covering_penalty(
         log: with its holdout.
         key: of the actions that the critics judge; the same ones at the real and at every imagined
             state, so that these do not differ by what was drawn.
-        agent, terminated_fn, config: what u is, and the discount.
+        agent, terminated_fn, settings: what u is, and the discount.
         coverage: see above.
-        spread: what the configuration's imagined_bound counts in.
+        spread: what `imagined_bound` counts in.
     """
     held = take(log.data, log.holdout_rows)
     mean, std = predict_all(ensemble, inputs_and_targets(held)[0])
-    uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn, spread)
+    uncertainty_fn = make_uncertainty(settings, agent, agent_state, terminated_fn, spread)
     u = uncertainty_fn(held.obs, held.action, mean, std, key)
     goes_on = 1.0 - held.terminated.astype(jnp.float32)
-    discount = config.sac.discount
+    discount = settings.discount
 
     def value(obs: Float[Array, "rows obs"]) -> Float[Array, " rows"]:
         return goes_on * agent.value(agent_state, obs, key)

@@ -4,15 +4,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from moore.algorithms import Agent
-from moore.config import Config
+from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Normaliser
 from moore.dynamics.imagine import TerminationFn
 from moore.dynamics.penalty import UncertaintyFn, of_std, value_spread
+from moore.experience.settings import RolloutSettings
 
 
 def make_uncertainty(
-    config: Config,
+    settings: RolloutSettings,
     agent: Agent,
     agent_state: PyTree,
     terminated_fn: TerminationFn,
@@ -21,15 +21,15 @@ def make_uncertainty(
     """u of Eq. 2, for `uncertainty` "std" or "value".
 
     Args:
-        config: uses `uncertainty`, `sac.discount` and `imagined_bound`: what a member predicts
+        settings: uses `uncertainty`, `discount` and `imagined_bound`: what a member predicts
             beyond the bound is valued as if it lay on it.
         agent, agent_state: their critics value the states.
         terminated_fn: a state that ends the episode is worth nothing.
         spread: what the bound counts in, as in `rollout`.
     """
-    if config.uncertainty == "std":
+    if settings.uncertainty == "std":
         return of_std
-    low, high = -config.imagined_bound, config.imagined_bound
+    low, high = -settings.imagined_bound, settings.imagined_bound
     if spread is not None:
         low, high = (spread.mean + bound * spread.std for bound in (low, high))
 
@@ -41,6 +41,6 @@ def make_uncertainty(
             values = agent.value(agent_state, jnp.clip(next_obs, low, high), key)
             return jnp.where(ends, 0.0, values)
 
-        return value_spread(mean[..., 0], jax.vmap(next_value)(mean), config.sac.discount)
+        return value_spread(mean[..., 0], jax.vmap(next_value)(mean), settings.discount)
 
     return of_values

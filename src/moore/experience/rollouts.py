@@ -1,57 +1,29 @@
-"""The compiled programs of a run: pure functions from state, data and key to new state.
+"""The compiled programs of imagination: rollouts into D_model, and how well models predicted.
 
-Big buffers are donated: what was given must not be used again.
+D_model is donated: what was given must not be used again.
 """
 
 from functools import partial
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from moore.agents.sac import NO_LIMIT, SACConfig
-from moore.algorithms import Agent
-from moore.config import Config
+from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import TerminationFn, rollout
 from moore.dynamics.surprise import surprise, uncertainty_of
-from moore.replay.buffer import Replay, Ring, Transition, append, as_batch, push, with_room
-from moore.replay.sampler import gather, sample_ring
-from moore.stages.diagnostics import Range, observed_range
-from moore.stages.uncertainty import make_uncertainty
+from moore.experience.diagnostics import Range, observed_range
+from moore.experience.settings import RolloutSettings
+from moore.experience.uncertainty import make_uncertainty
+from moore.replay.buffer import Replay, Ring, push, with_room
+from moore.replay.sampler import gather
 
 Metrics = dict[str, Float[Array, ""]]
 
 # Real transitions whose uncertainty says how far imagination is trusted.
 TRUST_ROWS = 2000
-
-
-@partial(jax.jit, static_argnames=("agent",))
-def act(policy: PyTree, obs: Array, key: PRNGKeyArray, agent: Agent):
-    key, key_action = jax.random.split(key)
-    return agent.act(policy, obs, key_action), key
-
-
-@partial(jax.jit, static_argnames=("agent", "agent_config"), donate_argnames=("agent_state",))
-def look(agent_state: PyTree, offline: Replay, online: Replay, agent: Agent, agent_config):
-    """What the agent takes note of in the data as a whole."""
-    return agent.look(agent_state, offline, online, agent_config)
-
-
-@partial(jax.jit, static_argnames=("action_dim",))
-def act_randomly(key: PRNGKeyArray, action_dim: int):
-    key, key_action = jax.random.split(key)
-    return jax.random.uniform(key_action, (action_dim,), minval=-1.0, maxval=1.0), key
-
-
-@partial(jax.jit, static_argnames=("holdout_fraction",), donate_argnames=("online",))
-def observe(
-    online: Replay, transition: Transition, key: PRNGKeyArray, holdout_fraction: float
-) -> tuple[Replay, PRNGKeyArray]:
-    key, key_split = jax.random.split(key)
-    return append(online, transition, key_split, holdout_fraction=holdout_fraction), key
 
 
 @partial(jax.jit, static_argnames=("count",))
@@ -78,7 +50,7 @@ def make_room(imagined: Ring, room: int) -> Ring:
 
 @partial(
     jax.jit,
-    static_argnames=("agent", "terminated_fn", "config"),
+    static_argnames=("agent", "terminated_fn", "settings"),
     donate_argnames=("imagined",),
 )
 def imagine(
@@ -94,30 +66,30 @@ def imagine(
     *,
     agent: Agent,
     terminated_fn: TerminationFn,
-    config: Config,
+    settings: RolloutSettings,
     agent_state: PyTree = None,
     spread: Normaliser | None = None,
 ) -> tuple[Ring, Metrics]:
     """Rollouts from the drawn rows into D_model, a chunk at a time so that memory stays bounded.
 
-    `agent_state`: whose critics tell the uncertainty, where it is one of values. `spread`: what the
-    configuration's imagined_bound counts in.
+    `agent_state`: whose critics tell the uncertainty, where it is one of values. `spread`: what
+    `imagined_bound` counts in.
     """
-    uncertainty_fn = make_uncertainty(config, agent, agent_state, terminated_fn, spread)
+    uncertainty_fn = make_uncertainty(settings, agent, agent_state, terminated_fn, spread)
     trusted = jnp.asarray(jnp.inf)
-    if config.trust_quantile is not None:
+    if settings.trust_quantile is not None:
         key_rollout, key_trust = jax.random.split(key_rollout)
         judged = gather(offline, online, rows[:TRUST_ROWS])
         usual = uncertainty_of(model.ensemble, judged, uncertainty_fn, key_trust)
-        trusted = jnp.quantile(usual, config.trust_quantile)
+        trusted = jnp.quantile(usual, settings.trust_quantile)
     acted_range = observed_range(online)
     low = jnp.minimum(logged_range[0], acted_range[0])
     high = jnp.maximum(logged_range[1], acted_range[1])
     count = rows.shape[0]
-    chunks = -(-count // config.rollout_chunk)
+    chunks = -(-count // settings.rollout_chunk)
     # The last chunk is filled up with repeats of row 0, which are not kept.
-    padded = jnp.zeros(chunks * config.rollout_chunk, jnp.int32).at[:count].set(rows)
-    wanted = jnp.arange(chunks * config.rollout_chunk) < count
+    padded = jnp.zeros(chunks * settings.rollout_chunk, jnp.int32).at[:count].set(rows)
+    wanted = jnp.arange(chunks * settings.rollout_chunk) < count
 
     def roll_chunk(ring: Ring, chunk):
         chunk_rows, chunk_wanted, chunk_key = chunk
@@ -128,9 +100,9 @@ def imagine(
             terminated_fn,
             starts,
             chunk_key,
-            length=config.rollout_length,
+            length=settings.rollout_length,
             penalty_coef=penalty_coef,
-            obs_bound=config.imagined_bound,
+            obs_bound=settings.imagined_bound,
             spread=spread,
             trusted=trusted,
             uncertainty_fn=uncertainty_fn,
@@ -145,7 +117,7 @@ def imagine(
         ends = transitions.terminated
         return ring, (happened, due, outside, uncertainty, transitions.reward, ends)
 
-    shape = (chunks, config.rollout_chunk)
+    shape = (chunks, settings.rollout_chunk)
     imagined, outcome = jax.lax.scan(
         roll_chunk,
         imagined,
@@ -181,72 +153,3 @@ def _rollout_metrics(
         # Not finite, or beyond the bound: the rollout ended there and nothing was kept.
         "model/imagined_dropped": (due & ~happened).sum() / jnp.maximum(due.sum(), 1),
     }
-
-
-@partial(
-    jax.jit,
-    static_argnames=("agent", "agent_config", "batch_size"),
-    donate_argnames=("agent_state",),
-)
-def update(
-    agent_state: PyTree,
-    imagined: Ring,
-    offline: Replay,
-    online: Replay,
-    real: Int[Array, "updates real_rows"],
-    key: PRNGKeyArray,
-    *,
-    agent: Agent,
-    agent_config,
-    batch_size: int,
-) -> tuple[PyTree, Metrics]:
-    """A gradient step for every row of `real`, in one loop; undone as a whole if not finite.
-
-    A batch is its drawn real rows, filled up with imagined ones; or what the agent draws itself.
-    """
-    updates, real_rows = real.shape
-
-    def step(state: PyTree, step_input):
-        rows, step_key = step_input
-        if agent.learn is not None:
-            return agent.learn(state, offline, online, step_key, agent_config)
-        key_imagined, key_update = jax.random.split(step_key)
-        parts = []
-        if real_rows:
-            parts.append(as_batch(gather(offline, online, rows), rows))
-        if real_rows < batch_size:
-            dreamt = sample_ring(key_imagined, batch_size - real_rows, imagined)
-            parts.append(as_batch(dreamt, jnp.full(batch_size - real_rows, -1)))
-        batch = jax.tree.map(lambda *columns: jnp.concatenate(columns), *parts)
-        return agent.update(state, batch, key_update, agent_config)
-
-    keys = jax.random.split(key, updates)
-    new_state, metrics = jax.lax.scan(step, agent_state, (real, keys))
-    leaves = jax.tree.leaves(eqx.filter((new_state, metrics), eqx.is_inexact_array))
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new_state, agent_state)
-    means = {f"losses/{name}": jnp.mean(value) for name, value in metrics.items()}
-    means["losses/q_target_max"] = jnp.max(metrics["q_target_max"])
-    # A diverged update is undone and counted; its losses would only hide in the means. And a limit
-    # that is not known is not a number to draw.
-    means = {
-        name: jnp.where(finite & (jnp.abs(value) < 0.1 * NO_LIMIT), value, jnp.nan)
-        for name, value in means.items()
-    }
-    means["losses/skipped_updates"] = jnp.where(finite, 0.0, updates)
-    return kept, means
-
-
-def rollout_settings(config: Config, count: int) -> Config:
-    """The part of a configuration that a compiled rollout depends on, the rest at its defaults.
-
-    So two runs that differ elsewhere share one compiled program.
-    """
-    return Config(
-        uncertainty=config.uncertainty,
-        sac=SACConfig(discount=config.sac.discount),
-        rollout_length=config.rollout_length,
-        trust_quantile=config.trust_quantile,
-        imagined_bound=config.imagined_bound,
-        rollout_chunk=min(config.rollout_chunk, count),
-    )

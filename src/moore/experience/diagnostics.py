@@ -19,14 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from moore.algorithms import Agent
-from moore.config import Config
+from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.imagine import TerminationFn, rollout
+from moore.experience.settings import RolloutSettings
+from moore.experience.uncertainty import make_uncertainty
 from moore.jax_settings import key_of
 from moore.replay.buffer import Replay
 from moore.replay.sampler import gather
-from moore.stages.uncertainty import make_uncertainty
 from moore.units import spread_of
 
 Metrics = dict[str, Float[Array, ""]]
@@ -40,7 +40,7 @@ _STREAM = 0x0D1A6
 EPISODES = 20
 
 
-class Snapshot(eqx.Module):
+class PolicyInModels(eqx.Module):
     """The policy that acts and the models, at the end of an epoch.
 
     `agent_state`: whose critics tell the models' uncertainty, where it is one of values.
@@ -59,11 +59,6 @@ def probes(length: int) -> int:
 def own_key(seed: int, epoch: int) -> PRNGKeyArray:
     """For numbers that no result may depend on: an online epoch's, or (0) those of all epochs."""
     return jax.random.fold_in(jax.random.fold_in(key_of(seed), _STREAM), epoch)
-
-
-def copied(tree: PyTree) -> PyTree:
-    """Copies, for the compiled update reuses the memory of what it is given."""
-    return jax.tree.map(lambda x: x.copy() if isinstance(x, jax.Array) else x, tree)
 
 
 @jax.jit
@@ -85,33 +80,33 @@ def logged_spread(log: Replay, bound: float) -> Normaliser | None:
 
 
 def sums(
-    snapshot: Snapshot,
+    pair: PolicyInModels,
     starts: Float[Array, "count obs"],
     key: PRNGKeyArray,
     agent: Agent,
     terminated_fn: TerminationFn,
-    config: Config,
+    settings: RolloutSettings,
     discount: float,
     spread: Normaliser | None = None,
 ) -> tuple[Float[Array, " count"], Float[Array, " count"], Bool[Array, " count"]]:
     """U_M(pi), eta_M(pi) from each start, as above; and whether its rollout left the numbers."""
-    critics = snapshot.agent_state
-    uncertainty_fn = make_uncertainty(config, agent, critics, terminated_fn, spread)
+    critics = pair.agent_state
+    uncertainty_fn = make_uncertainty(settings, agent, critics, terminated_fn, spread)
     transitions, happened, uncertainty = rollout(
-        snapshot.ensemble,
-        lambda obs, k: agent.act(snapshot.policy, obs, k),
+        pair.ensemble,
+        lambda obs, k: agent.act(pair.policy, obs, k),
         terminated_fn,
         starts,
         key,
-        length=config.rollout_length,
+        length=settings.rollout_length,
         penalty_coef=0.0,
-        obs_bound=config.imagined_bound,
+        obs_bound=settings.imagined_bound,
         spread=spread,
         uncertainty_fn=uncertainty_fn,
     )
     # Without a discount there is no infinite sum: the first H steps stand for themselves.
-    part = 1.0 - discount**config.rollout_length if discount < 1.0 else 1.0
-    weight = discount ** jnp.arange(config.rollout_length) / part
+    part = 1.0 - discount**settings.rollout_length if discount < 1.0 else 1.0
+    weight = discount ** jnp.arange(settings.rollout_length) / part
     u, eta = (
         jnp.sum(weight[:, None] * jnp.where(happened, value, 0.0), axis=0)
         for value in (uncertainty, transitions.reward)
@@ -121,10 +116,10 @@ def sums(
     return u, eta, broken
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config"))
+@partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings"))
 def compare_epochs(
-    old: Snapshot,
-    new: Snapshot,
+    old: PolicyInModels,
+    new: PolicyInModels,
     offline: Replay,
     online: Replay,
     rows: Int[Array, " count"],
@@ -133,7 +128,7 @@ def compare_epochs(
     *,
     agent: Agent,
     terminated_fn: TerminationFn,
-    config: Config,
+    settings: RolloutSettings,
     spread: Normaliser | None = None,
 ) -> Metrics:
     """Relative Uncertainty Error (section 4.3) and the drop bound's term of two epochs.
@@ -144,7 +139,7 @@ def compare_epochs(
         rows: the states to start from, joint indices.
         key: of the rollouts.
         penalty_coef: lambda.
-        agent, terminated_fn, config, spread: what a rollout is.
+        agent, terminated_fn, settings, spread: what a rollout is.
 
     Returns:
         uncertainty_old: U_{M_t}(pi_t).
@@ -162,10 +157,10 @@ def compare_epochs(
             last step: it lacks the models' errors alone, and holds for any two policies.
     """
     starts = gather(offline, online, rows).obs
-    discount = config.sac.discount
+    discount = settings.discount
 
-    def estimate(pair: Snapshot):
-        u, eta, _ = sums(pair, starts, key, agent, terminated_fn, config, discount, spread)
+    def estimate(pair: PolicyInModels):
+        u, eta, _ = sums(pair, starts, key, agent, terminated_fn, settings, discount, spread)
         return jnp.mean(u), jnp.mean(eta)
 
     u_old, eta_old = estimate(old)
@@ -185,7 +180,7 @@ def compare_epochs(
     }
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "config", "steps"))
+@partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings", "steps"))
 def imagine_episodes(
     policy: PyTree,
     ensemble: Ensemble,
@@ -194,7 +189,7 @@ def imagine_episodes(
     *,
     agent: Agent,
     terminated_fn: TerminationFn,
-    config: Config,
+    settings: RolloutSettings,
     steps: int,
     spread: Normaliser | None = None,
 ) -> Metrics:
@@ -205,7 +200,7 @@ def imagine_episodes(
         ensemble: says what happens.
         starts: first states of episodes.
         key: of the models' noise.
-        agent, terminated_fn, config, spread: what a rollout is, but for its length.
+        agent, terminated_fn, settings, spread: what a rollout is, but for its length.
         steps: the longest an episode may be.
 
     Returns:
@@ -222,12 +217,12 @@ def imagine_episodes(
         key,
         length=steps,
         penalty_coef=0.0,
-        obs_bound=config.imagined_bound,
+        obs_bound=settings.imagined_bound,
         spread=spread,
     )
     reward = jnp.where(happened, transitions.reward, 0.0).mean(axis=1)
     return {
         "model/episode_return": reward.sum(),
-        "model/episode_discounted_return": config.sac.discount ** jnp.arange(steps) @ reward,
+        "model/episode_discounted_return": settings.discount ** jnp.arange(steps) @ reward,
         "model/episode_steps": happened.sum(axis=0).mean(),
     }

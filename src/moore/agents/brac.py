@@ -1,0 +1,283 @@
+"""BRAC, behaviour-regularised actor-critic (Wu et al. 2019), with the Kullback-Leibler divergence.
+
+First a copy of the policy that collected the log is learned by maximum likelihood. Then an
+actor-critic learns whose actor pays alpha times the divergence KL(pi(.|s) || copy(.|s)) (policy
+regularisation, BRAC-p); with the value penalty (BRAC-v) the critics' targets pay it as well, for
+the states to come. The paper finds the choice of the divergence to matter little; this is that of
+its scripts, estimated from samples of the policy ("primal"). Settings are those of the authors'
+code (google-research/google-research, behavior_regularized_offline_rl: README.md, run_primal.sh,
+run_bc.sh, brac/brac_primal_agent.py, brac/bc_agent.py).
+
+Note:
+    The authors clone in a run of its own; here the first `clone_updates` updates do, and the other
+    networks rest meanwhile. Afterwards the copy rests, online too. The actor's log standard
+    deviation is bounded as in this project's other agents, the copy's as in the authors' code. The
+    copy's temperature follows by its logarithm, as in SAC; theirs is cut at 0.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
+from moore.agents.nets import MLP, Actor, sample_action, sample_actions, squashed_log_density
+from moore.agents.sac import act as act
+from moore.agents.sac import act_mode as act_mode
+from moore.agents.temperature import temperature_step, wanted_entropy
+from moore.replay.buffer import Batch
+
+# Bounds of the copy's log standard deviation (the authors' networks.py). Without the lower one a
+# log of a deterministic policy would make the divergence infinite.
+COPY_LOG_STD_MIN = -5.0
+COPY_LOG_STD_MAX = 0.0
+# Actions are kept this far off the border where the copy's density is taken (CLIP_EPS of the
+# authors' divergences.py and bc_agent.py).
+ACTION_MARGIN = 1e-3
+
+
+@dataclass(frozen=True)
+class BRACConfig:
+    """Constants of the agent.
+
+    Attributes:
+        discount: gamma.
+        actor_learning_rate: of the actor (Adam).
+        learning_rate: of the critics (Adam).
+        clone_learning_rate: of the copy and of its temperature (Adam).
+        target_rate: step of the target critics towards the critics after each update.
+        divergence_weight: alpha, in units of return. Where the run scales rewards, in scaled ones.
+        value_penalty: the critics' targets pay for the divergence as well (BRAC-v); otherwise the
+            actor alone does (BRAC-p).
+        sampled_actions: of the policy, from which the divergence at a state is estimated.
+        clone_updates: the first so many updates learn the copy and nothing else.
+        clone_target_entropy: in nats; a temperature is adapted until the copy's entropy is this.
+            None: minus the number of action entries.
+        warm_up: for so many updates after that, the actor follows the divergence alone.
+        critics: number of Q functions; targets and actor take the minimum of all.
+        batch_size: transitions a update.
+        hidden: widths of the hidden layers of actor and copy.
+        critic_hidden: widths of the hidden layers of the critics.
+    """
+
+    discount: float = 0.99
+    actor_learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
+    clone_learning_rate: float = 5e-4
+    target_rate: float = 0.005
+    divergence_weight: float = 0.1
+    value_penalty: bool = True
+    sampled_actions: int = 4
+    clone_updates: int = 300_000
+    clone_target_entropy: float | None = None
+    warm_up: int = 20_000
+    critics: int = 2
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (200, 200)
+    critic_hidden: tuple[int, ...] = (300, 300)
+
+
+class Copy(eqx.Module):
+    """The copy of the policy that collected the log: a squashed Gaussian of bounded width."""
+
+    trunk: MLP
+
+    def __call__(
+        self, obs: Float[Array, "*batch obs"]
+    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
+        """Mean and log standard deviation before the squashing."""
+        mean, unbounded = jnp.split(self.trunk(obs), 2, axis=-1)
+        share = 0.5 * (jnp.tanh(unbounded) + 1.0)
+        return mean, COPY_LOG_STD_MIN + share * (COPY_LOG_STD_MAX - COPY_LOG_STD_MIN)
+
+
+class BRACState(eqx.Module):
+    """All that an update changes. `critics` stacks the Q functions along a leading axis.
+
+    `log_temperature` is the copy's. `updates` counts those of the copy and the others alike.
+    """
+
+    actor: Actor
+    critics: MLP
+    target_critics: MLP
+    copy: Copy
+    log_temperature: Float[Array, ""]
+    actor_opt: optax.OptState
+    critic_opt: optax.OptState
+    copy_opt: optax.OptState
+    temperature_opt: optax.OptState
+    updates: Int[Array, ""]
+
+
+def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BRACConfig) -> BRACState:
+    """A fresh agent; the temperature of the copy starts at 1."""
+    key_actor, key_copy, *keys = jax.random.split(key, 2 + config.critics)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
+    copy = Copy(MLP(obs_dim, config.hidden, 2 * action_dim, key=key_copy))
+    critics = new_critics(jnp.stack(keys), obs_dim, action_dim, config.critic_hidden)
+    log_temperature = jnp.zeros(())
+    cloning = optax.adam(config.clone_learning_rate)
+    return BRACState(
+        actor=actor,
+        critics=critics,
+        # A copy: the critics are donated to the compiled update, and so are these.
+        target_critics=jax.tree.map(jnp.copy, critics),
+        copy=copy,
+        log_temperature=log_temperature,
+        actor_opt=optax.adam(config.actor_learning_rate).init(actor),
+        critic_opt=optax.adam(config.learning_rate).init(critics),
+        copy_opt=cloning.init(copy),
+        temperature_opt=cloning.init(log_temperature),
+        updates=jnp.zeros((), jnp.int32),
+    )
+
+
+def log_density_of_copy(
+    copy: Copy, obs: Float[Array, "rows obs"], action: Float[Array, "rows action"]
+) -> Float[Array, " rows"]:
+    """log copy(a|s), at the nearest action that lies `ACTION_MARGIN` inside the bounds."""
+    limit = 1.0 - ACTION_MARGIN
+    return squashed_log_density(jnp.arctanh(jnp.clip(action, -limit, limit)), *copy(obs))
+
+
+def clone_loss(
+    copy: Copy,
+    temperature: Float[Array, ""],
+    obs: Float[Array, "rows obs"],
+    action: Float[Array, "rows action"],
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """mean[temperature log copy(a'|s) - log copy(a|s)], a' ~ copy, a logged; also its entropy."""
+    _, own = sample_action(copy, obs, key)
+    logged = log_density_of_copy(copy, obs, action)
+    return jnp.mean(temperature * own - logged), -jnp.mean(own)
+
+
+def divergence(
+    actor: Actor, copy: Copy, obs: Float[Array, "rows obs"], key: PRNGKeyArray, count: int
+) -> Float[Array, " rows"]:
+    """An estimate of KL(pi(.|s) || copy(.|s)): the mean of log pi(a|s) - log copy(a|s), a ~ pi."""
+    action, log_density = sample_actions(actor, obs, key, count)
+    of_copy = jax.vmap(lambda a: log_density_of_copy(copy, obs, a))(action)
+    return jnp.mean(log_density - of_copy, axis=0)
+
+
+def targets(
+    state: BRACState, batch: Batch, key: PRNGKeyArray, config: BRACConfig
+) -> Float[Array, " rows"]:
+    """r + gamma (1 - terminated) [min_j Q'_j(s', a') - alpha KL(s')]; BRAC-p without the KL."""
+    key_action, key_divergence = jax.random.split(key)
+    action, _ = sample_action(state.actor, batch.next_obs, key_action)
+    value = q_values(state.target_critics, batch.next_obs, action).min(axis=0)
+    if config.value_penalty:
+        far = divergence(
+            state.actor, state.copy, batch.next_obs, key_divergence, config.sampled_actions
+        )
+        value = value - config.divergence_weight * far
+    return bellman_target(
+        batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
+    )
+
+
+def actor_loss(
+    actor: Actor,
+    critics: MLP,
+    copy: Copy,
+    obs: Float[Array, "rows obs"],
+    warming_up: Bool[Array, ""],
+    key: PRNGKeyArray,
+    config: BRACConfig,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """mean[alpha KL(s) - min_j Q_j(s, a)], a ~ pi, without Q in the warm-up; also the mean KL."""
+    key_action, key_divergence = jax.random.split(key)
+    action, _ = sample_action(actor, obs, key_action)
+    value = q_values(critics, obs, action).min(axis=0)
+    far = divergence(actor, copy, obs, key_divergence, config.sampled_actions)
+    gain = jnp.where(warming_up, 0.0, value)
+    return jnp.mean(config.divergence_weight * far - gain), jnp.mean(far)
+
+
+def clone(
+    state: BRACState, batch: Batch, key: PRNGKeyArray, config: BRACConfig
+) -> tuple[BRACState, dict[str, Float[Array, ""]]]:
+    """One gradient step of the copy and of its temperature."""
+    (loss, entropy), grad = jax.value_and_grad(clone_loss, has_aux=True)(
+        state.copy, jnp.exp(state.log_temperature), batch.obs, batch.action, key
+    )
+    step, copy_opt = optax.adam(config.clone_learning_rate).update(grad, state.copy_opt)
+    log_temperature, temperature_opt = temperature_step(
+        state.log_temperature,
+        state.temperature_opt,
+        entropy,
+        wanted_entropy(config.clone_target_entropy, batch.action.shape[-1]),
+        config.clone_learning_rate,
+    )
+    learned = dataclasses.replace(
+        state,
+        copy=optax.apply_updates(state.copy, step),
+        copy_opt=copy_opt,
+        log_temperature=log_temperature,
+        temperature_opt=temperature_opt,
+    )
+    names = ("critic_loss", "actor_loss", "divergence", "q_target", "q_target_max")
+    nothing = {name: jnp.zeros(()) for name in names}
+    return learned, nothing | {"clone_loss": loss, "clone_entropy": entropy}
+
+
+def improve(
+    state: BRACState, batch: Batch, key: PRNGKeyArray, config: BRACConfig
+) -> tuple[BRACState, dict[str, Float[Array, ""]]]:
+    """One gradient step of critics and actor, and one of the target critics."""
+    key_target, key_actor = jax.random.split(key)
+    target = targets(state, batch, key_target, config)
+    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
+    q_step, critic_opt = optax.adam(config.learning_rate).update(q_grad, state.critic_opt)
+    critics = optax.apply_updates(state.critics, q_step)
+
+    warming_up = state.updates < config.clone_updates + config.warm_up
+    (pi_loss, far), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
+        state.actor, critics, state.copy, batch.obs, warming_up, key_actor, config
+    )
+    pi_step, actor_opt = optax.adam(config.actor_learning_rate).update(pi_grad, state.actor_opt)
+
+    learned = dataclasses.replace(
+        state,
+        actor=optax.apply_updates(state.actor, pi_step),
+        critics=critics,
+        target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
+        actor_opt=actor_opt,
+        critic_opt=critic_opt,
+    )
+    return learned, {
+        "critic_loss": q_loss,
+        "actor_loss": pi_loss,
+        "divergence": far,
+        "q_target": jnp.mean(target),
+        "q_target_max": jnp.max(target),
+        "clone_loss": jnp.zeros(()),
+        "clone_entropy": jnp.zeros(()),
+    }
+
+
+def update(
+    state: BRACState, batch: Batch, key: PRNGKeyArray, config: BRACConfig
+) -> tuple[BRACState, dict[str, Float[Array, ""]]]:
+    """One update: of the copy in the first `clone_updates`, of all else after them.
+
+    The metrics of what rests are 0.
+    """
+    learned, metrics = jax.lax.cond(
+        state.updates < config.clone_updates,
+        lambda: clone(state, batch, key, config),
+        lambda: improve(state, batch, key, config),
+    )
+    return dataclasses.replace(learned, updates=state.updates + 1), metrics
+
+
+def policy(state: BRACState) -> Actor:
+    """What acts and is evaluated."""
+    return state.actor

@@ -1,0 +1,140 @@
+"""COMBO, conservative offline model-based policy optimisation (Yu et al. 2021).
+
+CQL on batches of which a part is imagined: values are pushed down where the models have led the
+policy and pushed up at the rows of the log, and the Bellman error counts on both (Eq. 3 and 4 of
+the paper). The conservatism is in the values, so the imagined rewards carry no penalty. Settings
+that the paper leaves open are those of yihaosun1124/OfflineRL-Kit (run_example/run_combo.py,
+policy/model_based/combo.py); takuseno/d3rlpy 1.x (algos/combo.py) has the same.
+
+Note:
+    The paper chooses the conservative weight for each log without the system (its section 5.2);
+    here it is a setting. The critics step first and the actor follows the new ones, as in `cql`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from moore.agents import cql
+from moore.agents.cql import CQLConfig, CQLState, Proposals
+from moore.agents.cql import policy as policy
+from moore.agents.critics import q_of_many, q_values, squared_errors
+from moore.agents.nets import MLP, sample_action
+from moore.agents.sac import act as act
+from moore.agents.sac import act_mode as act_mode
+from moore.replay.buffer import Batch
+
+
+@dataclass(frozen=True)
+class COMBOConfig:
+    """Constants of the agent; the defaults are those of OfflineRL-Kit on the D4RL locomotion tasks.
+
+    Attributes:
+        discount: gamma.
+        actor_learning_rate: of actor and temperature (Adam).
+        learning_rate: of the critics (Adam).
+        target_rate: step of the target critics towards the critics after each update.
+        target_entropy: in nats; the temperature is adapted until the policy's entropy is this.
+            None: minus the number of action entries.
+        conservative_weight: beta, of the conservative term in the critics' loss, beside the mean
+            squared Bellman error without a factor 1/2. OfflineRL-Kit takes 0.5 for medium-replay
+            logs and for HalfCheetah's medium one, and 5 for the others.
+        sampled_actions: n; at every state that is pushed down 3 n actions stand for all.
+        pushed_down: which rows' states are pushed down: the imagined ones (the paper, and d3rlpy),
+            or all of the batch (the default of OfflineRL-Kit).
+        entropy_backup: whether the Bellman target counts the next action's entropy.
+        batch_size: transitions a update, the real and the imagined ones together.
+        hidden: widths of the hidden layers of actor and critics.
+    """
+
+    discount: float = 0.99
+    actor_learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
+    target_rate: float = 0.005
+    target_entropy: float | None = None
+    conservative_weight: float = 5.0
+    sampled_actions: int = 10
+    pushed_down: Literal["imagined", "all"] = "imagined"
+    entropy_backup: bool = False
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (256, 256, 256)
+
+
+def cql_config(config: COMBOConfig) -> CQLConfig:
+    """The constants that are CQL's too; the actor follows the critics from the first update."""
+    return CQLConfig(
+        discount=config.discount,
+        actor_learning_rate=config.actor_learning_rate,
+        learning_rate=config.learning_rate,
+        target_rate=config.target_rate,
+        target_entropy=config.target_entropy,
+        conservative_weight=config.conservative_weight,
+        sampled_actions=config.sampled_actions,
+        entropy_backup=config.entropy_backup,
+        warm_up=0,
+        batch_size=config.batch_size,
+        hidden=config.hidden,
+    )
+
+
+def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: COMBOConfig) -> CQLState:
+    """A fresh agent; the temperature starts at 1."""
+    return cql.init(key, obs_dim, action_dim, cql_config(config))
+
+
+def mean_over(
+    values: Float[Array, "critics rows"], which: Bool[Array, " rows"]
+) -> Float[Array, " critics"]:
+    """The mean over the rows that are meant; 0 where none is."""
+    return jnp.where(which, values, 0.0).sum(axis=1) / jnp.maximum(which.sum(), 1)
+
+
+def critic_loss(
+    critics: MLP,
+    batch: Batch,
+    target: Float[Array, " rows"],
+    proposals: Proposals,
+    config: COMBOConfig,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """mean[(Q(s, a) - y)^2] + beta (mean_down[log sum_k exp(Q(s, a_k) - log q(a_k))] -
+    mean_real[Q(s, a)]), summed over the critics; also what the term is made of.
+
+    The first mean runs over all rows, the second over those that are pushed down, the third over
+    the real ones. A batch without one of the two groups has no conservative term, for there is
+    nothing that it could compare.
+    """
+    values = q_values(critics, batch.obs, batch.action)
+    proposed = q_of_many(critics, batch.obs, proposals.action)
+    soft_maximum = jax.nn.logsumexp(proposed - proposals.log_density, axis=1)
+    real = batch.row >= 0
+    down = ~real if config.pushed_down == "imagined" else jnp.ones_like(real)
+    logged = mean_over(values, real)
+    gap = jnp.where(jnp.any(real) & jnp.any(down), mean_over(soft_maximum, down) - logged, 0.0)
+    parts = {
+        "conservative": config.conservative_weight * gap.sum(),
+        "q_logged": jnp.mean(logged),
+        "q_imagined": jnp.mean(mean_over(values, ~real)),
+    }
+    return jnp.sum(squared_errors(values, target) + config.conservative_weight * gap), parts
+
+
+def update(
+    state: CQLState, batch: Batch, key: PRNGKeyArray, config: COMBOConfig
+) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
+    """One gradient step of critics, actor and temperature, and one of the target critics."""
+
+    def loss(critics: MLP, batch: Batch, target: Array, proposals: Proposals, _: CQLConfig):
+        return critic_loss(critics, batch, target, proposals, config)
+
+    return cql.update_by(loss, state, batch, key, cql_config(config))
+
+
+def value(
+    state: CQLState, obs: Float[Array, "batch obs"], key: PRNGKeyArray
+) -> Float[Array, " batch"]:
+    """V(s): the lowest of the target critics at a sampled action, without the entropy."""
+    action, _ = sample_action(state.actor, obs, key)
+    return q_values(state.target_critics, obs, action).min(axis=0)

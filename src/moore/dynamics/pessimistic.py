@@ -1,0 +1,121 @@
+"""The pessimistic decision process of MOReL (Kidambi et al. 2020, section 4).
+
+A state and action count as unknown where the members' predictions lie further apart than anywhere
+in the log, times a coefficient. There an imagined episode halts, at the value of an absorbing state
+whose every step costs as much as the log's largest reward. So no policy is worth more here than on
+the system, as far as the known part is predicted well.
+
+Constants are those of the authors' code (aravindr93/mjrl, branch v2, projects/morel/run_morel.py
+and mjrl/algos/mbrl/model_based_npg.py), where they are given.
+
+Note:
+    The authors learn by natural policy gradients on whole imagined episodes and with a planner as
+    the paper's placeholder; here SAC learns from branched rollouts. Their scripts end the episode
+    and add `truncate_reward`, 0, to its last reward, which suits tasks whose rewards are positive:
+    where rewards are costs, an early end at 0 would be a gain.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from moore.dynamics.ensemble import Ensemble, predict_all
+from moore.replay.buffer import Replay
+
+# Rows of the log that are predicted at once, so that memory stays bounded.
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class PessimismConfig:
+    """Constants of the pessimistic decision process.
+
+    Attributes:
+        coef: what is unknown: a disagreement of more than this times the largest of the log
+            (`pessimism_coef`; the authors' example for Hopper has 0.5, theirs for D4RL's
+            hopper-medium 3; EmptyJackson/unifloral has 1).
+        halt_cost: cost of a step in the halt state, as a multiple of the log's largest |reward|
+            (the paper's definition of the process has 1).
+    """
+
+    coef: float = 1.0
+    halt_cost: float = 1.0
+
+
+def disagreement(mean: Float[Array, "members batch outputs"]) -> Float[Array, " batch"]:
+    """disc(s, a) = max over i, j of ||f_i(s, a) - f_j(s, a)||_2, in raw units.
+
+    Args:
+        mean: of (r, s' - s), of every member. Only the states count, as in the authors' code; the
+            change that all predictions have in common drops out.
+    """
+    state = mean[..., 1:]
+    return jnp.max(jnp.linalg.norm(state[:, None] - state[None], axis=-1), axis=(0, 1))
+
+
+def of_disagreement(
+    obs: Float[Array, "batch obs"],
+    action: Float[Array, "batch action"],
+    mean: Float[Array, "members batch outputs"],
+    std: Float[Array, "members batch outputs"],
+    key: PRNGKeyArray,
+) -> Float[Array, " batch"]:
+    """`disagreement` as an uncertainty of `moore.dynamics.penalty`."""
+    del obs, action, std, key
+    return disagreement(mean)
+
+
+def logged_disagreement(ensemble: Ensemble, log: Replay) -> Float[Array, ""]:
+    """The largest disagreement at a state and action of the log; 0 without a row."""
+
+    def of_row(row: tuple[Float[Array, " obs"], Float[Array, " action"]]) -> Float[Array, ""]:
+        mean, _ = predict_all(ensemble, jnp.concatenate(row)[None])
+        return disagreement(mean)[0]
+
+    rows = (jnp.asarray(log.data.obs), jnp.asarray(log.data.action))
+    found = jax.lax.map(of_row, rows, batch_size=min(_ROWS_AT_ONCE, log.capacity))
+    return jnp.max(jnp.where(jnp.arange(log.capacity) < log.size, found, 0.0))
+
+
+def known_limit(ensemble: Ensemble, log: Replay, config: PessimismConfig) -> Float[Array, ""]:
+    """The disagreement above which a state and action are unknown; new after every fit."""
+    return config.coef * logged_disagreement(ensemble, log)
+
+
+def halt_reward(log: Replay, discount: float, config: PessimismConfig) -> Float[Array, ""]:
+    """-kappa / (1 - gamma): the value of a state that no step leaves and that costs kappa a step.
+
+    kappa is `halt_cost` times the log's largest |reward|, so no state of the system is worth less.
+
+    Args:
+        log: one row at least.
+        discount: gamma, below 1.
+        config: the constants.
+    """
+    there = jnp.arange(log.capacity) < log.size
+    largest = jnp.max(jnp.where(there, jnp.abs(log.data.reward), 0.0))
+    return -config.halt_cost * largest / (1.0 - discount)
+
+
+def halted(
+    reward: Float[Array, " batch"],
+    terminated: Bool[Array, " batch"],
+    found: Float[Array, " batch"],
+    limit: Float[Array, ""],
+    reward_of_halt: Float[Array, ""],
+) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
+    """Rewards and ends of one imagined step: where it is unknown, it halts.
+
+    The halt's reward stands in place of the predicted one, which is as unknown as the state.
+
+    Args:
+        reward: predicted.
+        terminated: by the rule of the system.
+        found: the disagreement at each state and action.
+        limit: from `known_limit`.
+        reward_of_halt: from `halt_reward`.
+    """
+    unknown = found > limit
+    return jnp.where(unknown, reward_of_halt, reward), terminated | unknown

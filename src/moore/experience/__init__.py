@@ -1,0 +1,1 @@
+"""Where an agent's batches come from: real rows, or rollouts in models of the system."""

@@ -1,0 +1,334 @@
+"""Imagination: batches of rollouts in an ensemble of models, with a penalty on what they ignore.
+
+The state is what Algorithm 1 calls M and D_model, and the coefficient lambda of the penalty.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from moore.config import Config
+from moore.dynamics.ensemble import Normaliser
+from moore.dynamics.fit import FitReport, ModelState, fit_ensemble, init_model
+from moore.errors import InputError
+from moore.experience import diagnostics, rollouts
+from moore.experience.coverage import covering_penalty
+from moore.experience.judging import judge
+from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
+from moore.experience.settings import rollout_settings
+from moore.replay.buffer import Batch, Replay, Ring, as_batch, empty_ring
+from moore.replay.draws import Draws, EachRow, Groups
+from moore.replay.sampler import gather, sample_ring
+from moore.replay.schemes import uniform
+
+
+class ImaginationState(eqx.Module):
+    """M, D_model and lambda."""
+
+    model: ModelState
+    imagined: Ring
+    penalty_coef: Float[Array, ""]
+
+
+@dataclass(frozen=True)
+class PartlyImagined:
+    """A batch is `real_rows` rows that were drawn for it, filled up from D_model."""
+
+    batch_size: int
+    real_rows: int
+
+    def draw(
+        self, pool: Ring, notes: None, offline: Replay, online: Replay,
+        planned: Int[Array, " real_rows"], key: PRNGKeyArray,
+    ) -> tuple[Batch, None, Metrics]:  # fmt: skip
+        del notes
+        parts = []
+        if self.real_rows:
+            parts.append(as_batch(gather(offline, online, planned), planned))
+        if self.real_rows < self.batch_size:
+            count = self.batch_size - self.real_rows
+            parts.append(as_batch(sample_ring(key, count, pool), jnp.full(count, -1)))
+        return jax.tree.map(lambda *columns: jnp.concatenate(columns), *parts), None, {}
+
+    def learned(self, notes: None, batch: Batch, agent: PyTree) -> tuple[None, Metrics]:
+        del notes, batch, agent
+        return None, {}
+
+
+def rollout_length(config: Config, epoch: int) -> int:
+    """H of an online epoch."""
+    schedule = config.online.rollout_schedule
+    if schedule is None:
+        return config.rollout_length
+    first, last, short, long = schedule
+    grown = short + (epoch - first) / (last - first) * (long - short)
+    return int(min(max(grown, min(short, long)), max(short, long)))
+
+
+@dataclass(frozen=True, eq=False)
+class Imagination:
+    """The ensemble and what is imagined in it."""
+
+    task: Task
+
+    @cached_property
+    def spread(self) -> Normaliser | None:
+        """What `imagined_bound` counts in: the log's means and standard deviations."""
+        return diagnostics.logged_spread(self.task.log, self.task.config.imagined_bound)
+
+    @cached_property
+    def _logged_range(self) -> diagnostics.Range:
+        return diagnostics.observed_range(self.task.log)
+
+    def begin(self, key: PRNGKeyArray) -> ImaginationState:
+        """Fresh models, and an empty D_model with room for that of the offline stage."""
+        task, config = self.task, self.task.config
+        offline = config.offline
+        rows = offline.retain_epochs * offline.rollout_batch * config.rollout_length
+        return ImaginationState(
+            model=init_model(key, *task.dims, config.model),
+            imagined=empty_ring(rows, *task.dims),
+            penalty_coef=jnp.asarray(config.penalty_coef),
+        )
+
+    def hand_over(self, state: ImaginationState) -> ImaginationState:
+        """The models go on; D_model starts empty, with room for that of the online stage."""
+        online = self.task.config.online
+        longest = max(self._length(1), self._length(online.epochs))
+        penalty_coef = state.penalty_coef
+        if online.penalty_coef is not None:
+            penalty_coef = jnp.asarray(online.penalty_coef)
+        imagined = empty_ring(self._online_room(longest), *self.task.dims)
+        return ImaginationState(state.model, imagined, penalty_coef)
+
+    def start(
+        self,
+        state: ImaginationState,
+        now: Moment,
+        key: PRNGKeyArray,
+        on_pass: OnPass | None = None,
+    ) -> tuple[ImaginationState, PRNGKeyArray, Refreshed]:
+        """Offline the models are fitted to the log alone.
+
+        Online updates start with the first step, refits phi steps later: so the offline models
+        imagine once before, or as often as D_model has room for. Without a log they cannot.
+        """
+        online = self.task.config.online
+        if now.stage == "offline":
+            log_alone = Groups(uniform(), 1, self.task.log, now.online)
+            state, key, report = self.fit(state, now, log_alone, key, on_pass)
+            return state, key, Refreshed(report)
+        if int(self.task.log.size):
+            refits = online.retain_epochs * (online.steps_per_epoch // online.refit_every)
+            for _ in range(refits if online.start_full else 1):
+                state, key, _ = self.imagine(state, now, key)
+        return state, key, Refreshed()
+
+    def refresh(
+        self,
+        state: ImaginationState,
+        now: Moment,
+        key: PRNGKeyArray,
+        on_pass: OnPass | None = None,
+    ) -> tuple[ImaginationState, PRNGKeyArray, Refreshed]:
+        """Offline lambda is set anew, where that is wanted; online the models are refitted.
+
+        Then rollouts of the newest policy go into D_model.
+        """
+        if now.stage == "offline":
+            state, key = self.cover(state, now, key)
+            state, key, imagined = self.imagine(state, now, key)
+            return state, key, Refreshed(None, imagined)
+        found = self._surprise(state, now)
+        state, key, report = self.fit(state, now, now.draws, key, on_pass)
+        state, key, imagined = self.imagine(state, now, key)
+        return state, key, Refreshed(report, found | imagined)
+
+    def batches(
+        self, state: ImaginationState, now: Moment, key: PRNGKeyArray, count: int
+    ) -> Batches:
+        config, size = self.task.config, self.task.agent_config.batch_size
+        share = (config.offline if now.stage == "offline" else config.online).real_ratio
+        real_rows = int(share * size)
+        planned = jnp.zeros((count, 0), jnp.int32)
+        if real_rows:
+            planned = now.draws.rows(key, (count, real_rows))
+        return Batches(PartlyImagined(size, real_rows), state.imagined, None, planned)
+
+    def noted(self, state: ImaginationState, notes: None) -> ImaginationState:
+        del notes
+        return state
+
+    def kept(self, state: ImaginationState) -> dict:
+        return {"model": state.model, "penalty_coef": state.penalty_coef}
+
+    def restored(self, fresh: ImaginationState, kept: dict) -> ImaginationState:
+        """A lambda that was measured is handed over; one that was given may be given anew."""
+        measured = self.task.config.penalty_coverage is not None
+        penalty_coef = kept["penalty_coef"] if measured else fresh.penalty_coef
+        return dataclasses.replace(fresh, model=kept["model"], penalty_coef=penalty_coef)
+
+    def fit(
+        self,
+        state: ImaginationState,
+        now: Moment,
+        drawn: Draws,
+        key: PRNGKeyArray,
+        on_pass: OnPass | None = None,
+    ) -> tuple[ImaginationState, PRNGKeyArray, FitReport]:
+        """Lines 2 and 13: the models go on learning from D_off and D_on, as they are drawn.
+
+        Models that were never fitted may take more steps, and learn how inputs are standardised.
+        """
+        model = self.task.config.model
+        first = not int(optax.tree.get(state.model.opt_state, "count"))
+        with self.task.clock("fit" if now.stage == "offline" else "refit"):
+            key, key_fit = jax.random.split(key)
+            fitted, report = fit_ensemble(
+                state.model,
+                self.task.log,
+                now.online,
+                drawn.online_share(train_only=True),
+                key_fit,
+                model,
+                draw=drawn.rows if isinstance(drawn, EachRow) else None,
+                keep_normaliser=not first and not model.refit_normaliser,
+                max_steps=model.max_fit_steps if first else model.max_refit_steps,
+                on_pass=on_pass,
+            )
+            return dataclasses.replace(state, model=fitted), key, report
+
+    def cover(
+        self, state: ImaginationState, now: Moment, key: PRNGKeyArray
+    ) -> tuple[ImaginationState, PRNGKeyArray]:
+        """Sets lambda from the log, where `penalty_coverage` is given; untrained critics cannot."""
+        config = self.task.config
+        if config.penalty_coverage is None or now.epoch == 1:
+            return state, key
+        key, key_cover = jax.random.split(key)
+        penalty_coef = covering_penalty(
+            now.agent,
+            state.model.ensemble,
+            self.task.log,
+            key_cover,
+            agent=self.task.agent,
+            terminated_fn=self.task.terminated_fn,
+            settings=rollout_settings(config, 1),
+            coverage=config.penalty_coverage,
+            spread=self.spread,
+        )
+        return dataclasses.replace(state, penalty_coef=penalty_coef), key
+
+    def imagine(
+        self,
+        state: ImaginationState,
+        now: Moment,
+        key: PRNGKeyArray,
+        count: int | None = None,
+        length: int | None = None,
+    ) -> tuple[ImaginationState, PRNGKeyArray, Metrics]:
+        """Lines 14 to 16: rollouts from states of D_off and D_on into D_model.
+
+        D_model keeps what the retained epochs give at this H, as MBPO's does.
+
+        Args:
+            state: of the imagination.
+            now: whose newest policy acts, and where rollouts start.
+            key: of the run.
+            count: rollouts; by default the stage's.
+            length: H; by default the stage's and the epoch's.
+
+        Raises:
+            InputError: no transition is usable.
+        """
+        task, config = self.task, self.task.config
+        stage = config.offline if now.stage == "offline" else config.online
+        count = stage.rollout_batch if count is None else count
+        ring = state.imagined
+        with task.clock("imagine"):
+            if now.stage == "online":
+                length = self._length(now.epoch) if length is None else length
+                ring = rollouts.make_room(ring, self._online_room(length))
+            key, key_starts, key_rollout = jax.random.split(key, 3)
+            imagined, metrics = rollouts.imagine(
+                ring,
+                task.agent.policy(now.agent),
+                state.model,
+                task.log,
+                now.online,
+                self._logged_range,
+                now.draws.rows(key_starts, (count,)),
+                state.penalty_coef,
+                key_rollout,
+                agent=task.agent,
+                terminated_fn=task.terminated_fn,
+                settings=rollout_settings(config, count, length),
+                agent_state=now.agent,
+                spread=self.spread,
+            )
+            if int(imagined.size) == 0:
+                raise InputError(
+                    "no imagined transition is usable: the models' predictions are not finite or "
+                    f"lie beyond imagined_bound ({config.imagined_bound:g})."
+                )
+            return dataclasses.replace(state, imagined=imagined), key, metrics
+
+    def judge(
+        self,
+        state: ImaginationState,
+        now: Moment,
+        key: PRNGKeyArray,
+        acting: PyTree,
+        bar: Float[Array, ""],
+    ) -> tuple[Bool[Array, ""], PyTree, PRNGKeyArray, Metrics]:
+        """Whether the newest policy may act instead of `acting`, who acts, and why."""
+        task, gate = self.task, self.task.config.gate
+        key, key_starts, key_rollout = jax.random.split(key, 3)
+        if gate.horizon is None:
+            shape, episodes = (gate.rollouts,), len(task.first_states)
+            starts = task.first_states[jax.random.randint(key_starts, shape, 0, episodes)]
+            steps, discount = task.episode_steps, 1.0
+        else:
+            rows = now.draws.rows(key_starts, (gate.rollouts,))
+            starts = gather(task.log, now.online, rows).obs
+            steps, discount = gate.horizon, task.config.sac.discount
+        accepted, acting, metrics = judge(
+            acting,
+            task.agent.policy(now.agent),
+            state.model.ensemble,
+            starts,
+            state.penalty_coef if gate.penalised else None,
+            key_rollout,
+            agent=task.agent,
+            terminated_fn=task.terminated_fn,
+            settings=rollout_settings(task.config, gate.rollouts, steps),
+            discount=discount,
+            confidence=gate.confidence,
+            bar=bar,
+            agent_state=now.agent,
+            spread=self.spread,
+        )
+        return accepted, acting, key, metrics
+
+    def _surprise(self, state: ImaginationState, now: Moment) -> Metrics:
+        """How well the models predict the transitions since the last refit."""
+        if not self.task.config.diagnostics:
+            return {}
+        with self.task.clock("diagnose"):
+            count = self.task.config.online.refit_every
+            return rollouts.surprise_of_newest(state.model.ensemble, now.online, count)
+
+    def _length(self, epoch: int) -> int:
+        return rollout_length(self.task.config, epoch)
+
+    def _online_room(self, length: int) -> int:
+        """Rows of the online D_model: the retained epochs' rollouts of that length."""
+        online = self.task.config.online
+        refits = online.steps_per_epoch // online.refit_every
+        return online.retain_epochs * refits * online.rollout_batch * length

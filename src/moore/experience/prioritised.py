@@ -1,0 +1,211 @@
+"""Prioritised replay: a row is drawn in proportion to a priority of its own (Lee et al. 2021).
+
+Offline, batches are uniform draws from the log. Online, a sum tree over both groups of rows holds
+the priorities, and a batch is drawn from it; there are no weights against this bias. What Balanced
+Replay leaves open is as in the authors' code (shlee94/Off2OnRL,
+data_management/prioritized_replay_buffer.py, core/batch_rl_algorithm.py): logged rows start at
+priority 1, a new online row gets the largest priority so far, which starts at P0, and a gradient
+step rewrites the priorities of the rows of its batch alone.
+
+Note:
+    The largest priority never falls, and P0 is not cut to the range of priorities. With a large log
+    P0 exceeds that range (3000 with 10^6 rows and the authors' share), so that every new row starts
+    at P0 until it is drawn for the first time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from moore.errors import InputError
+from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
+from moore.replay import sum_tree
+from moore.replay.buffer import GroupedBatch, Replay, as_batch
+from moore.replay.sampler import gather
+from moore.replay.sum_tree import SumTree
+
+# (agent's state before the step, batch, settings) -> the new priorities of the batch's rows.
+Priorities = Callable[[PyTree, GroupedBatch, Any], Float[Array, " rows"]]
+
+
+class Priority(eqx.Module):
+    """All that a gradient step changes.
+
+    Attributes:
+        tree: a priority for every joint row, the room for rows to come included.
+        seen: online rows that have one.
+        largest: the priority of the next new row.
+    """
+
+    tree: SumTree
+    seen: Int[Array, ""]
+    largest: Float[Array, ""]
+
+
+def first_priority(logged: Int[Array, ""], share: float, initial_rows: int) -> Float[Array, ""]:
+    """P0 = n_off rho / ((1 - rho) n), the priority of the first online rows.
+
+    With n = `initial_rows` of them, and the n_off logged rows at 1, online rows hold the share rho
+    of all priority.
+
+    Raises:
+        InputError: a share of 1, which no priority gives.
+    """
+    if share >= 1.0:
+        raise InputError(f"initial_online_share = {share}; it must lie below 1.")
+    return logged.astype(jnp.float32) * (share / ((1.0 - share) * initial_rows))
+
+
+def begun(log: Replay, online_rows: int, share: float, initial_rows: int) -> Priority:
+    """The log at priority 1, with room for so many online rows, of which none has come."""
+    is_logged = jnp.arange(log.capacity + online_rows) < log.size
+    return Priority(
+        tree=sum_tree.build(is_logged.astype(jnp.float32)),
+        seen=jnp.zeros((), jnp.int32),
+        largest=first_priority(log.size, share, initial_rows),
+    )
+
+
+def admit(priority: Priority, offline: Replay, online: Replay) -> Priority:
+    """Online rows that are new to the tree get the largest priority."""
+
+    def write(i: Int[Array, ""], tree: SumTree) -> SumTree:
+        return sum_tree.rewrite(tree, (offline.capacity + i)[None], priority.largest[None])
+
+    tree = jax.lax.fori_loop(priority.seen, online.size, write, priority.tree)
+    return replace(priority, tree=tree, seen=online.size)
+
+
+def online_share(tree: SumTree, logged: int) -> Float[Array, ""]:
+    """The probability of drawing a row from `logged` on; 0 while all priorities are 0.
+
+    `logged` lies below the capacity. The rows below it are the leaves of a few whole subtrees,
+    whose places the sizes alone determine.
+    """
+    places, place = [], tree.leaves + logged
+    while place & (place - 1):
+        if place % 2:
+            places.append(place - 1)
+        place //= 2
+    below = jnp.sum(tree.nodes[jnp.asarray(places, jnp.int32)])
+    total = sum_tree.total(tree)
+    share = (total - below) / jnp.where(total > 0.0, total, 1.0)
+    return jnp.clip(share, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class GroupedRows:
+    """A batch for the agent, and uniform rows of either group for whatever compares them.
+
+    Attributes:
+        batch_size: rows of each of the three.
+        log_capacity: rows of the log's buffer; joint rows from there on are online ones.
+        online: whether the batch is drawn by priority; otherwise uniformly from the log.
+        priorities, settings: of the agent, see `Priorities`.
+    """
+
+    batch_size: int
+    log_capacity: int
+    online: bool
+    priorities: Priorities
+    settings: Any
+
+    def draw(
+        self, pool: None, notes: Priority, offline: Replay, online: Replay, planned: None,
+        key: PRNGKeyArray,
+    ) -> tuple[GroupedBatch, Priority, Metrics]:  # fmt: skip
+        del pool, planned
+        key_tree, key_logged, key_collected = jax.random.split(key, 3)
+
+        def uniform(draw_key: PRNGKeyArray, size: Int[Array, ""]) -> Int[Array, " rows"]:
+            # At least one row: offline there are no online ones, and what is drawn is not used.
+            most = jnp.maximum(size, 1)
+            return jax.random.randint(draw_key, (self.batch_size,), 0, most, dtype=jnp.int32)
+
+        logged = uniform(key_logged, offline.size)
+        collected = offline.capacity + uniform(key_collected, online.size)
+        rows = logged
+        if self.online:
+            notes = admit(notes, offline, online)
+            rows = sum_tree.sample(notes.tree, key_tree, self.batch_size, stratified=True)
+        batches = (as_batch(gather(offline, online, r), r) for r in (rows, logged, collected))
+        share = jnp.mean(rows >= self.log_capacity)
+        return GroupedBatch(*batches), notes, {"online_share": share}
+
+    def learned(
+        self, notes: Priority, batch: GroupedBatch, agent: PyTree
+    ) -> tuple[Priority, Metrics]:
+        """The batch's rows get their new priorities, by the agent as it was before the step.
+
+        The metric is the share of the next batch, if no row comes.
+        """
+        if self.online:
+            new = self.priorities(agent, batch, self.settings)
+            tree = sum_tree.rewrite(notes.tree, batch.batch.row, new)
+            notes = replace(notes, tree=tree, largest=jnp.maximum(notes.largest, jnp.max(new)))
+        share = online_share(notes.tree, self.log_capacity)
+        return notes, {"online_share_expected": share}
+
+
+@dataclass(frozen=True, eq=False)
+class PrioritisedReplay:
+    """The log, then both groups by priority; settings are those of the agent.
+
+    Attributes:
+        task: of the run.
+        priorities: of the agent, see `Priorities`.
+    """
+
+    task: Task
+    priorities: Priorities
+
+    def begin(self, key: PRNGKeyArray) -> Priority:
+        del key
+        return self._begun(1)
+
+    def hand_over(self, state: Priority) -> Priority:
+        """A tree with room for the online rows; none of them is in it."""
+        del state
+        return self._begun(self.task.online_rows)
+
+    def _begun(self, online_rows: int) -> Priority:
+        config = self.task.agent_config
+        return begun(self.task.log, online_rows, config.initial_online_share, config.initial_rows)
+
+    def start(
+        self, state: Priority, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
+    ) -> tuple[Priority, PRNGKeyArray, Refreshed]:
+        """There is nothing to prepare: new rows are taken in as batches are drawn."""
+        del now, on_pass
+        return state, key, Refreshed()
+
+    refresh = start
+
+    def batches(self, state: Priority, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
+        del key, count
+        config = self.task.agent_config
+        how = GroupedRows(
+            config.batch_size,
+            self.task.log.capacity,
+            now.stage == "online",
+            self.priorities,
+            config,
+        )
+        return Batches(how, None, state, None)
+
+    def noted(self, state: Priority, notes: Priority) -> Priority:
+        del state
+        return notes
+
+    def kept(self, state: Priority) -> dict:
+        del state
+        return {}
+
+    def restored(self, fresh: Priority, kept: dict) -> Priority:
+        del kept
+        return fresh

@@ -1,0 +1,39 @@
+"""What a compiled rollout depends on, besides its policy, its models and its starts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from moore.config import Config
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """Hashable, so that runs which differ elsewhere share one compiled program.
+
+    Attributes:
+        rollout_length: H, steps.
+        uncertainty: u of Eq. 2: "std" or "value".
+        discount: gamma.
+        imagined_bound: standard deviations of the log beyond which a rollout ends.
+        trust_quantile: of u over real transitions, above which a rollout ends; None: nowhere.
+        rollout_chunk: rollouts computed at a time.
+    """
+
+    rollout_length: int = 5
+    uncertainty: Literal["std", "value"] = "std"
+    discount: float = 0.99
+    imagined_bound: float = float("inf")
+    trust_quantile: float | None = None
+    rollout_chunk: int = 10_000
+
+
+def rollout_settings(config: Config, count: int, length: int | None = None) -> RolloutSettings:
+    """Those of a run for `count` rollouts; `length`: H, by default the run's."""
+    return RolloutSettings(
+        rollout_length=config.rollout_length if length is None else length,
+        uncertainty=config.uncertainty,
+        discount=config.sac.discount,
+        imagined_bound=config.imagined_bound,
+        trust_quantile=config.trust_quantile,
+        rollout_chunk=min(config.rollout_chunk, count),
+    )

@@ -1,0 +1,36 @@
+"""The compiled programs of a step in the system: an action, and the transition that came of it."""
+
+from functools import partial
+from typing import Any
+
+import jax
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from moore.agents.agent import Agent
+from moore.replay.buffer import Replay, Transition, append
+
+
+@partial(jax.jit, static_argnames=("agent",))
+def act(policy: PyTree, obs: Array, key: PRNGKeyArray, agent: Agent):
+    key, key_action = jax.random.split(key)
+    return agent.act(policy, obs, key_action), key
+
+
+@partial(jax.jit, static_argnames=("agent", "agent_config"), donate_argnames=("agent_state",))
+def look(agent_state: PyTree, offline: Replay, online: Replay, agent: Agent, agent_config: Any):
+    """What the agent takes note of in the data as a whole."""
+    return agent.look(agent_state, offline, online, agent_config)
+
+
+@partial(jax.jit, static_argnames=("action_dim",))
+def act_randomly(key: PRNGKeyArray, action_dim: int):
+    key, key_action = jax.random.split(key)
+    return jax.random.uniform(key_action, (action_dim,), minval=-1.0, maxval=1.0), key
+
+
+@partial(jax.jit, static_argnames=("holdout_fraction",), donate_argnames=("online",))
+def observe(
+    online: Replay, transition: Transition, key: PRNGKeyArray, holdout_fraction: float
+) -> tuple[Replay, PRNGKeyArray]:
+    key, key_split = jax.random.split(key)
+    return append(online, transition, key_split, holdout_fraction=holdout_fraction), key
