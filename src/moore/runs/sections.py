@@ -6,8 +6,9 @@ from typing import Any
 from moore.algorithms import AGENTS, find
 from moore.config import Config, to_dict, to_toml
 
-# Only an algorithm that learns from imagined transitions has models, and a gate that asks them.
-_OF_MODELS = ("model", "gate")
+# Only an algorithm that learns from imagined transitions has models, and a gate that asks them; the
+# discount of what they imagine is sac.discount, whatever the agent.
+_WITH_MODELS = ("model", "gate", "sac")
 
 
 def unused_sections(config: Config) -> tuple[str, ...]:
@@ -17,8 +18,9 @@ def unused_sections(config: Config) -> tuple[str, ...]:
         InputError: unknown algorithm.
     """
     algorithm = find(config.algorithm)
-    of_others = tuple(name for name in AGENTS if name != algorithm.agent.name)
-    return of_others if algorithm.experience.has_models else (*of_others, *_OF_MODELS)
+    has_models = algorithm.experience.has_models
+    used = {algorithm.agent.name, *(_WITH_MODELS if has_models else ())}
+    return tuple(name for name in dict.fromkeys((*AGENTS, *_WITH_MODELS)) if name not in used)
 
 
 def used_settings(config: Config) -> Config:
