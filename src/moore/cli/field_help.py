@@ -25,16 +25,12 @@ def explain(section: type) -> None:
 def texts_under_fields(section: type) -> dict[str, str]:
     """The text under each field that has one, by the name of the field."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
-    return {
-        field.target.id: " ".join(text.value.value.split())
-        for field, text in itertools.pairwise(definition.body)
-        if isinstance(field, ast.AnnAssign) and _is_text(text)
-    }
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+    texts = {}
+    for field, text in itertools.pairwise(definition.body):  # type: ignore[attr-defined]
+        match field, text:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(words))),
+            ):
+                texts[name] = " ".join(words.split())
+    return texts
