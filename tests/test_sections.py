@@ -84,6 +84,12 @@ def test_an_edit_in_a_section_that_is_used_is_told(whole, tmp_path):
         check_kept(to_dict(whole), edited, tmp_path)
 
 
+def test_an_edit_of_the_algorithm_is_told_by_name(whole):
+    for name in ("awac", "bogus"):
+        edited = dataclasses.replace(whole, algorithm=name)
+        assert changed(kept(whole), edited)[0] == f"algorithm is {name} and was iql"
+
+
 def test_a_cell_finds_its_run_again_in_folders_of_both_kinds(whole, tmp_path):
     cell = Cell(str(tmp_path), to_dict(whole))
     for text in (to_toml(whole), run_toml(whole)):

@@ -13,7 +13,7 @@ import math
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from moore.errors import InputError
 
@@ -68,14 +68,14 @@ _LIMITS = {
 _MOST_ENTRIES = 100
 
 
-def check_numbers(settings: object, prefix: str = "") -> None:
+def check_numbers(settings: Any, prefix: str = "") -> None:
     """Raises InputError for the first number of a dataclass that its field's type does not allow.
 
     Args:
         settings: a dataclass; fields that are dataclasses are checked too.
         prefix: stands before the names of the fields in the message, such as `online.`.
     """
-    for name, notes in _notes(type(settings)).items():
+    for name, notes in _notes(type(settings)).items():  # type: ignore[arg-type]
         value, name = getattr(settings, name), prefix + name
         if dataclasses.is_dataclass(value):
             check_numbers(value, f"{name}.")

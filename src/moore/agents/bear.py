@@ -27,6 +27,7 @@ from moore.agents.critics import bellman_target, critic_loss, new_critics, q_of_
 from moore.agents.nets import MLP, Actor, sample_actions
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
+from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch
 
 # The authors' algos.py: bounds of the encoder's log standard deviation, bound of the noise behind
@@ -39,44 +40,41 @@ _UNDER_ROOT = 1e-6
 
 @dataclass(frozen=True)
 class BEARConfig:
-    """Constants of the agent.
+    """Settings of BEAR."""
 
-    Attributes:
-        discount: gamma.
-        learning_rate: of actor, critics and the model of the log's actions (Adam).
-        multiplier_learning_rate: of the logarithm of the Lagrange multiplier (Adam).
-        target_rate: step of the target networks towards the networks after each update.
-        mmd_limit: epsilon, what the discrepancy is held below.
-        kernel: of the discrepancy, of the distance between two actions before the tanh.
-        bandwidth: sigma: the kernel is exp(-distance / (2 sigma)); 10 goes with the Laplacian
-            kernel, 20 with the Gaussian one, whose distance is squared.
-        matched_actions: of the policy and of the model each, that the discrepancy compares.
-        target_actions: of the target policy, of which a target takes the best.
-        minimum_share: of the lowest critic in a target; the rest is the highest one's.
-        warm_up: for so many first updates the actor follows the discrepancy alone.
-        log_multiplier_range: the multiplier's logarithm is cut to this.
-        critics: number of Q functions; the actor follows the minimum of all.
-        batch_size: transitions a update.
-        hidden: widths of the hidden layers of actor and critics.
-        model_hidden: widths of the hidden layers of encoder and decoder.
-    """
-
-    discount: float = 0.99
-    learning_rate: float = 1e-3
-    multiplier_learning_rate: float = 1e-3
-    target_rate: float = 0.005
-    mmd_limit: float = 0.05
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    learning_rate: Positive[float] = 1e-3
+    """Learning rate of Adam for the actor, the critics and the model of the logged actions."""
+    multiplier_learning_rate: Positive[float] = 1e-3
+    """Learning rate of Adam for the logarithm of the Lagrange multiplier."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the networks that the target networks move after each update."""
+    mmd_limit: Positive[float] = 0.05
+    """epsilon: upper limit of the discrepancy (MMD) between the policy and the logged actions."""
     kernel: Literal["laplacian", "gaussian"] = "laplacian"
-    bandwidth: float = 10.0
-    matched_actions: int = 5
-    target_actions: int = 10
-    minimum_share: float = 0.75
-    warm_up: int = 20_000
-    log_multiplier_range: tuple[float, float] = (-5.0, 10.0)
-    critics: int = 2
-    batch_size: int = 100
-    hidden: tuple[int, ...] = (400, 300)
-    model_hidden: tuple[int, ...] = (750, 750)
+    """Kernel of the discrepancy, a function of the distance between two actions before the tanh."""
+    bandwidth: Positive[float] = 10.0
+    """sigma: the kernel is exp(-distance / (2 sigma)). 10 goes with the Laplacian kernel, 20 with
+    the Gaussian one, whose distance is squared."""
+    matched_actions: Positive[int] = 5
+    """Number of actions that the discrepancy compares, of the policy and of the model each."""
+    target_actions: Positive[int] = 10
+    """Number of actions of the target policy; a critic's target uses the best of them."""
+    minimum_share: Fraction = 0.75
+    """Weight of the lowest critic in a target; the highest critic has the rest."""
+    warm_up: NonNegative[int] = 20_000
+    """Number of updates at the beginning in which the actor follows the discrepancy alone."""
+    log_multiplier_range: tuple[AnySign[float], AnySign[float]] = (-5.0, 10.0)
+    """Smallest and largest logarithm of the Lagrange multiplier; others are clipped to these."""
+    critics: Positive[int] = 2
+    """Number of critics (Q functions). The actor follows the minimum of all."""
+    batch_size: Positive[int] = 100
+    """Number of transitions in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (400, 300)
+    """Widths of the hidden layers of actor and critics."""
+    model_hidden: tuple[Positive[int], ...] = (750, 750)
+    """Widths of the hidden layers of encoder and decoder of the model."""
 
 
 class ActionModel(eqx.Module):

@@ -30,6 +30,7 @@ from moore.agents.nets import MLP, Actor, sample_action, sample_actions, squashe
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.agents.temperature import temperature_step, wanted_entropy
+from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch
 
 # Bounds of the copy's log standard deviation (the authors' networks.py). Without the lower one a
@@ -43,43 +44,41 @@ ACTION_MARGIN = 1e-3
 
 @dataclass(frozen=True)
 class BRACConfig:
-    """Constants of the agent.
+    """Settings of BRAC."""
 
-    Attributes:
-        discount: gamma.
-        actor_learning_rate: of the actor (Adam).
-        learning_rate: of the critics (Adam).
-        clone_learning_rate: of the copy and of its temperature (Adam).
-        target_rate: step of the target critics towards the critics after each update.
-        divergence_weight: alpha, in units of return. Where the run scales rewards, in scaled ones.
-        value_penalty: the critics' targets pay for the divergence as well (BRAC-v); otherwise the
-            actor alone does (BRAC-p).
-        sampled_actions: of the policy, from which the divergence at a state is estimated.
-        clone_updates: the first so many updates learn the copy and nothing else.
-        clone_target_entropy: in nats; a temperature is adapted until the copy's entropy is this.
-            None: minus the number of action entries.
-        warm_up: for so many updates after that, the actor follows the divergence alone.
-        critics: number of Q functions; targets and actor take the minimum of all.
-        batch_size: transitions a update.
-        hidden: widths of the hidden layers of actor and copy.
-        critic_hidden: widths of the hidden layers of the critics.
-    """
-
-    discount: float = 0.99
-    actor_learning_rate: float = 3e-4
-    learning_rate: float = 1e-3
-    clone_learning_rate: float = 5e-4
-    target_rate: float = 0.005
-    divergence_weight: float = 0.1
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    actor_learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the actor."""
+    learning_rate: Positive[float] = 1e-3
+    """Learning rate of Adam for the critics."""
+    clone_learning_rate: Positive[float] = 5e-4
+    """Learning rate of Adam for the copy of the logged policy and for its temperature."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the critics that the target critics move after each update."""
+    divergence_weight: NonNegative[float] = 0.1
+    """alpha, in units of return: weight of the divergence between the policy and the copy. If the
+    run scales the rewards, alpha is in units of scaled return."""
     value_penalty: bool = True
-    sampled_actions: int = 4
-    clone_updates: int = 300_000
-    clone_target_entropy: float | None = None
-    warm_up: int = 20_000
-    critics: int = 2
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (200, 200)
-    critic_hidden: tuple[int, ...] = (300, 300)
+    """Subtract the divergence from the critics' targets too (BRAC-v). Off, the actor alone pays for
+    it (BRAC-p)."""
+    sampled_actions: Positive[int] = 4
+    """Number of actions of the policy from which the divergence at a state is estimated."""
+    clone_updates: NonNegative[int] = 300_000
+    """Number of updates at the beginning in which only the copy learns."""
+    clone_target_entropy: AnySign[float] | None = None
+    """Entropy of the copy in nats that its temperature is adapted to reach. None uses minus the
+    number of action entries."""
+    warm_up: NonNegative[int] = 20_000
+    """Number of updates after those in which the actor follows the divergence alone."""
+    critics: Positive[int] = 2
+    """Number of critics (Q functions). Targets and actor use the minimum of all."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (200, 200)
+    """Widths of the hidden layers of actor and copy."""
+    critic_hidden: tuple[Positive[int], ...] = (300, 300)
+    """Widths of the hidden layers of the critics."""
 
 
 class Copy(eqx.Module):

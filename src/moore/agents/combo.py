@@ -26,42 +26,40 @@ from moore.agents.critics import q_of_many, q_values, squared_errors
 from moore.agents.nets import MLP, sample_action
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
+from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch
 
 
 @dataclass(frozen=True)
 class COMBOConfig:
-    """Constants of the agent; the defaults are those of OfflineRL-Kit on the D4RL locomotion tasks.
+    """Settings of COMBO; the defaults are those of OfflineRL-Kit on the D4RL locomotion tasks."""
 
-    Attributes:
-        discount: gamma.
-        actor_learning_rate: of actor and temperature (Adam).
-        learning_rate: of the critics (Adam).
-        target_rate: step of the target critics towards the critics after each update.
-        target_entropy: in nats; the temperature is adapted until the policy's entropy is this.
-            None: minus the number of action entries.
-        conservative_weight: beta, of the conservative term in the critics' loss, beside the mean
-            squared Bellman error without a factor 1/2. OfflineRL-Kit takes 0.5 for medium-replay
-            logs and for HalfCheetah's medium one, and 5 for the others.
-        sampled_actions: n; at every state that is pushed down 3 n actions stand for all.
-        pushed_down: which rows' states are pushed down: the imagined ones (the paper, and d3rlpy),
-            or all of the batch (the default of OfflineRL-Kit).
-        entropy_backup: whether the Bellman target counts the next action's entropy.
-        batch_size: transitions a update, the real and the imagined ones together.
-        hidden: widths of the hidden layers of actor and critics.
-    """
-
-    discount: float = 0.99
-    actor_learning_rate: float = 1e-4
-    learning_rate: float = 3e-4
-    target_rate: float = 0.005
-    target_entropy: float | None = None
-    conservative_weight: float = 5.0
-    sampled_actions: int = 10
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    actor_learning_rate: Positive[float] = 1e-4
+    """Learning rate of Adam for the actor and the temperature."""
+    learning_rate: Positive[float] = 3e-4
+    """Learning rate of Adam for the critics."""
+    target_rate: Fraction = 0.005
+    """Share of the distance to the critics that the target critics move after each update."""
+    target_entropy: AnySign[float] | None = None
+    """Entropy of the policy in nats that the temperature is adapted to reach. None uses minus the
+    number of action entries."""
+    conservative_weight: NonNegative[float] = 5.0
+    """beta: weight of the conservative term in the critics' loss. The other term is the mean
+    squared Bellman error, without a factor 1/2. OfflineRL-Kit uses 0.5 for medium-replay logs and
+    for HalfCheetah's medium log, and 5 for the others."""
+    sampled_actions: Positive[int] = 10
+    """n: at each state whose values are pushed down, 3 n sampled actions stand for all actions."""
     pushed_down: Literal["imagined", "all"] = "imagined"
+    """Rows at whose states values are pushed down. imagined: the imagined rows (the paper and
+    d3rlpy); all: the whole batch (the default of OfflineRL-Kit)."""
     entropy_backup: bool = False
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (256, 256, 256)
+    """Include the entropy of the next action in the Bellman targets."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update, real and imagined ones together."""
+    hidden: tuple[Positive[int], ...] = (256, 256, 256)
+    """Widths of the hidden layers of actor and critics."""
 
 
 def cql_config(config: COMBOConfig) -> CQLConfig:

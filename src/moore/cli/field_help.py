@@ -23,9 +23,17 @@ def explain(section: type) -> None:
 
 
 def texts_under_fields(section: type) -> dict[str, str]:
-    """The text under each field that has one, by the name of the field."""
+    """The text of each field that has one, by the name of the field.
+
+    It stands under the field, or in its metadata where the field was made by a program.
+    """
+    texts = {
+        item.name: item.metadata["help"]
+        for item in dataclasses.fields(section)
+        if "help" in item.metadata
+    }
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
-    return {
+    return texts | {
         field.target.id: " ".join(text.value.value.split())
         for field, text in itertools.pairwise(definition.body)
         if isinstance(field, ast.AnnAssign) and _is_text(text)

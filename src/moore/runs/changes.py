@@ -8,7 +8,7 @@ from moore.config import Config, flat, from_dict, read_toml
 from moore.errors import InputError
 from moore.files import short_path
 from moore.runs.plan import Plan
-from moore.runs.sections import run_dict, used_settings
+from moore.runs.sections import run_dict, unused_sections
 
 # No result of the epochs that are done depends on them.
 CHANGEABLE = ("online.epochs", "checkpoint_every", "track", "tensorboard")
@@ -42,13 +42,13 @@ def changed(begun: dict, now: Config) -> list[str]:
         begun: from `kept`.
         now: as config.toml holds it.
     """
-    before, after = (
-        flat(dataclasses.asdict(used_settings(config))) for config in (from_dict(begun), now)
-    )
+    first = from_dict(begun)
+    before, after = (flat(dataclasses.asdict(config)) for config in (first, now))
+    passed_over = {*CHANGEABLE, *unused_sections(first)}
     return [
         f"{name} is {after[name]} and was {before[name]}"
         for name in after
-        if name not in CHANGEABLE and after[name] != before[name]
+        if not {name, name.partition(".")[0]} & passed_over and after[name] != before[name]
     ]
 
 
