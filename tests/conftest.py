@@ -22,8 +22,19 @@ from desk import TINY, files, write_hdf5
 
 # Set before jax is imported, and inherited by child processes.
 _CACHE = os.path.join(tempfile.gettempdir(), f"moore-tests-{os.getuid()}-xla")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+_SETTINGS = {
+    "JAX_COMPILATION_CACHE_DIR": _CACHE,
+    # Also the smallest programs: an operation outside `jit` is one, and there are thousands.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    # Where in the sources an operation stands is written into every program, and takes long.
+    "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
+    # The arrays are small: threads would only take the other workers' cores.
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
 
 # A job in the background of a shell ignores Ctrl-C, and so would the runs that the tests stop.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -35,7 +46,7 @@ settings.load_profile("repeat")
 
 # A process may have 65,530 of them (Linux, vm.max_map_count). Every compiled program has several,
 # and where there are no more, jaxlib dies of a segmentation fault.
-_MOST_MAPS = 15_000
+_MOST_MAPS = 30_000
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,6 +72,49 @@ def desk(tmp_path, monkeypatch):
 
 
 # The package is imported in the fixtures: before the tests are configured its types go unchecked.
+
+
+@pytest.fixture(scope="session")
+def log_file(tmp_path_factory) -> Path:
+    """The log of the tiny task."""
+    from moore.data.npz import write_npz
+    from tiny import tiny_log
+
+    path = tmp_path_factory.mktemp("log") / "log.npz"
+    write_npz(path, tiny_log())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(log_file, tmp_path_factory):
+    """The tiny run from beginning to end; nobody writes into its folder."""
+    from moore.runs.run import run
+    from tiny import ENV, tiny_config
+
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    return run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_offline(log_file, tmp_path_factory) -> Path:
+    """The folder of its offline stage alone."""
+    from moore.runs.run import run
+    from tiny import ENV, tiny_config
+
+    folder = tmp_path_factory.mktemp("tiny-offline") / "run"
+    run(tiny_config(), dataset=log_file, env=ENV, out=folder, stages="offline", quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick_run(log_file, tmp_path_factory) -> Path:
+    """The folder of the quick run; nobody writes into it."""
+    from moore.runs.run import run
+    from tiny import ENV, quick_config
+
+    folder = tmp_path_factory.mktemp("quick") / "run"
+    run(quick_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
+    return folder
 
 
 @pytest.fixture
