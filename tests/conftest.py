@@ -40,7 +40,7 @@ for _name, _value in _SETTINGS.items():
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("repeat", derandomize=True, deadline=None)
+settings.register_profile("repeat", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile("search", derandomize=False, deadline=None)
 settings.load_profile("repeat")
 

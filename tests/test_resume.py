@@ -64,7 +64,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize(
-    "when", [pytest.param(when, marks=pytest.mark.slow * ("step" in when)) for when in STOPS]
+    "when", [pytest.param(when, marks=[pytest.mark.slow] * ("step" in when)) for when in STOPS]
 )
 def test_a_signal_loses_nothing_and_the_resumed_run_is_bit_for_bit(
     when, uninterrupted, log_file, tmp_path, monkeypatch

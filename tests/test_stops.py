@@ -231,7 +231,7 @@ class TestGoingOnLonger:
         resume(folder, system=signalling(10**6, 2), epochs=4, **arguments)
         assert [row["epoch"] for row in rows(folder) if row["stage"] == "online"] == [0, 1, 2, 3, 4]
 
-    @pytest.mark.parametrize("algorithm", ["moore", "balanced_replay", "adaptive_bc", "iql"])
+    @pytest.mark.parametrize("algorithm", ["moore", "balanced_replay", "adaptive_bc"])
     def test_everything_that_was_learned_fits_into_more_room(self, algorithm):
         schedule = (1, 30, 1, 4)
         short = quick_config(algorithm=algorithm)
