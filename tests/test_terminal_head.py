@@ -35,6 +35,8 @@ from moore.runs import ends
 from moore.runs.ends import make_rule
 from tiny import tiny_log
 
+pytestmark = pytest.mark.optimised
+
 LOGS = Path(__file__).resolve().parents[2] / "shared" / "data"
 KEY = jax.random.key(0)
 QUICK = TerminalConfig(
