@@ -15,6 +15,8 @@ from moore.agents.balanced import BalancedConfig
 from moore.agents.sac import q_values
 from moore.replay.buffer import Batch, GroupedBatch
 
+pytestmark = pytest.mark.optimised
+
 # Without hidden layers every network is linear, and its numbers can be worked by hand.
 LINEAR = BalancedConfig(members=2, hidden=(), discount=0.5, sampled_actions=2)
 

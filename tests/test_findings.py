@@ -177,7 +177,7 @@ def test_counters_of_whole_numbers_rewards_and_derived_successors_lose_steps_too
     assert lost_in_float32({"obs": ticks}, ends)["obs"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(-3, 12), st.floats(-4, 2), st.integers(0, 100))
 def test_what_is_found_is_what_float32_does(offset, step, seed):
     steps = 10.0**step * np.random.default_rng(seed).normal(size=2000)

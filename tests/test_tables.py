@@ -126,7 +126,7 @@ def spoilt_rows(draw):
     return rows
 
 
-@settings(SAME_FOLDER, max_examples=100)
+@settings(SAME_FOLDER, max_examples=50)
 @given(spoilt_rows(), st.sampled_from(["csv", "parquet"]))
 @example([({"t": 1, "x": 0.5, "y": 0, "u": 0.0, "r": 0, "f": 0}, 0)], "csv")
 def test_no_transition_spans_a_border_a_gap_or_a_missing_value(folder, made, kind):
