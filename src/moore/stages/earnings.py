@@ -68,6 +68,13 @@ class Earnings:
         self.worths.append(padded[-1])
         self._find_level()
 
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the worth of most episodes."""
+        if self._spread is None:
+            self._spread = max(spread(self.worths), _LEAST_SPREAD * self.level)
+        return self._spread
+
     def part(self, since: int, until: int) -> float:
         """What the reference earns between two steps, in parts of its mean episode."""
         if self.level <= 0.0 or until <= since:
@@ -92,9 +99,9 @@ class Earnings:
         return max(self.level - half, 0.0), self.level + half
 
     def _find_level(self) -> None:
-        mean = sum(self.worths) / self.episodes if self.worths else 0.0
+        mean = self.course[-1] / self.episodes if self.worths else 0.0
         self.level = max(mean, 0.0)
-        self.spread = max(spread(self.worths), _LEAST_SPREAD * self.level)
+        self._spread: float | None = None
         self._bounds: dict[float, tuple[float, float]] = {}
 
     def _at(self, step: int) -> float:
@@ -137,7 +144,7 @@ def earnings_of_log(
             reached = [float(worth[mark]) for mark in earnings.marks if mark < len(worth)]
             earnings.add(reached, float(worth[-1]), len(stretch))
     if earnings.episodes and earnings.level <= 0.0:
-        mean = sum(earnings.worths) / earnings.episodes + floor * length
+        mean = earnings.course[-1] / earnings.episodes + floor * length
         raise InputError(
             f"The reference earns {mean:g} an episode, which is not above the floor of "
             f"{floor * length:g}; give the least reward of a step as the floor."
