@@ -10,7 +10,6 @@ import pytest
 
 import moore
 from moore.agents.sac import AGENT as SAC
-from moore.agents.sac import SACConfig
 from moore.config import Config
 from moore.dynamics.ensemble import Ensemble, init_ensemble
 from moore.dynamics.surprise import surprise
@@ -221,7 +220,7 @@ def episodes(*, terminated_fn=lambda s, a, n: False, bound=np.inf, steps=5) -> d
         jnp.asarray([[0.0, 0.0], [2.0, 0.0]]), jax.random.key(0),
         agent=dataclasses.replace(SAC, act_mode=lambda policy, obs: jnp.full((2, ACTION), policy)),
         terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
-        config=Config(imagined_bound=bound, sac=SACConfig(discount=0.9)), steps=steps,
+        settings=RolloutSettings(imagined_bound=bound, discount=0.9), steps=steps,
     )  # fmt: skip
     return {name.removeprefix("model/episode_"): float(value) for name, value in found.items()}
 

@@ -59,7 +59,7 @@ def test_resume_after_a_cut_in_the_online_stage_is_bit_for_bit(uninterrupted, tm
 
 STOPS = {
     "before the step's action": ("act", 137, signal.SIGINT, "online-epoch-000001-step-000037"),
-    "in the middle of a refit": ("fit", 6, signal.SIGTERM, "online-epoch-000001-step-000050"),
+    "in the middle of a refit": ("fit", 7, signal.SIGTERM, "online-epoch-000001-step-000050"),
     "in an offline epoch": ("imagine", 3, signal.SIGINT, "offline-epoch-000003"),
 }
 
@@ -275,9 +275,9 @@ class TestCheckpointFiles:
 
     def test_another_format_is_refused_by_name(self, tmp_path):
         path = self.save(tmp_path)
-        old = {"format": 5, "sha256": "0", "info": {}}
+        old = {"format": 6, "sha256": "0", "info": {}}
         (path / "manifest.json").write_text(json.dumps(old))
-        with pytest.raises(InputError, match="format 5; this version of moore reads 6"):
+        with pytest.raises(InputError, match="format 6; this version of moore reads 7"):
             load_checkpoint(path, self.STATE)
         (path / "manifest.json").write_text(checkpoints.sealed({"format": 99, "info": {}}))
         with pytest.raises(InputError, match="format 99"):
