@@ -236,7 +236,7 @@ class DipBudget:
             rest = self.earnings.part(now.steps, self.earnings.length)
             spare = self.affordable(rest) + _ROUNDING * self.earnings.level
             now.needed = self.ledger.other - spare
-        now.acting, now.since = policy, [now.steps, now.worth]
+        now.acting, now.since = policy, [float(now.steps), now.worth]
 
     def _account(self, gained: float, until: int) -> None:
         now, ledger = self.running, self.ledger
@@ -264,7 +264,7 @@ class DipBudget:
         now = self.running
         tried = self._is_tried()
         self._record(now.steps)
-        now.handed_back, now.acting, now.since = True, policy, [now.steps, now.worth]
+        now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
         if tried:
             self._drop()
 

@@ -95,7 +95,7 @@ class Earnings:
         if self.episodes < 2 or self.level <= 0.0:
             return 0.0, inf
         least = _LEAST_SPREAD * self.level
-        half = max(cautious_deviation(self.worths), least) * radius(self.episodes, error)
+        half = max(cautious_deviation(self.worths), least) * radius(float(self.episodes), error)
         return max(self.level - half, 0.0), self.level + half
 
     def _find_level(self) -> None:

@@ -68,7 +68,7 @@ class Running:
     worth: float = 0.0
     course: list[float] = field(default_factory=lambda: [0.0])
     acting: int = 0
-    since: list[float] = field(default_factory=lambda: [0, 0.0])
+    since: list[float] = field(default_factory=lambda: [0.0, 0.0])
     planned: bool = False
     others_at: int | None = None
     trial_at: int | None = None
