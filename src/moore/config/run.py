@@ -11,7 +11,7 @@ from moore.config.gate import GateConfig
 from moore.config.offline import OfflineConfig
 from moore.config.online import OnlineConfig
 from moore.dynamics.fit import ModelConfig
-from moore.ranges import Fraction, NonNegative, Positive, PositiveOrInfinite, Seed
+from moore.ranges import Fraction, FractionBelowOne, NonNegative, Positive, PositiveOrInfinite, Seed
 
 
 def _with_agents(settings: type) -> type:
@@ -86,6 +86,13 @@ class Config:
     throughout."""
     rollout_length: Positive[int] = 5
     """H: number of steps of an imagined rollout."""
+    clone: bool = False
+    """Clone the better part of the log before anything is learned, and let the clone act until the
+    models call another policy better and worth more than what the cloned episodes earned."""
+    dip_budget: FractionBelowOne | None = None
+    """Share of what the handed-over policy earns that trials of new policies may cost, over the
+    whole online stage and at every moment of it, beyond one episode. 0 allows no trials. None has
+    no budget: the newest policy acts, or the one that the gate lets through."""
     horizons_per_episode: Positive[float] | None = None
     """Raise sac.discount to 1 - n / (step limit of an episode), where n is this number, if the log
     has terminals: with a short horizon the critic barely notices an early termination. None leaves

@@ -15,6 +15,7 @@ from moore.errors import InputError
 from moore.files import short_path, write_whole
 from moore.jax_settings import as_the_user
 from moore.replay.draws import shift
+from moore.runs.budgeting import make_chooser
 from moore.runs.checkpoint import Checkpoint
 from moore.runs.folder import read_metrics, write_report
 from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
@@ -22,7 +23,7 @@ from moore.runs.live import Guarded
 from moore.runs.plan import Plan, how_to_resume
 from moore.runs.policy import Policy, load_policy
 from moore.runs.reading import load_hand_over, offline_rows
-from moore.runs.records import HAND_OVER, Records, from_hand_over, unpack
+from moore.runs.records import HAND_OVER, Acting, Records, from_hand_over, unpack
 from moore.runs.setup import Evaluator, Setup
 from moore.runs.signals import Stop, Stopped
 from moore.runs.suitable import note_on
@@ -165,6 +166,10 @@ class Execution:
             row = self._row("offline", epoch)
             if epoch > 0 or epochs == 0:
                 row |= self._evaluation(state)
+            if metrics.get("clone/acts") and self.config.evaluation.episodes:
+                with self.learner.clock("evaluate"):
+                    clone = self.evaluator.deterministic(self.learner.policy(state))
+                row["clone/return"] = clone.mean_return
             self._end_epoch(row | metrics, state, None, epochs)
 
         logged = [row["losses/q_target"] for row in self._rows() if row["epoch"] > 0]
@@ -211,12 +216,16 @@ class Execution:
         collector = Collector(live, self.config.seed, units, on_fault=self._say_fault)
         with contextlib.closing(collector):
             self.evaluator.refuse_shared_with(live)
+            choice = {} if checkpoint is None else checkpoint.info["choice"]
+            arrays = {} if checkpoint is None else checkpoint.arrays
+            chooser = make_chooser(self.setup, state, choice, arrays)
+            self.acting = Acting(collector, chooser)
             if checkpoint is None:
                 self._record_hand_over(state)
             elif not collector.restore(unpack(checkpoint), replay=not self.setup.live):
                 why = "is not replayed" if self.setup.live else "could not be replayed exactly"
                 self.report.say(f"the running episode {why}; a new one begins.")
-                state = self.learner.new_episode(state)
+                state = chooser.new_episode(state)
                 if epoch is not None:
                     epoch.in_episode = False
             self.report.start("online", config.epochs, done)
@@ -230,14 +239,15 @@ class Execution:
                     system,
                     done=done,
                     epoch=epoch,
-                    on_epoch=lambda *ended: self._online_epoch(*ended, collector),
+                    on_epoch=self._online_epoch,
                     on_step=self._keep,
                     on_pass=lambda *_: self.stop.check(),
+                    chooser=chooser,
                 )
             except BaseException as error:
                 in_order = isinstance(error, Stopped) and error.in_order
                 if self.kept is not None and (in_order or system.failed):
-                    self.records.save_part(*self.kept, self.before, collector)
+                    self.records.save_part(*self.kept, self.before, self.acting)
                 raise
 
     def _say_fault(self, fault: str) -> None:
@@ -251,28 +261,26 @@ class Execution:
         self.kept = epoch, state
         self.stop.check()
 
-    def _online_epoch(
-        self, epoch: int, state: LearnerState, metrics: dict, collector: Collector
-    ) -> bool:
+    def _online_epoch(self, epoch: int, state: LearnerState, metrics: dict) -> bool:
         kept, self.kept = self.kept, None
         try:
             row = self._row("online", epoch) | self._evaluation(state)
         except Exception:
-            self.records.save_part(kept[0], state, self.before, collector)
+            self.records.save_part(kept[0], state, self.before, self.acting)
             raise
         row |= self._share(epoch, state)
         row |= watch.compare_epochs(self.learner, self.before, state, epoch)
         self.before = watch.snapshot(self.learner, state)
         row |= metrics
         stop = self.until is not None and as_the_user(self.until)(row, state)
-        self._end_epoch(row, state, collector, epoch if stop else self.config.online.epochs)
+        self._end_epoch(row, state, self.acting, epoch if stop else self.config.online.epochs)
         return stop
 
     def _end_epoch(
-        self, row: dict, state: LearnerState, collector: Collector | None, epochs: int
+        self, row: dict, state: LearnerState, acting: Acting | None, epochs: int
     ) -> None:
         last = row["epoch"] == epochs
-        self.records.end_epoch(row, state, collector, last=last, stopping=self.stop.asked)
+        self.records.end_epoch(row, state, acting, last=last, stopping=self.stop.asked)
         if not last:
             self.stop.check()
 

@@ -23,7 +23,8 @@ class HandOver:
         policy_return: mean of its evaluation episodes; None: it was not evaluated.
         log_return: mean of the log's complete episodes; None: there is no log.
         below_log: whether the first is below the second by more than chance explains.
-        passed_gate: whether the gate has let any policy through; None: there is no gate.
+        passed_gate: whether the gate has let any policy through, or the log was cloned; None: there
+            is no gate.
     """
 
     policy_return: float | None
@@ -62,7 +63,9 @@ def hand_over(rows: list[dict], log: Dataset | None) -> HandOver:
         rows: of metrics.jsonl; without an offline epoch nothing is said, for nothing was learned.
         log: None for an algorithm without one.
     """
-    rows = [row for row in rows if row["stage"] == "offline" and row["epoch"] > 0]
+    rows = [row for row in rows if row["stage"] == "offline"]
+    cloned = any(row.get("clone/acts") for row in rows)
+    rows = [row for row in rows if row["epoch"] > 0]
     logged = np.zeros(0) if log is None else log.episode_returns
     if not rows or not len(logged):
         return HandOver(None, None, False, None)
@@ -73,7 +76,7 @@ def hand_over(rows: list[dict], log: Dataset | None) -> HandOver:
         policy_return=earned,
         log_return=float(logged.mean()),
         below_log=earned is not None and _clearly_below(returns, logged),
-        passed_gate=any(asked) if asked else None,
+        passed_gate=(cloned or any(asked)) if asked else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,29 @@ from moore.sinks.console import ConsoleSink, Reporter
 from moore.sinks.json_lines import MetricsFile
 from moore.sinks.sink import Label, Sink
 from moore.sinks.trackers import open_trackers, tracker_names
+from moore.stages.choosing import Chooser
 from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
 from moore.tables import flat
 from moore.version import __version__
 
 HAND_OVER = "hand-over"
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What a checkpoint holds of the live system's side: its running episode, and who may act."""
+
+    collector: Collector
+    chooser: Chooser
+
+    def pack(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """As JSON and arrays."""
+        episode, arrays = _pack(self.collector.snapshot())
+        choice, policies = self.chooser.pack()
+        return {"episode": episode, "choice": choice}, arrays | policies
+
+
 # The newest checkpoint, and the one before it in case the newest is damaged.
 KEEP = 2
 
@@ -90,7 +108,7 @@ class Records:
         self,
         row: dict,
         state: LearnerState,
-        collector: Collector | None,
+        acting: Acting | None,
         *,
         last: bool,
         stopping: bool = False,
@@ -109,33 +127,31 @@ class Records:
         self.metrics.write(row)
         due = last or row["epoch"] % self.setup.config.checkpoint_every == 0
         if due or stopping:
-            self._save_epoch(row, state, collector, due=due)
+            self._save_epoch(row, state, acting, due=due)
         self._tell(row)  # after the checkpoint, which no slow service must delay
 
     def _save_epoch(
-        self, row: dict, state: LearnerState, collector: Collector | None, *, due: bool
+        self, row: dict, state: LearnerState, acting: Acting | None, *, due: bool
     ) -> None:
         name = f"{row['stage']}-epoch-{row['epoch']:06d}"
         earned = row.get("eval/return")
         # Which one is the best must not depend on where the run was stopped.
         if due and earned is not None and earned > self.best["return"]:
             self.best = {"name": name, "return": earned}
-        episode, arrays = ({}, {}) if collector is None else _pack(collector.snapshot())
-        info = {"stage": row["stage"], "epoch": row["epoch"], "episode": episode}
+        info, arrays = ({}, {}) if acting is None else acting.pack()
+        info |= {"stage": row["stage"], "epoch": row["epoch"]}
         self._save(name, state, arrays, info)
         self.save_policy(state)
 
-    def save_part(
-        self, epoch: Epoch, state: LearnerState, before: PyTree, collector: Collector
-    ) -> None:
+    def save_part(self, epoch: Epoch, state: LearnerState, before: PyTree, acting: Acting) -> None:
         """The epoch under way: its transitions, what it has learned and measured so far.
 
         `before`: the policy and models at the end of the epoch before, see `watch.snapshot`.
         """
         done = epoch.number - 1
-        episode, arrays = _pack(collector.snapshot())
+        info, arrays = acting.pack()
         facts, measured = epoch.pack()
-        info = {"stage": "online", "epoch": done, "episode": episode, "part": facts}
+        info |= {"stage": "online", "epoch": done, "part": facts}
         parts = {"learner": state, "before": before}
         name = f"online-epoch-{done:06d}-step-{epoch.observed:06d}"
         self._save(name, parts, arrays | measured, info)

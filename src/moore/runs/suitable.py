@@ -61,6 +61,16 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
             f"gate.earned counts what the acting policy earns, and the first "
             f"{config.online.random_steps} steps are random (online.random_steps); leave one out."
         )
+    if config.dip_budget and not algorithm.uses_log:
+        raise InputError(
+            f"dip_budget is a share of what a reference controller earns, and {config.algorithm} "
+            "has no log to take one from; leave dip_budget out, or take an algorithm with a log."
+        )
+    if config.clone and not (algorithm.experience.has_models and config.gate.enabled):
+        raise InputError(
+            "clone needs models that say when another policy is better: give gate.enabled, and an "
+            "algorithm that learns in models of the system."
+        )
     whole = config.gate.enabled and config.gate.horizon is None
     if whole and algorithm.experience.has_models and not algorithm.uses_log:
         raise InputError(

@@ -62,6 +62,10 @@ def summarise(
         evaluations = finite(row.get("eval/return") for row in offline)
         summary["offline"]["swing_share"] = swing_share(evaluations, random_return)
         summary["hand_over"] = vars(hand_over(rows, log))
+        if cloned := _clone(offline[0]):
+            summary["clone"] = cloned
+    if online and (budget := _budget(online[-1])):
+        summary["budget"] = budget
     if online:
         if "eval/return" in online[0]:
             summary["online"] = _level(setup, online[-1])
@@ -81,6 +85,29 @@ def summarise(
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def _clone(first: dict) -> dict:
+    """What was cloned, from the first row of the offline stage; empty where nothing was.
+
+    `return` is that of its evaluation, or where there is none what the cloned episodes earned.
+    """
+    found = {k.removeprefix("clone/"): v for k, v in first.items() if k.startswith("clone/")}
+    if not found:
+        return {}
+    counts = {name: int(found[name]) for name in ("episodes", "rows", "updates")}
+    measured = {"return": found.get("return", found["part_return"]), "acts": bool(found["acts"])}
+    return found | counts | measured
+
+
+def _budget(last: dict) -> dict:
+    """The dip budget at the end, from the last online row; empty where there is none."""
+    if "budget/share" not in last:
+        return {}
+    names = ("share", "credit", "spent", "least_margin")
+    counts = ("trials", "promoted", "demoted")
+    found = {name: last[f"budget/{name}"] for name in names}
+    return found | {name: int(last[f"budget/{name}"]) for name in counts}
 
 
 def skipped_updates(rows: list[dict]) -> int:

@@ -16,6 +16,11 @@ def act(policy: PyTree, obs: Array, key: PRNGKeyArray, agent: Agent):
     return agent.act(policy, obs, key_action), key
 
 
+@partial(jax.jit, static_argnames=("agent",))
+def act_mode(policy: PyTree, obs: Array, agent: Agent) -> Array:
+    return agent.act_mode(policy, obs)
+
+
 @partial(jax.jit, static_argnames=("agent", "agent_config"), donate_argnames=("agent_state",))
 def look(agent_state: PyTree, offline: Replay, online: Replay, agent: Agent, agent_config: Any):
     """What the agent takes note of in the data as a whole."""

@@ -18,7 +18,10 @@ from moore.agents import bc
 from moore.agents.bc import BCConfig, BCState
 from moore.agents.nets import Actor, mode_action
 from moore.data.better_part import Part, better_part, logged_episodes
+from moore.experience.protocol import Metrics
 from moore.replay.buffer import Replay, Transition, as_batch, take
+from moore.stages.gate import Gate, new_record
+from moore.units import Units
 
 # Of the part's rows, those that judge the clone, in stretches of consecutive ones: a neighbour of a
 # held-out row would give it away. At most so many.
@@ -53,6 +56,27 @@ class Clone:
         """For a run's summary, beside what its part of the log earned."""
         found = self.part.report() | {"explained": self.explained, "updates": self.updates}
         return found | ({"too_poor": self.too_poor} if self.too_poor else {})
+
+
+def floor_gate(clone: Clone) -> Gate:
+    """The clone acts until the models call another policy better, and worth more than its part."""
+    return Gate(clone.actor, new_record(clone.part.mean_return))
+
+
+def clone_metrics(clone: Clone, units: Units) -> Metrics:
+    """For the first row of the offline stage, in the user's units."""
+    part = clone.part
+    found = {
+        "part_return": units.reward_out(part.mean_return),
+        "part_return_sd": units.reward_out(part.sd_return),
+        "log_return": units.reward_out(part.log_return),
+        "episodes": len(part.returns),
+        "rows": len(part.rows),
+        "explained": clone.explained,
+        "updates": clone.updates,
+        "acts": not clone.too_poor,
+    }
+    return {f"clone/{name}": jnp.asarray(float(value)) for name, value in found.items()}
 
 
 def part_of(offline: Replay, *, share: float | None = None) -> Part:

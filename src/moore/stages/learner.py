@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from moore.agents.bc import BCConfig
 from moore.algorithms import Algorithm
 from moore.clock import Clock
 from moore.config import Config
@@ -29,6 +30,7 @@ from moore.replay.draws import Draws, EachRow, Groups, each_row
 from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme
 from moore.stages import acting
+from moore.stages.clone import clone_metrics, fit_clone, floor_gate, part_of
 from moore.stages.gate import Gate, finished, given_up, new_record, replaced
 from moore.stages.reported import in_users_units
 from moore.stages.state import LearnerState as LearnerState
@@ -98,7 +100,16 @@ class Learner:
 
     @property
     def gated(self) -> bool:
-        """Whether a new policy acts only if the models let it."""
+        """Whether a new policy acts only if the models let it, or trials do."""
+        return self._asks_models or bool(self.config.dip_budget)
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        """Hidden layers of the policy, which a clone of the log is to have too."""
+        return self.agent_config.hidden
+
+    @property
+    def _asks_models(self) -> bool:
         return self.models is not None and self.config.gate.enabled
 
     def reported(self, metrics: dict) -> dict:
@@ -180,10 +191,23 @@ class Learner:
     def start(
         self, state: LearnerState, epoch: int = 1, *, on_pass: OnPass | None = None
     ) -> tuple[LearnerState, Refreshed]:
-        """Before the first epoch of a stage: line 2 offline, a full D_model online."""
+        """Before the first epoch of a stage: line 2 offline, a full D_model online.
+
+        Offline the log is cloned too, where that is wanted, and the clone acts from now on.
+        """
         now = self.moment(state, epoch)
         experience, key, found = self.experience.start(state.experience, now, state.key, on_pass)
-        return dataclasses.replace(state, experience=experience, key=key), found
+        state = dataclasses.replace(state, experience=experience, key=key)
+        if not self.config.clone or state.stage == "online":
+            return state, found
+        with self.clock("clone"):
+            key, key_clone = jax.random.split(state.key)
+            clone = fit_clone(
+                self.offline, part_of(self.offline), key_clone, BCConfig(hidden=self._widths)
+            )
+            gate = state.gate if clone.too_poor else floor_gate(clone)
+            told = clone_metrics(clone, self.units)
+            return dataclasses.replace(state, key=key, gate=gate), Refreshed(found.report, told)
 
     def refresh(
         self, state: LearnerState, epoch: int, *, on_pass: OnPass | None = None
@@ -230,6 +254,9 @@ class Learner:
         """
         if state.gate is None:
             return state, {}
+        if not self._asks_models:
+            newest = Gate(copied(self.newest_policy(state)), state.gate.record)
+            return dataclasses.replace(state, gate=newest), {}
         with self.clock("gate"):
             record = state.gate.record
             if self.config.gate.earned:
@@ -243,6 +270,18 @@ class Learner:
             )
             record = replaced(record, in_episode=in_episode) if accepted else record
             return dataclasses.replace(state, key=key, gate=Gate(policy, record)), metrics
+
+    def compare_newest(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
+        """The newest policy beside the acting one, as the models see them; nobody is replaced."""
+        with self.clock("gate"):
+            _, _, key, metrics = self.models.judge(
+                state.experience,
+                self.moment(state, epoch),
+                state.key,
+                self.policy(state),
+                jnp.asarray(NOTHING_ASKED),
+            )
+            return dataclasses.replace(state, key=key), metrics
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """The running episode was left without an end, and another begins."""
@@ -263,6 +302,11 @@ class Learner:
                 policy = self.policy(state)
                 action, key = acting.act(policy, obs, state.key, self.algorithm.agent)
             return np.asarray(action), dataclasses.replace(state, key=key)
+
+    def act_mode(self, policy: PyTree, obs: np.ndarray) -> np.ndarray:
+        """The action in [-1, 1] of a policy without its noise."""
+        with self.clock("act"):
+            return np.asarray(acting.act_mode(policy, obs, self.algorithm.agent))
 
     def observe(self, state: LearnerState, transition: Transition) -> LearnerState:
         """Line 11: the transition joins D_on."""

@@ -34,7 +34,8 @@ def offline_stage(
     config = learner.config.offline
     if done is None:
         state, begun = learner.start(state, on_pass=on_pass)
-        on_epoch(0, state, fit_metrics([] if begun.report is None else [begun.report]))
+        fits = [] if begun.report is None else [begun.report]
+        on_epoch(0, state, fit_metrics(fits) | {k: float(v) for k, v in begun.metrics.items()})
         done = 0
 
     values = list(values)

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from moore.replay.buffer import Transition
+from moore.stages.choosing import Chooser, Gatekeeper
 from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
 
@@ -38,6 +39,7 @@ def online_stage(
     on_epoch: Callable[[int, LearnerState, dict], bool | None],
     on_step: Callable[[Epoch, LearnerState], None] = lambda epoch, state: None,
     on_pass: Callable | None = None,
+    chooser: Chooser | None = None,
 ) -> LearnerState:
     """Algorithm 1 from the hand-over on.
 
@@ -51,10 +53,12 @@ def online_stage(
         on_step: sees, before and after every step in the system, the epoch and a state that
             together are all that is needed to go on from there.
         on_pass: told about the progress of a refit.
+        chooser: decides who acts; by default the learner's gate, or none.
     """
     config = learner.config.online
     warm_up = max(config.random_steps, config.frozen_steps)
     from_scratch = int(learner.offline.size) == 0
+    chooser = chooser or Gatekeeper(learner)
     if done == 0 and epoch is None and config.epochs > 0:
         state, _ = learner.start(state)
 
@@ -66,23 +70,24 @@ def online_stage(
             taken = (number - 1) * config.steps_per_epoch + step
             if step > epoch.observed:  # else it was taken before the run was stopped
                 random = taken <= config.random_steps
-                action, acted = learner.act(state, system.observation(), random=random)  # 10
+                action, acted = chooser.act(state, system.observation(), random=random)  # 10
                 transition = system.step(action)
                 seen = transition is not None
                 state = learner.observe(acted, transition) if seen else acted  # 11
                 epoch.observe(step, in_episode=system.in_episode, dropped=not seen)
+                state = chooser.observed(state, transition, in_episode=epoch.in_episode)
                 on_step(epoch, state)
             if taken < warm_up or (from_scratch and not int(state.online.size)):
                 continue
             if step % config.refit_every == 0 or taken == warm_up:  # 12
                 state, fresh = learner.refresh(state, number, on_pass=on_pass)  # 13-16
                 ended = system.take_episode_returns()
-                state, gates = learner.pass_gate(state, number, ended, in_episode=epoch.in_episode)
+                state, gates = chooser.consider(state, number, ended, in_episode=epoch.in_episode)
                 epoch.refreshed(fresh, ended, gates)
             if taken > warm_up:
                 state, loss = learner.update(state, number, config.updates_per_step)  # 18
                 epoch.measured["losses"].append(loss)
-        metrics = learner.reported(epoch.metrics(system.take_episode_returns()))
+        metrics = learner.reported(epoch.metrics(system.take_episode_returns())) | chooser.metrics()
         if on_epoch(number, state, metrics):
             break
     return state

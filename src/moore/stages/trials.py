@@ -1,0 +1,130 @@
+"""Trials within a dip budget: its numbers (moore.stages.budget), with the policies behind them.
+
+The policy that was handed over is the reference. Every refresh offers a frozen copy of the newest
+policy, unless the models call it worse than the acting one. Who acts, acts with its mode: what a
+trial costs is to be the policy's doing, not that of its noise.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from moore.experience.protocol import Metrics
+from moore.replay.buffer import Transition
+from moore.stages import budget_record
+from moore.stages.budget import REFERENCE, DipBudget
+from moore.stages.learner import Learner, LearnerState
+from moore.trees import copied
+
+
+class Trials:
+    """Who acts under a dip budget.
+
+    Attributes:
+        budget: the account, and the decisions.
+        policies: those that may act, by their numbers.
+        offered: how many were offered so far.
+    """
+
+    def __init__(
+        self, learner: Learner, budget: DipBudget, policies: dict[int, PyTree], offered: int = 0
+    ):
+        self._learner = learner
+        self.budget, self.policies, self.offered = budget, policies, offered
+
+    @classmethod
+    def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
+        """With the policy that was handed over as the reference."""
+        return cls(learner, budget, {REFERENCE: copied(learner.policy(state))})
+
+    def act(
+        self, state: LearnerState, obs: np.ndarray, *, random: bool
+    ) -> tuple[np.ndarray, LearnerState]:
+        """The mode of whoever is to act; random steps are nobody's."""
+        if random:
+            return self._learner.act(state, obs, random=True)
+        return self._learner.act_mode(self.policies[self.budget.acting], obs), state
+
+    def observed(
+        self, state: LearnerState, transition: Transition | None, *, in_episode: bool
+    ) -> LearnerState:
+        """Books the reward; the incumbent is the policy that is evaluated and saved."""
+        reward = math.nan
+        if transition is not None:
+            reward = float(self._learner.units.reward_out(transition.reward))
+        self.budget.step(reward)
+        if not in_episode:
+            ended = transition is not None and bool(transition.terminated)
+            self.budget.end(terminated=ended)
+        return self._settled(state)
+
+    def consider(
+        self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
+    ) -> tuple[LearnerState, Metrics]:
+        """Offers the newest policy as a challenger."""
+        del returns, in_episode
+        learner, found = self._learner, {}
+        predicted, error = None, 0.0
+        if learner.models is not None:
+            state, found = learner.compare_newest(state, epoch)
+            out = learner.units.reward_out
+            predicted, error = (
+                float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error")
+            )
+        number = self.offered + 1
+        accepted = self.budget.offer(number, predicted=predicted, standard_error=error)
+        if accepted:
+            self.offered = number
+            self.policies[number] = copied(learner.newest_policy(state))
+        return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
+
+    def new_episode(self, state: LearnerState) -> LearnerState:
+        """What was earned until then counts; the rest of the episode is not accounted."""
+        self.budget.end(terminated=False)
+        return self._settled(self._learner.new_episode(state))
+
+    def metrics(self) -> dict[str, float]:
+        told = budget_record.summary(self.budget)
+        told = {f"budget/{name}": float(value) for name, value in told.items()}
+        return told | budget_record.metrics(self.budget)
+
+    def _settled(self, state: LearnerState) -> LearnerState:
+        """Forgets policies that will not act again; the gate's policy is the incumbent."""
+        for number in self.policies.keys() - self.budget.kept - {REFERENCE}:
+            del self.policies[number]
+        incumbent = self.policies[self.budget.incumbent]
+        if state.gate is None or state.gate.acting is incumbent:
+            return state
+        return dataclasses.replace(state, gate=dataclasses.replace(state.gate, acting=incumbent))
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """As JSON and arrays, for a checkpoint."""
+        arrays = {}
+        for number, policy in self.policies.items():
+            for place, leaf in enumerate(jax.tree.leaves(policy)):
+                arrays[f"policies/{number}/{place}"] = np.asarray(leaf)
+        facts = {
+            "budget": budget_record.pack(self.budget),
+            "policies": sorted(self.policies),
+            "offered": self.offered,
+        }
+        return facts, arrays
+
+
+def unpack_trials(
+    learner: Learner, state: LearnerState, facts: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> Trials:
+    """The trials that `Trials.pack` has packed; `state`: for the policies' structure."""
+    structure = jax.tree.structure(learner.policy(state))
+    policies = {}
+    for number in facts["policies"]:
+        leaves = [arrays[f"policies/{number}/{i}"] for i in range(structure.num_leaves)]
+        policies[number] = jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
+    budget = budget_record.unpack(facts["budget"])
+    return Trials(learner, budget, policies, facts["offered"])
