@@ -13,7 +13,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 
 # Mean and standard deviation over 10 seeds, by environment steps: Tianshou's MuJoCo benchmark
 # (thu-ml/tianshou, examples/mujoco), SAC on HalfCheetah-v3; v4 and v5 keep its dynamics and reward.

@@ -20,7 +20,7 @@ import jax
 
 from moore.config import Config, from_dict
 from moore.presets import preset
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 from moore.sweeps.cell import Cell, run_cell
 
 # Over the preset, online alone; some relative to what the preset has.

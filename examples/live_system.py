@@ -18,7 +18,7 @@ import gymnasium as gym
 import numpy as np
 
 import moore
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 
 
 class Plant(gym.Env):

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from moore.reports.plots import return_curve
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 
 
 def curves(folder: Path) -> list[dict]:

@@ -26,7 +26,7 @@ from moore.data.dataset import Dataset
 from moore.data.load import load_dataset
 from moore.envs.termination import inverted_pendulum
 from moore.presets import preset
-from moore.reports.html import read_metrics
+from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 
 TASKS = {"pendulum": "Pendulum-v1", "inverted-pendulum": "InvertedPendulum-v5"}

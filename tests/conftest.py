@@ -22,20 +22,69 @@ from desk import TINY, files, write_hdf5
 
 # Set before jax is imported, and inherited by child processes.
 _CACHE = os.path.join(tempfile.gettempdir(), f"moore-tests-{os.getuid()}-xla")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+_SETTINGS = {
+    "JAX_COMPILATION_CACHE_DIR": _CACHE,
+    # Also the smallest programs: an operation outside `jit` is one, and there are thousands.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    # Most programs run for less time than it takes to make them fast; see the marker `optimised`.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    # Where in the sources an operation stands is written into every program, and takes long.
+    "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
+    # The arrays are small: threads would only take the other workers' cores.
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+# Files that need the tiny run go to one worker, which trains it once and compiles it once.
+_TOGETHER = (
+    "test_resume.py", "test_end_to_end.py", "test_diagnostics.py", "test_hand_over.py",
+    "test_paper.py",
+)  # fmt: skip
+# These come first, the longest of them at the front: no worker is left with one at the end.
+_FIRST = (
+    *_TOGETHER, "test_handover_runs.py", "test_units_runs.py", "test_baselines.py",
+    "test_units.py", "test_stops.py", "test_online_settings.py", "test_live_system.py",
+    "test_disk.py", "test_damage.py", "test_collect.py", "test_scratch.py", "test_examples.py",
+    "test_keys.py", "test_balanced.py", "test_cli_runs.py", "test_cql.py", "test_adaptive_bc.py",
+    "test_handover_options.py", "test_iql.py", "test_terminal_head.py", "test_dynamics.py",
+    "test_balanced_replay.py", "test_awac.py", "test_sac.py", "test_surroundings.py",
+    "test_fuzz.py", "test_benchmarks.py",
+)  # fmt: skip
 
 # A job in the background of a shell ignores Ctrl-C, and so would the runs that the tests stop.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("repeat", derandomize=True, deadline=None)
+settings.register_profile("repeat", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile("search", derandomize=False, deadline=None)
 settings.load_profile("repeat")
 
 # A process may have 65,530 of them (Linux, vm.max_map_count). Every compiled program has several,
 # and where there are no more, jaxlib dies of a segmentation fault.
-_MOST_MAPS = 15_000
+_MOST_MAPS = 30_000
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One file at a time to each worker, in their order here."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return "the tiny run" if Path(file).name in _TOGETHER else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,6 +99,22 @@ def few_memory_maps():
         gc.collect()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def optimised_where_marked(request):
+    """Files with the marker `optimised` train for long: their programs are worth it."""
+    if request.node.get_closest_marker("optimised") is None:
+        yield
+        return
+    import jax
+
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.clear_caches()
+    low = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] not in ("", "0", "false")
+    jax.config.update("jax_disable_most_optimizations", low)
+
+
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     """The working folder of a user with a log and a configuration."""
@@ -61,6 +126,49 @@ def desk(tmp_path, monkeypatch):
 
 
 # The package is imported in the fixtures: before the tests are configured its types go unchecked.
+
+
+@pytest.fixture(scope="session")
+def log_file(tmp_path_factory) -> Path:
+    """The log of the tiny task."""
+    from moore.data.npz import write_npz
+    from tiny import tiny_log
+
+    path = tmp_path_factory.mktemp("log") / "log.npz"
+    write_npz(path, tiny_log())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(log_file, tmp_path_factory):
+    """The tiny run from beginning to end; nobody writes into its folder."""
+    from moore.runs.run import run
+    from tiny import ENV, tiny_config
+
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    return run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_offline(log_file, tmp_path_factory) -> Path:
+    """The folder of its offline stage alone."""
+    from moore.runs.run import run
+    from tiny import ENV, tiny_config
+
+    folder = tmp_path_factory.mktemp("tiny-offline") / "run"
+    run(tiny_config(), dataset=log_file, env=ENV, out=folder, stages="offline", quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick_run(log_file, tmp_path_factory) -> Path:
+    """The folder of the quick run; nobody writes into it."""
+    from moore.runs.run import run
+    from tiny import ENV, quick_config
+
+    folder = tmp_path_factory.mktemp("quick") / "run"
+    run(quick_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
+    return folder
 
 
 @pytest.fixture

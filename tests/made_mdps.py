@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from moore.theory import TabularMDP, Transfer, random_mdp, random_transfer
 
 # Linear algebra on a busy machine has no deadline.
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=30, deadline=None)
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.floats(-6.0, 0.0).map(lambda power: 10.0**power)

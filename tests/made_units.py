@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 from moore import algorithms
 from moore.config import OfflineConfig, OnlineConfig
 from moore.data.dataset import Dataset
-from moore.reports.html import read_metrics
 from moore.runs.checkpoint import newest_first
+from moore.runs.folder import read_metrics
 from moore.runs.run import run
 from tiny import AGENT_SETTINGS, ENV, tiny_config, tiny_log
 

@@ -15,6 +15,8 @@ from moore.agents.balanced import BalancedConfig
 from moore.agents.sac import q_values
 from moore.replay.buffer import Batch, GroupedBatch
 
+pytestmark = pytest.mark.optimised
+
 # Without hidden layers every network is linear, and its numbers can be worked by hand.
 LINEAR = BalancedConfig(members=2, hidden=(), discount=0.5, sampled_actions=2)
 
@@ -144,7 +146,7 @@ CUTS = batch(
 
 def test_offline_every_member_is_a_cql_agent_of_its_own():
     state, key = linear_state(), jax.random.key(1)
-    after, metrics = update(state, CUTS, key, LINEAR)
+    after, metrics = update(state, GroupedBatch(CUTS, CUTS, CUTS), key, LINEAR)
     constants = cql.CQLConfig(hidden=(), discount=0.5, sampled_actions=2)
     alone, losses = [], []
     for i, member_key in enumerate(jax.random.split(key, 2)):
@@ -222,7 +224,7 @@ def test_the_actors_gradient_reaches_every_member_through_the_mixture():
 def test_online_no_conservative_term_is_left_and_targets_are_constants():
     state = balanced.hand_over(linear_state(), LINEAR)
     key = jax.random.key(5)
-    after, metrics = update(state, CUTS, key, LINEAR)
+    after, metrics = update(state, GroupedBatch(CUTS, CUTS, CUTS), key, LINEAR)
     target = balanced.member_targets(state, CUTS, jax.random.split(key)[0], LINEAR)
     errors = q(CRITICS, [0.5, -1.0, 1.0], [0.3, -1.0, 1.0]) - np.asarray(target)[:, None]
     # d/d(weight of a, bias) of the mean squared error. Adam's first mean is a tenth of it.
@@ -251,7 +253,7 @@ def test_online_all_parts_move_by_the_learning_rate_and_targets_by_theirs():
 
 
 def test_the_hand_over_keeps_networks_and_restarts_targets_and_optimisers():
-    state, _ = update(linear_state(), CUTS, jax.random.key(1), LINEAR)
+    state, _ = update(linear_state(), GroupedBatch(CUTS, CUTS, CUTS), jax.random.key(1), LINEAR)
     after = balanced.hand_over(state, LINEAR)
     networks = lambda m: (m.actor, m.critics)  # noqa: E731
     assert eqx.tree_equal(networks(after.members), networks(state.members))

@@ -132,7 +132,7 @@ def test_an_update_moves_every_network_and_its_target():
 
 
 BANDIT = BEARConfig(
-    hidden=(32,), model_hidden=(32,), learning_rate=3e-3, multiplier_learning_rate=1e-2,
+    hidden=(32,), model_hidden=(32,), learning_rate=3e-3, multiplier_learning_rate=0.1,
     warm_up=100, target_actions=2, batch_size=64,
 )  # fmt: skip
 

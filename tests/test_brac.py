@@ -59,7 +59,7 @@ def test_the_divergence_is_that_of_the_gaussians_before_the_tanh():
     state = linear_state(log_std=-2.0)
     obs = np.asarray([0.0, 1.0, 0.6])
     found = brac.divergence(
-        state.actor, state.copy, jnp.asarray(obs)[:, None], jax.random.key(1), 20_000
+        state.actor, state.copy, jnp.asarray(obs)[:, None], jax.random.key(1), 100_000
     )
     first, second = np.exp(-2.0), np.exp(-2.5)
     apart = 0.5 * obs + 0.1 - 0.4
@@ -77,7 +77,7 @@ def test_targets_pay_for_the_next_states_divergence_in_the_form_with_a_value_pen
     following = q(TARGET_CRITICS, NEXT, action).min(axis=0) - 0.3 * value_penalty * np.asarray(far)
     expected = np.asarray([1.0, 2.0, 4.0]) + 0.5 * np.asarray([1.0, 0.0, 1.0]) * following
     found = brac.targets(state, ROWS, key, config)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_actor_weighs_values_against_divergence_and_in_the_warm_up_sees_divergence_alone():
@@ -137,7 +137,7 @@ def test_then_the_copy_rests_and_all_else_learns(two_updates):
 
 BANDIT = BRACConfig(
     hidden=(32,), critic_hidden=(32,), actor_learning_rate=3e-3, clone_learning_rate=3e-3,
-    learning_rate=3e-3, clone_updates=500, warm_up=100,
+    learning_rate=3e-3, clone_updates=800, warm_up=100,
 )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def learned(data, config):
         return brac.update(state, drawn, key_update, config)[0], None
 
     state = brac.init(jax.random.key(0), 1, 1, config)
-    return jax.lax.scan(step, state, jax.random.split(jax.random.key(1), 1300))[0]
+    return jax.lax.scan(step, state, jax.random.split(jax.random.key(1), 1600))[0]
 
 
 def test_it_copies_the_log_and_stays_near_it_as_far_as_the_weight_says():

@@ -246,4 +246,5 @@ def test_the_online_stage_needs_a_fitting_configuration(finished, moore_refuses)
 
 def test_a_run_with_tensorboard_writes_its_events(desk, moore_prints):
     moore_prints("offline tiny.toml --tensorboard --out new --quiet")
-    assert list((desk / "new").glob("events.out.tfevents.*"))
+    (events,) = (desk / "new").glob("events.out.tfevents.*")
+    assert b"model/holdout_mse" in events.read_bytes()

@@ -18,7 +18,7 @@ from moore.data.write import write_log
 from moore.envs.make import make_env
 from moore.envs.record import record_episodes
 from moore.errors import InputError
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 from moore.runs.reading import newest_epoch
 
 ENV_ID = "TinyLinear-v0"

@@ -11,8 +11,9 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.stats import iqm
 from moore.evaluation.transfer import transfer_metrics
-from moore.reports.compare import compare, read_runs
+from moore.reports.compare import compare
 from moore.reports.compare_text import _improvement, format_comparison, write_csv
+from moore.runs.finished import read_runs
 
 REFERENCE = ReferenceScores(0.0, 200.0, source="test")
 

@@ -353,7 +353,7 @@ FIELDS = {name: (hint, text) for name, hint, text in _fields(Config)}
 def test_a_setting_has_its_help_under_its_field_in_whole_sentences(name):
     text = FIELDS[name][1]
     assert text.endswith(".")
-    symbol = r"(alpha|beta|gamma|lambda|phi|rho|tau|a_bc|f\(d, t\)|[nuw])(?!\w)"
+    symbol = r"(alpha|beta|gamma|epsilon|lambda|phi|sigma|rho|tau|a_bc|f\(d, t\)|[nuw])(?!\w)"
     assert re.match(rf"[A-Z]|{symbol}", text), "a capital, or the paper's symbol"
 
 

@@ -12,11 +12,11 @@ from moore.data.cuts import find_cuts, registered_limit, unflagged_ends
 from moore.data.dataset import from_log
 from moore.data.defects import findings
 from moore.data.heed import heed
-from moore.data.inspect import summarize
 from moore.data.load import load_dataset
 from moore.data.log import Log
 from moore.envs.simulator import env_facts
 from moore.errors import InputError
+from moore.inspecting.summary import summarize
 from moore.runs.setup import prepare
 
 

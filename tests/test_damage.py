@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from moore.config import read_toml, to_toml
 from moore.data.npz import write_npz
 from moore.errors import InputError
-from moore.reports.compare import compare, read_runs
-from moore.reports.reading import read_metrics, read_summary
+from moore.reports.compare import compare
 from moore.runs import execution
 from moore.runs.checkpoint import newest_first, sealed
+from moore.runs.finished import read_runs
+from moore.runs.folder import read_metrics, read_summary
 from moore.runs.plan import read_plan
 from moore.runs.run import resume, run
 from runs_alike import assert_same_run
@@ -101,7 +102,7 @@ FILES = st.sampled_from(
     place=st.floats(0.0, 1.0),
     bit=st.integers(0, 7),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(which="finished", file="metrics.jsonl", how="cut", place=0.5, bit=0)
 @example(which="stopped", file="checkpoints/plan.json", how="flip", place=0.02, bit=0)
 def test_any_damage_is_harmless_or_told(folders, tmp_path_factory, which, file, how, place, bit):

@@ -123,7 +123,7 @@ def test_a_row_with_both_flags_is_terminal(tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_known_successors_are_the_true_ones(draw):
     limit = draw.draw(st.integers(1, 6), "limit")
     # Each episode: its length, and whether it terminates; without a terminal it ends at the limit.

@@ -10,7 +10,6 @@ import pytest
 
 import moore
 from moore.agents.sac import AGENT as SAC
-from moore.agents.sac import SACConfig
 from moore.config import Config
 from moore.dynamics.ensemble import Ensemble, init_ensemble
 from moore.dynamics.surprise import surprise
@@ -221,7 +220,7 @@ def episodes(*, terminated_fn=lambda s, a, n: False, bound=np.inf, steps=5) -> d
         jnp.asarray([[0.0, 0.0], [2.0, 0.0]]), jax.random.key(0),
         agent=dataclasses.replace(SAC, act_mode=lambda policy, obs: jnp.full((2, ACTION), policy)),
         terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
-        config=Config(imagined_bound=bound, sac=SACConfig(discount=0.9)), steps=steps,
+        settings=RolloutSettings(imagined_bound=bound, discount=0.9), steps=steps,
     )  # fmt: skip
     return {name.removeprefix("model/episode_"): float(value) for name, value in found.items()}
 
@@ -251,13 +250,12 @@ def test_imagined_episodes_are_of_the_mode_that_is_evaluated():
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tiny_run, tmp_path_factory):
     """The same run with and without diagnostics."""
     folder = tmp_path_factory.mktemp("runs")
-    config = tiny_config()
-    for flag in (True, False):
-        changed = dataclasses.replace(config, diagnostics=flag)
-        moore.run(changed, dataset=tiny_log(), env=ENV, out=folder / str(flag), quiet=True)
+    (folder / "True").symlink_to(tiny_run.folder)
+    without = tiny_config(diagnostics=False)
+    moore.run(without, dataset=tiny_log(), env=ENV, out=folder / "False", quiet=True)
     return folder
 
 

@@ -25,12 +25,13 @@ from moore.files import (
     write_table,
     write_whole,
 )
-from moore.reports.figure import _write_curves
 from moore.runs import execution
 from moore.runs.checkpoint import newest_first
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
-from moore.runs.track import Reporter, TensorBoard
+from moore.sinks.console import Reporter
+from moore.sinks.tensorboard import TensorBoard
+from moore.sweeps.figure_page import _write_curves
 from runs_alike import assert_same_run
 from tiny import ENV, quick_config, tiny_log
 
@@ -63,7 +64,14 @@ class Refuses:
         self.inner(handle)
 
 
-@pytest.mark.parametrize("nth", [0, 1, 2, 3, 4, 5, 7, 9, 11, 14, 20, 29, 41, 60])
+# The settings, a checkpoint's arrays, its manifest, its folder, a policy, and late in the run.
+FEW = (0, 3, 4, 5, 9, 41)
+ALL = (0, 1, 2, 3, 4, 5, 7, 9, 11, 14, 20, 29, 41, 60)
+
+
+@pytest.mark.parametrize(
+    "nth", [pytest.param(n, marks=() if n in FEW else pytest.mark.slow) for n in ALL]
+)
 def test_a_disk_that_refuses_is_told_at_any_write_and_the_run_ends_exact(
     nth, whole, tmp_path, monkeypatch
 ):

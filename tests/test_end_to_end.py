@@ -17,10 +17,9 @@ from steps import imagine
 from tiny import ENV, tiny_config, tiny_log
 
 
-@pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "run"
-    return run(tiny_config(), dataset=tiny_log(), env=ENV, out=folder, quiet=True)
+@pytest.fixture
+def result(tiny_run):
+    return tiny_run
 
 
 def rows(result, stage):

@@ -18,9 +18,15 @@ import live_system
 from moore.config import Config, from_dict
 from moore.errors import InputError
 from moore.presets import preset
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 
 OPTIONS = handover_factors.OPTIONS
+# The scripts are tried without models, which would be most of what there is to compile.
+SETTINGS = tomllib.loads(TINY) | {
+    "algorithm": "awac",
+    "awac": {"hidden": [8], "batch_size": 16},
+    "offline": {"epochs": 1, "updates_per_epoch": 2},
+}
 
 
 @pytest.mark.parametrize(
@@ -40,9 +46,8 @@ def test_every_option_is_one_thing_that_a_task_can_have(task, so_already):
 def test_the_script_runs_options_from_one_offline_stage_and_goes_on_where_it_stopped(
     desk, monkeypatch, capsys
 ):
-    settings = tomllib.loads(TINY) | {"offline": {"epochs": 1, "updates_per_epoch": 2}}
-    settings["online"] = {"steps_per_epoch": 4, "refit_every": 2, "rollout_batch": 8}
-    small = from_dict(settings, base=Config())
+    online = {"steps_per_epoch": 4, "refit_every": 2}
+    small = from_dict(SETTINGS | {"online": online}, base=Config())
     monkeypatch.setattr(handover_factors, "preset", lambda name, algorithm: small)
     line = "handover_factors.py any --dataset log.hdf5 --epochs 2 --seeds 3 4 --out out --only"
     monkeypatch.setattr("sys.argv", [*line.split(), "as it is", "half the updates"])
@@ -80,11 +85,10 @@ def test_the_table_of_the_documents_holds_these_options():
 class TestLiveSystem:
     def go(self, monkeypatch, folder, *, epochs, lowest) -> list[int]:
         """Runs the script on a small configuration; returns the online epochs there are."""
-        settings = tomllib.loads(TINY) | {"offline": {"epochs": 1, "updates_per_epoch": 2}}
-        settings |= {"dataset": "builtin:pendulum-medium", "termination": "never"}
+        settings = SETTINGS | {"dataset": "builtin:pendulum-medium"}
         settings["online"] = {
             **{"epochs": epochs, "steps_per_epoch": 300, "refit_every": 100},
-            **{"rollout_batch": 8, "updates_per_step": 1},
+            "updates_per_step": 1,
         }
         small = from_dict(settings, base=Config())
         monkeypatch.setattr(live_system.moore, "preset", lambda name: small, raising=False)

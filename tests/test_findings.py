@@ -17,11 +17,11 @@ from moore.data.dataset import from_log
 from moore.data.defect_table import DEFECTS
 from moore.data.defects import NAMES, check_accepted, findings
 from moore.data.heed import heed
-from moore.data.inspect import summarize
 from moore.data.load import builtin_names, load_dataset
 from moore.data.precision import lost_in_float32
 from moore.envs.simulator import env_facts
 from moore.errors import InputError
+from moore.inspecting.summary import summarize
 from moore.runs.setup import prepare
 
 
@@ -177,7 +177,7 @@ def test_counters_of_whole_numbers_rewards_and_derived_successors_lose_steps_too
     assert lost_in_float32({"obs": ticks}, ends)["obs"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(-3, 12), st.floats(-4, 2), st.integers(0, 100))
 def test_what_is_found_is_what_float32_does(offset, step, seed):
     steps = 10.0**step * np.random.default_rng(seed).normal(size=2000)

@@ -20,7 +20,7 @@ pytest.importorskip("minari")
 SEEDS = 20_000
 COMMON = [name for name in bases() if name != "hdf5-real"]  # the same cases everywhere
 OURS = settings(
-    max_examples=150,
+    max_examples=50,
     derandomize=True,
     database=None,
     deadline=None,  # but `fuzzing.TIME_LIMIT`

@@ -107,7 +107,7 @@ def log_file(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("horizon", [5, None])
+@pytest.mark.parametrize("horizon", [5, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_gate_that_lets_nothing_through_keeps_the_first_policy_in_both_stages(
     horizon, log_file, tmp_path
 ):

@@ -9,10 +9,10 @@ import pytest
 
 from moore.data.dataset import from_log
 from moore.data.defects import refusals, warnings
-from moore.data.inspect import summarize
 from moore.data.log import Log
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
+from moore.inspecting.summary import summarize
 from moore.reports.log_text import format_summary, trend_text
 
 REFERENCE = ReferenceScores(0.0, 10.0, source="test")

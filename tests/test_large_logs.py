@@ -141,7 +141,7 @@ endings = st.tuples(st.integers(1, 9), st.sampled_from(["terminal", "timeout", "
 
 
 @given(st.lists(endings, min_size=1, max_size=9), st.integers(0, 4), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_subset_holds_whole_episodes_as_the_whole_log_does(tmp_path_factory, whole, left, draw):
     version = draw.draw(st.sampled_from(["v1", "v2"]))
     kind = draw.draw(st.sampled_from(["hdf5", "npz"]))
@@ -324,7 +324,12 @@ def measure(path, **wanted):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "successors"), [(np.float32, True), (np.float64, True), (np.float32, False)]
+    ("dtype", "successors"),
+    [
+        pytest.param(np.float32, True, marks=pytest.mark.slow),
+        (np.float64, True),
+        (np.float32, False),
+    ],
 )
 def test_loading_takes_little_more_memory_than_the_data_set(tmp_path, dtype, successors):
     rows = 600_000

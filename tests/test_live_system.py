@@ -15,21 +15,27 @@ from made_plants import Shown, bad_reading, bad_reward
 from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.algorithms import AGENTS
 from moore.cli import main, train
-from moore.config import EvaluationConfig
+from moore.config import Config, EvaluationConfig
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
 from moore.errors import InputError
-from moore.reports.compare import read_runs
-from moore.reports.html import write_report
-from moore.reports.reading import read_metrics
+from moore.runs.finished import read_runs
+from moore.runs.folder import read_metrics, write_report
 from moore.runs.plan import Plan, functions, how_to_resume, read_plan
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
 from moore.stages.gate import finished, given_up, new_record, replaced
 from moore.sweeps import sweep
-from tiny import ENV, LinearGaussian, tiny_config, tiny_log
+from tiny import ENV, LinearGaussian, quick_config, tiny_config, tiny_log
 
-STEPS = 4 * 100  # of the online stage
+# What touches a system has little to do with what is learned: a run that takes a second will do.
+EPOCH, EPOCHS = 40, 3
+STEPS = EPOCHS * EPOCH  # of the online stage
+
+
+def config(**changes) -> Config:
+    online = replace(quick_config().online, epochs=EPOCHS, steps_per_epoch=EPOCH, refit_every=20)
+    return quick_config(online=online, **changes)
 
 
 class Plant(gym.Wrapper):
@@ -71,18 +77,21 @@ def curve(folder) -> list[dict]:
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
 
 
+NONE = EvaluationConfig(episodes=0)
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """The same run where acting and evaluation share one kind of environment."""
     folder = tmp_path_factory.mktemp("plain") / "run"
-    return run(tiny_config(), dataset=tiny_log(), env=ENV, out=folder, quiet=True)
+    return run(config(), dataset=tiny_log(), env=ENV, out=folder, quiet=True)
 
 
 class TestSystemAndSimulator:
     def test_only_the_acting_policy_touches_the_system(self, plain, tmp_path):
         touched = []
         run(
-            tiny_config(), dataset=tiny_log(), env=ENV, system=lambda: Plant(touched),
+            config(), dataset=tiny_log(), env=ENV, system=lambda: Plant(touched),
             out=tmp_path / "run", quiet=True,
         )  # fmt: skip
         assert touched[:2] == ["made", "closed"], "to see that it fits"
@@ -105,7 +114,7 @@ class TestSystemAndSimulator:
         touched = []
         with pytest.raises(InputError, match=words):
             run(
-                tiny_config(), dataset=tiny_log(), env=ENV, system=lambda: Plant(touched, other),
+                config(), dataset=tiny_log(), env=ENV, system=lambda: Plant(touched, other),
                 out=tmp_path / "run", quiet=True,
             )  # fmt: skip
         assert not (tmp_path / "run").exists() and touched == ["made", "closed"]
@@ -114,7 +123,7 @@ class TestSystemAndSimulator:
         touched = []
         with pytest.raises(InputError, match="never overwritten"):
             run(
-                tiny_config(), dataset=tiny_log(), env=ENV, system=lambda: Plant(touched),
+                config(), dataset=tiny_log(), env=ENV, system=lambda: Plant(touched),
                 out=plain.folder, quiet=True,
             )  # fmt: skip
         assert touched == []
@@ -128,10 +137,9 @@ class Narrow(LinearGaussian):
 def unwatched(tmp_path_factory):
     """A run that evaluates nothing, and what was done to its only system."""
     touched = []
-    config = tiny_config(evaluation=EvaluationConfig(episodes=0))
     folder = tmp_path_factory.mktemp("unwatched") / "run"
     arguments = {"dataset": tiny_log(), "env": lambda: Plant(touched), "quiet": True}
-    return run(config, out=folder, **arguments), touched
+    return run(config(evaluation=NONE), out=folder, **arguments), touched
 
 
 class TestWithoutSimulator:
@@ -180,10 +188,10 @@ class TestWithoutSimulator:
         assert "Acting, lowest epoch" in page
 
     def test_an_offline_stage_that_was_evaluated_makes_no_evaluation_online(self, plain, tmp_path):
-        config = tiny_config(evaluation=EvaluationConfig(episodes=0))
         start = {"stages": "online", "start_from": plain.folder}
         again = run(
-            config, dataset=tiny_log(), env=ENV, out=tmp_path / "run", quiet=True, **start
+            config(evaluation=NONE), dataset=tiny_log(), env=ENV, out=tmp_path / "run",
+            quiet=True, **start,
         )  # fmt: skip
         assert "return" in again.summary["offline"] and "transfer" not in again.summary
         assert "Nothing was evaluated" in (again.folder / "report.html").read_text()
@@ -198,7 +206,7 @@ class TestWithoutSimulator:
         result, _ = unwatched
         acting = result.summary["acting"]
         levels = [f"{name} {acting[name]:.1f}" for name in ("first", "lowest", "last")]
-        line = f"acting policy, mean of an epoch: {', '.join(levels)} (20 episodes)"
+        line = f"acting policy, mean of an epoch: {', '.join(levels)} (6 episodes)"
         assert train._verdict(result.summary) == line
         line = f": acting {acting['first']:.1f} -> {acting['last']:.1f}"
         assert sweep._news(str(result.folder)) == line
@@ -213,10 +221,10 @@ class TestGoingOn:
     def stopped(self, folder, touched, **changes):
         """A run that fails in its second online epoch; its last checkpoint is that of the first."""
         arguments = {"env": LONGER, "system": lambda: Plant(touched, LONGER)} | changes
-        config = arguments.pop("config", tiny_config())
+        settings = arguments.pop("settings", config())
         with pytest.raises(Stopped):
             run(
-                config, dataset=tiny_log(), out=folder, until=after(2), quiet=True, **arguments
+                settings, dataset=tiny_log(), out=folder, until=after(2), quiet=True, **arguments
             )  # fmt: skip
         return folder
 
@@ -230,14 +238,14 @@ class TestGoingOn:
         touched = []
         plant = lambda: Plant(touched, LONGER)  # noqa: E731
         where = {"env": LONGER, "system": plant} if evaluated else {"env": plant, "system": None}
-        config = tiny_config(evaluation=EvaluationConfig(episodes=2 * evaluated))
-        folder = self.stopped(tmp_path / "run", touched, config=config, **where)
+        settings = config(evaluation=EvaluationConfig(episodes=2 * evaluated))
+        folder = self.stopped(tmp_path / "run", touched, settings=settings, **where)
         touched.clear()
         resume(folder, dataset=tiny_log(), quiet=True, **where)
         assert touched[:5] == ["made", "closed", "made", "reset", "step"]
-        assert touched.count("step") == STEPS - 100
-        # 300 steps from a beginning on, without the rest of the episode that was given up.
-        assert touched.count("reset") == 300 // 30
+        assert touched.count("step") == STEPS - EPOCH
+        # 80 steps from a beginning on, without the rest of the episode that was given up.
+        assert touched.count("reset") == 1 + 80 // 30
 
     def test_in_the_environment_of_evaluation_it_is_replayed(self, tmp_path):
         touched = []
@@ -245,13 +253,13 @@ class TestGoingOn:
         folder = self.stopped(tmp_path / "run", touched, **where)
         touched.clear()
         resume(folder, dataset=tiny_log(), quiet=True, **where)
-        evaluations = 3 * 10 * 30
-        assert touched.count("step") == STEPS - 100 + 100 % 30 + evaluations + 10 * 30
+        evaluations = 2 * 30  # of one episode after each epoch that was left
+        assert touched.count("step") == STEPS - EPOCH + EPOCH % 30 + evaluations + 30
 
     def test_a_run_that_is_over_leaves_the_system_alone(self, tmp_path):
         touched = []
         where = {"env": ENV, "system": lambda: Plant(touched)}
-        run(tiny_config(), dataset=tiny_log(), out=tmp_path / "run", quiet=True, **where)
+        run(config(), dataset=tiny_log(), out=tmp_path / "run", quiet=True, **where)
         touched.clear()
         resume(tmp_path / "run", dataset=tiny_log(), quiet=True, **where)
         assert touched == ["made", "closed"], "to see that it fits"
@@ -340,7 +348,7 @@ def test_adaptive_bc_does_not_charge_it_to_the_next_episode_either():
 class TestBadReadings:
     """One reading that is not finite costs one or two transitions, and nothing else."""
 
-    def online(self, tmp_path, alter, **changes):
+    def online(self, tmp_path, alter, settings=None):
         plants = []
 
         def live():
@@ -348,31 +356,28 @@ class TestBadReadings:
             return plants[-1]
 
         rows = []
-        config = tiny_config(**changes)
         result = run(
-            config, dataset=tiny_log(), env=ENV, system=live, out=tmp_path / "run",
-            until=lambda row, state: bool(rows.append((row, state))),
+            settings or tiny_config(), dataset=tiny_log(), env=ENV, system=live,
+            out=tmp_path / "run", until=lambda row, state: bool(rows.append((row, state))),
         )  # fmt: skip
         return result, rows
 
-    @pytest.mark.parametrize(
-        ("alter", "dropped"), [(bad_reading(150), 2), (bad_reward(150, 160), 2)]
-    )
-    def test_models_and_agent_learn_on(self, tmp_path, capsys, alter, dropped):
-        result, rows = self.online(tmp_path, alter)
+    def test_models_and_agent_learn_on(self, tmp_path, capsys):
+        reading, reward = bad_reading(150), bad_reward(250, 260, 270)
+        result, rows = self.online(tmp_path, lambda n, *shown: reward(n, *reading(n, *shown)))
         metrics = [row for row, _ in rows]
-        assert [row["online/dropped_transitions"] for row in metrics] == [0, dropped, 0, 0]
+        assert [row["online/dropped_transitions"] for row in metrics] == [0, 2, 3, 0]
         assert not any("non-finite" in row["model/fit_stopped_by"] for row in metrics)
         assert all(row["losses/skipped_updates"] == 0 for row in metrics)
         online = rows[-1][1].online
-        assert int(online.size) == STEPS - dropped
+        assert int(online.size) == 400 - 2 - 3
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(online.data))
         said = capsys.readouterr().err
         assert "not finite" in said and "nan" in said
-        assert result.summary["acting"]["episodes"] == STEPS // 20
+        assert result.summary["acting"]["episodes"] == 400 // 20
 
     def test_a_system_that_stays_blind_ends_the_run_in_one_line(self, tmp_path):
         with pytest.raises(InputError, match=r"live system has given 3 readings in a row"):
-            config = tiny_config()
-            online = replace(config.online, max_bad_readings=2)
-            self.online(tmp_path, bad_reading(*range(50, 90)), online=online)
+            settings = config()
+            settings = replace(settings, online=replace(settings.online, max_bad_readings=2))
+            self.online(tmp_path, bad_reading(*range(50, 90)), settings)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from moore import cli
-from moore.data.inspect import summarize
 from moore.data.log import Log
 from moore.errors import InputError
+from moore.inspecting.summary import summarize
 from moore.reports.log_page import write_log_page
 
 ROWS = 400

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from moore.data.inspect import summarize
 from moore.data.log import Log
 from moore.evaluation.scores import ReferenceScores
+from moore.inspecting.summary import summarize
 from moore.reports.log_text import ASCII_BLOCKS, format_summary, sparkline, verdict_text
 
 

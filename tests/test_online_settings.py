@@ -14,7 +14,7 @@ from moore.envs.bounds import Bounds
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.runs.suitable import check_suits, discount_for, note_on, with_return_scale

@@ -86,10 +86,10 @@ def test_a_rollout_goes_on_from_a_logged_state_and_not_from_far_away(ensemble):
     )
     np.testing.assert_array_equal(happened, [[True, True], [True, False]])
     reward, terminated = pessimistic.halted(
-        transitions.reward[0], transitions.terminated[0], found[0], limit, jnp.asarray(-40.0)
+        transitions.reward, transitions.terminated, found, limit, jnp.asarray(-40.0)
     )
-    np.testing.assert_array_equal(terminated, [False, True])
-    assert float(reward[0]) == float(transitions.reward[0, 0]) and float(reward[1]) == -40.0
+    np.testing.assert_array_equal(terminated[0], [False, True])
+    np.testing.assert_array_equal(reward[0], [transitions.reward[0, 0], -40.0])
 
 
 def test_where_nothing_is_known_no_policy_is_worth_more_than_on_the_system():

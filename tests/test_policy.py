@@ -232,7 +232,7 @@ def refused(run, words: str = "policy") -> None:
     assert "\n" not in str(error.value) and "policy" in str(error.value)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_among_the_weights_is_noticed(place, bit, saved):
     file = saved / "policy" / "policy.safetensors"

@@ -127,7 +127,7 @@ def test_rows_of_priority_zero_are_never_drawn(buffers):
     assert set(np.asarray(rows).tolist()) == {7}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.floats(0, allow_infinity=False), min_size=1, max_size=30).filter(any),
     st.integers(0, 2**32 - 1),
@@ -144,7 +144,7 @@ def test_every_draw_is_a_row_with_priority(values, seed):
     np.testing.assert_allclose(table.probabilities(len(rows)).sum(), 1.0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.sampled_from([1e-9, 0.1, 1.0, 3.0, 1e9]), min_size=1, max_size=60),
     st.lists(st.floats(0.0, 1.0, exclude_max=True), min_size=1, max_size=20),

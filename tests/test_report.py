@@ -17,11 +17,11 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
-from moore.reports.html import write_report
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics, write_report
 from moore.runs.setup import prepare
 from moore.runs.summary import summarise
-from moore.runs.track import jsonable, news
+from moore.sinks.console import news
+from moore.sinks.json_lines import jsonable
 from tiny import ENV, tiny_config, tiny_log
 
 REFERENCE = {"random": -20.272305, "expert": 3234.3, "source": "D4RL infos.py"}
@@ -314,7 +314,7 @@ def _check_page(folder: Path) -> None:
     assert "None" not in re.sub(r"(?s)<svg.*?</svg>", "", page)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(st.composite(_holed)(_summary() | {"offline": {"return": 1.0, "swing_share": 0.1}}))
 def test_the_last_lines_of_a_run_come_of_whatever_is_there(summary):
     lines = _verdict(summary)
@@ -326,7 +326,7 @@ def _setup():
     return prepare(tiny_config(), dataset=tiny_log(), env=ENV)
 
 
-@settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
 @given(rows=rows_with_holes())
 def test_a_summary_comes_of_whatever_was_logged(rows):
     rows = [row | {key: full[key] for key in _PLACE} for row, full in zip(rows, EVERY, strict=True)]

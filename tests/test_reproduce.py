@@ -12,9 +12,9 @@ from moore.config import from_dict, to_toml
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
-from moore.reports import figure as figures_page
 from moore.reports.compare import Finished, compare
 from moore.reports.figure import draw_figure
+from moore.sweeps import figure_page as figures_page
 from moore.sweeps import sweep as sweeps
 from moore.sweeps.figures import FIGURES, SCALES, check_logs, figure_grid
 from moore.sweeps.grid import cells

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from moore.data.dataset import Dataset
 from moore.data.npz import write_npz
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
@@ -34,18 +34,9 @@ from runs_alike import assert_same_run
 from tiny import ENV, tiny_config, tiny_log
 
 
-@pytest.fixture(scope="module")
-def log_file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("log") / "log.npz"
-    write_npz(path, tiny_log())
-    return path
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(log_file, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
-    return folder
+@pytest.fixture
+def uninterrupted(tiny_run) -> Path:
+    return tiny_run.folder
 
 
 def cut_back(whole: Path, to: str, folder: Path) -> Path:
@@ -68,12 +59,14 @@ def test_resume_after_a_cut_in_the_online_stage_is_bit_for_bit(uninterrupted, tm
 
 STOPS = {
     "before the step's action": ("act", 137, signal.SIGINT, "online-epoch-000001-step-000037"),
-    "in the middle of a refit": ("fit", 6, signal.SIGTERM, "online-epoch-000001-step-000050"),
+    "in the middle of a refit": ("fit", 7, signal.SIGTERM, "online-epoch-000001-step-000050"),
     "in an offline epoch": ("imagine", 3, signal.SIGINT, "offline-epoch-000003"),
 }
 
 
-@pytest.mark.parametrize("when", STOPS)
+@pytest.mark.parametrize(
+    "when", [pytest.param(when, marks=[pytest.mark.slow] * ("step" in when)) for when in STOPS]
+)
 def test_a_signal_loses_nothing_and_the_resumed_run_is_bit_for_bit(
     when, uninterrupted, log_file, tmp_path, monkeypatch
 ):
@@ -102,17 +95,24 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from moore.runs.run import run
-from tiny import ENV, tiny_config
-run(tiny_config(), dataset={log!r}, env=ENV, out=Path({out!r}), quiet=True)
+from tiny import ENV, {config}
+run({config}(), dataset={log!r}, env=ENV, out=Path({out!r}), quiet=True)
 """
 
 
-@pytest.mark.parametrize("after", ["offline-epoch-000001", "online-epoch-000001"])
-def test_resume_after_kill_9_is_bit_for_bit(after, uninterrupted, log_file, tmp_path):
+@pytest.mark.parametrize(
+    ("config", "after"),
+    [
+        ("quick_config", "offline-epoch-000001"),
+        pytest.param("tiny_config", "offline-epoch-000001", marks=pytest.mark.slow),
+        pytest.param("tiny_config", "online-epoch-000001", marks=pytest.mark.slow),
+    ],
+)
+def test_resume_after_kill_9_is_bit_for_bit(config, after, request, log_file, tmp_path):
     """SIGKILL some time after the given checkpoint appeared, whatever the run was doing then."""
     folder = tmp_path / "killed"
     tests = str(Path(__file__).parent)
-    code = _CHILD.format(tests=tests, log=str(log_file), out=str(folder))
+    code = _CHILD.format(config=config, tests=tests, log=str(log_file), out=str(folder))
     child = subprocess.Popen([sys.executable, "-c", code])
     try:
         deadline = time.monotonic() + 240
@@ -124,33 +124,19 @@ def test_resume_after_kill_9_is_bit_for_bit(after, uninterrupted, log_file, tmp_
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
     resume(folder, env=ENV, quiet=True)
-    assert_same_run(uninterrupted, folder)
+    whole = "quick_run" if config == "quick_config" else "uninterrupted"
+    assert_same_run(request.getfixturevalue(whole), folder)
 
 
-def test_offline_then_online_from_it_equals_one_run(uninterrupted, log_file, tmp_path):
-    first, second = tmp_path / "offline", tmp_path / "online"
-    # The hand-over is written by the online stage; an offline run alone keeps it as well.
-    run(tiny_config(), dataset=log_file, env=ENV, out=first, stages="offline", quiet=True)
-    run(
-        tiny_config(),
-        dataset=log_file,
-        env=ENV,
-        out=second,
-        stages="online",
-        start_from=first,
-        quiet=True,
-    )
-    assert_same_run(uninterrupted, second)
+def test_offline_then_online_from_it_equals_one_run(
+    uninterrupted, tiny_offline, log_file, tmp_path
+):
+    start = {"stages": "online", "start_from": tiny_offline}
+    run(tiny_config(), dataset=log_file, env=ENV, out=tmp_path / "run", quiet=True, **start)
+    assert_same_run(uninterrupted, tmp_path / "run")
 
 
-@pytest.fixture(scope="module")
-def offline(log_file, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("begun") / "offline"
-    run(tiny_config(), dataset=log_file, env=ENV, out=folder, stages="offline", quiet=True)
-    return folder
-
-
-def test_models_are_never_judged_by_rows_that_trained_them(offline, log_file, tmp_path):
+def test_models_are_never_judged_by_rows_that_trained_them(tiny_offline, log_file, tmp_path):
     """An online stage of another seed keeps the split of the log, and so does one from it."""
     holdout = lambda setup: np.sort(setup.learner.offline.holdout_rows)  # noqa: E731
     other = tiny_config(seed=5)
@@ -158,7 +144,10 @@ def test_models_are_never_judged_by_rows_that_trained_them(offline, log_file, tm
     assert (holdout(setups[0]) != holdout(setups[1])).any()
     kept = prepare(other, dataset=log_file, env=ENV, split_seed=0)
     np.testing.assert_array_equal(holdout(kept), holdout(setups[0]))
-    start, settings = offline, {"dataset": log_file, "env": ENV, "stages": "online", "quiet": True}
+    start, settings = (
+        tiny_offline,
+        {"dataset": log_file, "env": ENV, "stages": "online", "quiet": True},
+    )
     for seed in (5, 6):
         config = tiny_config(seed=seed)
         config = replace(config, online=replace(config.online, epochs=1))
@@ -168,11 +157,11 @@ def test_models_are_never_judged_by_rows_that_trained_them(offline, log_file, tm
         start = out
 
 
-def test_an_online_stage_goes_on_with_the_log_that_it_began_with(offline, tmp_path):
+def test_an_online_stage_goes_on_with_the_log_that_it_began_with(tiny_offline, tmp_path):
     with pytest.raises(InputError, match=r"is not the data set that .* was begun with"):
         run(
             tiny_config(), dataset=tiny_log(seed=1), env=ENV, out=tmp_path / "run",
-            stages="online", start_from=offline, quiet=True,
+            stages="online", start_from=tiny_offline, quiet=True,
         )  # fmt: skip
     assert not (tmp_path / "run").exists()
 
@@ -272,9 +261,11 @@ class TestCheckpointFiles:
         np.testing.assert_array_equal(loaded.arrays["extra"], np.arange(4))
         assert loaded.info == {"epoch": 7}
 
-    def test_nothing_is_pickled(self, tmp_path):
-        names = sorted(path.name for path in self.save(tmp_path).iterdir())
-        assert names == ["manifest.json", "state.safetensors"]
+    def test_every_array_is_stored_by_the_name_of_its_place(self, tmp_path):
+        stored = load_file(self.save(tmp_path) / "state.safetensors")
+        names = {"state['a']", "state['key']", "state['nested'][0]", "arrays/extra"}
+        assert stored.keys() == names
+        assert stored["state['key']"].tolist() == [0, 4]
 
     def test_a_missing_manifest_is_damage(self, tmp_path):
         path = self.save(tmp_path)
@@ -284,9 +275,9 @@ class TestCheckpointFiles:
 
     def test_another_format_is_refused_by_name(self, tmp_path):
         path = self.save(tmp_path)
-        old = {"format": 5, "sha256": "0", "info": {}}
+        old = {"format": 6, "sha256": "0", "info": {}}
         (path / "manifest.json").write_text(json.dumps(old))
-        with pytest.raises(InputError, match="format 5; this version of moore reads 6"):
+        with pytest.raises(InputError, match="format 6; this version of moore reads 7"):
             load_checkpoint(path, self.STATE)
         (path / "manifest.json").write_text(checkpoints.sealed({"format": 99, "info": {}}))
         with pytest.raises(InputError, match="format 99"):
@@ -334,7 +325,3 @@ class TestRunningEpisode:
         assert not second.restore(altered)
         assert second.snapshot().episode == snapshot.episode + 1
         assert len(second.snapshot().actions) == 0
-
-
-def test_the_tiny_log_is_a_valid_data_set():
-    assert isinstance(tiny_log(), Dataset)

@@ -10,7 +10,7 @@ import pytest
 from moore.errors import InputError
 from moore.presets import preset
 from moore.replay.buffer import Transition
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from tiny import ENV, tiny_config, tiny_log

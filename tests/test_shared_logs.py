@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from moore.data.dataset import from_flat_arrays
-from moore.data.inspect import summarize
 from moore.data.load import load_dataset
 from moore.envs.termination import termination_rule
+from moore.inspecting.summary import summarize
 
 LOGS = Path(__file__).resolve().parents[2] / "shared" / "data"
 TABLE = {

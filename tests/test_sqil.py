@@ -54,7 +54,7 @@ def test_clipped_targets_lie_between_no_reward_and_one_at_every_step():
 def test_it_does_what_the_log_does_although_another_action_was_rewarded():
     """Bandit: the log plays about 0.4; online rows are uniform; recorded rewards favour -0.8."""
     rng = np.random.default_rng(0)
-    action = np.r_[np.clip(rng.normal(0.4, 0.05, 500), -1, 1), rng.uniform(-1, 1, 500)]
+    action = np.r_[np.clip(rng.normal(0.4, 0.1, 500), -1, 1), rng.uniform(-1, 1, 500)]
     data = batch(
         np.zeros(1000), action, -np.abs(action + 0.8), np.zeros(1000),
         terminated=np.ones(1000, bool),
@@ -72,7 +72,7 @@ def test_it_does_what_the_log_does_although_another_action_was_rewarded():
     learn = jax.jit(lambda s: jax.lax.scan(step, s, jax.random.split(jax.random.key(2), 1000))[0])
     learned = learn(state)
     mode = float(sqil.act_mode(sqil.policy(learned), jnp.zeros((1, 1)))[0, 0])
-    assert mode == pytest.approx(0.4, abs=0.15)
+    assert mode == pytest.approx(0.4, abs=0.2)
     obs, action = jnp.zeros((2, 1)), jnp.asarray([[0.4], [-0.8]])
     values = sac.q_values(learned.agent.critics, obs, action).mean(axis=0)
-    assert float(values[0]) > 0.7 and abs(float(values[1])) < 0.2
+    assert float(values[0]) > 0.6 and abs(float(values[1])) < 0.25

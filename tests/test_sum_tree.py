@@ -62,7 +62,7 @@ def grown(capacity, history):
 
 
 @given(histories())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_every_history_leaves_the_tree_of_its_last_priorities(case):
     capacity, history = case
     tree, leaves = grown(capacity, history), by_hand(capacity, history)
@@ -73,7 +73,7 @@ def test_every_history_leaves_the_tree_of_its_last_priorities(case):
 
 
 @given(histories(), st.integers(0, 2**31 - 1), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_no_history_makes_a_row_of_priority_zero_come_up(case, seed, stratified):
     capacity, history = case
     tree, leaves = grown(capacity, history), by_hand(capacity, history)
@@ -86,7 +86,7 @@ def test_no_history_makes_a_row_of_priority_zero_come_up(case, seed, stratified)
 
 
 @given(st.lists(some_priority, min_size=13, max_size=13).filter(any), st.integers(0, 2**31 - 1))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_stratified_draws_lie_in_their_segments(priorities, seed):
     leaves, count = np.asarray(priorities, np.float32), 32
     tree = sum_tree.build(jnp.asarray(leaves))

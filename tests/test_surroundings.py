@@ -21,8 +21,8 @@ from moore.envs.evaluation import evaluate_policy
 from moore.errors import InputError
 from moore.files import whole_path
 from moore.jax_settings import key_of, plain_jax, users_jax
-from moore.reports.html import read_metrics
 from moore.runs import summary
+from moore.runs.folder import read_metrics
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare

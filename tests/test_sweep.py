@@ -12,10 +12,11 @@ import gymnasium as gym
 import pytest
 
 from moore import cli
-from moore.config import from_dict, to_dict, to_toml
+from moore.agents.awac import AWACConfig
+from moore.config import OfflineConfig, OnlineConfig, from_dict, to_dict, to_toml
 from moore.data.npz import write_npz
 from moore.errors import InputError
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 from moore.sweeps import grid as grids
 from moore.sweeps import sweep as sweeps
 from moore.sweeps.cell import Cell, limit_threads, run_cell
@@ -36,14 +37,17 @@ def always(config):
 def tiny(tmp_path, monkeypatch):
     """The preset quickstart is the tiny task, in this process and in those it starts."""
     write_npz(tmp_path / "log.npz", tiny_log())
-    config = tiny_config()
-    online = dataclasses.replace(config.online, epochs=1)
-    offline = dataclasses.replace(config.offline, epochs=1)
-    evaluation = dataclasses.replace(config.evaluation, episodes=2)
-    model = dataclasses.replace(config.model, max_fit_steps=60)
+    tiny = tiny_config()
+    few = {"hidden": (8,), "weight_decay": (0.0,) * 3, "members": 2, "elites": 1}
+    model = dataclasses.replace(tiny.model, **few, max_fit_steps=20, max_refit_steps=2)
+    # Every cell is a process that compiles all that it needs: as little as there can be.
     config = dataclasses.replace(
-        config, env_id=ENV_ID, dataset=str(tmp_path / "log.npz"), online=online, offline=offline,
-        evaluation=evaluation, model=model,
+        tiny, env_id=ENV_ID, dataset=str(tmp_path / "log.npz"), diagnostics=False, model=model,
+        sac=dataclasses.replace(tiny.sac, hidden=(8,)),
+        awac=AWACConfig(hidden=(8,), batch_size=16),
+        offline=OfflineConfig(epochs=1, updates_per_epoch=5, rollout_batch=20),
+        online=OnlineConfig(epochs=1, steps_per_epoch=8, refit_every=4, rollout_batch=20),
+        evaluation=dataclasses.replace(tiny.evaluation, episodes=2),
     )  # fmt: skip
     monkeypatch.setattr(grids, "preset", always(config))
     # The other process registers the task when it makes it: gymnasium imports the part before ":".
@@ -166,7 +170,7 @@ def test_a_failed_cell_is_named_and_the_others_run(tiny, tmp_path, monkeypatch):
         "preset",
         lambda name, algorithm="moore": dataclasses.replace(tiny, algorithm=algorithm),
     )
-    good = cells(Grid(), tmp_path / "sweep")
+    good = cells(Grid(algorithms=("awac",)), tmp_path / "sweep")
     broken = dict(good[0].config, dataset="missing.npz")
     bad = [Cell(str(tmp_path / "bad"), broken, "offline")]
     lost = [Cell(str(tmp_path / "lost"), broken, "online", bad[0].folder)]

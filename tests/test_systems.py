@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import moore
-from moore.data.inspect import summarize
 from moore.data.load import read_log
+from moore.inspecting.summary import summarize
 
 pytestmark = pytest.mark.slow
 

@@ -126,7 +126,7 @@ def spoilt_rows(draw):
     return rows
 
 
-@settings(SAME_FOLDER, max_examples=100)
+@settings(SAME_FOLDER, max_examples=50)
 @given(spoilt_rows(), st.sampled_from(["csv", "parquet"]))
 @example([({"t": 1, "x": 0.5, "y": 0, "u": 0.0, "r": 0, "f": 0}, 0)], "csv")
 def test_no_transition_spans_a_border_a_gap_or_a_missing_value(folder, made, kind):
@@ -322,7 +322,7 @@ def test_a_part_of_a_table_is_whole_episodes(folder):
 
 
 def test_the_summary_is_json_and_has_the_notes(folder):
-    from moore.data.inspect import summarize
+    from moore.inspecting.summary import summarize
 
     write_csv("log.csv", rows_of(5, t=[0, 1, 2, 9, 10]))
     summary = summarize(log_of("log.csv", time="t"))

@@ -35,6 +35,8 @@ from moore.runs import ends
 from moore.runs.ends import make_rule
 from tiny import tiny_log
 
+pytestmark = pytest.mark.optimised
+
 LOGS = Path(__file__).resolve().parents[2] / "shared" / "data"
 KEY = jax.random.key(0)
 QUICK = TerminalConfig(
@@ -312,12 +314,13 @@ def test_given_rules_are_reported_by_no_one():
 # --- Real logs, where they lie beside the repository ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "borders"),
     [
         ("hopper-medium-replay", ("low", "forward", "backward")),
-        pytest.param("hopper-medium", ("low",), marks=pytest.mark.slow),
-        pytest.param("hopper-random", ("backward",), marks=pytest.mark.slow),
+        ("hopper-medium", ("low",)),
+        ("hopper-random", ("backward",)),
     ],
 )
 def test_hoppers_rule_is_found_in_its_logs(name, borders):

@@ -304,7 +304,7 @@ def test_what_was_really_earned_is_told_in_his_units_and_compared_in_the_agents(
 
     def judge(acting, *_, bar, **__):
         asked.append(float(bar))
-        return np.asarray(False), acting, {"gate/bar": bar}
+        return jnp.asarray(False), acting, {"gate/bar": bar}
 
     monkeypatch.setattr("moore.experience.imagination.judge", judge)
     _, metrics = learner.pass_gate(state, 1, [-2e4, -4e4])

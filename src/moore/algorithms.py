@@ -4,7 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from moore.agents import adaptive_bc, awac, balanced, cql, iql, sac, wsrl
+from moore.agents import (
+    adaptive_bc,
+    awac,
+    balanced,
+    bear,
+    brac,
+    combo,
+    cql,
+    iql,
+    sac,
+    sqil,
+    wsrl,
+)
 from moore.agents.agent import Agent
 from moore.config import Config
 from moore.errors import InputError
@@ -111,6 +123,27 @@ ALGORITHMS: dict[str, Algorithm] = {
         adaptive_bc.AGENT,
         lambda config: uniform(),
         experience=KEPT,
+    ),
+    "combo": Algorithm(
+        "conservative values on imagined and real rows alike (Yu et al. 2021)", combo.AGENT, _scheme
+    ),
+    "bear": Algorithm(
+        "a policy held near the log's actions by their discrepancy (Kumar et al. 2019)",
+        bear.AGENT,
+        lambda config: uniform(),
+        experience=REPLAY,
+    ),
+    "brac": Algorithm(
+        "an actor-critic regularised towards a copy of the log's policy (Wu et al. 2019)",
+        brac.AGENT,
+        lambda config: uniform(),
+        experience=REPLAY,
+    ),
+    "sqil": Algorithm(
+        "SAC that imitates the log: its rows earn 1, online rows 0 (Reddy et al. 2020)",
+        sqil.AGENT,
+        lambda config: half_half(),
+        experience=REPLAY,
     ),
     "rlpd": Algorithm(
         "SAC from scratch, half of every batch from the log (Ball et al. 2023)",

@@ -17,7 +17,8 @@ def merge(base, values: dict, prefix: str = ""):
     Raises:
         InputError: an unknown name (the known ones are listed) or a value of the wrong type.
     """
-    hints = _hints(type(base))
+    section: type = type(base)
+    hints = _hints(section)
     changes = {}
     for name, value in values.items():
         if name not in hints:
@@ -94,7 +95,7 @@ def _or_none(value):
 
 def flat(settings: dict, prefix: str = "") -> dict:
     """Nested settings as one table: {"online.epochs": 100, ...}."""
-    table = {}
+    table: dict = {}
     for name, value in settings.items():
         nested = isinstance(value, dict)
         table |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}

@@ -23,7 +23,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from moore.agents.agent import Agent
-from moore.agents.critics import bellman_target, new_critics, q_values, some_of, squared_errors
+from moore.agents.critics import bellman_target, new_critics, q_values, some_of
 from moore.agents.nets import MLP
 from moore.errors import InputError
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
@@ -303,7 +303,7 @@ def targets(
 
 def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:
     """Mean squared Bellman error over rows and critics."""
-    return squared_errors(q_values(critics, batch.obs, batch.action), target).mean()
+    return jnp.mean((q_values(critics, batch.obs, batch.action) - target) ** 2)
 
 
 def actor_loss(

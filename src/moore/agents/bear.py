@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_of_many
 from moore.agents.nets import MLP, Actor, sample_actions
 from moore.agents.sac import act as act
@@ -118,13 +119,13 @@ class BEARState(eqx.Module):
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BEARConfig) -> BEARState:
     """A fresh agent; the multiplier starts at 1, the targets are copies of the networks."""
-    key_actor, key_encoder, key_decoder, *keys = jax.random.split(key, 3 + config.critics)
+    keys = jax.random.split(key, 3 + config.critics)
     latent = 2 * action_dim
-    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
-    critics = new_critics(jnp.stack(keys), obs_dim, action_dim, config.hidden)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=keys[0])
+    critics = new_critics(keys[3:], obs_dim, action_dim, config.hidden)
     model = ActionModel(
-        encoder=MLP(obs_dim + action_dim, config.model_hidden, 2 * latent, key=key_encoder),
-        decoder=MLP(obs_dim + latent, config.model_hidden, action_dim, key=key_decoder),
+        encoder=MLP(obs_dim + action_dim, config.model_hidden, 2 * latent, key=keys[1]),
+        decoder=MLP(obs_dim + latent, config.model_hidden, action_dim, key=keys[2]),
     )
     log_multiplier = jnp.zeros(())
     optimiser = optax.adam(config.learning_rate)
@@ -303,3 +304,14 @@ def update(
 def policy(state: BEARState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="bear",
+    settings=BEARConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+)

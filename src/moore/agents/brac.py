@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, sample_actions, squashed_log_density
 from moore.agents.sac import act as act
@@ -114,10 +115,10 @@ class BRACState(eqx.Module):
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BRACConfig) -> BRACState:
     """A fresh agent; the temperature of the copy starts at 1."""
-    key_actor, key_copy, *keys = jax.random.split(key, 2 + config.critics)
-    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
-    copy = Copy(MLP(obs_dim, config.hidden, 2 * action_dim, key=key_copy))
-    critics = new_critics(jnp.stack(keys), obs_dim, action_dim, config.critic_hidden)
+    keys = jax.random.split(key, 2 + config.critics)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=keys[0])
+    copy = Copy(MLP(obs_dim, config.hidden, 2 * action_dim, key=keys[1]))
+    critics = new_critics(keys[2:], obs_dim, action_dim, config.critic_hidden)
     log_temperature = jnp.zeros(())
     cloning = optax.adam(config.clone_learning_rate)
     return BRACState(
@@ -280,3 +281,14 @@ def update(
 def policy(state: BRACState) -> Actor:
     """What acts and is evaluated."""
     return state.actor
+
+
+AGENT = Agent(
+    name="brac",
+    settings=BRACConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState, Proposals
 from moore.agents.cql import policy as policy
 from moore.agents.critics import q_of_many, q_values, squared_errors
@@ -136,3 +137,15 @@ def value(
     """V(s): the lowest of the target critics at a sampled action, without the entropy."""
     action, _ = sample_action(state.actor, obs, key)
     return q_values(state.target_critics, obs, action).min(axis=0)
+
+
+AGENT = Agent(
+    name="combo",
+    settings=COMBOConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    value=value,
+)

@@ -2,14 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from moore.agents.nets import MLP
 from moore.replay.buffer import Batch, Transition
 
 
 def new_critics(
-    keys: PRNGKeyArray,
+    keys: Key[Array, " critics"],
     obs_dim: int,
     action_dim: int,
     hidden: tuple[int, ...],

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from moore.agents import sac
+from moore.agents.agent import Agent
 from moore.agents.nets import Actor
 from moore.agents.sac import SACConfig, SACState
 from moore.agents.sac import act as act
@@ -72,3 +73,16 @@ def value(
 def policy(state: SQILState) -> Actor:
     """What acts and is evaluated."""
     return sac.policy(state.agent)
+
+
+AGENT = Agent(
+    name="sqil",
+    settings=SACConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    look=look,
+    value=value,
+)

@@ -40,8 +40,9 @@ def compare_runs(arguments: list[str]) -> None:
         if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
             raise InputError(f"{name} {path}: expected a file in a folder that is there.")
 
-    from moore.reports.compare import compare, read_runs
+    from moore.reports.compare import compare
     from moore.reports.compare_text import format_comparison, write_csv
+    from moore.runs.finished import read_runs
 
     runs = read_runs(folders, by=[name.strip() for name in options.by.split(",") if name.strip()])
     result = compare(runs)

@@ -23,14 +23,26 @@ def explain(section: type) -> None:
 
 
 def texts_under_fields(section: type) -> dict[str, str]:
-    """The text under each field that has one, by the name of the field."""
+    """The text of each field that has one, by the name of the field.
+
+    It stands under the field, or in its metadata where the field was made by a program.
+    """
+    texts = {
+        item.name: item.metadata["help"]
+        for item in dataclasses.fields(section)
+        if "help" in item.metadata
+    }
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
-    texts = {}
-    for field, text in itertools.pairwise(definition.body):  # type: ignore[attr-defined]
-        match field, text:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(words))),
-            ):
-                texts[name] = " ".join(words.split())
-    return texts
+    return texts | {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and _is_text(text)
+    }
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )

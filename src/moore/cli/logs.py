@@ -49,9 +49,9 @@ def inspect_log(arguments: list[str]) -> None:
         raise InputError(f"--html {options.html}: is a folder; expected the path of a page")
 
     from moore.data.defects import refusals, stops, warnings
-    from moore.data.inspect import summarize
     from moore.data.load import load_dataset, read_log
     from moore.data.names import split_names
+    from moore.inspecting.summary import summarize
 
     reading = reading_of(options, source)
     if len(split_names(source)) > 1:
@@ -81,7 +81,7 @@ def _replay(log, summary: dict, options: InspectOptions) -> tuple[dict | None, s
     if options.rows < 1:
         raise InputError(f"--rows is {options.rows}; expected at least 1 row to replay")
     from moore.data.checks import shown
-    from moore.envs.replay_check import replay_check
+    from moore.inspecting.replay_check import replay_check
 
     if summary["env_problem"]:
         return None, summary["env_problem"]

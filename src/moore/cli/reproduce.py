@@ -72,7 +72,7 @@ def reproduce_figure(arguments: list[str]) -> None:
         )
 
     from moore.reports.compare_text import format_comparison
-    from moore.reports.figure import write_figure
+    from moore.sweeps.figure_page import write_figure
 
     result = write_figure(figure, options.scale, planned, options.report or out)
     show(json.dumps(result, indent=1) if options.json else format_comparison(result))

@@ -54,8 +54,8 @@ def _run_options(command: str):
         resume: Path | None = None
         """Continue the run in this folder from its last checkpoint. The run keeps its settings, and
         the flags of other settings are refused, except these: --dataset and --env-id say where the
-        log or the environment is now, --online.epochs makes the run longer, and --checkpoint-every
-        and --tensorboard apply from now on."""
+        log or the environment is now, --online.epochs makes the run longer, and
+        --checkpoint-every, --track and --tensorboard apply from now on."""
 
     return RunOptions
 
@@ -121,8 +121,8 @@ def _check_algorithm(old: str, new: str) -> None:
 
 # What a run that goes on can be told.
 _HONOURED = (
-    "resume", "dataset", "env-id", "online.epochs", "checkpoint-every", "tensorboard", "json",
-    "quiet",
+    "resume", "dataset", "env-id", "online.epochs", "checkpoint-every", "track", "tensorboard",
+    "json", "quiet",
 )  # fmt: skip
 
 
@@ -142,6 +142,7 @@ def _resume(options, preset: str | None, arguments: list[str]):
     changes = {
         "epochs": config.online.epochs if "online.epochs" in given else None,
         "checkpoint_every": config.checkpoint_every if "checkpoint-every" in given else None,
+        "track": config.track if "track" in given else None,
         "tensorboard": config.tensorboard
         if {"tensorboard", "no-tensorboard"} & set(given)
         else None,

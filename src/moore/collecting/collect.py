@@ -35,7 +35,7 @@ from moore.jax_settings import key_of, plain_jax
 from moore.presets import preset
 from moore.runs.policy import Policy
 from moore.runs.summary import versions
-from moore.runs.track import Reporter
+from moore.sinks.console import Reporter
 
 Tier = Literal["random", "medium", "medium-replay", "expert"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from moore.data.npz import UNREADABLE
 from moore.envs.record import Act, record_episodes
 from moore.files import write_whole, writing
-from moore.runs.track import Reporter
+from moore.sinks.console import Reporter
 
 # Rows on disk at a time: a few seconds of work.
 CHUNK = 20_000

@@ -14,13 +14,13 @@ from moore.errors import InputError
 from moore.numbers import is_finite
 from moore.presets import preset
 from moore.replay.buffer import Transition
-from moore.reports.reading import read_metrics
+from moore.runs.folder import read_metrics
 from moore.runs.policy import Policy, load_policy, save_policy
 from moore.runs.reading import newest_checkpoint, newest_epoch
 from moore.runs.run import resume, run
 from moore.runs.setup import Setup, prepare
-from moore.runs.track import Reporter
 from moore.runs.units import read_units
+from moore.sinks.console import Reporter
 from moore.stages.learner import LearnerState
 
 # Evaluations over a whole training; an epoch is the time between two of them.

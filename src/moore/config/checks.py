@@ -7,6 +7,7 @@ from moore.dynamics.fit import ModelConfig
 from moore.errors import InputError
 from moore.ranges import check_numbers
 from moore.replay.schemes import check_scheme
+from moore.sinks.trackers import tracker_names
 
 if TYPE_CHECKING:
     from moore.config.run import Config
@@ -16,6 +17,7 @@ def check(config: "Config") -> None:
     """Raises InputError for the first setting that cannot be, or that does not fit another."""
     check_numbers(config)
     check_accepted(config.accept)
+    tracker_names(config.track)
     online = config.online
     check_scheme(online.scheme, online.alpha, steps_per_epoch=online.steps_per_epoch)
     _check_model(config.model)

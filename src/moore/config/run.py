@@ -1,15 +1,10 @@
 """Settings of a whole run."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from moore.agents.adaptive_bc import AdaptiveBCConfig
-from moore.agents.awac import AWACConfig
-from moore.agents.balanced import BalancedConfig
-from moore.agents.cql import CQLConfig, cal_ql
-from moore.agents.iql import IQLConfig
-from moore.agents.sac import SACConfig, rlpd
-from moore.agents.wsrl import WSRLConfig
+from moore.agents.found import found_agents
+from moore.agents.sac import SACConfig
 from moore.config.checks import check
 from moore.config.evaluation import EvaluationConfig
 from moore.config.gate import GateConfig
@@ -19,7 +14,21 @@ from moore.dynamics.fit import ModelConfig
 from moore.ranges import Fraction, NonNegative, Positive, PositiveOrInfinite, Seed
 
 
+def _with_agents(settings: type) -> type:
+    """The class with a section for each agent that it does not name itself."""
+    for name, agent in found_agents().items():
+        if name not in settings.__annotations__:
+            settings.__annotations__[name] = type(agent.settings())
+            setattr(
+                settings,
+                name,
+                field(default_factory=agent.settings, metadata={"help": f"Settings of {name}."}),
+            )
+    return settings
+
+
 @dataclass(frozen=True)
+@_with_agents
 class Config:
     """All settings of a run. The same settings give the same run."""
 
@@ -101,28 +110,15 @@ class Config:
     """In every online epoch also measure the quantities of the theory: how well the models foresaw
     their own errors, and how u changes with the models and with the policy. This does not change
     the result of the run."""
+    track: tuple[str, ...] = ()
+    """Where the numbers of metrics.jsonl go besides that file: tensorboard (event files in the run
+    folder), wandb, trackio. Separate several with commas or spaces."""
     tensorboard: bool = False
-    """Also write TensorBoard event files into the run folder."""
+    """The same as --track tensorboard. This flag stays for one release."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Settings of the ensemble of dynamics models."""
     sac: SACConfig = field(default_factory=SACConfig)
     """Settings of SAC, the agent of all model-based algorithms and of SAC from scratch."""
-    awac: AWACConfig = field(default_factory=AWACConfig)
-    """Settings of AWAC."""
-    iql: IQLConfig = field(default_factory=IQLConfig)
-    """Settings of IQL."""
-    cql: CQLConfig = field(default_factory=CQLConfig)
-    """Settings of CQL."""
-    cal_ql: CQLConfig = field(default_factory=cal_ql)
-    """Settings of Cal-QL."""
-    balanced_replay: BalancedConfig = field(default_factory=BalancedConfig)
-    """Settings of Balanced Replay."""
-    adaptive_bc: AdaptiveBCConfig = field(default_factory=AdaptiveBCConfig)
-    """Settings of Adaptive BC."""
-    rlpd: SACConfig = field(default_factory=rlpd)
-    """Settings of RLPD, whose agent is SAC."""
-    wsrl: WSRLConfig = field(default_factory=WSRLConfig)
-    """Settings of WSRL."""
     offline: OfflineConfig = field(default_factory=OfflineConfig)
     """Settings of the offline stage."""
     online: OnlineConfig = field(default_factory=OnlineConfig)
@@ -132,5 +128,15 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Settings of the evaluation of policies."""
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """The sections of the other agents."""
+
     def __post_init__(self):
         check(self)
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The setting `track`, with what `tensorboard` adds to it."""
+        return ("tensorboard", *self.track) if self.tensorboard else self.track

@@ -1,0 +1,1 @@
+"""Logs: reading every format, checking, cutting into episodes, finding defects, writing."""

@@ -163,10 +163,12 @@ def _with_ends(log: Log, max_episode_steps: int | None) -> tuple[Log, dict[str, 
             shapes[key] = column(key, value.shape)
     check_shapes(log.name, shapes)
     found: dict[str, object] = {}
-    if log.truncated is None:
+    truncated = log.truncated
+    if truncated is None:
         cuts = find_cuts(log, max_episode_steps)
-        log, found = replace(log, truncated=cuts.truncated), cuts.metadata
-    ends = (log.terminated.reshape(-1) != 0) | (log.truncated.reshape(-1) != 0)
+        truncated, found = cuts.truncated, cuts.metadata
+        log = replace(log, truncated=truncated)
+    ends = (log.terminated.reshape(-1) != 0) | (truncated.reshape(-1) != 0)
     if signs := unflagged_ends(log, ends):
         found["unflagged_ends"] = signs
     if lost := lost_in_float32(arrays, ends):  # of those that its reader has not made float32
@@ -204,9 +206,10 @@ def from_flat_arrays(
         name: the data set, in the InputErrors: bad shapes, no rows, arrays that are not numbers.
         overwrite: work in the arrays given, which are lost, so that no second copy is needed.
     """
-    raw = {"obs": obs, "action": action, "reward": reward, "terminated": terminals}
-    raw |= {"truncated": timeouts, "next_obs": next_obs}
-    raw = {key: np.asarray(value) for key, value in raw.items() if value is not None}
+    given = {"obs": obs, "action": action, "reward": reward, "terminated": terminals}
+    maybe = {"truncated": timeouts, "next_obs": next_obs}
+    given |= {key: value for key, value in maybe.items() if value is not None}
+    raw = {key: np.asarray(value) for key, value in given.items()}
     for key, value in raw.items():
         check_numbers(name, key, value.dtype)
         raw[key] = value.reshape(column(key, value.shape))
@@ -283,7 +286,7 @@ def _hash(arrays: dict[str, np.ndarray]) -> str:
     for key in sorted(arrays):
         value = np.ascontiguousarray(arrays[key])
         digest.update(f"{key} {value.dtype} {value.shape}".encode())
-        digest.update(value)
+        digest.update(value.data)
     return digest.hexdigest()
 
 

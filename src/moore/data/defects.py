@@ -25,7 +25,7 @@ def findings(summary: dict, *, in_run: bool = False) -> list[Finding]:
     """What to look at before training, the worst first; empty if all is well.
 
     Args:
-        summary: from `moore.data.inspect.summarize`.
+        summary: from `moore.inspecting.summary.summarize`.
         in_run: only what a run looks for, for which a few of the keys are enough.
     """
     found = []
@@ -43,8 +43,8 @@ def warnings(summary: dict, replay: dict | None = None) -> list[str]:
     """The findings as sentences that end in their name, and what a replay says.
 
     Args:
-        summary: from `moore.data.inspect.summarize`.
-        replay: from `moore.envs.replay_check.replay_check`, where it was asked for.
+        summary: from `moore.inspecting.summary.summarize`.
+        replay: from `moore.inspecting.replay_check.replay_check`, where it was asked for.
     """
     misfit = [replay["verdict"]] if replay is not None and not replay["fits_all"] else []
     found = findings(summary)

@@ -40,7 +40,7 @@ def heed(log: Dataset, facts: object, accept: Sequence[str] = ()) -> list[str]:
 
 
 def _summary(log: Dataset, facts: object) -> dict:
-    """The keys of `moore.data.inspect.summarize` that the findings of a run need."""
+    """The keys of `moore.inspecting.summary.summarize` that the findings of a run need."""
     ends = log.terminated | log.truncated
     low, high, mean, sd = _spread(log.obs)
     action_low, action_high, _, _ = _spread(log.action)

@@ -216,8 +216,8 @@ def _find(name: str, asked: _Asked) -> _Source:
     download = asked.download
     mapped = None if colon and prefix in ("minari", "builtin") else mapped_reader(name)
     if mapped is not None:
-        how = {"columns": make_map(name, asked.columns), "own_reward": asked.reward is not None}
-        read = partial(_read_mapped, mapped, name, **how)
+        columns, own_reward = make_map(name, asked.columns), asked.reward is not None
+        read = partial(_read_mapped, mapped, name, columns=columns, own_reward=own_reward)
         return _Source(read, lambda: read().size)
     if asked.columns is not None:
         raise InputError(

@@ -1,0 +1,1 @@
+"""The ensemble of dynamics models: fitting, imagined rollouts, the penalty, learned ends."""

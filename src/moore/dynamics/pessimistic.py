@@ -100,13 +100,13 @@ def halt_reward(log: Replay, discount: float, config: PessimismConfig) -> Float[
 
 
 def halted(
-    reward: Float[Array, " batch"],
-    terminated: Bool[Array, " batch"],
-    found: Float[Array, " batch"],
+    reward: Float[Array, " *batch"],
+    terminated: Bool[Array, " *batch"],
+    found: Float[Array, " *batch"],
     limit: Float[Array, ""],
     reward_of_halt: Float[Array, ""],
-) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
-    """Rewards and ends of one imagined step: where it is unknown, it halts.
+) -> tuple[Float[Array, " *batch"], Bool[Array, " *batch"]]:
+    """Rewards and ends of imagined steps: one that is unknown halts.
 
     The halt's reward stands in place of the predicted one, which is as unknown as the state.
 

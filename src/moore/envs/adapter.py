@@ -58,7 +58,7 @@ class Adapter(gym.Wrapper):
             max_bad_readings: more bad readings in a row than this are an InputError.
         """
         super().__init__(env)
-        space = env.action_space
+        space: Any = env.action_space  # a Box, which make_env has checked
         low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
         self.bounds = Bounds(low, high)
         self.action_space = gym.spaces.Box(-1.0, 1.0, low.shape, np.float32)
@@ -67,7 +67,7 @@ class Adapter(gym.Wrapper):
         self._name, self._max_bad = name, max_bad_readings
         self._dtype = space.dtype
         self._low, self._high = space.low, space.high
-        self._obs_shape = env.observation_space.shape
+        self._obs_shape = env.observation_space.shape or ()
         self._used = False
         self._bad_in_a_row = 0
         self._forget_episode()

@@ -94,7 +94,7 @@ def make_env(
         )
     if isinstance(source, str):
         source = Registered(source)
-    name = name or getattr(source, "__name__", "the environment")
+    name = str(name or getattr(source, "__name__", "the environment"))
     with users_jax():
         env = source()
     try:

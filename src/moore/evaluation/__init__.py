@@ -1,0 +1,1 @@
+"""Scores with their sources, the metrics of a transfer, statistics over seeds."""

@@ -125,7 +125,8 @@ def _scores(
     percent = 100.0 / (reference.expert - reference.random)
     scores: dict[str, float | None] = {}
     for name in _LEVELS:
-        scores[f"{name}_score"] = reference.score(metrics[name])
+        level = metrics[name]
+        scores[f"{name}_score"] = None if level is None else reference.score(level)
     for name in _DIFFERENCES:
         value = metrics[name]
         scores[f"{name}_score"] = None if value is None else percent * value

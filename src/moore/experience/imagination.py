@@ -21,7 +21,7 @@ from moore.experience import diagnostics, rollouts
 from moore.experience.coverage import covering_penalty
 from moore.experience.judging import judge
 from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
-from moore.experience.settings import rollout_settings
+from moore.experience.settings import RolloutSettings, rollout_settings
 from moore.replay.buffer import Batch, Replay, Ring, as_batch, empty_ring
 from moore.replay.draws import Draws, EachRow, Groups
 from moore.replay.sampler import gather, sample_ring
@@ -219,7 +219,7 @@ class Imagination:
             key_cover,
             agent=self.task.agent,
             terminated_fn=self.task.terminated_fn,
-            settings=rollout_settings(config, 1),
+            settings=self._rollouts(1),
             coverage=config.penalty_coverage,
             spread=self.spread,
         )
@@ -268,7 +268,7 @@ class Imagination:
                 key_rollout,
                 agent=task.agent,
                 terminated_fn=task.terminated_fn,
-                settings=rollout_settings(config, count, length),
+                settings=self._rollouts(count, length),
                 agent_state=now.agent,
                 spread=self.spread,
             )
@@ -297,7 +297,7 @@ class Imagination:
         else:
             rows = now.draws.rows(key_starts, (gate.rollouts,))
             starts = gather(task.log, now.online, rows).obs
-            steps, discount = gate.horizon, task.config.sac.discount
+            steps, discount = gate.horizon, task.agent_config.discount
         accepted, acting, metrics = judge(
             acting,
             task.agent.policy(now.agent),
@@ -307,7 +307,7 @@ class Imagination:
             key_rollout,
             agent=task.agent,
             terminated_fn=task.terminated_fn,
-            settings=rollout_settings(task.config, gate.rollouts, steps),
+            settings=self._rollouts(gate.rollouts, steps),
             discount=discount,
             confidence=gate.confidence,
             bar=bar,
@@ -323,6 +323,10 @@ class Imagination:
         with self.task.clock("diagnose"):
             count = self.task.config.online.refit_every
             return rollouts.surprise_of_newest(state.model.ensemble, now.online, count)
+
+    def _rollouts(self, count: int, length: int | None = None) -> RolloutSettings:
+        task = self.task
+        return rollout_settings(task.config, task.agent_config.discount, count, length)
 
     def _length(self, epoch: int) -> int:
         return rollout_length(self.task.config, epoch)

@@ -27,12 +27,17 @@ class RolloutSettings:
     rollout_chunk: int = 10_000
 
 
-def rollout_settings(config: Config, count: int, length: int | None = None) -> RolloutSettings:
-    """Those of a run for `count` rollouts; `length`: H, by default the run's."""
+def rollout_settings(
+    config: Config, discount: float, count: int, length: int | None = None
+) -> RolloutSettings:
+    """Those of a run whose agent has this discount, for `count` rollouts.
+
+    `length`: H, by default the run's.
+    """
     return RolloutSettings(
         rollout_length=config.rollout_length if length is None else length,
         uncertainty=config.uncertainty,
-        discount=config.sac.discount,
+        discount=discount,
         imagined_bound=config.imagined_bound,
         trust_quantile=config.trust_quantile,
         rollout_chunk=min(config.rollout_chunk, count),

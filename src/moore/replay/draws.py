@@ -1,6 +1,7 @@
 """A scheme applied to both buffers at one moment: which rows are drawn (lines 8, 13 and 15)."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,15 @@ from moore.replay.priorities import Rows, RowScheme, Table, cumulate
 from moore.replay.sampler import sample_rows
 from moore.replay.schedule import sampling_tv
 from moore.replay.schemes import Scheme
-from moore.units import AS_GIVEN, Units
+
+
+@runtime_checkable
+class UsersUnits(Protocol):
+    """What brings stored transitions back into the units of the log; see `moore.units.Units`."""
+
+    def transition_out(self, seen: Transition) -> Transition:
+        """The transitions in the user's units."""
+
 
 _sample_rows = jax.jit(sample_rows, static_argnames=("shape", "train_only"))
 
@@ -82,11 +91,11 @@ def each_row(
     offline: Replay,
     online: Replay,
     n_on: int,
-    units: Units = AS_GIVEN,
+    units: UsersUnits | None = None,
 ) -> EachRow:
     """What the scheme draws at epoch t from the log and the first `n_on` online rows.
 
-    It sees them as the user does, in `units`.
+    It sees them as the user does, in `units`; None: as they are stored.
 
     Raises:
         InputError: priorities of the wrong number or sign, or nothing that could be drawn.
@@ -111,7 +120,7 @@ def shift(
     offline: Replay,
     online: Replay,
     new: int,
-    units: Units = AS_GIVEN,
+    units: UsersUnits | None = None,
 ) -> float:
     """How far epoch t has moved the sampling distribution: total variation over the rows.
 
@@ -120,7 +129,7 @@ def shift(
         epoch: t, at its end; t = 1 is compared with the log alone, uniformly drawn.
         offline, online: D_off and D_on as they are now.
         new: online rows that the epoch has added.
-        units: what a scheme with a priority for every row sees them in.
+        units: what a scheme with a priority for every row sees them in; None: as they are stored.
     """
     n_off, now = int(offline.size), int(online.size)
     before = now - new
@@ -139,7 +148,7 @@ def shift(
     return 0.5 * float(np.abs(new_draws - old).sum())
 
 
-def _rows(offline: Replay, online: Replay, n_off: int, n_on: int, units: Units) -> Rows:
+def _rows(offline: Replay, online: Replay, n_off: int, n_on: int, units: UsersUnits | None) -> Rows:
     """Both buffers as one set of columns in the user's units, for the user's function."""
     parts = [(offline, n_off), (online, n_on)]
 
@@ -147,7 +156,8 @@ def _rows(offline: Replay, online: Replay, n_off: int, n_on: int, units: Units) 
         return np.concatenate([np.asarray(getattr(r.data, name))[:size] for r, size in parts])
 
     names = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
-    columns = vars(units.transition_out(Transition(*map(column, names))))
+    stored = Transition(*map(column, names))
+    columns = vars(stored if units is None else units.transition_out(stored))
     ends = columns["terminated"] | columns["truncated"]
     ends[n_off - 1 : n_off] = True  # no episode runs on from the log into the online data
     return Rows(

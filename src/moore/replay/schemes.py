@@ -150,7 +150,7 @@ SCHEMES: dict[str, _Known] = {
     "online_only": _Known("online_only", lambda v, s: online_only()),
     "linear": _Known("linear:FROM:TO:EPOCHS", lambda v, s: linear(v[0], v[1], _whole(v[2])), 3, 3),
     "auto": _Known("auto", lambda v, s: auto()),
-    "peak_shift": _Known("peak_shift:EPS", lambda v, s: peak_shift(*v, s.steps_per_epoch), 1, 1),
+    "peak_shift": _Known("peak_shift:EPS", lambda v, s: peak_shift(v[0], s.steps_per_epoch), 1, 1),
 }
 
 
@@ -194,9 +194,9 @@ def _known_scheme(text: str, alpha: float, steps_per_epoch: int) -> Scheme:
     """One of SCHEMES. The result is kept: what the check of a configuration reads, its run uses."""
     name, *words = text.split(":")
     if name not in SCHEMES:
-        known = ", ".join(scheme.usage for scheme in SCHEMES.values())
+        usages = ", ".join(scheme.usage for scheme in SCHEMES.values())
         raise InputError(
-            f"unknown scheme '{name}'; the known ones are {known}, module:function and path.npy."
+            f"unknown scheme '{name}'; the known ones are {usages}, module:function and path.npy."
         )
     known = SCHEMES[name]
     if not known.least <= len(words) <= known.most:

@@ -1,18 +1,12 @@
 """Many runs side by side: transfer metrics per task and variant, and pooled over tasks."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from moore.config import flat, read_toml
-from moore.errors import InputError
 from moore.evaluation.stats import iqm, probability_of_improvement
-from moore.numbers import without_nulls
-from moore.reports.plots import known_reference
-from moore.reports.reading import read_metrics, read_summary
 
 # Metrics of `transfer`: the one for pooling over tasks where scores exist, whether more is better.
 METRICS: dict[str, tuple[str, bool]] = {
@@ -24,10 +18,6 @@ METRICS: dict[str, tuple[str, bool]] = {
     "auc": ("auc_score", True),
     "epochs_to_threshold": ("epochs_to_threshold", False),
 }
-
-
-# What tells a run from the others.
-_IDENTITY = ("env_id", "algorithm", "scheme", "seed")
 
 
 @dataclass(frozen=True)
@@ -51,88 +41,6 @@ class Finished:
     transfer: dict
     rows: list[dict]
     reference: dict | None
-
-
-def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[Finished]:
-    """Runs by their folders; a folder that holds run folders stands for all of them.
-
-    Args:
-        folders: of runs or sweeps.
-        by: settings that tell variants apart beside algorithm and scheme, such as
-            `online.updates_per_step`.
-
-    Raises:
-        InputError: nothing there, or a run without a transfer.
-    """
-    found = []
-    for folder in map(Path, folders):
-        runs = [folder] if (folder / "summary.json").exists() else _runs_below(folder)
-        if not runs:
-            raise InputError(
-                f"{folder} is no finished run (it has no summary.json) and holds none with "
-                "an online stage that was evaluated."
-            )
-        found += [_read(run, by) for run in runs]
-    twice = _twice([(run.task, run.variant, run.seed) for run in found])
-    if twice:
-        task, variant, seed = twice
-        raise InputError(
-            f"{variant} on {task} has seed {seed} twice; give each run once, or tell the variants "
-            "apart with --by SETTING."
-        )
-    return found
-
-
-def _runs_below(folder: Path) -> list[Path]:
-    """Finished runs with an online stage, in the order of their names."""
-    runs = sorted(path.parent for path in folder.glob("**/summary.json"))
-    return [run for run in runs if "transfer" in read_summary(run)]
-
-
-def _twice(keys: list[tuple]) -> tuple | None:
-    seen = set()
-    return next((key for key in keys if key in seen or seen.add(key)), None)
-
-
-def _read(folder: Path, by: Sequence[str]) -> Finished:
-    summary = without_nulls(read_summary(folder))
-    if not summary.get("transfer"):
-        what = "was not evaluated" if "acting" in summary else "has no online stage"
-        if summary.get("not_finite"):
-            what = "has evaluations that are no finite numbers"
-        raise InputError(f"{folder} {what}, so there is no transfer to compare.")
-    needed = ("env_id", "algorithm", "scheme", "seed", "reference")
-    missing = [name for name in needed if name not in summary]
-    missing += [name for name in ("offline", "final") if summary["transfer"].get(name) is None]
-    if missing:
-        raise InputError(f"{folder}/summary.json is damaged: it has no '{missing[0]}'.")
-    log = summary.get("dataset") or {}
-    task = summary["env_id"] + (f" {_short(log['name'])}" if log.get("name") else "")
-    variant = summary["scheme"] if summary["algorithm"] == "moore" else summary["algorithm"]
-    variant = " ".join([variant, *(f"{name}={_setting(folder, name)}" for name in by)])
-    rows = without_nulls(read_metrics(folder / "metrics.jsonl"))
-    return Finished(
-        folder=folder,
-        task=task,
-        variant=variant,
-        seed=summary["seed"],
-        transfer=summary["transfer"],
-        rows=[row for row in rows if "epoch" in row],
-        reference=known_reference(summary),
-    )
-
-
-def _short(name: str) -> str:
-    """The names of the log's files, without folders and suffixes."""
-    parts = [part.strip() for part in name.split(",")]
-    return "+".join(p if ":" in p else Path(p).stem for p in parts)
-
-
-def _setting(folder: Path, name: str) -> object:
-    settings = flat(dataclasses.asdict(read_toml(folder / "config.toml")))
-    if name not in settings:
-        raise InputError(f"{folder}: config.toml has no setting '{name}'.")
-    return settings[name]
 
 
 def compare(runs: Sequence[Finished]) -> dict:

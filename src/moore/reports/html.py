@@ -1,8 +1,7 @@
-"""One self-contained page about one run: `report.html` in the run folder."""
+"""One self-contained page about one run: the content of `report.html`."""
 
 import tomllib
 from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean
 
 from markupsafe import Markup
@@ -13,8 +12,7 @@ from moore.evaluation.scores import reference_scores
 from moore.evaluation.transfer import DIP_EPOCHS, acting_levels, transfer_metrics
 from moore.numbers import without_nulls
 from moore.reports import plots
-from moore.reports.page import number, render, write_page
-from moore.reports.reading import read_metrics, read_summary
+from moore.reports.page import number, render
 
 _ACTED = "online/episode_returns"
 
@@ -64,37 +62,30 @@ _METRICS = (
 )
 
 
-def write_report(folder: str | Path) -> Path:
-    """Write `report.html` from the files of a run folder; the run may still be under way.
+def run_page(name: str, rows: list[dict], config_text: str, summary: dict | None) -> str:
+    """The page of one run, which may still be under way.
 
     Args:
-        folder: has `config.toml` and `metrics.jsonl`, and `summary.json` once the run is over.
+        name: of the run's folder.
+        rows: of metrics.jsonl.
+        config_text: of config.toml.
+        summary: of summary.json; None while the run is not over.
 
     Returns:
-        The page's path. The page loads nothing from anywhere.
+        HTML that loads nothing from anywhere.
 
     Raises:
-        InputError: if a file is missing or cannot be read.
+        InputError: config.toml is no TOML.
     """
-    folder = Path(folder)
-    rows = without_nulls(read_metrics(folder / "metrics.jsonl"))
-    config_text = _read(folder / "config.toml")
-    finished = (folder / "summary.json").exists()
+    rows = without_nulls(rows)
     try:
         config = tomllib.loads(config_text)
     except ValueError as error:
-        raise InputError(f"{folder}: config.toml is not valid ({error})") from error
-    summary = without_nulls(read_summary(folder)) if finished else {}
-    page = _page(rows, config, summary=summary or _known_so_far(rows, config))
-    html = render("template.html", **page, finished=finished, config=config_text, name=folder.name)
-    return write_page(folder / "report.html", html)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path} ({error}); give the folder of a run") from error
+        raise InputError(f"{name}: config.toml is not valid ({error})") from error
+    known = _known_so_far(rows, config) if summary is None else without_nulls(summary)
+    page = _page(rows, config, summary=known)
+    finished = summary is not None
+    return render("template.html", **page, finished=finished, config=config_text, name=name)
 
 
 def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:

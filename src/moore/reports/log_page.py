@@ -16,8 +16,8 @@ def write_log_page(path: str | Path, summary: dict, *, replay: dict | None = Non
 
     Args:
         path: of the page; replaced if it is there.
-        summary: from `moore.data.inspect.summarize`.
-        replay: from `moore.envs.replay_check.replay_check`.
+        summary: from `moore.inspecting.summary.summarize`.
+        replay: from `moore.inspecting.replay_check.replay_check`.
 
     Raises:
         InputError: the page cannot be written there.

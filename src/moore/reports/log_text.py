@@ -17,7 +17,7 @@ def format_summary(summary: dict, *, blocks: str = BLOCKS) -> str:
     """The numbers, without warnings and without a newline at the end.
 
     Args:
-        summary: from `moore.data.inspect.summarize`.
+        summary: from `moore.inspecting.summary.summarize`.
         blocks: signs for the heights of a histogram, low to high; `ASCII_BLOCKS` for a terminal
             that has no others.
     """
@@ -29,7 +29,7 @@ def format_summary(summary: dict, *, blocks: str = BLOCKS) -> str:
 
 
 def format_replay(replay: dict) -> str:
-    """The result of `moore.envs.replay_check` as a few lines, without its verdict."""
+    """The result of `moore.inspecting.replay_check` as a few lines, without its verdict."""
     r = replay
     left_out = {k.replace("_", " "): n for k, n in r["skipped"].items() if n and k != "looked_at"}
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())

@@ -11,7 +11,7 @@ from moore.runs.plan import Plan
 from moore.runs.sections import run_dict, unused_sections
 
 # No result of the epochs that are done depends on them.
-CHANGEABLE = ("online.epochs", "checkpoint_every", "tensorboard")
+CHANGEABLE = ("online.epochs", "checkpoint_every", "track", "tensorboard")
 
 
 def kept(config: Config) -> dict:
@@ -74,6 +74,7 @@ def altered(
     *,
     epochs: int | None,
     checkpoint_every: int | None,
+    track: tuple[str, ...] | None,
     tensorboard: bool | None,
 ) -> Config:
     """The configuration with which a run goes on.
@@ -97,6 +98,8 @@ def altered(
         )
     if checkpoint_every is not None:
         config = dataclasses.replace(config, checkpoint_every=checkpoint_every)
+    if track is not None:
+        config = dataclasses.replace(config, track=track)
     if tensorboard is not None:
         config = dataclasses.replace(config, tensorboard=tensorboard)
     return config

@@ -15,9 +15,8 @@ from moore.errors import InputError
 from moore.files import short_path, write_whole
 from moore.jax_settings import as_the_user
 from moore.replay.draws import shift
-from moore.reports.html import write_report
-from moore.reports.reading import read_metrics
 from moore.runs.checkpoint import Checkpoint
+from moore.runs.folder import read_metrics, write_report
 from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
 from moore.runs.live import Guarded
 from moore.runs.plan import Plan, how_to_resume
@@ -28,8 +27,9 @@ from moore.runs.setup import Evaluator, Setup
 from moore.runs.signals import Stop, Stopped
 from moore.runs.suitable import note_on
 from moore.runs.summary import skipped_updates, summarise
-from moore.runs.track import Reporter, jsonable, news
 from moore.runs.units import note_on_units
+from moore.sinks.console import Reporter
+from moore.sinks.json_lines import jsonable
 from moore.stages import watch
 from moore.stages.epoch import Epoch, unpack_epoch
 from moore.stages.learner import LearnerState
@@ -79,7 +79,7 @@ class Execution:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.stop.patience("" if self.quiet else _ANSWER))
             stack.callback(self.report.stop)
-            records = Records(self.setup, self.folder, self.plan.config, checkpoint)
+            records = Records(self.setup, self.folder, self.plan.config, checkpoint, self.report)
             self.records = stack.enter_context(contextlib.closing(records))
             self.evaluator = stack.enter_context(contextlib.closing(Evaluator(self.setup)))
             try:
@@ -145,7 +145,7 @@ class Execution:
         if self.start is None:
             return state
         for row in offline_rows(self.start):
-            self.records.inherit(row)
+            self.records.write(row)
         parts = load_hand_over(self.setup, self.start)
         # The same seed goes on exactly as one run would have; another seed draws its own numbers.
         if read_toml(self.start / "config.toml").seed != self.config.seed:
@@ -272,13 +272,7 @@ class Execution:
         self, row: dict, state: LearnerState, collector: Collector | None, epochs: int
     ) -> None:
         last = row["epoch"] == epochs
-        row = self.records.end_epoch(row, state, collector, last=last, stopping=self.stop.asked)
-        self.report.advance(row["epoch"], news(row))
-        if skipped := row.get("losses/skipped_updates"):
-            self.report.say(
-                f"{skipped:,.0f} updates of {row['stage']} epoch {row['epoch']} were skipped: they "
-                "led to numbers that are not finite."
-            )
+        self.records.end_epoch(row, state, collector, last=last, stopping=self.stop.asked)
         if not last:
             self.stop.check()
 
@@ -335,7 +329,7 @@ class Execution:
             with self.learner.clock("evaluate"):
                 acting = self.evaluator.sampled(self.learner.policy(state)).returns
         row = self._row("online", 0) | self._evaluation(state)
-        self.records.metrics.write(row | {"online/episode_returns": acting})
+        self.records.write(row | {"online/episode_returns": acting})
 
     def _finish(self) -> RunResult:
         """summary.json, report.html, and the last line."""

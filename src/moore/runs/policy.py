@@ -37,7 +37,7 @@ _FORMAT = 2
 # What the actions depend on, beside the weights; covered by the hash.
 _HASHED = ("agent", "obs_dim", "action_low", "action_high", "acting", "units")
 # Agents whose actor is not the squashed Gaussian.
-_ACTORS = {
+_ACTORS: dict[str, type[AnyActor]] = {
     "iql": GaussianActor,
     "adaptive_bc": DeterministicActor,
     "balanced_replay": Mixture,

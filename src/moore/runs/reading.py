@@ -19,7 +19,8 @@ from moore.runs.checkpoint import (
 )
 from moore.runs.records import HAND_OVER, handed_over
 from moore.runs.setup import Setup
-from moore.runs.track import Reporter, why_unknown
+from moore.sinks.console import Reporter
+from moore.sinks.json_lines import why_unknown
 from moore.stages import watch
 from moore.stages.learner import Learner
 from moore.stages.lengthen import lengthened

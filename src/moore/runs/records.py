@@ -7,14 +7,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import PyTree
 
+from moore.config import Config
 from moore.envs.collector import Collector, RunningEpisode
-from moore.reports.reading import read_metrics
 from moore.runs.checkpoint import Checkpoint, is_whole, prune, save_checkpoint
+from moore.runs.folder import read_metrics
 from moore.runs.policy import save_policy
 from moore.runs.setup import Setup
-from moore.runs.track import MetricsFile, TensorBoard
+from moore.sinks.console import ConsoleSink, Reporter
+from moore.sinks.json_lines import MetricsFile
+from moore.sinks.sink import Label, Sink
+from moore.sinks.trackers import open_trackers, tracker_names
 from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
+from moore.tables import flat
 from moore.version import __version__
 
 HAND_OVER = "hand-over"
@@ -29,7 +34,14 @@ class Records:
     was, which evaluation was the best, and how the time was spent.
     """
 
-    def __init__(self, setup: Setup, folder: Path, config: dict, checkpoint: Checkpoint | None):
+    def __init__(
+        self,
+        setup: Setup,
+        folder: Path,
+        config: dict,
+        checkpoint: Checkpoint | None,
+        report: Reporter,
+    ):
         """Opens the records as they were at a checkpoint; empty for a new run.
 
         `config`: the run's settings, which every checkpoint holds as well.
@@ -42,9 +54,11 @@ class Records:
         self.checkpoints = folder / "checkpoints"
         keep_bytes = info.get("metrics", {}).get("bytes", 0)
         self.metrics = MetricsFile(folder / "metrics.jsonl", keep_bytes=keep_bytes)
-        self.tensorboard = None
-        if setup.config.tensorboard:
-            self.tensorboard = TensorBoard(folder, read_metrics(folder / "metrics.jsonl"))
+        names = tracker_names(setup.config.trackers)
+        rows = read_metrics(folder / "metrics.jsonl") if names else []
+        label = _label(setup.config, config)
+        trackers = open_trackers(names, folder, label, rows, report.say)
+        self.sinks: list[Sink] = [ConsoleSink(report), *trackers]
         self.best = info.get("best", {"name": None, "return": -np.inf})
         # Checkpoints that are known to be whole: read, or written, by this process.
         self._whole = [] if checkpoint is None else [checkpoint.path.name]
@@ -56,14 +70,17 @@ class Records:
 
     def close(self) -> None:
         self.metrics.close()
-        if self.tensorboard is not None:
-            self.tensorboard.close()
+        for sink in self.sinks:
+            sink.close()
 
-    def inherit(self, row: dict) -> None:
-        """A row of the run that this one starts from."""
+    def write(self, row: dict) -> None:
+        """A row that ends no epoch of this run: the hand-over, or one that another run has made."""
         self.metrics.write(row)
-        if self.tensorboard is not None:
-            self.tensorboard.write(row)
+        self._tell(row)
+
+    def _tell(self, row: dict) -> None:
+        for sink in self.sinks:
+            sink.write(row)
 
     def seconds(self) -> dict[str, float]:
         """Wall-clock by part, interrupted stretches included."""
@@ -77,8 +94,8 @@ class Records:
         *,
         last: bool,
         stopping: bool = False,
-    ) -> dict:
-        """A row of metrics and, when it is due, a checkpoint; returns the row as written.
+    ) -> None:
+        """A row of metrics, when it is due a checkpoint, and then the row to every other sink.
 
         `stopping`: the run is about to be stopped, and a checkpoint is made whether due or not.
         """
@@ -90,12 +107,10 @@ class Records:
             row["time/steps_per_second"] = steps / row["time/epoch"]
         self._reported, self._epoch_started = dict(seconds), now
         self.metrics.write(row)
-        if self.tensorboard is not None:
-            self.tensorboard.write(row)
         due = last or row["epoch"] % self.setup.config.checkpoint_every == 0
         if due or stopping:
             self._save_epoch(row, state, collector, due=due)
-        return row
+        self._tell(row)  # after the checkpoint, which no slow service must delay
 
     def _save_epoch(
         self, row: dict, state: LearnerState, collector: Collector | None, *, due: bool
@@ -166,6 +181,11 @@ class Records:
 def _sha256(setup: Setup) -> str:
     """Of the log; of nothing where there is none."""
     return "" if setup.dataset is None else setup.dataset.sha256
+
+
+def _label(config: Config, settings: dict) -> Label:
+    """How trackers name this run."""
+    return Label(config.env_id, config.algorithm, f"seed-{config.seed}", flat(settings))
 
 
 def handed_over(learner: Learner, state: LearnerState) -> dict:

@@ -19,8 +19,9 @@ from moore.runs.reading import load_hand_over, newest_checkpoint, offline_rows
 from moore.runs.sections import run_toml, used_settings
 from moore.runs.setup import prepare
 from moore.runs.signals import Stop, listening
-from moore.runs.track import Reporter
 from moore.runs.units import read_units, write_units
+from moore.sinks.console import Reporter
+from moore.sinks.trackers import check_installed, tracker_names
 
 
 @plain_jax()
@@ -79,6 +80,7 @@ def _begin(
     quiet: bool,
 ) -> RunResult:
     """As `run`."""
+    check_installed(tracker_names(config.trackers))
     start = None if start_from is None else whole_path(start_from)
     out = None if out is None else whole_path(out)
     split_seed = None if start is None else _split_seed(start)
@@ -137,6 +139,7 @@ def resume(
     until: Until | None = None,
     epochs: int | None = None,
     checkpoint_every: int | None = None,
+    track: tuple[str, ...] | None = None,
     tensorboard: bool | None = None,
     quiet: bool = False,
 ) -> RunResult:
@@ -151,7 +154,7 @@ def resume(
         until: as in `run`.
         epochs: more online epochs than the run was to have; also of one that is over. Its buffers
             grow, so it is not bit for bit a run that was to be so long from the start.
-        checkpoint_every, tensorboard: from now on, instead of the run's.
+        checkpoint_every, track, tensorboard: from now on, instead of the run's.
         quiet: print nothing.
 
     Raises:
@@ -163,7 +166,7 @@ def resume(
             whole_path(folder), stop, dataset=dataset, env=env, system=system, until=until,
             quiet=quiet,
             changes={"epochs": epochs, "checkpoint_every": checkpoint_every,
-                     "tensorboard": tensorboard},
+                     "track": track, "tensorboard": tensorboard},
         )  # fmt: skip
 
 
@@ -182,6 +185,7 @@ def _go_on(
     config, plan = settings_of(folder), read_plan(folder)
     check_kept(plan.config, config, folder)
     config = altered(config, plan, folder, **changes)
+    check_installed(tracker_names(config.trackers))
     if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:
         raise InputError(
             f"{short_path(folder)} was given its {' and its '.join(missing)} in Python, and goes "

@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Any
 
-from moore.algorithms import AGENTS, find
+from moore.agents.found import found_agents
+from moore.algorithms import find
 from moore.config import Config, to_dict, to_toml
 
-# Only an algorithm that learns from imagined transitions has models, and a gate that asks them; the
-# discount of what they imagine is sac.discount, whatever the agent.
-_WITH_MODELS = ("model", "gate", "sac")
+# Only an algorithm that learns from imagined transitions has models, and a gate that asks them.
+_OF_MODELS = ("model", "gate")
 
 
 def unused_sections(config: Config) -> tuple[str, ...]:
@@ -18,9 +18,8 @@ def unused_sections(config: Config) -> tuple[str, ...]:
         InputError: unknown algorithm.
     """
     algorithm = find(config.algorithm)
-    has_models = algorithm.experience.has_models
-    used = {algorithm.agent.name, *(_WITH_MODELS if has_models else ())}
-    return tuple(name for name in dict.fromkeys((*AGENTS, *_WITH_MODELS)) if name not in used)
+    of_others = tuple(name for name in found_agents() if name != algorithm.agent.name)
+    return of_others if algorithm.experience.has_models else (*of_others, *_OF_MODELS)
 
 
 def used_settings(config: Config) -> Config:

@@ -45,11 +45,11 @@ class Setup:
     """The parts of a run that its configuration determines.
 
     Attributes:
-        config: resolved: data set and environment are named.
+        config: resolved: data set and environment are named, and what the log determines is set.
         dataset: the log as it was read; None for an algorithm without one.
         reference: returns that define the normalised score, where they are known.
         world: the environments.
-        learner: the operations of Algorithm 1; its configuration also has what the log determines.
+        learner: the operations of Algorithm 1.
         key: where the run's randomness starts.
         termination_report: how well a learned termination rule does; None for a given one.
         notes: what the user should know before the run, a sentence each.
@@ -150,9 +150,10 @@ def prepare(
     if algorithm.experience.has_models:
         examples = log if algorithm.uses_log else None
         terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base, units)
-    known = config if log is None else resolved(config, algorithm, log, reference, limit)
+    if log is not None:
+        config = resolved(config, algorithm, log, reference, limit)
     learner = Learner(
-        known,
+        config,
         algorithm,
         offline,
         terminated_fn,

@@ -1,0 +1,1 @@
+"""Algorithm 1 of the paper: the offline stage, the hand-over and the online stage."""

@@ -49,7 +49,7 @@ def compare_epochs(
             state.experience.penalty_coef,
             agent=learner.algorithm.agent,
             terminated_fn=learner.terminated_fn,
-            settings=rollout_settings(learner.config, count),
+            settings=rollout_settings(learner.config, learner.agent_config.discount, count),
             spread=learner.models.spread,
         )
         return learner.reported({name: float(value) for name, value in found.items()})
@@ -71,7 +71,9 @@ def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]
             key_rollout,
             agent=learner.algorithm.agent,
             terminated_fn=learner.terminated_fn,
-            settings=rollout_settings(learner.config, diagnostics.EPISODES),
+            settings=rollout_settings(
+                learner.config, learner.agent_config.discount, diagnostics.EPISODES
+            ),
             steps=learner.episode_steps,
             spread=learner.models.spread,
         )

@@ -14,7 +14,7 @@ from moore.errors import InputError
 from moore.files import read_object, writing
 from moore.numbers import fixed, without_nulls
 from moore.runs.signals import Stop, listening
-from moore.runs.track import Reporter
+from moore.sinks.console import Reporter
 from moore.sweeps.cell import Cell, as_json, limit_threads, run_cell
 
 # Seconds in which the cells of a sweep that is stopped may save what they have.

@@ -52,7 +52,7 @@ def summarize(
     Raises:
         InputError: shapes that are not those of one log.
     """
-    from moore.envs.rule_check import check_flags
+    from moore.inspecting.rule_check import check_flags
 
     metadata = log.metadata
     log = as_log(log)

@@ -11,11 +11,12 @@ import gymnasium as gym
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.data.inspect import as_log
 from moore.data.known_files import closest_env
 from moore.data.log import Log
 from moore.envs.make import make_env
-from moore.envs.replay_errors import (
+from moore.envs.simulator import quiet_mujoco
+from moore.errors import InputError
+from moore.inspecting.replay_errors import (
     Rows,
     Scales,
     compare,
@@ -26,9 +27,8 @@ from moore.envs.replay_errors import (
     quality,
     scales,
 )
-from moore.envs.simulator import quiet_mujoco
-from moore.envs.states import set_joints, way_back
-from moore.errors import InputError
+from moore.inspecting.states import set_joints, way_back
+from moore.inspecting.summary import as_log
 
 OFFSETS = (-1, 0, 1)  # rows from an observation to its stored state; see Farama-Foundation/D4RL#172
 _PROBES = 200  # rows that the offset is found on, and that other explanations are tried on

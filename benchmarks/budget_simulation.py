@@ -1,0 +1,246 @@
+"""The dip budget on made-up systems: how often the line is broken, and how far policies climb.
+
+    python benchmarks/budget_simulation.py --out docs/results/budget-simulation.csv
+
+The code that decides is that of the online stage. The line is checked at every step with the
+reference's true mean, which the budget does not know: it starts from `--logged` episodes of it.
+"""
+
+import argparse
+import csv
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from budget_processes import CLIMBING, HOSTILE, LENGTH, Family, Policy, Seen, episode
+
+from moore.stages.budget import REFERENCE, DipBudget, dip_budget
+from moore.stages.earnings import Earnings, earnings_of_log
+from moore.stages.trial_rules import Rules
+
+EPOCHS = 25
+LOGGED = 10
+RULES = {
+    "default": Rules(),
+    "windows of a fifth": Rules(window=0.2),
+    "windows of a half": Rules(window=0.5),
+    "promote at 0 standard errors": Rules(promote=0.0),
+    "promote at 1 standard error": Rules(promote=1.0),
+    "promote at 2 standard errors": Rules(promote=2.0),
+    "promote on proof": Rules(promote=math.inf, demote=math.inf),
+    "no way back": Rules(demote=1e9),
+    "stop at a tenth": Rules(stop_loss=0.1),
+    "stop at a half": Rules(stop_loss=0.5),
+}
+_TRUTH_EPISODES = 4000
+
+
+@dataclasses.dataclass
+class Outcome:
+    """One process, in parts of a mean episode of the reference.
+
+    Attributes:
+        level: true mean of the incumbent at the end.
+        earned: mean of all episodes.
+        margin, margin_of_mean: the least one over the run, at the reference's true mean.
+        trials, promoted, demoted: how many.
+    """
+
+    level: float
+    earned: float
+    margin: float
+    margin_of_mean: float
+    trials: int
+    promoted: int
+    demoted: int
+
+
+def logged(rng: np.random.Generator, family: Family, policy: Policy, episodes: int) -> Earnings:
+    """The record of a policy."""
+    rewards = []
+    for _ in range(episodes):
+        earned, steps = episode(rng, family, policy)
+        rewards.append(earned[:steps])
+    return earnings_of_log(rewards, length=LENGTH, floor=0.0, ends=family.ends)
+
+
+@dataclasses.dataclass
+class Truth:
+    """The line as it really is: with the reference's true mean course."""
+
+    share: float
+    known: Earnings
+    own: float = 0.0
+    other: float = 0.0
+    units: float = 0.0
+    own_units: float = 0.0
+    margin: float = math.inf
+    margin_of_mean: float = math.inf
+
+    def step(self, reward: float, since: int | None, now: int, *, fell: bool) -> None:
+        """`since`: the step at which another began to act in the running episode."""
+        until, last = (LENGTH if fell else now), now - 1
+        part = self.known.part
+        if since is None:
+            self.own += reward
+            self.own_units += part(0, until) - part(0, last)
+        else:
+            self.other += reward
+            self.units += part(since, until) - part(since, last)
+        level, kept = self.known.level, 1.0 - self.share
+        margin = self.other + self.share * self.own + level * (1.0 - kept * self.units)
+        of_mean = self.other + self.own + level * (1.0 - kept * (self.units + self.own_units))
+        self.margin = min(self.margin, margin / level)
+        self.margin_of_mean = min(self.margin_of_mean, of_mean / level)
+
+
+class Process:
+    """A system, its budget and its newest policies, of one seed."""
+
+    def __init__(self, family: Family, budget: DipBudget, truth: Truth, rng: np.random.Generator):
+        self.family, self.budget, self.truth, self.rng = family, budget, truth, rng
+        self.policies = {REFERENCE: family.reference}
+        self.acted = {REFERENCE: 0.0}
+        self.clock = 0
+
+    def run(self, epochs: int) -> None:
+        """Epochs of one full episode's steps each."""
+        while self.clock < epochs * LENGTH:
+            self._episode(epochs * LENGTH)
+
+    def _episode(self, end: int) -> None:
+        drawn: dict[int, tuple[list[float], int]] = {}
+        for now in range(1, LENGTH + 1):
+            if self.clock == end:
+                return
+            if self.clock % LENGTH == 0:
+                self._offer()
+            acting = self.budget.acting
+            policy = self.policies[acting]
+            if acting not in drawn:
+                rewards, steps = episode(self.rng, self.family, policy)
+                drawn[acting] = rewards.tolist(), steps
+            rewards, steps = drawn[acting]
+            turned = self.acted[acting] > policy.turns_at
+            reward = rewards[now - 1] * (0.2 if turned else 1.0)
+            fell = now >= steps and now < LENGTH
+            self.acted[acting] += 1.0 / LENGTH
+            self.clock += 1
+            since = self.budget.running.others_since
+            self.truth.step(reward, since, now, fell=fell)
+            self.budget.step(reward)
+            if fell:
+                self.budget.end(terminated=True)
+                return
+
+    def _offer(self) -> None:
+        epoch = self.clock // LENGTH + 1
+        tried = sum(self.acted.values()) - sum(self.acted[old] for old in self.budget.incumbents)
+        incumbent = self.policies[self.budget.incumbent]
+        self.policies[epoch] = self.family.newest(self.rng, Seen(epoch, incumbent, tried))
+        self.acted[epoch] = 0.0
+        self.budget.offer(epoch)
+
+
+def true_level(family: Family, policy: Policy, acted: float) -> float:
+    """Mean worth of an episode."""
+    level = policy.level * (0.2 if acted > policy.turns_at else 1.0)
+    if math.isinf(policy.falls_at):
+        return level
+    rng = np.random.default_rng(0)
+    return level * float(np.mean([episode(rng, family, policy)[1] for _ in range(200)])) / LENGTH
+
+
+def simulate(
+    family: Family,
+    seeds: Sequence[int],
+    *,
+    share: float = 0.05,
+    rules: Rules | None = None,
+    epochs: int = EPOCHS,
+    episodes: int = LOGGED,
+) -> list[Outcome]:
+    """So many processes of a family."""
+    known = logged(np.random.default_rng(99), family, family.reference, _TRUTH_EPISODES)
+    outcomes = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        budget = dip_budget(share, logged(rng, family, family.reference, episodes), rules)
+        truth = Truth(share, known)
+        process = Process(family, budget, truth, rng)
+        process.run(epochs)
+        last = budget.incumbent
+        level = true_level(family, process.policies[last], process.acted[last])
+        outcomes.append(
+            Outcome(
+                level / true_level(family, family.reference, 0.0),
+                (truth.own + truth.other) / ((truth.units + truth.own_units) * known.level),
+                truth.margin,
+                truth.margin_of_mean,
+                budget.trials,
+                budget.promoted,
+                budget.demoted,
+            )
+        )
+    return outcomes
+
+
+def row(outcomes: Sequence[Outcome]) -> dict[str, float | int]:
+    """A line of the table."""
+    values = np.array([dataclasses.astuple(outcome) for outcome in outcomes])
+    level, earned, margin, of_mean, trials, promoted, demoted = values.T
+    return {
+        "processes": len(outcomes),
+        "broken": round(float(np.mean(margin < 0.0)), 5),
+        "least_margin": round(float(margin.min()), 3),
+        "broken_with_luck": round(float(np.mean(of_mean < 0.0)), 5),
+        "level": round(float(level.mean()), 3),
+        "level_q10": round(float(np.quantile(level, 0.1)), 3),
+        "level_q90": round(float(np.quantile(level, 0.9)), 3),
+        "earned": round(float(earned.mean()), 3),
+        "trials": round(float(trials.mean()), 2),
+        "promoted": round(float(promoted.mean()), 2),
+        "demoted": round(float(demoted.mean()), 2),
+    }
+
+
+def grid(processes: int) -> list[tuple[str, float, int, Family, int]]:
+    """(rule, share, epochs, family, processes) of every line: the defaults on many processes."""
+    families = (*CLIMBING, *HOSTILE)
+    few = max(processes // 250, 1)
+    lines = [("default", 0.05, EPOCHS, family, processes // len(families)) for family in families]
+    lines += [
+        ("default", share, EPOCHS, family, few) for share in (0.0, 0.02, 0.1) for family in families
+    ]
+    lines += [("default", 0.05, 100, family, few) for family in families]
+    others = [rule for rule in RULES if rule != "default"]
+    return lines + [(rule, 0.05, EPOCHS, family, few) for rule in others for family in families]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--processes", type=int, default=10_000, help="with the defaults, in all")
+    parser.add_argument("--out", type=Path, default=Path("budget-simulation.csv"))
+    chosen = parser.parse_args(argv)
+    start = time.process_time()
+    with chosen.out.open("w", newline="", encoding="utf-8") as file:
+        writer = None
+        for rule, share, epochs, family, processes in grid(chosen.processes):
+            outcomes = simulate(
+                family, range(processes), share=share, rules=RULES[rule], epochs=epochs
+            )
+            line = {"rule": rule, "share": share, "epochs": epochs, "family": family.name}
+            line |= row(outcomes)
+            if writer is None:
+                writer = csv.DictWriter(file, line)
+                writer.writeheader()
+            writer.writerow(line)
+            file.flush()
+            print(*line.values(), f"{time.process_time() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

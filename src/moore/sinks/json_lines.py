@@ -1,0 +1,86 @@
+"""metrics.jsonl, the sink that every run has: checkpoints and reports read it."""
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+from moore.files import writing
+
+
+def jsonable(value):
+    """Plain JSON values; numbers that JSON does not know become None."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    number = np.asarray(value)
+    if number.ndim:
+        return [jsonable(item) for item in number]
+    number = number.item()
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+class MetricsFile:
+    """One JSON object a line, on disk before the checkpoint.
+
+    A run that goes on cuts the file back to what its checkpoint knew of, so that the rows that come
+    again stand there once.
+    """
+
+    def __init__(self, path: Path, *, keep_bytes: int = 0):
+        """Opens the file, cut back to what the checkpoint knew of.
+
+        Raises:
+            InputError: nothing can be written there.
+        """
+        self._path = path
+        with writing(path):
+            path.touch()
+            os.truncate(path, min(keep_bytes, path.stat().st_size))
+            self._hash = hashlib.sha256(path.read_bytes())
+            self._bytes = path.stat().st_size
+            # Unbuffered: nothing is left to write when it is closed on a full disk.
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
+
+    def write(self, row: dict) -> None:
+        """Appends a row.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        line = (json.dumps(jsonable(row)) + "\n").encode()
+        with writing(self._path, f", then go on with `moore run --resume {self._path.parent}`"):
+            left = memoryview(line)
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        self._hash.update(line)
+        self._bytes += len(line)
+
+    @property
+    def mark(self) -> dict:
+        """How much is written, and its hash: by these a checkpoint knows the file again."""
+        return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def why_unknown(path: Path, mark: dict) -> str:
+    """Why a metrics file does not begin as it was at a checkpoint; "" if it does."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(mark["bytes"])
+    except OSError as error:
+        return f"metrics.jsonl cannot be read ({error.strerror})"
+    if len(content) < mark["bytes"]:
+        return f"metrics.jsonl has {len(content):,} of its {mark['bytes']:,} bytes"
+    if hashlib.sha256(content).hexdigest() != mark["sha256"]:
+        return "metrics.jsonl was altered since"
+    return ""

@@ -1,0 +1,79 @@
+"""The sinks that `--track` names: one row each."""
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moore.errors import InputError
+from moore.sinks import tensorboard, trackio, wandb
+from moore.sinks.sink import Label, Sink
+
+Open = Callable[[Path, Label, Iterable[dict], Callable[[str], None]], Sink]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A sink of the table.
+
+    Attributes:
+        package: the module that must be installed.
+        open: takes the run's folder, its label, the rows that stand in metrics.jsonl, and a
+            function that prints a line for the user.
+    """
+
+    package: str
+    open: Open
+
+
+TRACKERS = {
+    "tensorboard": Kind("tensorboardX", tensorboard.open_sink),
+    "wandb": Kind("wandb", wandb.open_sink),
+    "trackio": Kind("trackio", trackio.open_sink),
+}
+
+
+def tracker_names(track: Sequence[str]) -> list[str]:
+    """The names in the setting `track`, each once; commas separate names as well.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    names = [word.strip() for text in track for word in text.split(",") if word.strip()]
+    for name in names:
+        if name not in TRACKERS:
+            raise InputError(f"track names '{name}'; the known names are {', '.join(TRACKERS)}.")
+    return list(dict.fromkeys(names))
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Raises InputError if the package of a named sink is not installed. Nothing is imported."""
+    for name in names:
+        found = importlib.util.find_spec(TRACKERS[name].package)
+        if found is None or found.origin is None:  # a mere folder `wandb` has no origin
+            raise InputError(
+                f"--track {name} needs the package {TRACKERS[name].package}, which is not "
+                'installed: pip install "moore-rl[track]"'
+            )
+
+
+def open_trackers(
+    names: Iterable[str],
+    folder: Path,
+    label: Label,
+    rows: Sequence[dict],
+    say: Callable[[str], None],
+) -> list[Sink]:
+    """The named sinks of a run.
+
+    Raises:
+        InputError: one of them cannot begin; the others are closed again.
+    """
+    with contextlib.ExitStack() as stack:
+        found: list[Sink] = []
+        for name in names:
+            sink = TRACKERS[name].open(folder, label, rows, say)
+            found.append(stack.enter_context(contextlib.closing(sink)))
+        stack.pop_all()
+        return found

@@ -1,0 +1,340 @@
+"""The dip budget: who acts in a live system, and when another may try.
+
+The reference controller is what ran before. Others may act as long as the account of `ledger.py`
+stays above its line even if they earn nothing for the rest of the running episode:
+
+- a *challenger*, a frozen snapshot of the newest policy, acts for the last part of an episode, or
+  for a whole one. It is stopped at once where it falls behind what the acting policy earns there;
+- one that earned more is promoted and is the *incumbent* from then on;
+- an incumbent that earns less than its predecessor did makes room for it again.
+
+Whether a challenger is better is decided by what both really earned, on few episodes: the budget is
+kept by the account, not by that decision, and a wrong one is taken back. After Wu, Shariff,
+Lattimore, Szepesvari 2016 (Conservative Bandits) and Garcelon et al. 2020 (Conservative Exploration
+in Reinforcement Learning); frozen challengers and gated deployment: Karampatziakis, Mineiro, Ramdas
+2021. The guarantee: docs/theory.md, section 8.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from moore.errors import InputError
+from moore.stages.earnings import Earnings
+from moore.stages.evidence import spending
+from moore.stages.ledger import Ledger
+from moore.stages.standing import Standing, apart
+from moore.stages.trial_rules import Rules, Running
+
+REFERENCE = 0
+# The incumbents that an engineer would go back to; their parameters are kept.
+_PREDECESSORS = 3
+# A trial of less than this part of an episode tells nothing.
+_SHORTEST = 0.05
+# Slower than the acting policy by less than this part of an episode is no reason to stop a trial.
+_SLACK = 0.02
+_ROUNDING = 1e-9
+
+
+@dataclass
+class DipBudget:
+    """Who acts, and the account. Make it with `dip_budget`.
+
+    Call `acting` before every step, `step` after it, `end` when an episode is over, and `offer`
+    with a new number for each frozen snapshot. Numbers in `kept` may be asked for later.
+
+    Attributes:
+        share: of what the reference would have earned, that may be lost.
+        earnings: of the reference.
+        rules: everything else.
+        ledger: the account.
+        incumbents: the reference and those that were promoted; the last one is the incumbent.
+        standings: (policy, record) of all that may still act, but the reference.
+        challenger, waiting: who is tried, and who is next; none: nobody.
+        trials, promoted, demoted: how many, so far.
+        tests: verdicts that were asked of an anytime-valid test.
+        spent: worth that trials earned less than the incumbent would have, over those that did.
+        running: the running episode.
+    """
+
+    share: float
+    earnings: Earnings
+    rules: Rules
+    ledger: Ledger
+    incumbents: list[int] = field(default_factory=lambda: [REFERENCE])
+    standings: dict[int, Standing] = field(default_factory=dict)
+    challenger: int | None = None
+    waiting: int | None = None
+    trials: int = 0
+    promoted: int = 0
+    demoted: int = 0
+    tests: int = 0
+    spent: float = 0.0
+    running: Running = field(default_factory=Running)
+
+    @property
+    def acting(self) -> int:
+        """Who acts on the next step."""
+        if not self.running.planned:
+            self._plan()
+            self._change_over()
+        return self.running.acting
+
+    @property
+    def incumbent(self) -> int:
+        return self.incumbents[-1]
+
+    @property
+    def kept(self) -> set[int]:
+        """Policies that may act later."""
+        return {*self.incumbents, *({self.challenger, self.waiting} - {None})}
+
+    def offer(
+        self, policy: int, *, predicted: float | None = None, standard_error: float = 0.0
+    ) -> bool:
+        """A new challenger, in place of one that waits; whether it may try.
+
+        Args:
+            policy: a number that was not used before.
+            predicted: its return minus that of the incumbent, as the models say, if they were
+                asked.
+            standard_error: of that.
+        """
+        if self.share == 0.0:
+            return False
+        if predicted is not None and predicted < -self.rules.screen * standard_error:
+            return False
+        self.waiting = policy
+        return True
+
+    def step(self, reward: float, steps: int = 1) -> None:
+        """What the acting policy earned, in one step or in several that end at or before a mark.
+
+        A reward that is not finite was not measured: it counts as the mean of the episode's others.
+        """
+        acting, now = self.acting, self.running
+        gained = reward - self.earnings.floor * steps
+        if not math.isfinite(gained):
+            gained = now.worth * steps / now.steps if now.steps else 0.0
+        now.steps += steps
+        now.worth += gained
+        self._account(gained, now.steps)
+        marks = self.earnings.marks
+        at_mark = len(now.course) < len(marks) and now.steps >= marks[len(now.course)]
+        if at_mark:
+            now.course.append(now.worth)
+        if now.steps >= self.earnings.length:
+            self.end(terminated=False)
+        elif acting != REFERENCE and self.ledger.other < now.needed:
+            self._hand_back(REFERENCE)
+        elif acting != REFERENCE and self._is_behind():
+            self._hand_back(self.incumbent if self._is_tried() else REFERENCE)
+        elif at_mark:
+            self._change_over()
+
+    def end(self, *, terminated: bool) -> None:
+        """The episode is over; `terminated`: early, so that the rest of it earns nothing.
+
+        After `length` steps an episode ends by itself, and this need not be called.
+        """
+        now, length = self.running, self.earnings.length
+        if now.steps == 0:
+            return
+        raw, until = now.worth, length if terminated else now.steps
+        if terminated:
+            missing = -self.earnings.floor * (length - now.steps)
+            now.worth += missing
+            self._account(missing, length)
+        self._record(until)
+        if now.others_since is None and now.trial_at is None and until == length:
+            self.earnings.add(now.course, raw, now.steps)
+        if now.trial_since is not None and self.challenger is not None:
+            self._judge_challenger()
+        elif self.incumbent != REFERENCE:
+            self._judge_incumbent()
+        self.running = Running()
+
+    def affordable(self, further: float = 0.0) -> float:
+        """Worth above the line after so many more episodes in which nothing is earned.
+
+        Episodes of the reference; at the worst level of it that its record allows.
+        """
+        bounds = self.earnings.level_within(self.rules.error)
+        if math.isinf(bounds[1]):
+            return -math.inf
+        return min(self.ledger.margin(level, further=further) for level in bounds)
+
+    def record_of(self, policy: int) -> tuple[float, float]:
+        """Gain per episode over the reference, and on how many episodes it rests."""
+        if policy == REFERENCE:
+            return 0.0, float(self.earnings.episodes)
+        return self.standings[policy].mean()
+
+    # --- the running episode
+
+    def _plan(self) -> None:
+        """At the beginning of an episode: from which step on may whom."""
+        now, earnings = self.running, self.earnings
+        now.planned, now.units, now.own_units = True, self.ledger.units, self.ledger.own_units
+        if self.share == 0.0 or self.affordable() <= 0.0:
+            return
+        self._call_challenger()
+        trial = self.challenger is not None and self._is_settled()
+        if self.incumbent == REFERENCE and not trial:
+            return
+        # Where episodes end early, those that came far are few and not like the others: only whole
+        # episodes can be compared.
+        marks = [0] if earnings.ends else earnings.marks[:-1]
+        can = [mark for mark in marks if self.affordable(earnings.part(mark, earnings.length)) >= 0]
+        if not can:
+            return
+        longest = self.rules.window + _ROUNDING
+        fits = [mark for mark in can if earnings.part(mark, earnings.length) <= longest]
+        if longest >= 1.0 or (earnings.ends and can):
+            fits = can
+        if trial and fits and earnings.part(fits[0], earnings.length) >= _SHORTEST - _ROUNDING:
+            now.trial_at = fits[0]
+        now.others_at = can[0] if self.incumbent != REFERENCE else now.trial_at
+
+    def _call_challenger(self) -> None:
+        """The waiting policy takes the place of a challenger that has not shown to be better."""
+        if self.waiting is None:
+            return
+        if self.challenger is not None:
+            mean, parts = self.record_of(self.challenger)
+            if parts and mean > self.record_of(self.incumbent)[0]:
+                return
+            self.standings.pop(self.challenger)
+        self.challenger, self.waiting = self.waiting, None
+        self.standings[self.challenger] = Standing()
+
+    def _is_settled(self) -> bool:
+        fresh = self.standings.get(self.incumbent)
+        return fresh is None or fresh.fresh_parts >= self.rules.settle - _ROUNDING
+
+    def _is_tried(self) -> bool:
+        now = self.running
+        return now.trial_since is not None and now.acting == self.challenger
+
+    def _change_over(self) -> None:
+        """At a mark, another may take over."""
+        now = self.running
+        if now.handed_back:
+            return
+        if now.steps == now.trial_at and self.challenger is not None:
+            self._take_over(self.challenger)
+            now.trial_since = now.steps
+            self.trials += 1
+        elif now.steps == now.others_at and self.incumbent != REFERENCE:
+            self._take_over(self.incumbent)
+
+    def _take_over(self, policy: int) -> None:
+        now = self.running
+        self._record(now.steps)
+        if now.others_since is None:
+            now.others_since = now.steps
+            self.ledger.begin()
+            rest = self.earnings.part(now.steps, self.earnings.length)
+            spare = self.affordable(rest) + _ROUNDING * self.earnings.level
+            now.needed = self.ledger.other - spare
+        now.acting, now.since = policy, [float(now.steps), now.worth]
+
+    def _account(self, gained: float, until: int) -> None:
+        now, ledger = self.running, self.ledger
+        if now.others_since is None:
+            ledger.own += gained
+            ledger.own_units = now.own_units + self.earnings.part(0, until)
+        else:
+            ledger.other += gained
+            ledger.own_units = now.own_units + self.earnings.part(0, now.others_since)
+            ledger.units = now.units + self.earnings.part(now.others_since, until)
+            ledger.note(self.earnings.level)
+
+    def _is_behind(self) -> bool:
+        """Whether the acting policy left the envelope of the one that it acts in place of."""
+        now, rules = self.running, self.rules
+        since, before = now.since
+        part = self.earnings.part(int(since), now.steps)
+        bar = self.record_of(self.incumbent)[0] if self._is_tried() else 0.0
+        level = self.earnings.level + bar
+        behind = level * part - (now.worth - before)
+        scatter = rules.envelope * self.earnings.spread * math.sqrt(part)
+        return behind > min(scatter + _SLACK * level, rules.stop_loss * level)
+
+    def _hand_back(self, policy: int) -> None:
+        now = self.running
+        tried = self._is_tried()
+        self._record(now.steps)
+        now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
+        if tried:
+            self._drop()
+
+    def _record(self, until: int) -> None:
+        """The acting policy's stretch is over: what it tells of the policy."""
+        now = self.running
+        since, before = now.since
+        standing = self.standings.get(now.acting)
+        if standing is None or now.handed_back or until == since:
+            return
+        part = self.earnings.part(int(since), until)
+        earned = now.worth - before
+        if self._is_tried():
+            level = self.earnings.level + self.record_of(self.incumbent)[0]
+            self.spent += max(part * level - earned, 0.0)
+        gain = earned - part * self.earnings.level
+        standing.add(gain, part, fresh=now.acting in self.incumbents)
+
+    # --- verdicts
+
+    def _apart(self, parts: float, other: float, by: float) -> float:
+        self.tests += math.isinf(by)
+        error = spending(self.rules.error, max(self.tests, 1))
+        return apart(parts, other, spread=self.earnings.spread, by=by, error=error)
+
+    def _judge_challenger(self) -> None:
+        assert self.challenger is not None
+        mean, parts = self.record_of(self.challenger)
+        bar, bar_parts = self.record_of(self.incumbent)
+        enough = parts >= self.rules.least_parts - _ROUNDING
+        if enough and mean - bar > self._apart(parts, bar_parts, self.rules.promote):
+            self.incumbents.append(self.challenger)
+            self.promoted += 1
+            self.challenger = None
+            if len(self.incumbents) > _PREDECESSORS + 1:
+                self.standings.pop(self.incumbents.pop(1))
+        elif parts >= self.rules.most_parts or mean - bar < -self._apart(parts, bar_parts, 1.0):
+            self._drop()
+
+    def _drop(self) -> None:
+        assert self.challenger is not None
+        self.standings.pop(self.challenger)
+        self.challenger = None
+
+    def _judge_incumbent(self) -> None:
+        standing = self.standings[self.incumbent]
+        parts = standing.fresh_parts
+        if parts < self.rules.least_parts:
+            return
+        bar, bar_parts = self.record_of(self.incumbents[-2])
+        mean = standing.fresh_gain / parts
+        if mean - bar < -self._apart(parts, bar_parts, self.rules.demote):
+            self.standings.pop(self.incumbents.pop())
+            self.demoted += 1
+
+
+def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> DipBudget:
+    """At the beginning of the online stage.
+
+    Args:
+        share: of what the reference would have earned, that may be lost; 0: nobody is tried.
+        earnings: of the reference, as far as known. Where it has fewer than two episodes, it acts
+            first.
+        rules: everything else.
+
+    Raises:
+        InputError: a share that is not in [0, 1).
+    """
+    if not 0.0 <= share < 1.0:
+        raise InputError(
+            f"The dip budget is {share}; it must be at least 0 and below 1, such as 0.05."
+        )
+    return DipBudget(float(share), earnings, rules or Rules(), Ledger(float(share)))

@@ -1,0 +1,157 @@
+"""The first policy of a run: a clone of the better part of the log, fitted in seconds.
+
+It is the floor that everything learned later is compared with. Part and fit have a module each,
+`moore.data.better_part` and `moore.agents.bc`; here held-out rows choose the moment when the fit is
+at its best, and tell whether there was anything to clone: the actions of a random policy do not
+depend on the observations.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from moore.agents import bc
+from moore.agents.bc import BCConfig, BCState
+from moore.agents.nets import Actor, mode_action
+from moore.data.better_part import Part, better_part, logged_episodes
+from moore.replay.buffer import Replay, Transition, as_batch, take
+
+# Of the part's rows, those that judge the clone, in stretches of consecutive ones: a neighbour of a
+# held-out row would give it away. At most so many.
+HELD_OUT, STRETCH, MOST_HELD_OUT = 0.05, 50, 5000
+# How often they judge it, and after how many judgements without a better one the fit ends.
+CHECKS, PATIENCE = 20, 6
+# The share of the held-out actions' variance that a clone must explain to stand for a policy.
+LEAST_EXPLAINED = 0.1
+# Fewer rows than this are not worth a fit.
+LEAST_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A cloned policy.
+
+    Attributes:
+        actor: SAC's, of observations in the agents' units.
+        part: of the log, that it was made of.
+        explained: share of the held-out actions' variance that it explains; 1 at the most.
+        updates: gradient steps until it was at its best.
+        too_poor: a sentence that says why the log holds nothing to clone; empty where it does.
+    """
+
+    actor: Actor
+    part: Part
+    explained: float
+    updates: int
+    too_poor: str = ""
+
+    def report(self) -> dict[str, float | int | str]:
+        """For a run's summary, beside what its part of the log earned."""
+        found = self.part.report() | {"explained": self.explained, "updates": self.updates}
+        return found | ({"too_poor": self.too_poor} if self.too_poor else {})
+
+
+def part_of(offline: Replay, *, share: float | None = None) -> Part:
+    """The better part of a log on the device, or the share of its rows with the best episodes.
+
+    Returns are in the agents' units.
+    """
+    size = int(offline.size)
+    columns = (offline.data.reward, offline.data.terminated, offline.data.truncated)
+    return better_part(logged_episodes(*(np.array(x[:size]) for x in columns)), share=share)
+
+
+def fit_clone(offline: Replay, part: Part, key: PRNGKeyArray, config: BCConfig) -> Clone:
+    """Clones a part of the log.
+
+    Args:
+        offline: the log, in the agents' units.
+        part: of it.
+        key: of the split, the network and the draws.
+        config: of the regression.
+    """
+    key_split, key_init, key_fit = jax.random.split(key, 3)
+    seed = int(jax.random.bits(key_split))
+    train, held = held_out(part.rows, np.random.default_rng(seed))
+    dims = offline.data.obs.shape[1], offline.data.action.shape[1]
+    state = bc.init(key_init, *dims, config)
+    there = (jnp.arange(offline.capacity) < offline.size)[:, None]
+    state = bc.seeing(state, offline.data.obs, there, jnp.asarray(train), len(train))
+    judges = take(offline.data, jnp.asarray(held))
+    actor, error, updates = _fit(state, offline.data, judges, key_fit, config)
+    spread = jnp.mean(jnp.var(judges.action, axis=0))
+    explained = 1.0 - float(error) / float(spread) if spread > 0.0 else 1.0
+    why = _too_poor(len(part.rows), explained)
+    return Clone(actor, part, explained, int(updates), why)
+
+
+def held_out(
+    rows: Int[np.ndarray, " n"], rng: np.random.Generator
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held"]]:
+    """Rows to learn from and rows to judge by; both the same one if there is only one."""
+    stretch = max(1, min(STRETCH, len(rows) // 20))
+    count = -(-len(rows) // stretch)
+    wanted = min(HELD_OUT * len(rows), MOST_HELD_OUT)
+    drawn = rng.permutation(count)[: max(1, round(wanted / stretch))]
+    judges = np.isin(np.arange(len(rows)) // stretch, drawn)
+    if judges.all():
+        return rows, rows
+    return rows[~judges], rows[judges]
+
+
+def cloning_error(
+    actor: Actor, obs: Float[Array, "rows obs"], action: Float[Array, "rows action"]
+) -> Float[Array, ""]:
+    """Mean squared distance of the actor's mode from the actions, an entry."""
+    return jnp.mean((mode_action(actor, obs) - action) ** 2)
+
+
+@partial(jax.jit, static_argnames="config")
+def _fit(
+    state: BCState, log: Transition, judges: Transition, key: PRNGKeyArray, config: BCConfig
+) -> tuple[Actor, Float[Array, ""], Int[Array, ""]]:
+    """The best actor that the held-out rows have met, its error, and its number of updates."""
+    each = -(-config.updates // CHECKS)
+
+    def step(before: BCState, step_key: PRNGKeyArray):
+        drawn = jax.random.randint(step_key, (config.batch_size,), 0, before.row_count)
+        rows = before.rows[drawn]
+        return bc.update(before, as_batch(take(log, rows), rows), step_key, config)[0], None
+
+    def check(carry):
+        before, best, least, best_at, at = carry
+        after, _ = jax.lax.scan(step, before, jax.random.split(jax.random.fold_in(key, at), each))
+        actor = bc.policy(after)
+        error = cloning_error(actor, judges.obs, judges.action)
+        better = error < least
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), actor, best)
+        at = at + 1
+        return after, best, jnp.minimum(error, least), jnp.where(better, at, best_at), at
+
+    def goes_on(carry):
+        *_, best_at, at = carry
+        return (at < CHECKS) & (at - best_at < PATIENCE)
+
+    none = jnp.zeros((), jnp.int32)
+    start = (state, bc.policy(state), jnp.asarray(jnp.inf), none, none)
+    _, best, least, best_at, _ = jax.lax.while_loop(goes_on, check, start)
+    return best, least, best_at * each
+
+
+def _too_poor(rows: int, explained: float) -> str:
+    """Why there is nothing to clone; empty where there is."""
+    if rows < LEAST_ROWS:
+        return (
+            f"The better part of the log has {rows} rows, and a clone needs {LEAST_ROWS} at least."
+        )
+    if explained < LEAST_EXPLAINED:
+        return (
+            f"The observations explain {max(explained, 0.0):.0%} of the logged actions' variance "
+            f"and should explain {LEAST_EXPLAINED:.0%} at least: the actions look random, so there "
+            "is no policy in the log to clone."
+        )
+    return ""

@@ -1,0 +1,157 @@
+"""What the reference controller earns along an episode: the measure of all who act in its place.
+
+Worth is reward above a stated floor, the least that a step earns. The mean course of the
+reference's episodes, its worth at some equally spaced steps, says what the reference would have
+earned between any two of them; the scatter of its returns says how well that is known.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import inf, isfinite
+
+import numpy as np
+from jaxtyping import Float
+
+from moore.errors import InputError
+from moore.stages.evidence import cautious_deviation, radius, spread
+
+MARKS = 20
+# A controller that earned the same in a few episodes is not known without error: the least scatter
+# that is believed, as a share of its worth.
+_LEAST_SPREAD = 0.01
+
+
+@dataclass
+class Earnings:
+    """The whole episodes of one controller.
+
+    Attributes:
+        length: steps of an episode that does not end early; of a process without end, the steps
+            that are accounted together.
+        floor: least reward of a step. Where episodes end early it may not be positive.
+        ends: whether an episode may end early. The steps that are missing then earn 0 reward.
+        worths: worth of each episode.
+        course: sum over the episodes of the worth at each mark.
+    """
+
+    length: int
+    floor: float
+    ends: bool
+    worths: list[float] = field(default_factory=list)
+    course: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise InputError(f"An episode has {self.length} steps; it must have at least one.")
+        if not isfinite(self.floor):
+            raise InputError(f"The floor is {self.floor}; it must be the least reward of a step.")
+        if self.ends and self.floor > 0.0:
+            raise InputError(
+                f"The floor is {self.floor:g} a step, and episodes may end early, after which they "
+                "earn 0; give a floor of 0 or less."
+            )
+        count = min(MARKS, self.length)
+        self.marks = [round(mark * self.length / count) for mark in range(count + 1)]
+        self.course = self.course or [0.0] * (count + 1)
+        self._find_level()
+
+    @property
+    def episodes(self) -> int:
+        return len(self.worths)
+
+    def add(self, course: Sequence[float], worth: float, steps: int) -> None:
+        """An episode: its worth at the marks that it reached, from mark 0 on, and at its end."""
+        later = self.marks[len(course) :]
+        padded = [*course, *(worth - self.floor * (mark - steps) for mark in later)]
+        self.course = [total + value for total, value in zip(self.course, padded, strict=True)]
+        self.worths.append(padded[-1])
+        self._find_level()
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the worth of most episodes."""
+        if self._spread is None:
+            self._spread = max(spread(self.worths), _LEAST_SPREAD * self.level)
+        return self._spread
+
+    def part(self, since: int, until: int) -> float:
+        """What the reference earns between two steps, in parts of its mean episode."""
+        if self.level <= 0.0 or until <= since:
+            return 0.0
+        between = self._at(until) - self._at(since)
+        return max(between / (self.level * self.episodes), 0.0)
+
+    def level_within(self, error: float) -> tuple[float, float]:
+        """Bounds on the mean worth that fail, each, with this probability at any moment at all.
+
+        They assume independent episodes whose worth scatters no wider than a normal one.
+        """
+        if error not in self._bounds:
+            self._bounds[error] = self._level_within(error)
+        return self._bounds[error]
+
+    def _level_within(self, error: float) -> tuple[float, float]:
+        if self.episodes < 2 or self.level <= 0.0:
+            return 0.0, inf
+        least = _LEAST_SPREAD * self.level
+        half = max(cautious_deviation(self.worths), least) * radius(float(self.episodes), error)
+        return max(self.level - half, 0.0), self.level + half
+
+    def _find_level(self) -> None:
+        mean = self.course[-1] / self.episodes if self.worths else 0.0
+        self.level = max(mean, 0.0)
+        self._spread: float | None = None
+        self._bounds: dict[float, tuple[float, float]] = {}
+
+    def _at(self, step: int) -> float:
+        """Sum over the episodes of the worth at a step, between the marks by interpolation."""
+        mark = bisect_right(self.marks, step) - 1
+        value, since = self.course[mark], self.marks[mark]
+        if since < step and mark + 1 < len(self.marks):
+            width = self.marks[mark + 1] - since
+            value += (self.course[mark + 1] - value) * (step - since) / width
+        return value
+
+
+def earnings_of_log(
+    episodes: Iterable[Float[np.ndarray, " steps"]], *, length: int, floor: float, ends: bool
+) -> Earnings:
+    """From the rewards of the reference's whole episodes.
+
+    Where episodes do not end early, longer records are cut into stretches of `length` steps, and
+    what is left over is not used.
+
+    Raises:
+        InputError: rewards that are not finite, an episode that is too long, or a mean that does
+            not lie above the floor, so that a share of it means nothing.
+    """
+    earnings = Earnings(length, float(floor), ends)
+    for rewards in episodes:
+        if not np.all(np.isfinite(rewards)):
+            raise InputError(
+                "The reference has rewards that are not finite; leave out the episodes whose "
+                "rewards were not all measured."
+            )
+        if ends and not 1 <= len(rewards) <= length:
+            raise InputError(
+                f"An episode of the reference has {len(rewards)} steps; give whole episodes of 1 "
+                f"to {length} steps, or the right length."
+            )
+        stretches = [rewards] if ends else _cut(rewards, length)
+        for stretch in stretches:
+            worth = np.concatenate([[0.0], np.cumsum(np.asarray(stretch, float) - floor)])
+            reached = [float(worth[mark]) for mark in earnings.marks if mark < len(worth)]
+            earnings.add(reached, float(worth[-1]), len(stretch))
+    if earnings.episodes and earnings.level <= 0.0:
+        mean = earnings.course[-1] / earnings.episodes + floor * length
+        raise InputError(
+            f"The reference earns {mean:g} an episode, which is not above the floor of "
+            f"{floor * length:g}; give the least reward of a step as the floor."
+        )
+    return earnings
+
+
+def _cut(rewards: Float[np.ndarray, " steps"], length: int) -> list[Float[np.ndarray, " length"]]:
+    whole = len(rewards) // length
+    return [rewards[index * length : (index + 1) * length] for index in range(whole)]

@@ -1,0 +1,70 @@
+"""The account of the dip budget: what was earned, and what the reference would have earned.
+
+All worth is reward above the floor. The reference would have earned what it did earn in the
+stretches in which it acted, and its mean from where another began to act to the end of that
+episode. With the share b the promise is, at every moment,
+
+    earned >= (1 - b) x what the reference would have earned - one mean episode of the reference.
+
+The reference's own stretches stand on both sides, so that its luck there cancels. What remains is
+the margin b x own + other - (1 - b) x units x level + level, not negative, where `level` is the
+reference's mean worth of an episode, and `units` how many of its episodes the others have had.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Ledger:
+    """The sums, and the moments at which the line was nearest.
+
+    Attributes:
+        share: b, the part of the reference's worth that may be lost.
+        own: worth that the reference earned where it acted.
+        other: worth earned since another began to act, in each such episode up to its end.
+        units: what the reference would have earned there, in its mean episodes.
+        own_units: the same of the stretches in which it acted.
+        nearest: (other + b own, units) of the nearest moment of each episode in which another
+            acted, so that they can be judged again once the level is known better.
+    """
+
+    share: float
+    own: float = 0.0
+    other: float = 0.0
+    units: float = 0.0
+    own_units: float = 0.0
+    nearest: list[list[float]] = field(default_factory=list)
+
+    def margin(self, level: float, *, further: float = 0.0) -> float:
+        """Worth above the line, after `further` units in which nothing is earned."""
+        return self._of(self._now(), level) - level * (1.0 - self.share) * further
+
+    def margin_of_mean(self, level: float) -> float:
+        """The same where the reference's own stretches are held to its mean.
+
+        The reference's luck counts here: it can lie below zero although nobody else has acted.
+        """
+        units = self.units + self.own_units
+        return self.other + self.own + level * (1.0 - (1.0 - self.share) * units)
+
+    def begin(self) -> None:
+        """Another begins to act in this episode."""
+        self.nearest.append(self._now())
+
+    def note(self, level: float) -> None:
+        """Keep this moment, if it is the nearest one of the episode."""
+        now = self._now()
+        if self._of(now, level) < self._of(self.nearest[-1], level):
+            self.nearest[-1] = now
+
+    def least_margin(self, level: float) -> float:
+        """The smallest margin so far, at this level of the reference."""
+        start = [0.0, 0.0]
+        return min(self._of(moment, level) for moment in [start, self._now(), *self.nearest])
+
+    def _now(self) -> list[float]:
+        return [self.other + self.share * self.own, self.units]
+
+    def _of(self, moment: list[float], level: float) -> float:
+        worth, units = moment
+        return worth + level * (1.0 - (1.0 - self.share) * units)

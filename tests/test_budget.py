@@ -1,0 +1,308 @@
+"""The dip budget: ledgers worked by hand, and what holds whatever anybody earns."""
+
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moore.errors import InputError
+from moore.stages.budget import REFERENCE, DipBudget, dip_budget
+from moore.stages.budget_record import metrics, pack, summary, unpack
+from moore.stages.earnings import Earnings, earnings_of_log
+from moore.stages.ledger import Ledger
+from moore.stages.trial_rules import Rules
+
+LENGTH = 20
+
+
+def steady(reward: float = 1.0, *, floor: float = 0.0, ends: bool = False, episodes: int = 12):
+    """A reference that earns the same at every step of every episode."""
+    log = [np.full(LENGTH, reward)] * episodes
+    return earnings_of_log(log, length=LENGTH, floor=floor, ends=ends)
+
+
+def whole_episode(budget: DipBudget, earns: dict[int, float]) -> list[int]:
+    """An episode in which each policy earns so much a step; who acted on each of them."""
+    acted = []
+    for _ in range(LENGTH):
+        acted.append(budget.acting)
+        budget.step(earns[acted[-1]])
+    return acted
+
+
+def test_a_ledger_worked_by_hand():
+    ledger = Ledger(0.1, own=500.0)
+    ledger.begin()
+    ledger.other, ledger.units = 60.0, 1.0
+    ledger.note(100.0)
+    # 0.1 x 500 of its own, 60 of the other's, less 0.9 episodes of 100, and 100 of credit.
+    assert ledger.margin(100.0) == pytest.approx(120.0)
+    assert ledger.margin(100.0, further=1.0) == pytest.approx(30.0)
+    assert ledger.least_margin(100.0) == pytest.approx(100.0)  # before anything happened
+    ledger.other, ledger.units = 60.0, 2.0
+    ledger.note(100.0)
+    assert ledger.least_margin(100.0) == pytest.approx(30.0)
+    # The luck of the reference counts only where it is held to its mean: 500 in 6 episodes.
+    ledger.own_units = 6.0
+    assert ledger.margin(100.0) == pytest.approx(30.0)
+    assert ledger.margin_of_mean(100.0) == pytest.approx(60.0 + 500.0 - 0.9 * 800.0 + 100.0)
+
+
+def test_a_level_that_turns_out_higher_moves_the_least_margin():
+    ledger = Ledger(0.0)
+    ledger.begin()
+    ledger.other, ledger.units = 50.0, 2.0
+    ledger.note(100.0)
+    assert ledger.least_margin(100.0) == pytest.approx(-50.0)
+    assert ledger.least_margin(120.0) == pytest.approx(-70.0)
+
+
+def test_a_better_challenger_acts_for_an_episode_and_is_promoted():
+    budget = dip_budget(0.05, steady())
+    assert whole_episode(budget, {REFERENCE: 1.0}) == [REFERENCE] * LENGTH
+    assert budget.offer(1)
+    assert whole_episode(budget, {1: 1.2}) == [1] * LENGTH
+    assert budget.incumbents == [REFERENCE, 1]
+    assert whole_episode(budget, {1: 1.2}) == [1] * LENGTH
+    record = summary(budget)
+    # 5% of the reference's 20; then 24 - 19 and again; the start was the nearest moment.
+    assert budget.ledger.margin(20.0) == pytest.approx(20.0 + 1.0 + 5.0 + 5.0)
+    assert record == {
+        "share": 0.05,
+        "credit": pytest.approx(20.0),
+        "spent": 0.0,
+        "least_margin": pytest.approx(20.0),
+        "trials": 1,
+        "promoted": 1,
+        "demoted": 0,
+    }
+
+
+def test_a_worse_challenger_is_stopped_at_once_and_the_reference_takes_over():
+    budget = dip_budget(0.05, steady())
+    budget.offer(1)
+    acted = whole_episode(budget, {1: 0.0, REFERENCE: 1.0})
+    # Behind by 2% of the episode and three of its standard deviations (1%) over a tenth of it.
+    assert acted == [1] + [REFERENCE] * (LENGTH - 1)
+    assert budget.challenger is None and budget.promoted == 0
+    assert summary(budget)["spent"] == pytest.approx(1.0)
+    assert summary(budget)["least_margin"] == pytest.approx(20.0 - 1.0 + 0.05)
+
+
+def test_trials_begin_later_in_the_episode_when_less_can_be_lost():
+    budget = dip_budget(0.05, steady())
+    budget.ledger.other -= 12.0
+    bound = budget.affordable()
+    budget.offer(1)
+    acted = whole_episode(budget, {1: 1.2, REFERENCE: 1.0})
+    first = acted.index(1)
+    assert first > 0 and acted[first:] == [1] * (LENGTH - first)
+    assert 0.95 * (LENGTH - first) <= bound + 0.05 * first < 0.95 * (LENGTH - first + 1)
+
+
+def test_where_episodes_end_early_trials_are_whole_episodes():
+    budget = dip_budget(0.05, steady(ends=True))
+    budget.offer(1)
+    assert budget.acting == 1
+    budget.step(1.0)
+    budget.end(terminated=True)
+    # The fall cost the other 19 steps; the next trial must wait until 19 can be lost again.
+    assert budget.ledger.margin(20.0) == pytest.approx(20.0 + 1.0 - 19.0)
+    for policy in range(2, 18):
+        budget.offer(policy)
+        assert whole_episode(budget, {REFERENCE: 1.0}) == [REFERENCE] * LENGTH
+    while REFERENCE in whole_episode(budget, {REFERENCE: 1.0, 17: 1.0}):
+        assert budget.affordable() < 20.0
+    assert budget.trials == 2
+
+
+def test_an_incumbent_that_earns_less_than_its_predecessor_makes_room():
+    budget = dip_budget(0.05, steady())
+    budget.offer(1)
+    whole_episode(budget, {1: 1.5})
+    whole_episode(budget, {1: 1.5})
+    budget.offer(2)
+    whole_episode(budget, {2: 2.0})
+    assert budget.incumbents == [REFERENCE, 1, 2]
+    whole_episode(budget, {2: 1.2, REFERENCE: 1.0})
+    assert budget.incumbents == [REFERENCE, 1]
+    assert budget.demoted == 1
+    assert budget.acting == 1
+
+
+def test_an_incumbent_that_falls_below_the_reference_is_stopped_within_the_episode():
+    budget = dip_budget(0.05, steady())
+    budget.offer(1)
+    whole_episode(budget, {1: 1.5})
+    acted = whole_episode(budget, {1: 0.0, REFERENCE: 1.0})
+    assert acted[0] == 1 and acted[-1] == REFERENCE
+    assert acted.count(1) == 1
+
+
+def test_no_budget_means_no_trials():
+    budget = dip_budget(0.0, steady())
+    assert not budget.offer(1, predicted=100.0)
+    assert whole_episode(budget, {REFERENCE: 1.0}) == [REFERENCE] * LENGTH
+    assert summary(budget)["trials"] == 0
+
+
+def test_the_reference_acts_first_where_nothing_is_known_of_it():
+    budget = dip_budget(0.05, Earnings(LENGTH, 0.0, False))
+    budget.offer(1)
+    for _ in range(2):
+        assert whole_episode(budget, {REFERENCE: 1.0}) == [REFERENCE] * LENGTH
+    assert budget.earnings.level == pytest.approx(20.0)
+    assert 1 in whole_episode(budget, {REFERENCE: 1.0, 1: 1.0})
+
+
+def test_the_models_may_refuse_a_challenger_that_they_are_sure_is_worse():
+    budget = dip_budget(0.05, steady())
+    assert not budget.offer(1, predicted=-2.0, standard_error=1.0)
+    assert budget.offer(2, predicted=-0.5, standard_error=1.0)
+    assert budget.kept == {REFERENCE, 2}
+
+
+def test_a_newer_policy_takes_the_place_of_one_that_waits():
+    budget = dip_budget(0.05, steady())
+    budget.offer(1)
+    budget.offer(2)
+    assert budget.acting == 2 and budget.kept == {REFERENCE, 2}
+
+
+def test_worth_is_counted_from_the_floor_where_rewards_are_negative():
+    budget = dip_budget(0.1, steady(-5.0, floor=-7.5))
+    assert budget.earnings.level == pytest.approx(50.0)
+    whole_episode(budget, {REFERENCE: -5.0})
+    assert budget.ledger.margin(50.0) == pytest.approx(50.0 + 0.1 * 50.0)
+    assert metrics(budget)["budget/reference"] == pytest.approx(-100.0)
+
+
+def test_an_early_end_is_the_better_part_where_every_step_costs():
+    """A goal reached after 5 steps at -1 each: the other 15 cost nothing."""
+    budget = dip_budget(0.1, steady(-0.5, floor=-1.0, ends=True))
+    for _ in range(5):
+        budget.step(-1.0)
+    budget.end(terminated=True)
+    assert budget.ledger.own == pytest.approx(15.0)
+
+
+def test_an_episode_that_was_cut_counts_as_far_as_it_went():
+    budget = dip_budget(0.05, steady())
+    budget.offer(1)
+    for _ in range(4):
+        assert budget.acting == 1
+        budget.step(1.0)
+    budget.end(terminated=False)
+    assert budget.ledger.units == pytest.approx(0.2)
+    assert budget.ledger.margin(20.0) == pytest.approx(20.0 + 0.05 * 4.0)
+
+
+def test_a_reward_that_was_not_measured_counts_as_the_others_of_its_episode():
+    budget = dip_budget(0.05, steady())
+    budget.step(2.0)
+    budget.step(math.nan)
+    assert budget.ledger.own == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, math.nan])
+def test_a_budget_is_a_share_below_one(share):
+    with pytest.raises(InputError, match=r"at least 0 and below 1"):
+        dip_budget(share, steady())
+
+
+def test_a_reference_at_the_floor_has_no_scale():
+    with pytest.raises(InputError, match=r"not above the floor"):
+        steady(1.0, floor=1.0)
+    with pytest.raises(InputError, match=r"floor of 0 or less"):
+        steady(1.0, floor=0.5, ends=True)
+    with pytest.raises(InputError, match=r"not finite"):
+        steady(math.nan)
+    with pytest.raises(InputError, match=r"1 to 10 steps"):
+        earnings_of_log([np.ones(11)], length=10, floor=0.0, ends=True)
+
+
+# Rewards of a step in quarters: exact in floating point.
+rewards = st.lists(st.integers(0, 12).map(lambda quarters: quarters / 4.0), min_size=1, max_size=40)
+scripts = st.fixed_dictionaries(
+    {
+        "rewards": rewards,
+        "falls": st.lists(st.integers(1, LENGTH + 5), min_size=1, max_size=6),
+        "share": st.sampled_from([0.02, 0.05, 0.1, 0.5]),
+        "ends": st.booleans(),
+        "window": st.sampled_from([0.2, 0.5, 1.0]),
+        "promote": st.sampled_from([0.0, 0.5, math.inf]),
+        "episodes": st.integers(1, 25),
+    }
+)
+
+
+def play(script: dict, current: Callable[[], DipBudget], after_step=lambda: None) -> None:
+    """The reference earns 1 a step; all others what the script says, in turn; some fall."""
+    count = 0
+    for episode in range(script["episodes"]):
+        current().offer(episode + 1)
+        falls = script["falls"][episode % len(script["falls"])] if script["ends"] else math.inf
+        for step in range(1, LENGTH + 1):
+            acting = current().acting
+            count += 1
+            earned = script["rewards"][(7 * episode + count) % len(script["rewards"])]
+            current().step(1.0 if acting == REFERENCE else earned)
+            after_step()
+            if step >= falls and step < LENGTH and acting != REFERENCE:
+                current().end(terminated=True)
+                after_step()
+                break
+
+
+def scripted(script: dict) -> DipBudget:
+    rules = Rules(window=script["window"], promote=script["promote"])
+    # So well known that its level is the mean within a fraction of a percent.
+    return dip_budget(script["share"], steady(ends=script["ends"], episodes=300), rules)
+
+
+@settings(max_examples=40, deadline=None)
+@given(scripts)
+def test_the_line_holds_whatever_the_others_earn(script):
+    budget = scripted(script)
+    earned, margins = budget.ledger, []
+    play(script, lambda: budget, lambda: margins.append(earned.margin(20.0)))
+    assert min(margins) >= -1e-6
+    assert summary(budget)["least_margin"] >= -1e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(scripts)
+def test_nobody_begins_to_act_whose_worst_case_would_break_the_line(script):
+    budget = scripted(script)
+    acting = REFERENCE
+
+    def check():
+        nonlocal acting
+        now = budget.running
+        if acting == REFERENCE and now.acting != REFERENCE:
+            left = (LENGTH - now.steps) / LENGTH
+            assert budget.ledger.margin(20.0, further=left) >= -1e-6
+        acting = now.acting
+
+    play(script, lambda: budget, check)
+
+
+@settings(max_examples=20, deadline=None)
+@given(scripts, st.integers(1, 200))
+def test_a_budget_goes_on_from_the_disk_as_if_nothing_had_happened(script, at):
+    whole = scripted(script)
+    play(script, lambda: whole)
+    held, steps = [scripted(script)], 0
+
+    def to_disk_and_back():
+        nonlocal steps
+        steps += 1
+        if steps == at:
+            held[0] = unpack(json.loads(json.dumps(pack(held[0]), allow_nan=False)))
+
+    play(script, lambda: held[0], to_disk_and_back)
+    assert pack(held[0]) == pack(whole)
