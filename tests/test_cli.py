@@ -85,7 +85,7 @@ def test_help_explains_each_option_beside_it(command, explained, capsys):
     assert "Attributes:" not in out
 
 
-def test_a_help_text_is_one_paragraph_whatever_the_line_breaks_of_the_source(moore_prints, capsys):
+def test_a_help_text_is_one_paragraph_whatever_the_line_breaks_of_the_source(capsys):
     with pytest.raises(SystemExit):
         cli.main(["run", "-h"])
     lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]

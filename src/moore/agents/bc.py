@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from moore.agents.nets import Actor
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
+from moore.ranges import AnySign, Fraction, Positive
 from moore.replay.buffer import Batch, Replay, Transition, as_batch, take
 
 # A deviation below this share of the column's mean is float32's rounding, and no scale.
@@ -30,26 +31,24 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class BCConfig:
-    """Constants of the agent; sizes of network and batch are SAC's.
+    """Settings of plain cloning; the sizes of network and batch are SAC's."""
 
-    Attributes:
-        share: of the log's rows that are cloned, those of the best episodes (0.1: Chen et al.
-            2021); 1: all of them.
-        learning_rate: of Adam at the beginning. It falls to 0 along a cosine within `updates`.
-        updates: gradient steps; the clone does not change after them.
-        log_std: what the log standard deviation before the squashing is led to.
-        discount: gamma, of the evaluations' discounted returns; nothing is learned with it.
-        batch_size: transitions a update.
-        hidden: widths of the hidden layers of the actor.
-    """
-
-    share: float = 0.1
-    learning_rate: float = 1e-3
-    updates: int = 5000
-    log_std: float = -1.5
-    discount: float = 0.99
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (256, 256)
+    share: Fraction = 0.1
+    """Share of the rows of the log that are cloned: those of the best episodes (0.1: Chen et al.
+    2021). 1 clones all rows."""
+    learning_rate: Positive[float] = 1e-3
+    """Learning rate of Adam at the beginning. It falls to 0 along half a cosine over `updates`."""
+    updates: Positive[int] = 5000
+    """Number of gradient steps. The clone does not change after them."""
+    log_std: AnySign[float] = -1.5
+    """Value that the log standard deviation of the actions before the tanh is led to."""
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step, for the discounted returns of evaluations. Nothing is
+    learned with it."""
+    batch_size: Positive[int] = 256
+    """Number of transitions in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (256, 256)
+    """Widths of the hidden layers of the actor."""
 
 
 class BCState(eqx.Module):

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.dynamics.ensemble import Ensemble, predict_all
+from moore.ranges import NonNegative, Positive
 from moore.replay.buffer import Replay
 
 # Rows of the log that are predicted at once, so that memory stays bounded.
@@ -30,18 +31,15 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class PessimismConfig:
-    """Constants of the pessimistic decision process.
+    """Settings of the pessimistic decision process of MOReL."""
 
-    Attributes:
-        coef: what is unknown: a disagreement of more than this times the largest of the log
-            (`pessimism_coef`; the authors' example for Hopper has 0.5, theirs for D4RL's
-            hopper-medium 3; EmptyJackson/unifloral has 1).
-        halt_cost: cost of a step in the halt state, as a multiple of the log's largest |reward|
-            (the paper's definition of the process has 1).
-    """
-
-    coef: float = 1.0
-    halt_cost: float = 1.0
+    coef: Positive[float] = 1.0
+    """A step counts as unknown if the members disagree by more than this times the largest
+    disagreement in the log (`pessimism_coef`). The authors' example for Hopper uses 0.5 and their
+    script for D4RL's hopper-medium 3; EmptyJackson/unifloral uses 1."""
+    halt_cost: NonNegative[float] = 1.0
+    """Cost of a step in the halt state, as a multiple of the largest |reward| of the log. The
+    paper's definition of the process has 1."""
 
 
 def disagreement(mean: Float[Array, "members batch outputs"]) -> Float[Array, " batch"]:
