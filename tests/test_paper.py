@@ -234,6 +234,7 @@ def test_every_algorithm_of_the_table_is_the_same_loop_with_another_scheme():
     assert names == {
         "moore": "moore:1",
         "moore_robust": "moore:1",
+        "moore_safe": "moore:1",
         "naive": "uniform",
         "half_half": "half_half",
         "online_only": "online_only",

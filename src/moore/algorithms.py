@@ -72,6 +72,11 @@ ALGORITHMS: dict[str, Algorithm] = {
     "moore_robust": Algorithm(
         "MOORe with this project's guards against a dip (docs/handover.md)", sac.AGENT, _scheme
     ),
+    "moore_safe": Algorithm(
+        "moore_robust from a clone of the log, with trials of new policies within a dip budget",
+        sac.AGENT,
+        _scheme,
+    ),
     "naive": Algorithm(
         "MOPO, then uniform sampling of log and online data", sac.AGENT, lambda config: uniform()
     ),

@@ -1,0 +1,32 @@
+"""The picture of a dip budget: what could still be lost, and what trials brought."""
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from moore.numbers import is_finite
+from moore.reports import plots
+from moore.reports.plots import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION, Rows
+
+
+def budget_curves(rows: Rows) -> Figure:
+    """The margin above the line of the promise, and the trials, promotions and demotions so far."""
+    rows = plots._placed([row for row in rows if is_finite(row.get("budget/margin"))])
+    with matplotlib.rc_context(STYLE):
+        fig, (margin, level, counts) = plots._figure(3)
+        plots._line(margin, rows, key="budget/margin", color=BLUE, label="could be lost")
+        plots._line(margin, rows, key="budget/affordable", color=PURPLE, label="for certain")
+        plots._line(margin, rows, key="budget/spent", color=VERMILION, label="lost in trials")
+        margin.axhline(0, color=INK, ls="--", lw=0.9)
+        margin.set_title("reward above the line of the promise", **plots._TITLE)
+        plots._line(level, rows, key="budget/gain", color=GREEN)
+        level.axhline(0, color=INK, ls="--", lw=0.9)
+        level.set_title("an episode of the acting policy − of the reference", **plots._TITLE)
+        for name, color in (("trials", BLUE), ("promoted", GREEN), ("demoted", VERMILION)):
+            plots._line(counts, rows, key=f"budget/{name}", color=color, label=name)
+        counts.set_title("trials, promotions and demotions so far", **plots._TITLE)
+        for axes in (margin, level):
+            plots._epoch_axis(axes, rows, label=False)
+        plots._epoch_axis(counts, rows)
+        for axes in (margin, counts):
+            axes.legend(loc="upper left", fontsize="small", frameon=False)
+    return fig
