@@ -45,7 +45,7 @@ class BCConfig:
 
     share: float = 0.1
     learning_rate: float = 1e-3
-    updates: int = 5000
+    updates: int = 6000
     log_std: float = -1.5
     discount: float = 0.99
     batch_size: int = 256

@@ -131,9 +131,7 @@ def better_part(episodes: LoggedEpisodes, *, share: float | None = None) -> Part
     return _part(episodes, order[worth >= least], everything)
 
 
-def _worth_at(
-    worth: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"], wanted: float
-) -> float:
+def _worth_at(worth: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"], wanted: float) -> float:
     """The worth of the last of the best episodes that are needed for so many rows.
 
     Args:
