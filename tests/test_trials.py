@@ -102,7 +102,7 @@ class TestBooking:
 
     def transition(self, learner, reward):
         rows = jax.tree.map(lambda column: np.asarray(column[0]), learner.offline.data)
-        return replace(rows, reward=np.float32(reward), terminated=np.asarray(False))
+        return replace(rows, reward=np.asarray(reward, np.float32), terminated=np.asarray(False))
 
     def episode(self, learner, trials, state, reward):
         """Twenty steps; who acted on each."""
@@ -139,7 +139,7 @@ class TestBooking:
     def test_a_transition_that_was_not_measured_costs_nothing(self, learner, trials):
         trials, state = trials
         for step in range(20):
-            trials.budget.acting
+            assert trials.budget.acting == 0
             seen = None if step == 7 else self.transition(learner, -1.0)
             state = trials.observed(state, seen, in_episode=step < 19)
         earned = trials.budget.earnings.worths[-1]

@@ -38,7 +38,7 @@ class BCConfig:
     2021). 1 clones all rows."""
     learning_rate: Positive[float] = 1e-3
     """Learning rate of Adam at the beginning. It falls to 0 along half a cosine over `updates`."""
-    updates: Positive[int] = 5000
+    updates: Positive[int] = 6000
     """Number of gradient steps. The clone does not change after them."""
     log_std: AnySign[float] = -1.5
     """Value that the log standard deviation of the actions before the tanh is led to."""
