@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 # Initial soft bounds of the log-variance, per output, shared by the members (MBPO's bnn.py).
 MAX_LOG_VAR = 0.5
 MIN_LOG_VAR = -10.0
+# Under the variance of a layer normalisation (flax's default).
+NORM_EPSILON = 1e-6
 # Weight of sum(max_log_var) - sum(min_log_var) in the loss (MBPO's bnn.py).
 BOUND_COEF = 0.01
 
@@ -28,13 +30,19 @@ class Dense(eqx.Module):
 
 
 class Networks(eqx.Module):
-    """What gradient descent changes: trunk, two heads, and the log-variance bounds."""
+    """What gradient descent changes: trunk, two heads, and the log-variance bounds.
+
+    `layer_norm`: each hidden layer's sums are brought to mean 0 and variance 1, without a learned
+    scale or shift, before its nonlinearity (NEUBAY, arXiv 2512.04341: so that long rollouts stay
+    bounded).
+    """
 
     trunk: tuple[Dense, ...]
     mean_head: Dense
     log_var_head: Dense
     max_log_var: Float[Array, " outputs"]
     min_log_var: Float[Array, " outputs"]
+    layer_norm: bool = eqx.field(static=True, default=False)
 
 
 class Normaliser(eqx.Module):
@@ -74,6 +82,7 @@ def init_ensemble(
     members: int,
     elites: int,
     hidden: tuple[int, ...],
+    layer_norm: bool = False,
 ) -> Ensemble:
     """A fresh ensemble; outputs are the reward, then the change of each observation entry."""
     inputs, outputs = obs_dim + action_dim, obs_dim + 1
@@ -89,6 +98,7 @@ def init_ensemble(
             log_var_head=_dense(key_log_var, members, widths[-1], outputs),
             max_log_var=jnp.full(outputs, MAX_LOG_VAR),
             min_log_var=jnp.full(outputs, MIN_LOG_VAR),
+            layer_norm=layer_norm,
         ),
         normaliser=Normaliser(jnp.zeros(inputs), jnp.ones(inputs)),
         elites=jnp.arange(elites, dtype=jnp.int32),
@@ -106,13 +116,20 @@ def soft_clamp(
     return low + jax.nn.softplus(log_var - low)
 
 
+def normalised(x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
+    """Each row with mean 0 and variance 1: a layer normalisation without scale and shift."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + NORM_EPSILON)
+
+
 def predict(
     networks: Networks, normaliser: Normaliser, inputs: Float[Array, "members batch inputs"]
 ) -> tuple[Float[Array, "members batch outputs"], Float[Array, "members batch outputs"]]:
     """Mean and log-variance of (r, s' - s), in raw units, of each member on its own inputs."""
     x = (inputs - normaliser.mean) / normaliser.std
     for layer in networks.trunk:
-        x = jax.nn.swish(layer(x))
+        x = layer(x)
+        x = jax.nn.swish(normalised(x) if networks.layer_norm else x)
     log_var = soft_clamp(networks.log_var_head(x), networks.min_log_var, networks.max_log_var)
     return networks.mean_head(x), log_var
 
