@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from moore.dynamics.ensemble import Ensemble, Normaliser, predict_all
+from moore.dynamics.ensemble import Ensemble, Normaliser, predict_all, predict_two
 from moore.dynamics.penalty import UncertaintyFn, of_std, penalised_reward
 from moore.replay.buffer import Transition
 
@@ -36,6 +36,7 @@ def imagine_step(
     uncertainty_fn: UncertaintyFn = of_std,
     *,
     member: Int[Array, " batch"] | None = None,
+    shift: Int[Array, ""] | None = None,
     noise: bool = True,
     doubt_fn: UncertaintyFn | None = None,
 ) -> Step:
@@ -45,12 +46,17 @@ def imagine_step(
         ensemble, obs, action, key: the models, (s, a) of each row, and what is drawn.
         uncertainty_fn: u.
         member: the member of each row, where it is given.
+        shift: ask two elites a row alone, as of `predict_two`.
         noise: whether the member's own noise is drawn, or its mean is taken.
         doubt_fn: how much the members disagree; None: nothing is doubted.
     """
     key_noise, key_elite, key_judge = jax.random.split(key, 3)
     inputs = jnp.concatenate([obs, action], axis=-1)
-    mean, std = predict_all(ensemble, inputs)
+    if shift is None:
+        mean, std = predict_all(ensemble, inputs)
+    else:
+        mean, std = predict_two(ensemble, inputs, shift)
+        member = jnp.zeros(obs.shape[0], jnp.int32)
     if member is None:
         member = jax.random.choice(key_elite, ensemble.elites, (obs.shape[0],))
     row = jnp.arange(obs.shape[0])
@@ -78,6 +84,7 @@ def rollout(
     trusted: float | Float[Array, ""] = float("inf"),
     uncertainty_fn: UncertaintyFn = of_std,
     one_member: bool = False,
+    two: bool = False,
     noise: bool = True,
     doubt_fn: UncertaintyFn | None = None,
     doubt_limit: float | Float[Array, ""] = float("inf"),
@@ -91,7 +98,8 @@ def rollout(
 
     `one_member`: each rollout keeps the elite member that it began with, which may be wrong but
     does not contradict itself (NEUBAY, arXiv 2512.04341), instead of a new one at every step
-    (MBPO). `noise`: see `imagine_step`.
+    (MBPO). `two`: only this member and one other, drawn anew at each step, are asked, and u and
+    doubt are those of two; there are equally many rollouts of each elite. `noise`: see `imagine_step`.
 
     Returns:
         Transitions (length, batch) with penalised rewards; whether each of them happened (rows that
@@ -101,6 +109,10 @@ def rollout(
     def step(carry, step_key):
         obs, alive = carry
         key_action, key_model = jax.random.split(step_key)
+        shift = None
+        if two:
+            key_model, key_shift = jax.random.split(key_model)
+            shift = jax.random.randint(key_shift, (), 1, ensemble.elites.shape[0])
         action = sample_action(obs, key_action)
         outcome = imagine_step(
             ensemble,
@@ -109,6 +121,7 @@ def rollout(
             key_model,
             uncertainty_fn,
             member=member,
+            shift=shift,
             noise=noise,
             doubt_fn=doubt_fn,
         )
