@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from made_models import NEVER, TINY, models, transitions
-from moore.dynamics.ensemble import Normaliser, init_ensemble, normalised, predict
+from moore.dynamics.ensemble import (
+    Normaliser,
+    init_ensemble,
+    normalised,
+    predict,
+    predict_all,
+    predict_two,
+)
 from moore.dynamics.imagine import rollout
 from moore.dynamics.open_loop import open_loop_errors, stretch_starts
 from moore.dynamics.penalty import disagreement
+from moore.replay.buffer import full_replay
 
 # A ramp: every step adds 1, and earns 2.
 RAMP = transitions(np.arange(8.0), [2.0] * 8, np.arange(8.0) + 1.0)
@@ -129,3 +137,30 @@ def test_a_normalised_layer_does_not_feel_the_size_of_its_inputs():
         return float(jnp.abs(predict(ensemble.networks, ensemble.normaliser, far)[0]).max())
 
     assert size(plain) > 100.0 > size(bounded)
+
+
+def test_two_members_a_row_say_what_all_of_them_say():
+    ensemble = init_ensemble(jax.random.key(0), 2, 1, members=4, elites=3, hidden=(5,))
+    inputs = jax.random.normal(jax.random.key(1), (6, 3))
+    mean, std = predict_all(ensemble, inputs)
+    two_mean, two_std = predict_two(ensemble, inputs, jnp.asarray(1))
+    own = np.asarray([0, 0, 1, 1, 2, 2])
+    for which, member in enumerate((own, (own + 1) % 3)):
+        assert np.allclose(two_mean[which], mean[member, np.arange(6)], atol=1e-5)
+        assert np.allclose(two_std[which], std[member, np.arange(6)], atol=1e-5)
+
+
+def test_a_holdout_of_stretches_holds_rows_that_follow_one_another():
+    data = transitions(np.arange(40.0), [0.0] * 40, np.arange(40.0) + 1.0)
+    log = full_replay(
+        data,
+        np.ones(40, bool),
+        jax.random.key(0),
+        holdout_fraction=0.25,
+        max_holdout=10,
+        stretch=5,
+    )
+    held = np.sort(np.asarray(log.holdout_rows[: int(log.holdout_size)]))
+    assert len(held) == 10 and set(np.bincount(held // 5)) == {0, 5}
+    train = np.asarray(log.train_rows[: int(log.train_size)])
+    assert sorted([*held, *train]) == list(range(40))

@@ -7,9 +7,9 @@ the rollout itself:
 
     G_t = r_t + gamma [(1 - lambda) V(s_{t+1}) + lambda (alpha H_{t+1} + G_{t+1})]
 
-or r_t where the step terminates, with the soft value V(s) = min_j Q_j(s, a) + alpha H(s), a ~ pi, of the target critics, and
-V(s_{t+1}) alone where the rollout was cut. The rewards are penalised ones. A target is that of the
-policy that made the rollout: rows get old with it.
+or r_t where the step terminates, with the soft value V(s) = min_j Q_j(s, a) + alpha H(s), a ~ pi,
+of the target critics, and V(s_{t+1}) alone where the rollout was cut. The rewards are penalised
+ones. A target is that of the policy that made the rollout: rows get old with it.
 """
 
 import equinox as eqx
