@@ -4,8 +4,8 @@ import dataclasses
 
 import jax.numpy as jnp
 import pytest
-from made_models import transitions
 
+from made_models import transitions
 from moore.agents.logged_returns import logged_returns
 
 
