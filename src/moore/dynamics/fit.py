@@ -73,6 +73,12 @@ class ModelConfig:
     calibrate: bool = False
     """After each fit, scale the predicted standard deviation of every output so that it agrees with
     the errors on the held-out rows."""
+    layer_norm: bool = False
+    """Normalise the hidden layers of the members, without a learned scale and shift, so that long
+    rollouts stay bounded."""
+    anneal: bool = False
+    """Let the learning rate fall to 0 along half a cosine until the cap on the steps, so that a
+    short fit comes as far as a longer one without it."""
     max_fit_steps: Positive[int] = 1_000_000
     """Largest number of gradient steps of the offline fit."""
     max_refit_steps: Positive[int] = 10_000
@@ -122,6 +128,7 @@ def init_model(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: ModelCo
         members=config.members,
         elites=config.elites,
         hidden=config.hidden,
+        layer_norm=config.layer_norm,
     )
     opt_state = optax.adam(config.learning_rate).init(ensemble.networks)
     return ModelState(ensemble, ensemble.networks, opt_state)
@@ -244,15 +251,24 @@ def train_pass(
     size: Int[Array, ""],
     steps: Int[Array, ""],
     config: ModelConfig,
+    progress: Float[Array, " 2"] = (0.0, 0.0),
 ) -> tuple[Fit, Bool[Array, ""], Float[Array, " members"]]:
-    """`steps` batches over the first `size` bootstrap rows, then the comparison on the holdout."""
+    """`steps` batches over the first `size` bootstrap rows, then the comparison on the holdout.
+
+    `progress`: the share of the fit that is done before and after; for `anneal`.
+    """
+    begins, ends = progress
 
     def step(i, carry):
         networks, opt_state = carry
         # The last batch of a pass reaches back into the one before, so that all are full.
         start = jnp.minimum(i * config.batch_size, size - config.batch_size)
         rows = jax.lax.dynamic_slice_in_dim(fit.rows, start, config.batch_size, axis=1)
-        return train_step(networks, opt_state, fit.normaliser, offline, online, rows, config)
+        rate = config.learning_rate
+        if config.anneal:
+            done = begins + (ends - begins) * i / steps
+            rate = rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+        return train_step(networks, opt_state, fit.normaliser, offline, online, rows, config, rate)
 
     networks, opt_state = jax.lax.fori_loop(0, steps, step, (fit.networks, fit.opt_state))
     error = holdout_error(networks, fit.normaliser, offline, online, online_share)
@@ -276,14 +292,16 @@ def train_step(
     online: Replay,
     rows: Int[Array, "members batch"],
     config: ModelConfig,
+    rate: float | Float[Array, ""] | None = None,
 ) -> tuple[Networks, optax.OptState]:
-    """One Adam step of every member on its own rows."""
+    """One Adam step of every member on its own rows, at this learning rate or the given one's."""
+    rate = config.learning_rate if rate is None else rate
     flat = gather(offline, online, rows.reshape(-1))
     inputs, targets = jax.tree.map(
         lambda x: x.reshape(*rows.shape, x.shape[-1]), inputs_and_targets(flat)
     )
     gradient = jax.grad(loss)(networks, normaliser, inputs, targets, config.weight_decay)
-    change, opt_state = optax.adam(config.learning_rate).update(gradient, opt_state)
+    change, opt_state = optax.adam(rate).update(gradient, opt_state)
     return optax.apply_updates(networks, change), opt_state
 
 
@@ -370,7 +388,10 @@ def fit_ensemble(
     steps = passes = stale = 0
     while True:
         pass_steps = min(math.ceil(size / config.batch_size), max_steps - steps)
-        fit, improved, error = train_pass(fit, offline, online, share, size, pass_steps, config)
+        progress = steps / max_steps, (steps + pass_steps) / max_steps
+        fit, improved, error = train_pass(
+            fit, offline, online, share, size, pass_steps, config, progress
+        )
         steps, passes = steps + pass_steps, passes + 1
         stale = 0 if bool(improved) else stale + 1
         if on_pass is not None:
