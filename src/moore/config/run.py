@@ -108,6 +108,10 @@ class Config:
     """End a rollout when an entry of the imagined observation is more than this many standard
     deviations from its mean, both measured in the log. Without a log: further than this from 0, in
     the units that the models see."""
+    imagined_range: NonNegative[float] | None = None
+    """Cut imagined observations to the range that each entry has in the log and the online data,
+    widened on both sides by this share of it: real systems have limits, and models that are left
+    without any run away in long rollouts. None cuts nothing."""
     rollout_chunk: Positive[int] = 10_000
     """Number of rollouts that are computed at a time, which limits the memory in use. Another value
     gives other random numbers."""

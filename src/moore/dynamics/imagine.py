@@ -101,8 +101,9 @@ def rollout(
     `one_member`: each rollout keeps the elite member that it began with, which may be wrong but
     does not contradict itself (NEUBAY, arXiv 2512.04341), instead of a new one at every step
     (MBPO). `two`: only this member and one other, drawn anew at each step, are asked, and u and
-    doubt are those of two; there are equally many rollouts of each elite. `noise`: as there. `within`:
-    lowest and highest observation; what is predicted beyond is cut to them, as a system's limits do.
+    doubt are those of two; there are equally many rollouts of each elite. `noise`: as there.
+    `within`: the lowest and the highest observation; what is predicted beyond is cut to them, as
+    the limits of a system would.
 
     Returns:
         Transitions (length, batch) with penalised rewards; whether each of them happened (rows that

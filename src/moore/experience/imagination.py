@@ -86,6 +86,16 @@ class Imagination:
     def _logged_range(self) -> diagnostics.Range:
         return diagnostics.observed_range(self.task.log)
 
+    def within(self, online: Replay) -> diagnostics.Range | None:
+        """What imagined observations are cut to, where the settings want it."""
+        share = self.task.config.imagined_range
+        if share is None:
+            return None
+        low, high = self._logged_range
+        acted_low, acted_high = diagnostics.observed_range(online)
+        seen = jnp.minimum(low, acted_low), jnp.maximum(high, acted_high)
+        return diagnostics.widened(seen, share)
+
     def begin(self, key: PRNGKeyArray) -> ImaginationState:
         """Fresh models, and an empty D_model with room for that of the offline stage."""
         task, config = self.task, self.task.config
@@ -313,6 +323,7 @@ class Imagination:
             bar=bar,
             agent_state=now.agent,
             spread=self.spread,
+            within=self.within(now.online),
         )
         return accepted, acting, key, metrics
 

@@ -14,7 +14,7 @@ from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import TerminationFn, rollout
 from moore.dynamics.surprise import surprise, uncertainty_of
-from moore.experience.diagnostics import Range, observed_range
+from moore.experience.diagnostics import Range, observed_range, widened
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
 from moore.replay.buffer import Replay, Ring, push, with_room
@@ -104,6 +104,7 @@ def imagine(
             penalty_coef=penalty_coef,
             obs_bound=settings.imagined_bound,
             spread=spread,
+            within=widened((low, high), settings.imagined_range),
             trusted=trusted,
             uncertainty_fn=uncertainty_fn,
         )
