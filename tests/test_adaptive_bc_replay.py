@@ -104,8 +104,9 @@ def test_the_part_is_chosen_once_and_by_the_seed():
 
 def test_the_weight_moves_when_an_episode_has_ended_and_not_before():
     state, config = handed_over(), dataclasses.replace(CONFIG, batch_size=8)
-    before, _ = agent.learn(state, LOG, replay(9, 200), jax.random.key(0), config)
-    after, _ = agent.learn(before, LOG, replay(10, 200), jax.random.key(1), config)
+    learn = jax.jit(agent.learn, static_argnames="config")
+    before, _ = learn(state, LOG, replay(9, 200), jax.random.key(0), config)
+    after, _ = learn(before, LOG, replay(10, 200), jax.random.key(1), config)
     assert float(before.agent.adaptation.bc_weight) == np.float32(0.4)
     # Its return, 10, counts as 1: a_bc falls by T K_P (1.05 - 1).
     fall = 10 * config.proportional_gain * (config.target_return - 1.0)
