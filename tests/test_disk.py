@@ -64,7 +64,7 @@ class Refuses:
         self.inner(handle)
 
 
-# The settings, a checkpoint's arrays, its manifest, its folder, a policy, and late in the run.
+# Before anything is begun, at the first writes of the run, and late in it.
 FEW = (0, 3, 4, 5, 9, 41)
 ALL = (0, 1, 2, 3, 4, 5, 7, 9, 11, 14, 20, 29, 41, 60)
 

@@ -250,8 +250,8 @@ class TestFit:
         step = lambda m, r: fitting.train_step(  # noqa: E731
             m.ensemble.networks, m.opt_state, m.ensemble.normaliser, log, NOTHING, r, CONFIG
         )
-        batched, _ = jax.vmap(step)(models, rows)
-        single, _ = step(jax.tree.map(lambda x: x[1], models), rows[1])
+        batched, _ = jax.jit(jax.vmap(step))(models, rows)
+        single, _ = jax.jit(step)(jax.tree.map(lambda x: x[1], models), rows[1])
         np.testing.assert_allclose(
             batched.trunk[0].weight[1], single.trunk[0].weight, rtol=1e-4, atol=1e-6
         )
