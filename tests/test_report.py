@@ -17,7 +17,8 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
-from moore.runs.folder import read_metrics, write_report
+from moore.runs.folder import read_metrics
+from moore.runs.report import write_report
 from moore.runs.setup import prepare
 from moore.runs.summary import summarise
 from moore.sinks.console import news

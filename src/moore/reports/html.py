@@ -82,7 +82,7 @@ def run_page(name: str, rows: list[dict], config_text: str, summary: dict | None
     try:
         config = tomllib.loads(config_text)
     except ValueError as error:
-        raise InputError(f"{name}: config.toml is not valid ({error})") from error
+        raise InputError(f"{name}/config.toml is not valid ({error})") from error
     known = _known_so_far(rows, config) if summary is None else without_nulls(summary)
     page = _page(rows, config, summary=known)
     finished = summary is not None

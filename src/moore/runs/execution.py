@@ -17,13 +17,14 @@ from moore.jax_settings import as_the_user
 from moore.replay.draws import shift
 from moore.runs.budgeting import make_chooser
 from moore.runs.checkpoint import Checkpoint
-from moore.runs.folder import read_metrics, write_report
+from moore.runs.folder import read_metrics
 from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
 from moore.runs.live import Guarded
 from moore.runs.plan import Plan, how_to_resume
 from moore.runs.policy import Policy, load_policy
 from moore.runs.reading import load_hand_over, offline_rows
 from moore.runs.records import HAND_OVER, Acting, Records, from_hand_over, unpack
+from moore.runs.report import write_report
 from moore.runs.setup import Evaluator, Setup
 from moore.runs.signals import Stop, Stopped
 from moore.runs.suitable import note_on
