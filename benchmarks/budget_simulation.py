@@ -37,6 +37,7 @@ RULES = {
     "stop at a half": Rules(stop_loss=0.5),
 }
 _TRUTH_EPISODES = 4000
+_DEFAULT = 0.05
 
 
 @dataclasses.dataclass
@@ -176,7 +177,8 @@ def simulate(
     for seed in seeds:
         rng = np.random.default_rng(seed)
         budget = dip_budget(share, logged(rng, family, family.reference, episodes), rules)
-        truth = Truth(share, known)
+        # Without trials: the reference's luck alone, against the line of the default budget.
+        truth = Truth(share or _DEFAULT, known)
         process = Process(family, budget, truth, rng)
         process.run(epochs)
         last = budget.incumbent
