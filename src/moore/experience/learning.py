@@ -26,7 +26,7 @@ def gradient_steps(
     planned: PyTree,
     offline: Replay,
     online: Replay,
-    keys: Shaped[Array, "steps *key"],
+    keys: Shaped[Array, " steps *key"],
     *,
     how: Drawing,
     agent: Agent,
