@@ -9,7 +9,7 @@ import pytest
 from moore.dynamics import pessimistic
 from moore.dynamics.ensemble import init_ensemble, predict_all
 from moore.dynamics.imagine import rollout
-from moore.dynamics.pessimistic import PessimismConfig
+from moore.dynamics.pessimistic import Halt, PessimismConfig
 from moore.replay.buffer import empty_replay
 
 
@@ -61,8 +61,7 @@ def test_an_unknown_step_halts_and_a_known_one_stays_as_it_was():
         jnp.asarray([1.0, 2.0, 3.0, 4.0]),
         jnp.asarray([False, False, True, True]),
         jnp.asarray([0.5, 0.7, 0.5, 0.7]),
-        jnp.asarray(0.6),
-        jnp.asarray(-40.0),
+        Halt(jnp.asarray(0.6), jnp.asarray(-40.0)),
     )
     np.testing.assert_array_equal(reward, [1.0, -40.0, 3.0, -40.0])
     np.testing.assert_array_equal(terminated, [False, True, True, True])
@@ -86,7 +85,7 @@ def test_a_rollout_goes_on_from_a_logged_state_and_not_from_far_away(ensemble):
     )
     np.testing.assert_array_equal(happened, [[True, True], [True, False]])
     reward, terminated = pessimistic.halted(
-        transitions.reward, transitions.terminated, found, limit, jnp.asarray(-40.0)
+        transitions.reward, transitions.terminated, found, Halt(limit, jnp.asarray(-40.0))
     )
     np.testing.assert_array_equal(terminated[0], [False, True])
     np.testing.assert_array_equal(reward[0], [transitions.reward[0, 0], -40.0])

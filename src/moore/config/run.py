@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from moore.agents.found import found_agents
 from moore.agents.sac import SACConfig
 from moore.config.checks import check
 from moore.config.evaluation import EvaluationConfig
+from moore.config.found import found_sections
 from moore.config.gate import GateConfig
 from moore.config.offline import OfflineConfig
 from moore.config.online import OnlineConfig
@@ -14,21 +14,18 @@ from moore.dynamics.fit import ModelConfig
 from moore.ranges import Fraction, FractionBelowOne, NonNegative, Positive, PositiveOrInfinite, Seed
 
 
-def _with_agents(settings: type) -> type:
-    """The class with a section for each agent that it does not name itself."""
-    for name, agent in found_agents().items():
+def _with_found(settings: type) -> type:
+    """The class with the sections that agents and models bring along, and it does not name."""
+    for name, section in found_sections().items():
         if name not in settings.__annotations__:
-            settings.__annotations__[name] = type(agent.settings())
-            setattr(
-                settings,
-                name,
-                field(default_factory=agent.settings, metadata={"help": f"Settings of {name}."}),
-            )
+            settings.__annotations__[name] = type(section.settings())
+            made = field(default_factory=section.settings, metadata={"help": section.about})
+            setattr(settings, name, made)
     return settings
 
 
 @dataclass(frozen=True)
-@_with_agents
+@_with_found
 class Config:
     """All settings of a run. The same settings give the same run."""
 
@@ -142,7 +139,7 @@ class Config:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """The sections of the other agents."""
+            """The sections that were found."""
 
     def __post_init__(self):
         check(self)

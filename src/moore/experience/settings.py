@@ -45,3 +45,13 @@ def rollout_settings(
         trust_quantile=config.trust_quantile,
         rollout_chunk=min(config.rollout_chunk, count),
     )
+
+
+def rollout_length(config: Config, epoch: int) -> int:
+    """H of an online epoch."""
+    schedule = config.online.rollout_schedule
+    if schedule is None:
+        return config.rollout_length
+    first, last, short, long = schedule
+    grown = short + (epoch - first) / (last - first) * (long - short)
+    return int(min(max(grown, min(short, long)), max(short, long)))

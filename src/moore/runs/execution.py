@@ -173,7 +173,7 @@ class Execution:
                 row["clone/return"] = clone.mean_return
             self._end_epoch(row | metrics, state, None, epochs)
 
-        logged = [row["losses/q_target"] for row in self._rows() if row["epoch"] > 0]
+        logged = [row.get("losses/q_target") for row in self._rows() if row["epoch"] > 0]
         values = [np.nan if value is None else value for value in logged]
         state = offline_stage(
             self.learner, state, done=done, values=values, on_epoch=on_epoch, on_pass=on_pass

@@ -27,7 +27,7 @@ def offline_stage(
         learner: the operations.
         state: from `learner.init`, or from a checkpoint.
         done: epochs that are done; None: not even the fit is.
-        values: the critics' mean target in each of these epochs.
+        values: the critics' mean target in each of these epochs; nan without critics.
         on_epoch: evaluates, logs and saves.
         on_pass: told about the progress of the fit.
     """
@@ -46,7 +46,7 @@ def offline_stage(
         state, losses = learner.update(state, epoch, config.updates_per_epoch)
         state, decision = learner.pass_gate(state, epoch)
         metrics = learner.reported(jax.device_get(fresh.metrics | losses | decision))
-        values.append(float(metrics["losses/q_target"]))
+        values.append(float(metrics.get("losses/q_target", np.nan)))
         on_epoch(epoch, state, metrics)
     return state
 
