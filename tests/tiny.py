@@ -9,6 +9,9 @@ import numpy as np
 from moore.agents.adaptive_bc import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
 from moore.agents.balanced import BalancedConfig
+from moore.agents.bc import BCConfig
+from moore.agents.bear import BEARConfig
+from moore.agents.brac import BRACConfig
 from moore.agents.cql import CQLConfig
 from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
@@ -32,6 +35,14 @@ AGENT_SETTINGS = {
     },
     "rlpd": {"rlpd": SACConfig(**_SIZES, critics=3, critic_subset=2, actor_every=2)},
     "wsrl": {"wsrl": WSRLConfig(**_SIZES, critics=3, sampled_actions=2)},
+    "bear": {"bear": BEARConfig(**_SIZES, model_hidden=(32,), target_actions=2, warm_up=50)},
+    "brac": {
+        "brac": BRACConfig(
+            **_SIZES, critic_hidden=(32,), sampled_actions=2, clone_updates=50, warm_up=50
+        )
+    },
+    "sqil": {"sqil": SACConfig(**_SIZES)},
+    "bc": {"bc": BCConfig(**_SIZES, updates=200, share=0.4)},
 }
 
 

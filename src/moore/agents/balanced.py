@@ -25,7 +25,7 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
-from moore.agents.agent import Agent
+from moore.agents.agent import Agent, scores_in_warm_up
 from moore.agents.cql import CQLConfig, CQLState
 from moore.agents.critics import bellman_target, q_values, squared_errors
 from moore.agents.nets import LOG_STD_MAX, LOG_STD_MIN, MLP, Actor, squashed_log_density
@@ -404,4 +404,5 @@ AGENT = Agent(
     act=act,
     act_mode=act_mode,
     hand_over=hand_over,
+    scores_actions=scores_in_warm_up,
 )

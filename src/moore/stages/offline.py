@@ -54,7 +54,8 @@ def offline_stage(
 def stands_still(values: Sequence[float], patience: int | None, tolerance: float) -> bool:
     """Whether the last `patience` values lie in a narrow band.
 
-    Means over them would not do: where values turn, a mean before and one after agree.
+    Means over them would not do: where values turn, a mean before and one after agree. Values of 0
+    are those of critics that do not learn yet.
 
     Args:
         values: the critics' mean targets, one an epoch.
@@ -64,7 +65,7 @@ def stands_still(values: Sequence[float], patience: int | None, tolerance: float
     if patience is None or len(values) < patience:
         return False
     last = np.asarray(values[-patience:])
-    return bool(np.ptp(last) <= 2 * tolerance * abs(last.mean()))
+    return bool(last.any() and np.ptp(last) <= 2 * tolerance * abs(last.mean()))
 
 
 def fit_metrics(reports: list[FitReport]) -> dict:
