@@ -28,5 +28,5 @@ def test_an_episode_that_was_cut_goes_on_at_its_mean_reward():
 
 def test_a_discount_of_one_is_refused():
     data = log([1.0], terminated=[True], truncated=[False])
-    with pytest.raises(ValueError, match="the discount is 1.0"):
+    with pytest.raises(ValueError, match=r"the discount is 1\.0"):
         logged_returns(data, 1.0)

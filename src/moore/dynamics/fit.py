@@ -250,7 +250,7 @@ def train_pass(
     size: Int[Array, ""],
     steps: Int[Array, ""],
     config: ModelConfig,
-    progress: Float[Array, " 2"] = (0.0, 0.0),
+    progress: tuple[float | Float[Array, ""], float | Float[Array, ""]] = (0.0, 0.0),
 ) -> tuple[Fit, Bool[Array, ""], Float[Array, " members"]]:
     """`steps` batches over the first `size` bootstrap rows, then the comparison on the holdout.
 
