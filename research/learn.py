@@ -66,6 +66,7 @@ class Opt:
     refit: int = 200         # steps of a refit, once in an online epoch
     on_share: float = 0.5    # of starts and real rows, online
     on_radius: str = "same"  # online: the last radius, or an expression of e
+    hinge: float = 0.0       # price on a single state's change beyond twice the radius
     first_share: float = 0.0 # share of rollouts from first states
 
 class Rows(eqx.Module):
@@ -226,7 +227,7 @@ def train_round(st, ens, spread, ring, off, on, rows, key, radius, v_, *, o, cfg
             else: scale = 1.
             dev = jnp.mean(dev2)
             if o.pull=="td3bc": l = -v_["weight"]*jnp.mean(v)/scale + dev + 0.01*std_pull + temp*jnp.mean(logp)/scale
-            elif o.pull=="radius": l = -jnp.mean(v)/scale + jnp.exp(st.log_pull)*dev + 0.01*std_pull + temp*jnp.mean(logp)/scale
+            elif o.pull=="radius": l = -jnp.mean(v)/scale + jnp.exp(st.log_pull)*dev + o.hinge*jnp.mean(jnp.maximum(dev2-4*radius**2,0.)) + 0.01*std_pull + temp*jnp.mean(logp)/scale
             else: l = jnp.mean(temp*logp - weight*v)
             return l, (-jnp.mean(logp), dev, jnp.mean(v), jnp.mean(jnp.exp(ls)))
         def learn(st):
@@ -346,8 +347,13 @@ def one(s, ev, log, seed, name, model, args):
     n_real = int(o.real*o.batch); out=[]; earned=[]
     on = empty_replay(25_000, *L.dims, max_holdout=1000)
     system = None
+    d_ = s.dataset
+    starts_ = np.append(0, np.flatnonzero(d_.terminated|d_.truncated)[:-1]+1)
+    early = np.unique(np.concatenate([starts_+t for t in range(20)])); early = early[early<d_.size]
+    early = np.intersect1d(early, train)
     def draw(shape, online):
         rows = rng.choice(train, shape)
+        if o.first_share: rows = np.where(rng.random(shape) < o.first_share, rng.choice(early, shape), rows)
         n_on = int(on.size)
         if online and n_on:
             rows = np.where(rng.random(shape) < o.on_share, off.capacity + rng.integers(0, n_on, shape), rows)
