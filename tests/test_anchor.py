@@ -35,7 +35,8 @@ def test_saturated_actions_are_as_far_apart_as_what_is_done():
 
 def test_the_price_rises_outside_the_radius_and_falls_inside():
     anchor = new_anchor(actor_with_means(0.0), radius=0.1)
-    assert float(next_log_price(anchor, jnp.asarray(0.01))) == 0.0
+    at_the_radius = float(next_log_price(anchor, jnp.asarray(0.01)))
+    assert at_the_radius == pytest.approx(0.0, abs=1e-6)
     assert float(next_log_price(anchor, jnp.asarray(1.0))) == pytest.approx(PRICE_STEP)
     assert float(next_log_price(anchor, jnp.asarray(0.0))) == pytest.approx(-PRICE_STEP)
 
