@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from made_plants import Shown, bad_reading, bad_reward
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.algorithms import AGENTS
 from moore.cli import main, train
 from moore.config import Config, EvaluationConfig

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
 from moore.algorithms import ALGORITHMS, find
 from moore.config import Config, read_toml

@@ -6,9 +6,9 @@ s' = 0.9 s + 0.4 a + noise, reward -s^2 - 0.05 a^2, episodes of 20 steps from s 
 import gymnasium as gym
 import numpy as np
 
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
-from moore.agents.balanced import BalancedConfig
+from moore.agents.balanced_config import BalancedConfig
 from moore.agents.bc import BCConfig
 from moore.agents.bear import BEARConfig
 from moore.agents.brac import BRACConfig
@@ -18,7 +18,7 @@ from moore.agents.sac import SACConfig
 from moore.agents.wsrl import WSRLConfig
 from moore.config import Config, EvaluationConfig, OfflineConfig, OnlineConfig
 from moore.data.dataset import Dataset, episode_statistics
-from moore.dynamics.fit import ModelConfig
+from moore.dynamics.model_config import ModelConfig
 
 _SIZES = {"hidden": (32,), "batch_size": 64}
 # Of the agents that learn from replay: small networks, every part in use.

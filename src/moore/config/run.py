@@ -10,7 +10,7 @@ from moore.config.found import found_sections
 from moore.config.gate import GateConfig
 from moore.config.offline import OfflineConfig
 from moore.config.online import OnlineConfig
-from moore.dynamics.fit import ModelConfig
+from moore.dynamics.model_config import ModelConfig
 from moore.ranges import Fraction, FractionBelowOne, NonNegative, Positive, PositiveOrInfinite, Seed
 
 

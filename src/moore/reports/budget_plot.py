@@ -5,10 +5,11 @@ from matplotlib.figure import Figure
 
 from moore.numbers import is_finite
 from moore.reports import plots
-from moore.reports.plots import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION, Rows
+from moore.reports.panels import MetricRows
+from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION
 
 
-def budget_curves(rows: Rows) -> Figure:
+def budget_curves(rows: MetricRows) -> Figure:
     """The margin above the line of the promise, and the trials, promotions and demotions so far."""
     rows = plots._placed([row for row in rows if is_finite(row.get("budget/margin"))])
     with matplotlib.rc_context(STYLE):

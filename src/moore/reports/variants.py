@@ -9,7 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from moore.reports.compare import Finished
 from moore.reports.compare_text import TITLES
-from moore.reports.plots import COLORS, INK, finite_values
+from moore.reports.panels import finite_values
+from moore.reports.plot_style import COLORS, INK
 
 Colors = Mapping[str, object]
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.algorithms import Algorithm
 from moore.config import Config
 from moore.data.dataset import Dataset
