@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jax.experimental.key_reuse._core import check_key_reuse
+from moore.experience.partly_imagined import PartlyImagined
 
 from moore.algorithms import AGENTS, find
 from moore.config import Config
@@ -17,7 +18,6 @@ from moore.dynamics import fit
 from moore.envs.make import episode_seed
 from moore.experience import rollouts
 from moore.experience.diagnostics import observed_range
-from moore.experience.imagination import PartlyImagined
 from moore.experience.learning import gradient_steps
 from moore.experience.protocol import Moment, Task
 from moore.experience.settings import RolloutSettings
