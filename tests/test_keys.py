@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jax.experimental.key_reuse._core import check_key_reuse
-from moore.experience.partly_imagined import PartlyImagined
 
 from moore.algorithms import AGENTS, find
 from moore.config import Config
@@ -19,6 +18,7 @@ from moore.envs.make import episode_seed
 from moore.experience import rollouts
 from moore.experience.diagnostics import observed_range
 from moore.experience.learning import gradient_steps
+from moore.experience.partly_imagined import PartlyImagined
 from moore.experience.protocol import Moment, Task
 from moore.experience.settings import RolloutSettings
 from moore.jax_settings import key_of

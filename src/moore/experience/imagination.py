@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from moore.dynamics.ensemble import Normaliser
 from moore.dynamics.fit import FitReport, ModelState, fit_ensemble, init_model
@@ -21,11 +21,12 @@ from moore.errors import InputError
 from moore.experience import diagnostics, rollouts
 from moore.experience.coverage import covering_penalty
 from moore.experience.judging import judge
+from moore.experience.partly_imagined import PartlyImagined
 from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
 from moore.experience.settings import RolloutSettings, rollout_length, rollout_settings
-from moore.replay.buffer import Batch, Replay, Ring, as_batch, empty_ring
+from moore.replay.buffer import Replay, Ring, empty_ring
 from moore.replay.draws import Draws, EachRow, Groups
-from moore.replay.sampler import gather, sample_ring
+from moore.replay.sampler import gather
 from moore.replay.schemes import uniform
 
 
@@ -36,31 +37,6 @@ class ImaginationState(eqx.Module):
     imagined: Ring
     penalty_coef: Float[Array, ""]
     halt: Halt | None = None
-
-
-@dataclass(frozen=True)
-class PartlyImagined:
-    """A batch is `real_rows` rows that were drawn for it, filled up from D_model."""
-
-    batch_size: int
-    real_rows: int
-
-    def draw(
-        self, pool: Ring, notes: None, offline: Replay, online: Replay,
-        planned: Int[Array, " real_rows"], key: PRNGKeyArray,
-    ) -> tuple[Batch, None, Metrics]:  # fmt: skip
-        del notes
-        parts = []
-        if self.real_rows:
-            parts.append(as_batch(gather(offline, online, planned), planned))
-        if self.real_rows < self.batch_size:
-            count = self.batch_size - self.real_rows
-            parts.append(as_batch(sample_ring(key, count, pool), jnp.full(count, -1)))
-        return jax.tree.map(lambda *columns: jnp.concatenate(columns), *parts), None, {}
-
-    def learned(self, notes: None, batch: Batch, agent: PyTree) -> tuple[None, Metrics]:
-        del notes, batch, agent
-        return None, {}
 
 
 @dataclass(frozen=True, eq=False)
