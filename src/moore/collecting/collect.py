@@ -1,8 +1,9 @@
 """moore collect: logs by the recipe of D4RL's MuJoCo sets (Fu et al. 2020).
 
-One SAC training makes them all: `medium-replay` is its buffer, `medium` and `expert` are what two
-of its policies do, actions sampled; `random` is uniform actions. Whole episodes are recorded, then
-the arrays are cut to the wanted length, so the last episode may carry neither flag.
+All logs come from one SAC training: `medium-replay` is its buffer, `medium` and `expert` are
+recorded from two of its policies with sampled actions, `random` from uniform actions. Whole
+episodes are recorded, then the arrays are cut to the wanted length, so the last episode may carry
+neither flag.
 """
 
 import contextlib
@@ -51,8 +52,8 @@ class Recipe:
     env_id: str
     """Id of a Gymnasium environment with continuous actions."""
     tier: Tier
-    """Which policy records the log: random, medium or expert; medium-replay is what the training
-    saw up to the medium policy. A medium-expert log is a medium and an expert log together."""
+    """Which policy records the log: random, medium or expert; medium-replay is the training's
+    own data up to the medium policy. For a medium-expert log, join a medium and an expert log."""
     steps: int | None = None
     """Number of rows. None records 100,000; for medium-replay, all rows up to the medium policy."""
     seed: int = 0
@@ -71,7 +72,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class _Source:
-    """Who acts, for how many rows, with reset seeds for what purpose, and what is known of it."""
+    """Who acts, for how many rows, the purpose of the reset seeds, and metadata for the log."""
 
     act: Act
     steps: int
@@ -88,21 +89,22 @@ def collect(
     training: str | Path | None = None,
     quiet: bool = False,
 ) -> Log:
-    """Makes the log and writes it. Interrupted, the same call goes on where it was.
+    """Makes the log and writes it. If interrupted, the same call goes on where it stopped.
 
     Args:
         recipe: what to collect.
         out: path.hdf5, path.npz or minari:ID; must not exist.
-        format: d4rl, npz or minari; by default what `out` says.
+        format: d4rl, npz or minari; by default the one that the name of `out` implies.
         training: folder of the SAC training, shared by the tiers of one environment, seed and
             number of steps; by default {env}__sac__{seed} beside `out`.
         quiet: print nothing.
 
     Raises:
-        InputError: unknown environment or target, or a training that falls short of the tier.
+        InputError: the environment or the target is unknown, or the training does not reach the
+            return of the tier.
     """
     name, minari = str(out), str(out).startswith("minari:")
-    # Whole paths: an environment may change the working folder.
+    # Absolute paths, because an environment may change the working folder.
     target = name if minari else str(whole_path(name))
     place = whole_path(".") if minari else Path(target).parent
     scratch = place / f".{_slug(name if minari else Path(name).name)}.rows"
@@ -183,7 +185,7 @@ def _slug(text: str) -> str:
 
 
 def _check(recipe: Recipe) -> None:
-    """Raises InputError for numbers that make no sense, and for an environment we cannot use."""
+    """Raises InputError for numbers out of range and for an environment that cannot be used."""
     for name in ("steps", "train_steps"):
         value = getattr(recipe, name)
         if value is not None and value < 1:
@@ -198,7 +200,7 @@ def _check(recipe: Recipe) -> None:
 
 
 def _make(recipe: Recipe) -> Adapter:
-    """The environment, whose episodes end: one that states no limit is measured, or cut."""
+    """Makes the environment; if it states no step limit, the limit is measured or assumed."""
     env = make_env(recipe.env_id)
     if step_limit(env) is None:
         limit = limit_of(env, None, recipe.seed, may_move=True)
@@ -210,9 +212,10 @@ def _make(recipe: Recipe) -> Adapter:
 
 
 def _reference(recipe: Recipe, learner: Training, report: Reporter) -> ReferenceScores | None:
-    """D4RL's constants; what is not known is given or measured, by a training if need be.
+    """Random and expert return: D4RL's constants, else as given, else measured.
 
-    None for random rows of an environment whose expert nobody knows: they need no training.
+    Measuring the expert needs a training. A random log of an environment whose expert's return is
+    unknown needs none, so the result is None.
     """
     known = reference_scores(recipe.env_id)
     if known is None and recipe.tier == "random" and recipe.expert_return is None:
@@ -280,7 +283,7 @@ def _source(recipe: Recipe, learner: Training, reference: ReferenceScores | None
 
 
 def _medium(learner: Training, wanted: float, recipe: Recipe) -> dict:
-    """The first epoch that reached the wanted return."""
+    """The first epoch whose policy reached the wanted return."""
     learner.advance(lambda rows: first_reaching(rows, wanted) is not None)
     curve = learner.curve()
     epoch = first_reaching(curve, wanted)
@@ -294,7 +297,7 @@ def _medium(learner: Training, wanted: float, recipe: Recipe) -> dict:
 
 
 def _acting(recipe: Recipe, learner: Training, epoch: dict) -> _Source:
-    """One of the training's policies, sampled."""
+    """Records one of the training's policies, with sampled actions."""
     policy = learner.policy(epoch["epoch"])
     about = _about(learner, epoch["env_steps"]) | {"policy_return": epoch["eval/return"]}
     steps = recipe.steps or DEFAULT_STEPS
@@ -302,7 +305,7 @@ def _acting(recipe: Recipe, learner: Training, epoch: dict) -> _Source:
 
 
 def _replaying(recipe: Recipe, learner: Training, wanted: float) -> _Source:
-    """The training's own actions from its first step on."""
+    """Replays the training's own actions from its first step on."""
     if recipe.steps is None:
         steps = _medium(learner, wanted, recipe)["env_steps"]
     else:
@@ -315,7 +318,7 @@ def _replaying(recipe: Recipe, learner: Training, wanted: float) -> _Source:
             )
     actions = learner.buffer(steps).action
     last = len(actions) - 1
-    # The running episode goes on past the wanted rows; what it does there is cut off.
+    # The last episode goes on past the wanted rows; the surplus is cut off.
     return _Source(lambda obs, row: actions[min(row, last)], steps, "act", _about(learner, steps))
 
 
@@ -337,7 +340,7 @@ def _acts_as(policy: Policy, seed: int) -> Act:
 
 
 def _as_trained(arrays: dict, learner: Training, report: Reporter) -> dict:
-    """The rows as the training saw them; with the simulator's states if they came out the same."""
+    """The rows as the training saw them, with the simulator's states if the replay agrees."""
     seen = learner.buffer(len(arrays["reward"]))
     names = ("obs", "reward", "next_obs", "terminated", "truncated")
     if all(np.array_equal(arrays[name], getattr(seen, name)) for name in names):
@@ -347,11 +350,11 @@ def _as_trained(arrays: dict, learner: Training, report: Reporter) -> dict:
     return {"action": action} | {name: getattr(seen, name) for name in names}
 
 
-# --- what is known of it ---
+# --- metadata of the log ---
 
 
 def _about(learner: Training, steps: int) -> dict:
-    """Where in the training, and the learning curve up to there."""
+    """The place in the training, and the learning curve up to it."""
     curve = [row for row in learner.curve() if row["env_steps"] <= steps]
     return {
         "trained_steps": steps,
