@@ -169,7 +169,7 @@ def full_replay(
     holdout_fraction: float,
     max_holdout: int,
 ) -> Replay:
-    """The buffer of a whole log; MOPO's min(fraction * usable rows, max) random rows are held out."""
+    """The buffer of a whole log; min(fraction * usable rows, max) rows are held out (MOPO)."""
     usable = jnp.asarray(np.flatnonzero(successor_known), jnp.int32)
     shuffled = jax.random.permutation(key, usable)
     held = min(int(holdout_fraction * usable.size), max_holdout)
