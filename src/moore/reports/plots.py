@@ -4,8 +4,8 @@ Every function takes the rows of `metrics.jsonl` (dicts; any key may be missing,
 returns a Figure that stays readable at a width of 8 cm, without pyplot's global state. A panel
 with nothing to draw says "not logged".
 
-Both stages share one axis: online epochs count from 0, the hand-over, where the last offline
-epoch ends. The offline part takes a third of the width, however many epochs it has.
+Both stages share one axis. Online epochs count from 0, the hand-over at the end of the last offline
+epoch. The offline part takes a third of the width, however many epochs it has.
 """
 
 import io
@@ -44,10 +44,10 @@ _MOST_POINTS = 1500  # acting episodes drawn: each is an element of the page
 
 
 def return_curve(rows: Rows, summary: Mapping) -> Figure:
-    """Returns of the evaluated (mean action) and of the acting (sampled action) policy.
+    """Returns of the evaluated policy (mean action) and of the acting policy (sampled action).
 
     Args:
-        rows: uses `eval/return`, `eval/returns`, `model/episode_return` and
+        rows: used are `eval/return`, `eval/returns`, `model/episode_return` and
             `online/episode_returns`.
         summary: `summary.json`; its `reference`, if any, gives the second axis (score).
     """
@@ -73,14 +73,14 @@ def return_curve(rows: Rows, summary: Mapping) -> Figure:
 
 
 def known_reference(summary: Mapping) -> dict | None:
-    """The reference returns, where they are two different numbers."""
+    """The reference returns, if they are two different numbers; else None."""
     found = summary.get("reference") or {}
     random, expert = found.get("random"), found.get("expert")
     return found if is_finite(random) and is_finite(expert) and random != expert else None
 
 
 def share_curve(rows: Rows) -> Figure:
-    """Online share of the rows drawn (realised and expected), and its shift between epochs."""
+    """Online share of the drawn rows (realised and expected), and the shift between epochs."""
     rows = _placed([row for row in rows if row.get("stage") == "online"])
     name = "replay/online_share"
     with matplotlib.rc_context(STYLE):
@@ -99,8 +99,8 @@ def uncertainty_curve(rows: Rows, *, penalty_coef: float | None = None) -> Figur
     """The models' uncertainty over the rollout batches: mean, and 20th to 80th percentile.
 
     Args:
-        rows: uses `model/uncertainty_mean`, `model/uncertainty_p20`, `model/uncertainty_p80`.
-        penalty_coef: lambda; the second axis then shows the penalty, lambda times u.
+        rows: used are `model/uncertainty_mean`, `model/uncertainty_p20`, `model/uncertainty_p80`.
+        penalty_coef: lambda; if it is given, the second axis shows the penalty, lambda times u.
     """
     rows, name = _placed(rows), "model/uncertainty"
     with matplotlib.rc_context(STYLE):
@@ -117,7 +117,7 @@ def uncertainty_curve(rows: Rows, *, penalty_coef: float | None = None) -> Figur
 
 
 def model_curve(rows: Rows) -> Figure:
-    """Holdout error of the ensemble, and the steps that its fits took in an epoch (log scale)."""
+    """Holdout error of the ensemble, and gradient steps of its fits in each epoch (log scale)."""
     rows = _placed(rows)
     # An epoch has several fits: "cap,converged,converged".
     ends = [set((row.get("model/fit_stopped_by") or "converged").split(",")) for row in rows]
@@ -137,7 +137,7 @@ def model_curve(rows: Rows) -> Figure:
 
 
 def surprise_curves(rows: Rows) -> Figure:
-    """What the models expected of each epoch's new transitions, before they were fitted to them."""
+    """How well the models predicted each epoch's new transitions before being fitted to them."""
     rows = _placed([row for row in rows if row.get("stage") == "online"])
     with matplotlib.rc_context(STYLE):
         fig, (deviation, shares) = _figure(2)
@@ -160,7 +160,7 @@ def surprise_curves(rows: Rows) -> Figure:
 
 
 def theory_curves(rows: Rows) -> Figure:
-    """Relative Uncertainty Error between epochs, both variants, and the predicted drop."""
+    """Both variants of the Relative Uncertainty Error between epochs, and the predicted drop."""
     rows = _placed([row for row in rows if row.get("stage") == "online"])
     name = "theory/relative_uncertainty_error"
     with matplotlib.rc_context(STYLE):
@@ -179,7 +179,7 @@ def theory_curves(rows: Rows) -> Figure:
 
 
 def gate_curves(rows: Rows) -> Figure:
-    """What the gate compared (two standard errors as a band), and how often it let through."""
+    """The returns that the gate compared, with two standard errors, and how often it accepted."""
     rows = _placed([row for row in rows if is_finite(row.get("gate/gain"))])
     for row in rows:
         if is_finite(error := row.get("gate/standard_error")):
@@ -213,10 +213,10 @@ _TARGETS |= {"q_target": ("mean", BLUE)}
 
 
 def value_curve(rows: Rows) -> Figure:
-    """The critics' targets, what the rewards seen make possible, and what the policy earns.
+    """The critics' targets, the values that the seen rewards allow, and the policy's returns.
 
-    The last is the discounted return of the evaluated episodes: what the algorithm maximises; and
-    of imagined episodes from the start.
+    The returns are the discounted ones of evaluated episodes, which the algorithm maximises, and of
+    imagined episodes from the start.
     """
     rows = _placed(rows)
     with matplotlib.rc_context(STYLE):
@@ -233,7 +233,7 @@ def value_curve(rows: Rows) -> Figure:
 
 
 def loss_curves(rows: Rows) -> Figure:
-    """Every other logged `losses/*` number as a small panel of its own."""
+    """A small panel for each other logged `losses/*` number."""
     rows = _placed(rows)
     keys = sorted({key for row in rows for key in row if key.startswith("losses/")})
     keys = [key for key in keys if key.removeprefix("losses/") not in _TARGETS]
@@ -249,10 +249,10 @@ def loss_curves(rows: Rows) -> Figure:
 
 
 def figure_svg(fig: Figure) -> str:
-    """The figure as one `<svg>` element, the same text for the same figure.
+    """The figure as one `<svg>` element; the same figure always gives the same text.
 
-    Ink becomes `currentColor` and each data colour a CSS variable (`--blue`, ...) with the colour
-    itself as fallback, so that the page decides between light, dark and print.
+    Black becomes `currentColor` and each data colour a CSS variable (`--blue`, ...) with the colour
+    itself as fallback, so that the page can set colours for light, dark and print.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
@@ -266,7 +266,7 @@ def figure_svg(fig: Figure) -> str:
 
 
 def _last_epochs(rows: Rows) -> tuple[int, int, float]:
-    """Last offline and online epoch, and the width of an offline epoch in online ones."""
+    """The last offline and online epoch, and the width of an offline epoch in online epochs."""
     offline, online = (
         max(finite(row.get("epoch") for row in rows if row.get("stage") == stage), default=0)
         for stage in ("offline", "online")
@@ -275,7 +275,7 @@ def _last_epochs(rows: Rows) -> tuple[int, int, float]:
 
 
 def _placed(rows: Rows) -> list[dict]:
-    """The rows with `x`, their place on the axis that both stages share."""
+    """The rows with their place `x` on the axis that both stages share."""
     rows = list(map(without_nulls, rows))
     last, _, step = _last_epochs(rows)
     place = {"offline": lambda epoch: (epoch - last) * step, "online": float}
@@ -284,7 +284,7 @@ def _placed(rows: Rows) -> list[dict]:
 
 
 def _epoch_axis(axes: Axes, rows: Rows, *, label: bool = True) -> None:
-    """Ticks that count each stage's own epochs, and the dotted line of the hand-over."""
+    """Draws ticks that count each stage's own epochs, and a dotted line at the hand-over."""
     if not axes.has_data():
         axes.text(0.5, 0.5, "not logged", ha="center", transform=axes.transAxes)
     last, last_online, step = _last_epochs(rows)
@@ -306,13 +306,13 @@ def _figure(panels: int, *, columns: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def _series(rows: Rows, *keys: str) -> np.ndarray:
-    """Places and values [1 + keys, n] of the rows that have all keys."""
+    """An array [1 + keys, n] of places and values, from the rows that have all keys."""
     kept = [row for row in rows if all(is_finite(row.get(key)) for key in keys)]
     return np.array([[row[key] for row in kept] for key in ("x", *keys)], dtype=float)
 
 
 def finite_values(row: Mapping, key: str) -> list[float]:
-    """The finite numbers of a logged list; none if it is not logged."""
+    """The finite numbers of a logged list; empty if it is not logged."""
     return finite(row.get(key))
 
 
@@ -330,7 +330,7 @@ def _band(axes: Axes, rows: Rows, *, low: str, high: str, color: str) -> None:
 
 
 def _acting_policy(axes: Axes, rows: Rows) -> None:
-    """Every episode (thinned evenly by rank when there are very many) and the epochs' means."""
+    """Draws every episode (thinned evenly by rank if there are very many) and the epochs' means."""
     means = []
     most = max(4, _MOST_POINTS // max(1, len(rows)))
     for row in rows:
@@ -342,7 +342,7 @@ def _acting_policy(axes: Axes, rows: Rows) -> None:
 
 
 def _mark_dip(axes: Axes, rows: Rows) -> None:
-    """The level of the hand-over, and the deepest fall below it in the first 10 epochs."""
+    """Marks the level of the hand-over, and the deepest fall below it in the first 10 epochs."""
     x, y = _series([row for row in rows if row["stage"] == "online"], "eval/return")
     if 0 not in x[:1]:
         return
