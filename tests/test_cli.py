@@ -68,10 +68,10 @@ def test_help_of_a_command_shows_defaults_and_one_example(command, capsys):
             ),
         ),
         ("online", ("Its offline stage must be complete.",)),
-        ("evaluate RUN", ("how many. (default: 10)",)),
-        ("inspect", ("print JSON. (default: False)",)),
-        ("convert", ("path.npz or minari:ID; never one that is there. (required)",)),
-        ("preview", ("transitions in the log. (default: 200000)",)),
+        ("evaluate RUN", ("number of episodes. (default: 10)",)),
+        ("inspect", ("print the result as JSON. (default: False)",)),
+        ("convert", ("path.npz or minari:ID. (required)",)),
+        ("preview", ("number of transitions in the log. (default: 200000)",)),
     ],
 )
 def test_help_explains_each_option_beside_it(command, explained, capsys):

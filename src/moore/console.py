@@ -1,4 +1,4 @@
-"""What is printed for people: nothing that a file holds moves the cursor or paints the screen."""
+"""Printing for people; text from files cannot move the cursor or colour the screen."""
 
 import re
 
@@ -8,10 +8,10 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206
 
 
 def plain(text: str) -> str:
-    """The text with a question mark for every sign that a terminal might obey."""
+    """The text with a question mark for every character that could control a terminal."""
     return _UNPRINTABLE.sub("?", text)
 
 
 def show(text: str) -> None:
-    """Prints text for people, names and attributes from files in it."""
+    """Prints text for people, in which names and attributes from files may stand."""
     print(plain(text))

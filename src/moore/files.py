@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that one process at a time writes to."""
+"""Files that are written completely or not at all, and folders that only one process writes to."""
 
 import contextlib
 import csv
@@ -20,10 +20,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def whole_path(path: str | Path) -> Path:
-    """The absolute path, with `~` for the home: it stays where it is if the folder is changed.
+    """The absolute path, with `~` expanded; it stays valid if the working folder changes.
 
     Raises:
-        InputError: it begins with `~`, and this system names no such home.
+        InputError: the path begins with `~`, and the system knows no such home folder.
     """
     try:
         return Path(os.path.abspath(Path(path).expanduser()))
@@ -32,21 +32,21 @@ def whole_path(path: str | Path) -> Path:
 
 
 def short_path(path: Path) -> Path:
-    """A whole path as a person would write it here: relative, if it lies below this folder."""
+    """The path relative to the working folder if it lies below it, else the absolute path."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 @contextlib.contextmanager
 def writing(what: Path | str, then: str = "") -> Iterator[None]:
-    """What the disk refuses is said in one line.
+    """Turns errors of writing into InputError, in one line.
 
     Args:
-        what: is being written.
-        then: what to do once there is room.
+        what: the file or folder that is being written.
+        then: what the user should do after the cause is removed.
 
     Raises:
-        InputError: the disk is full, the folder not writable, or something like that.
+        InputError: the disk is full, or the folder cannot be written to.
     """
     try:
         yield
@@ -55,7 +55,7 @@ def writing(what: Path | str, then: str = "") -> Iterator[None]:
 
 
 def trouble(error: OSError) -> str:
-    """Why the disk refuses, and what to do about it."""
+    """Why something cannot be written, and what to do about it."""
     if error.errno in _FULL or "No space left" in str(error):
         return "the disk is full; make room"
     reason = error.strerror or str(error) or type(error).__name__
@@ -65,10 +65,10 @@ def trouble(error: OSError) -> str:
 
 
 def write_whole(path: Path, text: str, then: str = "") -> None:
-    """Writes a text file in one piece: a kill leaves what was there before.
+    """Writes a text file in one step; if the process is killed, the old file stays.
 
     Raises:
-        InputError: the disk refuses; what was there before is untouched.
+        InputError: the file cannot be written; the old file stays.
     """
     partial = path.with_name(f".{path.name}.partial")
     with writing(path, then):
@@ -85,10 +85,10 @@ def write_whole(path: Path, text: str, then: str = "") -> None:
 
 
 def read_object(path: Path) -> dict:
-    """A JSON object from a file.
+    """Reads a JSON object from a file.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: the file does not exist, or it is damaged.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -100,10 +100,10 @@ def read_object(path: Path) -> dict:
 
 
 def write_table(path: Path, rows: Iterable[Iterable]) -> None:
-    """Writes a CSV file in one piece; no text in it is a formula to a spreadsheet.
+    """Writes a CSV file in one step; a spreadsheet will not take any text in it for a formula.
 
     Raises:
-        InputError: the disk refuses.
+        InputError: the file cannot be written.
     """
     text = io.StringIO()
     csv.writer(text).writerows([_harmless(cell) for cell in row] for row in rows)
@@ -111,7 +111,7 @@ def write_table(path: Path, rows: Iterable[Iterable]) -> None:
 
 
 def _harmless(cell: object) -> object:
-    """Text that begins like a formula, with a quote before it; a number in digits is none."""
+    """Puts a quote before a text that begins like a formula; numbers stay as they are."""
     if not isinstance(cell, str) or not cell.startswith(_FORMULA):
         return cell
     try:
@@ -122,7 +122,7 @@ def _harmless(cell: object) -> object:
 
 
 def to_disk(path: Path) -> None:
-    """Waits until a file's content, or a folder's list of names, is on the disk itself."""
+    """Waits until the content of a file, or the list of names of a folder, is on the disk."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -137,10 +137,10 @@ def to_disk(path: Path) -> None:
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Puts a folder in the place of another, or where there is none.
+    """Moves a folder to a path, and replaces the folder that is there, if any.
 
-    Linux exchanges the two at once. Elsewhere there is a moment in which the old one has another
-    name; `standing` finds it.
+    Linux exchanges the two in one step. On other systems the old folder has another name for a
+    moment, under which `standing` finds it.
     """
     if not target.exists():
         os.replace(new, target)
@@ -156,7 +156,7 @@ def replace_folder(new: Path, target: Path) -> None:
 
 
 def standing(target: Path) -> Path:
-    """Where the folder's content is: there, or put aside by a kill while it was replaced."""
+    """The path of the folder, or the one it was renamed to if a replacement was interrupted."""
     return _aside(target) if not target.exists() and _aside(target).is_dir() else target
 
 
@@ -165,7 +165,7 @@ def _aside(target: Path) -> Path:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Whether the system could exchange two names in one step (Linux's renameat2)."""
+    """Exchanges two names in one step (Linux's renameat2); False if the system cannot do that."""
     import ctypes
 
     at_cwd, exchange = -100, 2
@@ -179,12 +179,12 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Nobody else may hold the folder meanwhile; a process that dies lets go of it.
+    """Locks the folder against other processes; the lock ends with this process at the latest.
 
-    Where the system or its file server has no such locks, nothing is checked.
+    If the system or its file server has no such locks, nothing is checked.
 
     Raises:
-        InputError: another process holds it, or nothing can be written there.
+        InputError: another process holds the lock, or the folder cannot be written to.
     """
     try:
         import fcntl
@@ -207,7 +207,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def let_go(folder: Path, *, seconds: float) -> bool:
-    """Waits until nobody holds the folder any more; False if somebody still does."""
+    """Waits until no process holds the folder's lock; False if one still does in the end."""
     end = time.monotonic() + seconds
     while folder.is_dir():
         try:

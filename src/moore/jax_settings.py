@@ -1,9 +1,9 @@
 """The settings of JAX that results depend on, and keys from seeds of 64 bits.
 
 A user's program may compute in 64 bits, forbid promotions or look for NaN (JAX_ENABLE_X64=1,
-jax_numpy_rank_promotion, jax_debug_nans). A run does what it always does in the middle of that: its
-entry points are within `plain_jax`, and the user's own code that it calls, an environment for
-instance, within `users_jax`. Everything else, such as devices and jax_disable_jit, is the user's.
+jax_numpy_rank_promotion, jax_debug_nans). A run gives the same result under any of them: its entry
+points are within `plain_jax`, and the user's own code that it calls, an environment for instance,
+is within `users_jax`. All other settings, such as devices and jax_disable_jit, stay the user's.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def _now() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _set(values: dict[str, Any]) -> Iterator[None]:
-    """Only what differs: another setting, though of the same value, would compile all anew."""
+    """Sets only the values that differ; JAX compiles anew if a setting is set, even to the same."""
     with contextlib.ExitStack() as stack:
         for name, value in _now().items():
             if value != values[name]:
@@ -45,7 +45,7 @@ def _set(values: dict[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def plain_jax() -> Iterator[None]:
-    """Here JAX has the settings that the package is made for; also a decorator. Nests."""
+    """Gives JAX the settings that this package needs; also a decorator, and can be nested."""
     outer = getattr(_given, "values", None)
     if outer is None:
         _given.values = _now()
@@ -58,7 +58,7 @@ def plain_jax() -> Iterator[None]:
 
 @contextlib.contextmanager
 def users_jax() -> Iterator[None]:
-    """Here, within `plain_jax`, JAX has the settings that the user gave; for the user's code."""
+    """Within `plain_jax`, gives JAX the user's settings again, for calls of the user's code."""
     if not settings_differ():
         yield
         return
@@ -71,12 +71,12 @@ def users_jax() -> Iterator[None]:
 
 
 def settings_differ() -> bool:
-    """Whether, within `plain_jax`, the user's settings are others."""
+    """Whether the user's settings differ from those of `plain_jax`."""
     return getattr(_given, "values", None) not in (None, _PLAIN)
 
 
 def as_the_user(function: Callable) -> Callable:
-    """A function of the user's that is called within `plain_jax`."""
+    """Wraps a function of the user's so that it can be called within `plain_jax`."""
 
     @functools.wraps(function)
     def called(*args, **kwargs):
@@ -87,9 +87,9 @@ def as_the_user(function: Callable) -> Callable:
 
 
 def key_of(seed: int) -> jax.Array:
-    """The key of a seed in [0, 2**64); all its bits count.
+    """The key of a seed in [0, 2**64), which depends on all bits of the seed.
 
-    `jax.random.key` drops the upper 32 where JAX computes in 32 bits. Below 2**32 it is the same.
+    `jax.random.key` drops the upper 32 bits when JAX computes in 32 bits. Below 2**32 both agree.
     """
     return jax.random.wrap_key_data(
         np.asarray([seed >> 32, seed & 0xFFFFFFFF], np.uint32), impl="threefry2x32"

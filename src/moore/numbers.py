@@ -1,4 +1,4 @@
-"""Numbers from files: any may be missing, null or not finite."""
+"""Numbers from files, each of which may be missing, null or not finite."""
 
 import math
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ def is_finite(value: object) -> bool:
 
 
 def finite(values: object) -> list[int | float]:
-    """The finite numbers among the values; none for None and for what is no list."""
+    """The finite numbers among the values; an empty result for None and for anything but a list."""
     return [value for value in values if is_finite(value)] if isinstance(values, Iterable) else []
 
 
 def without_nulls(value):
-    """Tables without the entries that are null or not finite, lists without such items."""
+    """Removes null and numbers that are not finite from tables and lists, also from nested ones."""
     if isinstance(value, dict):
         return {name: without_nulls(item) for name, item in value.items() if _is_there(item)}
     if isinstance(value, list):
@@ -29,5 +29,5 @@ def _is_there(value: object) -> bool:
 
 
 def fixed(value: object, digits: int = 1) -> str:
-    """A number with so many decimals; "unknown" for what is none."""
+    """A number with the given number of decimals; "unknown" for anything else."""
     return f"{value:.{digits}f}" if is_finite(value) else "unknown"

@@ -1,4 +1,4 @@
-"""Nested settings: between frozen dataclasses and the tables of a TOML or JSON file."""
+"""Conversion of nested settings between frozen dataclasses and tables of a TOML or JSON file."""
 
 import dataclasses
 import functools
@@ -30,10 +30,10 @@ class Section:
 
 
 def merge(base, values: dict, prefix: str = ""):
-    """The dataclass `base` with the values of a table in their places.
+    """The dataclass `base` with its fields replaced by the values of a table.
 
     Raises:
-        InputError: an unknown name (the known ones are listed) or a value of the wrong type.
+        InputError: a name is unknown (the known ones are listed) or a value has the wrong type.
     """
     section: type = type(base)
     hints = _hints(section)
@@ -53,7 +53,7 @@ def merge(base, values: dict, prefix: str = ""):
 
 
 def known_part(section: type, values: dict, prefix: str = "") -> tuple[dict, list[str]]:
-    """A table without the names that the dataclass does not have; and those names."""
+    """The part of a table whose names the dataclass has, and the names that it does not have."""
     hints, known, unknown = _hints(section), {}, []
     for name, value in values.items():
         if name not in hints:
@@ -67,9 +67,9 @@ def known_part(section: type, values: dict, prefix: str = "") -> tuple[dict, lis
 
 
 def _convert(value, hint, name: str):
-    """A TOML value as the type of its field; integers stand for floats, lists for tuples.
+    """Converts a TOML value to the type of its field; a float may be an integer, a tuple a list.
 
-    TOML has no null: the text `none` stands for it.
+    TOML has no null, so the text `none` stands for None.
     """
     if value == NONE and type(None) in typing.get_args(hint):
         return None
@@ -99,7 +99,7 @@ def _as_float(value: int | float, name: str) -> float:
 
 
 def plain(values: dict, default: dict) -> dict:
-    """A table without None: left out where that is the default, else the text `none`."""
+    """A table without None: it is left out if it is the default, else it becomes `none`."""
     return {
         name: plain(value, default[name]) if isinstance(value, dict) else _or_none(value)
         for name, value in values.items()

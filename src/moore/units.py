@@ -1,11 +1,11 @@
-"""The user's units and the agents' units, and the one place where the one becomes the other.
+"""The user's units and the agents' units, and the conversion between them.
 
-A run may standardise observations and scale rewards, as it always scales actions to [-1, 1]. What
-lies below that border (replay, models, imagination, agents, gate) knows the agents' units alone, so
-that a pressure in pascal and one in bar teach the same, but for rounding. What comes back over it
-(actions, returns, metrics) is in the user's units.
+A run may standardise observations and scale rewards; it always scales actions to [-1, 1]. Replay,
+models, imagination, agents and gate only see the agents' units, so it makes no difference beyond
+rounding whether a pressure is in pascal or in bar. Actions, returns and metrics are converted back
+to the user's units.
 
-Rewards are scaled and never shifted: where an episode can end, a shift would change the task.
+Rewards are scaled but never shifted, because a shift changes the task if episodes can terminate.
 """
 
 import dataclasses
@@ -31,12 +31,12 @@ _IN_REWARDS = ("return_low", "return_high")
 
 @dataclass(frozen=True)
 class Units:
-    """How the user's units become the agents'. The default changes nothing.
+    """The conversion from the user's units to the agents'. The default changes nothing.
 
     Attributes:
-        obs_mean, obs_std: (obs_dim,) each; an observation loses the one and is divided by the
-            other. Empty: observations stay as they are.
-        reward_scale: what rewards are multiplied by; positive.
+        obs_mean, obs_std: (obs_dim,) each; the mean is subtracted from an observation, then it is
+            divided by the deviation. If they are empty, observations stay as they are.
+        reward_scale: positive factor by which rewards are multiplied.
     """
 
     obs_mean: tuple[float, ...] = ()
@@ -48,7 +48,7 @@ class Units:
         return np.asarray(self.obs_mean), np.asarray(self.obs_std)
 
     def obs_in(self, obs: Float[AnyArray, "*rows obs"]) -> Float[AnyArray, "*rows obs"]:
-        """Observations in the agents' units, float32; the very array where nothing changes."""
+        """Observations in the agents' units, float32; the same array object if nothing changes."""
         if not self.obs_mean:
             return obs
         (mean, std), obs = self._columns, np.asarray(obs)
@@ -60,7 +60,7 @@ class Units:
         return result
 
     def obs_out(self, obs: Float[AnyArray, "*rows obs"]) -> Float[AnyArray, "*rows obs"]:
-        """The inverse of `obs_in`, for NumPy's arrays and for JAX's, traced ones too."""
+        """The inverse of `obs_in`, for arrays of NumPy and of JAX, including traced ones."""
         if not self.obs_mean:
             return obs
         if isinstance(obs, np.ndarray):
@@ -78,7 +78,7 @@ class Units:
         return reward if self.reward_scale == 1.0 else reward / self.reward_scale
 
     def transition_in(self, seen: Transition) -> Transition:
-        """NumPy transitions in the agents' units; the actions are not touched."""
+        """NumPy transitions in the agents' units; their actions stay as they are."""
         if self == AS_GIVEN:
             return seen
         reward = np.asarray(self.reward_in(np.asarray(seen.reward, np.float64)), np.float32)
@@ -94,22 +94,22 @@ class Units:
         return dataclasses.replace(kept, obs=obs, reward=reward, next_obs=next_obs)
 
     def settings_in(self, agent_config: Any) -> Any:
-        """An agent's settings, those that count in rewards in the agents' units."""
+        """An agent's settings, with those that are measured in rewards in the agents' units."""
         given = {name: getattr(agent_config, name, None) for name in _IN_REWARDS}
         scaled = {name: self.reward_in(x) for name, x in given.items() if x is not None}
         return dataclasses.replace(agent_config, **scaled) if scaled else agent_config
 
     def to_dict(self) -> dict:
-        """As JSON holds it."""
+        """The units as a JSON object."""
         values = dataclasses.asdict(self)
         return {name: list(x) if isinstance(x, tuple) else x for name, x in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict) -> "Units":
-        """What `to_dict` wrote.
+        """The units from the result of `to_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: it did not write this.
+            KeyError, TypeError, ValueError: the values are not a result of `to_dict`.
         """
         mean, std = (tuple(map(float, values[name])) for name in ("obs_mean", "obs_std"))
         scale = float(values["reward_scale"])
@@ -129,7 +129,7 @@ def measured(
     standardise_obs: bool,
     scale_rewards: bool,
 ) -> Units:
-    """The units of these rows: mean 0 and standard deviation 1, rewards of root mean square 1."""
+    """Units in which these rows have mean 0, standard deviation 1 and rewards of RMS 1."""
     mean, std, scale = (), (), 1.0
     if standardise_obs:
         mean, std = (tuple(column.tolist()) for column in spread_of(obs))
@@ -142,10 +142,11 @@ def measured(
 def spread_of(
     obs: Float[np.ndarray, "rows obs"],
 ) -> tuple[Float[np.ndarray, " obs"], Float[np.ndarray, " obs"]]:
-    """Mean and standard deviation of every column, float64; never a deviation that is no scale.
+    """Mean and standard deviation of every column, float64.
 
-    A column that does not vary, but for rounding, has its mean's magnitude in place of a deviation,
-    or 1 around 0. One that nearly always holds one value has its range.
+    A deviation that is no useful scale is replaced. A column that varies only by rounding gets the
+    magnitude of its mean, or 1 if that is about 0; one that nearly always holds the same value gets
+    its range.
     """
     found = describe(obs)
     size = np.abs(found.mean)

@@ -1,4 +1,4 @@
-"""The command line: one function a command, heavy imports inside it; a group of commands a file."""
+"""The command line. Each command is one function, which imports the heavy packages itself."""
 
 import os
 import sys
@@ -21,21 +21,21 @@ from moore.version import __version__
 USAGE = """\
 usage: moore COMMAND [OPTIONS]
 
-Take a policy that was learned from logged data online, without a dip.
+Learn a policy from logged data, then improve it online without a dip in its returns.
 
 commands:
-  run [PRESET]      offline stage, hand-over, online stage, report (preset: quickstart)
-  offline [PRESET]  the offline stage alone
-  online            the online stage alone, from a run whose offline stage is done
-  evaluate RUN      returns of a saved policy
-  sweep             a grid of runs, as processes or on Ray
-  compare RUN...    runs side by side: metrics over seeds, with intervals
-  reproduce FIGURE  a figure of the paper: its runs, tables and plots (fig1 to fig4)
+  run [PRESET]      offline stage, hand-over, online stage, report (default: quickstart)
+  offline [PRESET]  only the offline stage
+  online            only the online stage, from a run whose offline stage is done
+  evaluate RUN      measure the returns of a saved policy
+  sweep             run a grid of settings, as processes or on Ray
+  compare RUN...    compare runs: metrics over seeds, with intervals
+  reproduce FIGURE  make a figure of the paper (fig1 to fig4): runs, tables and plots
   collect           make a log: random, medium, medium-replay or expert
   inspect DATASET   check a log and sum it up
   convert SOURCE    write a log as D4RL HDF5, Minari set or .npz
-  preview           online share and shift per epoch of each sampling scheme
-  theory            both sides of the paper's bounds, on random MDPs and counterexamples
+  preview           show the online share and the shift per epoch of sampling schemes
+  theory            compute both sides of the paper's bounds, on random MDPs and counterexamples
 
 `moore COMMAND --help` shows the options with their defaults.
 example: moore run --seed 1 --out runs/first"""
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         print("moore: interrupted.", file=sys.stderr)
         raise SystemExit(getattr(stop, "status", 130)) from None
     except BrokenPipeError:
-        # The reader of our output went away (`moore inspect ... | head`); so do we, quietly.
+        # The reader has closed our output (`moore inspect ... | head`): stop without an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -9,7 +9,7 @@ from moore.console import show
 
 
 def _options():
-    """Made here because they need jax."""
+    """The options, made in a function because they need jax."""
     import tyro
 
     from moore.collecting.recipe import Recipe
@@ -17,7 +17,10 @@ def _options():
     @example("moore collect --env-id Hopper-v5 --tier medium --steps 100000 --out medium.hdf5")
     @dataclass(frozen=True)
     class CollectOptions:
-        """Makes a log of an environment by D4RL's recipe. Interrupted, the same command goes on."""
+        """Makes a log of an environment by D4RL's recipe.
+
+        If it is interrupted, the same command goes on where it stopped.
+        """
 
         recipe: Annotated[Recipe, tyro.conf.arg(name="")]
         out: str

@@ -24,14 +24,16 @@ class ColumnFlags:
             for logs of any kind.
         episode: column that names the episode.
         time: column of the time; a gap in it ends the episode.
-        terminal: column of flags: the system ended the episode.
-        timeout: column of flags: the episode was cut.
-        reward_of: row if a row's reward is that of its own action, next if it stands in the row
-            that the action led to.
-        terminal_of: the same for flags; by default as reward_of.
-        episode_rows: cut a continuous log after so many rows.
-        window: cut it after so long, such as "1 day".
-        gap_tolerance: the share by which an interval may differ from the usual one (0.5).
+        terminal: column of flags that are set where the system itself ended the episode.
+        timeout: column of flags that are set where the episode was cut, by a time limit for
+            instance.
+        reward_of: "row" if each row holds the reward of its own action, "next" if that reward is in
+            the following row.
+        terminal_of: the same choice for the two columns of flags; by default as reward_of.
+        episode_rows: cut a continuous log into episodes of this many rows.
+        window: cut a continuous log into episodes of this duration, such as "1 day".
+        gap_tolerance: a gap ends the episode if its interval differs from the usual one by more
+            than this share; by default 0.5.
     """
 
     columns: Path | None = None
@@ -51,7 +53,7 @@ class ColumnFlags:
 
 
 def reading_of(options: ColumnFlags, source: str) -> dict[str, object]:
-    """`columns` and `reward` as `read_log` takes them."""
+    """The arguments `columns` and `reward` of `read_log`."""
     keys = [f.name for f in fields(ColumnFlags) if f.name != "columns"]
     flags = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
     reward = None

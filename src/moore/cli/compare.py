@@ -12,16 +12,16 @@ from moore.errors import InputError
 @example("moore compare runs/a runs/b sweeps/alpha --csv all.csv --html all.html")
 @dataclass(frozen=True)
 class CompareOptions:
-    """Runs side by side: transfer metrics over seeds, per task and pooled, with intervals.
+    """Compares runs: transfer metrics over seeds, per task and pooled, with intervals.
 
     Give RUNs, or folders that hold runs, before the options.
 
     Attributes:
-        by: settings that tell variants apart beside scheme and algorithm, with commas, such as
-            online.updates_per_step.
-        csv: write every seed's metrics there.
-        html: write a page with the curves there.
-        json: print JSON.
+        by: runs that differ in these settings count as different variants, in addition to scheme
+            and algorithm; separated by commas, such as online.updates_per_step.
+        csv: file to write every seed's metrics to.
+        html: file to write a page with the curves to.
+        json: print the result as JSON.
     """
 
     by: str = ""
@@ -38,7 +38,7 @@ def compare_runs(arguments: list[str]) -> None:
         raise InputError("moore compare needs RUNs: moore compare RUN... [OPTIONS].")
     for name, path in (("--csv", options.csv), ("--html", options.html)):
         if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
-            raise InputError(f"{name} {path}: expected a file in a folder that is there.")
+            raise InputError(f"{name} {path}: expected a file in a folder that exists.")
 
     from moore.reports.compare import compare
     from moore.reports.compare_text import format_comparison, write_csv

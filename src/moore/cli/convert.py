@@ -12,17 +12,17 @@ from moore.console import show
 @example("moore convert hopper-medium-v2.hdf5 --out minari:hopper/medium-v2")
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions(ColumnFlags):
-    """Writes a log in another format, with every key and type that it holds.
+    """Writes a log in another format; all its keys and their types are kept.
 
     Attributes:
-        out: the new log: path.hdf5 (D4RL layout), path.npz or minari:ID; never one that is there.
-        format: of the new log, if its name should not decide.
-        max_rows: at most as many rows, of whole episodes drawn at random.
-        fraction: at most this share of the rows, in (0, 1], likewise.
-        seed: of the draw.
-        env_id: Gymnasium id of the system, where the log names none or another.
+        out: the new log, which must not exist yet: path.hdf5 (D4RL layout), path.npz or minari:ID.
+        format: format of the new log; by default the one that its name implies.
+        max_rows: keep at most this many rows, as whole episodes drawn at random.
+        fraction: keep at most this share of the rows, in (0, 1], as whole episodes drawn at random.
+        seed: seed of the random draw.
+        env_id: Gymnasium id of the system; needed if the log names none, or the wrong one.
         download: fetch a Minari set that is not on this machine.
-        json: print JSON.
+        json: print the result as JSON.
     """
 
     out: str

@@ -10,7 +10,7 @@ import typing
 
 
 def explain(section: type) -> None:
-    """Hands tyro the texts under the fields, each as one paragraph; also of the sections inside.
+    """Hands tyro the text under each field as one paragraph, for nested sections too.
 
     tyro reads these texts by itself as well, but keeps the line breaks of the source.
     """
@@ -23,9 +23,9 @@ def explain(section: type) -> None:
 
 
 def texts_under_fields(section: type) -> dict[str, str]:
-    """The text of each field that has one, by the name of the field.
+    """Maps the names of the fields to their help texts, for the fields that have one.
 
-    It stands under the field, or in its metadata where the field was made by a program.
+    The text stands under the field, or in its metadata if a program made the field.
     """
     texts = {
         item.name: item.metadata["help"]

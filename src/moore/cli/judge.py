@@ -1,4 +1,4 @@
-"""moore evaluate, preview."""
+"""moore evaluate and moore preview."""
 
 import json
 import sys
@@ -14,15 +14,16 @@ from moore.errors import InputError
 @example("moore evaluate runs/first --episodes 20")
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Returns of a run's saved policy, on fresh episodes.
+    """Measures the returns of a run's saved policy on new episodes.
 
     Attributes:
-        episodes: how many.
-        sampled: sample actions, as the acting policy does; else the deterministic policy.
-        env_id: another environment than the one the policy was trained in; also to allow one whose
-            name, module:Id, imports a module.
-        seed: of the episodes.
-        json: print JSON.
+        episodes: number of episodes.
+        sampled: sample the actions, as the acting policy does; by default the policy is
+            deterministic.
+        env_id: id of the environment, if it is not the one that the policy was trained in. An id
+            that imports a module, module:Id, is made only if you give it here.
+        seed: seed of the episodes.
+        json: print the result as JSON.
     """
 
     episodes: int = 10
@@ -51,7 +52,7 @@ def evaluate(arguments: list[str]) -> None:
         env_id = trusted_env_id(options.env_id, policy.env_id, where=f"the policy in {run}")
         if env_id is None:
             raise InputError(f"the policy in {run} names no environment; give one with --env-id.")
-        # The environment of the run, as the run made it; another one as it is registered.
+        # The run's own environment is made as in the run, any other one as it is registered.
         same = env_id == policy.env_id
         episodes = evaluate_policy(
             policy,
@@ -79,17 +80,17 @@ def evaluate(arguments: list[str]) -> None:
 @example("moore preview --n-off 200000 --schemes moore:1,uniform,half_half --peak 0.02")
 @dataclass(frozen=True)
 class PreviewOptions:
-    """Online share and shift (total variation per epoch) of sampling schemes.
+    """Shows the online share and the shift (total variation per epoch) of sampling schemes.
 
     Attributes:
-        n_off: transitions in the log.
-        schemes: names, with commas: moore:ALPHA, uniform, half_half, online_only,
+        n_off: number of transitions in the log.
+        schemes: names separated by commas: moore:ALPHA, uniform, half_half, online_only,
             linear:FROM:TO:EPOCHS, auto, peak_shift:EPS.
-        steps_per_epoch: S, online steps an epoch.
-        epochs: T.
-        peak: also print the alpha whose shift per epoch stays below this.
-        png: draw the curves there.
-        json: print JSON.
+        steps_per_epoch: S, the online steps of an epoch.
+        epochs: T, the number of online epochs.
+        peak: also print the largest alpha whose shift per epoch stays below this value.
+        png: file to draw the curves to.
+        json: print the result as JSON.
     """
 
     n_off: int = 200_000

@@ -17,18 +17,18 @@ class InspectOptions(ColumnFlags):
     """Checks a log (path.hdf5, path.npz, path.csv, ..., minari:ID, builtin:NAME) and sums it up.
 
     It works on the raw rows, so that it also describes a log that training refuses. Several logs,
-    joined by commas, are taken as training would take them.
+    separated by commas, are joined as training would join them.
 
     Attributes:
-        replay_check: put the logged states back into the environment, take the logged actions
-            once more, and tell how far the outcome is from the logged one.
-        rows: how many rows the replay check draws.
-        seed: of that draw.
-        env_id: environment to check against, also one like module:Id, whose module is imported;
-            by default the one that the log names, if it needs no import.
-        html: write a page with all numbers and figures there.
+        replay_check: put the logged states back into the environment, repeat the logged actions,
+            and measure how far the outcomes are from the logged ones.
+        rows: number of random rows that the replay check repeats.
+        seed: seed of the draw of these rows.
+        env_id: environment to check against; by default the one that the log names. An id that
+            imports a module, module:Id, is made only if you give it here.
+        html: file to write a page with all numbers and figures to.
         download: fetch a Minari set that is not on this machine.
-        json: print JSON.
+        json: print the result as JSON.
     """
 
     replay_check: bool = False
@@ -75,7 +75,7 @@ def inspect_log(arguments: list[str]) -> None:
 
 
 def _replay(log, summary: dict, options: InspectOptions) -> tuple[dict | None, str]:
-    """The replay; or why there is none, which does not end the inspection."""
+    """The replay check, or why it cannot be done; the inspection goes on without it."""
     if not options.replay_check:
         return None, ""
     if options.rows < 1:
@@ -113,5 +113,5 @@ def _print(summary: dict, found: dict) -> None:
 
 
 def _kind(warning: str, found: dict) -> str:
-    """A finding that stops a run is a warning here, too."""
+    """The kind of a finding; one that would stop a run counts as a warning here."""
     return "refused" if warning in found["refused"] else "warning"

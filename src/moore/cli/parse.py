@@ -1,4 +1,4 @@
-"""Options of a command: parsed by tyro, wrong flags told in one line."""
+"""Options of a command, parsed by tyro; a wrong flag is reported in one line."""
 
 import contextlib
 import inspect
@@ -15,7 +15,7 @@ Options = TypeVar("Options")
 
 
 def parse(options: type[Options], arguments: list[str], command: str, default=None) -> Options:
-    """Options from flags; a wrong flag is one line, not tyro's box."""
+    """Parses flags; a wrong flag is reported in one line instead of tyro's box."""
     import tyro
 
     arguments = [_at_home(argument) for argument in arguments]
@@ -33,7 +33,7 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
 
 
 def _at_home(argument: str) -> str:
-    """`~/x` and `--out=~/x`, which most shells leave as they are, with the home folder."""
+    """Replaces the `~` of `~/x` and `--out=~/x` by the home folder, as most shells do not."""
     flag, equals, value = argument.partition("=")
     if not (equals and flag.startswith("--")):
         flag, equals, value = "", "", argument
@@ -41,7 +41,7 @@ def _at_home(argument: str) -> str:
 
 
 def example(text: str) -> Callable:
-    """Gives the options of a command their help text, which begins with an example."""
+    """Gives the options of a command a help text that begins with an example."""
 
     def decorate(cls: type) -> type:
         cls.__doc__ = f"example: {text}\n\n{inspect.cleandoc(cls.__doc__)}"
@@ -51,7 +51,7 @@ def example(text: str) -> Callable:
 
 
 def with_target(options: type[Options], arguments: list[str], command: str, target: str):
-    """A command's one positional argument, which comes first, and its options."""
+    """Parses a command's one positional argument, which comes first, and its options."""
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         raise InputError(f"moore {command} needs a {target}: moore {command} {target} [OPTIONS].")
     if arguments[0] in ("-h", "--help"):
@@ -77,12 +77,12 @@ def flags(arguments: list[str]) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    """What commas separate."""
+    """The words of a text that commas separate."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def seed_list(text: str) -> tuple[int, ...]:
-    """Numbers and ranges, such as 0-7,20."""
+    """The seeds of a text with numbers and ranges, such as 0-7,20."""
     return tuple(seed for word in words(text) for seed in _range(word))
 
 
@@ -94,7 +94,7 @@ def _range(word: str) -> range:
 
 
 def block_signs() -> str:
-    """Signs for histograms that this terminal can show."""
+    """Characters for histograms that this terminal can show."""
     from moore.reports.log_text import ASCII_BLOCKS, BLOCKS
 
     try:

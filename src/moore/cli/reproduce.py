@@ -13,28 +13,29 @@ from moore.errors import InputError
 @example("moore reproduce fig2 --scale quick")
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """A figure of the paper: its runs, then tables and plots of those that are done.
+    """Makes a figure of the paper: does its runs, then writes tables and plots of them.
 
     fig1 compares MOORe with other algorithms, fig2 the sampling schemes, fig3 the decay rates
-    alpha, fig4 shows the uncertainty in the runs of fig2. All share their offline stages and the
-    runs of alpha 1. Interrupted, the same command goes on.
+    alpha, fig4 shows the uncertainty in the runs of fig2. The figures share their offline stages
+    and the runs of alpha 1. If it is interrupted, the same command goes on where it stopped.
 
     Attributes:
         scale: quick (two small tasks whose logs ship with the package, 8 seeds, about an hour on
             two cores), laptop (MuJoCo logs of your own, 2 seeds, a day) or paper (its sizes, 5
-            seeds). fig1: 5 seeds, two hours; 1 seed, some days; 5 seeds.
+            seeds). For fig1 quick has 5 seeds and takes two hours, laptop has 1 seed and takes some
+            days, paper has 5 seeds.
         out: folder of the runs; by default runs/reproduce-SCALE.
         report: folder for FIGURE-SCALE.md, .png, .html, .csv and -curves.csv; by default --out.
         data: folder of the logs that the presets name, for laptop and paper.
-        seeds: instead of the scale's; numbers and ranges, such as 0-7,20.
-        tasks: run these alone, such as hopper-medium-replay,pendulum; the others are reported as
-            not run.
-        algorithms: run these alone, for fig1.
-        run: --no-run reports on what is done already.
-        jobs: processes at a time; 0: one a core.
-        ray: address of a Ray cluster, or "local", instead of processes.
-        json: print JSON.
-        quiet: no progress.
+        seeds: seeds to use instead of the scale's; numbers and ranges, such as 0-7,20.
+        tasks: run only these tasks, such as hopper-medium-replay,pendulum; the report says of the
+            others that they were not run.
+        algorithms: run only these algorithms; for fig1.
+        run: with --no-run nothing is run, and the report covers the runs that are done.
+        jobs: number of processes at a time; 0 starts one a core.
+        ray: address of a Ray cluster, or "local", to use instead of processes.
+        json: print the result as JSON.
+        quiet: do not show progress.
     """
 
     scale: Literal["quick", "laptop", "paper"] = "quick"
@@ -83,7 +84,7 @@ def reproduce_figure(arguments: list[str]) -> None:
 
 
 def _part(grid, tasks: list[str], algorithms: list[str]):
-    """The grid of these tasks and algorithms; empty: all of them."""
+    """The part of the grid with these tasks and algorithms; an empty list stands for all."""
     names = [preset.split("/")[1] for preset in grid.presets]
     for wanted, known in ((tasks, names), (algorithms, grid.algorithms)):
         if unknown := [name for name in wanted if name not in known]:

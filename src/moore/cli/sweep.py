@@ -11,7 +11,7 @@ from moore.errors import InputError
 
 
 def _options():
-    """Made here because they need tyro."""
+    """The options, made in a function because they need tyro."""
     import tyro
 
     @example(
@@ -19,29 +19,29 @@ def _options():
     )
     @dataclass(frozen=True)
     class Options:
-        """Runs every combination of a grid; run again, it goes on where it stopped.
+        """Runs every combination of a grid; the same command again goes on where it stopped.
 
-        Lists are separated by commas. The offline stage is trained once a task and seed, and the
-        online stages start from it. `moore compare OUT` shows the results.
+        Commas separate the entries of a list. The offline stage is trained once for each task and
+        seed, and all online stages start from it. `moore compare OUT` shows the results.
 
         Attributes:
             out: folder of the sweep.
             grid: a TOML file with presets, datasets, algorithms, schemes, alphas, seeds as lists
                 and further settings under [settings]; flags replace its lists.
-            presets: a task each.
-            datasets: logs that replace the presets', one for each; a log of several files is
-                "a.hdf5,b.hdf5" in a grid file's list.
-            algorithms: rows of the table; by default each preset's own (moore where schemes are
-                given).
-            schemes: for the algorithm moore.
-            alphas: more schemes, moore with each of these.
+            presets: names of presets, one for each task.
+            datasets: logs to use instead of the presets' own, one for each preset. A log of several
+                files is written "a.hdf5,b.hdf5" in the list of a grid file.
+            algorithms: names of algorithms; by default each preset's own, or moore if schemes are
+                given.
+            schemes: sampling schemes for the algorithm moore.
+            alphas: decay rates; each adds the scheme moore with this alpha.
             seeds: numbers and ranges, such as 0-7,20.
-            set: a further setting of all runs, such as online.epochs=10; may be repeated.
+            set: a setting for all runs, such as online.epochs=10; may be repeated.
             share_offline: train the offline stage once for all variants.
-            jobs: processes at a time; 0: one a core.
-            ray: address of a Ray cluster, or "local", instead of processes.
-            json: print JSON.
-            quiet: no progress.
+            jobs: number of processes at a time; 0 starts one a core.
+            ray: address of a Ray cluster, or "local", to use instead of processes.
+            json: print the result as JSON.
+            quiet: do not show progress.
         """
 
         out: Path
@@ -76,7 +76,7 @@ def sweep_grid(arguments: list[str]) -> None:
     else:
         show(f"{len(outcome.done)} of {len(planned)} cells done: moore compare {options.out}")
         for folder, error in outcome.failed.items():
-            show(f"failed: {folder}: {error.splitlines()[-1]} (all of it in {folder}.log)")
+            show(f"failed: {folder}: {error.splitlines()[-1]} (the whole error is in {folder}.log)")
         for folder in outcome.skipped:
             show(f"not run: {folder}: its offline stage failed")
     if outcome.failed:
@@ -84,7 +84,7 @@ def sweep_grid(arguments: list[str]) -> None:
 
 
 def _grid(options):
-    """The file's grid with the flags over it."""
+    """The grid of the file, with the lists of the flags in place of its own."""
     import dataclasses
 
     from moore.sweeps.grid import Grid, read_grid
@@ -112,7 +112,7 @@ def _number(word: str, flag: str) -> float:
 
 
 def _merge(settings: dict, assignments: list[str]) -> dict:
-    """Nested settings with `a.b=value` over them; values as in TOML, else text."""
+    """Puts each `a.b=value` into nested settings; a value that is not TOML is a text."""
     import copy
     import tomllib
 

@@ -10,16 +10,16 @@ from moore.cli.parse import example, parse
 @example("moore theory --draws 2000 --seed 1 --plot theory.png")
 @dataclass(frozen=True)
 class TheoryOptions:
-    """Both sides of the paper's bounds, as printed and as corrected, on finite MDPs.
+    """Computes both sides of the paper's bounds, as printed and as corrected, on finite MDPs.
 
     Attributes:
-        mdp: a transfer of your own instead: .npz with transition (S, A, S), reward (S, A), start
-            (S,), discount, old_transition, new_transition, and if you have them horizon,
+        mdp: .npz file with an MDP of your own to check instead: transition (S, A, S), reward
+            (S, A), start (S,), discount, old_transition, new_transition, and optionally horizon,
             old_reward, new_reward, old_uncertainty, new_uncertainty, penalty_coef.
-        draws: random MDPs with two consecutive models each.
-        seed: of the draws.
-        plot: draw the ratios of both sides there.
-        json: print JSON; an infinite ratio is null.
+        draws: number of random MDPs, each with two consecutive models.
+        seed: seed of the random MDPs.
+        plot: file to draw the ratios of both sides to.
+        json: print the result as JSON; an infinite ratio is null.
     """
 
     mdp: Path | None = None
@@ -57,7 +57,7 @@ def check_theory(arguments: list[str]) -> None:
 
 
 def _check_transfer(options: TheoryOptions) -> None:
-    """The statements on a transfer from a file."""
+    """Checks the paper's statements on the MDP and the models of a file."""
     from moore.reports.theory_text import format_transfer
     from moore.theory.files import read_transfer
     from moore.theory.survey import transfer_table

@@ -1,4 +1,4 @@
-"""moore run, offline, online."""
+"""moore run, moore offline and moore online."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ def _run_options(command: str):
         @example("moore online --from runs/offline --scheme moore:2")
         @dataclass(frozen=True)
         class OnlineOptions(Common):
-            """The online stage alone. Settings default to those of the run it starts from."""
+            """Runs only the online stage; by default with the settings of the run in --from."""
 
             from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
             """Folder of the run to start from. Its offline stage must be complete."""
@@ -91,7 +91,7 @@ def train_stages(arguments: list[str], command: str) -> None:
 
 
 def _base_config(first: str | None, rest: list[str], command: str):
-    """What the flags alter: a preset, a file, or the configuration of another run."""
+    """The configuration that the flags change: a preset, a file, or that of another run."""
     from moore.config import read_toml
     from moore.presets import preset
 
@@ -106,7 +106,7 @@ def _base_config(first: str | None, rest: list[str], command: str):
 
 
 def _check_algorithm(old: str, new: str) -> None:
-    """Refuses another algorithm whose settings a run or a file does not have."""
+    """Refuses an algorithm that needs settings which the run or the file does not have."""
     from moore.algorithms import find
     from moore.presets import relabels
 
@@ -119,7 +119,7 @@ def _check_algorithm(old: str, new: str) -> None:
         )
 
 
-# What a run that goes on can be told.
+# Settings that may change when a run is continued.
 _HONOURED = (
     "resume", "dataset", "env-id", "online.epochs", "checkpoint-every", "track", "tensorboard",
     "json", "quiet",
@@ -157,7 +157,7 @@ def _resume(options, preset: str | None, arguments: list[str]):
 
 
 def _verdict(summary: dict) -> str:
-    """The run in two lines."""
+    """Two lines that sum up the run."""
     summary = without_nulls(summary)
     offline, acting = summary.get("offline", {}), summary.get("acting", {})
     if "offline" in summary.get("transfer", {}):
@@ -176,7 +176,7 @@ def _of_transfer(transfer: dict, offline: dict) -> str:
     acting = fixed(transfer["behaviour_dip"]) if "behaviour_dip" in transfer else "not measured"
     acting_share = _percent(transfer.get("behaviour_dip_share"))
     levels = {name: fixed(transfer.get(name)) for name in ("offline", "dip", "final", "gain")}
-    by_luck = f"of a policy that does not change, by luck of its episodes: {_percent(luck)}"
+    by_luck = f"chance alone would give {_percent(luck)}"
     return (
         f"offline {levels['offline']}, dip {levels['dip']}"
         f"{_notes(_percent(transfer.get('dip_share')), _swing(offline))}, "
@@ -187,7 +187,7 @@ def _of_transfer(transfer: dict, offline: dict) -> str:
 
 
 def _swing(offline: dict) -> str:
-    """How much of a dip is to be expected of a policy that goes on as it was."""
+    """How large a dip would be if the policy only went on swinging as it did offline."""
     share = _percent(offline.get("swing_share"))
     return f"the last offline epochs swung by {share}" if share else ""
 
@@ -197,6 +197,6 @@ def _percent(share: float | None) -> str:
 
 
 def _notes(*notes: str) -> str:
-    """In brackets what there is to note."""
+    """The notes that are not empty, in brackets."""
     there = "; ".join(note for note in notes if note)
     return f" ({there})" if there else ""

@@ -1,1 +1,1 @@
-"""Logs made by D4RL's recipe: a SAC trained from scratch, and what its policies do."""
+"""Logs made by D4RL's recipe: SAC is trained from scratch, and its policies are recorded."""

@@ -1,8 +1,9 @@
 """moore collect: logs by the recipe of D4RL's MuJoCo sets (Fu et al. 2020).
 
-One SAC training makes them all: `medium-replay` is its buffer, `medium` and `expert` are what two
-of its policies do, actions sampled; `random` is uniform actions. Whole episodes are recorded, then
-the arrays are cut to the wanted length, so the last episode may carry neither flag.
+All logs come from one SAC training: `medium-replay` is its buffer, `medium` and `expert` are
+recorded from two of its policies with sampled actions, `random` from uniform actions. Whole
+episodes are recorded, then the arrays are cut to the wanted length, so the last episode may carry
+neither flag.
 """
 
 import contextlib
@@ -37,21 +38,22 @@ def collect(
     training: str | Path | None = None,
     quiet: bool = False,
 ) -> Log:
-    """Makes the log and writes it. Interrupted, the same call goes on where it was.
+    """Makes the log and writes it. If interrupted, the same call goes on where it stopped.
 
     Args:
         recipe: what to collect.
         out: path.hdf5, path.npz or minari:ID; must not exist.
-        format: d4rl, npz or minari; by default what `out` says.
+        format: d4rl, npz or minari; by default the one that the name of `out` implies.
         training: folder of the SAC training, shared by the tiers of one environment, seed and
             number of steps; by default {env}__sac__{seed} beside `out`.
         quiet: print nothing.
 
     Raises:
-        InputError: unknown environment or target, or a training that falls short of the tier.
+        InputError: the environment or the target is unknown, or the training does not reach the
+            return of the tier.
     """
     name, minari = str(out), str(out).startswith("minari:")
-    # Whole paths: an environment may change the working folder.
+    # Absolute paths, because an environment may change the working folder.
     target = name if minari else str(whole_path(name))
     place = whole_path(".") if minari else Path(target).parent
     scratch = place / f".{_slug(name if minari else Path(name).name)}.rows"

@@ -1,4 +1,4 @@
-"""Recording that survives a kill: finished episodes go to disk, a second call starts after them."""
+"""Recording that survives a kill: finished episodes are on disk, and a second call continues."""
 
 import json
 import os
@@ -31,14 +31,14 @@ def record(
     identity: dict,
     report: Reporter,
 ) -> dict[str, np.ndarray]:
-    """`steps` rows of whole episodes, the last one cut.
+    """Records whole episodes and returns their first `steps` rows.
 
     Args:
         env, act, run_seed, purpose: as in `record_episodes`.
-        steps: rows.
-        scratch: folder for what is recorded so far; removed at the end.
-        identity: JSON-able; what was recorded under another one is not used.
-        report: told about the progress.
+        steps: number of rows.
+        scratch: folder for the rows recorded so far; removed at the end.
+        identity: JSON-able description of the recording; rows of a different one are not reused.
+        report: shows the progress.
 
     Returns:
         The arrays of `record_episodes`, (steps, ...) each.
@@ -63,7 +63,7 @@ def record(
 
 
 def _in_chunks(episodes: Iterator[dict], rows: int) -> Iterator[dict[str, np.ndarray]]:
-    """Episodes joined until they have CHUNK rows, or the rows that are wanted in all."""
+    """Joins episodes until they have CHUNK rows, or all the rows that are wanted."""
     waiting, size = [], 0
     for episode in episodes:
         waiting.append(episode)
@@ -77,9 +77,9 @@ def _in_chunks(episodes: Iterator[dict], rows: int) -> Iterator[dict[str, np.nda
 
 
 def _begin(scratch: Path, identity: dict, report: Reporter) -> list[dict[str, np.ndarray]]:
-    """The chunks of an earlier call with the same identity, after which this one goes on.
+    """The chunks that an earlier call with the same identity has recorded.
 
-    A damaged one is recorded anew, and so are those after it.
+    A damaged chunk is recorded anew, and so are all chunks after it.
     """
     text = json.dumps(identity, sort_keys=True)
     manifest = scratch / _MANIFEST
@@ -102,7 +102,7 @@ def _begin(scratch: Path, identity: dict, report: Reporter) -> list[dict[str, np
 
 
 def begun_with(scratch: Path, recipe: dict) -> bool:
-    """Whether an earlier call with this recipe has left its rows there."""
+    """Whether the folder holds rows of an earlier call with this recipe."""
     try:
         identity = json.loads(_content(scratch / _MANIFEST))
         return {name: identity[name] for name in recipe} == json.loads(json.dumps(recipe))
@@ -118,7 +118,7 @@ def _content(path: Path) -> str:
 
 
 def _load(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a chunk, one entry a row each; None if it is damaged."""
+    """The arrays of a chunk, each with one entry a row; None if the file is damaged."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             chunk = dict(archive)  # the archive has checksums

@@ -1,4 +1,4 @@
-"""The SAC training behind a collected log: one run folder, shared by all tiers of a seed."""
+"""The SAC training behind a collected log. All tiers of one seed share its run folder."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from moore.runs.units import read_units
 from moore.sinks.console import Reporter
 from moore.stages.learner import LearnerState
 
-# Evaluations over a whole training; an epoch is the time between two of them.
+# Evaluations in a whole training; there is one after each epoch.
 EVALUATIONS = 100
 
 
@@ -43,14 +43,14 @@ def training_config(env_id: str, *, steps: int, seed: int, sac: SACConfig) -> Co
 
 @dataclass(frozen=True)
 class Training:
-    """A training that may still be under way.
+    """A training that may still be in progress.
 
-    The policy is kept at every evaluation that beats all before it: so the first policy to reach a
-    return is among them, whatever that return is, and so is the best.
+    The policy is kept at every evaluation that beats all earlier ones. So the first policy to reach
+    any given return is kept, and so is the best one.
 
     Attributes:
-        folder: of the run.
-        config: of the run.
+        folder: folder of the run.
+        config: configuration of the run.
         quiet: print nothing.
     """
 
@@ -59,10 +59,10 @@ class Training:
     quiet: bool = False
 
     def advance(self, enough: Callable[[list[dict]], bool]) -> None:
-        """Trains until the epochs so far are enough, or to the end.
+        """Trains until `enough` is true, or to the end.
 
         Args:
-            enough: given the rows of the learning curve.
+            enough: takes the rows of the learning curve so far.
 
         Raises:
             InputError: the folder holds another training, or something else.
@@ -83,7 +83,7 @@ class Training:
             run(self.config, out=self.folder, until=until, quiet=self.quiet)
 
     def curve(self) -> list[dict]:
-        """The rows of the learning curve up to the newest checkpoint: what a resume goes on from.
+        """The rows of the learning curve up to the newest checkpoint, where a resume begins.
 
         Epoch 0 is the untrained policy.
 
@@ -100,15 +100,16 @@ class Training:
         return [row for row in rows if is_finite(row.get("eval/return")) and row["epoch"] <= until]
 
     def policy(self, epoch: int) -> Policy:
-        """The policy after an epoch whose evaluation beat all before it."""
+        """The policy after an epoch whose evaluation beat all earlier ones."""
         return load_policy(self._policy_folder(epoch))
 
     def buffer(self, rows: int) -> Transition:
-        """The first transitions of the training, as NumPy arrays; actions in [-1, 1], else in the
-        user's units.
+        """The first transitions of the training, as NumPy arrays.
+
+        Actions lie in [-1, 1]; everything else is in the user's units.
 
         Raises:
-            InputError: it has not come so far.
+            InputError: the training has not made so many transitions yet.
         """
         setup = self._setup()
         checkpoint = newest_checkpoint(setup, self.folder, self.config, Reporter(quiet=self.quiet))
@@ -134,12 +135,12 @@ class Training:
 
 
 def first_reaching(rows: list[dict], wanted: float) -> dict | None:
-    """The first trained epoch whose evaluation reached a return; None if none did."""
+    """The first epoch after training began whose evaluation reached a return; else None."""
     return next((row for row in _trained(rows) if row["eval/return"] >= wanted), None)
 
 
 def best(rows: list[dict]) -> dict:
-    """The trained epoch with the best evaluation; the earliest, where several share it."""
+    """The epoch after training began with the best evaluation; of equal ones the earliest."""
     return max(_trained(rows), key=lambda row: row["eval/return"])
 
 

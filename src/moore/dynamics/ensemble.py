@@ -20,7 +20,7 @@ BOUND_COEF = 0.01
 
 
 class Dense(eqx.Module):
-    """x W + b for every member."""
+    """A layer that computes x W + b for every member."""
 
     weight: Float[Array, "members inputs outputs"]
     bias: Float[Array, "members outputs"]
@@ -56,10 +56,10 @@ class Ensemble(eqx.Module):
     """The models that imagination uses.
 
     Attributes:
-        networks: all members.
-        normaliser: of the inputs, from the last fit's training data.
+        networks: the networks of all members.
+        normaliser: normaliser of the inputs, from the training data of the last fit.
         elites: the members with the lowest holdout error; each imagined step uses one of them.
-        std_scale: what the members' sigma is multiplied by, per output; 1 without calibration.
+        std_scale: factor for the members' sigma, per output; 1 without calibration.
     """
 
     networks: Networks
@@ -69,7 +69,7 @@ class Ensemble(eqx.Module):
 
 
 def _dense(key: PRNGKeyArray, members: int, inputs: int, outputs: int) -> Dense:
-    """Truncated normal with standard deviation 1 / (2 sqrt(inputs)), biases 0 (MBPO's fc.py)."""
+    """Weights: truncated normal, deviation 1 / (2 sqrt(inputs)); biases: 0 (MBPO's fc.py)."""
     draw = jax.random.truncated_normal(key, -2.0, 2.0, (members, inputs, outputs))
     return Dense(draw / (2.0 * jnp.sqrt(inputs)), jnp.zeros((members, outputs)))
 
@@ -84,7 +84,7 @@ def init_ensemble(
     hidden: tuple[int, ...],
     layer_norm: bool = False,
 ) -> Ensemble:
-    """A fresh ensemble; outputs are the reward, then the change of each observation entry."""
+    """A new ensemble; its outputs are the reward, then the change of each observation entry."""
     inputs, outputs = obs_dim + action_dim, obs_dim + 1
     key_mean, key_log_var, *keys = jax.random.split(key, 2 + len(hidden))
     widths = (inputs, *hidden)
@@ -182,10 +182,10 @@ def members_of(networks: Networks) -> tuple[tuple[Dense, ...], Dense, Dense]:
 
 
 def weight_decay(networks: Networks, coefs: tuple[float, ...]) -> Float[Array, ""]:
-    """coef / 2 ||W||^2 per layer, summed over the members; one coefficient a layer, biases free.
+    """coef / 2 ||W||^2 per layer, summed over the members; biases are not decayed.
 
-    The order is trunk, mean head, log-variance head. It is part of the loss, under Adam's scaling,
-    as in MOPO; not AdamW.
+    Each layer has its own coefficient, in the order trunk, mean head, log-variance head. As in
+    MOPO, the decay is part of the loss, and so goes through Adam's scaling; this is not AdamW.
     """
     layers = (*networks.trunk, networks.mean_head, networks.log_var_head)
     terms = [0.5 * c * jnp.sum(layer.weight**2) for c, layer in zip(coefs, layers, strict=True)]
@@ -199,7 +199,7 @@ def loss(
     targets: Float[Array, "members batch outputs"],
     decay: tuple[float, ...],
 ) -> Float[Array, ""]:
-    """Sum over members of mean[(mu - y)^2 / sigma^2 + log sigma^2], with decay and bound terms."""
+    """Sum over members of mean[(mu - y)^2 / sigma^2 + log sigma^2], plus decay and bound terms."""
     mean, log_var = predict(networks, normaliser, inputs)
     fit = jnp.mean((mean - targets) ** 2 * jnp.exp(-log_var) + log_var, axis=(1, 2)).sum()
     bounds = BOUND_COEF * (networks.max_log_var.sum() - networks.min_log_var.sum())
@@ -213,7 +213,7 @@ def mean_squared_error(
     targets: Float[Array, "rows outputs"],
     weights: Float[Array, " rows"],
 ) -> Float[Array, " members"]:
-    """Weighted error of each member's mean: the validation metric (variances do not enter)."""
+    """Weighted squared error of each member's mean, the validation metric (without variances)."""
     members = networks.mean_head.bias.shape[0]
     mean, _ = predict(networks, normaliser, jnp.broadcast_to(inputs, (members, *inputs.shape)))
     per_row = jnp.mean((mean - targets) ** 2, axis=2)

@@ -1,4 +1,4 @@
-"""The uncertainty u(s, a) of Eq. 2: as MOPO estimates it, or in units of value."""
+"""The uncertainty u(s, a) of Eq. 2, as MOPO estimates it or in units of value."""
 
 from collections.abc import Callable
 
@@ -22,15 +22,14 @@ UncertaintyFn = Callable[
 def max_std_norm(std: Float[Array, "members *batch outputs"]) -> Float[Array, " *batch"]:
     """u(s, a) = max over all members of ||sigma_k(s, a)||_2.
 
-    All members count, not only the elites, and the norm runs over every output, the reward's
-    included, in raw units: lambda has no meaning otherwise (MOPO's fake_env.py with
-    penalty_learned_var).
+    All members count, not only the elites. The norm is over every output, including the reward, in
+    raw units, because lambda is defined for these (MOPO's fake_env.py with penalty_learned_var).
     """
     return jnp.max(jnp.linalg.norm(std, axis=-1), axis=0)
 
 
 def of_std(obs, action, mean, std, key) -> Float[Array, " batch"]:
-    """MOPO's u as a function of a prediction."""
+    """MOPO's u, with the arguments of any uncertainty; only `std` is used."""
     return max_std_norm(std)
 
 
@@ -50,10 +49,10 @@ def value_spread(
     next_value: Float[Array, "members batch"],
     discount: float,
 ) -> Float[Array, " batch"]:
-    """u(s, a) = std over the members of r_k + gamma V(s'_k): how far apart they are in value.
+    """u(s, a) = std over the members of r_k + gamma V(s'_k), their disagreement in value.
 
-    MOPO's guarantee asks lambda u to cover the models' error in just this unit (Yu et al. 2020,
-    section 4.2), so lambda is a pure number; Sun et al. (2023, MOBILE) penalise such a spread in
+    MOPO's guarantee needs lambda u to cover the models' error in value (Yu et al. 2020, section
+    4.2). In this unit lambda is a pure number. Sun et al. (2023, MOBILE) penalise such a spread in
     the targets of the critics.
     """
     return jnp.std(reward + discount * next_value, axis=0)

@@ -1,4 +1,4 @@
-"""How well the models predicted transitions that they have not been fitted to."""
+"""How well the models predict transitions that they have not been fitted to."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
@@ -23,22 +23,22 @@ def uncertainty_of(
 def surprise(
     ensemble: Ensemble, new: Transition, there: Bool[Array, " rows"] | None = None
 ) -> dict[str, Float[Array, ""]]:
-    """The error of one-step predictions, and whether the models had expected it.
+    """The error of one-step predictions, compared with the error that the models expect.
 
     Let z = (y - mu_k) / sigma_k for the outputs y = (r, s' - s) and every member k.
 
     Args:
-        ensemble: fitted without these transitions.
+        ensemble: an ensemble that was fitted without these transitions.
         new: transitions (rows,).
-        there: which of the rows are transitions at all; None: all. NaN where none is.
+        there: which rows count; None for all. Without any row the results are NaN.
 
     Returns:
         new_mse: mean of (y - mu_k)^2, comparable with the holdout error.
         new_z: root mean square of z; 1 if sigma is right, above 1 if the models are overconfident.
         new_coverage: share of |z| < 1.96; 0.95 if errors are normal and sigma is right.
-        new_admissible: share of the transitions whose u(s, a) is at least the length of the error
-            of the members' mean: there u is an admissible error estimator (MOPO, definition 4.1).
-            MOPO's u, that of standard deviations, whichever the run learns with.
+        new_admissible: share of the transitions for which u(s, a) is at least the norm of the error
+            of the members' mean, so that u is an admissible error estimator (MOPO, definition 4.1).
+            This is MOPO's u (from standard deviations), even if the run uses another one.
     """
     inputs, targets = inputs_and_targets(new)
     mean, std = predict_all(ensemble, inputs)

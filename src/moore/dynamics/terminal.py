@@ -1,13 +1,13 @@
 """The learned end of an episode: p(end | s, a, s') as a calibrated ensemble, and its rule.
 
-MOPO and MBPO hand the environment's own termination test to the model. Where there is none, it is
+MOPO and MBPO give the model the environment's own termination test. If there is none, it is
 learned from the log (`moore.dynamics.terminal_fit`). There are two kinds of members:
 
 - `HalfSpaces`: the odds of ending are a sum over a few units of exp(sharpness (u . s' - offset)),
-  and a floor for ends that no border explains. What has not ended is then a convex region, as with
-  most limits of real systems (a height, an angle, a pressure), and a state past a border has ended
-  however far past it is. A log holds at most one row past the border an episode, and a plain
-  network that separates these rows says little about the states beyond, which imagination reaches.
+  plus a floor for ends that no border explains. So the states that do not end form a convex region,
+  as with most limits of real systems (a height, an angle, a pressure), and a state past a border
+  ends the episode, however far past it is. A plain network is not reliable there: a log holds at
+  most one row past the border in each episode, but imagination also reaches states further out.
 - `Networks`: plain networks of (s', s' - s, a), for ends of another shape.
 """
 
@@ -38,7 +38,7 @@ class HalfSpaces(eqx.Module):
 
     @staticmethod
     def features(obs: Obs, action: Action, next_obs: Obs) -> Float[AnyArray, "rows inputs"]:
-        """next_obs alone."""
+        """The input of the members: next_obs."""
         del obs, action
         return next_obs
 
@@ -59,7 +59,7 @@ class Networks(eqx.Module):
 
     @staticmethod
     def features(obs: Obs, action: Action, next_obs: Obs) -> Float[AnyArray, "rows inputs"]:
-        """The successor, the step to it, and the action."""
+        """The input of the members: the successor, the step to it, and the action."""
         return jnp.concatenate([next_obs, next_obs - obs, action], axis=-1)
 
     def __call__(self, x: Inputs) -> Float[Array, "members rows"]:
@@ -74,11 +74,11 @@ Members = HalfSpaces | Networks
 
 
 class Head(eqx.Module):
-    """p(end | s, a, s'): the mean over calibrated members; and where the rule cuts it.
+    """p(end | s, a, s') as the mean over calibrated members, with the threshold of the rule.
 
     Attributes:
-        members: all of one kind.
-        mean, std: of the inputs, over the training rows.
+        members: the members, all of one kind.
+        mean, std: mean and deviation of the inputs over the training rows.
         slope, intercept: Platt's scaling of every member's log-odds.
         threshold: a transition with a higher probability ends its episode.
     """
@@ -92,14 +92,14 @@ class Head(eqx.Module):
 
 
 def direction(normal: Float[Array, "members inputs units"]) -> Float[Array, "members inputs units"]:
-    """u, the unit vectors along the normals of the borders."""
+    """The unit vectors u, normal to the borders."""
     return normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
 
 
 def init_half_spaces(
     key: PRNGKeyArray, inputs: int, members: int, units: int, log_odds: float
 ) -> HalfSpaces:
-    """Random directions; at the mean of the data the odds are exp(`log_odds`)."""
+    """Half-spaces in random directions; at the mean of the data the odds are exp(`log_odds`)."""
     return HalfSpaces(
         normal=jax.random.normal(key, (members, inputs, units)),
         log_sharpness=jnp.full((members, units), -jnp.log(START_WIDTH)),
@@ -111,7 +111,7 @@ def init_half_spaces(
 def init_networks(
     key: PRNGKeyArray, inputs: int, members: int, hidden: tuple[int, ...], log_odds: float
 ) -> Networks:
-    """Normal weights of variance 1 / inputs of the layer; the odds are exp(`log_odds`)."""
+    """Networks with normal weights of variance 1 / (inputs of the layer); odds exp(`log_odds`)."""
     widths = (inputs, *hidden)
     keys = jax.random.split(key, len(hidden))
     trunk = [
@@ -131,7 +131,7 @@ def probability(head: Head, obs: Obs, action: Action, next_obs: Obs) -> Float[Ar
 
 
 def learned_rule(head: Head) -> TerminationFn:
-    """The rule p(end) > threshold, of one transition; a next_obs that is not finite has ended."""
+    """The rule p(end) > threshold for one transition; a next_obs that is not finite has ended."""
 
     def terminated(
         obs: Float[Array, " obs"], action: Float[Array, " action"], next_obs: Float[Array, " obs"]

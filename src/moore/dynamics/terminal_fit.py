@@ -1,11 +1,11 @@
 """Fitting the learned end of an episode (`moore.dynamics.terminal`) to the terminals of a log.
 
-Whole episodes go to training, calibration or test (70, 15 and 15%). Terminals are 0.1 to 5% of the
-rows and their neighbours decide the border, so both are drawn more often than they occur; weights
-correct that, and the loss remains the log's own cross-entropy. Each member trains on its own
+Whole episodes go to training, calibration or test (70, 15 and 15%). Terminals are only 0.1 to 5% of
+the rows, and the rows near them determine the border, so both are drawn more often than they occur.
+Weights correct that, so the loss remains the log's own cross-entropy. Each member trains on its own
 bootstrap of the training episodes and keeps the weights with its lowest loss on the calibration
 episodes. These also give Platt's scaling of the log-odds and the threshold with the best F1. The
-test episodes give the report and nothing else.
+test episodes are used only for the report.
 """
 
 import time
@@ -44,7 +44,7 @@ CHUNK = 8192
 
 
 class Fitted(NamedTuple):
-    """A head, and how it does on the calibration episodes: nats a terminal, and F1."""
+    """A head, with its loss in nats a terminal and its F1 on the calibration episodes."""
 
     head: Head
     loss: float
@@ -57,20 +57,20 @@ def fit_terminal(
     key: PRNGKeyArray,
     config: TerminalConfig | None = None,
 ) -> tuple[Head, dict]:
-    """A head fitted to a log's terminals, and how it does on episodes that it never saw.
+    """Fits a head to a log's terminals, and scores it on episodes that were held out.
 
     Args:
         data: (n, ...) rows of the log, episode after episode.
-        successor_known: (n,) bool; other rows are left out.
-        key: with the log it determines the head.
-        config: constants.
+        successor_known: (n,) bool; rows without a known successor are left out.
+        key: random key; key and log determine the head.
+        config: constants of the fit.
 
     Returns:
         The head, and a report: the kind of its members, the threshold, `score` on the test
         episodes, the rows, terminals and episodes of each part, and the seconds.
 
     Raises:
-        InputError: terminals without a logged successor, or too few to split.
+        InputError: no terminal has a logged successor, or there are too few to split.
     """
     start, config = time.perf_counter(), config or TerminalConfig()
     key_split, *keys = jax.random.split(key, 2 + len(config.sparsity))
@@ -102,7 +102,7 @@ def _fit(
     key: PRNGKeyArray,
     config: TerminalConfig,
 ) -> Fitted:
-    """A calibrated head with members of one kind, under a prior of this weight."""
+    """Fits and calibrates a head with members of one kind and a prior of the given weight."""
     key_init, key_draws, key_train = jax.random.split(key, 3)
     train, calibration = parts[TRAIN], parts[CALIBRATION]
     inputs = _features(kind, train)
@@ -144,11 +144,11 @@ def _fit(
 
 
 def _platt(members: Members, sample: Sample) -> tuple[float, float, float]:
-    """Slope and intercept of the members' log-odds with the lowest loss of their mean probability.
+    """Slope and intercept of the members' log-odds that minimise the loss of the mean probability.
 
-    A standard normal prior on log(slope) keeps the slope finite where the rows are told apart
-    perfectly. Note: Platt (1999) smooths the labels instead; a row whose log-odds are in the
-    hundreds, which is usual far behind a sharp border, would then flatten the slope.
+    A standard normal prior on log(slope) keeps the slope finite if the members separate the rows
+    perfectly. Note: Platt (1999) smooths the labels instead; then a row with log-odds in the
+    hundreds, as is usual far behind a sharp border, would flatten the slope.
 
     Returns:
         slope, intercept, and the loss in nats a terminal.

@@ -1,4 +1,4 @@
-"""The rows that the end of an episode is learned from: split by episodes, thinned, weighted."""
+"""The rows from which the end of an episode is learned: split by episodes, thinned and weighted."""
 
 from dataclasses import dataclass
 
@@ -29,9 +29,9 @@ class Rows:
     Attributes:
         obs, action, next_obs: (rows, ...).
         terminated: (rows,) float32, 0 or 1.
-        weight: (rows,) how many rows of the log each stands for.
-        group: (rows,) 0: terminal, 1: near a terminal, 2: other.
-        episode: (rows,) of the log.
+        weight: (rows,) number of rows of the log that each row represents.
+        group: (rows,) 0 for a terminal, 1 for a row near a terminal, 2 for others.
+        episode: (rows,) number of the row's episode in the log.
     """
 
     obs: np.ndarray
@@ -44,12 +44,12 @@ class Rows:
 
     @property
     def terminals(self) -> float:
-        """In the log."""
+        """Number of terminals in the log."""
         return float(self.weight @ self.terminated)
 
     @property
     def log_odds(self) -> float:
-        """Of a terminal, in the log; an episode may be one step long, so half a row is added."""
+        """Log-odds of a terminal in the log; half a row is added, so that they are finite."""
         others = self.weight.sum() - self.terminals
         return float(np.log((self.terminals + 0.5) / (others + 0.5)))
 
@@ -59,13 +59,13 @@ def split_rows(
 ) -> tuple[dict[str, Rows], dict[str, dict[str, int]]]:
     """The rows of each part, and how many rows, terminals and episodes it has in the log.
 
-    Training and calibration keep at most `MAX_ROWS` of a group, test keeps every row. Terminated
-    and other episodes are split alike, so that every part has terminals.
+    Training and calibration keep at most `MAX_ROWS` of each group, test keeps every row. Terminated
+    and other episodes are split separately, so that every part has terminals.
 
     Args:
         data: (n, ...) rows, episode after episode.
-        successor_known: (n,) bool; rows without a successor are left out.
-        key: of the split and of the thinning.
+        successor_known: (n,) bool; rows without a known successor are left out.
+        key: random key of the split and of the thinning.
 
     Raises:
         InputError: no terminal has a known successor, or too few episodes are terminated.
@@ -110,9 +110,9 @@ def split_rows(
 def draws(rows: Rows, members: int, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
     """How training draws rows: (members, rows) cumulative probabilities, and (rows,) weights.
 
-    Half of the draws are terminals; rows near one and other rows share the second half. With the
-    weights, the mean over the draws is the sum over the part of the log. A member's probabilities
-    are those of a bootstrap of the episodes.
+    Half of the draws are terminals; the other half is shared by rows near a terminal and all other
+    rows. With the weights, the mean over the draws is the sum over the part of the log. Each
+    member's probabilities come from a bootstrap of the episodes.
     """
     mass = np.array([0.5, 0.25, 0.25])
     counts = np.bincount(rows.group, minlength=3)
@@ -125,7 +125,7 @@ def draws(rows: Rows, members: int, key: PRNGKeyArray) -> tuple[np.ndarray, np.n
 
 
 def _bootstraps(rows: Rows, members: int, rng: np.random.Generator) -> np.ndarray:
-    """(members, rows) how often each member has a row; terminated episodes apart from others."""
+    """(members, rows) how often each member has a row; terminated episodes are drawn apart."""
     count = np.zeros((members, rows.episode.max() + 1))
     ended = np.unique(rows.episode[rows.terminated > 0])
     for ids in (ended, np.setdiff1d(rows.episode, ended)):
@@ -151,7 +151,7 @@ def _check(episodes: int, unknown: int) -> None:
 
 
 def _near(terminated: np.ndarray, episode: np.ndarray) -> np.ndarray:
-    """Rows at most NEAR steps before the terminal of their episode, itself included."""
+    """Rows at most NEAR steps before the terminal of their episode, and the terminal itself."""
     ends = np.flatnonzero(terminated)
     index = np.arange(len(terminated))
     ahead = np.searchsorted(ends, index)
@@ -161,7 +161,7 @@ def _near(terminated: np.ndarray, episode: np.ndarray) -> np.ndarray:
 
 
 def _parts(with_terminal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(episodes,) index into PARTS."""
+    """(episodes,) the part of each episode, as an index into PARTS."""
     part = np.zeros(len(with_terminal), np.int8)
     for ids in (np.flatnonzero(with_terminal), np.flatnonzero(~with_terminal)):
         ids = rng.permutation(ids)

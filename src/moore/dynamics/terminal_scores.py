@@ -1,4 +1,4 @@
-"""How good a predicted end of an episode is: threshold, precision, recall, calibration."""
+"""Scores of a predicted end of an episode: threshold, precision, recall, calibration."""
 
 import numpy as np
 
@@ -9,12 +9,12 @@ BINS = 15
 def best_threshold(
     probability: np.ndarray, terminated: np.ndarray, weight: np.ndarray
 ) -> tuple[float, float]:
-    """The threshold with the highest F1, and that F1; the middle between two rows.
+    """The threshold with the highest F1, midway between two rows, and that F1.
 
     Args:
         probability: (rows,) p(end).
         terminated: (rows,) 0 or 1, at least one of them 1.
-        weight: (rows,) how many rows each stands for.
+        weight: (rows,) number of rows that each row represents.
     """
     order = np.argsort(-probability, kind="stable")
     p, y, w = (np.asarray(x, np.float64)[order] for x in (probability, terminated, weight))
@@ -25,11 +25,11 @@ def best_threshold(
 
 
 def score(probability: np.ndarray, terminated: np.ndarray, threshold: float) -> dict:
-    """Of the rule `p > threshold` and of the probabilities, on rows with known ends.
+    """Scores of the rule `p > threshold` and of the probabilities, on rows with known ends.
 
     Returns:
-        precision and recall (None where no row is predicted, or none is terminated), f1, hits
-        (terminals found), false_alarms, nll in nats a row, brier, and calibration_error: the mean
+        precision (None if no row is predicted to end), recall (None if no row ends), f1, hits
+        (terminals found), false_alarms, nll in nats a row, brier, and calibration_error, the mean
         over the rows of |mean p - share of terminals| in their bin.
     """
     p = np.clip(np.asarray(probability, np.float64), 1e-7, 1.0 - 1e-7)

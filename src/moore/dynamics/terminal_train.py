@@ -19,7 +19,7 @@ OUT_OF_REACH = 1e9
 
 @dataclass(frozen=True)
 class Training:
-    """How one kind of members is trained: Adam with cosine decay to 0."""
+    """Settings of Adam, with cosine decay to 0, for one kind of members."""
 
     learning_rate: float
     batch_size: int
@@ -31,16 +31,16 @@ class TerminalConfig:
     """Constants of the fit, chosen on the Hopper logs.
 
     Attributes:
-        members: in the ensemble.
-        units: half-spaces of a member.
-        sparsity: weights of a prior for borders across few entries, the sum over the units of
+        members: number of members in the ensemble.
+        units: number of half-spaces of a member.
+        sparsity: weights of a prior that prefers borders in few entries, the sum over the units of
             ||u||_1 - 1, in nats of the likelihood of the training episodes. Half-spaces are tried
-            with each of them in turn, then networks, until one is good enough.
+            with each weight in turn, then networks, until a head is good enough.
         hidden: widths of the networks' hidden layers.
-        weight_decay: of the networks, half their squared weights, in nats as well.
-        half_spaces, networks: how they are trained.
-        good_f1: on the calibration episodes, of a head that is good enough. If none is, the one
-            with the lowest loss there is kept.
+        weight_decay: factor of half the networks' squared weights in the loss, in nats as well.
+        half_spaces, networks: training settings of the two kinds of members.
+        good_f1: a head with at least this F1 on the calibration episodes is good enough. If there
+            is none, the head with the lowest loss there is kept.
     """
 
     members: int = 5
@@ -54,7 +54,7 @@ class TerminalConfig:
 
 
 class Sample(eqx.Module):
-    """Standardised inputs and ends of some rows; weights that make their means those of the log."""
+    """Standardised inputs and ends of some rows, with weights that correct for the sampling."""
 
     x: Float[Array, "rows inputs"]
     terminated: Float[Array, " rows"]
@@ -72,16 +72,16 @@ def train_members(
     terminals: float | Array,
     config: TerminalConfig,
 ) -> Members:
-    """Adam on every member's own draws; each keeps its best weights on the held-out rows.
+    """Trains every member on its own draws; each keeps its best weights on the held-out rows.
 
-    The loss is the negative log-likelihood of the log, with the prior, per terminal.
+    The loss is the negative log-likelihood of the log plus the prior, per terminal.
     """
     half_spaces = isinstance(members, HalfSpaces)
     plan = config.half_spaces if half_spaces else config.networks
     optimiser = optax.adam(optax.cosine_decay_schedule(plan.learning_rate, plan.steps))
 
     def strength(number: Array) -> Array:
-        """Of the prior: half-spaces first find their border, then turn it towards an axis."""
+        """Weight of the prior; it grows, so half-spaces find a border before they align to axes."""
         return jnp.clip(4.0 * number / plan.steps - 1.0, 0.0, 1.0) if half_spaces else jnp.ones(())
 
     def loss(members: Members, rows: Array, number: Array) -> Array:
@@ -119,7 +119,7 @@ def train_members(
 def _draw(
     cumulative: Float[Array, "members rows"], count: int, key: PRNGKeyArray
 ) -> Int[Array, "members count"]:
-    """Rows of every member, by their cumulative probabilities; spread evenly over these."""
+    """Draws rows for every member, stratified over its cumulative probabilities."""
     members = cumulative.shape[0]
     places = (jnp.arange(count) + jax.random.uniform(key, (members, count))) / count
     rows = jax.vmap(jnp.searchsorted)(cumulative, places)
@@ -127,7 +127,7 @@ def _draw(
 
 
 def _complexity(members: Members) -> Float[Array, ""]:
-    """Minus the log of the prior with weight 1, summed over the members."""
+    """The negative log of the prior with weight 1, summed over the members."""
     if isinstance(members, HalfSpaces):
         return jnp.sum(jnp.abs(direction(members.normal)).sum(axis=1) - 1.0)
     return 0.5 * sum((jnp.sum(layer.weight**2) for layer in members.layers), jnp.zeros(()))
@@ -141,15 +141,15 @@ def _cross_entropy(members: Members, sample: Sample) -> Float[Array, "members ro
 
 @jax.jit
 def without_idle_units(members: HalfSpaces, train: Sample) -> HalfSpaces:
-    """Moves units out of reach, one after the other, that the log's likelihood hardly misses.
+    """Moves idle units out of reach, one after the other.
 
-    An idle unit still lies where it began, beyond the data, and would end the states there. Its
-    price is that of the Bayesian information criterion for a direction, an offset and a sharpness:
-    3 / 2 log(rows).
+    An idle unit is one that the likelihood of the log hardly needs. It still lies where it began,
+    beyond the data, and would wrongly end the states there. A unit has to gain more than the
+    Bayesian information criterion asks for a direction, an offset and a sharpness, 3 / 2 log(rows).
 
     Args:
-        members: trained.
-        train: rows with the weights of the log.
+        members: trained members.
+        train: training rows with the weights of the log.
     """
     count, kinds = members.offset.shape
     units = members.units(jnp.broadcast_to(train.x, (count, *train.x.shape)))

@@ -1,1 +1,1 @@
-"""The system that a policy acts in: made, checked, stepped, and where its episodes end."""
+"""The system that a policy acts in: how it is made, checked and stepped, and how episodes end."""

@@ -1,8 +1,8 @@
 """The one adapter that every environment passes through, a simulator or the live system.
 
-What comes in is copied and checked: environments reuse their buffers, sensors fail, and older
-interfaces return other values. What goes out is a finite action within the bounds, whatever the
-policy has computed and whatever the sensors show.
+Everything that the environment returns is copied and checked, because environments reuse their
+buffers, sensors fail, and older interfaces return other values. Every action that is sent is finite
+and within the bounds, whatever the policy has computed and whatever the sensors show.
 """
 
 import inspect
@@ -32,11 +32,12 @@ class Adapter(gym.Wrapper):
     A reading is bad if an entry of the observation, or the reward, is not a finite number. Then
     `fault` says what is wrong, the observation is the last good one (zeros if there was none), and
     a reward that was not measured is NaN. While the newest observation is bad, the last action
-    that was computed from a good one is sent again; before there was one, the middle of the bounds.
+    that was computed from a good one is sent again, or the middle of the bounds if there was none.
 
     Attributes:
-        bounds: of the environment's own actions.
-        limit: steps after which an episode is cut; None: the environment ends its episodes itself.
+        bounds: bounds of the environment's own actions.
+        limit: steps after which an episode is cut; None if the environment ends its episodes
+            itself.
         fault: what is wrong with the newest reading; None if it is good.
         blind: whether the newest observation is bad.
     """
@@ -49,13 +50,13 @@ class Adapter(gym.Wrapper):
         limit: int | None = None,
         max_bad_readings: int = MAX_BAD_READINGS,
     ):
-        """Wraps it without moving it.
+        """Wraps the environment without stepping or resetting it.
 
         Args:
-            env: with a flat observation and a bounded vector as action.
-            name: for errors.
+            env: an environment with flat observations and bounded action vectors.
+            name: name of the environment in errors.
             limit: see above.
-            max_bad_readings: more bad readings in a row than this are an InputError.
+            max_bad_readings: more bad readings in a row than this raise InputError.
         """
         super().__init__(env)
         space: Any = env.action_space  # a Box, which make_env has checked
@@ -88,7 +89,7 @@ class Adapter(gym.Wrapper):
         return self._seen.copy(), result[1]
 
     def step(self, action: np.ndarray):
-        """One step with an action in [-1, 1]; what comes back is described above."""
+        """One step with an action in [-1, 1]; bad readings are replaced as described above."""
         sound = bool(np.isfinite(action).all())
         sent = self._choose(np.asarray(action), sound=sound)
         result = self._call("step", lambda: self.env.step(sent.copy()))
@@ -109,7 +110,7 @@ class Adapter(gym.Wrapper):
             self.env.close()
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """What an action in [-1, 1] is in the environment's units, as it would be sent."""
+        """An action in [-1, 1] in the environment's units, as it would be sent."""
         own = self.bounds.own(action).astype(self._dtype)
         return np.minimum(np.maximum(own, self._low), self._high)
 
@@ -126,7 +127,7 @@ class Adapter(gym.Wrapper):
         return self._held
 
     def _read(self, obs: Any, reward: float, unsound: np.ndarray | None = None) -> None:
-        """Takes note of a reading, and of an action that was not sent; too many in a row end it."""
+        """Records whether a reading is good; too many bad ones in a row raise InputError."""
         seen = self._observation(obs)
         self.blind = not np.isfinite(seen).all()
         self.fault = None
@@ -148,7 +149,7 @@ class Adapter(gym.Wrapper):
             )
 
     def _observation(self, obs: Any) -> np.ndarray:
-        """A copy, float32: what the environment does with its array is its own business."""
+        """A float32 copy, because the environment may change its array later."""
         try:
             if getattr(obs, "dtype", None) == np.float32:
                 seen = np.array(obs)
@@ -168,7 +169,7 @@ class Adapter(gym.Wrapper):
         return seen
 
     def _scalar(self, what: str, value: Any) -> float:
-        """One number, however it is packed."""
+        """One number, also from an array with a single entry."""
         if isinstance(value, float | int):  # as nearly all are
             return float(value)
         try:
@@ -188,7 +189,7 @@ class Adapter(gym.Wrapper):
         return bool(number)
 
     def _call(self, what: str, act: Callable[[], Any]) -> Any:
-        """Calls the environment; what fails at the first use is told in one line."""
+        """Calls the environment; a failure at the first call becomes a one-line error."""
         if self._used:
             if not settings_differ():
                 return act()
@@ -208,10 +209,10 @@ class Adapter(gym.Wrapper):
 
 
 def check_interface(env: Any, name: str) -> None:
-    """Refuses what is no `gymnasium.Env`, without touching it.
+    """Refuses an object that is no `gymnasium.Env`, without stepping or resetting it.
 
     Raises:
-        InputError: another class, no spaces, or a `reset` that takes no seed.
+        InputError: the class is another one, spaces are missing, or `reset` takes no seed.
     """
     if not isinstance(env, gym.Env):
         kind = f"{type(env).__module__}.{type(env).__qualname__}"
@@ -243,7 +244,7 @@ def _takes_seed(reset: Callable) -> bool:
 
 
 def _kind(value: Any) -> str:
-    """What something is, in a few words."""
+    """Describes a value in a few words, for errors."""
     if isinstance(value, tuple | list):
         return f"{len(value)} values"
     shape = getattr(value, "shape", None)

@@ -1,4 +1,4 @@
-"""The bounds of an environment's actions, and the way between them and [-1, 1]."""
+"""The bounds of an environment's actions, and the conversion between them and [-1, 1]."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,8 @@ import numpy as np
 class Bounds:
     """Lowest and highest action, in the environment's units.
 
-    An entry whose bounds are equal is locked: it is 0 in [-1, 1], and always its one value outside.
+    An entry whose bounds are equal is locked: it is 0 in [-1, 1], and its only value in the
+    environment's units.
 
     Attributes:
         low, high: (action,) float32.
@@ -20,7 +21,7 @@ class Bounds:
 
     @property
     def middle(self) -> np.ndarray:
-        """(action,) float32: what is sent where nothing better is known."""
+        """(action,) float32: the action that is sent when there is no other."""
         return self.low + 0.5 * (self.high - self.low)
 
     @property
@@ -29,13 +30,13 @@ class Bounds:
         return np.flatnonzero(self.low == self.high)
 
     def own(self, scaled: np.ndarray) -> np.ndarray:
-        """Actions (..., action) from [-1, 1] in the environment's units; cut at the bounds."""
+        """Converts actions (..., action) from [-1, 1] to the environment's units, within bounds."""
         half = 0.5 * (self.high - self.low)
         own = self.low + (np.asarray(scaled) + 1.0) * half
         return np.minimum(np.maximum(own, self.low), self.high)
 
     def scaled(self, action: np.ndarray) -> np.ndarray:
-        """Actions (..., action) from the environment's units in [-1, 1]; cut there."""
+        """Converts actions (..., action) from the environment's units to [-1, 1], clipped there."""
         reach = self.high - self.low
         inside = 2.0 * (np.asarray(action) - self.low) / np.where(reach > 0, reach, 1.0) - 1.0
         return np.clip(np.where(reach > 0, inside, 0.0), -1.0, 1.0)

@@ -1,4 +1,4 @@
-"""The acting policy's environment, restorable in the middle of an episode."""
+"""The acting policy's environment, which can be restored in the middle of an episode."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from moore.units import AS_GIVEN, Units
 
 @dataclass(frozen=True)
 class RunningEpisode:
-    """A running episode: how it began and what was done in it.
+    """A running episode, with what is needed to replay it.
 
     Attributes:
-        episode: its number; the reset seed follows from it and the run's seed.
-        actions: (steps, action) float32, since the reset.
+        episode: number of the episode; it and the run's seed give the reset seed.
+        actions: (steps, action) float32, the actions since the reset.
         obs: (obs,) float32, the last observation, to verify a replay; zeros before the first.
-        episode_return: reward so far.
-        finished_returns: returns of the episodes that ended in the epoch under way.
+        episode_return: sum of the rewards so far.
+        finished_returns: returns of the episodes that ended in the current epoch.
     """
 
     episode: int
@@ -35,7 +35,7 @@ class Collector:
     """Steps one environment and starts the next episode where one ends.
 
     Every transition's `next_obs` is the true successor, also where the episode ends. A transition
-    that was not measured whole (a bad reading at either end, no reward) is dropped.
+    that was not measured completely (a bad reading at either end, no reward) is dropped.
     Observations and transitions are in the agents' units; returns and snapshots in the user's.
     """
 
@@ -47,13 +47,13 @@ class Collector:
         *,
         on_fault: Callable[[str], None] | None = None,
     ):
-        """Does not move the environment.
+        """Keeps the environment without resetting it.
 
         Args:
-            env: from `make_env`.
-            run_seed: the reset seeds follow from it.
-            units: how the user's become the agents'.
-            on_fault: told what is wrong, at the first of several bad readings in a row.
+            env: an environment from `make_env`.
+            run_seed: seed from which the reset seeds are derived.
+            units: conversion between the user's and the agents' units.
+            on_fault: called with what is wrong, at the first of several bad readings in a row.
         """
         self._env = env
         self._run_seed = run_seed
@@ -63,25 +63,25 @@ class Collector:
         self._next_episode(0)
 
     def _next_episode(self, episode: int) -> None:
-        """It begins when it is first looked at: a system is not moved before it is used."""
+        """Selects the next episode; the reset happens only when its observation is needed."""
         self._episode, self._obs = episode, None
         self._actions: list[np.ndarray] = []
         self._return = Return()
 
     @property
     def in_episode(self) -> bool:
-        """Whether an episode is running: it has been looked at, and has not ended."""
+        """Whether an episode has been reset and has not ended."""
         return self._obs is not None
 
     def observation(self) -> np.ndarray:
-        """What the system shows now, in the agents' units; the first look begins an episode.
+        """The current observation, in the agents' units; the first call resets the environment.
 
-        While its readings are bad, the last good one.
+        While the readings are bad, it is the last good observation.
         """
         return self._units.obs_in(self._look())
 
     def _look(self) -> np.ndarray:
-        """The same in the user's units."""
+        """The current observation in the user's units."""
         if self._obs is None:
             seed = episode_seed(self._run_seed, "act", self._episode)
             self._obs, _ = self._env.reset(seed=seed)
@@ -89,7 +89,10 @@ class Collector:
         return self._obs
 
     def step(self, action: np.ndarray) -> Transition | None:
-        """One step with an action in [-1, 1]: in the agents' units; None: not measured whole."""
+        """One step with an action in [-1, 1].
+
+        Returns the transition in the agents' units, or None if it was not measured completely.
+        """
         obs, was_blind, fault = self._look(), self._env.blind, self._env.fault
         next_obs, reward, terminated, truncated, _ = self._env.step(action)
         self._tell(fault)
@@ -114,7 +117,7 @@ class Collector:
         return self._units.transition_in(seen)
 
     def _tell(self, before: str | None) -> None:
-        """Says that a reading is bad, if the one before was not."""
+        """Reports a bad reading, unless the one before was bad already."""
         if self._on_fault is not None and self._env.fault is not None and before is None:
             self._on_fault(self._env.fault)
 
@@ -136,10 +139,10 @@ class Collector:
         )
 
     def restore(self, snapshot: RunningEpisode, *, replay: bool = True) -> bool:
-        """Replays the running episode from its seed; False if it came out differently.
+        """Replays the running episode from its seed; False if the result differs.
 
-        In that case, and without `replay`, the next one is to begin, with a seed of its own. One
-        that had no step yet is to begin as it would have.
+        If it differs, or without `replay`, the next episode begins, with its own seed. An episode
+        without a step so far begins with the seed that it had.
         """
         self._finished = list(snapshot.finished_returns)
         self._next_episode(snapshot.episode)

@@ -1,4 +1,4 @@
-"""Whole episodes of a fixed policy, several environments in step with one another."""
+"""Whole episodes of a fixed policy, in several environments at the same time."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,9 +22,9 @@ _ENDLESS = 100_000
 
 @dataclass(frozen=True)
 class Episodes:
-    """One entry an episode: undiscounted and discounted returns, lengths in steps.
+    """Undiscounted returns, discounted returns and lengths in steps, one entry an episode.
 
-    `bad_readings`: steps of all episodes whose readings were not finite.
+    `bad_readings` is the number of steps, over all episodes, whose readings were not finite.
     """
 
     returns: list[float]
@@ -40,10 +40,10 @@ class Episodes:
 def run_episodes(
     envs: Sequence[Adapter], policy: BatchPolicy, seeds: Sequence[int], *, discount: float = 1.0
 ) -> Episodes:
-    """One episode in each environment, begun with its seed, the policy called on all at once.
+    """Runs one episode in each environment with its own reset seed; the policy acts in batches.
 
     Raises:
-        InputError: an episode without an end, or without a single measured reward.
+        InputError: an episode does not end, or has no measured reward at all.
     """
     obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
     returns, discounted = [Return() for _ in envs], np.zeros(len(envs))
@@ -71,7 +71,7 @@ def run_episodes(
 
 
 def random_policy(action_dim: int, seed: int) -> BatchPolicy:
-    """Uniform actions, for the return that counts as no skill."""
+    """A policy with uniform actions, whose return is the zero of the normalised scores."""
     rng = np.random.default_rng(seed)
     return lambda obs: rng.uniform(-1.0, 1.0, (len(obs), action_dim)).astype(np.float32)
 
@@ -85,15 +85,15 @@ def evaluate_policy(
     deterministic: bool = True,
     limit: int | None = None,
 ) -> Episodes:
-    """Episodes of a saved policy, which acts in the units of its environment.
+    """Runs episodes of a saved policy, which acts in the units of its environment.
 
     Args:
         policy: `(obs, deterministic=...) -> action`, batched; see `moore.load_policy`.
-        env: id, or function that makes the environment. Where its bounds are narrower than those
-            that the policy was trained with, its actions are cut there.
-        episodes: how many.
-        seed: of the episodes; those of a run's own evaluations come from the run's seed.
-        deterministic: the mode of the policy, or a sample.
+        env: id of the environment, or a function that makes it. If its bounds are narrower than
+            those that the policy was trained with, the actions are clipped to them.
+        episodes: number of episodes.
+        seed: seed of the episodes.
+        deterministic: take the mode of the policy instead of a sample.
         limit: steps after which an episode is cut, if the environment does not end it before.
     """
     envs = open_all(lambda: make_env(env, limit=limit), episodes)
@@ -102,9 +102,9 @@ def evaluate_policy(
         bounds, trained = envs[0].bounds, (policy.low, policy.high)
         if not np.array_equal(trained, (bounds.low, bounds.high)):
             warnings.warn(
-                f"the environment's actions lie within {bounds}, those that the policy was trained "
-                f"with within {policy.low.tolist()} to {policy.high.tolist()}: its actions are cut "
-                "at the environment's bounds.",
+                f"the environment's actions lie within {bounds}, but the policy was trained with "
+                f"actions within {policy.low.tolist()} to {policy.high.tolist()}: its actions are "
+                "cut at the environment's bounds.",
                 stacklevel=2,
             )
         seeds = [episode_seed(seed, "evaluate", i) for i in range(episodes)]

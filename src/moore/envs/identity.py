@@ -1,4 +1,4 @@
-"""Which environment is it? By what it is, not by what a log or a preset calls it."""
+"""Which environment is it? The answer depends on the environment, not on what a log calls it."""
 
 import gymnasium as gym
 from gymnasium.wrappers import (
@@ -35,21 +35,21 @@ _TRANSPARENT = (
 def find_source(
     env: EnvSource | None, env_id: str, env_args: str, log: Dataset | None
 ) -> EnvSource | None:
-    """How to make the environment: as it is given, else as the configuration or the log names it.
+    """How to make the environment: the given one, else the one of the configuration or the log.
 
-    An id is made with the arguments that are given; with those that the log was recorded with,
-    where it names the same id and none are given.
+    An id is made with the given arguments. If none are given and the log names the same id, it is
+    made with the arguments that the log was recorded with.
 
     Args:
-        env: id or function; None: not given.
-        env_id, env_args: of the configuration; empty: not given.
-        log: may name an environment; None: no log.
+        env: id or function; None if it is not given.
+        env_id, env_args: those of the configuration; empty if they are not given.
+        log: the log, which may name an environment; None if there is none.
 
     Returns:
-        None: nobody names an environment.
+        The source of the environment; None if nothing names an environment.
 
     Raises:
-        InputError: the log alone names one whose id would import a module.
+        InputError: only the log names an environment, and its id would import a module.
     """
     if callable(env):
         return env
@@ -63,7 +63,7 @@ def find_source(
 
 
 def logged_arguments(log: Dataset | None) -> str:
-    """Arguments of `gymnasium.make` that the log was recorded with, as a JSON object; or empty."""
+    """The arguments of `gymnasium.make` that the log was recorded with, as JSON; else empty."""
     if log is None:
         return ""
     parts = parts_of(log.metadata) or [log.metadata]
@@ -71,7 +71,7 @@ def logged_arguments(log: Dataset | None) -> str:
     if len(found) > 1:
         raise InputError(
             f"the parts of {log.name} were recorded with different arguments of the environment: "
-            f"{', '.join(sorted(found))}; give those of the evaluation with --env-args."
+            f"{', '.join(sorted(found))}; choose those for the evaluation with --env-args."
         )
     return found.pop() if found else ""
 
@@ -79,13 +79,13 @@ def logged_arguments(log: Dataset | None) -> str:
 def name_of(source: EnvSource, made: gym.Env, label: str) -> str:
     """The id under which rules and reference scores are looked up.
 
-    A function's environment has no id but its own: that of its registration, if no wrapper changes
-    what it shows. Else it goes by the configuration's label, unless that is the name of another
-    environment.
+    If a function makes the environment, the id is that of its registration, provided that no
+    wrapper changes what it shows. Otherwise it is the configuration's label, unless that names
+    another environment.
 
     Args:
-        source: id or function.
-        made: what it makes.
+        source: id, or function that makes the environment.
+        made: an environment that `source` has made.
         label: `env_id` of the configuration; may be empty.
     """
     if isinstance(source, str):
@@ -105,10 +105,10 @@ def name_of(source: EnvSource, made: gym.Env, label: str) -> str:
 
 
 def refuse_normalisers(env: gym.Env, name: str) -> None:
-    """Refuses wrappers whose statistics are each environment's own and change as it runs.
+    """Refuses wrappers that normalise by running statistics, which each environment has of its own.
 
     Raises:
-        InputError: see above.
+        InputError: there is such a wrapper.
     """
     layer = env
     while isinstance(layer, gym.Wrapper):

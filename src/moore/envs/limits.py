@@ -1,7 +1,7 @@
-"""After how many steps an episode is cut: where that is known, and how it is measured elsewhere.
+"""After how many steps an episode is cut: from where that is known, and else how it is measured.
 
 The discount, imagined episodes, evaluations and the ends of a log without time-out flags all depend
-on it, so that a wrong guess spoils a run in silence.
+on this limit, so a wrong guess would spoil a run without any sign.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ _SKIPPING = ("MaxAndSkipObservation", "AtariPreprocessing")
 
 @dataclass(frozen=True)
 class StepLimit:
-    """A limit in steps of the environment that the user gave, and who says so.
+    """A limit in steps of the environment that the user gave, and its source.
 
     Attributes:
-        steps: after so many an episode is cut.
+        steps: number of steps after which an episode is cut.
         source: "own" (a TimeLimit wrapper), "given" (the configuration), "measured" (the
             environment truncated its episode), "log" (the logged episodes), "inner" (a TimeLimit
             inside a wrapper that may count other steps), "assumed".
@@ -37,7 +37,7 @@ class StepLimit:
 
     @property
     def note(self) -> str | None:
-        """What the user should know of it; None where the environment or the user says it."""
+        """What to tell the user about it; None if the environment or the user stated the limit."""
         steps, remedy = f"{self.steps:,} steps", "--episode-steps sets another limit"
         return {
             "measured": f"the environment cuts its own episodes after {steps} (measured).",
@@ -53,8 +53,8 @@ class StepLimit:
 def step_limit(env: gym.Env) -> int | None:
     """The limit that the environment states: that of an `Adapter`, or of a TimeLimit wrapper.
 
-    None: it states none, or a wrapper around the TimeLimit may take several steps at a time, so
-    that the number counts other steps than those seen from outside.
+    The result is None if it states no limit. It is also None if a wrapper around the TimeLimit may
+    take several steps at a time, because the TimeLimit then counts other steps than the user sees.
     """
     limits = []
     while isinstance(env, gym.Wrapper):
@@ -70,7 +70,7 @@ def step_limit(env: gym.Env) -> int | None:
 
 
 def inner_limit(env: gym.Env) -> int | None:
-    """The lowest TimeLimit of all wrappers, whatever steps it counts; None: there is none."""
+    """The lowest TimeLimit of all wrappers, whichever steps it counts; None if there is none."""
     limits = []
     while isinstance(env, gym.Wrapper):
         if isinstance(env, TimeLimit):
@@ -80,7 +80,7 @@ def inner_limit(env: gym.Env) -> int | None:
 
 
 def _one_to_one(wrapper: gym.Wrapper) -> bool:
-    """Whether a step of the wrapper is certainly one step of what it wraps."""
+    """Whether a step of the wrapper is certainly one step of the environment inside it."""
     kind = type(wrapper)
     if kind.__name__ in _SKIPPING:
         return False
@@ -90,9 +90,9 @@ def _one_to_one(wrapper: gym.Wrapper) -> bool:
 
 
 def limit_of_log(log: Dataset) -> StepLimit | None:
-    """The limit that the logged episodes suggest; None if they say nothing.
+    """The limit that the logged episodes suggest; None if they suggest none.
 
-    Where episodes were cut, the longest of these; where every episode has the same length, that.
+    It is the length of the longest episode that was cut, or the common length if all are equal.
     """
     lengths = log.episode_lengths
     if not len(lengths) or not log.metadata.get("timeouts_recorded", True):
@@ -109,13 +109,14 @@ def limit_of_log(log: Dataset) -> StepLimit | None:
 def measured_limit(env: Adapter, log: Dataset | None, seed: int) -> StepLimit | None:
     """After how many steps the environment itself truncates an episode; None if it does not.
 
-    Three episodes: with the actions of the longest logged one, with actions in the middle of the
-    bounds, and with random ones; each for at most twice as many steps as the longest logged one.
+    Three episodes are tried: with the actions of the longest logged episode, with actions in the
+    middle of the bounds, and with random ones. Each takes at most twice as many steps as the
+    longest logged episode has.
 
     Args:
-        env: a simulator; it is moved. Without a limit of its own.
-        log: of it; None: without.
-        seed: of the resets and the random actions.
+        env: a simulator that states no limit; this function steps it.
+        log: a log of the environment; None if there is none.
+        seed: seed of the resets and the random actions.
     """
     longest = 0 if log is None else int(log.episode_lengths.max(initial=0))
     most = 2 * longest if longest else _PROBED_STEPS
@@ -133,10 +134,10 @@ def limit_of(env: Adapter, log: Dataset | None, seed: int, *, may_move: bool) ->
     """The limit of an environment: stated, else measured, else the log's, else assumed.
 
     Args:
-        env: without a limit of the adapter's.
-        log: of it; None: without.
-        seed: of the measurement.
-        may_move: it is a simulator; a live system is not measured.
+        env: an environment whose adapter has no limit.
+        log: a log of the environment; None if there is none.
+        seed: seed of the measurement.
+        may_move: true for a simulator; a live system is not stepped to measure its limit.
     """
     stated, inner = step_limit(env), inner_limit(env)
     if stated is not None:
@@ -152,7 +153,7 @@ def limit_of(env: Adapter, log: Dataset | None, seed: int, *, may_move: bool) ->
 
 
 def _longest_episode(env: Adapter, log: Dataset) -> np.ndarray:
-    """Its actions, in [-1, 1]."""
+    """The actions of the longest logged episode, in [-1, 1]."""
     ends = np.flatnonzero(log.terminated | log.truncated)
     starts = np.concatenate([[0], ends[:-1] + 1])
     which = int(np.argmax(ends - starts))
@@ -160,7 +161,7 @@ def _longest_episode(env: Adapter, log: Dataset) -> np.ndarray:
 
 
 def _steps_until_truncated(env: Adapter, actions: np.ndarray, seed: int, most: int) -> int | None:
-    """None: the episode is terminated before, or goes on."""
+    """Steps until the environment truncates the episode; None if it terminates or goes on."""
     env.reset(seed=seed)
     for step in range(most):
         _, _, terminated, truncated, _ = env.step(actions[step % len(actions)])

@@ -1,4 +1,4 @@
-"""Gymnasium at the edge: making environments, and what their ids and spaces say."""
+"""Making Gymnasium environments, and reading their ids and spaces."""
 
 import json
 import warnings
@@ -22,7 +22,7 @@ class Registered:
 
     Attributes:
         env_id: `Name-v0`, or `module:Name-v0`, whose module is imported.
-        arguments: of `gymnasium.make`, as a JSON object; empty: none.
+        arguments: arguments of `gymnasium.make` as a JSON object; empty if there are none.
     """
 
     env_id: str
@@ -53,10 +53,10 @@ EnvSource = str | Registered | Callable[[], gym.Env]
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """Arguments of `gymnasium.make` from a JSON object; none from an empty text.
+    """Arguments of `gymnasium.make` from a JSON object; an empty text gives none.
 
     Raises:
-        InputError: no JSON object.
+        InputError: the text is no JSON object.
     """
     try:
         arguments = json.loads(text) if text else {}
@@ -76,17 +76,17 @@ def make_env(
     name: str | None = None,
     max_bad_readings: int = MAX_BAD_READINGS,
 ) -> Adapter:
-    """An environment behind the adapter: actions in [-1, 1], checked readings. It is not moved.
+    """Makes an environment with actions in [-1, 1] and checked readings; it is not reset.
 
     Args:
         source: a Gymnasium id, or a function without arguments that makes an environment.
-        limit: cut episodes after so many steps, if the environment does not do so before.
-        name: for errors; by default the id or the function's name.
+        limit: cut episodes after this many steps, if the environment does not end them before.
+        name: name of the environment in errors; by default the id or the function's name.
         max_bad_readings: see `Adapter`.
 
     Raises:
-        InputError: unknown id, missing dependency, another interface than Gymnasium's, or spaces
-            that are not vectors of finite bounds.
+        InputError: the id is unknown, a dependency is missing, the interface is not Gymnasium's,
+            or a space is not a vector with finite action bounds.
     """
     if not callable(source) and not isinstance(source, str):
         raise InputError(
@@ -143,7 +143,7 @@ def action_bounds(env: Adapter) -> tuple[np.ndarray, np.ndarray]:
 
 
 def episode_seed(run_seed: int, purpose: str, episode: int) -> int:
-    """The reset seed of an episode; each purpose has a stream of its own."""
+    """The reset seed of an episode; each purpose has its own stream of seeds."""
     streams = {"act": 1, "evaluate": 2, "random": 3, "baseline": 4, "collect": 5, "units": 6}
     streams |= {"probe": 7}
     sequence = np.random.SeedSequence([run_seed, streams[purpose], episode])

@@ -1,7 +1,7 @@
-"""A short trial of a simulator before a run: is it what moore takes it to be?
+"""A short trial of a simulator before a run, to see whether it behaves as moore expects.
 
-Environments of evaluation are tried here: made twice, reset twice, moved a few steps. A live system
-never is: it is looked at from outside only.
+The environment for evaluations is made twice, reset twice and stepped a few times. A live system is
+never tried: only its spaces and attributes are checked.
 """
 
 import contextlib
@@ -21,16 +21,17 @@ _FAR = 10.0  # of the log's standard deviations outside its range
 def tried(
     make: Callable[[], Adapter], *, at_once: int, seed: int, log: Dataset | None
 ) -> Iterator[tuple[Adapter, list[str]]]:
-    """One environment, and what a user should know of it, after the trial; closed at the end.
+    """An environment after the trial, with notes for the user; it is closed at the end.
 
     Args:
-        make: makes one.
-        at_once: how many the run will have open at the same time.
-        seed: of the resets.
-        log: of the same system; None: there is none.
+        make: makes an environment.
+        at_once: how many environments the run will have open at the same time.
+        seed: seed of the resets.
+        log: a log of the same system; None if there is none.
 
     Raises:
-        InputError: another interface; the same environment twice; or only one can be open.
+        InputError: the interface is another one, `make` returns the same environment twice, or
+            only one can be open.
     """
     with contextlib.ExitStack() as stack:
         envs: list[Adapter] = []
@@ -45,7 +46,7 @@ def tried(
 
 
 def refuse_shared(envs: list[Adapter]) -> None:
-    """Refuses one environment in the place of several.
+    """Refuses environments that are one and the same.
 
     Raises:
         InputError: two of them step the same object.
@@ -53,8 +54,8 @@ def refuse_shared(envs: list[Adapter]) -> None:
     if len({id(env.unwrapped) for env in envs}) < len(envs):
         raise InputError(
             "the function that makes the environment returns the same one each time; moore steps "
-            "several at once (evaluation, acting). Let it make a new one at each call; or, where "
-            "there is only one, take it as the live system and evaluate nothing: "
+            "several at once (evaluation, acting). Let it make a new one at each call; or, if "
+            "there is only one, use it as the live system and evaluate nothing: "
             "--evaluation.episodes 0."
         )
 
@@ -72,7 +73,7 @@ def _another(make: Callable[[], Adapter], there: int, wanted: int) -> Adapter:
 
 
 def _try(first: Adapter, second: Adapter, seed: int) -> list[str]:
-    """A few steps, and resets with the same seed: fresh, fresh again, and after the steps."""
+    """Steps the first environment, and compares resets of both with the same seed."""
     begun, _ = first.reset(seed=seed)
     other = begun if second is first else second.reset(seed=seed)[0]
     rng = np.random.default_rng(seed)
@@ -88,8 +89,8 @@ def _try(first: Adapter, second: Adapter, seed: int) -> list[str]:
         notes.append(f"a trial of {_STEPS} steps had readings that are not finite ({faults[0]}).")
     if not np.array_equal(begun, other):
         notes.append(
-            "two environments that are reset with the same seed begin differently: evaluations of "
-            "one policy differ by chance."
+            "two environments that are reset with the same seed begin differently, so evaluations "
+            "of one policy differ by chance."
         )
     elif not np.array_equal(begun, again):
         notes.append(
@@ -101,7 +102,7 @@ def _try(first: Adapter, second: Adapter, seed: int) -> list[str]:
 
 
 def _unlike_the_log(env: Adapter, log: Dataset, seed: int) -> list[str]:
-    """Whether first observations are far from everything that the log holds."""
+    """Notes on first observations that lie far outside the range of the log."""
     starts = np.stack([env.reset(seed=seed + i)[0] for i in range(5)]).astype(np.float64)
     if starts.shape[1] != log.obs_dim:
         return []  # told elsewhere
@@ -113,7 +114,7 @@ def _unlike_the_log(env: Adapter, log: Dataset, seed: int) -> list[str]:
         return []
     entry = int(far[0])
     return [
-        f"the environment begins with values that the log never has, in observation entries "
+        f"the environment begins with values that the log never holds, in observation entries "
         f"{far.tolist()}: entry {entry} is {starts[0, entry]:.4g}, in the log between "
         f"{low[entry]:.4g} and {high[entry]:.4g}; are units and order the same?"
     ]

@@ -1,4 +1,4 @@
-"""Recording: the rows of an acting policy, with the simulator's own state where there is one."""
+"""Recording the rows of an acting policy, with MuJoCo's own state if there is one."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,14 +16,14 @@ Act = Callable[[np.ndarray, int], np.ndarray]
 def record_episodes(
     env: Adapter, act: Act, *, run_seed: int, purpose: str, episode: int = 0, row: int = 0
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Whole episodes, one after the other, without end.
+    """Yields whole episodes, one after the other, without end.
 
     Args:
-        env: from `make_env`.
-        act: called once a row.
-        run_seed, purpose: of the reset seeds, see `episode_seed`.
+        env: an environment from `make_env`.
+        act: the policy; it is called once a row.
+        run_seed, purpose: what the reset seeds are derived from, see `episode_seed`.
         episode: number of the first episode.
-        row: number of its first row.
+        row: number of the first row of that episode.
 
     Yields:
         Arrays with one entry a step: obs, action (in the environment's units), reward, next_obs
@@ -31,7 +31,7 @@ def record_episodes(
         that `obs` shows.
 
     Raises:
-        InputError: a reading that is not finite; a log must not hold what was not measured.
+        InputError: a reading is not finite; a log must hold measured values only.
     """
     while True:
         obs, _ = env.reset(seed=episode_seed(run_seed, purpose, episode))
@@ -62,7 +62,7 @@ def record_episodes(
 
 
 def _simulator_state(env: gym.Env) -> dict[str, np.ndarray]:
-    """MuJoCo's positions and velocities (float64), else nothing."""
+    """MuJoCo's positions and velocities (float64); empty for other simulators."""
     data = getattr(env.unwrapped, "data", None)
     if not hasattr(data, "qpos"):
         return {}

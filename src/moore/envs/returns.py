@@ -1,4 +1,4 @@
-"""What an episode earns, also where a reward was not measured."""
+"""The return of an episode, also if some rewards were not measured."""
 
 import math
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 class Return:
     """The sum of an episode's rewards so far.
 
-    A reward that is not finite was not measured: it counts as the mean of those that were.
+    A reward that is not finite was not measured, and counts as the mean of the measured ones.
 
     Attributes:
         measured: sum of the measured rewards.
-        steps: of the episode.
-        missing: rewards that were not measured.
+        steps: number of steps so far.
+        missing: number of rewards that were not measured.
     """
 
     measured: float = 0.0
@@ -29,7 +29,7 @@ class Return:
 
     @property
     def total(self) -> float | None:
-        """None: there were rewards, and none was measured."""
+        """The return so far; None if there were rewards but none was measured."""
         if not self.missing:
             return self.measured
         seen = self.steps - self.missing

@@ -1,4 +1,4 @@
-"""Several environments of one kind: all of them are open, or none is."""
+"""Several environments of one kind, of which either all are open or none."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ import gymnasium as gym
 
 
 def open_all(make: Callable[[], gym.Env], count: int) -> list[gym.Env]:
-    """`count` environments; where one cannot be made, those before it are closed."""
+    """Makes `count` environments; if one cannot be made, those before it are closed."""
     envs = []
     try:
         for _ in range(count):
@@ -19,7 +19,7 @@ def open_all(make: Callable[[], gym.Env], count: int) -> list[gym.Env]:
 
 
 def close_all(envs: Iterable[gym.Env]) -> None:
-    """Closes every one, also where closing another fails."""
+    """Closes every environment, even if closing one of them fails."""
     with contextlib.ExitStack() as stack:
         for env in envs:
             stack.callback(env.close)

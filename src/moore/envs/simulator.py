@@ -1,4 +1,4 @@
-"""An environment's facts (bounds, time limit), and its bare simulator, made without noise."""
+"""An environment's facts (bounds, time limit), found without MuJoCo's warnings on the terminal."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from moore.errors import InputError
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
 class EnvFacts:
-    """What a log of the environment must keep to."""
+    """The action bounds and the step limit that a log of the environment has to respect."""
 
     env_id: str
     obs_dim: int
@@ -29,7 +29,7 @@ def find_facts(env_id: str) -> EnvFacts:
         env_id: Gymnasium id; the module of `module:Id` is imported, so only the user may name one.
 
     Raises:
-        InputError: it cannot be made here, and why.
+        InputError: the environment cannot be made here; the message says why.
     """
     try:
         with quiet_mujoco(), contextlib.closing(make_env(env_id)) as env:
@@ -44,7 +44,7 @@ def find_facts(env_id: str) -> EnvFacts:
 
 
 def env_facts(env_id: str | None) -> EnvFacts | None:
-    """Facts of an environment; None if none is named, or it cannot be made, for whatever reason."""
+    """Facts of an environment; None if no environment is named, or if it cannot be made."""
     try:
         return None if env_id is None else find_facts(env_id)
     except InputError:

@@ -1,15 +1,15 @@
-"""When an imagined rollout ends: the environments' own termination tests, as pure functions.
+"""The environments' own termination tests as pure functions; they end imagined rollouts.
 
 A rule is `(obs, action, next_obs) -> bool` for one transition, without a batch axis; `jax.vmap`
-maps it. MOPO and MBPO hand the true rule to the model in the same way (mopo/static/*.py), which is
-privileged information: the rule is not learned from the log. (`moore.dynamics.terminal_fit` learns
-one, for environments that are not here.) The tests here are Gymnasium's
-(gymnasium/envs/mujoco), on default observations, so without the torso's horizontal position.
+maps it. MOPO and MBPO also give the model the true rule (mopo/static/*.py). That is privileged
+information, since the rule is not learned from the log; for environments without a rule here,
+`moore.dynamics.terminal_fit` learns one. The tests are Gymnasium's (gymnasium/envs/mujoco), for
+the default observations, which leave out the torso's horizontal position.
 
-Note: where the environment compares the simulator's float64 state, a rule sees the observation:
-float32, and with velocities clipped at 10 (Hopper, Walker2d), so that a velocity beyond Hopper's
-limit of 100 stays unseen. Every rule except `never` also ends at an entry that is not finite;
-Walker2d, InvertedDoublePendulum and Humanoid themselves do not look for these.
+Note: the environment tests the simulator's float64 state, but a rule tests the observation. That is
+float32, with velocities clipped at 10 (Hopper, Walker2d), so a rule cannot see a velocity beyond
+Hopper's limit of 100. Every rule except `never` also ends at an entry that is not finite, which
+Walker2d, InvertedDoublePendulum and Humanoid themselves do not test.
 """
 
 import re
@@ -56,15 +56,15 @@ def humanoid(obs: Obs, action: Action, next_obs: Obs) -> Ends:
 
 
 def inverted_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
-    """Ends at a pole angle beyond 0.2 rad."""
+    """An episode ends at a pole angle beyond 0.2 rad."""
     return ~(_finite(next_obs) & (jnp.abs(next_obs[1]) <= 0.2))
 
 
 def inverted_double_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
-    """Ends when the tip is at height 1 or lower.
+    """An episode ends when the tip is at height 1 or lower.
 
-    Two poles of 0.6 m, the second angle relative to the first, so the height of the tip is
-    0.6 cos(a) + 0.6 cos(a + b), from the entries x, sin a, sin b, cos a, cos b.
+    The two poles have 0.6 m and the second angle is relative to the first, so the height of the tip
+    is 0.6 cos(a) + 0.6 cos(a + b), from the entries x, sin a, sin b, cos a, cos b.
     """
     sin_a, sin_b, cos_a, cos_b = next_obs[1:5]
     height = 0.6 * (cos_a + cos_a * cos_b - sin_a * sin_b)
@@ -72,7 +72,7 @@ def inverted_double_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
 
 
 def mountain_car(obs: Obs, action: Action, next_obs: Obs) -> Ends:
-    """Ends at the goal: position >= 0.45, velocity >= 0."""
+    """An episode ends at the goal: position >= 0.45, velocity >= 0."""
     return ~_finite(next_obs) | ((next_obs[0] >= 0.45) & (next_obs[1] >= 0.0))
 
 
@@ -82,15 +82,16 @@ def termination_rule(
     """The rule that ends imagined rollouts.
 
     Args:
-        env_id: Gymnasium id of the environment, None if it has none.
+        env_id: Gymnasium id of the environment; None if it has none.
         spec: "auto" (the rule of `env_id`), "never", the id of a known environment, or
             "module:function", a function with the signature of the rules here. ("learned" needs
             the log: `moore.runs.ends.make_rule`.)
-        has_terminals: whether any row of the log is terminated. An unknown environment whose log
-            has no terminal is taken never to terminate.
+        has_terminals: whether any row of the log is terminated. If not, an unknown environment is
+            assumed never to terminate.
 
     Raises:
-        InputError: unknown environment whose log has terminals, or a spec that names no function.
+        InputError: the environment is unknown and its log has terminals, or the spec names no
+            function.
     """
     if spec == "never":
         return never

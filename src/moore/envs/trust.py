@@ -1,7 +1,7 @@
-"""Which environment may be made: one that a file names is not, where that would run its code.
+"""Which environments may be made. If only a file names one, and making it runs code, it may not.
 
 Gymnasium imports the module of an id like `module:Id-v0`. A log, a saved policy or another person's
-configuration may hold any such name, so it needs the user's own word.
+configuration may name any module, so the user has to name such an id.
 """
 
 from moore.errors import InputError
@@ -11,15 +11,15 @@ def trusted_env_id(given: str | None, found: str | None, *, where: str) -> str |
     """The id to make the environment by: the user's, else the one that was found in a file.
 
     Args:
-        given: by the user, with a flag or in Python; None or empty: nothing.
-        found: in a log, a saved policy or a run folder; None or empty: it names none.
-        where: it was found, for the error, such as "the log hopper.hdf5".
+        given: id that the user gave with a flag or in Python; None or empty if there is none.
+        found: id in a log, a saved policy or a run folder; None or empty if it names none.
+        where: the place where `found` was found, for the error, such as "the log hopper.hdf5".
 
     Returns:
         The id; None if there is none. Nothing is imported here.
 
     Raises:
-        InputError: only the file names it, and making it would import a module.
+        InputError: only the file names the environment, and making it would import a module.
     """
     if given:
         return given

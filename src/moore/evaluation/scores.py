@@ -11,7 +11,7 @@ class ReferenceScores:
     Attributes:
         random: mean return of a uniformly random policy (score 0).
         expert: mean return of the reference expert (score 100).
-        source: where the two numbers come from.
+        source: origin of the two numbers.
     """
 
     random: float

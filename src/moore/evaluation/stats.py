@@ -2,8 +2,8 @@
 Statistical Precipice", recommend: interquartile means with stratified bootstrap intervals, and the
 probability of improvement.
 
-Scores come as one array of seeds a task; the numbers of seeds may differ. With few seeds the
-interval is that of all resamples there are, so that it does not depend on random draws.
+Scores are given as one array of seeds for each task; the numbers of seeds may differ. With few
+seeds the interval is computed from all possible resamples, so it does not depend on random draws.
 """
 
 import itertools
@@ -30,9 +30,9 @@ class Estimate:
     """A statistic and its bootstrap interval.
 
     Attributes:
-        value: of all seeds.
-        low, high: 95% percentile interval; None where no task has two seeds.
-        seeds: how many values it is made of.
+        value: the statistic of all seeds.
+        low, high: 95% percentile interval; None if no task has two seeds.
+        seeds: number of values that went into it.
     """
 
     value: float
@@ -51,13 +51,13 @@ def mean(scores: Scores) -> Estimate:
 
 
 def probability_of_improvement(ours: Scores, theirs: Scores) -> Estimate:
-    """P(a seed of ours beats one of theirs), the mean over tasks; a tie counts one half.
+    """P(a seed of ours beats one of theirs), as a mean over tasks; a tie counts one half.
 
     Args:
-        ours, theirs: for the same tasks, in the same order.
+        ours, theirs: scores for the same tasks, in the same order.
 
     Raises:
-        ValueError: different numbers of tasks.
+        ValueError: the numbers of tasks differ.
     """
     if len(ours) != len(theirs):
         raise ValueError(f"{len(ours)} tasks against {len(theirs)}.")
@@ -71,9 +71,9 @@ def probability_of_improvement(ours: Scores, theirs: Scores) -> Estimate:
 
 
 def sign_flip(differences: Float[np.ndarray, " pairs"]) -> float:
-    """Chance of a mean as far from 0 as this one, were the sign of every difference a coin's.
+    """P-value of the exact two-sided sign-flip test of paired differences.
 
-    The exact two-sided test of paired differences: all 2^pairs signs are tried.
+    It is the share of all 2^pairs choices of signs whose mean is at least as far from 0.
     """
     test = stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
@@ -82,7 +82,7 @@ def sign_flip(differences: Float[np.ndarray, " pairs"]) -> float:
 
 
 def holm(chances: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
-    """The p-values of several tests, adjusted as Holm (1979) does: at most one error in all."""
+    """The p-values of several tests, adjusted by Holm (1979) for the number of tests."""
     order = np.argsort(chances)
     scaled = chances[order] * np.arange(len(chances), 0, -1)
     adjusted = np.empty(len(chances))
@@ -91,7 +91,7 @@ def holm(chances: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
 
 
 def _wins(a: np.ndarray, b: np.ndarray) -> Values:
-    """Share of the pairs that `a` wins: Mann and Whitney's U over the number of pairs."""
+    """Share of the pairs that `a` wins, which is Mann and Whitney's U over the number of pairs."""
     a, b = a[..., :, None], b[..., None, :]
     return ((a > b) + 0.5 * (a == b)).mean(axis=(-1, -2))
 
@@ -118,7 +118,7 @@ def _estimate(statistic: Callable, scores: Scores) -> Estimate:
 
 
 def _listed(statistic: Callable, scores: Scores) -> tuple[float, float]:
-    """The interval over every resample that there is, each as likely as it is to be drawn."""
+    """The interval over all possible resamples, each weighted with its probability."""
     multisets = [_multisets(task.size) for task in scores]
     which = np.indices([len(drawn) for drawn, _ in multisets]).reshape(len(scores), -1)
     samples, likely = [], np.ones(which.shape[1])
@@ -135,7 +135,7 @@ def _listed(statistic: Callable, scores: Scores) -> tuple[float, float]:
 
 @cache
 def _multisets(size: int) -> tuple[Int[np.ndarray, "ways size"], Float[np.ndarray, " ways"]]:
-    """All ways to draw `size` of `size` values with replacement, and the chance of each."""
+    """All ways to draw `size` of `size` values with replacement, and their probabilities."""
     ways = itertools.combinations_with_replacement(range(size), size)
     drawn = np.array(list(ways))
     counts = (drawn[:, :, None] == np.arange(size)).sum(axis=1)
@@ -144,7 +144,7 @@ def _multisets(size: int) -> tuple[Int[np.ndarray, "ways size"], Float[np.ndarra
 
 
 def _drawn(statistic: Callable, scores: Scores) -> tuple[float, float]:
-    """The interval over random resamples, always the same ones."""
+    """The interval over random resamples, drawn with a fixed seed."""
     many = [task.size > 1 for task in scores]
 
     def resampled(*samples: np.ndarray, axis: int = -1) -> Values:

@@ -1,7 +1,7 @@
-"""What the hand-over cost and what going online gained, in numbers.
+"""How much the hand-over cost and how much the online stage gained, in numbers.
 
-The paper judges a transfer by looking at its curves (section 5: no dip after the hand-over, then
-a rise); these are the same two judgements as numbers, so that runs can be compared.
+The paper judges a transfer by its curves (section 5: no dip after the hand-over, then a rise). This
+module turns these two judgements into numbers, so that runs can be compared.
 """
 
 from collections.abc import Sequence
@@ -121,7 +121,7 @@ def _behaviour(
 def _scores(
     metrics: dict[str, float | None], reference: ReferenceScores
 ) -> dict[str, float | None]:
-    """Return-valued metrics in per cent of the way from random to expert."""
+    """The return-valued metrics in per cent of the gap between random and expert."""
     percent = 100.0 / (reference.expert - reference.random)
     scores: dict[str, float | None] = {}
     for name in _LEVELS:
@@ -136,8 +136,8 @@ def _scores(
 def _threshold(offline: float, curve: np.ndarray, random_return: float | None) -> float:
     """95% of the best known score, on the return scale.
 
-    The distance is taken as an absolute value: a run that never beats random would otherwise
-    be given a threshold above its best return.
+    The distance is an absolute value, because otherwise the threshold of a run that never beats
+    random would lie above its best return.
     """
     best = max(offline, *curve) if curve.size else offline
     origin = 0.0 if random_return is None else random_return
@@ -154,14 +154,14 @@ def _dip(offline: float, curve: np.ndarray) -> float:
 
 
 def acting_levels(episodes: Sequence[Returns]) -> dict[str, float | int]:
-    """What the acting policy earned online: all that is known of a run without evaluations.
+    """Returns of the acting policy online; a run without evaluations has no others.
 
     Args:
         episodes: for each online epoch the returns of the episodes that ended in it.
 
     Returns:
-        episodes: how many there were. If there was one, also first, lowest and last: of the means
-        over the epochs that have any.
+        `episodes`, their number. If there are any, also `first`, `lowest` and `last`: the first,
+        the lowest and the last of the means of the epochs that have episodes.
     """
     means = [float(np.mean(epoch)) for epoch in episodes if len(epoch)]
     levels = {"first": means[0], "lowest": min(means), "last": means[-1]} if means else {}
@@ -171,19 +171,20 @@ def acting_levels(episodes: Sequence[Returns]) -> dict[str, float | int]:
 def dip_share_by_luck(
     baseline: Returns, episodes: Sequence[int], random_return: float | None
 ) -> float | None:
-    """The acting dip share of a policy that does not change at all: the median of many draws.
+    """The dip share that chance alone would give an acting policy that never changes.
 
-    The lowest of ten epochs lies below the mean by luck alone, and the fewer episodes an epoch has,
-    the further. Every epoch's episodes, and those of the baseline itself, are drawn anew from the
-    baseline's episodes.
+    The lowest of ten epochs lies below the mean by chance, and the further, the fewer episodes an
+    epoch has. To measure this, the episodes of every epoch, and of the baseline itself, are drawn
+    anew from the baseline's episodes many times; the result is the median.
 
     Args:
         baseline: returns of episodes that the policy acted before the first online step.
-        episodes: how many each online epoch had; the first 10 epochs count.
+        episodes: number of episodes of each online epoch; only the first 10 epochs count.
         random_return: return of a random policy.
 
     Returns:
-        None where there are fewer than two baseline episodes, no online one, or no scale.
+        The share. It is None with fewer than two baseline episodes, without an online one, or if
+        the random return is unknown or equal to the baseline's mean.
     """
     returns = _finite(baseline, "baseline")
     counts = [count for count in episodes[:DIP_EPOCHS] if count > 0]
@@ -200,17 +201,19 @@ def dip_share_by_luck(
 
 
 def swing_share(offline: Returns, random_return: float | None) -> float | None:
-    """The dip share that the last ten offline epochs would have, were they the first ten online.
+    """The dip share of the last ten offline epochs, measured like that of the first online ones.
 
-    A dip that does not exceed it is no sign of what the hand-over changes: the policy swung before.
+    A dip that does not exceed this share is no sign of a change at the hand-over, because the
+    policy's returns swung as much before.
 
     Args:
         offline: evaluation returns of the offline epochs, the last one that of the hand-over.
         random_return: return of a random policy.
 
     Returns:
-        How far the lowest of the last ten lies below the last, by what that is worth above a random
-        policy; None where there are fewer than two, or no scale.
+        How far the lowest of the last ten returns lies below the last one, as a share of the gap
+        between the last one and a random policy; None if there are fewer than two returns, or if
+        that gap is 0 or unknown.
     """
     last = _finite(offline, "offline")[-DIP_EPOCHS:]
     return _share(_dip(last[-1], last), last[-1], random_return) if last.size > 1 else None

@@ -1,1 +1,1 @@
-"""What `moore inspect` finds: a log against itself, its environment's rule and its simulator."""
+"""The checks of `moore inspect`: the log itself, its environment's rule, and its simulator."""

@@ -1,7 +1,7 @@
-"""Does a log belong to an environment? Its states are put back, its actions taken once more.
+"""Does a log belong to an environment? Its states are put back and its actions repeated.
 
-Each row stands alone: errors do not add up over time, as they do where a whole episode is acted
-out again, which no two MuJoCo builds survive (google-deepmind/mujoco#1700).
+Each row is replayed by itself, so errors do not add up over time. They would in the replay of a
+whole episode, which never agrees between two builds of MuJoCo (google-deepmind/mujoco#1700).
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ Place = Callable[[gym.Env, int], None]  # sets the bare environment to the state
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
 class _Sample:
-    """Rows of the log that are replayed."""
+    """The rows of the log that are replayed."""
 
     rows: np.ndarray  # (m,) ascending within each part: uniform ones, then more terminal ones
     extra: np.ndarray  # (m,) bool: of the second part
@@ -57,22 +57,22 @@ def replay_check(
 ) -> dict:
     """Error distributions of single steps from logged states, and a verdict; JSON-able.
 
-    States come from `infos` qpos and qvel where the log has them (one row earlier or later, if
-    that fits better), else from the observations. Errors are shares of a typical change: of the
-    standard deviation of one-step changes in each dimension (a row's error is that of its worst
-    dimension), and of the reward's standard deviation. "Fits" means within 1e-3 in 99% of the
-    rows; Ant's reward comes out close only, since it uses a position that lags the joints. If the
-    log does not fit, other versions of the environment, actions shifted by a row and actions
-    scaled to [-1, 1] are tried as explanations.
+    States come from `infos` qpos and qvel if the log has them (one row earlier or later, if that
+    fits better), else from the observations. Errors are given as shares of a typical change, which
+    is the standard deviation of one-step changes in each dimension (a row's error is that of its
+    worst dimension), and of the reward. "Fits" means within 1e-3 in 99% of the rows; Ant's reward
+    is only close, since it uses a position that lags the joints. If the log does not fit, other
+    versions of the environment, actions shifted by a row and actions scaled to [-1, 1] are tried as
+    explanations.
 
     Args:
-        log: raw rows, read with `infos` where there are some, or a data set.
-        env_id: environment; None: the log's.
-        rows: how many are drawn, without replacement; terminal rows are drawn besides.
-        seed: of the draw.
+        log: raw rows, read with `infos` if there are any, or a data set.
+        env_id: id of the environment; None for the one that the log names.
+        rows: number of rows to draw, without replacement; terminal rows are drawn in addition.
+        seed: seed of the draw.
 
     Raises:
-        InputError: no environment named, none of the kind known, or nothing to replay.
+        InputError: no environment is named, its states cannot be set, or no row can be replayed.
     """
     log = as_log(log)
     env_id = _checked_id(log, env_id, rows)
@@ -141,10 +141,11 @@ def _from_infos(log: Log, offset: int) -> Place:
 def _find_offset(
     log: Log, env: gym.Env, ends: np.ndarray, seed: int
 ) -> tuple[int | None, dict[str, float]]:
-    """The offset at which the stored states show the logged observations; None: no states, or none.
+    """The offset in rows at which the stored states match the logged observations.
 
-    Also the error of each offset: mean over dimensions of the share of a standard deviation, at
-    most 1, median over rows. It need not vanish, since some observations lag the joints.
+    It is None if there are no states, or if no offset matches. The second result has the error of
+    each offset: the median over rows of the mean over dimensions, in standard deviations, at most
+    1. It need not be 0, since some observations lag the joints.
     """
     qpos, qvel = (log.infos.get(key) for key in ("qpos", "qvel"))
     if qpos is None or qvel is None or not hasattr(env, "set_state"):
@@ -173,7 +174,7 @@ def _find_offset(
 def _draw(
     log: Log, ends: np.ndarray, env_id: str, *, rows: int, seed: int, offset: int | None
 ) -> tuple[_Sample, dict[str, int]]:
-    """The rows to replay, and how many of those looked at were left out, by reason."""
+    """The rows to replay, and for each reason the number of rows that were left out."""
     rng = np.random.default_rng(seed)
     looked_at = np.sort(rng.choice(log.size, min(log.size, 4 * rows), replace=False))
     terminal = np.flatnonzero(log.terminated.astype(bool))
@@ -202,7 +203,7 @@ def _draw(
 def _usable(
     log: Log, rows: np.ndarray, ends: np.ndarray, env_id: str, offset: int | None
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Which rows can be replayed, and the reasons of the others."""
+    """Which rows can be replayed, and why the others cannot."""
     finite = np.isfinite(log.reward[rows])
     for values in (log.obs[rows], log.action[rows], _after(log, rows)):
         finite &= np.isfinite(values).all(axis=1)
@@ -216,7 +217,7 @@ def _usable(
 
 
 def _known(log: Log, rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Whether the next observation of a row is true."""
+    """Whether the next observation of a row is its true successor."""
     if log.next_obs is None:
         return ~ends[rows] & (rows < log.size - 1)
     if log.successor_known is None:
@@ -231,7 +232,7 @@ def _after(log: Log, rows: np.ndarray) -> np.ndarray:
 
 
 def _same_episode(rows: np.ndarray, offset: int, ends: np.ndarray) -> np.ndarray:
-    """Whether the row `offset` (-1, 0 or 1) further is of the same episode."""
+    """Whether the row at distance `offset` (-1, 0 or 1) belongs to the same episode."""
     other = rows + offset
     inside = (other >= 0) & (other < len(ends))
     return inside & ((offset == 0) | ~ends[np.clip(np.minimum(rows, other), 0, None)])
@@ -250,7 +251,7 @@ def _measure(env: gym.Env, place: Place, sample: _Sample, action: np.ndarray) ->
 def _explanations(
     log: Log, env_id: str, place: Place, sample: _Sample, ends: np.ndarray
 ) -> Iterator[tuple[str, dict]]:
-    """What else the log could be, with the errors that it would then have."""
+    """Other explanations of the log, with the errors under each."""
     few = np.cumsum(~sample.extra) <= _PROBES
     sample = sample.take(few | sample.extra)
     family, _, version = env_id.rpartition("-v")

@@ -1,4 +1,4 @@
-"""How far a simulator's steps are from the logged ones, and what that says about the log."""
+"""How far a simulator's steps are from the logged ones, and whether the log fits the simulator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _EDGES = np.linspace(-9, 3, 37)  # of the histogram, log10 of the error
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
 class Rows:
-    """Logged rows, or what the simulator made of their states and actions."""
+    """Logged rows, or the simulator's results from their states and actions."""
 
     next_obs: np.ndarray  # (m, obs) float64
     reward: np.ndarray  # (m,)
@@ -23,14 +23,14 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """What counts as a typical change: errors are told as shares of it."""
+    """The typical changes; errors are given as shares of them."""
 
     obs: np.ndarray  # (obs,) standard deviation of one-step changes
     reward: float  # standard deviation
 
 
 def scales(obs: np.ndarray, next_obs: np.ndarray, reward: np.ndarray) -> Scales:
-    """Scales from rows (m, obs), not below what float32 can tell apart a thousandfold."""
+    """Scales from rows (m, obs), each at least a thousand times the resolution of float32."""
     steps = (next_obs - obs).std(axis=0)
     least = 1e-3 * np.abs(obs).max(axis=0)
     floor = 1e-3 * float(np.abs(reward).max()) + 1e-9
@@ -44,9 +44,9 @@ def compare(
 
     Args:
         logged: the log's rows.
-        made: the simulator's.
-        scale: of the errors.
-        known: (m,) bool, rows whose logged next observation is true.
+        made: the simulator's rows.
+        scale: scales of the errors.
+        known: (m,) bool, rows whose logged next observation is the true successor.
         extra: (m,) bool, rows taken because they are terminal; left out of the distributions.
     """
     obs = _finite(np.abs(made.next_obs - logged.next_obs) / scale.obs)
@@ -84,12 +84,12 @@ def fits_all(found: dict) -> bool:
 
 
 def quality(found: dict) -> tuple:
-    """Orders candidates: the better fits, the higher."""
+    """A number that is higher for a better fit, to order candidates."""
     return sum(found["fits"].values()), found["obs"]["within"], found["reward"]["within"]
 
 
 def misfits(found: dict) -> str:
-    """What does not fit, in words; empty if all does."""
+    """What does not fit, in words; empty if everything fits."""
     parts = []
     for key, name in (("obs", "next observation"), ("reward", "reward")):
         if not found["fits"][key]:
@@ -104,7 +104,7 @@ def misfits(found: dict) -> str:
 
 
 def error_text(errors: dict) -> str:
-    """Errors in words; they are shares of a typical change."""
+    """Errors in words, as shares of a typical change."""
     return (
         f"{errors['median']:.1e} in the median and {errors['p99']:.1e} in 99% of a typical change, "
         f"within {TOLERANCE:g} in {errors['within']:.1%} of the rows"
@@ -112,7 +112,7 @@ def error_text(errors: dict) -> str:
 
 
 def line_text(line: Sequence[int | float]) -> str:
-    """The logged reward as a line of the environment's."""
+    """In words, the linear function that turns the environment's reward into the logged one."""
     slope, shift = line
     return f"{slope:.4g} times the environment's" + (f" {shift:+.4g}" if shift else "")
 
@@ -142,9 +142,9 @@ def _close(found: dict) -> bool:
 
 
 def _line(made: np.ndarray, logged: np.ndarray, scale: float) -> list[float] | None:
-    """(slope, shift) of the line that takes the made rewards to the logged ones, if one does.
+    """(slope, shift) of the line that turns the simulator's rewards into the logged ones.
 
-    None also where the rewards are the same already, or all equal.
+    It is None if no line does, if the rewards already agree, or if all are equal.
     """
     if not np.isfinite(made).all() or made.std() < 1e-9:
         return None

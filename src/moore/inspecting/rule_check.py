@@ -1,4 +1,4 @@
-"""Terminal flags of a log against the environment's own termination rule."""
+"""Compares the terminal flags of a log with the environment's own termination rule."""
 
 import jax
 import numpy as np
@@ -11,17 +11,17 @@ _BLOCK = 1 << 15  # rows; the last block is filled up, so that one program serve
 
 
 def check_flags(log: Log, terminated: np.ndarray, ends: np.ndarray, env_id: str | None) -> dict:
-    """Rows whose flag contradicts the rule, and the first of each kind.
+    """Counts the rows whose flag contradicts the rule, and finds the first of each kind.
 
-    `flagged_healthy`: terminal, but the rule goes on. `unhealthy_unflagged`: the other way round.
-    Only rows are judged whose successor is known and finite; `rule_checked` says how many, 0 where
-    no rule is known.
+    `flagged_healthy` are terminal rows at which the rule does not end the episode,
+    `unhealthy_unflagged` rows at which it does although they are not terminal. Only rows with a
+    known, finite successor are checked; `rule_checked` is their number, or 0 if no rule is known.
 
     Args:
-        log: the rows; observations as the environment's default ones.
+        log: the rows, with the environment's default observations.
         terminated: (n,) bool.
         ends: (n,) bool, last rows of the episodes.
-        env_id: Gymnasium id, or None.
+        env_id: Gymnasium id of the environment; may be None.
     """
     flagged, unflagged, checked = [], [], 0
     rule = _rule(env_id)

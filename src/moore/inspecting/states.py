@@ -1,8 +1,9 @@
-"""From a logged observation back to the simulator's state, where that is possible.
+"""From a logged observation back to the simulator's state, if that is possible.
 
-Exact up to the float32 of the observation: the hidden entries (the root's horizontal position) act
-on nothing else, and rows with a clipped velocity are left out. Ant, Humanoid, Reacher and Pusher
-are missing: their rewards or observations use body positions that lag the joints by a substep.
+The state is exact up to the float32 of the observation: the hidden entry (the root's horizontal
+position) influences nothing else, and rows with a clipped velocity are left out. Ant, Humanoid,
+Reacher and Pusher are missing, because their rewards or observations use body positions that lag
+the joints by a substep.
 """
 
 from collections.abc import Callable
@@ -18,20 +19,20 @@ Put = Callable[[gym.Env, np.ndarray], None]  # sets the bare environment to (obs
 
 @dataclass(frozen=True)
 class WayBack:
-    """How an environment is set to the state that an observation shows."""
+    """A function that sets an environment to the state of an observation, and its limits."""
 
     put: Put
     clipped: slice | None = None  # entries that the environment clips at +-10
 
     def whole(self, obs: np.ndarray) -> np.ndarray:
-        """(rows,) bool: whose observation (rows, obs) shows the whole state."""
+        """(rows,) bool, true if the row of `obs` (rows, obs) determines the whole state."""
         if self.clipped is None:
             return np.ones(len(obs), bool)
         return (np.abs(obs[:, self.clipped]) < 10.0).all(axis=1)
 
 
 def way_back(env_id: str) -> WayBack:
-    """The way for an environment's default observations; InputError if none is known."""
+    """The `WayBack` for an environment's default observations; InputError if none is known."""
     family = env_id.rpartition("-v")[0]
     if family not in _WAYS:
         raise InputError(
@@ -43,13 +44,13 @@ def way_back(env_id: str) -> WayBack:
 
 
 def set_joints(env: gym.Env, qpos: np.ndarray, qvel: np.ndarray) -> None:
-    """Sets a bare MuJoCo environment, so that the step that follows depends on nothing else."""
+    """Sets the state of a bare MuJoCo environment; the next step depends on nothing else."""
     env.data.qacc_warmstart[:] = 0.0  # the solver's first guess, of whatever was simulated last
     env.set_state(np.asarray(qpos, np.float64), np.asarray(qvel, np.float64))
 
 
 def _joints(hidden: int) -> Put:
-    """obs = qpos without its first `hidden` entries, then qvel."""
+    """For observations with qpos without its first `hidden` entries, then qvel."""
 
     def put(env: gym.Env, obs: np.ndarray) -> None:
         shown, nv = env.model.nq - hidden, env.model.nv
@@ -60,12 +61,12 @@ def _joints(hidden: int) -> Put:
 
 
 def _double_pendulum(env: gym.Env, obs: np.ndarray) -> None:
-    """obs = position, two sines, two cosines, three velocities, then forces."""
+    """For observations with position, two sines, two cosines, three velocities, then forces."""
     set_joints(env, np.concatenate([obs[:1], np.arctan2(obs[1:3], obs[3:5])]), obs[5:8])
 
 
 def _pendulum(env: gym.Env, obs: np.ndarray) -> None:
-    """obs = cosine, sine, velocity."""
+    """For observations with cosine, sine and velocity."""
     env.state = np.array([np.arctan2(obs[1], obs[0]), obs[2]])
 
 

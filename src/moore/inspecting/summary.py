@@ -1,8 +1,8 @@
 """What is in a log, and what may be wrong with it: the numbers of `moore inspect`.
 
-Works on the raw rows, so that it also describes a log that training would refuse. Beside the log
-itself it needs about 60 bytes a row (flags, reward outliers, hashes of the rows), and some 100 MB
-however many rows there are: 1.3 GB for 20 million.
+It works on the raw rows, so that it also describes a log that training would refuse. Beyond the log
+itself it needs about 100 MB and 60 bytes a row (flags, reward outliers, hashes of the rows), which
+is 1.3 GB for 20 million rows.
 """
 
 from collections.abc import Mapping
@@ -45,12 +45,12 @@ def summarize(
 
     Args:
         log: raw rows, or a data set that training would take.
-        env_id: Gymnasium id to check against; None: the one that the log names, or that is the
-            closest to it.
-        known: files by their SHA-256; None: D4RL's.
+        env_id: Gymnasium id to check against; None for the one that the log names, or the closest
+            one to it.
+        known: known files by their SHA-256; None for D4RL's.
 
     Raises:
-        InputError: shapes that are not those of one log.
+        InputError: the shapes are not those of one log.
     """
     from moore.inspecting.rule_check import check_flags
 
@@ -93,7 +93,7 @@ def summarize(
 def _facts(env_id: str | None, *, given: bool):
     """An environment's facts, or why there are none; InputError if the user gave its id.
 
-    An id like `module:Id` imports a module: of the user's own choice, not of a file's.
+    An id like `module:Id` imports a module, so it is made only if the user gave it.
     """
     from moore.envs.simulator import find_facts
 
@@ -113,7 +113,7 @@ def _facts(env_id: str | None, *, given: bool):
 
 
 def _run_flags(summary: dict) -> list[str]:
-    """What `moore run` asks for beside the log."""
+    """The flags that `moore run` needs in addition to the log."""
     from moore.envs.termination import termination_rule
 
     flags, usable = [], not summary["env_problem"]
@@ -129,7 +129,7 @@ def _run_flags(summary: dict) -> list[str]:
 
 
 def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
-    """What the rows say of precision and of ends that no flag says; or what their reader said."""
+    """What the rows, or else their reader, say about precision and about ends without a flag."""
     arrays = {key: getattr(log, key) for key in ("obs", "action", "reward", "next_obs")}
     unflagged = unflagged_ends(log, flags.ends) or told(metadata, "unflagged_ends")
     return {
@@ -140,13 +140,13 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
 
 
 def _not_read(log: Log) -> list[str]:
-    """Arrays of the source with a value for each row that training does not look at."""
+    """Arrays of the source that have a value for each row but are not used by training."""
     names = (key for key, value in log.extras.items() if np.shape(value)[:1] == (log.size,))
     return sorted(shown(key) for key in names if "@" not in key)
 
 
 def as_log(log: Log | Dataset) -> Log:
-    """A log whose vectors are (n,), checked for its shapes; a data set's rows as a log."""
+    """The rows as a log whose vectors are (n,), with checked shapes."""
     if isinstance(log, Dataset):
         log = Log(**{key: getattr(log, key) for key in vars(log)})
     arrays = {key: getattr(log, key) for key in MATRICES + _VECTORS}
@@ -169,7 +169,7 @@ def _known_files(log: Log, known: Mapping[str, KnownFile] | None) -> list[KnownF
 
 
 def _source(log: Log, env_id: str | None, files: list[KnownFile]) -> dict:
-    """Where the log is from, and which environment it can be checked against."""
+    """The origin of the log, and the environment that it can be checked against."""
     named = env_id or log.env_id
     guess = files[0].env_id if files else None
     return {
@@ -229,7 +229,7 @@ def _ranges(log: Log, columns: dict[str, Columns]) -> dict:
 
 
 def _unusable(columns: dict[str, Columns]) -> dict:
-    """Values by array, {array: {values, first_row}}, of the arrays that have any."""
+    """The arrays with unusable values, as {array: {values, first_row}}."""
     non_finite = {
         key: {"values": c.non_finite, "first_row": c.first_non_finite}
         for key, c in columns.items()
@@ -250,10 +250,10 @@ def _duplicates(log: Log) -> dict:
 
 
 def _rewards(log: Log, flags: Flags) -> dict:
-    """Spread of the rewards, and those far from the rest by median and absolute deviations.
+    """The spread of the rewards, and their outliers.
 
-    An outlier is 50 robust standard deviations from the median. None is sought where more than
-    half of the rewards are equal, since a sparse reward is no mistake.
+    An outlier is 50 robust standard deviations from the median. If more than half of the rewards
+    are equal, the reward is sparse and has no outliers.
     """
     good = np.flatnonzero(usable(log.reward))
     reward = log.reward[good].astype(np.float64)
@@ -276,7 +276,7 @@ def _rewards(log: Log, flags: Flags) -> dict:
 
 
 def _actions(log: Log, facts) -> dict:
-    """Actions against the environment's bounds, or [-1, 1] where these are not known."""
+    """Compares actions with the environment's bounds, or with [-1, 1] if these are not known."""
     known = facts is not None and len(facts.action_low) == log.action.shape[1]
     low = facts.action_low.astype(float) if known else np.full(log.action.shape[1], -1.0)
     high = facts.action_high.astype(float) if known else -low

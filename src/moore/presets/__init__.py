@@ -1,4 +1,4 @@
-"""Presets: configurations as data; the TOML files beside this one give each number a source."""
+"""Presets: configurations as data. The TOML files beside this one name a source for each number."""
 
 import tomllib
 from dataclasses import replace
@@ -29,9 +29,9 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
 
     Args:
         name: one of `preset_names`.
-        algorithm: a row of `moore.algorithms`, with what it needs on this task and scale; by
-            default `moore_robust` for quickstart, plant and laptop/<task>, `sac` for sac, else the
-            paper's, `moore`.
+        algorithm: a row of `moore.algorithms`; its settings for this task and scale are included.
+            By default `moore_robust` for quickstart, plant and laptop/<task>, `sac` for sac, and
+            the paper's `moore` for the others.
 
     Example:
         >>> preset("paper/hopper-medium-replay").rollout_length
@@ -63,7 +63,7 @@ def relabels(old: str, new: str) -> bool:
 
 
 def _with_algorithm(config: Config, algorithm: str, scale: str, task: str) -> Config:
-    """The configuration for a row of the table; its own algorithm needs nothing else."""
+    """The configuration with the settings of an algorithm; unchanged if it has it already."""
     if algorithm == config.algorithm:
         return config
     scale, domain = scale or "quick", task.split("-")[0]
@@ -81,6 +81,6 @@ def _chain(algorithm: str) -> list[dict]:
 
 
 def _over(config: Config, table: str, task: str) -> Config:
-    """The configuration with what a table says of all its tasks, and of this one."""
+    """The configuration with a table's settings for all tasks, then those for this task."""
     values = _table(table)
     return from_dict(values["tasks"][task], base=from_dict(values["base"], base=config))

@@ -30,10 +30,10 @@ class Transition(eqx.Module):
 
 
 class Batch(eqx.Module):
-    """Transitions that an agent learns from, and where they are from.
+    """Transitions that an agent learns from, and their rows in the buffers.
 
-    `row`: joint index of a real one, the log first and then the online data; -1 for an imagined
-    one.
+    `row` is the joint index of a real transition (the log first, then the online data), and -1 for
+    an imagined one.
     """
 
     obs: Float[Array, "rows obs"]
@@ -46,7 +46,7 @@ class Batch(eqx.Module):
 
 
 class GroupedBatch(eqx.Module):
-    """A batch, and uniform rows of either group for an agent that compares the groups."""
+    """A batch, with uniform rows of each group for an agent that compares log and online data."""
 
     batch: Batch
     logged: Batch
@@ -54,7 +54,7 @@ class GroupedBatch(eqx.Module):
 
 
 def as_batch(data: Transition, row: Int[Array, " rows"]) -> Batch:
-    """Transitions (rows,) with their places."""
+    """Transitions (rows,) as a batch, with their joint indices."""
     names = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
     return Batch(**{name: getattr(data, name) for name in names}, row=row.astype(jnp.int32))
 
@@ -77,9 +77,9 @@ def take(data: Transition, rows: Int[Array, " n"]) -> Transition:
 
 
 class Ring(eqx.Module):
-    """First in, first out: D_model, line 16 of Algorithm 1. It fills up and never empties.
+    """D_model (line 16 of Algorithm 1): a ring whose oldest rows are overwritten first.
 
-    `room`: rows that it keeps, at most its capacity; `with_room` changes that.
+    `room` is the number of rows that it keeps, at most its capacity; `with_room` changes it.
     """
 
     data: Transition
@@ -99,18 +99,19 @@ def empty_ring(capacity: int, obs_dim: int, action_dim: int) -> Ring:
 
 
 def with_room(ring: Ring, room: Int[Array, ""]) -> Ring:
-    """The newest rows of it, as many as fit into the new room; at most the capacity."""
+    """Resizes the ring to `room` rows, at most its capacity, and keeps the newest rows."""
     kept = jnp.minimum(ring.size, room)
     in_order = (ring.cursor - kept + jnp.arange(ring.capacity)) % ring.room
     return Ring(take(ring.data, in_order), size=kept, cursor=kept % room, room=room)
 
 
 def push(ring: Ring, rows: Transition, keep: Bool[Array, " n"]) -> Ring:
-    """Writes the rows where `keep` holds, in order, over the oldest ones.
+    """Writes the rows for which `keep` is true, in order, over the oldest ones.
+
+    If more rows are kept than there is `room` for, they overwrite one another.
 
     Raises:
-        ValueError: more rows than the capacity (they would overwrite one another, as they do where
-            there are more than it has room for).
+        ValueError: there are more rows than the capacity.
     """
     count = keep.shape[0]
     if count > ring.capacity:
@@ -130,9 +131,9 @@ def push(ring: Ring, rows: Transition, keep: Bool[Array, " n"]) -> Ring:
 class Replay(eqx.Module):
     """Real transitions (D_off or D_on) with a permanent split into training and holdout rows.
 
-    The split is drawn when a row comes in, so a row that once judged the models never trains them,
-    however often they are refitted. Rows whose successor the log does not hold are in neither list:
-    they may start a rollout or enter a Bellman target at a terminal, and nothing else.
+    The split is drawn when a row arrives, so a holdout row never trains the models, however often
+    they are refitted. Rows whose successor is not in the log belong to neither part: they may only
+    start a rollout, or enter a Bellman target at a terminal.
     """
 
     data: Transition
@@ -148,7 +149,7 @@ class Replay(eqx.Module):
 
 
 def empty_replay(capacity: int, obs_dim: int, action_dim: int, *, max_holdout: int) -> Replay:
-    """Room for `capacity` transitions, of which at most `max_holdout` are held out."""
+    """An empty buffer for `capacity` transitions, of which at most `max_holdout` are held out."""
     # Each count is an array of its own: a buffer can be donated only once.
     return Replay(
         data=empty_transitions(capacity, obs_dim, action_dim),
@@ -197,10 +198,10 @@ def full_replay(
 def append(
     replay: Replay, transition: Transition, key: PRNGKeyArray, *, holdout_fraction: float
 ) -> Replay:
-    """Line 11 of Algorithm 1: one transition joins D_on.
+    """Adds one transition to D_on (line 11 of Algorithm 1).
 
-    It is held out with the given probability until the holdout is full. The caller sizes the
-    buffer for the whole stage; a row past its end would be lost.
+    It is held out with the given probability until the holdout is full. The caller makes the buffer
+    large enough for the whole stage; a row past its end would be lost.
     """
     room = replay.holdout_size < replay.holdout_rows.shape[0]
     held = room & jax.random.bernoulli(key, holdout_fraction)

@@ -17,7 +17,7 @@ from moore.replay.schemes import Scheme
 
 @runtime_checkable
 class UsersUnits(Protocol):
-    """What brings stored transitions back into the units of the log; see `moore.units.Units`."""
+    """Converts stored transitions back to the units of the log; see `moore.units.Units`."""
 
     def transition_out(self, seen: Transition) -> Transition:
         """The transitions in the user's units."""
@@ -28,7 +28,7 @@ _sample_rows = jax.jit(sample_rows, static_argnames=("shape", "train_only"))
 
 @dataclass(frozen=True)
 class Groups:
-    """Draws of a scheme with one priority a group.
+    """Draws of a scheme that has one priority for the log and one for the online data.
 
     Attributes:
         scheme, epoch: f and t.
@@ -41,14 +41,14 @@ class Groups:
     online: Replay
 
     def online_share(self, *, train_only: bool = False) -> float:
-        """Probability that a draw is an online row; of training rows alone if so wanted."""
+        """Probability that a draw is an online row; with `train_only`, among training rows."""
         sizes = [r.train_size if train_only else r.size for r in (self.online, self.offline)]
         return self.scheme.online_share(self.epoch, *map(int, sizes))
 
     def rows(
         self, key: PRNGKeyArray, shape: tuple[int, ...], *, train_only: bool = False
     ) -> Int[Array, "..."]:
-        """Independent draws as joint indices, see `sample_rows`."""
+        """Independent draws as joint indices; see `sample_rows`."""
         share = jnp.asarray(self.online_share(train_only=train_only), jnp.float32)
         return _sample_rows(key, shape, self.offline, self.online, share, train_only=train_only)
 
@@ -58,7 +58,7 @@ class EachRow:
     """Draws of a scheme with a priority for every row.
 
     Attributes:
-        all, train: tables of all rows, and of those that the models may be fitted to.
+        all, train: tables of all rows, and of the rows that the models may be fitted to.
     """
 
     all: Table
@@ -70,9 +70,10 @@ class EachRow:
     def rows(
         self, key: PRNGKeyArray, shape: tuple[int, ...], *, train_only: bool = False
     ) -> Int[Array, "..."]:
-        """Independent draws; those of a one-dimensional shape in the order of the rows.
+        """Independent draws as joint indices.
 
-        Batches, and rows that are to be fitted (`train_only`), are mixed.
+        A one-dimensional draw is sorted by row. Draws of batches, and of rows to fit
+        (`train_only`), are shuffled.
         """
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         table = self.train if train_only else self.all
@@ -93,12 +94,12 @@ def each_row(
     n_on: int,
     units: UsersUnits | None = None,
 ) -> EachRow:
-    """What the scheme draws at epoch t from the log and the first `n_on` online rows.
+    """The draws of a scheme at epoch t from the log and the first `n_on` online rows.
 
-    It sees them as the user does, in `units`; None: as they are stored.
+    The scheme sees the rows in the user's `units`; with None, as they are stored.
 
     Raises:
-        InputError: priorities of the wrong number or sign, or nothing that could be drawn.
+        InputError: the number or the sign of the priorities is wrong, or nothing can be drawn.
     """
     n_off = int(offline.size)
     priorities = scheme(_rows(offline, online, n_off, n_on, units), epoch)
@@ -122,14 +123,16 @@ def shift(
     new: int,
     units: UsersUnits | None = None,
 ) -> float:
-    """How far epoch t has moved the sampling distribution: total variation over the rows.
+    """How far epoch t has moved the sampling distribution, as total variation over the rows.
 
     Args:
         scheme: f.
-        epoch: t, at its end; t = 1 is compared with the log alone, uniformly drawn.
+        epoch: t. The distribution at its end is compared with that of the epoch before; epoch 1 is
+            compared with uniform draws from the log.
         offline, online: D_off and D_on as they are now.
-        new: online rows that the epoch has added.
-        units: what a scheme with a priority for every row sees them in; None: as they are stored.
+        new: number of online rows that the epoch has added.
+        units: units in which a scheme with a priority for every row sees the rows; with None, it
+            sees them as they are stored.
     """
     n_off, now = int(offline.size), int(online.size)
     before = now - new
@@ -149,7 +152,7 @@ def shift(
 
 
 def _rows(offline: Replay, online: Replay, n_off: int, n_on: int, units: UsersUnits | None) -> Rows:
-    """Both buffers as one set of columns in the user's units, for the user's function."""
+    """Both buffers as one set of columns in the user's units, for the user's priority function."""
     parts = [(offline, n_off), (online, n_on)]
 
     def column(name: str) -> np.ndarray:
@@ -169,7 +172,7 @@ def _rows(offline: Replay, online: Replay, n_off: int, n_on: int, units: UsersUn
 
 
 def _episode_returns(reward: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The return of every row's episode, float64."""
+    """For every row the return of its episode, float64."""
     if not len(reward):
         return np.zeros(0)
     first = np.concatenate([[0], np.flatnonzero(ends[:-1]) + 1])

@@ -1,4 +1,4 @@
-"""What a sampling scheme will do to a log of a given size, before anything is trained."""
+"""How much a sampling scheme will draw online from a log of a given size, before any training."""
 
 from moore.errors import InputError
 from moore.replay.schedule import (
@@ -18,17 +18,17 @@ def preview(
     epochs: int,
     peak: float | None = None,
 ) -> dict:
-    """Shares and shifts at the ends of epochs 0..T, with what can be said of them in one number.
+    """Online shares and shifts at the ends of epochs 0..T, and a few numbers that sum them up.
 
     Args:
         schemes: names, as `parse_scheme` reads them.
-        n_off: transitions in the log.
-        steps_per_epoch: S.
-        epochs: T.
-        peak: a wanted peak shift; adds the alpha of `moore` that keeps below it.
+        n_off: number of transitions in the log.
+        steps_per_epoch: S, the online steps of an epoch.
+        epochs: T, the number of epochs.
+        peak: a bound on the shift per epoch; adds the largest alpha of `moore` that respects it.
 
     Raises:
-        InputError: an unknown scheme, or a size that is not positive.
+        InputError: a scheme is unknown, or a size is not positive.
     """
     sizes = {"--n-off": n_off, "--steps-per-epoch": steps_per_epoch, "--epochs": epochs}
     for name, size in sizes.items():

@@ -1,10 +1,10 @@
 """Priorities that differ from row to row: a user's own f(d, t), drawn exactly.
 
-Proportional sampling (Eq. 3) by cumulative sums in float64. The sums are made once for every set of
-rows and epoch, on the host; a draw is a search in them. Uniform numbers are drawn in sorted order,
-as sums of exponential ones, so that the searches, and the rows they find, lie side by side in
-memory; that is several times faster than 2 million rows at random, and with a guide table about as
-fast as the two-group sampler.
+Proportional sampling (Eq. 3) by cumulative sums in float64. The sums are made on the host, once for
+every set of rows and epoch; a draw is a search in them. The uniform numbers are drawn in sorted
+order, as sums of exponential ones, so that successive searches find rows that are close together in
+memory. For 2 million rows that is several times faster than random order, and with a guide table
+about as fast as the two-group sampler.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from moore.imports import import_function
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The transitions that a priority function judges: the log's first, then the online ones.
+    """The transitions that a priority function is given: first the log's, then the online ones.
 
     Observations, rewards and returns are in the user's units, up to rounding where the run
     standardises or scales them.
@@ -28,7 +28,7 @@ class Rows:
     Attributes:
         obs, action, reward, next_obs, terminated, truncated: columns; actions in [-1, 1].
         online: whether a row is an online one.
-        age: rows of its own group that are newer.
+        age: for each row the number of newer rows in its group (log or online data).
         episode_return: undiscounted return of the row's episode, as far as it is known.
     """
 
@@ -53,7 +53,7 @@ class RowScheme:
 
     Attributes:
         name: as written on the command line.
-        priorities: f(d, t), not negative and not all zero.
+        priorities: the function f(d, t), whose values must not be negative, nor all zero.
     """
 
     name: str
@@ -64,10 +64,10 @@ class RowScheme:
         return self.name
 
     def __call__(self, rows: Rows, t: int) -> Float[np.ndarray, " rows"]:
-        """Checked priorities, float64.
+        """The priorities of the rows at epoch t, checked, float64.
 
         Raises:
-            InputError: another number of values, or values that are negative, not finite, all zero.
+            InputError: the number of values is wrong, or they are negative, not finite or all zero.
         """
         count = len(rows.reward)
         try:
@@ -96,8 +96,8 @@ def from_array(values: Float[np.ndarray, " log"], name: str = "array") -> RowSch
     """Fixed priorities of the log's rows; online ones have priority 1.
 
     Args:
-        values: (n_off,), one a row of the log.
-        name: for errors and records.
+        values: (n_off,), one for each row of the log.
+        name: name of the scheme in errors and records.
     """
     values = np.asarray(values, np.float64)
 
@@ -113,10 +113,10 @@ def from_array(values: Float[np.ndarray, " log"], name: str = "array") -> RowSch
 
 
 def load_scheme(text: str) -> RowScheme:
-    """A user's own: `module:function`, or `path.npy` with a priority for every row of the log.
+    """A user's scheme: `module:function`, or `path.npy` with a priority for every row of the log.
 
     Raises:
-        InputError: nothing of that name, or not a function, or not an array of numbers.
+        InputError: nothing has that name, or it is no function or no array of numbers.
     """
     if text.endswith(".npy"):
         try:
@@ -140,10 +140,10 @@ class Table:
     """Cumulative priorities of some rows.
 
     Attributes:
-        rows: their joint indices.
+        rows: joint indices of the rows.
         sums: cumulative priorities, float64.
-        guide: for equal parts of their total, the first place whose sum lies above the part's
-            beginning; a search starts there (Chen and Asau, 1974).
+        guide: the total is cut into equal parts; for each part, the first place whose sum lies
+            above the part's beginning, where a search starts (Chen and Asau, 1974).
         online_share: probability that a draw is an online row.
     """
 
@@ -153,13 +153,13 @@ class Table:
     online_share: float
 
     def probabilities(self, count: int) -> Float[np.ndarray, " count"]:
-        """Of all joint indices below `count`."""
+        """The probabilities of all joint indices below `count`."""
         result = np.zeros(count)
         result[self.rows] = np.diff(self.sums, prepend=0.0) / self.sums[-1]
         return result
 
     def draw(self, rng: np.random.Generator, count: int) -> Int[np.ndarray, " count"]:
-        """Independent draws with replacement, in the order of the rows, not in random order."""
+        """Independent draws with replacement, sorted by row."""
         gaps = rng.standard_exponential(count + 1)
         # Sums of exponential gaps, over their total, are sorted uniform numbers.
         points = np.cumsum(gaps)
@@ -184,10 +184,10 @@ def cumulate(
     priorities: Float[np.ndarray, " n"],
     online: Bool[np.ndarray, " n"],
 ) -> Table:
-    """The table of some rows.
+    """Makes the table of some rows.
 
     Raises:
-        InputError: all their priorities are zero.
+        InputError: all priorities are zero.
     """
     # Only their proportions count; in units of the largest, no sum overflows or is subnormal.
     priorities = priorities / max(priorities.max(initial=0.0), np.nextafter(0.0, 1.0))

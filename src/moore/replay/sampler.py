@@ -28,14 +28,14 @@ def sample_rows(
 
     Args:
         key: PRNG key.
-        shape: of the draws.
+        shape: shape of the result.
         offline: the log D_off.
         online: the online data D_on.
         online_share: from `Scheme.online_share`; must be 0 while `online` is empty.
         train_only: leave out held-out rows and rows without a known successor.
 
     Returns:
-        Joint indices: below `offline.capacity` a row of the log, above it one of the online data.
+        Joint indices: below `offline.capacity` a row of the log, from there on an online row.
     """
     key_group, key_off, key_on = jax.random.split(key, 3)
     if train_only:
@@ -49,7 +49,7 @@ def sample_rows(
 
 
 def gather(offline: Replay, online: Replay, rows: Int[Array, " n"]) -> Transition:
-    """The transitions behind joint indices."""
+    """The transitions with the given joint indices."""
     is_online = rows >= offline.capacity
     off = take(offline.data, jnp.minimum(rows, offline.capacity - 1))
     on = take(online.data, jnp.clip(rows - offline.capacity, 0, online.capacity - 1))

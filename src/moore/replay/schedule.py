@@ -1,7 +1,7 @@
-"""What f(d, t) = 1 / (alpha t) does to the sampling distribution (Eq. 3 and 4), in numbers.
+"""How f(d, t) = 1 / (alpha t) changes the sampling distribution (Eq. 3 and 4), in numbers.
 
-The online share, how far the distribution moves from epoch to epoch (total variation), and what
-alpha keeps that small. The schemes themselves are in `moore.replay.schemes`.
+This module computes the online share, how far the distribution moves from epoch to epoch (total
+variation), and which alpha keeps that small. The schemes are in `moore.replay.schemes`.
 """
 
 import math
@@ -15,10 +15,10 @@ from moore.errors import InputError
 
 @runtime_checkable
 class Shares(Protocol):
-    """Anything that says how much is drawn online: a scheme."""
+    """Anything that has an online share, such as a scheme."""
 
     def online_share(self, t: int, n_on: int, n_off: int) -> float:
-        """At epoch t, with so many transitions of each group."""
+        """Probability that a draw is online, at epoch t with n_on online and n_off logged rows."""
 
 
 def offline_priority(t: int, alpha: float) -> float:
@@ -31,8 +31,8 @@ def offline_priority(t: int, alpha: float) -> float:
 def sampling_tv(share0: float, n0: int, share1: float, n1: int) -> float:
     """Total variation between the sampling distributions over items at two moments.
 
-    The online share goes from `share0` over `n0` online items to `share1` over `n1 >= n0` items
-    (the old ones kept); inside each group sampling is uniform. This is the exact form:
+    First the online share is `share0` with `n0` online items, then it is `share1` with `n1 >= n0`
+    items, which include the first ones. Inside each group sampling is uniform. The result is exact:
     half of the l1 distance over offline, old online and new online items.
     """
     old, new = (n0 / n1, 1.0 - n0 / n1) if n1 else (0.0, 0.0)
@@ -42,9 +42,9 @@ def sampling_tv(share0: float, n0: int, share1: float, n1: int) -> float:
 def schedule(
     scheme: Shares, *, n_off: int, steps_per_epoch: int, epochs: int
 ) -> Float[np.ndarray, "epochs_plus_1 4"]:
-    """Columns t, n_on, online share, and shift (total variation since the epoch before).
+    """The columns t, n_on, online share, and shift (total variation since the epoch before).
 
-    Values are those at the ends of epochs 0..T, n_on = t * steps_per_epoch.
+    The values are those at the ends of epochs 0..T, with n_on = t * steps_per_epoch.
     """
     rows = np.zeros((epochs + 1, 4))
     for t in range(1, epochs + 1):
@@ -56,10 +56,10 @@ def schedule(
 
 
 def crossover_epoch(n_off: int, steps_per_epoch: int, alpha: float) -> float:
-    """c = sqrt(n_off / (alpha S)): the epoch at which `moore` draws half of its data online.
+    """c = sqrt(n_off / (alpha S)), the epoch at which `moore` draws half of its data online.
 
-    The log's size, S and alpha act through c alone: the share at the end of epoch t is
-    t^2 / (t^2 + c^2).
+    The online share at the end of epoch t is t^2 / (t^2 + c^2), so the log's size, S and alpha
+    matter only through c.
     """
     offline_priority(1, alpha)
     return math.sqrt(n_off / (alpha * steps_per_epoch))
@@ -70,12 +70,12 @@ _STEEPEST = 3.0 * math.sqrt(3.0) / 8.0
 
 
 def peak_tv_bound(n_off: int, steps_per_epoch: int, alpha: float) -> float:
-    """No epoch of `moore` shifts the sampling distribution by more than (3 sqrt 3 / 8) / c."""
+    """(3 sqrt 3 / 8) / c; no epoch of `moore` shifts the sampling distribution by more."""
     return _STEEPEST / crossover_epoch(n_off, steps_per_epoch, alpha)
 
 
 def alpha_for_peak_tv(peak: float, n_off: int, steps_per_epoch: int) -> float:
-    """The largest alpha whose shift per epoch is guaranteed to stay below `peak`."""
+    """The largest alpha for which the shift per epoch is guaranteed not to exceed `peak`."""
     if not 0.0 < peak <= 1.0:
         raise InputError(f"the peak shift is {peak}; it must lie in (0, 1].")
     return n_off / steps_per_epoch * (peak / _STEEPEST) ** 2

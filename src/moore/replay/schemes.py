@@ -1,10 +1,10 @@
-"""Sampling schemes: how much of the log is drawn at epoch t, as values.
+"""Sampling schemes: objects that say how much of the log is drawn at epoch t.
 
 Every online transition has priority 1, every offline one has priority f(d, t). With two priority
 values, proportional sampling (Schaul et al. 2016, exponent 1, no importance weights) is exactly:
 choose the group online with probability n_on / (n_on + f n_off), then uniformly within the group.
-So a scheme is one number an epoch, and no sum tree is needed. Priorities that differ from row to
-row are in `moore.replay.priorities`.
+So a scheme gives one number an epoch, and needs no sum tree. Priorities that differ from row to row
+are in `moore.replay.priorities`.
 """
 
 import functools
@@ -20,13 +20,13 @@ from moore.replay.schedule import alpha_for_peak_tv, offline_priority
 
 @dataclass(frozen=True)
 class Scheme:
-    """The priority of the log at epoch t, from the sizes of both groups.
+    """A scheme that sets the log's priority at epoch t from the sizes of the log and D_on.
 
     Attributes:
         name: as written on the command line, without the parameters.
         priority: `(t, n_on, n_off) -> f`, the priority of an offline transition when an online one
             has priority 1; may be infinite (log only) or 0 (online only).
-        parameters: what the scheme was made with, in the order of the command line.
+        parameters: the parameters of the scheme, in the order of the command line.
     """
 
     name: str
@@ -51,31 +51,31 @@ class Scheme:
 
 
 def moore(alpha: float = 1.0) -> Scheme:
-    """The paper's scheme, Eq. 4: the log's priority decays as 1 / (alpha t)."""
+    """The paper's scheme (Eq. 4), in which the log's priority decays as 1 / (alpha t)."""
     offline_priority(1, alpha)
     return Scheme("moore", lambda t, n_on, n_off: offline_priority(t, alpha), {"alpha": alpha})
 
 
 def uniform() -> Scheme:
-    """Every transition alike (section 4.2)."""
+    """Draws every transition with the same probability (section 4.2)."""
     return Scheme("uniform", lambda t, n_on, n_off: 1.0)
 
 
 def half_half() -> Scheme:
-    """Half of every draw from each group, as soon as there are online data (section 4.2)."""
+    """Draws half from the log and half online, as soon as there are online data (section 4.2)."""
     return Scheme("half_half", lambda t, n_on, n_off: n_on / n_off)
 
 
 def online_only() -> Scheme:
-    """Only online data, as soon as there are any (section 4.2)."""
+    """Draws only online data, as soon as there are any (section 4.2)."""
     return Scheme("online_only", lambda t, n_on, n_off: 0.0)
 
 
 def linear(start: float, end: float, epochs: int) -> Scheme:
-    """The online share goes in a straight line from `start` at epoch 1 to `end` at `epochs`.
+    """The online share changes linearly from `start` at epoch 1 to `end` at epoch `epochs`.
 
     Raises:
-        InputError: a share outside [0, 1], or fewer than 2 epochs.
+        InputError: a share lies outside [0, 1], or there are fewer than 2 epochs.
     """
     for share in (start, end):
         if not 0.0 <= share <= 1.0:
@@ -92,7 +92,7 @@ def linear(start: float, end: float, epochs: int) -> Scheme:
 
 
 def auto() -> Scheme:
-    """The online share is n_off / (n_off + n_on): the smaller group is drawn the more often."""
+    """The online share is n_off / (n_off + n_on), so the smaller group is drawn more often."""
     return Scheme("auto", lambda t, n_on, n_off: (n_on / n_off) ** 2)
 
 
@@ -100,11 +100,11 @@ def peak_shift(eps: float, steps_per_epoch: int) -> Scheme:
     """`moore` with the largest alpha that shifts the draws by no more than `eps` an epoch.
 
     The shift is the total variation between the sampling distributions of consecutive epochs. The
-    paper's alpha means something else for every size of the log; eps does not: alpha is
+    effect of the paper's alpha depends on the size of the log, that of eps does not: alpha is
     (n_off / S) (eps / 0.65)^2, see `alpha_for_peak_tv`.
 
     Args:
-        eps: in (0, 1].
+        eps: largest shift, in (0, 1].
         steps_per_epoch: S, online steps an epoch.
     """
     alpha_for_peak_tv(eps, 1, steps_per_epoch)
@@ -121,7 +121,7 @@ class _Known:
 
     Attributes:
         usage: the name with its parameters.
-        make: from the numbers given and the settings of the run.
+        make: makes the scheme from the given numbers and the settings of the run.
         least, most: how many numbers may be given.
     """
 
@@ -155,20 +155,20 @@ SCHEMES: dict[str, _Known] = {
 
 
 def check_scheme(text: str, alpha: float = 1.0, *, steps_per_epoch: int = 1000) -> None:
-    """Checks the name of a scheme without importing or opening what it names.
+    """Checks the name of a scheme without importing a module or opening a file.
 
-    So it is safe to read the configuration of someone else: only `parse_scheme`, which is called
-    when a run is prepared, imports a user's function or reads an array.
+    So it is safe to read another person's configuration. Only `parse_scheme`, which is called when
+    a run is prepared, imports a user's function or reads an array.
 
     Raises:
-        InputError: unknown name, or numbers that the scheme does not take.
+        InputError: the name is unknown, or the scheme does not take these numbers.
     """
     if not is_own(text):
         _known_scheme(text, alpha, steps_per_epoch)
 
 
 def is_own(text: str) -> bool:
-    """Whether a name is `module:function` or `path.npy`, and none of SCHEMES."""
+    """Whether a name is a user's own scheme: `module:function` or `path.npy`, none of SCHEMES."""
     known = text.partition(":")[0] in SCHEMES
     return not known and (text.endswith(".npy") or is_function_name(text))
 
@@ -179,19 +179,19 @@ def parse_scheme(
     """A scheme from its name, with its numbers after colons, such as `linear:0.1:0.9:20`.
 
     Args:
-        text: one of SCHEMES; or a user's own, see `moore.replay.priorities.load_scheme`.
-        alpha: used by a plain `moore`.
+        text: one of SCHEMES, or a user's own (see `moore.replay.priorities.load_scheme`).
+        alpha: used by `moore` without a number.
         steps_per_epoch: S, used by `peak_shift`.
 
     Raises:
-        InputError: unknown name, or numbers that the scheme does not take.
+        InputError: the name is unknown, or the scheme does not take these numbers.
     """
     return load_scheme(text) if is_own(text) else _known_scheme(text, alpha, steps_per_epoch)
 
 
 @functools.lru_cache(maxsize=256)
 def _known_scheme(text: str, alpha: float, steps_per_epoch: int) -> Scheme:
-    """One of SCHEMES. The result is kept: what the check of a configuration reads, its run uses."""
+    """One of SCHEMES. The result is cached, so checking a configuration and its run share it."""
     name, *words = text.split(":")
     if name not in SCHEMES:
         usages = ", ".join(scheme.usage for scheme in SCHEMES.values())

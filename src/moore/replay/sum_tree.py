@@ -3,13 +3,13 @@
 A binary tree over the priorities; every node is the sum of its two children (Schaul et al. 2016).
 Rewriting n priorities of a tree of N and drawing n rows both take O(n log N).
 
-Two things keep it exact in float32. A node that a rewrite touches is summed anew from its children;
-adding differences to it instead leaves a remainder that grows, and for which rows of priority 0
-come to be drawn (instadeepai/flashbax#52). A draw descends with a fresh random number at every
-level; one number for all levels would not have the digits to tell 10^6 rows apart.
+Two things keep it exact in float32. First, a rewrite sums every node above the changed rows anew
+from its children; adding differences instead leaves a growing remainder, by which rows of
+priority 0 come to be drawn (instadeepai/flashbax#52). Second, a draw uses a fresh random number at
+every level; one number for all levels has too few digits to tell 10^6 rows apart.
 
-The functions are pure. Call them inside a compiled program whose caller donates the tree: then a
-rewrite writes in place.
+The functions are pure. If they are called inside a compiled program whose caller donates the tree,
+a rewrite happens in place.
 """
 
 import equinox as eqx
@@ -21,8 +21,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 class SumTree(eqx.Module):
     """Priorities of `capacity` rows and their partial sums.
 
-    `nodes`: the root at 1, the children of node i at 2 i and 2 i + 1, the rows in order in the last
-    half; node 0 and the rows past the capacity are 0.
+    `nodes` has the root at 1, the children of node i at 2 i and 2 i + 1, and the rows in order in
+    its second half; node 0 and the rows past the capacity are 0.
     """
 
     nodes: Float[Array, " nodes"]
@@ -30,12 +30,12 @@ class SumTree(eqx.Module):
 
     @property
     def leaves(self) -> int:
-        """Room in the last level: the power of 2 from the capacity up."""
+        """Size of the last level: the smallest power of 2 that is at least the capacity."""
         return self.nodes.shape[0] // 2
 
     @property
     def depth(self) -> int:
-        """Levels below the root."""
+        """Number of levels below the root."""
         return self.leaves.bit_length() - 1
 
 
@@ -43,7 +43,7 @@ def empty(capacity: int) -> SumTree:
     """A tree of `capacity` rows whose priorities are 0.
 
     Raises:
-        ValueError: no row.
+        ValueError: the capacity is less than 1.
     """
     if capacity < 1:
         raise ValueError(f"capacity = {capacity}: a sum tree needs a row.")
@@ -52,10 +52,10 @@ def empty(capacity: int) -> SumTree:
 
 
 def build(priorities: Float[Array, " capacity"]) -> SumTree:
-    """The tree of these priorities: what `rewrite` of all rows gives, in O(N).
+    """Builds the tree of these priorities in O(N); `rewrite` of all rows gives the same tree.
 
     Raises:
-        ValueError: no row.
+        ValueError: there is no row.
     """
     tree = empty(priorities.shape[0])
     level = jnp.pad(priorities.astype(jnp.float32), (0, tree.leaves - tree.capacity))
@@ -72,27 +72,27 @@ def total(tree: SumTree) -> Float[Array, ""]:
 
 
 def held(tree: SumTree, rows: Int[Array, " n"]) -> Bool[Array, " n"]:
-    """Whether the tree has such a row."""
+    """Whether each row is a row of the tree."""
     return (rows >= 0) & (rows < tree.capacity)
 
 
 def get(tree: SumTree, rows: Int[Array, " n"]) -> Float[Array, " n"]:
-    """Their priorities; 0 where the tree has no such row."""
+    """The priorities of rows; 0 for rows that are not in the tree."""
     places = tree.leaves + jnp.clip(rows, 0, tree.capacity - 1)
     return jnp.where(held(tree, rows), tree.nodes[places], 0.0)
 
 
 def rewrite(tree: SumTree, rows: Int[Array, " n"], priorities: Float[Array, " n"]) -> SumTree:
-    """The rows get these priorities; all nodes above them are summed anew.
+    """Gives the rows new priorities and sums all nodes above them anew.
 
-    Of a row that comes more than once, the last priority counts. Rows outside [0, capacity), as an
-    imagined transition's -1, are left out.
+    If a row appears more than once, its last priority counts. Rows outside [0, capacity), such as
+    the -1 of an imagined transition, are left out.
 
     Args:
         tree: the tree.
-        rows: any order, any number.
-        priorities: finite and not negative, and so is their total in float32; numbers below its
-            smallest normal one (1.2e-38) may count as 0.
+        rows: any number of rows, in any order.
+        priorities: finite, not negative, with a total that float32 can hold; values below its
+            smallest normal number (1.2e-38) may count as 0.
     """
     if rows.shape[0] == 0:
         return tree
@@ -119,9 +119,10 @@ def rewrite(tree: SumTree, rows: Int[Array, " n"], priorities: Float[Array, " n"
 def goes_left(
     bits: UInt32[Array, " n"], left: Float[Array, " n"], right: Float[Array, " n"]
 ) -> Bool[Array, " n"]:
-    """True with probability left / (left + right), of 32 random bits; never to a side of mass 0.
+    """True with probability left / (left + right), from 32 random bits; never to a side of mass 0.
 
-    The bits are compared with the smaller side, where float32 has digits enough for all 32.
+    The bits are compared with the smaller side's share, where float32 has enough digits for 32
+    bits.
     """
     chance = (bits.astype(jnp.float32) + 0.5) * 2.0**-32 * (left + right)
     return jnp.where(left <= right, chance < left, chance >= right)
@@ -130,7 +131,7 @@ def goes_left(
 def segments(
     tree: SumTree, count: int, stratified: bool
 ) -> tuple[Float[Array, " count"], Float[Array, " count"]]:
-    """Beginnings and ends, in cumulative priority, of the segment that each draw is made in."""
+    """Beginning and end, in cumulative priority, of the segment in which each draw is made."""
     if not stratified:
         return jnp.zeros(count), jnp.full(count, total(tree))
     begin = jnp.arange(count) / count * total(tree)
@@ -138,11 +139,11 @@ def segments(
 
 
 def descend(tree: SumTree, carry, bits: UInt32[Array, " count"]):
-    """One level down for every draw.
+    """Moves every draw one level down.
 
-    A draw at a node has the segment (begin, end) of what the node holds, and goes to a child with
-    the probability of the child's share of it. Rounding may have moved a segment past all that the
-    node holds; the draw is then made in the whole node.
+    A draw at a node covers the segment (begin, end) of the node's priority, and goes to a child
+    with a probability equal to the child's share of that segment. If rounding has moved the segment
+    out of the node, the draw is made from the whole node.
     """
     places, begin, end = carry
     left, right = tree.nodes[2 * places], tree.nodes[2 * places + 1]
@@ -161,19 +162,19 @@ def descend(tree: SumTree, carry, bits: UInt32[Array, " count"]):
 def sample(
     tree: SumTree, key: PRNGKeyArray, count: int, *, stratified: bool = True
 ) -> Int[Array, " count"]:
-    """Rows drawn with replacement, each with probability priority / total; none of priority 0.
+    """Draws rows with replacement, each with probability priority / total; none of priority 0.
 
     Args:
         tree: the tree.
-        key: of the draws.
-        count: how many; static.
-        stratified: the total is cut into `count` equal segments and one row is drawn in each, in
-            this order, so that a row's expected number of draws is the same and its variance
-            smaller (Schaul et al. 2016; Balanced Replay, Lee et al. 2021). False:
-            independent draws.
+        key: key of the draws.
+        count: number of draws; static.
+        stratified: cut the total into `count` equal segments and draw one row from each, in order.
+            The expected number of draws of a row is the same as with independent draws, and its
+            variance is smaller (Schaul et al. 2016; Balanced Replay, Lee et al. 2021). If false,
+            the draws are independent.
 
     Returns:
-        The rows; -1 throughout while all priorities are 0.
+        The rows; all are -1 if all priorities are 0.
     """
     bits = jax.random.bits(key, (tree.depth, count), jnp.uint32)
     begin, end = segments(tree, count, stratified)

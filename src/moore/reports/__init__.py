@@ -6,10 +6,10 @@ import sys
 
 
 def _import_matplotlib_without_its_backend() -> None:
-    """Figures here are drawn without a backend, so none needs to be there.
+    """Imports matplotlib even if its backend is not installed; figures here need no backend.
 
-    A notebook gives its own to every program that it starts (MPLBACKEND), and matplotlib cannot be
-    imported where that is not installed. Where it is, it stays the backend of this process.
+    A notebook sets its own backend for every program that it starts (MPLBACKEND), and the import of
+    matplotlib fails if that is not installed. If it is installed, it remains the backend.
     """
     backend = os.environ.pop("MPLBACKEND")
     try:

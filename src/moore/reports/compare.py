@@ -1,4 +1,4 @@
-"""Many runs side by side: transfer metrics per task and variant, and pooled over tasks."""
+"""Compares many runs by their transfer metrics, per task and variant and pooled over tasks."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,16 +23,17 @@ METRICS: dict[str, tuple[str, bool]] = {
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is over.
+    """A finished run.
 
     Attributes:
-        folder: of the run.
+        folder: folder of the run.
         task: environment and log.
-        variant: what is compared: the scheme, or the algorithm where it fixes the scheme.
-        seed: of the run.
+        variant: the name to compare by, which is the scheme, or the algorithm if that fixes the
+            scheme.
+        seed: seed of the run.
         transfer: the metrics of the transfer that are numbers.
-        rows: of metrics.jsonl, each with what was logged as a number.
-        reference: returns of random and expert, or None.
+        rows: rows of metrics.jsonl, reduced to their numbers.
+        reference: returns of random and expert; may be None.
     """
 
     folder: Path
@@ -53,8 +54,8 @@ def compare(runs: Sequence[Finished]) -> dict:
             metrics and `estimates` their IQM with a 95% interval.
         pooled: for each variant the estimates over all tasks, on scores where these exist.
         improvement: for each pair of variants P(first beats second) in final score, with interval;
-            without those of a variant where a seed has no final return.
-        missing: [task, variant, seed] that another variant or task has.
+            a variant is left out if one of its seeds has no final return.
+        missing: every [task, variant, seed] that lacks a run although others have this seed.
     """
     tasks, variants = _unique(r.task for r in runs), _unique(r.variant for r in runs)
     cells = {}
@@ -87,7 +88,7 @@ def _unique(names) -> list[str]:
 
 
 def estimate(scores: Sequence[list]) -> dict | None:
-    """IQM and interval of tasks' seeds, as a dictionary; None where a seed has no such number."""
+    """IQM and interval over tasks and seeds, as a dictionary; None if a seed lacks the number."""
     if not scores or any(value is None for task in scores for value in task):
         return None
     return dataclasses.asdict(iqm(_arrays(scores)))
@@ -102,7 +103,7 @@ def _pooled(cells: dict, tasks: list[str], variant: str) -> dict:
 
 
 def _improvement(cells: dict, tasks: list[str], variants: list[str]) -> list[dict]:
-    """Of each variant over each other one, on the tasks that both have."""
+    """P(first beats second) for each pair of variants, on the tasks that both have."""
     pairs = []
     for first in variants:
         for second in variants:

@@ -19,9 +19,9 @@ def write_compare_page(path: str | Path, runs: Sequence[Finished], result: dict)
     """Writes the page.
 
     Args:
-        path: of the page; replaced if it is there.
-        runs: from `read_runs`.
-        result: from `compare`.
+        path: path of the page; an existing file is replaced.
+        runs: the result of `read_runs`.
+        result: the result of `compare`.
     """
     tasks = [
         {
@@ -46,12 +46,12 @@ def write_compare_page(path: str | Path, runs: Sequence[Finished], result: dict)
 
 
 def curves(runs: Sequence[Finished], task: str, *, acting: bool) -> Figure:
-    """Return over online epochs, 0 the hand-over: every seed, and the mean of each variant.
+    """Returns over online epochs (0 is the hand-over), for every seed and as means of variants.
 
     Args:
-        runs: all; those of the task are drawn.
-        task: its name.
-        acting: the acting policy's episodes, else the evaluations.
+        runs: all runs; those of the task are drawn.
+        task: name of the task.
+        acting: draw the acting policy's episodes instead of the evaluations.
     """
     mine = [run for run in runs if run.task == task]
     colors = variant_colors(runs)
@@ -65,7 +65,7 @@ def curves(runs: Sequence[Finished], task: str, *, acting: bool) -> Figure:
 
 
 def points(runs: Sequence[Finished], result: dict, task: str) -> Figure:
-    """Dip share, acting dip share and gain: a point a seed, IQM and interval as a bar."""
+    """Dip share, acting dip share and gain, with a point for each seed and a bar for the IQM."""
     cells = [cell for cell in result["cells"] if cell["task"] == task]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 0.9 + 0.36 * len(cells)), layout="constrained")

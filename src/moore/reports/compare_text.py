@@ -1,4 +1,4 @@
-"""`moore compare` in the terminal, and as CSV."""
+"""The result of `moore compare` as text for the terminal, and as CSV."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ MOST_IN_PAIRS = 5
 
 
 def format_comparison(result: dict) -> str:
-    """Tables of IQM [95% interval]: one a task, one pooled, and who beats whom."""
+    """Tables of IQM [95% interval], one for each task, one pooled, and one of pairs of variants."""
     blocks = []
     for task in result["tasks"]:
         cells = [cell for cell in result["cells"] if cell["task"] == task]
@@ -42,7 +42,7 @@ def format_comparison(result: dict) -> str:
 
 
 def _improvement(pairs: list[dict]) -> str:
-    """Each pair once, as P(b > a) is 1 - P(a > b); of many variants the first's alone."""
+    """Each pair once, as P(b > a) is 1 - P(a > b); with many variants only pairs of the first."""
     variants = list(dict.fromkeys(pair["first"] for pair in pairs))
     firsts = variants if len(variants) <= MOST_IN_PAIRS else variants[:1]
     lines = ["P(a seed of the first ends above one of the second), final return"]
@@ -56,7 +56,7 @@ def _improvement(pairs: list[dict]) -> str:
 
 
 def most_seeds(estimates: dict) -> int:
-    """Values behind the estimate that has the most."""
+    """The largest number of values behind one of the estimates."""
     return max((found["seeds"] for found in estimates.values() if found), default=0)
 
 
@@ -94,10 +94,10 @@ def _number(value: float) -> str:
 
 
 def write_csv(path: Path, result: dict) -> None:
-    """One line a seed: every metric of every run.
+    """Writes every metric of every run, one line for each seed.
 
     Raises:
-        InputError: the disk refuses.
+        InputError: the file cannot be written.
     """
     rows = [["task", "variant", "seed", *METRICS]]
     for cell in result["cells"]:

@@ -1,4 +1,4 @@
-"""The picture of a figure of the paper: curves, dips and final returns of every run."""
+"""The picture of a figure of the paper, with curves, dips and final returns of every run."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ POINTS = ("dip_share", "behaviour_dip_share", "final")
 def draw_figure(
     figure: str, runs: Sequence[Finished], result: dict, *, ordered: bool = False
 ) -> Figure:
-    """A row a task: evaluated and acting returns, dips and final returns of every seed.
+    """Draws one row for each task: evaluated and acting returns, dips and final returns.
 
     Args:
-        figure: its name; fig1 has hollow marks where a task has published curves.
-        runs: all that are shown.
-        result: from `compare`.
+        figure: name of the figure; fig1 has hollow marks for tasks with published curves.
+        runs: all runs to show.
+        result: the result of `compare`.
         ordered: the variants have an order, such as that of alpha, which the colours show.
     """
     tasks = result["tasks"]
@@ -48,7 +48,7 @@ def draw_figure(
 
 
 def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list) -> None:
-    """Variants in their order, whichever panel has them; then what the hollow marks are."""
+    """Draws the legend: the variants of all panels in order, then the hollow marks."""
     found: dict[str, object] = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()

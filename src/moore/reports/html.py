@@ -1,4 +1,4 @@
-"""One self-contained page about one run: the content of `report.html`."""
+"""The content of `report.html`, one self-contained page about one run."""
 
 import tomllib
 from dataclasses import asdict
@@ -45,7 +45,7 @@ _METRICS = (
     ("offline", "offline", True, "mean return at the hand-over, J0"),
     ("dip", "dip", True, f"deepest fall below J0 in the first {DIP_EPOCHS} epochs"),
     ("dip_share", "dip share", False, "dip, as a share of the way from random to J0"),
-    ("swing_share", "of it by swing", False, "the same of the last ten offline epochs"),
+    ("swing_share", "offline swing", False, "the dip share of the last ten offline epochs"),
     ("dip_area", "dip area", True, "sum over all epochs of the shortfall"),
     ("recovery_epochs", "recovery", False, "epochs from the first fall below J0 until back"),
     ("epochs_to_threshold", "to threshold", False, "first epoch at the threshold (default 95%)"),
@@ -56,24 +56,24 @@ _METRICS = (
     ("behaviour_dip_share", "acting policy's dip share", False, "from random to its own start"),
     (
         "behaviour_dip_share_by_luck",
-        "of it by luck",
+        "by chance alone",
         False,
-        "the median share of a policy that does not change, with as many episodes",
+        "the median share for a policy that does not change, with as many episodes",
     ),
 )
 
 
 def run_page(name: str, rows: list[dict], config_text: str, summary: dict | None) -> str:
-    """The page of one run, which may still be under way.
+    """The page of one run, which may still be in progress.
 
     Args:
-        name: of the run's folder.
-        rows: of metrics.jsonl.
-        config_text: of config.toml.
-        summary: of summary.json; None while the run is not over.
+        name: name of the run's folder.
+        rows: rows of metrics.jsonl.
+        config_text: text of config.toml.
+        summary: content of summary.json; None while the run is not over.
 
     Returns:
-        HTML that loads nothing from anywhere.
+        HTML that loads no other files.
 
     Raises:
         InputError: config.toml is no TOML.
@@ -90,7 +90,7 @@ def run_page(name: str, rows: list[dict], config_text: str, summary: dict | None
 
 
 def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
-    """Everything that the template shows."""
+    """The values that the template shows."""
     nothing = {f"{key}{end}": None for key, *_ in _METRICS for end in ("", "_score")}
     transfer = nothing | (summary.get("transfer") or {})
     transfer["swing_share"] = (summary.get("offline") or {}).get("swing_share")
@@ -124,7 +124,7 @@ def _told_budget(budget: dict | None) -> str:
 
 
 def _known_so_far(rows: list[dict], config: dict) -> dict:
-    """What `summary.json` would say, for a run that has not written one yet."""
+    """The summary of a run that has not written its summary.json yet."""
     summary = {name: _find(config, name) for name in ("env_id", "algorithm", "scheme", "seed")}
     summary["dataset"] = {"name": _find(config, "dataset")}
     reference = reference_scores(summary["env_id"])
@@ -158,13 +158,13 @@ def _is_online(row: dict) -> bool:
 
 
 def _verdict(transfer: dict, online_epochs: int, *, evaluated: bool) -> str:
-    """The two questions of a transfer, answered in words."""
+    """Says in words how deep the dip was and how much the online stage gained."""
     if online_epochs and not evaluated:
-        return "Nothing was evaluated: how it went is what the acting policy earned."
+        return "Nothing was evaluated; the acting policy's returns show how the run went."
     if any(transfer[key] is None for key in ("offline", "dip", "gain")):
-        return "No policy has been handed over yet: there is only the offline stage."
+        return "No policy has been handed over yet; so far there is only the offline stage."
     if not online_epochs:
-        return "Offline stage only: nothing has been learned online yet."
+        return "There is only the offline stage; nothing has been learned online yet."
     dip, share, gain = (transfer[key] for key in ("dip", "dip_share", "gain"))
     epochs = f"the first {min(DIP_EPOCHS, online_epochs)} online epochs"
     if dip == 0:
@@ -183,7 +183,7 @@ def _verdict(transfer: dict, online_epochs: int, *, evaluated: bool) -> str:
 
 
 def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]:
-    """The curves whose numbers (keys of this prefix, or any return) are logged."""
+    """The figures for which numbers were logged."""
     coefs = [row["model/penalty_coef"] for row in rows if row.get("model/penalty_coef")]
     penalty_coef = coefs[-1] if coefs else _find(config, "penalty_coef")
     curves = {
@@ -209,7 +209,7 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
 
 
 def _epoch_table(rows: list[dict]) -> dict:
-    """Columns and cells of the table of epochs, without the columns that no row has."""
+    """Columns and cells of the table of epochs; a column without any value is left out."""
     acted = [plots.finite_values(row, _ACTED) for row in rows]
     acting = [{"acting": fmean(y), "acting_episodes": len(y)} if y else {} for y in acted]
     rows = [row | more for row, more in zip(rows, acting, strict=True)]
@@ -219,7 +219,7 @@ def _epoch_table(rows: list[dict]) -> dict:
 
 
 def _find(config: dict, name: str) -> object:
-    """The first field of this name in nested tables, or None; the outermost wins."""
+    """The outermost field of this name in nested tables, or None."""
     if name in config:
         return config[name]
     tables = (value for value in config.values() if isinstance(value, dict))

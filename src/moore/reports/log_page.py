@@ -1,4 +1,4 @@
-"""One self-contained page about one log: `moore inspect --html`."""
+"""One self-contained page about one log, for `moore inspect --html`."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from moore.reports.plot_style import figure_svg
 
 
 def write_log_page(path: str | Path, summary: dict, *, replay: dict | None = None) -> Path:
-    """Write the page, whole or not at all. It loads nothing from anywhere.
+    """Writes the page completely or not at all. It loads no other files.
 
     Args:
-        path: of the page; replaced if it is there.
-        summary: from `moore.inspecting.summary.summarize`.
-        replay: from `moore.inspecting.replay_check.replay_check`.
+        path: path of the page; an existing file is replaced.
+        summary: the result of `moore.inspecting.summary.summarize`.
+        replay: the result of `moore.inspecting.replay_check.replay_check`.
 
     Raises:
         InputError: the page cannot be written there.
@@ -56,7 +56,7 @@ def _figures(summary: dict, replay: dict | None) -> dict[str, Markup]:
 
 
 def _dimensions(summary: dict, replay: dict | None) -> list[dict]:
-    """A row a dimension for the table: kind, number, min, max, mean, sd, remark, replay error."""
+    """Rows of the table of dimensions: kind, number, min, max, mean, sd, remark, replay error."""
     rows = []
     for key, kind in (("obs", "observation"), ("action", "action")):
         columns = [summary[f"{key}_{name}"] for name in ("min", "max", "mean", "sd")]

@@ -13,10 +13,10 @@ _COLUMNS, _MOST_PANELS = 6, 36
 
 
 def returns_along(summary: dict) -> Figure:
-    """Mean return of consecutive episodes, and the band from the worst to the best of each group.
+    """Mean return of groups of consecutive episodes, with a band from the worst to the best.
 
     Args:
-        summary: uses `returns_along`, and `reference` for the second axis (score).
+        summary: must have `returns_along`; `reference` gives the second axis (score).
     """
     groups = summary["returns_along"]
     x, mean, low, high = (
@@ -40,17 +40,17 @@ def returns_along(summary: dict) -> Figure:
 
 
 def return_histogram(summary: dict) -> Figure:
-    """Episodes by their return, the mean marked."""
+    """Histogram of the episodes' returns, with their mean."""
     return _one(summary["return_histogram"], BLUE, "return of an episode", "episodes", summary)
 
 
 def length_histogram(summary: dict) -> Figure:
-    """Episodes by their length in steps."""
+    """Histogram of the episodes' lengths in steps."""
     return _one(summary["length_histogram"], GREEN, "steps of an episode", "episodes", None)
 
 
 def reward_histogram(summary: dict) -> Figure:
-    """Rows by their reward; the counts on a logarithmic scale, which shows outliers."""
+    """Histogram of the rows' rewards, with logarithmic counts to show outliers."""
     with matplotlib.rc_context(STYLE):
         fig, axes = _figure(_THIRD, 2.2)
         _bars(axes, summary["histograms"]["reward"], VERMILION)
@@ -61,12 +61,12 @@ def reward_histogram(summary: dict) -> Figure:
 
 
 def observation_histograms(summary: dict) -> Figure:
-    """A panel a dimension, the first 36."""
+    """One panel for each of the first 36 dimensions."""
     return _panels(summary["histograms"]["obs"], PURPLE, bounds=None)
 
 
 def action_histograms(summary: dict) -> Figure:
-    """A panel a dimension; dotted lines at the bounds."""
+    """One panel for each dimension, with dotted lines at the bounds."""
     bounds = list(zip(summary["action_low"], summary["action_high"], strict=True))
     return _panels(summary["histograms"]["action"], BLUE, bounds=bounds)
 
@@ -89,7 +89,7 @@ def replay_errors(replay: dict) -> Figure:
 
 
 def replay_dimensions(replay: dict) -> Figure:
-    """The error that 99% of the rows stay below, by observation dimension."""
+    """For each observation dimension, the error that 99% of the rows stay below."""
     errors = np.maximum(replay["obs_p99_per_dim"], 1e-9)
     with matplotlib.rc_context(STYLE):
         fig, axes = _figure(_HALF, 2.6)

@@ -17,9 +17,9 @@ def format_summary(summary: dict, *, blocks: str = BLOCKS) -> str:
     """The numbers, without warnings and without a newline at the end.
 
     Args:
-        summary: from `moore.inspecting.summary.summarize`.
-        blocks: signs for the heights of a histogram, low to high; `ASCII_BLOCKS` for a terminal
-            that has no others.
+        summary: the result of `moore.inspecting.summary.summarize`.
+        blocks: characters for the heights of a histogram, low to high; `ASCII_BLOCKS` for a
+            terminal that has no others.
     """
     s = summary
     lines = [*_source_lines(s), *_episode_lines(s, blocks), *_row_lines(s)]
@@ -61,7 +61,7 @@ def format_replay(replay: dict) -> str:
 
 
 def sparkline(counts: Sequence[int | float], blocks: str = BLOCKS) -> str:
-    """Heights as signs: 0 is a space, anything more at least the lowest sign."""
+    """Heights as characters; 0 is a space, anything higher at least the lowest character."""
     top = max(counts, default=0)
     if top <= 0:
         return " " * len(counts)
@@ -91,10 +91,10 @@ def verdict_text(
     """Whether the log can be used, in one line.
 
     Args:
-        warnings: all of them.
-        refusals: those for which training refuses the log.
-        stops: names of those that stop a run until they are accepted.
-        flags: what a run must be given besides.
+        warnings: all warnings.
+        refusals: the warnings for which training refuses the log.
+        stops: names of the warnings that stop a run until they are accepted.
+        flags: further flags that a run needs for this log.
     """
     others = len(warnings) - len(refusals) - (0 if refusals else len(stops))
     if refusals:

@@ -1,4 +1,4 @@
-"""Pages that load nothing: one style sheet, one way of writing numbers."""
+"""Pages that load no other files, with one style sheet and one format of numbers."""
 
 from importlib import resources
 from pathlib import Path
@@ -11,7 +11,8 @@ from moore.numbers import is_finite
 
 
 def render(template: str, **values: object) -> str:
-    """A template of this folder; it finds `style`, and the filters `number` and `duration`."""
+    """Renders a template of this folder, which can use `style` and the filters `number` and
+    `duration`."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "duration": duration}
     style = Markup(_read("style.css"))
@@ -23,10 +24,10 @@ def _read(name: str) -> str:
 
 
 def write_page(path: Path, html: str) -> Path:
-    """Writes the page, whole or not at all.
+    """Writes the page completely or not at all.
 
     Raises:
-        InputError: it cannot be written there.
+        InputError: the page cannot be written.
     """
     write_whole(path, html)
     return path

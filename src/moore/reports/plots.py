@@ -35,7 +35,7 @@ def return_curve(rows: MetricRows, summary: Mapping) -> Figure:
     """Returns of the evaluated (mean action) and of the acting (sampled action) policy.
 
     Args:
-        rows: uses `eval/return`, `eval/returns`, `model/episode_return` and
+        rows: used are `eval/return`, `eval/returns`, `model/episode_return` and
             `online/episode_returns`.
         summary: `summary.json`; its `reference`, if any, gives the second axis (score).
     """
@@ -61,7 +61,7 @@ def return_curve(rows: MetricRows, summary: Mapping) -> Figure:
 
 
 def known_reference(summary: Mapping) -> dict | None:
-    """The reference returns, where they are two different numbers."""
+    """The reference returns, if they are two different numbers; else None."""
     found = summary.get("reference") or {}
     random, expert = found.get("random"), found.get("expert")
     return found if is_finite(random) and is_finite(expert) and random != expert else None
@@ -87,8 +87,8 @@ def uncertainty_curve(rows: MetricRows, *, penalty_coef: float | None = None) ->
     """The models' uncertainty over the rollout batches: mean, and 20th to 80th percentile.
 
     Args:
-        rows: uses `model/uncertainty_mean`, `model/uncertainty_p20`, `model/uncertainty_p80`.
-        penalty_coef: lambda; the second axis then shows the penalty, lambda times u.
+        rows: used are `model/uncertainty_mean`, `model/uncertainty_p20`, `model/uncertainty_p80`.
+        penalty_coef: lambda; if it is given, the second axis shows the penalty, lambda times u.
     """
     rows, name = with_places(rows), "model/uncertainty"
     with matplotlib.rc_context(STYLE):
@@ -203,8 +203,8 @@ _TARGETS |= {"q_target": ("mean", BLUE)}
 def value_curve(rows: MetricRows) -> Figure:
     """The critics' targets, what the rewards seen make possible, and what the policy earns.
 
-    The last is the discounted return of the evaluated episodes: what the algorithm maximises; and
-    of imagined episodes from the start.
+    The returns are the discounted ones of evaluated episodes, which the algorithm maximises, and of
+    imagined episodes from the start.
     """
     rows = with_places(rows)
     with matplotlib.rc_context(STYLE):

@@ -1,4 +1,4 @@
-"""`moore preview` drawn: in the terminal, and as a picture."""
+"""The result of `moore preview` as text for the terminal, and as a picture."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ _WIDTH = 60  # characters of a curve
 
 
 def format_preview(result: dict, *, blocks: str = BLOCKS) -> str:
-    """Curves, tables, and what can be said of each scheme in a line.
+    """Curves, tables, and one line that sums up each scheme.
 
     Args:
-        result: from `moore.replay.preview.preview`.
-        blocks: signs from low to high.
+        result: the result of `moore.replay.preview.preview`.
+        blocks: characters for heights, from low to high.
     """
     schemes, names = result["schemes"], list(result["schemes"])
     epochs = len(schemes[names[0]]["shift"]) - 1
@@ -35,7 +35,7 @@ def format_preview(result: dict, *, blocks: str = BLOCKS) -> str:
 
 
 def _curves(title: str, key: str, schemes: dict, blocks: str) -> list[str]:
-    """A line a scheme, on one scale; the online share from 0 to 1."""
+    """One line for each scheme, all on one scale; that of the online share is 0 to 1."""
     width = max(len(name) for name in schemes)
     values = {name: _thinned(entry[key][1:]) for name, entry in schemes.items()}
     top = 1.0 if key == "online_share" else max(max(v) for v in values.values()) or 1.0
@@ -47,7 +47,7 @@ def _curves(title: str, key: str, schemes: dict, blocks: str) -> list[str]:
 
 
 def _thinned(values: list[float]) -> list[float]:
-    """At most _WIDTH values, evenly chosen; the last stays."""
+    """At most _WIDTH values, evenly chosen; the last one is always kept."""
     step = -(-len(values) // _WIDTH)
     return values[::-1][::step][::-1]
 
@@ -77,10 +77,10 @@ def _sentence(name: str, entry: dict, epochs: int) -> str:
 
 
 def draw_preview(result: dict, path: Path) -> None:
-    """Share and shift over the epochs, as PNG, SVG or PDF.
+    """Draws share and shift over the epochs, as PNG, SVG or PDF.
 
     Raises:
-        InputError: it cannot be written there.
+        InputError: the picture cannot be written.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 3.2), layout="constrained")

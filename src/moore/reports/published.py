@@ -1,4 +1,4 @@
-"""Published learning curves on D4RL's MuJoCo tasks, as a few marks each (published.json)."""
+"""Published learning curves on D4RL's MuJoCo tasks, a few points of each (published.json)."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _IN, _BEYOND = "o", ">"
 
 @cache
 def source() -> Mapping:
-    """The whole of published.json: numbers, and what they are."""
+    """The content of published.json, the numbers with their descriptions."""
     text = resources.files("moore.reports").joinpath("published.json").read_text(encoding="utf-8")
     return json.loads(text)
 
@@ -32,9 +32,9 @@ def task_name(env_id: str, log_name: str) -> str | None:
     """D4RL's name of a task, such as hopper-medium-replay; None for any other task.
 
     Args:
-        env_id: of the environment, of any version.
+        env_id: id of the environment, of any version.
         log_name: file names joined by commas or plus signs, with or without folders, suffixes and
-            versions; medium and expert together are medium-expert.
+            versions; a medium and an expert log together count as medium-expert.
     """
     parts = [PurePath(part.strip()).stem for part in re.split(r"[,+]", log_name)]
     found = [_LOG.fullmatch(part.lower().replace("_", "-")) for part in parts]
@@ -48,7 +48,7 @@ def task_name(env_id: str, log_name: str) -> str | None:
 
 
 def published(env_id: str, log_name: str) -> Marks | None:
-    """(environment steps, normalised score) of each algorithm; None for a task without any.
+    """(environment steps, normalised score) of each algorithm; None for a task without numbers.
 
     Args:
         env_id, log_name: as for `task_name`.
@@ -66,18 +66,18 @@ def published(env_id: str, log_name: str) -> Marks | None:
 def draw_published(
     axes: Axes, runs: Sequence[Finished], colors: Mapping[str, object]
 ) -> list[Line2D]:
-    """Hollow marks on the axes of evaluated returns over epochs.
+    """Draws hollow marks on the axes of evaluated returns over epochs.
 
-    A mark lies at its environment steps; of those beyond the last epoch only the last is drawn, at
-    the right edge.
+    A mark lies at its number of environment steps. If marks lie beyond the last epoch, only the
+    last of them is drawn, at the right edge.
 
     Args:
-        axes: the curves are drawn already.
-        runs: of one task.
-        colors: by variant; other algorithms are left out.
+        axes: axes with the curves.
+        runs: runs of one task.
+        colors: colours by variant; other algorithms are left out.
 
     Returns:
-        A mark of either kind for the legend; none if the task has no published numbers.
+        One mark of each kind for the legend; empty if the task has no published numbers.
     """
     env_id, _, log = runs[0].task.partition(" ")
     marks, reference = published(env_id, log), runs[0].reference
@@ -114,7 +114,7 @@ def _online(run: Finished) -> list[dict]:
 
 
 def published_table(tasks: Sequence[str]) -> str | None:
-    """The numbers as a Markdown table, and where they come from; None if no task has any.
+    """The numbers as a Markdown table with their source; None if no task has any.
 
     Args:
         tasks: environment and log, as in `Finished`.

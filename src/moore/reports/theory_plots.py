@@ -1,4 +1,4 @@
-"""`moore theory` as a picture: how the ratios of each statement are spread, form beside form."""
+"""The result of `moore theory` as a picture: the distribution of each statement's ratios."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ _KEY = {"printed": PURPLE, "printed, with |V|": BLUE, "corrected": GREEN, "viola
 
 
 def draw_theory(rows: Sequence[Row], path: Path) -> None:
-    """The spread of left over right, one line a statement and form, as PNG, SVG or PDF.
+    """Draws the distribution of left over right for each statement and form, as PNG, SVG or PDF.
 
     Args:
-        rows: from `moore.theory.survey.survey`; left out are identities, and the rows of those
-            draws in which the policies differ, which look like the rows of all.
+        rows: the result of `moore.theory.survey.survey`. Identities are left out, and so are the
+            rows with only the draws in which the policies differ, which look like those of all.
 
     Raises:
-        InputError: it cannot be written there.
+        InputError: the picture cannot be written.
     """
     shown = [row for row in rows if not (row.identity or row.subset)]
     with matplotlib.rc_context(STYLE):
@@ -47,7 +47,7 @@ def draw_theory(rows: Sequence[Row], path: Path) -> None:
 
 
 def _heights(rows: Sequence[Row]) -> list[float]:
-    """Baselines from the top down, with a gap where the statement changes."""
+    """Heights of the baselines from the top down, with a gap where the statement changes."""
     heights, height = [], 0.0
     for before, row in zip([None, *rows], rows, strict=False):
         height -= 1.0 if before is None or before.name == row.name else 1.45
@@ -56,7 +56,7 @@ def _heights(rows: Sequence[Row]) -> list[float]:
 
 
 def _ridge(axes: Axes, row: Row, height: float) -> None:
-    """A histogram over the logarithm of the ratio; violated draws apart, and as ticks below."""
+    """Draws a histogram of the log ratio; violations have their own colour, and ticks below."""
     ratios = np.where(row.violated & (row.ratios <= 1), np.inf, row.ratios)
     places = np.log10(np.clip(ratios, 10.0**_LOW, 10.0**_HIGH))
     # An equality is 1 up to rounding: it belongs to the side on which the bound holds.
@@ -77,7 +77,7 @@ def _ridge(axes: Axes, row: Row, height: float) -> None:
 
 
 def _dress(axes: Axes, rows: Sequence[Row], heights: Sequence[float]) -> None:
-    """Names, the region in which a bound fails, and the axis of powers of ten."""
+    """Draws names, the region in which a bound fails, and the axis of powers of ten."""
     axes.axvspan(0, _HIGH, color=VERMILION, alpha=0.06, lw=0)
     axes.axvline(0, color=INK, lw=0.8)
     labels = []

@@ -1,11 +1,11 @@
-"""`moore theory` in the terminal: two tables, of the counterexamples and of the random draws."""
+"""The result of `moore theory` as two tables, of the counterexamples and of the random draws."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 
 def format_theory(result: Mapping) -> str:
-    """Counterexamples first, then the random draws, then what the columns mean.
+    """The counterexamples, then the random draws, then the meaning of the columns.
 
     Args:
         result: `draws`, `seed`, `counterexamples` (see `counterexample_table`) and `statements`
@@ -72,7 +72,7 @@ def _statements(table: Sequence[Mapping]) -> list[list[str]]:
 
 
 def _align(rows: list[list[str]], *, texts: int) -> list[str]:
-    """Columns two spaces apart: the first `texts` flush left, the others flush right."""
+    """Sets columns two spaces apart, the first `texts` flush left and the others flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Fig. 4: how the models' uncertainty changes online, and what it says of the next drop."""
+"""Fig. 4: how the models' uncertainty changes online, and how well it predicts the next drop."""
 
 from collections.abc import Iterable, Sequence
 
@@ -25,7 +25,7 @@ _PAPERS = 0
 
 
 def epoch_values(run: Finished, *keys: str) -> np.ndarray:
-    """Columns (1 + keys, epochs): the online epoch and its numbers, where all are there."""
+    """Columns (1 + keys, epochs): each online epoch that has all the numbers, and the numbers."""
     rows = [row for row in run.rows if row.get("stage") == "online"]
     kept = [row for row in rows if all(is_finite(row.get(key)) for key in keys)]
     table = [[row["epoch"], *(row[key] for key in keys)] for row in kept]
@@ -33,12 +33,12 @@ def epoch_values(run: Finished, *keys: str) -> np.ndarray:
 
 
 def _all_values(runs: Sequence[Finished], key: str) -> np.ndarray:
-    """Over the online epochs of all runs."""
+    """The values of a key over the online epochs of all runs."""
     return np.concatenate([np.zeros(0), *(epoch_values(run, key)[1] for run in runs)])
 
 
 def predicted_and_real(run: Finished, key: str) -> np.ndarray:
-    """Columns (2, epochs): a predictor at each epoch, and how far the evaluated return fell."""
+    """Columns (2, epochs): a predictor at each epoch, and the drop of the evaluated return."""
     returns = dict(epoch_values(run, "eval/return").T)
     epochs, terms = epoch_values(run, key)
     pairs = [
@@ -50,19 +50,19 @@ def predicted_and_real(run: Finished, key: str) -> np.ndarray:
 
 
 def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
-    """A row a task and variant.
+    """One row for each task and variant.
 
     Returns:
         task, variant, seeds.
-        u_first, u_highest, u_last: means over the seeds of u in the first epoch that has it, at its
-            highest, in the last epoch.
+        u_first, u_highest, u_last: means over the seeds of the first, the highest and the last
+            value of u over the epochs.
         printed, theorem: median and 95th percentile, over epochs and seeds, of the two Relative
             Uncertainty Errors.
         drop_term, predicted_drop, dip: means over the seeds of the highest drop term, the highest
             predicted drop, and the dip.
         drop_term_rank, predicted_drop_rank: Spearman's correlation of each with the real drop, over
             epochs and seeds, and its p value (which takes epochs as independent).
-        None stands for each of them that was not logged.
+        A value that was not logged is None.
 
     Raises:
         InputError: no run has these numbers.
@@ -98,13 +98,13 @@ def uncertainty_summary(runs: Sequence[Finished]) -> list[dict]:
 
 
 def _mean(values: Iterable[float]) -> float | None:
-    """None of no values."""
+    """The mean; None if there are no values."""
     found = list(values)
     return float(np.mean(found)) if found else None
 
 
 def _spread(values: np.ndarray) -> list[float | None]:
-    """Median and 95th percentile."""
+    """The median and the 95th percentile."""
     return np.percentile(values, [50, 95]).tolist() if values.size else [None, None]
 
 
@@ -122,7 +122,7 @@ def _rank_correlation(runs: Sequence[Finished], key: str) -> list[float | None]:
 
 
 def draw_uncertainty(runs: Sequence[Finished], result: dict) -> Figure:
-    """A row a task: u over the epochs, density of its relative error, predicted and real drops."""
+    """Draws for each task u over the epochs, the density of its relative error, and the drops."""
     tasks, colors = result["tasks"], variant_colors(runs)
     papers = result["variants"][_PAPERS]
     with matplotlib.rc_context(STYLE):
@@ -141,7 +141,7 @@ def draw_uncertainty(runs: Sequence[Finished], result: dict) -> Figure:
 
 
 def _draw_u(axes: Axes, runs: Sequence[Finished]) -> None:
-    """Mean over the seeds of u, and of its 20th and 80th percentile."""
+    """Draws u and its 20th and 80th percentile as means over the seeds."""
     names = ("model/uncertainty_mean", "model/uncertainty_p20", "model/uncertainty_p80")
     tables = [epoch_values(run, *names) for run in runs]
     for epochs, mean, _, _ in tables:
@@ -157,7 +157,7 @@ def _draw_u(axes: Axes, runs: Sequence[Finished]) -> None:
 
 
 def _draw_density(axes: Axes, runs: Sequence[Finished]) -> None:
-    """The density of both Relative Uncertainty Errors over epochs and seeds."""
+    """Draws the density of both Relative Uncertainty Errors over epochs and seeds."""
     for key, color, label in ((PRINTED, BLUE, "as printed"), (THEOREM, VERMILION, "Theorem 2's")):
         values = np.concatenate([np.zeros(0), *(epoch_values(run, key)[1] for run in runs)])
         if values.size:
@@ -171,7 +171,7 @@ def _draw_density(axes: Axes, runs: Sequence[Finished]) -> None:
 
 
 def _draw_drops(axes: Axes, runs: Sequence[Finished], colors: Colors) -> None:
-    """What the new models say of the two policies against the real drop, a point an epoch."""
+    """Draws the drop that the new models predict against the real drop, one point an epoch."""
     for variant, color in colors.items():
         pairs = [predicted_and_real(run, PREDICTED) for run in runs if run.variant == variant]
         if pairs:

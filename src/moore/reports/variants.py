@@ -1,4 +1,4 @@
-"""Panels that set variants of a run side by side: curves over epochs, and a point a seed."""
+"""Panels that compare variants of a run: curves over epochs, and points for seeds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,8 +23,9 @@ def variant_colors(runs: Sequence[Finished], *, ordered: bool = False) -> Colors
     """A colour for each variant; colours come again where there are more than 16.
 
     Args:
-        runs: in the order of their variants.
-        ordered: the variants lie on a scale, and so do their colours; else they are told apart.
+        runs: runs in the order of their variants.
+        ordered: the variants lie on a scale, so their colours do too; if false, the colours are
+            chosen to be distinct.
     """
     names = list(dict.fromkeys(run.variant for run in runs))
     if ordered:
@@ -35,7 +36,7 @@ def variant_colors(runs: Sequence[Finished], *, ordered: bool = False) -> Colors
 
 
 def _line_styles(colors: Colors) -> dict[str, dict]:
-    """Of each variant; dashes and a thick first line where the usual colours do not suffice."""
+    """The line style of each variant; dashes and a thick first line if colours do not suffice."""
     if not any(color in _MORE_COLORS for color in colors.values()):
         return {name: {"lw": 1.9} for name in colors}
     styles = {
@@ -47,11 +48,11 @@ def _line_styles(colors: Colors) -> dict[str, dict]:
 
 
 def epoch_returns(run: Finished, *, acting: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs of the online stage and their mean returns, without those that have none.
+    """The epochs of the online stage that have returns, and their mean returns.
 
     Args:
-        run: whose.
-        acting: of the acting policy's episodes, else the evaluations.
+        run: the run.
+        acting: take the acting policy's episodes instead of the evaluations.
     """
     pairs = []
     for row in run.rows:
@@ -69,15 +70,15 @@ def epoch_returns(run: Finished, *, acting: bool) -> tuple[np.ndarray, np.ndarra
 
 
 def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting: bool) -> None:
-    """The mean over the seeds of each variant; with few variants also every seed.
+    """Draws the mean over the seeds of each variant; with few variants also every seed.
 
-    With more variants than usual colours, also dashes tell them apart.
+    With more variants than usual colours, dashes distinguish them as well.
 
     Args:
-        axes: to draw on.
-        runs: of one task.
-        colors: by variant.
-        acting: the acting policy's episodes, else the evaluations.
+        axes: axes to draw on.
+        runs: runs of one task.
+        colors: colours by variant.
+        acting: draw the acting policy's episodes instead of the evaluations.
     """
     styles = _line_styles(colors)
     for variant, color in colors.items():
@@ -97,13 +98,13 @@ def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting:
 def draw_points(
     panels: Sequence[Axes], cells: Sequence[dict], metrics: Sequence[str], colors: Colors
 ) -> None:
-    """A point a seed; below them the IQM and its interval. The first panel names the variants.
+    """Draws a point for each seed, and below them the IQM with its interval.
 
     Args:
-        panels: to draw on, one for each metric.
-        cells: of `compare`, one task's.
-        metrics: which.
-        colors: by variant.
+        panels: axes to draw on, one for each metric; the first one names the variants.
+        cells: cells of one task, from the result of `compare`.
+        metrics: names of the metrics.
+        colors: colours by variant.
     """
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, cells, metric, colors)

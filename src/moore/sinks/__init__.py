@@ -1,4 +1,4 @@
-"""Where a run's rows of metrics go: metrics.jsonl always, the console, and trackers on request.
+"""Where a run's rows of metrics go: always to metrics.jsonl, to the console, and to trackers.
 
-One file a sink; `trackers` has the table of those that `--track` names.
+Each sink has a file of its own; `trackers` has the table of those that `--track` can name.
 """

@@ -1,4 +1,4 @@
-"""The console: a progress bar on a terminal, plain lines elsewhere. All on stderr."""
+"""The console: a progress bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
 import sys
 
@@ -11,7 +11,7 @@ from moore.numbers import finite, is_finite
 
 
 class Reporter:
-    """A progress bar on a terminal, plain lines elsewhere, nothing when quiet. All on stderr."""
+    """Shows progress on stderr: a bar on a terminal, plain lines elsewhere, nothing if quiet."""
 
     def __init__(self, *, quiet: bool = False):
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False)
@@ -51,8 +51,7 @@ class Reporter:
 class ConsoleSink:
     """The sink that prints a line an epoch.
 
-    It has no memory: rows that come again after a resume are printed again, rows of another stage
-    than the one that is under way are not.
+    After a resume, repeated rows are printed again. Rows of a stage that is already over are not.
     """
 
     def __init__(self, report: Reporter):
@@ -73,7 +72,7 @@ class ConsoleSink:
 
 
 def news(row: dict) -> str:
-    """One line on an epoch, from its row of metrics."""
+    """The line that sums up an epoch, from its row of metrics."""
     acting = finite(row.get("online/episode_returns"))
     named = {
         "return {:.1f}": row.get("eval/return"),

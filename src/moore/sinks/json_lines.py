@@ -1,4 +1,4 @@
-"""metrics.jsonl, the sink that every run has: checkpoints and reports read it."""
+"""metrics.jsonl, the sink that every run has; checkpoints and reports read it."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from moore.files import writing
 
 
 def jsonable(value):
-    """Plain JSON values; numbers that JSON does not know become None."""
+    """The value as plain JSON; NaN and infinities, which JSON does not know, become None."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -27,17 +27,17 @@ def jsonable(value):
 
 
 class MetricsFile:
-    """One JSON object a line, on disk before the checkpoint.
+    """One JSON object a line; a row is on disk before the checkpoint that counts it.
 
-    A run that goes on cuts the file back to what its checkpoint knew of, so that the rows that come
-    again stand there once.
+    A resumed run first cuts the file back to the length that its checkpoint recorded, so that no
+    row is there twice.
     """
 
     def __init__(self, path: Path, *, keep_bytes: int = 0):
-        """Opens the file, cut back to what the checkpoint knew of.
+        """Opens the file and cuts it back to the length that the checkpoint recorded.
 
         Raises:
-            InputError: nothing can be written there.
+            InputError: the file cannot be written.
         """
         self._path = path
         with writing(path):
@@ -52,7 +52,7 @@ class MetricsFile:
         """Appends a row.
 
         Raises:
-            InputError: the disk refuses.
+            InputError: the row cannot be written, because the disk is full for instance.
         """
         line = (json.dumps(jsonable(row)) + "\n").encode()
         with writing(self._path, f", then go on with `moore run --resume {self._path.parent}`"):
@@ -65,7 +65,7 @@ class MetricsFile:
 
     @property
     def mark(self) -> dict:
-        """How much is written, and its hash: by these a checkpoint knows the file again."""
+        """The length and the hash of the file, by which a checkpoint recognises it."""
         return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class MetricsFile:
 
 
 def why_unknown(path: Path, mark: dict) -> str:
-    """Why a metrics file does not begin as it was at a checkpoint; "" if it does."""
+    """Says how a metrics file differs from what a checkpoint recorded; "" if it does not."""
     try:
         with open(path, "rb") as file:
             content = file.read(mark["bytes"])

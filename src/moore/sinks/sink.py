@@ -13,20 +13,20 @@ class Sink(Protocol):
     """A place for rows of metrics.
 
     A row is a dictionary with `stage`, `epoch`, `env_steps`, `updates` and measurements whose names
-    hold a slash. A run that goes on from a checkpoint writes the rows after it once more. Whoever
-    opens a sink says how many rows stand in metrics.jsonl; the sink repeats no row that it already
-    has, and is given the rows that it lacks.
+    hold a slash. A run that is resumed from a checkpoint writes the rows after it once more.
+    Whoever opens a sink says how many rows metrics.jsonl holds; the sink is given the rows that it
+    lacks, and repeats none that it already has.
     """
 
     def write(self, row: dict) -> None:
         """Takes one row.
 
         Raises:
-            InputError: the row cannot be kept, and the run has to stop.
+            InputError: the row cannot be stored, so the run has to stop.
         """
 
     def close(self) -> None:
-        """Hands over what is still in memory; nothing is written afterwards."""
+        """Writes what is still in memory; no row may be written afterwards."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Label:
 def scalars(row: dict) -> dict[str, int | float]:
     """The finite numbers of a row, named as in metrics.jsonl; lists are left out.
 
-    Two more have the names under which dashboards look for them: `charts/episodic_return`, the mean
-    return of the episodes that the acting policy finished in this epoch, and `charts/SPS`, the
-    steps of the system per second.
+    Two of them appear once more under the names that dashboards look for: `charts/episodic_return`,
+    the mean return of the episodes that the acting policy finished in this epoch, and `charts/SPS`,
+    the steps of the system per second.
     """
     found = {
         name: value

@@ -11,17 +11,16 @@ from moore.sinks.sink import Label, scalars
 
 
 class TensorBoard:
-    """Scalars of every row, as offline/NAME and online/NAME, over the number of updates.
+    """Writes the scalars of every row, as offline/NAME and online/NAME, over the updates so far.
 
-    The events are those of metrics.jsonl: a run that goes on writes all of them anew, so that no
-    epoch is missing or there twice.
+    A resumed run writes all rows of metrics.jsonl anew, so that no epoch is missing or there twice.
     """
 
     def __init__(self, folder: Path, rows: Iterable[dict] = ()):
-        """Replaces the folder's event files by one with these rows.
+        """Replaces the folder's event files by one file with these rows.
 
         Raises:
-            InputError: the disk refuses.
+            InputError: the file cannot be written.
         """
         from tensorboardX.event_file_writer import EventsWriter
 
@@ -39,7 +38,7 @@ class TensorBoard:
         """Adds a row's scalars; they are on disk afterwards.
 
         Raises:
-            InputError: the disk refuses.
+            InputError: the row cannot be written, because the disk is full for instance.
         """
         with self._writing():
             self._add(jsonable(row))
@@ -72,10 +71,10 @@ class TensorBoard:
 def open_sink(
     folder: Path, label: Label, rows: Iterable[dict], say: Callable[[str], None]
 ) -> TensorBoard:
-    """TensorBoard's sink of this run folder; the folder's name is all that it shows of the label.
+    """Opens TensorBoard's sink in this run folder. The label is not used.
 
     Raises:
-        InputError: the disk refuses.
+        InputError: the file cannot be written.
     """
     del label, say
     return TensorBoard(folder, rows)

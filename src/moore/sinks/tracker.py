@@ -1,4 +1,4 @@
-"""A service that keeps runs by an id, as a sink: each row is sent once, whatever happens."""
+"""A sink for a service that keeps runs by an id; each row is sent once, also across resumes."""
 
 import contextlib
 import sys
@@ -16,24 +16,24 @@ from moore.sinks.sink import scalars
 
 @runtime_checkable
 class Service(Protocol):
-    """One run of a tracking service, open for numbers."""
+    """One open run of a tracking service, which takes numbers."""
 
     def log(self, numbers: dict[str, int | float], step: int) -> None:
         """Sends the numbers of one row; `step` is the row's place in metrics.jsonl, from 0."""
 
     def finish(self) -> None:
-        """Sends what is left and closes the run."""
+        """Sends the remaining rows and closes the run."""
 
 
 class Tracker:
     """A sink that sends rows to a service and remembers in the run folder what it has sent.
 
     `track-NAME.json` holds the id under which the service knows the run, and the number of rows
-    sent. A run that goes on continues the same run of the service: rows that come again are not
-    sent again, and rows that the service has missed are sent first.
+    sent. A resumed run continues the same run of the service: rows that the service has missed are
+    sent first, and repeated rows are not sent again.
 
-    A service that fails while the run goes on is left out from then on, with one line that says so;
-    metrics.jsonl has every row, and the next resume sends those that are missing.
+    If the service fails during the run, one line says so and it gets no more rows. metrics.jsonl
+    has every row, and the next resume sends the missing ones.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class Tracker:
         """Opens the run of this folder, or continues it.
 
         Args:
-            name: of the service.
-            begin: opens the service's run of the given id; continues it if there is one.
-            folder: of the run.
-            rows: those that stand in metrics.jsonl.
+            name: name of the service.
+            begin: opens the service's run with the given id, or continues it if it exists.
+            folder: the run folder.
+            rows: the rows that metrics.jsonl holds.
             say: prints a line for the user.
 
         Raises:
-            InputError: the service refuses, or the folder cannot be written.
+            InputError: the service refuses the run, or the folder cannot be written.
         """
         self._name, self._say = name, say
         self._memory = folder / f"track-{name}.json"
@@ -79,7 +79,7 @@ class Tracker:
         """Sends a row, unless it was sent before.
 
         Raises:
-            InputError: the disk refuses.
+            InputError: the number of rows sent cannot be written to the run folder.
         """
         before = self._sent
         self._take(row)
@@ -100,7 +100,7 @@ class Tracker:
         self._place += 1
 
     def _attempt(self, action: Callable[[], None]) -> bool:
-        """Whether the service did it; one that did not is left out from now on."""
+        """Tries an action of the service; False if it failed, and the service gets no more rows."""
         try:
             with _prints_on_stderr():
                 action()
@@ -130,7 +130,7 @@ class Tracker:
 
 @contextlib.contextmanager
 def _prints_on_stderr() -> Iterator[None]:
-    """Standard output belongs to the results that --json prints."""
+    """Sends what the service prints to stderr, because --json prints its result on stdout."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 

@@ -1,4 +1,4 @@
-"""The sinks that `--track` names: one row each."""
+"""The table of the sinks that `--track` can name, one row each."""
 
 import contextlib
 import importlib.util
@@ -19,8 +19,8 @@ class Kind:
 
     Attributes:
         package: the module that must be installed.
-        open: takes the run's folder, its label, the rows that stand in metrics.jsonl, and a
-            function that prints a line for the user.
+        open: opens the sink; takes the run's folder, its label, the rows that metrics.jsonl holds,
+            and a function that prints a line for the user.
     """
 
     package: str
@@ -35,7 +35,7 @@ TRACKERS = {
 
 
 def tracker_names(track: Sequence[str]) -> list[str]:
-    """The names in the setting `track`, each once; commas separate names as well.
+    """The names in the setting `track`, each once; an entry may hold several, with commas.
 
     Raises:
         InputError: an unknown name.
@@ -65,10 +65,10 @@ def open_trackers(
     rows: Sequence[dict],
     say: Callable[[str], None],
 ) -> list[Sink]:
-    """The named sinks of a run.
+    """Opens the named sinks of a run.
 
     Raises:
-        InputError: one of them cannot begin; the others are closed again.
+        InputError: one of them cannot be opened; the others are closed again.
     """
     with contextlib.ExitStack() as stack:
         found: list[Sink] = []

@@ -1,4 +1,4 @@
-"""trackio, which keeps runs on this machine: `pip install "moore-rl[track]"`.
+"""trackio, a tracker that keeps runs on this machine: `pip install "moore-rl[track]"`.
 
 It needs no network and no account. Its database lies where TRACKIO_DIR says, by default in the
 cache of Hugging Face; `trackio show` opens the dashboard.
@@ -13,7 +13,7 @@ from moore.sinks.tracker import Service, Tracker
 
 
 class _Run:
-    """The run of trackio that is open; trackio closes it only through the module."""
+    """The open run of trackio, which only trackio's module can close."""
 
     def __init__(self, trackio: ModuleType):
         self._trackio = trackio
@@ -28,12 +28,12 @@ class _Run:
 def open_sink(
     folder: Path, label: Label, rows: Iterable[dict], say: Callable[[str], None]
 ) -> Tracker:
-    """The trackio run of this folder.
+    """Opens the trackio run of this folder.
 
-    trackio knows a run by its name alone, so the id of the folder is a part of it.
+    trackio knows a run only by its name, so the name contains the id that the folder keeps.
 
     Raises:
-        InputError: trackio refuses.
+        InputError: trackio refuses the run.
     """
 
     def begin(id: str) -> Service:

@@ -1,7 +1,7 @@
 """Weights & Biases: `pip install "moore-rl[track]"`.
 
-Without a network set WANDB_MODE=offline; `wandb sync RUN/wandb/offline-run-*` uploads later. The id
-that the run folder keeps makes all of them one run.
+Without a network, set WANDB_MODE=offline and upload later with `wandb sync
+RUN/wandb/offline-run-*`. The run folder keeps W&B's id, so that a resumed run stays one run.
 """
 
 import re
@@ -18,10 +18,10 @@ _FORBIDDEN, _LONGEST = re.compile(r"[/\\#?%:]"), 128
 def open_sink(
     folder: Path, label: Label, rows: Iterable[dict], say: Callable[[str], None]
 ) -> Tracker:
-    """The W&B run of this folder: project, group and name are the label's.
+    """Opens the W&B run of this folder, with the project, group and name of the label.
 
     Raises:
-        InputError: W&B refuses, for want of a login for instance.
+        InputError: W&B refuses the run, because the user is not logged in for instance.
     """
 
     def begin(id: str) -> Service:

@@ -1,4 +1,4 @@
-"""One cell of a sweep: a run in a process of its own, begun, gone on with, or found done."""
+"""One cell of a sweep: a run in its own process, which is begun, continued or already done."""
 
 import json
 import os
@@ -7,19 +7,19 @@ import threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-# A cell whose sweep was killed ends within a moment; it is waited for.
+# After its sweep is killed, a cell ends within a moment; a new sweep waits for that.
 _LET_GO = 20.0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a process is told.
+    """The instructions for a process.
 
     Attributes:
-        folder: of the run.
+        folder: folder of the run.
         config: the whole configuration, as nested dictionaries.
         stages: "both", "offline" or "online".
-        start_from: run whose offline stage an online one starts from.
+        start_from: folder of the run whose offline stage an online stage starts from.
     """
 
     folder: str
@@ -29,7 +29,7 @@ class Cell:
 
     @property
     def done(self) -> bool:
-        """Whether the folder holds this very run, finished; one of other settings is not it."""
+        """Whether the folder holds this run, with the same settings, and it is finished."""
         from moore.errors import InputError
         from moore.files import read_object
 
@@ -40,7 +40,7 @@ class Cell:
         return not self.departure()
 
     def departure(self) -> str:
-        """What the run in the folder has otherwise, in words; "" for this cell's configuration."""
+        """How the run in the folder differs from this cell's configuration, in words; else ""."""
         from moore.config import flat, from_dict, read_toml
         from moore.errors import InputError
         from moore.runs.sections import used_settings
@@ -64,7 +64,7 @@ def run_cell(cell: Cell) -> None:
     """Runs the cell to its end; if it was interrupted, from its last checkpoint.
 
     Raises:
-        InputError: as `moore.run`; or the folder holds a run of other settings.
+        InputError: for the reasons of `moore.run`, or the folder holds a run with other settings.
     """
     from moore.config import from_dict
     from moore.errors import InputError
@@ -85,7 +85,7 @@ def run_cell(cell: Cell) -> None:
 
 
 def limit_threads(count: int) -> dict[str, str]:
-    """Environment variables under which a process starts no more than so many threads a library."""
+    """Environment variables that limit the threads of each library in a process to `count`."""
     flags = f"--xla_cpu_multi_thread_eigen={'true' if count > 1 else 'false'}"
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return dict.fromkeys(names, str(count)) | {
@@ -94,9 +94,10 @@ def limit_threads(count: int) -> dict[str, str]:
 
 
 def main() -> None:
-    """Reads a cell from the command line's first argument, as JSON; the cores from the second.
+    """Runs the cell of the first argument (JSON), on the cores of the second argument.
 
-    With "watched" as a third one, it ends as soon as its standard input does: with its sweep.
+    With "watched" as third argument, the process ends when its standard input closes, which happens
+    when its sweep ends.
     """
     from moore.console import plain
     from moore.errors import InputError
@@ -117,7 +118,7 @@ def main() -> None:
 
 
 def _end_with_input() -> None:
-    """The other end of the pipe is the sweep's: it closes when that dies, however it dies."""
+    """Ends this process when its standard input closes, as it does however the sweep ends."""
     while os.read(0, 4096):
         pass
     os._exit(1)  # as a kill does: the run goes on from its newest checkpoint

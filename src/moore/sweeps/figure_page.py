@@ -1,4 +1,4 @@
-"""`moore reproduce`: a figure of the paper as a picture, tables and the numbers behind them."""
+"""A figure of the paper as a picture, tables and the numbers behind them (`moore reproduce`)."""
 
 import json
 from collections.abc import Sequence
@@ -52,14 +52,14 @@ def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path)
 
     Args:
         figure: a name in FIGURES.
-        scale: of its runs.
-        planned: all its cells.
-        folder: made if it is not there.
+        scale: scale of the runs.
+        planned: all cells of the figure.
+        folder: folder for the files; it is made if it does not exist.
 
     Returns:
-        What `compare` returns; `cells_done`: for each cell's folder whether it is done; for fig1
-        the estimates also of `lowest` and, beside them, `minutes`: mean wall-clock of a run; for
-        fig4 `uncertainty`, from `uncertainty_summary`.
+        The result of `compare` with further entries: `cells_done` says for each cell's folder
+        whether it is done. For fig1 the estimates also have `lowest`, and `minutes` is the mean
+        wall-clock time of a run. For fig4 `uncertainty` is the result of `uncertainty_summary`.
 
     Raises:
         InputError: no cell is done.
@@ -92,18 +92,18 @@ def write_figure(figure: str, scale: str, planned: Sequence[Cell], folder: Path)
 
 
 def _in_order(runs: list[Finished], wanted: Sequence[Cell]) -> list[Finished]:
-    """Variants in the order of the plan, whichever of them are done."""
+    """The runs that are done, in the order of the planned variants."""
     names = [_variant(cell.folder) for cell in wanted]
     return sorted(runs, key=lambda run: names.index(_variant(run.folder)))
 
 
 def _variant(folder: str | Path) -> str:
-    """Of TASK__VARIANT__SEED."""
+    """The variant in a folder's name, TASK__VARIANT__SEED."""
     return Path(folder).name.rsplit("__", 2)[1]
 
 
 def _write_curves(path: Path, runs: Sequence[Finished]) -> None:
-    """One line an online epoch: the returns behind the curves; epoch 0 is the hand-over."""
+    """Writes the returns behind the curves, one line an online epoch; epoch 0 is the hand-over."""
     names = [name.replace("/", "_") for name in _LOGGED]
     lines = [["task", "variant", "seed", "epoch", "acting_return", *names]]
     for run in runs:
@@ -117,7 +117,7 @@ def _write_curves(path: Path, runs: Sequence[Finished]) -> None:
 
 
 def _add_lowest(result: dict, runs: Sequence[Finished]) -> None:
-    """Estimates of the lowest evaluation among the hand-over and the first 10 epochs."""
+    """Adds estimates of the lowest evaluation among the hand-over and the first 10 epochs."""
     for cell in result["cells"]:
         cell["estimates"]["lowest"] = estimate([[_lowest(run) for run in _of(runs, cell)]])
     for variant, estimates in result["pooled"].items():
@@ -137,7 +137,7 @@ def _lowest(run: Finished, kind: str = "") -> float | None:
 
 
 def _add_minutes(result: dict, runs: Sequence[Finished], finished: Sequence[Cell]) -> None:
-    """Mean wall-clock of a run, its offline stage included: of the cells, and over all tasks."""
+    """Adds the mean wall-clock time of a run with its offline stage, by cell and over all tasks."""
     minutes = {Path(cell.folder): _minutes(cell) for cell in finished}
     for cell in result["cells"]:
         cell["minutes"] = _mean([minutes[run.folder] for run in _of(runs, cell)])
@@ -148,7 +148,7 @@ def _add_minutes(result: dict, runs: Sequence[Finished], finished: Sequence[Cell
 
 
 def _minutes(cell: Cell) -> float | None:
-    """Of both stages, in one cell or two; None if the offline one's summary is gone."""
+    """Minutes of both stages, from one cell or two; None if the offline summary is missing."""
     folders = [cell.folder] if cell.start_from is None else [cell.start_from, cell.folder]
     files = [Path(folder) / "summary.json" for folder in folders]
     if not all(file.exists() for file in files):
@@ -161,7 +161,7 @@ def _mean(values: list) -> float | None:
 
 
 def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) -> str:
-    """The tables, what was run, on what."""
+    """The Markdown page: the tables, the runs, and the versions and hardware."""
     blocks = [f"# {FIGURES[figure].title} ({figure}, scale {scale})"]
     blocks.append(f"```\nmoore reproduce {figure} --scale {scale}\n```")
     blocks.append(_circumstances(result["cells_done"]))
@@ -231,7 +231,7 @@ def _uncertainty_table(rows: list[dict]) -> str:
 
 
 def _circumstances(done: dict[str, bool]) -> str:
-    """Versions, hardware and time of the runs that are done."""
+    """The versions, the hardware and the time of the runs that are done."""
     summaries = [
         json.loads((Path(folder) / "summary.json").read_text())
         for folder, is_done in done.items()
@@ -249,7 +249,7 @@ def _circumstances(done: dict[str, bool]) -> str:
 
 
 def _cells(planned: Sequence[Cell], done: dict[str, bool]) -> str:
-    """Which runs were done and which were not, by name."""
+    """A table of the runs that are done and of those that are not."""
     groups: dict[tuple[str, bool], list[str]] = {}
     for cell in planned:
         name, seed = Path(cell.folder).name.rsplit("__", 1)

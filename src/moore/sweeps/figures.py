@@ -13,15 +13,15 @@ from moore.sweeps.grid import Grid
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """What a figure of the paper compares.
+    """The comparison that a figure of the paper makes.
 
     Attributes:
-        title: what it shows.
-        schemes: for the algorithm `moore`.
-        alphas: more schemes: moore with each of these.
-        presets: the tasks, by scale.
-        algorithms: rows of the table.
-        seeds: how many at a scale, where it is not the scale's number.
+        title: title of the figure.
+        schemes: sampling schemes for the algorithm `moore`.
+        alphas: decay rates; each adds the scheme moore with this alpha.
+        presets: presets of the tasks, by scale.
+        algorithms: names of algorithms.
+        seeds: number of seeds by scale, if it is not the scale's own.
     """
 
     title: str
@@ -34,11 +34,11 @@ class PaperFigure:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the runs are.
+    """The size of the runs.
 
     Attributes:
-        seeds: of every cell.
-        settings: over the presets.
+        seeds: number of seeds of every cell.
+        settings: settings that replace those of the presets.
     """
 
     seeds: tuple[int, ...]
@@ -82,7 +82,7 @@ FIGURES = {
         alphas=(0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0),  # section 4.2
         presets={"quick": _QUICK, "laptop": _LAPTOP, "paper": _PAPER[:1]},
     ),
-    # The runs of Fig. 2, looked at in another way.
+    # The runs of Fig. 2, with other plots.
     "fig4": PaperFigure(
         "The models' uncertainty online",
         schemes=("moore:1", "half_half", "online_only", "uniform"),
@@ -108,10 +108,10 @@ def figure_grid(
         figure: a name in FIGURES.
         scale: a name in SCALES.
         data: folder of the logs that the presets name.
-        seeds: instead of the scale's.
+        seeds: seeds to use instead of the scale's.
 
     Raises:
-        InputError: an unknown name.
+        InputError: a name is unknown.
     """
     for name, known, what in ((figure, FIGURES, "figure"), (scale, SCALES, "scale")):
         if name not in known:
@@ -130,14 +130,14 @@ def figure_grid(
 
 
 def _log(name: str, data: Path) -> str:
-    """The log's name with its folder."""
+    """The path of a log in the data folder."""
     if name.startswith("builtin:"):
         return name
     return ",".join(str(data / part) for part in name.split(","))
 
 
 def check_logs(grid: Grid) -> None:
-    """Before its first run.
+    """Checks that all logs of a grid exist, before its first run.
 
     Raises:
         InputError: a log is missing.

@@ -1,4 +1,4 @@
-"""A grid of runs: presets or logs, algorithms, schemes, alphas, seeds; and its cells."""
+"""A grid of runs (presets or logs, algorithms, schemes, alphas, seeds) and its cells."""
 
 import dataclasses
 import hashlib
@@ -17,16 +17,17 @@ from moore.sweeps.cell import Cell
 
 @dataclass(frozen=True)
 class Grid:
-    """What a sweep runs: every combination.
+    """The lists of a sweep, which runs every combination of their entries.
 
     Attributes:
-        presets: a task each.
+        presets: names of presets, one for each task.
         datasets: logs that replace the preset's; with several presets, one for each.
-        algorithms: rows of the table; empty: each preset's own, or `moore` where schemes are given.
-        schemes: for the algorithm `moore`; empty: the preset's.
-        alphas: more schemes: moore with each of these.
-        seeds: of the runs.
-        settings: further settings of all runs, nested dictionaries.
+        algorithms: names of algorithms; if empty, each preset's own, or `moore` if schemes are
+            given.
+        schemes: sampling schemes for the algorithm `moore`; if empty, the preset's.
+        alphas: decay rates; each adds the scheme moore with this alpha.
+        seeds: seeds of the runs.
+        settings: further settings of all runs, as nested dictionaries.
     """
 
     presets: tuple[str, ...] = ("quickstart",)
@@ -49,7 +50,7 @@ class Grid:
             algorithms.find(name)
 
     def variants(self, place: int) -> list[tuple[str, str | None]]:
-        """(algorithm, scheme) on a preset; the scheme None is the preset's or the algorithm's."""
+        """The pairs (algorithm, scheme) on a preset; None is the preset's or algorithm's scheme."""
         own = [*self.schemes, *(f"moore:{alpha:g}" for alpha in self.alphas)]
         usual = "moore" if own else preset(self.presets[place]).algorithm
         result = []
@@ -60,10 +61,10 @@ class Grid:
 
 
 def read_grid(path: Path) -> Grid:
-    """A grid from a TOML file with the fields of `Grid`; `[settings]` holds a configuration's.
+    """Reads a grid from a TOML file with the fields of `Grid`; `[settings]` holds settings of runs.
 
     Raises:
-        InputError: unreadable, an unknown field, or entries of another type.
+        InputError: the file cannot be read, a field is unknown, or an entry has the wrong type.
     """
     try:
         values = tomllib.loads(path.read_text())
@@ -83,13 +84,13 @@ def read_grid(path: Path) -> Grid:
 
 
 def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
-    """All runs of the grid, the offline stages that several of them share first.
+    """All runs of the grid, beginning with the offline stages that several of them share.
 
     Args:
-        grid: what to run.
+        grid: the grid.
         out: folder of the sweep.
-        share_offline: train the offline stage once a task and seed and start the online stages of
-            all variants from it; else every run does its own.
+        share_offline: train the offline stage once for each task and seed, and start the online
+            stages of all variants from it; if false, every run trains its own.
 
     Raises:
         InputError: two runs would have the same folder.
@@ -121,7 +122,7 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
 
 
 def _task(grid: Grid, place: int, algorithm: str) -> tuple[str, Config]:
-    """A name and a configuration for one of the presets."""
+    """The name and the configuration of a task, from one of the presets."""
     config = from_dict(grid.settings, base=preset(grid.presets[place], algorithm=algorithm))
     if grid.datasets:
         config = dataclasses.replace(config, dataset=grid.datasets[place])
@@ -144,7 +145,7 @@ def _label(config: Config) -> str:
 
 
 def _offline_key(config: Config) -> str:
-    """What the offline stage depends on: all but the online stage."""
+    """The settings that the offline stage depends on, which are all but those of the online one."""
     rest = {k: v for k, v in to_dict(config).items() if k not in ("online", "algorithm")}
     row = algorithms.find(config.algorithm)
     rest |= {"experience": row.experience.name, "agent": row.agent.name}
@@ -152,7 +153,7 @@ def _offline_key(config: Config) -> str:
 
 
 def _offline(config: Config, task: str, out: Path, *, as_moore: bool) -> Cell:
-    """The stage, under settings that all who share it have in common: where they can, moore's."""
+    """The offline stage, with settings that suit all runs that share it; moore's if they can."""
     plain = dataclasses.replace(config.online, scheme="moore", alpha=1.0, penalty_coef=None)
     config = dataclasses.replace(config, online=plain)
     if as_moore:

@@ -1,4 +1,4 @@
-"""moore sweep: the cells of a grid as processes on this machine, or on Ray."""
+"""Runs the cells of a grid as processes on this machine, or on Ray (`moore sweep`)."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from moore.runs.signals import Stop, listening
 from moore.sinks.console import Reporter
 from moore.sweeps.cell import Cell, as_json, limit_threads, run_cell
 
-# Seconds in which the cells of a sweep that is stopped may save what they have.
+# Seconds that the cells of a stopped sweep have to save their state.
 _GRACE = 5.0
 
 
@@ -33,12 +33,12 @@ class Outcome:
 def sweep(
     cells: Sequence[Cell], *, jobs: int = 0, ray_address: str | None = None, quiet: bool = False
 ) -> Outcome:
-    """Runs what is not done yet; a cell that fails does not stop the others.
+    """Runs the cells that are not done yet; a cell that fails does not stop the others.
 
     Args:
-        cells: offline stages before the online ones that start from them.
-        jobs: processes at a time; 0: one a core. Each gets its share of the cores.
-        ray_address: of a Ray cluster that sees the same files, or "local".
+        cells: the cells, offline stages before the online ones that start from them.
+        jobs: number of processes at a time; 0 starts one a core. Each gets its share of the cores.
+        ray_address: address of a Ray cluster that sees the same files, or "local".
         quiet: print nothing.
     """
     if jobs < 0:
@@ -95,7 +95,7 @@ def _drive(
 
 
 def _news(folder: str) -> str:
-    """Offline and final return of a finished cell."""
+    """One line with the offline and the final return of a finished cell."""
     try:
         summary = without_nulls(read_object(Path(folder) / "summary.json"))
     except InputError:
@@ -110,7 +110,7 @@ def _news(folder: str) -> str:
 
 
 class _ProcessPool:
-    """Processes of this machine, each on cores of its own."""
+    """A pool of processes on this machine, each on its own cores."""
 
     pause = 0.2
 
@@ -132,7 +132,7 @@ class _ProcessPool:
         return process
 
     def ended(self, process: "_Process") -> str | None:
-        """None while it runs, "" if it went well, else what it said last."""
+        """None while the process runs, "" if it succeeded, else the last lines of its output."""
         status = process.child.poll()
         if status is None:
             return None
@@ -145,7 +145,7 @@ class _ProcessPool:
         return text or f"exit status {status}"
 
     def close(self) -> None:
-        """Those that still run keep the epoch under way, if that takes a moment only."""
+        """Stops the processes; each may save a nearly complete epoch before it is killed."""
         for process in self._running:
             process.child.terminate()
         end = time.monotonic() + _GRACE
@@ -194,7 +194,7 @@ def _ray_pool(address: str):
 
 
 class _RayPool:
-    """Tasks on a Ray cluster, one core each."""
+    """A pool of tasks on a Ray cluster, one core each."""
 
     pause = 0.5
 

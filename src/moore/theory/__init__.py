@@ -1,8 +1,8 @@
 """The theory of the paper (section 3.3, appendix A) on finite MDPs: printed and corrected.
 
-Every statement is a function that returns both sides, see `Bound`. `moore theory` prints them
-all, on counterexamples and on random MDPs. What f(d, t) does to the draws is in
-`moore.replay.schedule`, which the replay sampler shares; its functions are repeated here.
+Every statement is a function that returns both of its sides, see `Bound`. `moore theory` prints
+them all, on counterexamples and on random MDPs. How f(d, t) changes the draws is in
+`moore.replay.schedule`; its functions can be imported from here too.
 """
 
 from moore.replay.schedule import (

@@ -1,4 +1,4 @@
-"""A statement of the form left <= right, evaluated; and the readings of r_max and V_max."""
+"""Both sides of a statement left <= right, and the possible readings of r_max and V_max."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from moore.errors import InputError
 from moore.theory.mdp import TabularMDP, value_range
 
 Reading = Literal["literal", "literal_start", "abs", "range"]
-"""How V_max = max V^pi(s) is read: `literal` as printed, over all h; `literal_start` at h = 0
-alone; `abs` with an absolute value; `range` as highest minus lowest."""
+"""How to read V_max = max V^pi(s): `literal` is the printed form, over all h; `literal_start`
+takes h = 0 only; `abs` takes the absolute value; `range` is the highest minus the lowest value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +20,12 @@ class Bound:
     """Both sides of a bound on one instance.
 
     Attributes:
-        name: the statement.
-        lhs: the left side; it may be negative where the statement is one-sided.
+        name: name of the statement.
+        lhs: the left side; it may be negative if the statement is one-sided.
         terms: the summands of the right side, by name.
         trivial: a gap that no two policies can exceed, see `trivial_gap`.
-        effective_horizon: of the MDPs; rounding grows with its square.
-        arrays: what else is of interest, such as the policies.
+        effective_horizon: effective horizon of the MDPs; rounding grows with its square.
+        arrays: further results, such as the policies.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Bound:
 
     @property
     def tolerance(self) -> float:
-        """What rounding may add to the left side."""
+        """The largest amount that rounding may add to the left side."""
         return 1e-9 * (1.0 + abs(self.rhs)) + 1e-10 * self.effective_horizon**2
 
     def holds(self, tol: float | None = None) -> bool:
@@ -51,19 +51,19 @@ class Bound:
 
     @property
     def ratio(self) -> float:
-        """Left over right; without a positive right side 0 or, where left is positive, inf."""
+        """Left over right; if right is not positive, inf where left is positive and 0 elsewhere."""
         if self.rhs > 0:
             return self.lhs / self.rhs
         return 0.0 if self.lhs <= self.tolerance else math.inf
 
     @property
     def residual(self) -> float:
-        """|left - right|, of the statements that are identities."""
+        """|left - right|, for statements that are identities."""
         return abs(self.lhs - self.rhs)
 
     @property
     def vacuous(self) -> bool:
-        """Whether the right side says no more than that rewards are bounded."""
+        """Whether the right side is no smaller than the trivial gap, so that it says nothing."""
         return self.rhs >= self.trivial
 
 
@@ -74,12 +74,12 @@ def evaluated(
     mdps: Sequence[TabularMDP],
     **arrays: np.ndarray,
 ) -> Bound:
-    """A Bound whose trivial gap and rounding are those of the MDPs whose returns it compares."""
+    """A Bound on the returns of these MDPs, which give its trivial gap and its tolerance."""
     return Bound(name, float(lhs), terms, trivial_gap(*mdps), mdps[0].effective_horizon, arrays)
 
 
 def trivial_gap(*mdps: TabularMDP) -> float:
-    """The range of all rewards times the effective horizon: no two returns differ by more."""
+    """The range of all rewards times the effective horizon; no two returns differ by more."""
     low = min(mdp.reward.min() for mdp in mdps)
     high = max(mdp.reward.max() for mdp in mdps)
     return float(high - low) * mdps[0].effective_horizon
@@ -94,7 +94,7 @@ def vmax(mdps: Sequence[TabularMDP], reading: Reading = "abs") -> float:
     """V_max of section 3.3 over all MDPs, states and policies, in one of four readings.
 
     Raises:
-        InputError: an unknown reading.
+        InputError: the reading is unknown.
     """
     ranges = [value_range(mdp, start_only=reading == "literal_start") for mdp in mdps]
     low, high = min(pair[0] for pair in ranges), max(pair[1] for pair in ranges)

@@ -1,4 +1,4 @@
-"""The smallest cases in which a printed statement fails, and those which attain a corrected one.
+"""The smallest cases in which a printed statement fails, or a corrected one becomes an equality.
 
 Each function builds the MDPs of one case; `cases` evaluates both forms on all of them.
 """
@@ -19,21 +19,21 @@ Table = Sequence | np.ndarray
 
 
 def _mdp(rows: Table, reward: Table, discount: float, horizon: int | None = None) -> TabularMDP:
-    """From nested lists; starts in state 0."""
+    """An MDP from nested lists that starts in state 0."""
     transition, reward = np.array(rows, float), np.array(reward, float)
     return TabularMDP(transition, reward, np.eye(len(reward))[0], discount, horizon)
 
 
 def _twice(mdp: TabularMDP, old_u: Table, new_u: Table, penalty_coef: float) -> Transfer:
-    """Two perfect models that differ in their uncertainty alone."""
+    """Two perfect models that differ only in their uncertainty."""
     models = (LearnedModel(mdp, np.array(u, float), penalty_coef) for u in (old_u, new_u))
     return Transfer(mdp, *models)
 
 
 def negative_bound() -> tuple[TabularMDP, TabularMDP]:
-    """CE-1: costs of 1 everywhere, states that stay or swap, H = 3.
+    """CE-1: every step costs 1, two states are kept or swapped, H = 3.
 
-    V_max, read at h = 0 without absolute value, is -3, and Theorem 1 bounds a distance by -12.
+    V_max, read at h = 0 without an absolute value, is -3, so Theorem 1 bounds a distance by -12.
     """
     costs = [[-1], [-1]]
     stay = _mdp([[[1, 0]], [[0, 1]]], costs, 1.0, 3)
@@ -53,27 +53,27 @@ def chain_leak(
 
 
 def leak_into_cost(horizon: int = 6) -> tuple[TabularMDP, TabularMDP]:
-    """CE-2: a leak of 1% into a cost of 1. V_max is 0 even if V_H = 0 counts; gamma = 1."""
+    """CE-2: a leak of 1% into a cost of 1, gamma = 1. V_max is 0, even if V_H = 0 counts."""
     return chain_leak(0.01, good=0.0, bad=-1.0, discount=1.0, horizon=horizon)
 
 
 def penalty_alone(discount: float = 0.9) -> tuple[LearnedModel, LearnedModel]:
-    """CE-3: one state and one action, no reward, u = 0 and then u = 1: nothing in Eq. 9 sees it."""
+    """CE-3: one state, one action, no reward; u rises from 0 to 1, and no term of Eq. 9 changes."""
     _, *models = _twice(_mdp([[[1]]], [[0]], discount), [[0]], [[1]], 1.0)
     return models[0], models[1]
 
 
 def flipped_penalty(discount: float = 0.9) -> Transfer:
-    """CE-4: one state, two actions, perfect models. u of the better action rises and flips pi*.
+    """CE-4: one state, two actions, perfect models. u of the better action rises, so pi* flips.
 
-    Each policy is as uncertain in its own model as the other, so the right sides are 0.
+    Both policies are equally uncertain, each in its own model, so the right sides are 0.
     """
     mdp = _mdp([[[1], [1]]], [[1, 0]], discount)
     return _twice(mdp, [[0.5, 0.5]], [[2.0, 0.5]], 1.0)
 
 
 def flipped_disagreement(discount: float = 0.9) -> Transfer:
-    """CE-4': the same where u is the disagreement of an ensemble, whose mean stays exact.
+    """CE-4': like CE-4, but u is the disagreement of an ensemble whose mean is exact.
 
     From state 0 both actions lead to states 1 and 2 with even odds, and from there to a sink.
     """
@@ -93,7 +93,7 @@ def flipped_disagreement(discount: float = 0.9) -> Transfer:
 
 
 def short_rollouts() -> tuple[TabularMDP, TabularMDP]:
-    """CE-5: a leak of 1% out of a reward of 1, gamma = .99: H in Eq. 8 is not a rollout length."""
+    """CE-5: a leak of 1% out of a reward of 1, gamma = .99. H in Eq. 8 is not a rollout length."""
     return chain_leak(0.01, good=1.0, bad=0.0, discount=0.99)
 
 
@@ -102,7 +102,8 @@ def opposite_ends(
 ) -> tuple[TabularMDP, TabularMDP, Actions]:
     """CE-6: reality leads to the worse of two absorbing states, the model to the better one.
 
-    With signed rewards the values span 2 V_max. Returns the real MDP, the model and the policy.
+    With signed rewards the values span 2 V_max. The result is the real MDP, the model and the
+    policy.
     """
     better, worse = rewards
     reward = [[0], [better], [worse]]
@@ -114,10 +115,10 @@ def opposite_ends(
 def opposite_choices(
     tilt: float = 1e-3, rewards: tuple[float, float] = (1.0, -1.0), discount: float = 0.9
 ) -> Transfer:
-    """CE-6': models that favour one action and then the other by a hair, where they differ a lot.
+    """CE-6': two models favour different actions by very little, but the actions differ a lot.
 
-    Without penalty. With nonnegative rewards the printed bound holds, and becomes an equality as
-    the tilt goes to 0; with signed ones it is short by a factor 2.
+    There is no penalty. With nonnegative rewards the printed bound holds, and becomes an equality
+    as the tilt goes to 0; with signed ones it is too small by a factor 2.
     """
     reward = [[0, 0], [rewards[0]] * 2, [rewards[1]] * 2]
 
@@ -132,9 +133,9 @@ def opposite_choices(
 
 
 def tied_penalty(leak: float = 1e-4) -> tuple[LearnedModel, LearnedModel]:
-    """CE-7: two actions that are equally good after the penalty; leaks decide, each way once.
+    """CE-7: two actions are equally good after the penalty; a leak decides, once for each action.
 
-    The uncertainties then differ by 1 at every step, which Lemma 1 needs 1 / (1 - gamma) times.
+    The uncertainties then differ by 1 at every step, so Lemma 1 needs them 1 / (1 - gamma) times.
     """
 
     def model(*stays: float) -> LearnedModel:
@@ -146,9 +147,9 @@ def tied_penalty(leak: float = 1e-4) -> tuple[LearnedModel, LearnedModel]:
 
 
 def deep_penalty(leak: float = 1e-3) -> Transfer:
-    """CE-8: small rewards, a large penalty in a bad state; the same u and rewards everywhere.
+    """CE-8: small rewards, a large penalty in a bad state; both models have the same u and rewards.
 
-    max V is .08 but max |V| is 10, so the printed V_max misses what a leak costs.
+    max V is .08 but max |V| is 10, so the printed V_max misses the cost of a leak.
     """
     reward = [[0.008, 0], [0, 0]]
     u = np.array([[0.0, 0.0], [1.0, 1.0]])
@@ -160,9 +161,9 @@ def deep_penalty(leak: float = 1e-3) -> Transfer:
 def countdown(
     leak: float, *, waiting: int, paying: int, reward: float = 1.0
 ) -> tuple[TabularMDP, TabularMDP]:
-    """A chain that waits, then pays; H is its length. While waiting it leaks to a worthless end.
+    """A chain of length H that waits, then pays; while it waits it leaks to a worthless end.
 
-    The printed Theorem 1 comes closest to its bound here: half of it with positive rewards.
+    Here the printed Theorem 1 is tightest: the left side is half the bound with positive rewards.
     """
     length = waiting + paying
     rows = np.zeros((length + 1, 1, length + 1))
@@ -181,9 +182,9 @@ class Case:
     """Both forms of a statement on one counterexample.
 
     Attributes:
-        name: of the counterexample.
+        name: name of the counterexample.
         why: what the printed statement overlooks, in a few words.
-        printed: as printed, in the reading that it refutes.
+        printed: the printed form, in the reading that the counterexample refutes.
         corrected: the corrected form on the same MDPs.
     """
 
@@ -206,7 +207,7 @@ def _case(
 
 
 def cases() -> list[Case]:
-    """Every counterexample, evaluated."""
+    """Evaluates every counterexample."""
     costs, deep = opposite_ends((0.0, -1.0)), deep_penalty()
     penalty, disagreement = flipped_penalty(), flipped_disagreement()
     negative, flips, same = "V_max of costs is 0", "u flips the policy", "so does an ensemble's u"

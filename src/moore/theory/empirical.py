@@ -1,8 +1,8 @@
-"""From sampling to models: what a shift of the draws can do to a model that is fitted to them.
+"""From sampling to models: how far a shift of the draws can move a model that is fitted to them.
 
 The paper argues that similar data sets give similar models. For the weighted empirical model
-that is true on average over the data, with constant 4, and false for the largest row distance,
-which is what its bounds use: a pair that is seen for the first time may move by 2.
+that is true on average over the data, with constant 4. It is false for the largest row distance,
+which the paper's bounds use: the row of a pair that is seen for the first time may move by 2.
 """
 
 import math
@@ -32,8 +32,8 @@ def model_shift_bound(before: Mass, after: Mass) -> dict[str, Bound]:
     """How far the rows of the weighted empirical model move when the sampling mass moves.
 
     Args:
-        before: the probability of drawing each (s, a, s'), see `weighted_mle`.
-        after: the same, later.
+        before: the probability of drawing each (s, a, s') at first, see `weighted_mle`.
+        after: the same probabilities later.
 
     Returns:
         `pair`: the row distance of the worst pair against 2 max(in, out) / max(d, d'), where in
@@ -43,7 +43,7 @@ def model_shift_bound(before: Mass, after: Mass) -> dict[str, Bound]:
         Pairs without data on one side have the distance 2, on both sides 0.
 
     Raises:
-        InputError: masses that do not sum to 1 or are negative.
+        InputError: the masses do not sum to 1, or some are negative.
     """
     _check_masses(before, after)
     moved = after - before
@@ -68,16 +68,16 @@ def model_shift_bound(before: Mass, after: Mass) -> dict[str, Bound]:
 def value_shift_bound(old: TabularMDP, new: TabularMDP, before: Mass, after: Mass) -> Bound:
     """The gap between the optimal returns of two empirical MDPs with the same reward.
 
-    It is at most 2 gamma C TV span / (1 - gamma), where C is the largest ratio of an optimal
-    policy's normalised occupancy, in its own MDP, to the pair's larger sampling mass: the
-    concentrability that the paper's argument leaves out.
+    It is at most 2 gamma C TV span / (1 - gamma). C is the largest ratio of an optimal policy's
+    normalised occupancy, in its own MDP, to the pair's larger sampling mass. The paper's argument
+    leaves this concentrability out.
 
     Args:
-        old: the MDP fitted to `before`; where there are no data its rows are free.
+        old: the MDP fitted to `before`; its rows are arbitrary for pairs without data.
         new: the MDP fitted to `after`.
 
     Raises:
-        InputError: masses or MDPs that cannot be compared, or rewards that differ.
+        InputError: the masses or MDPs cannot be compared, or the rewards differ.
     """
     check_comparable(old, new)
     _check_masses(before, after)
@@ -115,7 +115,7 @@ def _weights(before: Mass, after: Mass) -> Pairs:
 
 
 def _row_distances(before: Mass, after: Mass) -> Pairs:
-    """l1 distances of the normalised rows; no data on one side is as far as rows can be."""
+    """l1 distances of the normalised rows; 2, the largest, where only one side has data."""
     rows, seen = [], []
     for mass in (before, after):
         pairs = mass.sum(-1)

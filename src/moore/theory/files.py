@@ -1,4 +1,4 @@
-"""A transfer of one's own: the real MDP and two consecutive models from an .npz file."""
+"""A user's own transfer: the real MDP and two consecutive models from an .npz file."""
 
 import zipfile
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def read_transfer(path: str | Path) -> Transfer:
             `old_uncertainty`, `new_uncertainty` (S, A) (else 0) and `penalty_coef` (else 1).
 
     Raises:
-        InputError: no such file, an array is missing or unknown, or they do not fit.
+        InputError: the file does not exist, or its arrays are missing, unknown or do not fit.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -1,4 +1,4 @@
-"""Random MDPs, models, transfers and sampling masses, for checks that do not choose their case."""
+"""Random MDPs, models, transfers and sampling masses, for checks without hand-picked cases."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ Uncertainty = Literal["same", "noisy", "ensemble"]
 def random_rows(
     rng: np.random.Generator, *, states: int, actions: int, concentration: float = 1.0
 ) -> Transition:
-    """Dynamics with Dirichlet rows; with concentration 0 every row has one successor."""
+    """Dynamics with Dirichlet rows; with concentration 0 each pair has a single successor."""
     if concentration < 0:
         raise InputError(f"the concentration is {concentration}; it must not be negative.")
     if concentration == 0:
@@ -27,7 +27,7 @@ def random_rows(
 def random_reward(
     rng: np.random.Generator, *, states: int, actions: int, kind: Reward = "signed"
 ) -> Pairs:
-    """Uniform in [0, 1], [-1, 1] or [-1, 0]; `sparse` is 1 at one pair and else 0, as `zero` is."""
+    """Rewards uniform in [0, 1], [-1, 1] or [-1, 0]; `sparse` is 1 at one pair, `zero` always 0."""
     uniform = rng.uniform(size=(states, actions))
     match kind:
         case "nonneg":
@@ -55,7 +55,8 @@ def random_mdp(
     """An MDP with random dynamics, reward and start.
 
     Args:
-        concentration: of the Dirichlet rows; small ones are nearly deterministic.
+        concentration: concentration of the Dirichlet rows; small values give nearly deterministic
+            dynamics.
     """
     return TabularMDP(
         random_rows(rng, states=states, actions=actions, concentration=concentration),
@@ -69,7 +70,7 @@ def random_mdp(
 def perturb(
     rng: np.random.Generator, transition: Transition, *, size: float, row_prob: float = 1.0
 ) -> Transition:
-    """Dynamics mixed with random rows, which weigh `size`, at each pair with `row_prob`."""
+    """Dynamics mixed with random rows of weight `size`, each pair with probability `row_prob`."""
     states, actions, _ = transition.shape
     other = random_rows(rng, states=states, actions=actions, concentration=0.3)
     weight = size * (rng.uniform(size=(states, actions, 1)) < row_prob)
@@ -97,12 +98,12 @@ def random_transfer(
     """Two consecutive models of an MDP.
 
     Args:
-        true: the real one.
+        true: the real MDP.
         model_error: the old model's distance from it, see `perturb`.
         shift: the new model's distance from the old one.
         reward_error: the largest error of the learned rewards, independent in both models.
-        uncertainty: `same` in both models; `noisy`, up to 10% apart; or each the disagreement of
-            an `ensemble` of three around the model.
+        uncertainty: `same`: equal in both models; `noisy`: up to 10% apart; `ensemble`: for each
+            model the disagreement of an ensemble of three around it.
         penalty_coef: lambda.
     """
     rows = [perturb(rng, true.transition, size=model_error)]
@@ -126,11 +127,11 @@ def random_masses(
 ) -> tuple[
     Float[np.ndarray, "2 states actions states"], Float[np.ndarray, "2 states actions states"]
 ]:
-    """Sampling masses and empirical dynamics before and after online data come to a log.
+    """Sampling masses and empirical dynamics before and after online data are added to a log.
 
     Args:
         logged: size of the log.
-        online: size of the online data, none of which are there before.
+        online: size of the online data that are added.
         weight: the priority of a logged transition afterwards, see `weighted_mle`.
     """
     shape = (states, actions, states)

@@ -1,7 +1,7 @@
 """One-sided corrected statements: what a single model guarantees before its policy is deployed.
 
-None is in the paper. All compare the real return of any old policy with that of a new one, and
-need no closeness of consecutive models.
+None of them is in the paper. All compare the real return of any old policy with that of a new one,
+and consecutive models need not be close to each other.
 """
 
 import math
@@ -18,19 +18,20 @@ from moore.theory.transfer import errors_along
 def drop_bound(
     true: TabularMDP, new: LearnedModel, old_policy: Policy, new_policy: Policy | None = None
 ) -> Bound:
-    """The real return of any old policy less that of the new one: the drop, with its sign.
+    """The drop: the real return of any old policy minus that of the new one, with its sign.
 
     It is at most lambda times the difference of the two policies' total uncertainties in the new
-    model, plus that model's errors along both. A negative right side is a certain improvement.
+    model, plus that model's errors along both policies. If the right side is negative, the return
+    is certain to improve.
 
     Args:
         new: the model of epoch t + 1.
         old_policy: any policy, such as that of epoch t or the offline one.
-        new_policy: the policy deployed; the optimal one of the new penalised MDP by default.
-            Another one adds what it falls short of it there.
+        new_policy: the policy to deploy; by default the optimal one of the new penalised MDP. For
+            another one, its shortfall in that MDP is added to the bound.
 
     Raises:
-        InputError: MDPs that cannot be compared.
+        InputError: the MDPs cannot be compared.
     """
     check_comparable(true, new.mdp)
     deployed = new.policy if new_policy is None else new_policy
@@ -51,7 +52,7 @@ def drop_bound_two_sided(true: TabularMDP, old: LearnedModel, new: LearnedModel)
     """The gap of Theorem 2, bounded by the larger of the bounds on the drop and on the rise.
 
     Raises:
-        InputError: models that cannot be compared.
+        InputError: the models cannot be compared.
     """
     check_pair(old, new)
     drop = drop_bound(true, new, old.policy)
@@ -63,12 +64,12 @@ def drop_bound_two_sided(true: TabularMDP, old: LearnedModel, new: LearnedModel)
 def no_degradation(true: TabularMDP, new: LearnedModel, old_policy: Policy) -> Bound:
     """The drop is at most 2 lambda U(pi_old), if the new model's penalty covers its errors.
 
-    So a transfer is smooth where the new model is certain along the old policy (the argument of
-    Yu et al. 2020, applied at every epoch).
+    So a transfer is smooth if the new model is certain along the old policy. This is the argument
+    of Yu et al. (2020), applied at every epoch.
 
     Raises:
-        InputError: MDPs that cannot be compared, or a penalty below
-            `admissible_penalty` somewhere.
+        InputError: the MDPs cannot be compared, or the penalty is below `admissible_penalty`
+            somewhere.
     """
     given = new.penalty_coef * new.uncertainty
     least = admissible_penalty(true, new.mdp)
@@ -85,19 +86,19 @@ def no_degradation(true: TabularMDP, new: LearnedModel, old_policy: Policy) -> B
 def gate_bound(
     true: TabularMDP, new: LearnedModel, old_policy: Policy, new_policy: Policy, *, earned: float
 ) -> Bound:
-    """The drop after a gate that asks for what the old policy has earned.
+    """The drop after a gate that requires the new policy to match the old one's real returns.
 
-    It is at most what the old policy is worth beyond what it earned, which is chance, plus the
-    model's errors along the new policy alone. Errors along the old one do not matter.
+    It is at most the old policy's expected return minus what it earned (a difference due to
+    chance), plus the model's errors along the new policy. Errors along the old one do not matter.
 
     Args:
-        new: the model that the gate asks, of epoch t + 1.
-        old_policy: the one that acts.
-        new_policy: the one that the gate has let through: in the model it is worth `earned`.
+        new: the model of epoch t + 1, which the gate uses.
+        old_policy: the acting policy.
+        new_policy: the policy that the gate accepts: its return in the model is at least `earned`.
         earned: what the old policy has really earned, such as the mean of its episodes.
 
     Raises:
-        InputError: MDPs that cannot be compared, or a policy that the gate refuses.
+        InputError: the MDPs cannot be compared, or the gate would refuse the new policy.
     """
     check_comparable(true, new.mdp)
     promised = eta(new.mdp, new_policy)
@@ -115,17 +116,17 @@ def gate_bound(
 
 
 def sampling_error(spread: float, episodes: int, chance: float) -> float:
-    """How far a mean of independent episodes lies below their expectation, but for this chance.
+    """How far a mean of independent episodes can lie below its expectation, up to a small chance.
 
     Hoeffding's inequality: spread sqrt(ln(1 / chance) / (2 episodes)).
 
     Args:
-        spread: highest possible return of an episode less the lowest.
-        episodes: how many were averaged; at least 1.
-        chance: with which it may lie lower, in (0, 1).
+        spread: highest possible return of an episode minus the lowest.
+        episodes: number of episodes in the mean; at least 1.
+        chance: probability, in (0, 1), that the mean lies even lower.
 
     Raises:
-        InputError: numbers outside these ranges.
+        InputError: a number is outside its range.
     """
     if not (spread >= 0.0 and episodes >= 1 and 0.0 < chance < 1.0):
         raise InputError(
@@ -136,13 +137,13 @@ def sampling_error(spread: float, episodes: int, chance: float) -> float:
 
 
 def admissible_penalty(true: TabularMDP, model: TabularMDP) -> Pairs:
-    """The least lambda u(s, a) that is sure to cover what a model gets wrong at a pair.
+    """The smallest lambda u(s, a) that is certain to cover the model's error at each pair.
 
-    The error of its reward, plus gamma / 2 times the l1 distance of the rows times the largest
-    gap that the real rewards allow.
+    It is the error of the reward, plus gamma / 2 times the l1 distance of the rows times the
+    largest gap between values that the real rewards allow.
 
     Raises:
-        InputError: MDPs that cannot be compared.
+        InputError: the MDPs cannot be compared.
     """
     check_comparable(true, model)
     distance = l1(model.transition, true.transition)

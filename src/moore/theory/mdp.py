@@ -1,9 +1,9 @@
-"""Finite MDPs solved exactly, in float64: the objects that the statements of section 3.3 speak of.
+"""Finite MDPs solved exactly, in float64: the objects of the statements in section 3.3.
 
-There are two settings and they are never mixed. Discounted: `horizon` is None, the discount is
-below 1, values are [states], policies and occupancies have no time index. Finite: decisions at
-h = 0, ..., H - 1 and V_H = 0; values are [H + 1, states], and policies and occupancies have a
-leading axis of H. Shapes below write that axis as `...`, so one formula serves both settings.
+There are two settings, which are never mixed. Discounted: `horizon` is None, the discount is
+below 1, values are [states], policies and occupancies have no time index. Finite: decisions are at
+h = 0, ..., H - 1 and V_H = 0; values are [H + 1, states], policies and occupancies have a leading
+axis of H. Shapes below write that axis as `...`, so each formula holds in both settings.
 """
 
 import dataclasses
@@ -42,8 +42,8 @@ class TabularMDP:
         horizon: H, the number of decisions; None is the discounted setting.
 
     Raises:
-        InputError: shapes that do not fit, rows that are no distributions, rewards that are not
-            finite, or a discount or horizon out of range.
+        InputError: shapes do not fit, a row is no distribution, a reward is not finite, or the
+            discount or the horizon is out of range.
     """
 
     transition: Transition
@@ -73,12 +73,12 @@ class TabularMDP:
             )
 
     def with_(self, **changes) -> "TabularMDP":
-        """The same MDP but for the attributes given."""
+        """The same MDP with the given attributes replaced."""
         return dataclasses.replace(self, **changes)
 
     @property
     def effective_horizon(self) -> float:
-        """Sum of the discounts of all decisions: the mass of an occupancy, 1 / (1 - gamma)."""
+        """Sum of the discounts of all decisions, which is the mass of an occupancy."""
         if self.horizon is None:
             return 1.0 / (1.0 - self.discount)
         return float(np.sum(self.discount ** np.arange(self.horizon)))
@@ -130,15 +130,15 @@ def next_mean(transition: Transition, values: Values) -> Probabilities:
 
 
 def next_values(mdp: TabularMDP, values: Values) -> Values:
-    """What the decisions lead to: V_1, ..., V_H of V_0, ..., V_H; V itself if discounted."""
+    """The values after each decision: V_1, ..., V_H of V_0, ..., V_H; V itself if discounted."""
     return values if mdp.horizon is None else values[1:]
 
 
 def action_probabilities(mdp: TabularMDP, policy: Policy) -> Probabilities:
-    """pi(a | s) of a policy given as actions or as probabilities, with or without time index.
+    """pi(a | s) of a policy given as actions or as probabilities, with or without a time index.
 
     Raises:
-        InputError: a shape or an action that the MDP does not have, or no distribution.
+        InputError: the shape or an action does not fit the MDP, or a row is no distribution.
     """
     states, actions = mdp.reward.shape
     if np.issubdtype(policy.dtype, np.integer):
@@ -173,7 +173,7 @@ def eta(mdp: TabularMDP, policy: Policy) -> float:
 
 
 def start_mean(mdp: TabularMDP, values: Values) -> float:
-    """E_mu0 of V, or of V_0."""
+    """The expectation of V (of V_0 with a horizon) over the start states, E_mu0."""
     return float(mdp.start @ (values if mdp.horizon is None else values[0]))
 
 
@@ -183,7 +183,7 @@ def optimal(mdp: TabularMDP, tie: Tie = "first") -> tuple[Values, Actions]:
     Discounted MDPs are solved by policy iteration, so the result is exact up to rounding.
 
     Args:
-        tie: which of several optimal actions the policy takes: the first, the last, or a random
+        tie: which of several optimal actions the policy takes, the first, the last or a random
             one.
     """
     if mdp.horizon is None:
@@ -238,8 +238,8 @@ def value_iteration(mdp: TabularMDP, tol: float = 1e-10) -> tuple[Values, int]:
 def occupancy(mdp: TabularMDP, policy: Policy, *, normalized: bool = False) -> Probabilities:
     """The discounted occupancy rho(s, a) of a policy, one for each h if there is a horizon.
 
-    Not normalised it has the mass `mdp.effective_horizon`, which is what makes Eq. 12 and 20 true;
-    normalised it has the mass 1.
+    If it is not normalised its mass is `mdp.effective_horizon`, which Eq. 12 and 20 require; if it
+    is normalised its mass is 1.
     """
     chosen = action_probabilities(mdp, policy)
     moves = mdp.discount * np.einsum("...sa,sat->...st", chosen, mdp.transition)
@@ -255,7 +255,7 @@ def occupancy(mdp: TabularMDP, policy: Policy, *, normalized: bool = False) -> P
 
 
 def expect(visits: Probabilities, function: Probabilities) -> float:
-    """The sum of f(s, a) against an occupancy; f may or may not depend on h."""
+    """The sum of f(s, a) weighted by an occupancy; f may depend on h."""
     return float((visits * function).sum())
 
 
@@ -263,7 +263,7 @@ def value_range(mdp: TabularMDP, *, start_only: bool = False) -> tuple[float, fl
     """The lowest and the highest value over all states, policies and times (V_H = 0 included).
 
     Args:
-        start_only: count the values of h = 0 alone.
+        start_only: use only the values at h = 0.
     """
     lowest, highest = mdp.extremes
     if start_only and mdp.horizon is not None:

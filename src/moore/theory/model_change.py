@@ -1,8 +1,8 @@
 """From one model to the next: Theorem 1, Eq. 8, Eq. 9 and Lemma 1, as printed and as corrected.
 
-As printed, Eq. 9 applies Theorem 1 to two penalised MDPs, whose rewards differ with the
-uncertainty; Theorem 1 is about equal rewards. The corrected forms count the change of the
-penalised reward, and replace r_max + V_max by half the span of the values.
+The printed Eq. 9 applies Theorem 1, which needs equal rewards, to two penalised MDPs, whose rewards
+differ because their uncertainties do. The corrected forms add the change of the penalised reward,
+and replace r_max + V_max by half the span of the values.
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ from moore.theory.mdp import (
 from moore.theory.models import LearnedModel, check_comparable, check_pair
 
 Correction = Literal[False, "sup", "on_policy", "same_policy"]
-"""False is the printed form. `sup` counts the largest change over all states and actions,
-`on_policy` the change along the two policies, `same_policy` adds to the printed form the change
-of each policy's own uncertainty."""
+"""Which form to use. False is the printed one. `sup` adds the largest change of the penalised
+reward over all states and actions, `on_policy` the change along the two policies. `same_policy`
+adds to the printed form the change of each policy's own uncertainty."""
 
 
 def theorem1(
@@ -50,12 +50,12 @@ def theorem1(
     Printed: D (r_max + V_max) (H - h). Corrected: see `value_drift`.
 
     Args:
-        h: the decision; 0 in the discounted setting.
-        reading: of V_max.
-        allow_reward_mismatch: evaluate it although its premise does not hold.
+        h: index of the decision; 0 in the discounted setting.
+        reading: how to read V_max.
+        allow_reward_mismatch: evaluate the statement although its premise does not hold.
 
     Raises:
-        InputError: MDPs that cannot be compared, rewards that differ, or no such decision.
+        InputError: the MDPs cannot be compared, the rewards differ, or there is no decision h.
     """
     check_comparable(first, second)
     if not allow_reward_mismatch and not np.array_equal(first.reward, second.reward):
@@ -84,9 +84,9 @@ def eq8(
     """Eq. 8: the gap between the optimal returns of two MDPs with the same reward.
 
     Args:
-        reading: of V_max.
-        paper_horizon: what to put for H in the printed form; `TabularMDP.paper_horizon` is the
-            one that makes it true.
+        reading: how to read V_max.
+        paper_horizon: the value of H in the printed form; `TabularMDP.paper_horizon` makes the
+            statement true.
 
     Raises:
         InputError: see `theorem1`.
@@ -109,7 +109,7 @@ def eq9(
     """Eq. 9: the gap between the optimal returns of two consecutive penalised MDPs.
 
     Raises:
-        InputError: models that cannot be compared, or an unknown correction.
+        InputError: the models cannot be compared, or the correction is unknown.
     """
     check_pair(old, new)
     mdps = old.mdp, new.mdp, old.penalized, new.penalized
@@ -129,7 +129,7 @@ def suboptimal_eq9(
     *,
     corrected: Literal["sup", "on_policy"] = "sup",
 ) -> Bound:
-    """Corrected Eq. 9 for policies that are not quite optimal: the worse shortfall is added."""
+    """Corrected Eq. 9 for policies that are not quite optimal; the larger shortfall is added."""
     check_pair(old, new)
     pairs = (old, old_policy), (new, new_policy)
     returns = [eta(model.penalized, policy) for model, policy in pairs]
@@ -151,11 +151,11 @@ def lemma1(
     """Lemma 1: the gap between the returns of two policies, each in its own learned MDP.
 
     Args:
-        reading: of V_max, in the printed form.
+        reading: how to read V_max in the printed form.
         normalized_u: read U, in the printed form, as an expectation over an occupancy of mass 1.
 
     Raises:
-        InputError: models that cannot be compared, or an unknown correction.
+        InputError: the models cannot be compared, or the correction is unknown.
     """
     check_pair(old, new)
     if corrected:
@@ -173,7 +173,7 @@ def lemma1(
 def lemma1_terms(
     old: LearnedModel, new: LearnedModel, corrected: Literal["sup", "on_policy", "same_policy"]
 ) -> dict[str, float]:
-    """The right side of Lemma 1 as corrected."""
+    """The terms of the right side of the corrected Lemma 1."""
     uncertainty = {"uncertainty": uncertainty_difference(old, new)}
     if corrected != "same_policy":
         return penalized_change(old, new, corrected) | uncertainty
@@ -202,7 +202,7 @@ def uncertainty_difference(
 
 
 def printed_change(mdps: Sequence[TabularMDP], reading: Reading) -> float:
-    """D (r_max + V_max) H: D between the first two MDPs, the maxima over all."""
+    """D (r_max + V_max) H, with D between the first two MDPs and the maxima over all MDPs."""
     return mdps[0].paper_horizon * _printed_rate(mdps, reading)
 
 
@@ -219,10 +219,10 @@ def value_drift(
     *,
     h: int = 0,
 ) -> float:
-    """What a change of dynamics alone can do to a value at decision h.
+    """How far a change of the dynamics alone can move a value at decision h.
 
-    The discounted sum, over the decisions from h on, of D / 2 times the smaller of the spans of
-    the two values they lead to. A leaking chain attains it.
+    It is the discounted sum, over the decisions from h on, of D / 2 times the smaller of the spans
+    of the two next values. The bound is an equality for a leaking chain.
     """
     distance = D_l1(first.transition, second.transition)
     steps = 0.5 * distance * np.minimum(span(first_values), span(second_values))
@@ -235,10 +235,10 @@ def value_drift(
 def penalized_change(
     old: LearnedModel, new: LearnedModel, corrected: Literal["sup", "on_policy"]
 ) -> dict[str, float]:
-    """How far the optimal returns of two penalised MDPs can be apart: Eq. 9 corrected.
+    """How far apart the optimal returns of two penalised MDPs can be, by the corrected Eq. 9.
 
     Raises:
-        InputError: an unknown correction.
+        InputError: the correction is unknown.
     """
     if corrected == "on_policy":
         sides = _change_along(old, new), _change_along(new, old)
@@ -253,7 +253,7 @@ def penalized_change(
 
 
 def _change_along(model: LearnedModel, other: LearnedModel) -> dict[str, float]:
-    """The change from a model to another along the policy of the first."""
+    """The change from one model to another along the optimal policy of the first."""
     visits = occupancy(model.mdp, model.policy)
     values = policy_values(other.penalized, model.policy)
     reward_change = np.abs(model.penalized.reward - other.penalized.reward)
@@ -264,9 +264,10 @@ def _change_along(model: LearnedModel, other: LearnedModel) -> dict[str, float]:
 
 
 def one_step_error(first: TabularMDP, second: TabularMDP, values: Values) -> Probabilities:
-    """gamma / 2 times the l1 distance of the rows times the span of the values they lead to.
+    """gamma / 2 times the l1 distance of the rows times the span of the next values.
 
-    Nothing smaller bounds |gamma sum_s' (p1 - p2)(s') V(s')| by the distance alone.
+    This is the smallest bound on |gamma sum_s' (p1 - p2)(s') V(s')| that uses only the distance and
+    the span.
     """
     spans = np.asarray(span(next_values(first, values)))
     distance = l1(first.transition, second.transition)

@@ -31,18 +31,18 @@ def lemma2(
     normalized: bool = False,
     corrected: bool = True,
 ) -> Bound:
-    """Lemma 2, an identity: the return of a policy in the model less its return in reality.
+    """Lemma 2, an identity for the return of a policy in the model minus its return in reality.
 
-    Printed (Eq. 12), the right side is gamma G summed against the occupancy. A learned reward
-    adds its own error, which the corrected form counts. See `Bound.residual`.
+    The printed right side (Eq. 12) is gamma G, summed over the occupancy. The corrected form also
+    counts the error of a learned reward. See `Bound.residual`.
 
     Args:
-        rho: whose occupancy: the model's, with the values of the real MDP, as printed; or the
-            real one, with the values of the model.
+        rho: which occupancy to use: the model's with the values of the real MDP, as printed, or the
+            real one with the values of the model.
         normalized: use an occupancy of mass 1, which breaks the identity.
 
     Raises:
-        InputError: MDPs that cannot be compared.
+        InputError: the MDPs cannot be compared.
     """
     check_comparable(true, model)
     visited, valued = (model, true) if rho == "model" else (true, model)
@@ -63,16 +63,17 @@ def eq13(
     reading: Reading = "abs",
     corrected: bool = False,
 ) -> Bound:
-    """Eq. 13: |G(s, a)| of Eq. 11, at the pair where it comes closest to its bound.
+    """Eq. 13, a bound on |G(s, a)| of Eq. 11, at the pair where it is tightest.
 
-    Printed: V_max / 2 times the l1 distance of the rows. Corrected: half the span of V^pi, which
-    is the same only where the values lie in an interval of length V_max.
+    The printed bound is V_max / 2 times the l1 distance of the rows. The corrected one has half the
+    span of V^pi instead of V_max / 2; the two agree only if the span of V^pi is V_max.
 
     Returns:
-        The worst pair; `arrays` has both sides at all pairs, [..., states, actions].
+        The bound at the tightest pair; `arrays` has both sides at all pairs, [..., states,
+        actions].
 
     Raises:
-        InputError: MDPs that cannot be compared.
+        InputError: the MDPs cannot be compared.
     """
     check_comparable(true, model)
     values = policy_values(true, policy)
@@ -92,5 +93,5 @@ def eq13(
 
 
 def dynamics_error(true: TabularMDP, model: TabularMDP, values: Values) -> Probabilities:
-    """G(s, a) of Eq. 11: the model's mean of the next value less the real one."""
+    """G(s, a) of Eq. 11: the model's mean of the next value minus the real one."""
     return next_mean(model.transition - true.transition, next_values(true, values))

@@ -1,4 +1,4 @@
-"""Learned models: penalised by their uncertainty (Eq. 2), averaged over an ensemble, counted."""
+"""Learned models: penalised by uncertainty (Eq. 2), averaged over an ensemble, or from counts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,18 +26,18 @@ Counts = Float[np.ndarray, "states actions states"]
 
 
 def penalize(mdp: TabularMDP, uncertainty: Pairs, penalty_coef: float) -> TabularMDP:
-    """M~ of a learned M^: its reward less lambda u(s, a), Eq. 2."""
+    """M~ of a learned M^ (Eq. 2), whose reward is reduced by lambda u(s, a)."""
     return mdp.with_(reward=mdp.reward - penalty_coef * uncertainty)
 
 
 def uncertainty(
     mdp: TabularMDP, function: Pairs, policy: Policy, *, normalized: bool = False
 ) -> float:
-    """U(pi) of Lemma 1: u(s, a) summed against the occupancy of a policy in the learned MDP.
+    """U(pi) of Lemma 1: u(s, a) weighted by the occupancy of a policy in the learned MDP, summed.
 
     Args:
         function: u(s, a).
-        normalized: use an occupancy of mass 1; Eq. 19 needs the other one.
+        normalized: use an occupancy of mass 1; Eq. 19 needs one that is not normalised.
     """
     return expect(occupancy(mdp, policy, normalized=normalized), function)
 
@@ -91,7 +91,7 @@ class Transfer(NamedTuple):
 
 
 def check_pair(old: LearnedModel, new: LearnedModel) -> None:
-    """Raises InputError unless two models can stand in one statement."""
+    """Raises InputError unless a statement can compare the two models."""
     check_comparable(old.mdp, new.mdp)
     if old.penalty_coef != new.penalty_coef:
         raise InputError(
@@ -101,7 +101,7 @@ def check_pair(old: LearnedModel, new: LearnedModel) -> None:
 
 
 def check_comparable(*mdps: TabularMDP) -> None:
-    """Raises InputError unless the MDPs differ in dynamics and reward alone."""
+    """Raises InputError unless the MDPs differ only in dynamics and reward."""
     first, *others = mdps
     for other in others:
         if (
@@ -117,7 +117,7 @@ def check_comparable(*mdps: TabularMDP) -> None:
 def ensemble_model(
     members: Float[np.ndarray, "members states actions states"],
 ) -> tuple[Transition, Pairs]:
-    """The mean of an ensemble's dynamics, and u: the largest total variation to the mean."""
+    """The mean of an ensemble's dynamics, and u, the largest total variation from that mean."""
     mean = members.mean(0)
     return mean, np.max([tv(member, mean) for member in members], axis=0)
 
@@ -128,17 +128,17 @@ def weighted_mle(
     """The model that maximises the likelihood of draws from a log and a growing buffer.
 
     Args:
-        logged: how often each (s, a, s') is in the log.
-        online: the same of the online data, each of weight 1.
+        logged: number of times that each (s, a, s') is in the log.
+        online: number of times that each is in the online data, where it has weight 1.
         offline_weight: the priority of a logged transition, f(d, t) of Eq. 4.
-        prior: the dynamics of pairs without data.
+        prior: the dynamics for pairs without data.
 
     Returns:
         The dynamics, the sampling mass of each pair [states, actions], and that of each
         transition [states, actions, states], which sums to 1.
 
     Raises:
-        InputError: no data with a positive weight.
+        InputError: no transition has a positive weight.
     """
     mass = offline_weight * logged + online
     if not 0 < mass.sum() < np.inf:

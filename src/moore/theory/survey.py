@@ -1,7 +1,7 @@
-"""Both sides of every statement on many random MDPs, and on the counterexamples, in numbers.
+"""Both sides of every statement, in numbers, on many random MDPs and on the counterexamples.
 
-The draws vary what the statements depend on: setting and discount, sign of the rewards, sizes of
-the models' and rewards' errors and of the shift between models, and where u comes from.
+The random draws vary the setting and the discount, the sign of the rewards, the errors of the
+models and of their rewards, the shift between the models, and the origin of u.
 """
 
 import dataclasses
@@ -33,12 +33,12 @@ from moore.theory.transfer import theorem2, theorem2_identity
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """One random transfer and what else the statements are about.
+    """One random transfer, with a policy and sampling masses for the statements that need them.
 
     Attributes:
         transfer: the real MDP and two consecutive models.
-        policy: an arbitrary one.
-        masses: sampling masses of two consecutive epochs, if it is also about those.
+        policy: an arbitrary policy.
+        masses: sampling masses of two consecutive epochs, if the draw has them.
     """
 
     transfer: Transfer
@@ -47,13 +47,13 @@ class Draw:
 
     @cached_property
     def same_reward(self) -> tuple[TabularMDP, TabularMDP]:
-        """Two MDPs for Theorem 1, whose premise is that the rewards are the same."""
+        """Two MDPs with the same reward, for Theorem 1."""
         true, old, new = self.transfer
         return old.mdp.with_(reward=true.reward), new.mdp.with_(reward=true.reward)
 
     @cached_property
     def admissible(self) -> LearnedModel:
-        """The new model with the least penalty that covers its errors."""
+        """The new model with the smallest penalty that covers its errors."""
         true, _, new = self.transfer
         return LearnedModel(new.mdp, admissible_penalty(true, new.mdp), 1.0)
 
@@ -63,12 +63,12 @@ class Draw:
 
 
 def evaluate_transfer(transfer: Transfer) -> list[tuple["Statement", Bound]]:
-    """Every statement that is about models, in every form, on one transfer.
+    """Every statement about models, in every form, on one transfer.
 
-    Where a statement is about any policy, that is the old one.
+    A statement about an arbitrary policy is evaluated for the old one.
 
     Raises:
-        InputError: models that cannot be compared.
+        InputError: the models cannot be compared.
     """
     true, old, _ = transfer
     draw = Draw(transfer, action_probabilities(true, old.policy))
@@ -76,7 +76,7 @@ def evaluate_transfer(transfer: Transfer) -> list[tuple["Statement", Bound]]:
 
 
 def random_draw(rng: np.random.Generator) -> Draw:
-    """One draw of the survey: small MDPs of every kind, none of them chosen."""
+    """One random draw of the survey: small MDPs of every kind."""
     states, actions = int(rng.integers(2, 6)), int(rng.integers(2, 4))
     finite = rng.uniform() < 0.5
     true = random_mdp(
@@ -113,11 +113,11 @@ class Statement:
     """A statement in one form.
 
     Attributes:
-        name: of the statement.
+        name: name of the statement.
         form: `printed` (V_max as printed), `printed, |V|` (with an absolute value), or
             `corrected`, in one of several ways.
-        evaluate: both sides on a draw.
-        identity: an equality, which fails on either side.
+        evaluate: computes both sides on a draw.
+        identity: whether the statement is an equality, which fails if either side is larger.
     """
 
     name: str
@@ -208,15 +208,15 @@ STATEMENTS: tuple[Statement, ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """What many draws say of a statement.
+    """The results of many draws for one statement.
 
     Attributes:
         name, form: see `Statement`.
-        identity: whether it is an equality; the ratios are then of no interest.
-        ratios: left over right, one a draw [draws].
-        violated: which draws refute it [draws].
-        vacuous: in which the right side is no smaller than the trivial gap [draws].
-        subset: whether it has only some of the draws of another row.
+        identity: whether the statement is an equality; its ratios are then of no interest.
+        ratios: left over right for each draw [draws].
+        violated: which draws refute the statement [draws].
+        vacuous: in which draws the right side is no smaller than the trivial gap [draws].
+        subset: whether this row holds only some of the draws of another row.
     """
 
     name: str
@@ -228,14 +228,14 @@ class Row:
     subset: bool = False
 
     def among(self, differ: Bool[np.ndarray, " draws"]) -> "Row":
-        """The row over those draws alone in which the two policies differ."""
+        """The row restricted to the draws in which the two policies differ."""
         columns = {"ratios": self.ratios, "violated": self.violated, "vacuous": self.vacuous}
         kept = {name: column[differ] for name, column in columns.items()}
         name = f"{self.name}, policies differ"
         return dataclasses.replace(self, name=name, subset=True, **kept)
 
     def summary(self) -> dict:
-        """The row in numbers, for JSON: shares, and median, p99 and max of the ratios."""
+        """The row in numbers for JSON: shares, and the median, p99 and max of the ratios."""
         empty = self.identity or not self.ratios.size
         # No interpolation: an infinite ratio must not make its neighbours NaN.
         levels = {"median": 0.5, "p99": 0.99, "max": 1.0}
@@ -258,11 +258,11 @@ def survey(draws: int = 800, seed: int = 0) -> list[Row]:
     """Evaluates every statement in every form on the same random draws.
 
     Args:
-        draws: how many.
-        seed: of the draws; the result is a function of both.
+        draws: number of draws.
+        seed: seed of the draws; the result depends only on these two numbers.
 
     Raises:
-        InputError: no draws, or a seed out of range.
+        InputError: the number of draws is not positive, or the seed is negative.
     """
     if draws < 1:
         raise InputError(f"the number of draws is {draws}; it must be positive.")
@@ -294,7 +294,7 @@ def _row(statement: Statement, *results: Float[np.ndarray, " draws"]) -> Row:
 
 
 def counterexample_table() -> list[dict]:
-    """Both forms on every counterexample, for JSON; an infinite ratio is None."""
+    """Both forms of each statement on its counterexample, for JSON; an infinite ratio is None."""
     return [
         {
             "name": case.name,

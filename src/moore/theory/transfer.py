@@ -1,4 +1,4 @@
-"""Theorem 2: how far the real returns of two consecutive policies are apart, both forms."""
+"""Theorem 2: how far apart the real returns of two consecutive policies are, in both forms."""
 
 from dataclasses import dataclass
 
@@ -36,13 +36,13 @@ def theorem2(
 ) -> Bound:
     """Theorem 2: the gap between the real returns of the policies of epochs t and t + 1.
 
-    Printed (Eq. 14): the change of the dynamics, the errors of both models along their policies,
-    and the difference of the total uncertainties. The corrected forms also count the change of
-    the penalised reward (or of each policy's own uncertainty) and the errors of the learned
-    rewards, and have half the span of the values for V_max / 2.
+    The printed form (Eq. 14) adds up the change of the dynamics, the errors of both models along
+    their policies, and the difference of the total uncertainties. The corrected forms also add the
+    change of the penalised reward (or of each policy's own uncertainty) and the errors of the
+    learned rewards, and have half the span of the values in place of V_max / 2.
 
     Args:
-        reading: of V_max, in the printed form.
+        reading: how to read V_max in the printed form.
 
     Returns:
         The bound; `arrays` has the policies.
@@ -78,7 +78,7 @@ def _printed_terms(
 
 
 def errors_along(true: TabularMDP, model: TabularMDP, policy: Policy) -> dict[str, float]:
-    """What the errors of a model can do to the return of a policy, along its own visits there."""
+    """How far a model's errors can change the return of a policy, over its visits in the model."""
     visits = occupancy(model, policy)
     step = one_step_error(model, true, policy_values(true, policy))
     return {
@@ -90,8 +90,8 @@ def errors_along(true: TabularMDP, model: TabularMDP, policy: Policy) -> dict[st
 def theorem2_identity(true: TabularMDP, old: LearnedModel, new: LearnedModel) -> Bound:
     """The equality behind Theorem 2: the signed gap of the real returns, term by term.
 
-    It is the gap of the penalised optima plus what each policy's penalty and model errors hide.
-    See `Bound.residual`.
+    It is the gap between the optimal penalised returns, plus, for each policy, the difference of
+    its real and its penalised return. See `Bound.residual`.
 
     Raises:
         InputError: models that cannot be compared.
@@ -109,7 +109,7 @@ def theorem2_identity(true: TabularMDP, old: LearnedModel, new: LearnedModel) ->
 
 
 def _hidden(true: TabularMDP, model: LearnedModel) -> float:
-    """The real return of a model's policy less its penalised return, by Lemma 2 and Eq. 19."""
+    """The real return of a model's policy minus its penalised return, by Lemma 2 and Eq. 19."""
     visits = occupancy(model.mdp, model.policy)
     error = dynamics_error(true, model.mdp, policy_values(true, model.policy))
     reward_error = model.mdp.reward - true.reward
@@ -119,12 +119,12 @@ def _hidden(true: TabularMDP, model: LearnedModel) -> float:
 
 @dataclass(frozen=True)
 class RelativeUncertaintyError:
-    """Section 4.3's check of remark (iii), in its two readings.
+    """The Relative Uncertainty Error of section 4.3, in its two readings.
 
     Attributes:
-        same_policy: |U_t(pi_t) - U_{t+1}(pi_t)| / eta_t(pi_t): the old policy in both models, as
-            the formula is printed.
-        theorem: |U_t(pi_t) - U_{t+1}(pi_{t+1})| / eta_t(pi_t): the term of Theorem 2.
+        same_policy: |U_t(pi_t) - U_{t+1}(pi_t)| / eta_t(pi_t), as printed, with the old policy in
+            both models.
+        theorem: |U_t(pi_t) - U_{t+1}(pi_{t+1})| / eta_t(pi_t), with the term of Theorem 2.
     """
 
     same_policy: float
