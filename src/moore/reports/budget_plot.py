@@ -4,30 +4,31 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from moore.numbers import is_finite
-from moore.reports import plots
-from moore.reports.panels import MetricRows
+from moore.reports.panels import MetricRows, epoch_axis, line, new_figure, with_places
 from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION
+
+_TITLE = {"loc": "left", "fontsize": "medium"}
 
 
 def budget_curves(rows: MetricRows) -> Figure:
     """The margin above the line of the promise, and the trials, promotions and demotions so far."""
-    rows = plots._placed([row for row in rows if is_finite(row.get("budget/margin"))])
+    rows = with_places([row for row in rows if is_finite(row.get("budget/margin"))])
     with matplotlib.rc_context(STYLE):
-        fig, (margin, level, counts) = plots._figure(3)
-        plots._line(margin, rows, key="budget/margin", color=BLUE, label="could be lost")
-        plots._line(margin, rows, key="budget/affordable", color=PURPLE, label="for certain")
-        plots._line(margin, rows, key="budget/spent", color=VERMILION, label="lost in trials")
+        fig, (margin, level, counts) = new_figure(3)
+        line(margin, rows, key="budget/margin", color=BLUE, label="could be lost")
+        line(margin, rows, key="budget/affordable", color=PURPLE, label="for certain")
+        line(margin, rows, key="budget/spent", color=VERMILION, label="lost in trials")
         margin.axhline(0, color=INK, ls="--", lw=0.9)
-        margin.set_title("reward above the line of the promise", **plots._TITLE)
-        plots._line(level, rows, key="budget/gain", color=GREEN)
+        margin.set_title("reward above the line of the promise", **_TITLE)
+        line(level, rows, key="budget/gain", color=GREEN)
         level.axhline(0, color=INK, ls="--", lw=0.9)
-        level.set_title("an episode of the acting policy − of the reference", **plots._TITLE)
+        level.set_title("an episode of the acting policy − of the reference", **_TITLE)
         for name, color in (("trials", BLUE), ("promoted", GREEN), ("demoted", VERMILION)):
-            plots._line(counts, rows, key=f"budget/{name}", color=color, label=name)
-        counts.set_title("trials, promotions and demotions so far", **plots._TITLE)
+            line(counts, rows, key=f"budget/{name}", color=color, label=name)
+        counts.set_title("trials, promotions and demotions so far", **_TITLE)
         for axes in (margin, level):
-            plots._epoch_axis(axes, rows, label=False)
-        plots._epoch_axis(counts, rows)
+            epoch_axis(axes, rows, label=False)
+        epoch_axis(counts, rows)
         for axes in (margin, counts):
             axes.legend(loc="upper left", fontsize="small", frameon=False)
     return fig

@@ -14,6 +14,7 @@ from moore.numbers import without_nulls
 from moore.reports import plots
 from moore.reports.budget_plot import budget_curves
 from moore.reports.page import number, render
+from moore.reports.plot_style import figure_svg
 
 _ACTED = "online/episode_returns"
 
@@ -205,7 +206,7 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
         for prefix in curves
         if any(key.startswith(named.get(prefix, prefix)) for key in logged)
     ]
-    return {prefix: Markup(plots.figure_svg(curves[prefix]())) for prefix in present}
+    return {prefix: Markup(figure_svg(curves[prefix]())) for prefix in present}
 
 
 def _epoch_table(rows: list[dict]) -> dict:
