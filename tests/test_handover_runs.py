@@ -186,6 +186,7 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
     with_and_without = []
     for penalised in (True, False):
         config = tiny_config(gate=replace(gate, penalised=penalised), penalty_coef=3.0)
+        config = replace(config, offline=replace(config.offline, real_ratio=0.0))
         learner = prepare(config, dataset=log_file, env=ENV).learner
         learner = replace(learner, episode_steps=7)
         state = learner.init(jax.random.key(0))
