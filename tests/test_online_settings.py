@@ -265,14 +265,16 @@ def test_the_discount_follows_the_step_limit_where_episodes_can_end_early():
     assert discount_for(tiny_config(), replace(log, terminated=ends), 1000) == 0.9
 
 
-def test_a_run_learns_under_the_discount_that_it_reports_and_keeps_the_one_it_was_given():
+def test_a_run_learns_under_the_discount_that_its_configuration_says():
     log = tiny_log()
     ends = log.terminated.copy()
     ends[5] = True
     config = replace(tiny_config(), horizons_per_episode=0.2)
     setup = prepare(config, dataset=replace(log, terminated=ends), env=ENV)
-    assert setup.learner.config.sac.discount == pytest.approx(1 - 0.2 / 20)
-    assert setup.config.sac.discount == 0.9
+    assert setup.config.sac.discount == pytest.approx(1 - 0.2 / 20)
+    assert setup.learner.config == setup.config, "there are not two"
+    again = prepare(setup.config, dataset=replace(log, terminated=ends), env=ENV)
+    assert again.config == setup.config, "what was found once stays"
 
 
 def test_adaptive_bc_takes_its_scale_from_the_reference_or_from_the_log():

@@ -37,7 +37,7 @@ def handed_over(setup):
 
 
 class Recorder:
-    """A learner and a system that only write down what they are asked to do."""
+    """A learner, a system and a chooser that only write down what they are asked to do."""
 
     def __init__(self, config, *, ends=False):
         self.config, self.calls = config, []
@@ -48,9 +48,15 @@ class Recorder:
         self.calls.append("look")
         return state
 
-    def pass_gate(self, state, epoch, returns, *, in_episode):
+    def observed(self, state, transition, *, in_episode):
+        return state
+
+    def consider(self, state, epoch, returns, *, in_episode):
         self.running.append(in_episode)
         return state, {}
+
+    def metrics(self):
+        return {}
 
     def reported(self, metrics):
         return metrics
@@ -101,7 +107,7 @@ def test_the_online_stage_is_algorithm_1():
     stage = inspect.unwrap(online.online_stage)
     for ends in (True, False):
         recorder = Recorder(config, ends=ends)
-        stage(recorder, None, recorder, on_epoch=lambda *args: None)
+        stage(recorder, None, recorder, on_epoch=lambda *args: None, chooser=recorder)
         assert recorder.running == [not ends] * 4, "the gate knows whether an episode goes on"
     step = ["act", "step", "observe"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from moore import cli
 from moore.agents.awac import AWACConfig
-from moore.config import OfflineConfig, OnlineConfig, from_dict, to_dict, to_toml
+from moore.config import Config, OfflineConfig, OnlineConfig, from_dict, to_dict, to_toml
 from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.runs.folder import read_metrics
@@ -304,3 +304,15 @@ def test_on_a_real_local_ray(tiny, tmp_path, monkeypatch):
     assert not outcome.failed, outcome.failed
     assert len(outcome.done) == 3
     json.dumps(vars(outcome))
+
+
+def test_what_a_run_has_found_in_its_log_and_environment_makes_it_no_other_run(tmp_path):
+    given = Config(algorithm="moore", horizons_per_episode=3.0)
+    cell = Cell(str(tmp_path), to_dict(given))
+    found = dataclasses.replace(given, env_id="Hopper-v5", episode_steps=1000)
+    found = dataclasses.replace(found, sac=dataclasses.replace(given.sac, discount=0.997))
+    (tmp_path / "config.toml").write_text(to_toml(found))
+    assert cell.departure() == ""
+    other = dataclasses.replace(found, sac=dataclasses.replace(found.sac, discount=0.5))
+    (tmp_path / "config.toml").write_text(to_toml(other))
+    assert cell.departure() == "sac.discount is 0.5, not 0.99"

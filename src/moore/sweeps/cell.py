@@ -6,6 +6,7 @@ import sys
 import threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 # After its sweep is killed, a cell ends within a moment; a new sweep waits for that.
 _LET_GO = 20.0
@@ -50,14 +51,31 @@ class Cell:
             begun = used_settings(read_toml(Path(self.folder) / "config.toml"))
         except InputError as error:  # another version's, or damaged: this cell fails, no other
             return str(error).rstrip(".")
-        # A run writes down which environment its log has named.
-        here = flat(asdict(replace(config, env_id=config.env_id or begun.env_id)))
-        there = flat(asdict(begun))
+        here, there = flat(asdict(_filled_in(config, begun))), flat(asdict(begun))
         others = [name for name in here if here[name] != there[name]]
         if not others:
             return ""
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         return f"{others[0]} is {there[others[0]]}, not {here[others[0]]}{more}"
+
+
+def _filled_in(config: Any, begun: Any) -> Any:
+    """The cell's settings, with what a run writes down of its log and its environment."""
+    config = replace(
+        config,
+        env_id=config.env_id or begun.env_id,
+        env_args=config.env_args or begun.env_args,
+        episode_steps=config.episode_steps or begun.episode_steps,
+    )
+    if config.horizons_per_episode is not None:
+        discount = max(config.sac.discount, begun.sac.discount)
+        config = replace(config, sac=replace(config.sac, discount=discount))
+    known = {
+        name: getattr(begun.adaptive_bc, name)
+        for name in ("return_low", "return_high")
+        if getattr(config.adaptive_bc, name) is None
+    }
+    return replace(config, adaptive_bc=replace(config.adaptive_bc, **known))
 
 
 def run_cell(cell: Cell) -> None:
