@@ -12,6 +12,7 @@ import pytest
 from moore.algorithms import find
 from moore.dynamics import pessimistic
 from moore.dynamics.ensemble import init_ensemble, predict_all
+from moore.dynamics.fit import init_model
 from moore.dynamics.imagine import rollout
 from moore.dynamics.pessimistic import Halt, PessimismConfig
 from moore.errors import InputError
@@ -148,8 +149,10 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(finished, tmp_p
 
 def test_a_discount_of_one_is_refused():
     config = replace(settings(), sac=replace(settings().sac, discount=1.0))
-    task = Task(config, find("morel").agent, config.sac, log_of([0.0], [0.0], [1.0], 1), None)
+    log, never = log_of([0.0], [0.0], [1.0], 1), lambda *_: jnp.zeros((), bool)
+    task = Task(config, find("morel").agent, config.sac, log, never)
+    model = eqx.filter_eval_shape(lambda: init_model(jax.random.key(0), 1, 1, config.model))
     with pytest.raises(
         InputError, match=r"sac\.discount is 1; the halt of morel needs one below 1"
     ):
-        halt_of(None, task)
+        halt_of(model, task)
