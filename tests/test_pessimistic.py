@@ -152,7 +152,5 @@ def test_a_discount_of_one_is_refused():
     log, never = log_of([0.0], [0.0], [1.0], 1), lambda *_: jnp.zeros((), bool)
     task = Task(config, find("morel").agent, config.sac, log, never)
     model = eqx.filter_eval_shape(lambda: init_model(jax.random.key(0), 1, 1, config.model))
-    with pytest.raises(
-        InputError, match=r"sac\.discount is 1; the halt of morel needs one below 1"
-    ):
+    with pytest.raises(InputError, match=r"sac\.discount is 1; the halt of morel needs"):
         halt_of(model, task)
