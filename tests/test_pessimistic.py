@@ -114,8 +114,9 @@ def test_where_nothing_is_known_no_policy_is_worth_more_than_on_the_system():
 
 def settings():
     config = tiny_config(
-        algorithm="morel", penalty_coef=0.0, pessimism=PessimismConfig(coef=0.5), diagnostics=False
-    )
+        algorithm="morel", penalty_coef=0.0, pessimism=PessimismConfig(coef=0.5), diagnostics=False,
+        accept=("hand-over",),  # after few updates the policy is worse than the log
+    )  # fmt: skip
     offline = replace(config.offline, epochs=2, updates_per_epoch=50)
     online = replace(config.online, epochs=2, steps_per_epoch=40, refit_every=20)
     return replace(config, offline=offline, online=online)
