@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a log, each with its name, its level and its remedy."""
+"""The table of all known defects of logs, each with its name, its level and its remedy."""
 
 from moore.data.cuts import ends_text
 from moore.data.defect import Defect
@@ -16,12 +16,12 @@ def _arrays(found: dict) -> str:
 
 
 def _first(key: str) -> str:
-    """The place of the first row, for a text to be formatted."""
+    """The part of a format that names the first row."""
     return f"(first: row {{first_rows[{key}]}})"
 
 
 def _may_be_rescaled(s: dict) -> bool:
-    """Wider bounds than [-1, 1], but actions that fill just that."""
+    """Whether the bounds are wider than [-1, 1] but the actions fill exactly [-1, 1]."""
     low, high = min(s["action_min"]), max(s["action_max"])
     wider = max(s["action_high"]) > 1.01 and min(s["action_low"]) < -1.01
     return wider and -1.001 <= low <= -0.9 and 0.9 <= high <= 1.001
@@ -47,7 +47,7 @@ def _unflagged(s: dict) -> str:
 
 
 def _few_agree(s: dict) -> bool:
-    """The rule and the flags disagree on more than a tenth of the ends that either sees."""
+    """Whether the rule and the flags disagree on more than a tenth of the ends of either."""
     wrong = s["flagged_healthy"] + s["unhealthy_unflagged"]
     return wrong > max(3, 0.1 * (s["terminals"] + s["unhealthy_unflagged"]))
 
