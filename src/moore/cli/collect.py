@@ -19,8 +19,8 @@ def _options():
     class CollectOptions:
         """Makes a log of an environment by D4RL's recipe.
 
-    If it is interrupted, the same command goes on where it stopped.
-    """
+        If it is interrupted, the same command goes on where it stopped.
+        """
 
         recipe: Annotated[Recipe, tyro.conf.arg(name="")]
         out: str

@@ -62,8 +62,7 @@ def read_d4rl(
         budget: how much of the log to read.
 
     Raises:
-        InputError: the file does not exist, is not HDF5 or is cut short, keys are missing, or
-            arrays do not fit.
+        InputError: the file is missing or is no whole HDF5 file, keys are missing, or do not fit.
     """
     file, name = _find(Path(path)), str(path)
     with _opened(file, name) as source:
