@@ -90,8 +90,9 @@ def draw_bought(axis: plt.Axes) -> None:
         title=f"what a budget buys in {EPOCHS} episodes",
         xlabel="dip budget, %",
         ylabel="level of who acts at the end; reference = 1",
+        ylim=(0.9, 3.2),
     )
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, ncols=2, loc="upper center")
 
 
 def main(argv: list[str] | None = None) -> None:

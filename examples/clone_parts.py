@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from moore.agents.bc import BCConfig
+from moore.experience.part import part_of
 from moore.jax_settings import key_of
 from moore.presets import preset
 from moore.runs.setup import Evaluator, Setup, prepare
-from moore.stages.clone import fit_clone, part_of
+from moore.stages.clone import fit_clone
 
 PARTS = {"rule": None, "tenth": 0.1, "quarter": 0.25, "half": 0.5, "all": 1.0}
 EPISODES = 10

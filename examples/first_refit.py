@@ -17,7 +17,8 @@ import numpy as np
 
 from moore.config import read_toml
 from moore.dynamics.ensemble import Ensemble
-from moore.dynamics.fit import ModelState, begin_fit, holdout_error, train_pass
+from moore.dynamics.fit import ModelState, begin_fit, train_pass
+from moore.dynamics.holdout import holdout_error
 from moore.runs.reading import load_hand_over
 from moore.runs.setup import prepare
 

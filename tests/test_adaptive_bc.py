@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from moore.agents import adaptive_bc
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents import adaptive_bc, adaptive_weight
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.errors import InputError
 from moore.replay.buffer import Batch, empty_replay
 
@@ -221,7 +221,7 @@ def test_actor_step_uses_the_critics_after_theirs_and_the_weight_of_the_state():
 )
 def test_rule_of_adaptation_worked_by_hand(weight, length, current, last, expected):
     numbers = jnp.asarray(weight), jnp.asarray(length), jnp.asarray(current), jnp.asarray(last)
-    result = adaptive_bc.adapted_weight(*numbers, AdaptiveBCConfig())
+    result = adaptive_weight.adapted_weight(*numbers, AdaptiveBCConfig())
     assert float(result) == pytest.approx(expected, abs=1e-6)
 
 

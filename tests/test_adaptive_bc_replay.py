@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from moore.agents import adaptive_bc
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.algorithms import find
 from moore.config import Config
 from moore.envs.termination import never

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moore.agents import balanced, cql
-from moore.agents.balanced import BalancedConfig
+from moore.agents import balanced, cql, density_ratio, mixture
+from moore.agents.balanced_config import BalancedConfig
 from moore.agents.sac import q_values
 from moore.replay.buffer import Batch, GroupedBatch
 
@@ -81,7 +81,7 @@ def log_density(action, obs):
 def sampled(state, obs, key):
     """The action that the mixture draws for that key."""
     column = jnp.asarray(obs, jnp.float32)[:, None]
-    action, _ = balanced.sample_mixture(balanced.policy(state), column, key)
+    action, _ = mixture.sample_mixture(balanced.policy(state), column, key)
     return np.asarray(action[:, 0], np.float64)
 
 
@@ -101,7 +101,7 @@ def test_the_policy_has_the_moments_of_the_members_mixture():
 
 def test_the_mixtures_spread_does_not_cancel_far_from_zero_and_is_clipped():
     actor = linear_state().members.actor
-    at = lambda shifts, log_std: balanced.Mixture(  # noqa: E731
+    at = lambda shifts, log_std: mixture.Mixture(  # noqa: E731
         eqx.tree_at(
             lambda a: a.trunk,
             actor,
@@ -117,7 +117,7 @@ def test_the_mixtures_spread_does_not_cancel_far_from_zero_and_is_clipped():
 def test_samples_follow_the_mixture_and_come_with_their_density():
     state, obs = linear_state(), np.full(2000, -2.0)
     column = jnp.asarray(obs, jnp.float32)[:, None]
-    action, density = balanced.sample_mixture(balanced.policy(state), column, jax.random.key(0))
+    action, density = mixture.sample_mixture(balanced.policy(state), column, jax.random.key(0))
     action = np.asarray(action[:, 0], np.float64)
     mean, std = moments([-2.0])
     assert stats.kstest(np.arctanh(action), "norm", (mean[0], std[0])).pvalue > 1e-3
@@ -293,7 +293,7 @@ def ratio_state(slope, shift):
 def test_ratio_loss_worked_by_hand():
     # w = 1 + 2 a: 3, 1 and, with a < -1/2, 0 on offline rows; 2 and 3 on online ones.
     offline, online = rows_at([1.0, 0.0, -0.8]), rows_at([0.5, 1.0])
-    loss = balanced.ratio_loss(ratio_state(2.0, 1.0).ratio, offline, online)
+    loss = density_ratio.ratio_loss(ratio_state(2.0, 1.0).ratio, offline, online)
     offline = -np.mean(np.log([2 / 4, 2 / 2, 2 / 1]))
     online = np.mean(np.log([2 * 2 / 3, 2 * 3 / 4]))
     assert float(loss) == pytest.approx(offline - online, rel=1e-5)
@@ -302,7 +302,7 @@ def test_ratio_loss_worked_by_hand():
 @pytest.mark.parametrize("shift", [-5.0, 0.0, 1e-8, 1e30])
 def test_ratio_loss_and_its_gradient_stay_finite_at_extreme_ratios(shift):
     state, rows = ratio_state(0.0, shift), rows_at([0.5, -0.5])
-    loss, grad = jax.value_and_grad(balanced.ratio_loss)(state.ratio, rows, rows)
+    loss, grad = jax.value_and_grad(density_ratio.ratio_loss)(state.ratio, rows, rows)
     w = max(np.float64(np.float32(shift)), 0.0)
     expected = -np.log(2 / (w + 1)) - np.log(2 * w / (w + 1) + 1e-10)
     assert float(loss) == pytest.approx(expected, rel=1e-2)
@@ -345,7 +345,7 @@ def test_learns_the_ratio_of_two_known_densities():
     run = jax.jit(lambda s, keys: jax.lax.scan(step, s, keys))
     state, metrics = run(start, jax.random.split(jax.random.key(1), 1500))
     action = jnp.linspace(-0.9, 0.9, 10)[:, None]
-    found = balanced.density_ratio(state.ratio, jnp.zeros((10, 1)), action)
+    found = density_ratio.density_ratio(state.ratio, jnp.zeros((10, 1)), action)
     np.testing.assert_allclose(found, 1 + action[:, 0], atol=0.2)
     # E_off[w] = 1; E_on[w] = 4/3. At its least the loss is minus twice the divergence.
     assert float(metrics["ratio_offline"][-300:].mean()) == pytest.approx(1.0, abs=0.07)

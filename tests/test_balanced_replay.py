@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from moore.agents import balanced
-from moore.agents.balanced import BalancedConfig, BalancedState
+from moore.agents.balanced import BalancedState
+from moore.agents.balanced_config import BalancedConfig
 from moore.experience import prioritised
 from moore.experience.prioritised import GroupedRows, Priority
 from moore.replay import sum_tree

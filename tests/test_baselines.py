@@ -16,10 +16,10 @@ from moore.runs.run import resume, run
 from tiny import AGENT_SETTINGS, ENV, tiny_config, tiny_log
 
 SETTINGS = AGENT_SETTINGS
-UNIFORM = ("awac", "iql", "cql", "cal_ql")
+UNIFORM = ("awac", "iql", "cql", "cal_ql", "bear", "brac")
 # One of every kind of experience, and one that changes its update rule at the hand-over; with the
 # others, whose update rules have tests of their own, this takes minutes.
-KINDS = ("awac", "balanced_replay", "adaptive_bc", "wsrl")
+KINDS = ("awac", "balanced_replay", "adaptive_bc", "wsrl", "bc")
 
 
 def config(algorithm: str, **changes):
@@ -44,13 +44,14 @@ def finished(request, tmp_path_factory):
 
 
 def test_a_run_without_models_has_both_stages_and_no_model_metrics(finished):
-    _, result = finished
+    algorithm, result = finished
     rows = read_metrics(result.folder / "metrics.jsonl")
     stages = [(row["stage"], row["epoch"]) for row in rows]
     assert stages == [*(("offline", t) for t in range(3)), *(("online", t) for t in range(3))]
     assert not any(key.startswith("model/") for row in rows for key in row)
     assert rows[-1]["losses/skipped_updates"] == 0
-    assert np.isfinite(rows[-1]["losses/q_target"])
+    learned = "losses/cloning_error" if algorithm == "bc" else "losses/q_target"
+    assert np.isfinite(rows[-1][learned])
     assert result.summary["transfer"]["final"] is not None
 
 
@@ -59,6 +60,10 @@ def test_what_the_online_batches_are_drawn_from(finished):
     algorithm, result = finished
     metrics = read_metrics(result.folder / "metrics.jsonl")
     rows = [row for row in metrics if row["stage"] == "online"]
+    if algorithm == "bc":  # the best episodes, of 20 rows each, with 40% of the rows
+        assert metrics[0]["replay/part_rows"] == 120
+        assert rows[-1]["eval/returns"] == rows[0]["eval/returns"], "online nothing changes"
+        return
     if not find(algorithm).experience.by_scheme:
         assert all(row["losses/online_share"] == 0 for row in metrics[1:3]), "offline"
         drawn = np.asarray([row["losses/online_share"] for row in rows[1:]])
@@ -71,7 +76,7 @@ def test_what_the_online_batches_are_drawn_from(finished):
             assert (without > 0).all() and (without < drawn).all() and (drawn < 0.5).all()
         return
     shares = {name: (40 / 340, 80 / 380) for name in UNIFORM}
-    shares |= {"rlpd": (0.5, 0.5), "wsrl": (1.0, 1.0)}
+    shares |= {"rlpd": (0.5, 0.5), "sqil": (0.5, 0.5), "wsrl": (1.0, 1.0)}
     expected = [row["replay/online_share_expected"] for row in rows[1:]]
     assert expected == pytest.approx(shares[algorithm])
 

@@ -13,8 +13,15 @@ from made_agents import batch, linear_actor
 from moore.agents import bc
 from moore.agents.bc import BCConfig
 from moore.agents.nets import Actor
+from moore.algorithms import find
+from moore.config import Config
 from moore.data.better_part import Part
-from moore.replay.buffer import Transition, empty_replay, full_replay
+from moore.experience.part import part_of
+from moore.experience.protocol import Moment, Task
+from moore.replay.buffer import Transition, full_replay
+from moore.replay.draws import Groups
+from moore.replay.sampler import gather
+from moore.replay.schemes import uniform
 from moore.stages import clone
 
 # Without hidden layers the network is linear, and its numbers can be worked by hand.
@@ -113,38 +120,21 @@ def test_an_entry_that_never_varies_is_not_divided_by_nothing():
     assert np.isfinite(bc.act_mode(bc.policy(state), offline.data.obs)).all()
 
 
-def test_the_best_episodes_until_they_hold_their_share():
-    # Returns 1, 4, 4, 6 in episodes of 2, 3, 1 and 4 rows; the last one has no end.
-    ends = [0, 1, 0, 0, 1, 1, 0, 0, 0, 0]
-    reward = [0.5, 0.5, 4, 0, 0, 4, 0, 0, 0, 6]
-    offline = replay_of(np.zeros((10, 1)), np.zeros((10, 1)), reward=reward, ends=ends)
-    for share, rows in ((0.1, range(6, 10)), (0.4, range(6, 10)), (0.5, range(2, 10)),
-                        (0.8, range(2, 10)), (0.9, range(10)), (1.0, range(10))):  # fmt: skip
-        np.testing.assert_array_equal(np.flatnonzero(bc.best_rows(offline, share)), list(rows))
-
-
-def test_only_the_part_is_learned_from():
-    obs, action = np.ones((20, 1)), np.zeros((20, 1))
-    action[:10] = np.nan
-    reward, ends = np.repeat([0.0, 1.0], 10), np.arange(20) % 10 == 9
-    offline = replay_of(obs, action, reward=reward, ends=ends)
-    online = empty_replay(1, 1, 1, max_holdout=1)
-    config = dataclasses.replace(SMALL, share=0.5)
-    state = bc.look(bc.init(jax.random.key(0), 1, 1, config), offline, online, config)
-    for seed in range(5):
-        state, metrics = bc.learn(state, offline, online, jax.random.key(seed), config)
-        assert np.isfinite(float(metrics["actor_loss"]))
-
-
-def test_the_agent_learns_a_controller():
-    obs, action, wanted = noisy_controller()
-    offline = replay_of(obs, action)
-    online = empty_replay(1, 3, 2, max_holdout=1)
-    state = bc.look(bc.init(jax.random.key(0), 3, 2, SMALL), offline, online, SMALL)
-    learn = jax.jit(lambda s, k: bc.learn(s, offline, online, k, SMALL)[0])
-    for key in jax.random.split(jax.random.key(1), SMALL.updates):
-        state = learn(state, key)
-    assert np.abs(bc.act_mode(bc.policy(state), offline.data.obs) - wanted).mean() < 0.05
+@pytest.mark.parametrize("stage", ["offline", "online"])
+@pytest.mark.parametrize(("share", "rows"), [(0.25, 2), (0.5, 6), (1.0, 8), (None, 6)])
+def test_batches_are_rows_of_the_part_in_both_stages(share, rows, stage):
+    """Episodes of two rows that earn 6, 4, 4 and 1; the rule leaves out the last."""
+    reward, ends = [6, 0, 4, 0, 0, 4, 1, 0], [0, 1] * 4
+    offline = replay_of(np.arange(8)[:, None], np.zeros((8, 1)), reward=reward, ends=ends)
+    section = BCConfig(hidden=(), batch_size=100, share=share)
+    task = Task(Config(bc=section), find("bc").agent, section, offline, lambda *_: False)
+    experience = find("bc").experience.build(task)
+    now = Moment(stage, 1, None, offline, Groups(uniform(), 1, offline, offline))
+    found = experience.batches(experience.begin(jax.random.key(0)), now, jax.random.key(1), 2)
+    assert found.planned.shape == (2, 100)
+    batch, _, _ = found.how.draw(None, None, offline, offline, found.planned[0], jax.random.key(2))
+    assert set(np.unique(batch.row)) == set(range(rows))
+    np.testing.assert_array_equal(batch.obs, gather(offline, offline, batch.row).obs)
 
 
 def test_a_noisy_controller_is_cloned_and_its_spread_is_set():
@@ -178,12 +168,12 @@ def test_random_actions_are_called_too_poor_to_clone():
     assert found.updates < SMALL.updates  # the held-out rows end the fit
 
 
-def test_a_random_walk_of_actions_is_too_poor_although_neighbours_are_alike():
+def test_actions_that_drift_whatever_is_observed_are_too_poor_to_clone():
     rng = np.random.default_rng(1)
     action = np.sin(np.cumsum(rng.normal(scale=0.3, size=(4000, 1)), axis=0))
-    obs = np.cumsum(rng.normal(size=(4000, 3)), axis=0)
-    found = clone.fit_clone(replay_of(obs, action), whole(replay_of(obs, action)),
-                            jax.random.key(0), SMALL)  # fmt: skip
+    offline = replay_of(rng.normal(size=(4000, 3)), action)
+    found = clone.fit_clone(offline, whole(offline), jax.random.key(0), SMALL)
+    assert found.explained < 0.1
     assert found.too_poor
 
 
@@ -211,7 +201,7 @@ def test_held_out_rows_are_apart_from_the_others(rows):
 def test_what_is_cloned_of_a_log_earned_most():
     reward, ends = np.repeat([1.0, 5.0, 2.0, 3.0], 100) / 100, np.arange(400) % 100 == 99
     offline = replay_of(np.zeros((400, 1)), np.zeros((400, 1)), reward=reward, ends=ends)
-    part = clone.part_of(offline)
+    part = part_of(offline)
     np.testing.assert_allclose(part.returns, [5.0, 3.0], rtol=1e-5)
     np.testing.assert_array_equal(part.rows, np.r_[100:200, 300:400])
     assert part.report() == pytest.approx(

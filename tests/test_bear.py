@@ -150,10 +150,15 @@ def mode_learned(data, config):
     return bear.act_mode(bear.policy(state), jnp.zeros((1, 1)))[0, 0]
 
 
-def test_it_stays_where_the_log_is_although_the_reward_rises_beyond():
-    """The log plays (-0.6, 0) and earns 2 a; without a limit the policy goes to 1."""
-    action = np.random.default_rng(0).uniform(-0.6, 0.0, 500)
+def test_it_stays_where_most_of_the_log_is_although_rare_actions_earn_more():
+    """Nine rows in ten play (-0.6, 0), the tenth (0.6, 1), and an action earns 2 a.
+
+    The critics know what the rare actions earn. Where the log has none at all, the lower of two
+    critics has its maximum anywhere, and a policy without a limit stops there.
+    """
+    rng = np.random.default_rng(0)
+    action = np.concatenate([rng.uniform(-0.6, 0.0, 450), rng.uniform(0.6, 1.0, 50)])
     data = batch(np.zeros(500), action, 2.0 * action, np.zeros(500), np.ones(500, bool))
     assert -0.6 < float(mode_learned(data, BANDIT)) < 0.1
     free = dataclasses.replace(BANDIT, mmd_limit=1e3)
-    assert float(mode_learned(data, free)) > 0.5
+    assert float(mode_learned(data, free)) > 0.6

@@ -235,7 +235,7 @@ scripts = st.fixed_dictionaries(
         "ends": st.booleans(),
         "window": st.sampled_from([0.2, 0.5, 1.0]),
         "promote": st.sampled_from([0.0, 0.5, math.inf]),
-        "episodes": st.integers(1, 25),
+        "episodes": st.integers(1, 15),
     }
 )
 
@@ -264,7 +264,7 @@ def scripted(script: dict) -> DipBudget:
     return dip_budget(script["share"], steady(ends=script["ends"], episodes=300), rules)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(scripts)
 def test_the_line_holds_whatever_the_others_earn(script):
     budget = scripted(script)
@@ -274,7 +274,7 @@ def test_the_line_holds_whatever_the_others_earn(script):
     assert summary(budget)["least_margin"] >= -1e-6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(scripts)
 def test_nobody_begins_to_act_whose_worst_case_would_break_the_line(script):
     budget = scripted(script)
@@ -291,7 +291,7 @@ def test_nobody_begins_to_act_whose_worst_case_would_break_the_line(script):
     play(script, lambda: budget, check)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(scripts, st.integers(1, 200))
 def test_a_budget_goes_on_from_the_disk_as_if_nothing_had_happened(script, at):
     whole = scripted(script)

@@ -23,7 +23,7 @@ def outcomes(processes: int, families: tuple[Family, ...]) -> list:
 
 
 def test_the_line_holds_at_the_stated_rate_on_made_up_systems():
-    found = outcomes(260, (*CLIMBING, *HOSTILE))
+    found = outcomes(130, (*CLIMBING, *HOSTILE))
     assert np.mean([outcome.margin < 0.0 for outcome in found]) <= 0.05
 
 
@@ -54,22 +54,22 @@ def test_policies_that_turn_bad_once_promoted_are_taken_back():
 def test_the_bounds_of_the_mean_hold_at_all_counts_together():
     rng = np.random.default_rng(0)
     failed = 0
-    for _ in range(200):
-        values = rng.standard_normal(30).tolist()
+    for _ in range(100):
+        values = rng.standard_normal(20).tolist()
         failed += any(
             sum(values[:count]) / count
             > cautious_deviation(values[:count]) * radius(float(count), 0.05)
-            for count in range(3, 31)
+            for count in range(3, 21)
         )
-    assert failed / 200 <= 0.05
+    assert failed / 100 <= 0.05
 
 
 def test_a_table_is_written(tmp_path):
     written = tmp_path / "table.csv"
-    main(["--processes", "13", "--out", str(written)])
+    main(["--processes", "13", "--rules", "none", "--out", str(written)])
     lines = written.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("rule,share,epochs,family,processes,broken,least_margin")
-    assert len(lines) == 1 + 13 * 14
+    assert [line.split(",")[:3] for line in lines[1:]] == [["default", "0.05", "25"]] * 13
 
 
 def test_a_policy_that_falls_earns_until_it_falls():

@@ -13,7 +13,8 @@ import pytest
 from scipy.special import logsumexp
 
 from moore.dynamics.ensemble import predict
-from moore.dynamics.fit import ModelConfig, fit_ensemble, init_model
+from moore.dynamics.fit import fit_ensemble, init_model
+from moore.dynamics.model_config import ModelConfig
 from moore.replay.buffer import Transition, empty_replay, full_replay
 
 pytestmark = pytest.mark.slow

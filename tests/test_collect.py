@@ -10,7 +10,8 @@ import pytest
 from moore.agents.sac import SACConfig
 from moore.collecting import collect as collecting
 from moore.collecting import recording
-from moore.collecting.collect import Recipe, collect
+from moore.collecting.collect import collect
+from moore.collecting.recipe import Recipe
 from moore.collecting.training import Training
 from moore.config import read_toml
 from moore.data.load import load_dataset, read_log

@@ -1,6 +1,7 @@
 """What every epoch measures beside learning: calibration, ranges, and the theory's terms."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -125,6 +126,16 @@ def test_the_range_of_a_buffer_is_that_of_the_rows_it_has():
 # --- Two epochs ---
 
 
+def nowhere(obs, action, next_obs):
+    return False
+
+
+@functools.cache
+def as_rule(ends):
+    """The same rule for the same function: else every call would compile its program anew."""
+    return lambda *row: jnp.asarray(ends(*row))
+
+
 @pytest.fixture
 def between():
     """`compare_epochs` of two pairs of policy and models, from the origin."""
@@ -140,13 +151,13 @@ def between():
         *,
         rule=SAC,
         policies=(policy, policy),
-        terminated_fn=lambda s, a, n: False,
+        terminated_fn=nowhere,
         discount=0.9,
     ):
         return compare_epochs(
             PolicyInModels(policies[0], old), PolicyInModels(policies[1], new), log,
             empty_replay(1, OBS, ACTION, max_holdout=1), jnp.zeros(8, jnp.int32), jax.random.key(2),
-            jnp.asarray(2.0), agent=rule, terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
+            jnp.asarray(2.0), agent=rule, terminated_fn=as_rule(terminated_fn),
             settings=RolloutSettings(rollout_length=3, discount=discount),
         )  # fmt: skip
 
@@ -213,13 +224,15 @@ def test_long_rollouts_are_few(length, count):
 # --- Whole episodes in the models ---
 
 
-def episodes(*, terminated_fn=lambda s, a, n: False, bound=np.inf, steps=5) -> dict:
+AS_TOLD = dataclasses.replace(SAC, act_mode=lambda policy, obs: jnp.full((2, ACTION), policy))
+
+
+def episodes(*, terminated_fn=nowhere, bound=np.inf, steps=5) -> dict:
     """The policy acts 0.5; each step earns 2 and moves the first entry by 1; gamma 0.9."""
     found = imagine_episodes(
         jnp.asarray(0.5), constant_ensemble([2.0, 1.0, 0.0], [1e-6] * 3),
         jnp.asarray([[0.0, 0.0], [2.0, 0.0]]), jax.random.key(0),
-        agent=dataclasses.replace(SAC, act_mode=lambda policy, obs: jnp.full((2, ACTION), policy)),
-        terminated_fn=lambda *x: jnp.asarray(terminated_fn(*x)),
+        agent=AS_TOLD, terminated_fn=as_rule(terminated_fn),
         settings=RolloutSettings(imagined_bound=bound, discount=0.9), steps=steps,
     )  # fmt: skip
     return {name.removeprefix("model/episode_"): float(value) for name, value in found.items()}

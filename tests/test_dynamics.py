@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from moore.dynamics import fit as fitting
+from moore.dynamics import holdout
 from moore.dynamics.ensemble import (
     Dense,
     Ensemble,
@@ -21,8 +22,10 @@ from moore.dynamics.ensemble import (
     soft_clamp,
     weight_decay,
 )
-from moore.dynamics.fit import ModelConfig, fit_ensemble, init_model, weighted_normaliser
+from moore.dynamics.fit import fit_ensemble, init_model
 from moore.dynamics.imagine import imagine_step, rollout
+from moore.dynamics.inputs import weighted_normaliser
+from moore.dynamics.model_config import ModelConfig
 from moore.dynamics.penalty import max_std_norm, penalised_reward
 from moore.replay.buffer import Transition, append, empty_replay, full_replay
 
@@ -180,7 +183,7 @@ class TestFit:
             model, log, NOTHING, 0.0, jax.random.key(1), CONFIG, max_steps=20_000
         )
         ensemble = model.ensemble
-        error = fitting.holdout_error(
+        error = holdout.holdout_error(
             ensemble.networks, ensemble.normaliser, log, NOTHING, jnp.float32(0.0)
         )
         np.testing.assert_allclose(error, report.holdout_mse, rtol=1e-4)
@@ -250,8 +253,8 @@ class TestFit:
         step = lambda m, r: fitting.train_step(  # noqa: E731
             m.ensemble.networks, m.opt_state, m.ensemble.normaliser, log, NOTHING, r, CONFIG
         )
-        batched, _ = jax.vmap(step)(models, rows)
-        single, _ = step(jax.tree.map(lambda x: x[1], models), rows[1])
+        batched, _ = jax.jit(jax.vmap(step))(models, rows)
+        single, _ = jax.jit(step)(jax.tree.map(lambda x: x[1], models), rows[1])
         np.testing.assert_allclose(
             batched.trunk[0].weight[1], single.trunk[0].weight, rtol=1e-4, atol=1e-6
         )
@@ -297,7 +300,7 @@ class TestGroups:
         ensemble = init_ensemble(jax.random.key(0), 2, 1, members=3, elites=1, hidden=(8,))
 
         def error(share):
-            return fitting.holdout_error(
+            return holdout.holdout_error(
                 ensemble.networks, ensemble.normaliser, offline, online, jnp.float32(share)
             )
 
@@ -307,7 +310,7 @@ class TestGroups:
         offline, online = linear_log(300), empty_replay(8, 2, 1, max_holdout=4)
         ensemble = init_ensemble(jax.random.key(0), 2, 1, members=3, elites=1, hidden=(8,))
         errors = [
-            fitting.holdout_error(
+            holdout.holdout_error(
                 ensemble.networks, ensemble.normaliser, offline, online, jnp.float32(share)
             )
             for share in (0.0, 0.9)

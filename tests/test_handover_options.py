@@ -14,7 +14,9 @@ from moore.agents.nets import MLP, LayerNorm
 from moore.agents.sac import AGENT as SAC
 from moore.agents.sac import NO_LIMIT, SACConfig, largest_value, least_value
 from moore.dynamics.ensemble import predict_all
-from moore.dynamics.fit import ModelConfig, fit_ensemble, init_model, std_errors
+from moore.dynamics.fit import fit_ensemble, init_model
+from moore.dynamics.holdout import std_errors
+from moore.dynamics.model_config import ModelConfig
 from moore.experience.judging import NOTHING_ASKED, judge
 from moore.experience.settings import RolloutSettings
 from moore.stages.gate import finished, new_record, replaced

@@ -43,6 +43,7 @@ from tiny import ENV, LinearGaussian, tiny_config, tiny_log
         ([90.0, 100.0, 110.0, 110.0, 100.0, 90.0], 6, 0.02, False),  # the halves' means agree
         ([5.0, float("nan"), 5.0, 5.0], 3, 1e9, False),
         ([5.0, 5.0, 5.0, float("nan")], 2, 1e9, False),
+        ([0.0] * 9, 4, 0.01, False),  # the critics have not begun to learn
     ],
 )
 def test_critics_that_stand_still(values, patience, tolerance, expected):
@@ -185,6 +186,7 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
     with_and_without = []
     for penalised in (True, False):
         config = tiny_config(gate=replace(gate, penalised=penalised), penalty_coef=3.0)
+        config = replace(config, offline=replace(config.offline, real_ratio=0.0))
         learner = prepare(config, dataset=log_file, env=ENV).learner
         learner = replace(learner, episode_steps=7)
         state = learner.init(jax.random.key(0))

@@ -17,8 +17,8 @@ from moore.dynamics import fit
 from moore.envs.make import episode_seed
 from moore.experience import rollouts
 from moore.experience.diagnostics import observed_range
-from moore.experience.imagination import PartlyImagined
 from moore.experience.learning import gradient_steps
+from moore.experience.partly_imagined import PartlyImagined
 from moore.experience.protocol import Moment, Task
 from moore.experience.settings import RolloutSettings
 from moore.jax_settings import key_of

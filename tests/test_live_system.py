@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from made_plants import Shown, bad_reading, bad_reward
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.algorithms import AGENTS
 from moore.cli import main, train
 from moore.config import Config, EvaluationConfig
@@ -20,9 +20,10 @@ from moore.envs.collector import Collector
 from moore.envs.make import make_env
 from moore.errors import InputError
 from moore.runs.finished import read_runs
-from moore.runs.folder import read_metrics, write_report
+from moore.runs.folder import read_metrics
 from moore.runs.plan import Plan, functions, how_to_resume, read_plan
 from moore.runs.policy import load_policy
+from moore.runs.report import write_report
 from moore.runs.run import resume, run
 from moore.stages.gate import finished, given_up, new_record, replaced
 from moore.sweeps import sweep

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
 from moore.algorithms import ALGORITHMS, find
 from moore.config import Config, read_toml
@@ -163,6 +163,12 @@ def test_presets_know_what_an_algorithm_needs():
     # zhaoyi11/adaptive_bc: 0.4, and 100 on one log.
     for task, weight in (("walker2d-random", 100.0), ("walker2d-medium", 0.4)):
         assert preset(f"paper/{task}", algorithm="adaptive_bc").adaptive_bc.bc_weight == weight
+    # OfflineRL-Kit, run_combo.py.
+    combos = [preset(f"paper/{t}", algorithm="combo") for t in ("hopper-medium", "walker2d-medium")]
+    assert [(c.rollout_length, c.combo.conservative_weight) for c in combos] == [(5, 5), (1, 5)]
+    assert preset("paper/halfcheetah-medium", algorithm="combo").combo.conservative_weight == 0.5
+    assert all(c.penalty_coef == 0 and c.online.real_ratio == 0.5 for c in combos)
+    assert preset("paper/hopper-medium", algorithm="morel").penalty_coef == 0.0
     naive, paper = (preset("laptop/hopper-medium", algorithm=a) for a in ("naive", "moore"))
     assert naive.sac == paper.sac
 
@@ -171,6 +177,20 @@ def test_every_algorithm_has_a_preset_at_every_scale():
     for name in ALGORITHMS:
         for scale in ("quick/pendulum", "laptop/hopper-medium", "paper/hopper-medium"):
             assert preset(scale, algorithm=name).algorithm == name
+
+
+@pytest.mark.parametrize("task", ["quick/pendulum", "laptop/hopper-medium", "paper/hopper-medium"])
+def test_what_comes_before_the_values_is_a_part_of_the_offline_stage(task):
+    """Copies, warm-ups and decays that are counted in updates fit the scale's stage."""
+    for name, least in (("bear", 0.9), ("brac", 0.6), ("cql", 0.9), ("balanced_replay", 0.9)):
+        config = preset(task, algorithm=name)
+        section, offline = getattr(config, name), config.offline
+        before = section.warm_up + getattr(section, "clone_updates", 0)
+        updates = offline.epochs * offline.updates_per_epoch
+        assert updates - before >= least * updates, name
+    cloned = preset(task, algorithm="bc")
+    assert cloned.bc.updates == cloned.offline.epochs * cloned.offline.updates_per_epoch
+    assert preset(task, algorithm="sqil").offline.epochs == 0
 
 
 def constant(log, reward: float, terminated: bool):
@@ -229,8 +249,9 @@ def test_the_border_is_remarked_upon_where_the_density_of_logged_actions_is_take
         for name, algorithm in ALGORITHMS.items()
         if note_on(algorithm, getattr(Config(), algorithm.agent.name), log, bounds)
     }
-    # Cal-QL and WSRL have no phase of imitation; IQL's Gaussian is not squashed.
-    assert told == {"awac", "cql", "balanced_replay"}
+    # Cal-QL and WSRL have no phase of imitation; IQL's Gaussian is not squashed; BEAR and plain
+    # cloning compare actions by their distance.
+    assert told == {"awac", "cql", "balanced_replay", "brac"}
 
 
 def test_the_discount_follows_the_step_limit_where_episodes_can_end_early():

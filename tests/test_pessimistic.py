@@ -1,16 +1,26 @@
 """The pessimistic process of MOReL: disagreement, limit and halt, by hand and in a rollout."""
 
+import tomllib
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from moore.algorithms import find
 from moore.dynamics import pessimistic
 from moore.dynamics.ensemble import init_ensemble, predict_all
 from moore.dynamics.imagine import rollout
-from moore.dynamics.pessimistic import PessimismConfig
+from moore.dynamics.pessimistic import Halt, PessimismConfig
+from moore.errors import InputError
+from moore.experience.pessimistic import halt_of
+from moore.experience.protocol import Task
 from moore.replay.buffer import empty_replay
+from moore.runs.folder import read_metrics
+from moore.runs.run import resume, run
+from tiny import ENV, tiny_config, tiny_log
 
 
 def log_of(obs, action, reward, capacity):
@@ -61,8 +71,7 @@ def test_an_unknown_step_halts_and_a_known_one_stays_as_it_was():
         jnp.asarray([1.0, 2.0, 3.0, 4.0]),
         jnp.asarray([False, False, True, True]),
         jnp.asarray([0.5, 0.7, 0.5, 0.7]),
-        jnp.asarray(0.6),
-        jnp.asarray(-40.0),
+        Halt(jnp.asarray(0.6), jnp.asarray(-40.0)),
     )
     np.testing.assert_array_equal(reward, [1.0, -40.0, 3.0, -40.0])
     np.testing.assert_array_equal(terminated, [False, True, True, True])
@@ -86,7 +95,7 @@ def test_a_rollout_goes_on_from_a_logged_state_and_not_from_far_away(ensemble):
     )
     np.testing.assert_array_equal(happened, [[True, True], [True, False]])
     reward, terminated = pessimistic.halted(
-        transitions.reward, transitions.terminated, found, limit, jnp.asarray(-40.0)
+        transitions.reward, transitions.terminated, found, Halt(limit, jnp.asarray(-40.0))
     )
     np.testing.assert_array_equal(terminated[0], [False, True])
     np.testing.assert_array_equal(reward[0], [transitions.reward[0, 0], -40.0])
@@ -100,3 +109,47 @@ def test_where_nothing_is_known_no_policy_is_worth_more_than_on_the_system():
     halt = float(pessimistic.halt_reward(log, 0.9, PessimismConfig()))
     worth = float(np.sum(cost * 0.9 ** np.arange(400)))
     assert halt <= worth < 0.0
+
+
+def settings():
+    config = tiny_config(
+        algorithm="morel", penalty_coef=0.0, pessimism=PessimismConfig(coef=0.5), diagnostics=False
+    )
+    offline = replace(config.offline, epochs=2, updates_per_epoch=50)
+    online = replace(config.online, epochs=2, steps_per_epoch=40, refit_every=20)
+    return replace(config, offline=offline, online=online)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("morel") / "run"
+    return run(settings(), dataset=tiny_log(), env=ENV, out=out, quiet=True)
+
+
+def test_in_a_run_some_steps_halt_and_the_limit_is_that_of_the_newest_models(finished):
+    rows = read_metrics(finished.folder / "metrics.jsonl")
+    imagined = [row for row in rows if "model/halted" in row]
+    assert [row["stage"] for row in imagined] == ["offline"] * 2 + ["online"] * 2
+    assert all(0.0 < row["model/halted"] < 1.0 for row in imagined)
+    limits = [row["model/halt_limit"] for row in imagined]
+    assert limits[0] == limits[1] and len(set(limits)) == 3, "one after each fit"
+    assert "pessimism" in tomllib.loads((finished.folder / "config.toml").read_text())
+
+
+def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(finished, tmp_path):
+    stop = {"until": lambda row, _: row["epoch"] == 1}
+    out = tmp_path / "run"
+    run(settings(), dataset=tiny_log(), env=ENV, out=out, quiet=True, **stop)
+    again = resume(out, dataset=tiny_log(), env=ENV, quiet=True)
+    leaves = [jax.tree.leaves(result.policy.weights) for result in (finished, again)]
+    for a, b in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_discount_of_one_is_refused():
+    config = replace(settings(), sac=replace(settings().sac, discount=1.0))
+    task = Task(config, find("morel").agent, config.sac, log_of([0.0], [0.0], [1.0], 1), None)
+    with pytest.raises(
+        InputError, match=r"sac\.discount is 1; the halt of morel needs one below 1"
+    ):
+        halt_of(None, task)

@@ -17,7 +17,9 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
-from moore.runs.folder import read_metrics, write_report
+from moore.reports.plot_style import figure_svg
+from moore.runs.folder import read_metrics
+from moore.runs.report import write_report
 from moore.runs.setup import prepare
 from moore.runs.summary import summarise
 from moore.sinks.console import news
@@ -211,7 +213,7 @@ def test_every_curve_draws_any_part_of_a_run(rows):
 
 
 def test_svg_is_the_same_every_time_and_takes_the_colours_of_the_page():
-    first, second = (plots.figure_svg(plots.return_curve(ROWS, _summary())) for _ in range(2))
+    first, second = (figure_svg(plots.return_curve(ROWS, _summary())) for _ in range(2))
     assert first == second
     assert first.startswith("<svg") and first.endswith("</svg>")
     assert "currentColor" in first and "var(--blue, #0072b2)" in first
@@ -220,7 +222,7 @@ def test_svg_is_the_same_every_time_and_takes_the_colours_of_the_page():
 
 def test_many_short_episodes_stay_small():
     rows = [ROWS[3] | {"epoch": t, "online/episode_returns": [1.0] * 60} for t in range(100)]
-    assert len(plots.figure_svg(plots.return_curve(rows, {}))) < 400_000
+    assert len(figure_svg(plots.return_curve(rows, {}))) < 400_000
 
 
 def test_bad_input_is_named(tmp_path):

@@ -160,7 +160,8 @@ def test_one_update_maps_over_a_seed_axis():
     keys = jax.random.split(jax.random.key(0), 3)
     states = jax.vmap(lambda k: sac.init(k, 1, 1, CONFIG))(keys)
     data = jax.vmap(batch)(keys)
-    batched, _ = jax.vmap(lambda s, d, k: sac.update(s, d, k, CONFIG))(states, data, keys)
+    updated = jax.jit(jax.vmap(lambda s, d, k: sac.update(s, d, k, CONFIG)))
+    batched, _ = updated(states, data, keys)
     one = lambda tree: jax.tree.map(lambda x: x[1], tree)  # noqa: E731
     single, _ = sac.update(one(states), one(data), keys[1], CONFIG)
     np.testing.assert_allclose(

@@ -20,7 +20,7 @@ from moore import cli
 from moore.cli import main
 from moore.config import EvaluationConfig, read_toml
 from moore.errors import InputError
-from moore.runs import execution
+from moore.runs import execution, online_run
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
@@ -88,7 +88,7 @@ def test_a_run_stopped_several_times_in_its_evaluation_environment_ends_bit_for_
     whole, log_file, tmp_path, monkeypatch
 ):
     folder, calls = tmp_path / "run", []
-    keep = execution.Execution._keep
+    keep = online_run.OnlineRun._keep
 
     def stops(self, epoch, state):
         calls.append(epoch.observed)
@@ -96,7 +96,7 @@ def test_a_run_stopped_several_times_in_its_evaluation_environment_ends_bit_for_
             os.kill(os.getpid(), signal.SIGINT)
         keep(self, epoch, state)
 
-    monkeypatch.setattr(execution.Execution, "_keep", stops)
+    monkeypatch.setattr(online_run.OnlineRun, "_keep", stops)
     arguments, stopped = {"env": ENV, "quiet": True, "dataset": log_file}, 0
     while True:
         try:

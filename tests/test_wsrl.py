@@ -55,7 +55,8 @@ def q(rows, obs, action):
 def test_offline_it_is_cql():
     state, key = linear_state(online=False), jax.random.key(3)
     found, metrics = update(state, ROWS, key, LINEAR)
-    expected, other = cql.update(state.agent, ROWS, key, wsrl.offline_config(LINEAR))
+    alone = jax.jit(cql.update, static_argnames="config")
+    expected, other = alone(state.agent, ROWS, key, wsrl.offline_config(LINEAR))
     for a, b in zip(jax.tree.leaves(found.agent), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
     assert float(metrics["conservative"]) == pytest.approx(float(other["conservative"]), rel=1e-5)
@@ -90,7 +91,8 @@ def test_online_the_actor_learns_once_in_so_many_updates():
 def test_the_actor_follows_the_least_of_the_critics_and_leaves_them_alone():
     agent = linear_state(online=True).agent
     obs, action = np.asarray([0.5, -1.0, 2.0]), np.tanh(0.5 * np.asarray([0.5, -1.0, 2.0]) + 0.1)
-    after, found = wsrl.learn_actor(agent, agent.critics, ROWS, jax.random.key(1), LINEAR)
+    learn = jax.jit(wsrl.learn_actor, static_argnames="config")
+    after, found = learn(agent, agent.critics, ROWS, jax.random.key(1), config=LINEAR)
     value = q(CRITICS, obs, action).min(axis=0).mean()
     entropy = float(found["entropy"])
     assert float(found["actor_loss"]) == pytest.approx(-entropy - value, rel=1e-4)  # temperature 1

@@ -6,16 +6,19 @@ s' = 0.9 s + 0.4 a + noise, reward -s^2 - 0.05 a^2, episodes of 20 steps from s 
 import gymnasium as gym
 import numpy as np
 
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.agents.awac import AWACConfig
-from moore.agents.balanced import BalancedConfig
+from moore.agents.balanced_config import BalancedConfig
+from moore.agents.bc import BCConfig
+from moore.agents.bear import BEARConfig
+from moore.agents.brac import BRACConfig
 from moore.agents.cql import CQLConfig
 from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
 from moore.agents.wsrl import WSRLConfig
 from moore.config import Config, EvaluationConfig, OfflineConfig, OnlineConfig
 from moore.data.dataset import Dataset, episode_statistics
-from moore.dynamics.fit import ModelConfig
+from moore.dynamics.model_config import ModelConfig
 
 _SIZES = {"hidden": (32,), "batch_size": 64}
 # Of the agents that learn from replay: small networks, every part in use.
@@ -32,6 +35,14 @@ AGENT_SETTINGS = {
     },
     "rlpd": {"rlpd": SACConfig(**_SIZES, critics=3, critic_subset=2, actor_every=2)},
     "wsrl": {"wsrl": WSRLConfig(**_SIZES, critics=3, sampled_actions=2)},
+    "bear": {"bear": BEARConfig(**_SIZES, model_hidden=(32,), target_actions=2, warm_up=50)},
+    "brac": {
+        "brac": BRACConfig(
+            **_SIZES, critic_hidden=(32,), sampled_actions=2, clone_updates=50, warm_up=50
+        )
+    },
+    "sqil": {"sqil": SACConfig(**_SIZES)},
+    "bc": {"bc": BCConfig(**_SIZES, updates=200, share=0.4)},
 }
 
 

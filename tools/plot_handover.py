@@ -23,7 +23,7 @@ from handover_runs import (
     online_returns,
     table,
 )
-from moore.reports.plots import BLUE, INK, STYLE, VERMILION
+from moore.reports.plot_style import BLUE, INK, STYLE, VERMILION
 
 COLORS = {"moore": VERMILION, "moore_robust": BLUE}
 DIPS = {"dip_share": "evaluated dip share", "behaviour_dip_share": "acting dip share"}

@@ -32,7 +32,7 @@ QUICK_ROWS = {
     "hand-over": ("offline", fixed),
     "evaluated dip share": ("dip_share", share),
     "acting dip share": ("behaviour_dip_share", share),
-    "of it by luck": ("behaviour_dip_share_by_luck", share),
+    "by chance alone": ("behaviour_dip_share_by_luck", share),
     "final": ("final", fixed),
     "area under the curve": ("auc", fixed),
     "epochs to threshold": ("epochs_to_threshold", fixed),

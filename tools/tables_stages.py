@@ -54,7 +54,7 @@ def _quickstart(name: str, *, ours: bool) -> str:
             _percent(metrics["dip_share"]), *acting, _percent(metrics["behaviour_dip_share"]),
             *([fixed(LUCK[seed], 2)] if ours else []),
         ])  # fmt: skip
-    return markdown((*head, "of it by luck") if ours else head, rows)
+    return markdown((*head, "by chance alone") if ours else head, rows)
 
 
 def quickstart_robust() -> str:

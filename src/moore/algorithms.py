@@ -8,6 +8,7 @@ from moore.agents import (
     adaptive_bc,
     awac,
     balanced,
+    bc,
     bear,
     brac,
     combo,
@@ -20,6 +21,7 @@ from moore.agents import (
 from moore.agents.agent import Agent
 from moore.config import Config
 from moore.errors import InputError
+from moore.experience import part, pessimistic
 from moore.experience.imagination import Imagination
 from moore.experience.kept import KeptReplay
 from moore.experience.prioritised import PrioritisedReplay
@@ -71,6 +73,11 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "moore_robust": Algorithm(
         "MOORe with this project's guards against a dip (docs/handover.md)", sac.AGENT, _scheme
+    ),
+    "moore_safe": Algorithm(
+        "moore_robust from a clone of the log, with trials of new policies within a dip budget",
+        sac.AGENT,
+        _scheme,
     ),
     "naive": Algorithm(
         "MOPO, then uniform sampling of log and online data", sac.AGENT, lambda config: uniform()
@@ -127,6 +134,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     "combo": Algorithm(
         "conservative values on imagined and real rows alike (Yu et al. 2021)", combo.AGENT, _scheme
     ),
+    "morel": Algorithm(
+        "models whose rollouts halt, at a cost, where their members disagree (Kidambi et al. 2020)",
+        sac.AGENT,
+        _scheme,
+        experience=pessimistic.KIND,
+    ),
     "bear": Algorithm(
         "a policy held near the log's actions by their discrepancy (Kumar et al. 2019)",
         bear.AGENT,
@@ -144,6 +157,12 @@ ALGORITHMS: dict[str, Algorithm] = {
         sqil.AGENT,
         lambda config: half_half(),
         experience=REPLAY,
+    ),
+    "bc": Algorithm(
+        "cloning of the better part of the log; it learns nothing online (Chen et al. 2021)",
+        bc.AGENT,
+        lambda config: uniform(),
+        experience=part.KIND,
     ),
     "rlpd": Algorithm(
         "SAC from scratch, half of every batch from the log (Ball et al. 2023)",

@@ -3,12 +3,30 @@
 import dataclasses
 import functools
 import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from moore.errors import InputError
 
 _hints = functools.cache(typing.get_type_hints)
 # What stands for None in a file.
 NONE = "none"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Settings that a part of the package brings along, as a section of a run's configuration.
+
+    Attributes:
+        name: of the section.
+        settings: makes that section at its defaults.
+        about: help for people, a sentence.
+    """
+
+    name: str
+    settings: Callable[[], Any]
+    about: str
 
 
 def merge(base, values: dict, prefix: str = ""):

@@ -14,8 +14,8 @@ from jaxtyping import Float
 
 from moore.agents import iql, nets
 from moore.agents.adaptive_bc import DeterministicActor
-from moore.agents.balanced import Mixture
 from moore.agents.iql import GaussianActor
+from moore.agents.mixture import Mixture
 from moore.agents.nets import MLP, Actor, Linear
 
 AnyActor = Actor | GaussianActor | DeterministicActor | Mixture

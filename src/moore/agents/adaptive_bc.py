@@ -14,91 +14,22 @@ Note:
 """
 
 import dataclasses
-from dataclasses import dataclass
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
+from moore.agents.adaptive_weight import Adaptation, after_row, new_adaptation, unbegun
 from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, new_critics, q_values, some_of
 from moore.agents.nets import MLP
-from moore.errors import InputError
-from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch, Replay
 
 # Under mean|Q|, which may be 0 at the start.
 _SMALLEST_SCALE = 1e-8
-
-
-@dataclass(frozen=True)
-class AdaptiveBCConfig:
-    """Settings of Adaptive BC.
-
-    Raises:
-        InputError: `return_high` does not exceed `return_low`.
-    """
-
-    discount: Fraction = 0.99
-    """gamma: discount factor of one step."""
-    learning_rate: Positive[float] = 3e-4
-    """Learning rate of Adam for the actor and the critics."""
-    target_rate: Fraction = 0.005
-    """Share of the distance to the networks that the target networks move at each of their
-    updates."""
-    policy_delay: Positive[int] = 2
-    """Number of updates of the critics for one update of the actor and the target networks."""
-    critics: Positive[int] = 10
-    """Number of critics (Q functions)."""
-    critic_subset: Positive[int] = 2
-    """REDQ: a target is the minimum of this many critics, drawn anew at each update."""
-    target_noise: Positive[float] = 0.2
-    """Standard deviation of the noise that is added to the actions in the targets."""
-    target_noise_limit: Positive[float] = 0.5
-    """Largest size of this noise, in both directions."""
-    exploration_noise: Positive[float] = 0.1
-    """Standard deviation of the noise that is added to the actions in the environment."""
-    bc_weight: NonNegative[float] = 0.4
-    """a_bc in the offline stage: constant weight of imitation in the actor's loss."""
-    online_bc_weight: NonNegative[float] = 0.4
-    """a_bc at the beginning of the online stage, and the largest value that it can reach there."""
-    proportional_gain: NonNegative[float] = 3e-5
-    """K_P: proportional gain of the controller that adapts a_bc, per step of an episode."""
-    derivative_gain: NonNegative[float] = 1e-4
-    """K_D: derivative gain of this controller, per step of an episode."""
-    target_return: Positive[float] = 1.05
-    """R_target: setpoint of this controller, on the scale on which `return_low` is 0 and
-    `return_high` is 1."""
-    return_rate: Fraction = 0.05
-    """Weight of the newest return in the moving average R_last."""
-    return_low: AnySign[float] | None = None
-    """Undiscounted return of an episode that counts as 0. None uses the return of a random policy
-    if it is known, otherwise the lowest in the log; the run writes down the value."""
-    return_high: AnySign[float] | None = None
-    """Undiscounted return of an episode that counts as 1. None uses the return of an expert if it
-    is known, otherwise the highest in the log; the run writes down the value."""
-    kept_share: Fraction = 0.05
-    """Share of the log from which the online batches are drawn, chosen once at the hand-over."""
-    kept_least: Positive[int] = 50_000
-    """Smallest number of rows that this share has. The rows are drawn with replacement, as in the
-    authors' code (utils.py)."""
-    replay_capacity: Positive[int] = 250_000
-    """Number of newest rows that the online batches are drawn from. The kept rows of the log count
-    as the oldest."""
-    batch_size: Positive[int] = 256
-    """Number of transitions in the batch of one update."""
-    hidden: tuple[Positive[int], ...] = (256, 256)
-    """Widths of the hidden layers of actor and critics."""
-
-    def __post_init__(self):
-        known = self.return_low is not None and self.return_high is not None
-        if known and not self.return_high > self.return_low:
-            raise InputError(
-                f"return_high = {self.return_high} does not exceed return_low = {self.return_low}; "
-                "returns are scaled to 0 at the one and 1 at the other."
-            )
 
 
 class DeterministicActor(eqx.Module):
@@ -109,26 +40,6 @@ class DeterministicActor(eqx.Module):
 
     def __call__(self, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
         return jnp.tanh(self.trunk(obs))
-
-
-class Adaptation(eqx.Module):
-    """The weight of behaviour cloning, and what it follows.
-
-    Attributes:
-        bc_weight: a_bc.
-        last_return: R_last, the moving average of the scaled returns; 0 before the first.
-        episodes: online episodes that have finished.
-        rows: online rows that were looked at.
-        steps: of them, those of the episode that has not finished.
-        episode_return: sum of their rewards.
-    """
-
-    bc_weight: Float[Array, ""]
-    last_return: Float[Array, ""]
-    episodes: Int[Array, ""]
-    rows: Int[Array, ""]
-    steps: Int[Array, ""]
-    episode_return: Float[Array, ""]
 
 
 class AdaptiveBCState(eqx.Module):
@@ -168,81 +79,8 @@ def init(
         critic_opt=optimiser.init(critics),
         updates=jnp.zeros((), jnp.int32),
         actor_loss=jnp.zeros((), jnp.float32),
-        adaptation=Adaptation(
-            bc_weight=jnp.asarray(config.bc_weight, jnp.float32),
-            last_return=jnp.zeros((), jnp.float32),
-            episodes=jnp.zeros((), jnp.int32),
-            rows=jnp.zeros((), jnp.int32),
-            steps=jnp.zeros((), jnp.int32),
-            episode_return=jnp.zeros((), jnp.float32),
-        ),
+        adaptation=new_adaptation(config.bc_weight),
     )
-
-
-def adapted_weight(
-    weight: Float[Array, ""],
-    length: Int[Array, ""],
-    current: Float[Array, ""],
-    last: Float[Array, ""],
-    config: AdaptiveBCConfig,
-) -> Float[Array, ""]:
-    """a_bc + T (-K_P (R_target - R_last) + K_D max(0, R_last - R_cur)), cut to [0, its start].
-
-    Args:
-        weight: a_bc.
-        length: T, steps of the episode.
-        current: R_cur, its scaled return.
-        last: R_last, the average of those before it.
-        config: the constants.
-    """
-    proportional = -config.proportional_gain * (config.target_return - last)
-    derivative = config.derivative_gain * jnp.maximum(last - current, 0.0)
-    return jnp.clip(weight + length * (proportional + derivative), 0.0, config.online_bc_weight)
-
-
-def after_episode(adaptation: Adaptation, config: AdaptiveBCConfig) -> Adaptation:
-    """The weight and then R_last follow the episode that has just finished.
-
-    R_last <- 0.05 R_cur + 0.95 R_last with the default rate.
-    """
-    low, high = config.return_low, config.return_high
-    if low is None or high is None:
-        raise ValueError("return_low and return_high must be known before going online.")
-    current = (adaptation.episode_return - low) / (high - low)
-    last = jnp.where(adaptation.episodes == 0, current, adaptation.last_return)
-    followed = dataclasses.replace(
-        adaptation,
-        bc_weight=adapted_weight(adaptation.bc_weight, adaptation.steps, current, last, config),
-        last_return=config.return_rate * current + (1.0 - config.return_rate) * last,
-        episodes=adaptation.episodes + 1,
-    )
-    return unbegun(followed)
-
-
-def unbegun(adaptation: Adaptation) -> Adaptation:
-    """Before the first row of an episode."""
-    return dataclasses.replace(
-        adaptation,
-        steps=jnp.zeros_like(adaptation.steps),
-        episode_return=jnp.zeros_like(adaptation.episode_return),
-    )
-
-
-def after_row(
-    adaptation: Adaptation,
-    reward: Float[Array, ""],
-    ended: Bool[Array, ""],
-    config: AdaptiveBCConfig,
-) -> Adaptation:
-    """One more online row has been looked at; `ended`: it is its episode's last."""
-    adaptation = dataclasses.replace(
-        adaptation,
-        rows=adaptation.rows + 1,
-        steps=adaptation.steps + 1,
-        episode_return=adaptation.episode_return + reward,
-    )
-    finished = after_episode(adaptation, config)
-    return jax.tree.map(lambda new, old: jnp.where(ended, new, old), finished, adaptation)
 
 
 def follow(state: AdaptiveBCState, online: Replay, config: AdaptiveBCConfig) -> AdaptiveBCState:

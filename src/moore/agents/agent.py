@@ -69,6 +69,13 @@ class Value(Protocol):
 
 
 @runtime_checkable
+class ScoresActions(Protocol):
+    """Whether, with these settings, the density of logged actions under a tanh policy is taken."""
+
+    def __call__(self, config: Any) -> bool: ...
+
+
+@runtime_checkable
 class HandOver(Protocol):
     """What changes between the offline and the online stage."""
 
@@ -100,6 +107,23 @@ def goes_on(state: PyTree, config: Any) -> PyTree:
     return state
 
 
+def scores_no_actions(config: Any) -> bool:
+    """Of an agent to which actions at the border of the bounds are like all others."""
+    del config
+    return False
+
+
+def scores_logged_actions(config: Any) -> bool:
+    """Of an agent that learns by the likelihood of logged actions."""
+    del config
+    return True
+
+
+def scores_in_warm_up(config: Any) -> bool:
+    """Of an agent whose actor imitates the log during its warm-up, if it has one."""
+    return config.warm_up > 0
+
+
 def ignores_episodes(state: PyTree) -> PyTree:
     """Of an agent to which it does not matter where episodes begin."""
     return state
@@ -116,6 +140,7 @@ class Agent:
             acting needs.
         value: None where there are no critics that speak of the policy.
         look, follow, hand_over, new_episode: what happens between updates; by default nothing.
+        scores_actions: whether logged actions at the border of the bounds are a difficulty.
     """
 
     name: str
@@ -130,6 +155,7 @@ class Agent:
     follow: Follow = follows_nothing
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
+    scores_actions: ScoresActions = scores_no_actions
 
     def config(self, config: Any) -> Any:
         """The agent's section of a run's configuration."""

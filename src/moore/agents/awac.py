@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from moore.agents.agent import Agent
+from moore.agents.agent import Agent, scores_logged_actions
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
 from moore.agents.sac import act as act
@@ -179,4 +179,5 @@ AGENT = Agent(
     policy=policy,
     act=act,
     act_mode=act_mode,
+    scores_actions=scores_logged_actions,
 )

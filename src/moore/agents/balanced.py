@@ -16,7 +16,6 @@ Note:
 """
 
 import dataclasses
-from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -25,64 +24,15 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
-from moore.agents.agent import Agent
+from moore.agents.agent import Agent, scores_in_warm_up
+from moore.agents.balanced_config import BalancedConfig
 from moore.agents.cql import CQLConfig, CQLState
 from moore.agents.critics import bellman_target, q_values, squared_errors
-from moore.agents.nets import LOG_STD_MAX, LOG_STD_MIN, MLP, Actor, squashed_log_density
+from moore.agents.density_ratio import RATIO_EPSILON, density_ratio, ratio_loss
+from moore.agents.mixture import Mixture, sample_mixture
+from moore.agents.nets import MLP, Actor
 from moore.agents.temperature import temperature_step, wanted_entropy
-from moore.ranges import AnySign, Fraction, FractionBelowOne, NonNegative, Positive
 from moore.replay.buffer import Batch, GroupedBatch
-
-# Inside the logarithm of the ratio's loss, so that it is finite at w = 0 (ours.py: 1e-10).
-_RATIO_EPSILON = 1e-10
-
-
-@dataclass(frozen=True)
-class BalancedConfig:
-    """Settings of Balanced Replay."""
-
-    members: Positive[int] = 5
-    """Number of CQL agents in the ensemble."""
-    discount: Fraction = 0.99
-    """gamma: discount factor of one step."""
-    target_rate: Fraction = 0.005
-    """Share of the distance to the critics that the target critics move after each update."""
-    target_entropy: AnySign[float] | None = None
-    """Entropy in nats that the temperature is adapted to reach: that of every member offline, and
-    that of the mixture of all members online. None uses minus the number of action entries."""
-    offline_actor_learning_rate: Positive[float] = 1e-4
-    """Learning rate of Adam for the actors and the temperatures in the offline stage."""
-    learning_rate: Positive[float] = 3e-4
-    """Learning rate of Adam for the critics, and in the online stage for all networks but the
-    density ratio."""
-    conservative_weight: NonNegative[float] = 5.0
-    """w: weight of CQL's conservative term, in the offline stage."""
-    sampled_actions: Positive[int] = 10
-    """n: number of actions that CQL samples, in the offline stage."""
-    entropy_backup: bool = False
-    """Include the entropy of the next action in the offline Bellman targets. The online targets
-    always include it."""
-    warm_up: NonNegative[int] = 40_000
-    """Number of offline updates at the beginning in which the actors imitate the logged actions."""
-    ratio_learning_rate: Positive[float] = 3e-4
-    """Learning rate of Adam for the network that estimates the density ratio w of online and logged
-    data."""
-    ratio_temperature: Positive[float] = 5.0
-    """T: the priority of a row is proportional to w^(1/T)."""
-    priority_range: tuple[Positive[float], Positive[float]] = (1e-3, 1e3)
-    """Smallest and largest priority of a row; others are clipped to these."""
-    initial_online_share: FractionBelowOne = 0.75
-    """rho: sets the priority of new online rows. With this priority, the first `initial_rows` of
-    them would make up this share of the draws if they arrived at once. In fact rows arrive one by
-    one, and a row that was drawn gets another priority. The value is that of the authors' README;
-    the default of their script is 0.5."""
-    initial_rows: Positive[int] = 1000
-    """Number of online rows that `initial_online_share` refers to."""
-    batch_size: Positive[int] = 256
-    """Number of transitions in the batch of one update, and of each kind (logged and online) in
-    that of the density ratio."""
-    hidden: tuple[Positive[int], ...] = (256, 256)
-    """Widths of the hidden layers of all networks."""
 
 
 class BalancedState(eqx.Module):
@@ -98,31 +48,6 @@ class BalancedState(eqx.Module):
     ratio: MLP
     ratio_opt: optax.OptState
     online: Bool[Array, ""]
-
-
-class Mixture(eqx.Module):
-    """pi(a|s): one squashed Gaussian with the moments of the members' mixture before the tanh."""
-
-    actors: Actor
-
-    def __call__(
-        self, obs: Float[Array, "*batch obs"]
-    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
-        """Mean and log standard deviation: mu = E_i[mu_i], E_i[mu_i^2 + sigma_i^2] - mu^2."""
-        means, log_stds = jax.vmap(lambda actor: actor(obs))(self.actors)
-        mean = means.mean(axis=0)
-        # The same variance without the cancellation.
-        variance = jnp.mean(jnp.exp(2.0 * log_stds) + (means - mean) ** 2, axis=0)
-        return mean, jnp.clip(0.5 * jnp.log(variance), LOG_STD_MIN, LOG_STD_MAX)
-
-
-def sample_mixture(
-    mixture: Mixture, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
-) -> tuple[Float[Array, "*batch action"], Float[Array, " *batch"]]:
-    """A reparametrised sample of the mixture's Gaussian and its log-density."""
-    mean, log_std = mixture(obs)
-    pre_tanh = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
-    return jnp.tanh(pre_tanh), squashed_log_density(pre_tanh, mean, log_std)
 
 
 def offline_config(config: BalancedConfig) -> CQLConfig:
@@ -297,31 +222,6 @@ def update_online(
     return new_state, metrics
 
 
-def density_ratio(
-    ratio: MLP, obs: Float[Array, "batch obs"], action: Float[Array, "batch action"]
-) -> Float[Array, " batch"]:
-    """w(s, a) >= 0, an estimate of d_on(s, a) / d_off(s, a)."""
-    return jax.nn.relu(ratio(jnp.concatenate([obs, action], axis=-1))[..., 0])
-
-
-def ratio_loss(ratio: MLP, offline_batch: Batch, online_batch: Batch) -> Float[Array, ""]:
-    """E_off[-log(2 / (w + 1))] - E_on[log(2 w / (w + 1))].
-
-    It is least at w = d_on / d_off, where it is minus twice the Jensen-Shannon divergence. Written
-    as E_off[log(1 + w)] - E_on[log w - log(1 + w)] - 2 log 2, which does not overflow at large w;
-    epsilon keeps it finite at w = 0.
-
-    Note:
-        Where the network's output is negative, w is 0 and has no gradient: such rows come back only
-        through others near them.
-    """
-    offline = density_ratio(ratio, offline_batch.obs, offline_batch.action)
-    online = density_ratio(ratio, online_batch.obs, online_batch.action)
-    conjugate = jnp.log1p(offline) - jnp.log(2.0)
-    derivative = jnp.log(2.0) + jnp.log(online + 0.5 * _RATIO_EPSILON) - jnp.log1p(online)
-    return jnp.mean(conjugate) - jnp.mean(derivative)
-
-
 def update_ratio(
     state: BalancedState, offline_batch: Batch, online_batch: Batch, config: BalancedConfig
 ) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
@@ -350,7 +250,7 @@ def priorities(
     power = 1.0 / config.ratio_temperature
     weight = density_ratio(state.ratio, batch.obs, batch.action) ** power
     mean = jnp.mean(density_ratio(state.ratio, offline_batch.obs, offline_batch.action) ** power)
-    return jnp.clip(weight / (mean + _RATIO_EPSILON), *config.priority_range)
+    return jnp.clip(weight / (mean + RATIO_EPSILON), *config.priority_range)
 
 
 def row_priorities(
@@ -404,4 +304,5 @@ AGENT = Agent(
     act=act,
     act_mode=act_mode,
     hand_over=hand_over,
+    scores_actions=scores_in_warm_up,
 )

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from moore.agents.agent import Agent
+from moore.agents.agent import Agent, scores_logged_actions
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, sample_actions, squashed_log_density
 from moore.agents.sac import act as act
@@ -291,4 +291,5 @@ AGENT = Agent(
     policy=policy,
     act=act,
     act_mode=act_mode,
+    scores_actions=scores_logged_actions,
 )

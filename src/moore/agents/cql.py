@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from moore.agents.agent import Agent
+from moore.agents.agent import Agent, scores_in_warm_up
 from moore.agents.awac import inside
 from moore.agents.critics import (
     bellman_target,
@@ -335,6 +335,7 @@ AGENT = Agent(
     act=act,
     act_mode=act_mode,
     look=look,
+    scores_actions=scores_in_warm_up,
 )
 
 

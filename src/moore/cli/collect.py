@@ -12,7 +12,7 @@ def _options():
     """The options, made in a function because they need jax."""
     import tyro
 
-    from moore.collecting.collect import Recipe
+    from moore.collecting.recipe import Recipe
 
     @example("moore collect --env-id Hopper-v5 --tier medium --steps 100000 --out medium.hdf5")
     @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from moore.data.defects import check_accepted
-from moore.dynamics.fit import ModelConfig
+from moore.dynamics.model_config import ModelConfig
 from moore.errors import InputError
 from moore.ranges import check_numbers
 from moore.replay.schemes import check_scheme

@@ -3,32 +3,29 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from moore.agents.found import found_agents
 from moore.agents.sac import SACConfig
 from moore.config.checks import check
 from moore.config.evaluation import EvaluationConfig
+from moore.config.found import found_sections
 from moore.config.gate import GateConfig
 from moore.config.offline import OfflineConfig
 from moore.config.online import OnlineConfig
-from moore.dynamics.fit import ModelConfig
+from moore.dynamics.model_config import ModelConfig
 from moore.ranges import Fraction, FractionBelowOne, NonNegative, Positive, PositiveOrInfinite, Seed
 
 
-def _with_agents(settings: type) -> type:
-    """The class with a section for each agent that it does not name itself."""
-    for name, agent in found_agents().items():
+def _with_found(settings: type) -> type:
+    """The class with the sections that agents and models bring along, and it does not name."""
+    for name, section in found_sections().items():
         if name not in settings.__annotations__:
-            settings.__annotations__[name] = type(agent.settings())
-            setattr(
-                settings,
-                name,
-                field(default_factory=agent.settings, metadata={"help": f"Settings of {name}."}),
-            )
+            settings.__annotations__[name] = type(section.settings())
+            made = field(default_factory=section.settings, metadata={"help": section.about})
+            setattr(settings, name, made)
     return settings
 
 
 @dataclass(frozen=True)
-@_with_agents
+@_with_found
 class Config:
     """All settings of a run. The same settings give the same run."""
 
@@ -108,6 +105,10 @@ class Config:
     """End a rollout when an entry of the imagined observation is more than this many standard
     deviations from its mean, both measured in the log. Without a log: further than this from 0, in
     the units that the models see."""
+    imagined_range: NonNegative[float] | None = None
+    """Cut imagined observations to the range that each entry has in the log and the online data,
+    widened on both sides by this share of it: real systems have limits, and models that are left
+    without any run away in long rollouts. None cuts nothing."""
     rollout_chunk: Positive[int] = 10_000
     """Number of rollouts that are computed at a time, which limits the memory in use. Another value
     gives other random numbers."""
@@ -138,7 +139,7 @@ class Config:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """The sections of the other agents."""
+            """The sections that were found."""
 
     def __post_init__(self):
         check(self)

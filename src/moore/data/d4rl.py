@@ -1,6 +1,5 @@
 """D4RL's flat HDF5 files, versions 0, 1 and 2 (Fu et al. 2020), and logs in the same layout."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,10 @@ import numpy as np
 
 from moore.data.checks import LYING, as_flags, check_numbers, check_shapes, column, lying, shown
 from moore.data.cuts import registered_limit
+from moore.data.d4rl_attributes import attributes_of, read_metadata, read_reference
 from moore.data.hdf5_checks import check_heaps, check_stored, in_use
 from moore.data.hdf5_rows import Lying, read_rows, write_rows
-from moore.data.hdf5_tree import is_plain, read_tree, scalar, write_tree
+from moore.data.hdf5_tree import is_plain, read_tree, write_tree
 from moore.data.log import Log, hash_file, with_notes
 from moore.data.look_alikes import refuse_look_alikes, suggestions
 from moore.data.names import at_home
@@ -23,7 +23,6 @@ from moore.data.passed_over import check_passed_over
 from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_rows
 from moore.errors import InputError
-from moore.evaluation.scores import ReferenceScores, reference_scores
 
 REQUIRED = {
     "obs": "observations",
@@ -39,8 +38,6 @@ ROWS = REQUIRED | {
 STATISTICS = {key: f"moore/{key}" for key in ("episode_returns", "episode_lengths")}
 
 _FLAGS = ("terminated", "truncated", "successor_known")
-_METADATA = "moore_metadata"  # attribute: what is neither number nor text, a JSON object
-_REFERENCE = "ref_min_score and ref_max_score"
 # What h5py and NumPy raise where a file is no HDF5, is cut short, or is damaged.
 _UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, IndexError)
 _UNREADABLE += (OverflowError, AttributeError)
@@ -67,7 +64,7 @@ def read_d4rl(
     file, name = _find(Path(path)), str(path)
     with _opened(file, name) as source:
         columns = _columns(source, name)
-        metadata = _metadata(source.attrs)
+        metadata = read_metadata(source.attrs)
         env_id = metadata.get("env_id")
         env_id, sha256 = env_id if isinstance(env_id, str) else None, hash_file(file)
         subset = None
@@ -93,7 +90,7 @@ def read_d4rl(
         name=name,
         env_id=env_id,
         sha256=sha256,
-        reference=_reference(metadata, env_id),
+        reference=read_reference(metadata, env_id),
         metadata=metadata,
     )
 
@@ -115,7 +112,7 @@ def write_d4rl(file: Path, log: Log) -> None:
     with h5py.File(file, "w") as target:
         for key in sorted(key for key, value in arrays.items() if value is not None):
             write_rows(target, key, np.asarray(arrays[key]))
-        for key, value in sorted(_attributes(log).items()):
+        for key, value in sorted(attributes_of(log).items()):
             if f"@{key}" not in log.extras:
                 target.attrs[key] = value
         write_tree(target, log.extras)
@@ -308,43 +305,3 @@ def _extras(source: h5py.File, rows: int, subset: Subset | None) -> dict[str, ob
         return tree
     per_row = {k for k, value in tree.items() if "@" not in k and np.shape(value)[:1] == (rows,)}
     return {k: value[subset.keep] if k in per_row else value for k, value in tree.items()}
-
-
-def _metadata(attributes: h5py.AttributeManager) -> dict[str, object]:
-    scalars = {key: scalar(attributes[key]) for key in attributes}  # items() passes over damage
-    scalars = {key: value for key, value in scalars.items() if value is not None}
-    try:
-        return scalars | dict(json.loads(scalars.pop(_METADATA, "{}")))
-    except (TypeError, ValueError, RecursionError):  # somebody else's attribute
-        return dict(scalars)
-
-
-def _attributes(log: Log) -> dict[str, str | bool | int | float]:
-    metadata = {key: value for key, value in log.metadata.items() if key != "env_id" or value}
-    if log.env_id is not None:
-        metadata["env_id"] = log.env_id
-    reference = log.reference
-    if reference is not None and reference != reference_scores(log.env_id):
-        scores = {"ref_min_score": reference.random, "ref_max_score": reference.expert}
-        metadata |= {key: new for key, new in scores.items() if metadata.get(key) != new}
-        if reference.source != _REFERENCE:
-            metadata["ref_source"] = reference.source
-    plain = {key: value for key, value in metadata.items() if _fits_attribute(key, value)}
-    rest = {key: value for key, value in metadata.items() if key not in plain}
-    return plain | ({_METADATA: json.dumps(rest, sort_keys=True)} if rest else {})
-
-
-def _fits_attribute(key: str, value: object) -> bool:
-    if isinstance(value, int):
-        return bool(key) and -(2**63) <= value < 2**63
-    text = key + value if isinstance(value, str) else key
-    fits = isinstance(value, str | float) and bool(key) and "\0" not in text
-    return fits and text == text.encode(errors="ignore").decode()
-
-
-def _reference(metadata: dict[str, object], env_id: str | None) -> ReferenceScores | None:
-    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
-    if not isinstance(low, int | float) or not isinstance(high, int | float):
-        return reference_scores(env_id)
-    source = metadata.get("ref_source", _REFERENCE)
-    return ReferenceScores(float(low), float(high), source=str(source))

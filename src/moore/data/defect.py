@@ -30,3 +30,8 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.text} [{self.name}]"
+
+
+def first(key: str) -> str:
+    """The place of the first row, for a text to be formatted."""
+    return f"(first: row {{first_rows[{key}]}})"

@@ -1,11 +1,11 @@
 """The table of all known defects of logs, each with its name, its level and its remedy."""
 
-from moore.data.cuts import ends_text
-from moore.data.defect import Defect
+from moore.data.defect import Defect, first
+from moore.data.episode_defects import EPISODE_DEFECTS
 from moore.data.precision import LOST
 from moore.data.scales import odd_reward, odd_scales
 
-# A fifth of the rows is held out (`moore.dynamics.fit.ModelConfig`), and must be one at least.
+# A fifth of the rows is held out (`moore.dynamics.model_config`), and must be one at least.
 FEWEST_ROWS = 5
 
 
@@ -13,11 +13,6 @@ def _arrays(found: dict) -> str:
     """`obs 3 (first: row 7), reward 1 (first: row 9)`."""
     parts = (f"{key} {n['values']} (first: row {n['first_row']})" for key, n in found.items())
     return ", ".join(parts)
-
-
-def _first(key: str) -> str:
-    """The part of a format that names the first row."""
-    return f"(first: row {{first_rows[{key}]}})"
 
 
 def _may_be_rescaled(s: dict) -> bool:
@@ -38,18 +33,6 @@ def _lost_columns(s: dict) -> str:
 
 def _worst_rounding(s: dict) -> float:
     return max(c["rounding"] for columns in s["float32"].values() for c in columns)
-
-
-def _unflagged(s: dict) -> str:
-    if "every" in s["unflagged_ends"]:
-        return f"after every {s['unflagged_ends']['every']:,} steps"
-    return f"in {s['unflagged_ends']['jumps']:,} rows"
-
-
-def _few_agree(s: dict) -> bool:
-    """Whether the rule and the flags disagree on more than a tenth of the ends of either."""
-    wrong = s["flagged_healthy"] + s["unhealthy_unflagged"]
-    return wrong > max(3, 0.1 * (s["terminals"] + s["unhealthy_unflagged"]))
 
 
 DEFECTS = (
@@ -88,7 +71,7 @@ DEFECTS = (
     Defect(
         "lost-successors",
         lambda s: s["lost_successors"],
-        f"{{lost_successors:,}} rows {_first('lost_successors')} have no successor although they "
+        f"{{lost_successors:,}} rows {first('lost_successors')} have no successor although they "
         "are not terminal; drop these rows, or give their next_obs.",
         level="refused",
     ),
@@ -102,7 +85,7 @@ DEFECTS = (
     Defect(
         "actions-outside",
         lambda s: s["actions_outside"] and s["action_bounds_known"],
-        f"{{actions_outside:,}} rows {_first('actions_outside')} have an action outside the bounds "
+        f"{{actions_outside:,}} rows {first('actions_outside')} have an action outside the bounds "
         "of {checked_as}, by up to {actions_worst_excess:.4g}; rescale the actions to the bounds, "
         "or clip them if the plant did.",
         level="refused",
@@ -131,134 +114,11 @@ DEFECTS = (
         level=lambda s: "ruins" if _worst_rounding(s) >= LOST else "note",
         in_run=True,
     ),
-    Defect(
-        "padded-successors",
-        lambda s: s["padded_successors"],
-        f"{{padded_successors:,}} of {{known_ends:,}} ends {_first('padded_successors')} of "
-        "episodes have {padded_as} as next_obs in place of the next state: models and a learned "
-        "rule for the ends are fitted to it; store the observation after the last action, or leave "
-        "next_obs out (then these rows are fitted without one).",
-        level=lambda s: "ruins" if s["padded_surely"] else "note",
-        in_run=True,
-    ),
-    Defect(
-        "both-flags",
-        lambda s: s["both_flags"],
-        "{both_flags:,} rows are flagged both terminal and timed out: they count as terminal, so "
-        "no value is expected after them; clear the terminal flag where only the time was up.",
-    ),
-    Defect(
-        "no-timeouts",
-        lambda s: not s["timeouts_recorded"],
-        lambda s: (
-            f"No time-out flags: {ends_text(s['ends_source'], s['ends_steps'])}, "
-            f"{s['timeouts']:,} of them; where that is wrong two episodes run into one another; "
-            "record the flags, or use a file that has them (D4RL v2)."
-        ),
-        in_run=True,
-    ),
-    Defect(
-        "unflagged-ends",
-        lambda s: s["unflagged_ends"],
-        lambda s: (
-            f"Inside episodes the observations jump {_unflagged(s)} as they do nowhere else, and "
-            "the next rows are taken for the successors: ends of episodes are not flagged; flag "
-            "them, or store next_obs."
-        ),
-        level="ruins",
-        in_run=True,
-    ),
-    Defect(
-        "timeouts-as-terminals",
-        lambda s: s["timed_terminals"],
-        "{timed_terminals:,} of {terminals:,} terminal rows come after exactly {timed_length:,} "
-        "steps, the longest episode, in states like all others: these are time-outs, and as "
-        "terminals they teach that nothing can be earned after them; move them to the time-out "
-        "flags.",
-        level=lambda s: "ruins" if s["timed_share"] >= 0.5 else "note",
-        in_run=True,
-    ),
-    Defect(
-        "other-limit",
-        lambda s: (
-            s["ends_source"] not in (None, "successors")
-            and s["step_limit"] not in (None, s["ends_steps"])
-        ),
-        "The log has no time-out flags and was cut after {ends_steps:,} steps, but {checked_as} "
-        "has a limit of {step_limit:,}: load it with max_episode_steps={step_limit}, or flag the "
-        "last row of each episode.",
-        level=lambda s: (
-            "ruins" if s["timeouts"] or s["longest_episode"] > s["step_limit"] else "note"
-        ),
-        in_run=True,
-    ),
-    Defect(
-        "past-limit",
-        lambda s: s["episodes_past_limit"] and s["timeouts_recorded"],
-        "{episodes_past_limit:,} episodes run on past the {step_limit} steps of {checked_as} (the "
-        "longest: {longest_episode:,}): time-out flags are missing, or the limit was another; flag "
-        "the last row of each episode.",
-        in_run=True,
-    ),
-    Defect(
-        "early-timeouts",
-        lambda s: s["early_timeouts"],
-        "{early_timeouts:,} time-outs come before the {step_limit} steps of {checked_as} (the "
-        "earliest after {shortest_timeout}): fine where the recording was cut; where the "
-        "environment ended the episode, flag the row terminal.",
-    ),
-    Defect(
-        "flagged-healthy",
-        lambda s: s["flagged_healthy"],
-        f"{{flagged_healthy:,}} terminal rows {_first('flagged_healthy')} have a next state in "
-        "which {checked_as} does not end: flags of time-outs or of another environment; move them "
-        "to the time-out flags, or give the rule with --termination.",
-        level=lambda s: "refused" if _few_agree(s) else "note",
-    ),
-    Defect(
-        "unhealthy-unflagged",
-        lambda s: s["unhealthy_unflagged"],
-        f"{{unhealthy_unflagged:,}} rows {_first('unhealthy_unflagged')} go on after a state that "
-        "ends {checked_as}: terminal flags are missing, or the limits were others; set the flags, "
-        "or give the rule with --termination.",
-        level=lambda s: "refused" if _few_agree(s) else "note",
-    ),
-    Defect(
-        "unknown-successors",
-        lambda s: s["unknown_successors"] > s["lost_successors"],
-        "{unknown_successors:,} terminal rows have no successor in the file: the models are fitted "
-        "without them; prefer a file with next_observations (D4RL v2).",
-    ),
-    Defect(
-        "broken-successors",
-        lambda s: s["broken_successors"],
-        f"{{broken_successors:,}} rows inside an episode {_first('broken_successors')} have a "
-        "next_obs that is not the next row's obs: harmless if rows were shuffled or files joined "
-        "without flags, else next_obs is wrong; write the true successors or add time-out flags.",
-    ),
-    Defect(
-        "reset-successors",
-        lambda s: s["reset_successors"],
-        f"{{reset_successors:,}} rows that end an episode {_first('reset_successors')} have the "
-        "first obs of the next one as next_obs: unless the system went on without a reset, store "
-        "the observation before it (final_obs in Gymnasium's vector environments), or leave "
-        "next_obs out.",
-        level=lambda s: "ruins" if s["far_resets"] > 0.1 * s["known_ends"] else "note",
-        in_run=True,
-    ),
-    Defect(
-        "unchanged-successors",
-        lambda s: s["unchanged_successors"] > 0.01 * s["rows"],
-        f"{{unchanged_successors:,}} rows {_first('unchanged_successors')} have their own obs as "
-        "next_obs: the state is stored twice, or a sensor holds its value; store the observation "
-        "after the action.",
-        level=lambda s: "ruins" if s["unchanged_successors"] > 0.9 * s["rows"] else "note",
-        in_run=True,
-    ),
+    *EPISODE_DEFECTS,
     Defect(
         "duplicate-rows",
         lambda s: s["duplicate_rows"],
-        f"{{duplicate_rows:,}} rows {_first('duplicate_rows')} are exact copies of others: they "
+        f"{{duplicate_rows:,}} rows {first('duplicate_rows')} are exact copies of others: they "
         "weigh twice in every fit; check that no file was joined with itself, and drop the copies.",
     ),
     Defect(
@@ -302,7 +162,7 @@ DEFECTS = (
             s["reward_outliers"] > s["reward_outliers_on_terminals"]
             and s["reward_outliers"] < 0.01 * s["rows"]
         ),
-        f"{{reward_outliers:,}} rewards {_first('reward_outliers')} lie more than 50 robust "
+        f"{{reward_outliers:,}} rewards {first('reward_outliers')} lie more than 50 robust "
         "standard deviations from the median, up to {reward_extremes[0][reward]:.4g} in row "
         "{reward_extremes[0][row]}: unless they are events of the task, repair or drop these rows.",
     ),

@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 # Initial soft bounds of the log-variance, per output, shared by the members (MBPO's bnn.py).
 MAX_LOG_VAR = 0.5
 MIN_LOG_VAR = -10.0
+# Under the variance of a layer normalisation (flax's default).
+NORM_EPSILON = 1e-6
 # Weight of sum(max_log_var) - sum(min_log_var) in the loss (MBPO's bnn.py).
 BOUND_COEF = 0.01
 
@@ -28,13 +30,19 @@ class Dense(eqx.Module):
 
 
 class Networks(eqx.Module):
-    """The trained parameters: trunk, two heads, and the log-variance bounds."""
+    """What gradient descent changes: trunk, two heads, and the log-variance bounds.
+
+    `layer_norm`: each hidden layer's sums are brought to mean 0 and variance 1, without a learned
+    scale or shift, before its nonlinearity (NEUBAY, arXiv 2512.04341: so that long rollouts stay
+    bounded).
+    """
 
     trunk: tuple[Dense, ...]
     mean_head: Dense
     log_var_head: Dense
     max_log_var: Float[Array, " outputs"]
     min_log_var: Float[Array, " outputs"]
+    layer_norm: bool = eqx.field(static=True, default=False)
 
 
 class Normaliser(eqx.Module):
@@ -74,6 +82,7 @@ def init_ensemble(
     members: int,
     elites: int,
     hidden: tuple[int, ...],
+    layer_norm: bool = False,
 ) -> Ensemble:
     """A new ensemble; its outputs are the reward, then the change of each observation entry."""
     inputs, outputs = obs_dim + action_dim, obs_dim + 1
@@ -89,6 +98,7 @@ def init_ensemble(
             log_var_head=_dense(key_log_var, members, widths[-1], outputs),
             max_log_var=jnp.full(outputs, MAX_LOG_VAR),
             min_log_var=jnp.full(outputs, MIN_LOG_VAR),
+            layer_norm=layer_norm,
         ),
         normaliser=Normaliser(jnp.zeros(inputs), jnp.ones(inputs)),
         elites=jnp.arange(elites, dtype=jnp.int32),
@@ -106,13 +116,20 @@ def soft_clamp(
     return low + jax.nn.softplus(log_var - low)
 
 
+def normalised(x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
+    """Each row with mean 0 and variance 1: a layer normalisation without scale and shift."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + NORM_EPSILON)
+
+
 def predict(
     networks: Networks, normaliser: Normaliser, inputs: Float[Array, "members batch inputs"]
 ) -> tuple[Float[Array, "members batch outputs"], Float[Array, "members batch outputs"]]:
     """Mean and log-variance of (r, s' - s), in raw units, of each member on its own inputs."""
     x = (inputs - normaliser.mean) / normaliser.std
     for layer in networks.trunk:
-        x = jax.nn.swish(layer(x))
+        x = layer(x)
+        x = jax.nn.swish(normalised(x) if networks.layer_norm else x)
     log_var = soft_clamp(networks.log_var_head(x), networks.min_log_var, networks.max_log_var)
     return networks.mean_head(x), log_var
 
@@ -125,6 +142,43 @@ def predict_all(
     inputs = jnp.broadcast_to(inputs, (members, *inputs.shape))
     mean, log_var = predict(ensemble.networks, ensemble.normaliser, inputs)
     return mean, jnp.exp(0.5 * log_var) * ensemble.std_scale
+
+
+def predict_two(
+    ensemble: Ensemble, inputs: Float[Array, "batch inputs"], shift: Int[Array, ""]
+) -> tuple[Float[Array, "2 batch outputs"], Float[Array, "2 batch outputs"]]:
+    """mu and sigma of two elites for each row: its own one first, then another one.
+
+    The rows are in equal groups, one an elite, in order; the other elite is the one `shift` further
+    on. It costs 2 / K of what asking all members does.
+
+    Args:
+        ensemble: the models.
+        inputs: (s, a); a multiple of the number of elites.
+        shift: 1 to elites - 1.
+    """
+    count = ensemble.elites.shape[0]
+    stacked = Networks(
+        *jax.tree.map(lambda x: x[ensemble.elites], members_of(ensemble.networks)),
+        ensemble.networks.max_log_var,
+        ensemble.networks.min_log_var,
+        layer_norm=ensemble.networks.layer_norm,
+    )
+    own = inputs.reshape(count, -1, inputs.shape[-1])
+    both = jnp.concatenate([own, jnp.roll(own, shift, axis=0)], axis=1)
+    mean, log_var = predict(stacked, ensemble.normaliser, both)
+
+    def in_order(x: Float[Array, "elites rows outputs"]) -> Float[Array, "2 batch outputs"]:
+        first, second = jnp.split(x, 2, axis=1)
+        second = jnp.roll(second, -shift, axis=0)
+        return jnp.stack([first.reshape(-1, x.shape[-1]), second.reshape(-1, x.shape[-1])])
+
+    return in_order(mean), in_order(jnp.exp(0.5 * log_var) * ensemble.std_scale)
+
+
+def members_of(networks: Networks) -> tuple[tuple[Dense, ...], Dense, Dense]:
+    """The layers, which have a member axis; the bounds of the log-variance have none."""
+    return networks.trunk, networks.mean_head, networks.log_var_head
 
 
 def weight_decay(networks: Networks, coefs: tuple[float, ...]) -> Float[Array, ""]:

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -27,56 +26,17 @@ from moore.dynamics.ensemble import (
     Normaliser,
     init_ensemble,
     loss,
-    mean_squared_error,
-    predict,
 )
-from moore.ranges import Fraction, NonNegative, Positive
-from moore.replay.buffer import Replay, Transition, take
+from moore.dynamics.holdout import holdout_error, std_errors
+from moore.dynamics.inputs import MIN_STD, inputs_and_targets, weighted_normaliser
+from moore.dynamics.model_config import ModelConfig
+from moore.replay.buffer import Replay
 from moore.replay.sampler import gather, sample_rows
 
 # A pass counts as an improvement of a member above this relative gain (MBPO's bnn.py).
 MIN_RELATIVE_GAIN = 0.01
 # Passes in a row without improvement of any member that end a fit: more than 5 (MBPO's bnn.py).
 PATIENCE = 5
-# Inputs that vary less than this are left unscaled.
-MIN_STD = 1e-6
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Settings of the ensemble of dynamics models."""
-
-    members: Positive[int] = 7
-    """K: number of networks in the ensemble."""
-    elites: Positive[int] = 5
-    """Number of members that imagine: those with the lowest error on the held-out rows."""
-    hidden: tuple[Positive[int], ...] = (200, 200, 200, 200)
-    """Widths of the hidden layers."""
-    weight_decay: tuple[NonNegative[float], ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4, 1e-4)
-    """Weight decay of each layer: the hidden layers, then the output of the mean, then that of the
-    log variance."""
-    learning_rate: Positive[float] = 1e-3
-    """Learning rate of Adam."""
-    batch_size: Positive[int] = 256
-    """Number of rows in one training step of a member."""
-    holdout_fraction: Fraction = 0.2
-    """Share of the log, and of the online data, that is held out for validation."""
-    max_holdout: Positive[int] = 1000
-    """Largest number of rows of the log, and of the online data, that are held out."""
-    warm_start: Literal["best", "last"] = "best"
-    """Weights from which a refit continues. best: those with the lowest validation error of each
-    member (MBPO); last: those at the end of the training before."""
-    refit_normaliser: bool = True
-    """Compute the normalisation of the inputs anew at each refit, with logged and online data
-    weighted as the scheme weights them (MBPO weights all data alike). Off, the normalisation of the
-    offline fit stays."""
-    calibrate: bool = False
-    """After each fit, scale the predicted standard deviation of every output so that it agrees with
-    the errors on the held-out rows."""
-    max_fit_steps: Positive[int] = 1_000_000
-    """Largest number of gradient steps of the offline fit."""
-    max_refit_steps: Positive[int] = 10_000
-    """Largest number of gradient steps of one online refit."""
 
 
 class ModelState(eqx.Module):
@@ -122,81 +82,10 @@ def init_model(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: ModelCo
         members=config.members,
         elites=config.elites,
         hidden=config.hidden,
+        layer_norm=config.layer_norm,
     )
     opt_state = optax.adam(config.learning_rate).init(ensemble.networks)
     return ModelState(ensemble, ensemble.networks, opt_state)
-
-
-def inputs_and_targets(
-    data: Transition,
-) -> tuple[Float[Array, "*rows inputs"], Float[Array, "*rows outputs"]]:
-    """(s, a) and (r, s' - s)."""
-    inputs = jnp.concatenate([data.obs, data.action], axis=-1)
-    targets = jnp.concatenate([data.reward[..., None], data.next_obs - data.obs], axis=-1)
-    return inputs, targets
-
-
-def _moments(replay: Replay) -> tuple[Float[Array, " inputs"], Float[Array, " inputs"]]:
-    """Mean and variance of the training inputs of one group; 0 and 0 when it has none."""
-    inputs, _ = inputs_and_targets(take(replay.data, replay.train_rows))
-    weight = (jnp.arange(replay.capacity) < replay.train_size) / jnp.maximum(replay.train_size, 1)
-    mean = weight @ inputs
-    return mean, weight @ (inputs - mean) ** 2
-
-
-def weighted_normaliser(
-    offline: Replay, online: Replay, online_share: Float[Array, ""]
-) -> Normaliser:
-    """Statistics of the inputs under the sampling distribution: a mixture of the two groups."""
-    mean_off, var_off = _moments(offline)
-    mean_on, var_on = _moments(online)
-    mean = (1.0 - online_share) * mean_off + online_share * mean_on
-    between = (1.0 - online_share) * (mean_off - mean) ** 2 + online_share * (mean_on - mean) ** 2
-    std = jnp.sqrt((1.0 - online_share) * var_off + online_share * var_on + between)
-    return Normaliser(mean, jnp.where(std < MIN_STD, 1.0, std))
-
-
-def holdout_error(
-    networks: Networks,
-    normaliser: Normaliser,
-    offline: Replay,
-    online: Replay,
-    online_share: Float[Array, ""],
-) -> Float[Array, " members"]:
-    """Holdout error of each member, averaged over the groups with the weights of the training."""
-    share = jnp.where(online.holdout_size > 0, online_share, 0.0)
-
-    def group(replay: Replay) -> Float[Array, " members"]:
-        inputs, targets = inputs_and_targets(take(replay.data, replay.holdout_rows))
-        real = jnp.arange(replay.holdout_rows.shape[0]) < jnp.maximum(replay.holdout_size, 1)
-        return mean_squared_error(networks, normaliser, inputs, targets, real.astype(jnp.float32))
-
-    return (1.0 - share) * group(offline) + share * group(online)
-
-
-def std_errors(
-    networks: Networks,
-    normaliser: Normaliser,
-    offline: Replay,
-    online: Replay,
-    online_share: Float[Array, ""],
-) -> Float[Array, " outputs"]:
-    """Root mean square of (y - mu_k) / sigma_k on the holdout, per output; 1 if sigma is right.
-
-    Over all members, and over the groups with the weights of the training.
-    """
-    share = jnp.where(online.holdout_size > 0, online_share, 0.0)
-
-    def group(replay: Replay) -> Float[Array, " outputs"]:
-        inputs, targets = inputs_and_targets(take(replay.data, replay.holdout_rows))
-        members = networks.mean_head.bias.shape[0]
-        inputs = jnp.broadcast_to(inputs, (members, *inputs.shape))
-        mean, log_var = predict(networks, normaliser, inputs)
-        real = jnp.arange(replay.holdout_rows.shape[0]) < jnp.maximum(replay.holdout_size, 1)
-        squares = jnp.mean((targets - mean) ** 2 * jnp.exp(-log_var), axis=0)
-        return real.astype(jnp.float32) @ squares / real.sum()
-
-    return jnp.sqrt((1.0 - share) * group(offline) + share * group(online))
 
 
 @partial(jax.jit, static_argnames=("draws", "keep_normaliser"))
@@ -244,15 +133,24 @@ def train_pass(
     size: Int[Array, ""],
     steps: Int[Array, ""],
     config: ModelConfig,
+    progress: tuple[float | Float[Array, ""], float | Float[Array, ""]] = (0.0, 0.0),
 ) -> tuple[Fit, Bool[Array, ""], Float[Array, " members"]]:
-    """`steps` batches over the first `size` bootstrap rows, then the comparison on the holdout."""
+    """`steps` batches over the first `size` bootstrap rows, then the comparison on the holdout.
+
+    `progress`: the share of the fit that is done before and after; for `anneal`.
+    """
+    begins, ends = progress
 
     def step(i, carry):
         networks, opt_state = carry
         # The last batch of a pass reaches back into the one before, so that all are full.
         start = jnp.minimum(i * config.batch_size, size - config.batch_size)
         rows = jax.lax.dynamic_slice_in_dim(fit.rows, start, config.batch_size, axis=1)
-        return train_step(networks, opt_state, fit.normaliser, offline, online, rows, config)
+        rate = config.learning_rate
+        if config.anneal:
+            done = begins + (ends - begins) * i / steps
+            rate = rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+        return train_step(networks, opt_state, fit.normaliser, offline, online, rows, config, rate)
 
     networks, opt_state = jax.lax.fori_loop(0, steps, step, (fit.networks, fit.opt_state))
     error = holdout_error(networks, fit.normaliser, offline, online, online_share)
@@ -276,14 +174,16 @@ def train_step(
     online: Replay,
     rows: Int[Array, "members batch"],
     config: ModelConfig,
+    rate: float | Float[Array, ""] | None = None,
 ) -> tuple[Networks, optax.OptState]:
-    """One Adam step of every member on its own rows."""
+    """One Adam step of every member on its own rows, at this learning rate or the given one's."""
+    rate = config.learning_rate if rate is None else rate
     flat = gather(offline, online, rows.reshape(-1))
     inputs, targets = jax.tree.map(
         lambda x: x.reshape(*rows.shape, x.shape[-1]), inputs_and_targets(flat)
     )
     gradient = jax.grad(loss)(networks, normaliser, inputs, targets, config.weight_decay)
-    change, opt_state = optax.adam(config.learning_rate).update(gradient, opt_state)
+    change, opt_state = optax.adam(rate).update(gradient, opt_state)
     return optax.apply_updates(networks, change), opt_state
 
 
@@ -370,7 +270,10 @@ def fit_ensemble(
     steps = passes = stale = 0
     while True:
         pass_steps = min(math.ceil(size / config.batch_size), max_steps - steps)
-        fit, improved, error = train_pass(fit, offline, online, share, size, pass_steps, config)
+        progress = steps / max_steps, (steps + pass_steps) / max_steps
+        fit, improved, error = train_pass(
+            fit, offline, online, share, size, pass_steps, config, progress
+        )
         steps, passes = steps + pass_steps, passes + 1
         stale = 0 if bool(improved) else stale + 1
         if on_pass is not None:

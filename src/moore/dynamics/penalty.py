@@ -33,6 +33,17 @@ def of_std(obs, action, mean, std, key) -> Float[Array, " batch"]:
     return max_std_norm(std)
 
 
+def disagreement(
+    mean: Float[Array, "members batch outputs"], scale: Float[Array, " outputs"]
+) -> Float[Array, " batch"]:
+    """How far apart the members' means are: root mean square over the outputs, in units of `scale`.
+
+    Unlike sigma it has no share of the noise of the system, and it does not change with the
+    critics: a rollout can be halted by it (NEUBAY, arXiv 2512.04341).
+    """
+    return jnp.sqrt(jnp.mean((jnp.std(mean, axis=0) / scale) ** 2, axis=-1))
+
+
 def value_spread(
     reward: Float[Array, "members batch"],
     next_value: Float[Array, "members batch"],

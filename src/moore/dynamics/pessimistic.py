@@ -16,7 +16,9 @@ Note:
 """
 
 from dataclasses import dataclass
+from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
@@ -24,6 +26,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from moore.dynamics.ensemble import Ensemble, predict_all
 from moore.ranges import NonNegative, Positive
 from moore.replay.buffer import Replay
+from moore.tables import Section
 
 # Rows of the log that are predicted at once, so that memory stays bounded.
 _ROWS_AT_ONCE = 4096
@@ -40,6 +43,21 @@ class PessimismConfig:
     halt_cost: NonNegative[float] = 1.0
     """Cost of a step in the halt state, as a multiple of the largest |reward| of the log. The
     paper's definition of the process has 1."""
+
+
+SECTION = Section(
+    "pessimism", PessimismConfig, "Settings of the pessimistic decision process of MOReL."
+)
+
+
+class Halt(eqx.Module):
+    """Where the known part of the models ends, and what a step beyond it earns.
+
+    `limit`: the largest disagreement of a known step. `reward`: of a step that is unknown.
+    """
+
+    limit: Float[Array, ""]
+    reward: Float[Array, ""]
 
 
 def disagreement(mean: Float[Array, "members batch outputs"]) -> Float[Array, " batch"]:
@@ -77,6 +95,7 @@ def logged_disagreement(ensemble: Ensemble, log: Replay) -> Float[Array, ""]:
     return jnp.max(jnp.where(jnp.arange(log.capacity) < log.size, found, 0.0))
 
 
+@partial(jax.jit, static_argnames="config")
 def known_limit(ensemble: Ensemble, log: Replay, config: PessimismConfig) -> Float[Array, ""]:
     """The disagreement above which a state and action are unknown; new after every fit."""
     return config.coef * logged_disagreement(ensemble, log)
@@ -101,8 +120,7 @@ def halted(
     reward: Float[Array, " *batch"],
     terminated: Bool[Array, " *batch"],
     found: Float[Array, " *batch"],
-    limit: Float[Array, ""],
-    reward_of_halt: Float[Array, ""],
+    halt: Halt,
 ) -> tuple[Float[Array, " *batch"], Bool[Array, " *batch"]]:
     """Rewards and ends of imagined steps: one that is unknown halts.
 
@@ -112,8 +130,7 @@ def halted(
         reward: predicted.
         terminated: by the rule of the system.
         found: the disagreement at each state and action.
-        limit: from `known_limit`.
-        reward_of_halt: from `halt_reward`.
+        halt: where the known part ends.
     """
-    unknown = found > limit
-    return jnp.where(unknown, reward_of_halt, reward), terminated | unknown
+    unknown = found > halt.limit
+    return jnp.where(unknown, halt.reward, reward), terminated | unknown

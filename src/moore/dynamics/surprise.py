@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.dynamics.ensemble import Ensemble, predict_all
-from moore.dynamics.fit import inputs_and_targets
+from moore.dynamics.inputs import inputs_and_targets
 from moore.dynamics.penalty import UncertaintyFn, max_std_norm
 from moore.replay.buffer import Transition
 

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.optimize
 from jaxtyping import Array, PRNGKeyArray
 
-from moore.dynamics.fit import MIN_STD
+from moore.dynamics.inputs import MIN_STD
 from moore.dynamics.terminal import (
     HalfSpaces,
     Head,

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser, predict_all
-from moore.dynamics.fit import inputs_and_targets
 from moore.dynamics.imagine import TerminationFn
+from moore.dynamics.inputs import inputs_and_targets
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
 from moore.replay.buffer import Replay, take

@@ -70,6 +70,15 @@ def observed_range(replay: Replay) -> Range:
     return jnp.where(there, low, jnp.inf).min(axis=0), jnp.where(there, high, -jnp.inf).max(axis=0)
 
 
+def widened(seen: Range, share: float | None) -> Range | None:
+    """A range with this share of it more on either side; None: there is to be no range."""
+    if share is None:
+        return None
+    low, high = seen
+    more = share * (high - low)
+    return low - more, high + more
+
+
 def logged_spread(log: Replay, bound: float) -> Normaliser | None:
     """What a bound on observations counts in; None where it is infinite, or there is no log."""
     rows = int(log.size)
@@ -88,6 +97,7 @@ def sums(
     settings: RolloutSettings,
     discount: float,
     spread: Normaliser | None = None,
+    within: Range | None = None,
 ) -> tuple[Float[Array, " count"], Float[Array, " count"], Bool[Array, " count"]]:
     """U_M(pi), eta_M(pi) from each start, as above; and whether its rollout left the numbers."""
     critics = pair.agent_state
@@ -102,6 +112,7 @@ def sums(
         penalty_coef=0.0,
         obs_bound=settings.imagined_bound,
         spread=spread,
+        within=within,
         uncertainty_fn=uncertainty_fn,
     )
     # Without a discount there is no infinite sum: the first H steps stand for themselves.
@@ -130,6 +141,7 @@ def compare_epochs(
     terminated_fn: TerminationFn,
     settings: RolloutSettings,
     spread: Normaliser | None = None,
+    within: Range | None = None,
 ) -> Metrics:
     """Relative Uncertainty Error (section 4.3) and the drop bound's term of two epochs.
 
@@ -139,7 +151,7 @@ def compare_epochs(
         rows: the states to start from, joint indices.
         key: of the rollouts.
         penalty_coef: lambda.
-        agent, terminated_fn, settings, spread: what a rollout is.
+        agent, terminated_fn, settings, spread, within: what a rollout is.
 
     Returns:
         uncertainty_old: U_{M_t}(pi_t).
@@ -160,7 +172,9 @@ def compare_epochs(
     discount = settings.discount
 
     def estimate(pair: PolicyInModels):
-        u, eta, _ = sums(pair, starts, key, agent, terminated_fn, settings, discount, spread)
+        u, eta, _ = sums(
+            pair, starts, key, agent, terminated_fn, settings, discount, spread, within
+        )
         return jnp.mean(u), jnp.mean(eta)
 
     u_old, eta_old = estimate(old)
@@ -192,6 +206,7 @@ def imagine_episodes(
     settings: RolloutSettings,
     steps: int,
     spread: Normaliser | None = None,
+    within: Range | None = None,
 ) -> Metrics:
     """Whole episodes of the evaluated policy in the models: an evaluation without the system.
 
@@ -200,7 +215,7 @@ def imagine_episodes(
         ensemble: says what happens.
         starts: first states of episodes.
         key: of the models' noise.
-        agent, terminated_fn, settings, spread: what a rollout is, but for its length.
+        agent, terminated_fn, settings, spread, within: what a rollout is, but for its length.
         steps: the longest an episode may be.
 
     Returns:
@@ -220,6 +235,7 @@ def imagine_episodes(
         penalty_coef=0.0,
         obs_bound=settings.imagined_bound,
         spread=spread,
+        within=within,
     )
     reward = jnp.where(happened, transitions.reward, 0.0).mean(axis=1)
     return {

@@ -4,6 +4,7 @@ The state is what Algorithm 1 calls M and D_model, and the coefficient lambda of
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,71 +12,44 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from moore.config import Config
 from moore.dynamics.ensemble import Normaliser
 from moore.dynamics.fit import FitReport, ModelState, fit_ensemble, init_model
+from moore.dynamics.pessimistic import Halt
 from moore.errors import InputError
 from moore.experience import diagnostics, rollouts
 from moore.experience.coverage import covering_penalty
 from moore.experience.judging import judge
+from moore.experience.partly_imagined import PartlyImagined
 from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
-from moore.experience.settings import RolloutSettings, rollout_settings
-from moore.replay.buffer import Batch, Replay, Ring, as_batch, empty_ring
+from moore.experience.settings import RolloutSettings, rollout_length, rollout_settings
+from moore.replay.buffer import Replay, Ring, empty_ring
 from moore.replay.draws import Draws, EachRow, Groups
-from moore.replay.sampler import gather, sample_ring
+from moore.replay.sampler import gather
 from moore.replay.schemes import uniform
 
 
 class ImaginationState(eqx.Module):
-    """M, D_model and lambda."""
+    """M, D_model and lambda; and where imagination halts, if it does."""
 
     model: ModelState
     imagined: Ring
     penalty_coef: Float[Array, ""]
-
-
-@dataclass(frozen=True)
-class PartlyImagined:
-    """A batch is `real_rows` rows that were drawn for it, filled up from D_model."""
-
-    batch_size: int
-    real_rows: int
-
-    def draw(
-        self, pool: Ring, notes: None, offline: Replay, online: Replay,
-        planned: Int[Array, " real_rows"], key: PRNGKeyArray,
-    ) -> tuple[Batch, None, Metrics]:  # fmt: skip
-        del notes
-        parts = []
-        if self.real_rows:
-            parts.append(as_batch(gather(offline, online, planned), planned))
-        if self.real_rows < self.batch_size:
-            count = self.batch_size - self.real_rows
-            parts.append(as_batch(sample_ring(key, count, pool), jnp.full(count, -1)))
-        return jax.tree.map(lambda *columns: jnp.concatenate(columns), *parts), None, {}
-
-    def learned(self, notes: None, batch: Batch, agent: PyTree) -> tuple[None, Metrics]:
-        del notes, batch, agent
-        return None, {}
-
-
-def rollout_length(config: Config, epoch: int) -> int:
-    """H of an online epoch."""
-    schedule = config.online.rollout_schedule
-    if schedule is None:
-        return config.rollout_length
-    first, last, short, long = schedule
-    grown = short + (epoch - first) / (last - first) * (long - short)
-    return int(min(max(grown, min(short, long)), max(short, long)))
+    halt: Halt | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Imagination:
-    """The ensemble and what is imagined in it."""
+    """The ensemble and what is imagined in it.
+
+    Attributes:
+        task: of the run.
+        halt_of: finds after every fit what is unknown to the models; None: rollouts never halt.
+    """
 
     task: Task
+    halt_of: Callable[[ModelState, Task], Halt] | None = None
 
     @cached_property
     def spread(self) -> Normaliser | None:
@@ -86,6 +60,16 @@ class Imagination:
     def _logged_range(self) -> diagnostics.Range:
         return diagnostics.observed_range(self.task.log)
 
+    def within(self, online: Replay) -> diagnostics.Range | None:
+        """What imagined observations are cut to, where the settings want it."""
+        share = self.task.config.imagined_range
+        if share is None:
+            return None
+        low, high = self._logged_range
+        acted_low, acted_high = diagnostics.observed_range(online)
+        seen = jnp.minimum(low, acted_low), jnp.maximum(high, acted_high)
+        return diagnostics.widened(seen, share)
+
     def begin(self, key: PRNGKeyArray) -> ImaginationState:
         """Fresh models, and an empty D_model with room for that of the offline stage."""
         task, config = self.task, self.task.config
@@ -95,7 +79,15 @@ class Imagination:
             model=init_model(key, *task.dims, config.model),
             imagined=empty_ring(rows, *task.dims),
             penalty_coef=jnp.asarray(config.penalty_coef),
+            # Nothing is imagined before the first fit.
+            halt=None if self.halt_of is None else Halt(jnp.zeros(()), jnp.zeros(())),
         )
+
+    def _with_model(
+        self, model: ModelState, imagined: Ring, penalty_coef: Float[Array, ""]
+    ) -> ImaginationState:
+        halt = None if self.halt_of is None else self.halt_of(model, self.task)
+        return ImaginationState(model, imagined, penalty_coef, halt)
 
     def hand_over(self, state: ImaginationState) -> ImaginationState:
         """The models go on; D_model starts empty, with room for that of the online stage."""
@@ -105,7 +97,7 @@ class Imagination:
         if online.penalty_coef is not None:
             penalty_coef = jnp.asarray(online.penalty_coef)
         imagined = empty_ring(self._online_room(longest), *self.task.dims)
-        return ImaginationState(state.model, imagined, penalty_coef)
+        return dataclasses.replace(state, imagined=imagined, penalty_coef=penalty_coef)
 
     def start(
         self,
@@ -172,7 +164,7 @@ class Imagination:
         """A lambda that was measured is handed over; one that was given may be given anew."""
         measured = self.task.config.penalty_coverage is not None
         penalty_coef = kept["penalty_coef"] if measured else fresh.penalty_coef
-        return dataclasses.replace(fresh, model=kept["model"], penalty_coef=penalty_coef)
+        return self._with_model(kept["model"], fresh.imagined, penalty_coef)
 
     def fit(
         self,
@@ -202,7 +194,7 @@ class Imagination:
                 max_steps=model.max_fit_steps if first else model.max_refit_steps,
                 on_pass=on_pass,
             )
-            return dataclasses.replace(state, model=fitted), key, report
+            return self._with_model(fitted, state.imagined, state.penalty_coef), key, report
 
     def cover(
         self, state: ImaginationState, now: Moment, key: PRNGKeyArray
@@ -271,6 +263,7 @@ class Imagination:
                 settings=self._rollouts(count, length),
                 agent_state=now.agent,
                 spread=self.spread,
+                halt=state.halt,
             )
             if int(imagined.size) == 0:
                 raise InputError(
@@ -313,6 +306,7 @@ class Imagination:
             bar=bar,
             agent_state=now.agent,
             spread=self.spread,
+            within=self.within(now.online),
         )
         return accepted, acting, key, metrics
 

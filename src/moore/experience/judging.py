@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.imagine import TerminationFn
-from moore.experience.diagnostics import PolicyInModels, sums
+from moore.experience.diagnostics import PolicyInModels, Range, sums
 from moore.experience.settings import RolloutSettings
 
 # No bar: a policy need not come to anything that was earned.
@@ -48,6 +48,7 @@ def judge(
     bar: float | Float[Array, ""] = NOTHING_ASKED,
     agent_state: PyTree = None,
     spread: Normaliser | None = None,
+    within: Range | None = None,
 ) -> tuple[Bool[Array, ""], PyTree, dict[str, Float[Array, ""]]]:
     """Whether the candidate may act, who acts from now on, and the comparison.
 
@@ -67,6 +68,7 @@ def judge(
         confidence, bar: see above.
         agent_state: whose critics tell the uncertainty, where it is one of values.
         spread: what `imagined_bound` counts in.
+        within: what imagined observations are cut to.
 
     Returns:
         accepted; the policy that acts from now on; and gate/gain, the mean difference (a
@@ -81,7 +83,7 @@ def judge(
 
     def estimate(policy: PyTree):
         pair = PolicyInModels(policy, ensemble, agent_state)
-        return sums(pair, starts, key, agent, terminated_fn, settings, discount, spread)
+        return sums(pair, starts, key, agent, terminated_fn, settings, discount, spread, within)
 
     (u_old, eta_old, broken_old), (u_new, eta_new, broken) = estimate(acting), estimate(candidate)
     new, old = eta_new, eta_old

@@ -26,7 +26,7 @@ def gradient_steps(
     planned: PyTree,
     offline: Replay,
     online: Replay,
-    keys: Shaped[Array, "steps *key"],
+    keys: Shaped[Array, " steps *key"],
     *,
     how: Drawing,
     agent: Agent,
@@ -42,7 +42,8 @@ def gradient_steps(
         agent, agent_config: the update rule.
 
     Returns:
-        The agent's state, the notes, and the means of the metrics (of `q_target_max` the largest).
+        The agent's state, the notes, and the means of the metrics (of `q_target_max`, where an
+        agent has critics, the largest).
     """
 
     def step(carry: tuple[PyTree, PyTree], step_input):
@@ -62,7 +63,8 @@ def gradient_steps(
         lambda new, old: jnp.where(finite, new, old), (new_state, new_notes), (agent_state, notes)
     )
     means = {f"losses/{name}": jnp.mean(value) for name, value in metrics.items()}
-    means["losses/q_target_max"] = jnp.max(metrics["q_target_max"])
+    if "q_target_max" in metrics:
+        means["losses/q_target_max"] = jnp.max(metrics["q_target_max"])
     # A diverged update is undone and counted; its losses would only hide in the means. And a limit
     # that is not known is not a number to draw.
     means = {

@@ -18,6 +18,7 @@ from moore.dynamics.fit import FitReport
 from moore.dynamics.imagine import TerminationFn
 from moore.replay.buffer import Replay
 from moore.replay.draws import Draws
+from moore.tables import Section
 
 Metrics = dict[str, Float[Array, "..."]]
 Stage = Literal["offline", "online"]
@@ -162,9 +163,12 @@ class Kind:
         build: makes the experience of a run.
         has_models: whether it fits models of the system and imagines in them.
         by_scheme: whether batches follow the run's sampling scheme; otherwise the kind's own rule.
+        sections: settings of its own, in files of `moore.dynamics`, where a configuration finds
+            them; beside those of models and gate.
     """
 
     name: str
     build: Callable[[Task], Experience]
     has_models: bool = False
     by_scheme: bool = True
+    sections: tuple[Section, ...] = ()

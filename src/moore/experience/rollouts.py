@@ -3,6 +3,7 @@
 D_model is donated: what was given must not be used again.
 """
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -13,8 +14,9 @@ from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import TerminationFn, rollout
+from moore.dynamics.pessimistic import Halt, halted, of_disagreement
 from moore.dynamics.surprise import surprise, uncertainty_of
-from moore.experience.diagnostics import Range, observed_range
+from moore.experience.diagnostics import Range, observed_range, widened
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
 from moore.replay.buffer import Replay, Ring, push, with_room
@@ -69,19 +71,25 @@ def imagine(
     settings: RolloutSettings,
     agent_state: PyTree = None,
     spread: Normaliser | None = None,
+    halt: Halt | None = None,
 ) -> tuple[Ring, Metrics]:
     """Rollouts from the drawn rows into D_model, a chunk at a time so that memory stays bounded.
 
     `agent_state`: whose critics tell the uncertainty, where it is one of values. `spread`: what
-    `imagined_bound` counts in.
+    `imagined_bound` counts in. `halt`: the uncertainty is the members' disagreement, and a rollout
+    halts where it is too large.
     """
     uncertainty_fn = make_uncertainty(settings, agent, agent_state, terminated_fn, spread)
+    if halt is not None:
+        uncertainty_fn = of_disagreement
     trusted = jnp.asarray(jnp.inf)
     if settings.trust_quantile is not None:
         key_rollout, key_trust = jax.random.split(key_rollout)
         judged = gather(offline, online, rows[:TRUST_ROWS])
         usual = uncertainty_of(model.ensemble, judged, uncertainty_fn, key_trust)
         trusted = jnp.quantile(usual, settings.trust_quantile)
+    if halt is not None:
+        trusted = jnp.minimum(trusted, halt.limit)
     acted_range = observed_range(online)
     low = jnp.minimum(logged_range[0], acted_range[0])
     high = jnp.maximum(logged_range[1], acted_range[1])
@@ -104,18 +112,22 @@ def imagine(
             penalty_coef=penalty_coef,
             obs_bound=settings.imagined_bound,
             spread=spread,
+            within=widened((low, high), settings.imagined_range),
             trusted=trusted,
             uncertainty_fn=uncertainty_fn,
         )
         happened = happened & chunk_wanted
+        predicted, ends = transitions.reward, transitions.terminated
+        if halt is not None:
+            reward, terminated = halted(predicted, ends, uncertainty, halt)
+            transitions = dataclasses.replace(transitions, reward=reward, terminated=terminated)
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
         ring = push(ring, flat, happened.reshape(-1))
-        goes_on = happened & ~transitions.terminated & (uncertainty <= trusted)
+        goes_on = happened & ~ends & (uncertainty <= trusted)
         due = jnp.concatenate([chunk_wanted[None], goes_on[:-1]])
         next_obs = transitions.next_obs
         outside = jnp.any((next_obs < low) | (next_obs > high), axis=-1)
-        ends = transitions.terminated
-        return ring, (happened, due, outside, uncertainty, transitions.reward, ends)
+        return ring, (happened, due, outside, uncertainty, predicted, ends)
 
     shape = (chunks, settings.rollout_chunk)
     imagined, outcome = jax.lax.scan(
@@ -125,6 +137,10 @@ def imagine(
     )
     metrics = _rollout_metrics(*outcome, penalty_coef)
     metrics["model/rollout_steps"] = outcome[0].sum() / count
+    if halt is not None:
+        unknown = outcome[0] & (outcome[3] > halt.limit)
+        metrics["model/halted"] = unknown.sum() / jnp.maximum(outcome[0].sum(), 1)
+        metrics["model/halt_limit"] = halt.limit
     metrics["replay/online_share"] = jnp.mean(rows >= offline.capacity)
     return imagined, metrics
 

@@ -15,6 +15,7 @@ class RolloutSettings:
         uncertainty: u of Eq. 2: "std" or "value".
         discount: gamma.
         imagined_bound: standard deviations of the log beyond which a rollout ends.
+        imagined_range: widening of the range that observations are cut to; None: they are not.
         trust_quantile: of u over real transitions, above which a rollout ends; None: nowhere.
         rollout_chunk: rollouts computed at a time.
     """
@@ -23,6 +24,7 @@ class RolloutSettings:
     uncertainty: Literal["std", "value"] = "std"
     discount: float = 0.99
     imagined_bound: float = float("inf")
+    imagined_range: float | None = None
     trust_quantile: float | None = None
     rollout_chunk: int = 10_000
 
@@ -39,6 +41,17 @@ def rollout_settings(
         uncertainty=config.uncertainty,
         discount=discount,
         imagined_bound=config.imagined_bound,
+        imagined_range=config.imagined_range,
         trust_quantile=config.trust_quantile,
         rollout_chunk=min(config.rollout_chunk, count),
     )
+
+
+def rollout_length(config: Config, epoch: int) -> int:
+    """H of an online epoch."""
+    schedule = config.online.rollout_schedule
+    if schedule is None:
+        return config.rollout_length
+    first, last, short, long = schedule
+    grown = short + (epoch - first) / (last - first) * (long - short)
+    return int(min(max(grown, min(short, long)), max(short, long)))

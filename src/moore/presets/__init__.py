@@ -58,9 +58,8 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
 
 
 def relabels(old: str, new: str) -> bool:
-    """Whether a change from one algorithm to the other needs no change of settings."""
-    table = _table("algorithms")
-    return not any(settings for name in (old, new) for settings in table.get(name, {}).values())
+    """Whether a configuration of the one algorithm becomes the other's by its name alone."""
+    return not any(parts for name in (old, new) for parts in _chain(name) if any(parts.values()))
 
 
 def _with_algorithm(config: Config, algorithm: str, scale: str, task: str) -> Config:
@@ -68,10 +67,17 @@ def _with_algorithm(config: Config, algorithm: str, scale: str, task: str) -> Co
     if algorithm == config.algorithm:
         return config
     scale, domain = scale or "quick", task.split("-")[0]
-    values = _table("algorithms").get(algorithm, {})
-    for part in ("all", scale, f"{scale}-{domain}", f"{scale}-{task}"):
-        config = from_dict(values.get(part, {}), base=config)
+    for values in _chain(algorithm):
+        for part in ("all", scale, f"{scale}-{domain}", f"{scale}-{task}"):
+            config = from_dict(values.get(part, {}), base=config)
     return replace(config, algorithm=algorithm)
+
+
+def _chain(algorithm: str) -> list[dict]:
+    """What the table says of an algorithm, after what it says of the one that it is like."""
+    values = dict(_table("algorithms").get(algorithm, {}))
+    like = values.pop("like", None)
+    return [values] if like is None else [*_chain(like), values]
 
 
 def _over(config: Config, table: str, task: str) -> Config:

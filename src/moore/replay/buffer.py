@@ -168,10 +168,19 @@ def full_replay(
     *,
     holdout_fraction: float,
     max_holdout: int,
+    stretch: int = 1,
 ) -> Replay:
-    """The buffer of a whole log; min(fraction * usable rows, max) rows are held out (MOPO)."""
+    """A whole log, with a random holdout of min(fraction * usable rows, max) rows (MOPO).
+
+    `stretch`: the holdout is made of so many rows in a row, so that models can be judged on
+    stretches that they have not seen (moore.dynamics.open_loop); 1: of single rows.
+    """
     usable = jnp.asarray(np.flatnonzero(successor_known), jnp.int32)
-    shuffled = jax.random.permutation(key, usable)
+    if stretch == 1:
+        shuffled = jax.random.permutation(key, usable)
+    else:
+        place = jax.random.permutation(key, -(-data.reward.shape[0] // stretch))
+        shuffled = usable[jnp.argsort(place[usable // stretch], stable=True)]
     held = min(int(holdout_fraction * usable.size), max_holdout)
     train_size = usable.size - held
     train_rows = jnp.zeros(data.reward.shape[0], jnp.int32).at[:train_size].set(shuffled[held:])

@@ -1,5 +1,6 @@
 """Compares many runs by their transfer metrics, per task and variant and pooled over tasks."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

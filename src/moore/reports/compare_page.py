@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from moore.reports.compare import METRICS, Finished
 from moore.reports.compare_text import TITLES, interval
 from moore.reports.page import render, write_page
-from moore.reports.plots import STYLE, figure_svg
+from moore.reports.plot_style import STYLE, figure_svg
 from moore.reports.variants import draw_curves, draw_points, variant_colors
 
 

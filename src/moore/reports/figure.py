@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 
 from moore.reports.compare import Finished
-from moore.reports.plots import COLORS, STYLE
+from moore.reports.plot_style import COLORS, STYLE
 from moore.reports.published import draw_published
 from moore.reports.variants import draw_curves, draw_points, variant_colors
 

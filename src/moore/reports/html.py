@@ -12,7 +12,9 @@ from moore.evaluation.scores import reference_scores
 from moore.evaluation.transfer import DIP_EPOCHS, acting_levels, transfer_metrics
 from moore.numbers import without_nulls
 from moore.reports import plots
+from moore.reports.budget_plot import budget_curves
 from moore.reports.page import number, render
+from moore.reports.plot_style import figure_svg
 
 _ACTED = "online/episode_returns"
 
@@ -81,7 +83,7 @@ def run_page(name: str, rows: list[dict], config_text: str, summary: dict | None
     try:
         config = tomllib.loads(config_text)
     except ValueError as error:
-        raise InputError(f"{name}: config.toml is not valid ({error})") from error
+        raise InputError(f"{name}/config.toml is not valid ({error})") from error
     known = _known_so_far(rows, config) if summary is None else without_nulls(summary)
     page = _page(rows, config, summary=known)
     finished = summary is not None
@@ -99,11 +101,27 @@ def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
         "transfer": transfer,
         "acting": summary.get("acting") or {},
         "verdict": _verdict(transfer, online, evaluated=_evaluated_online(rows)),
+        "budget": _told_budget(summary.get("budget")),
         "metrics": _METRICS,
         "figures": _figures(rows, config, summary),
         **_epoch_table(rows),
         "flat": flat,
     }
+
+
+def _told_budget(budget: dict | None) -> str:
+    """What the dip budget did, in words; empty where there was none."""
+    if not budget:
+        return ""
+    kept = "kept" if budget["least_margin"] >= 0 else "broken"
+    nearest = number(abs(budget["least_margin"]))
+    side = "above" if kept == "kept" else "below"
+    return (
+        f"New policies were tried {budget['trials']} times within a dip budget of "
+        f"{budget['share']:.0%}: {budget['promoted']} were promoted, and {budget['demoted']} of "
+        f"these lost their place again. Trials cost {number(budget['spent'])} of reward. The "
+        f"promise was {kept}: at the nearest, what was earned lay {nearest} {side} the line."
+    )
 
 
 def _known_so_far(rows: list[dict], config: dict) -> dict:
@@ -177,6 +195,7 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
         "model/new_": lambda: plots.surprise_curves(rows),
         "theory/": lambda: plots.theory_curves(rows),
         "gate/": lambda: plots.gate_curves(rows),
+        "budget/": lambda: budget_curves(rows),
         "losses/q_": lambda: plots.value_curve(rows),
         "losses/": lambda: plots.loss_curves(rows),
     }
@@ -187,7 +206,7 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
         for prefix in curves
         if any(key.startswith(named.get(prefix, prefix)) for key in logged)
     ]
-    return {prefix: Markup(plots.figure_svg(curves[prefix]())) for prefix in present}
+    return {prefix: Markup(figure_svg(curves[prefix]())) for prefix in present}
 
 
 def _epoch_table(rows: list[dict]) -> dict:

@@ -8,7 +8,7 @@ from moore.data.defects import refusals, stops, warnings
 from moore.reports import log_plots
 from moore.reports.log_text import trend_text, verdict_of
 from moore.reports.page import render, write_page
-from moore.reports.plots import figure_svg
+from moore.reports.plot_style import figure_svg
 
 
 def write_log_page(path: str | Path, summary: dict, *, replay: dict | None = None) -> Path:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from moore.reports.plots import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION
+from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION
 
 _THIRD, _HALF, _WIDE = 3.1, 4.6, 9.6  # inches: the widths of cards
 _COLUMNS, _MOST_PANELS = 6, 36

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from moore.errors import InputError
 from moore.reports.log_text import BLOCKS, sparkline
-from moore.reports.plots import COLORS, STYLE
+from moore.reports.plot_style import COLORS, STYLE
 
 _KEYS = (("online share", "online_share"), ("shift", "shift"))
 _WIDTH = 60  # characters of a curve

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from moore.errors import InputError
-from moore.reports.plots import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION
+from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION
 from moore.theory.survey import PRINTED, PRINTED_ABS, Row
 
 # Ratios are drawn as powers of ten within these; what lies beyond is drawn at the ends.

@@ -12,7 +12,7 @@ from scipy import stats
 from moore.errors import InputError
 from moore.numbers import is_finite
 from moore.reports.compare import Finished
-from moore.reports.plots import BLUE, GREEN, INK, STYLE, VERMILION
+from moore.reports.plot_style import BLUE, GREEN, INK, STYLE, VERMILION
 from moore.reports.variants import Colors, variant_colors
 
 PRINTED = "theory/relative_uncertainty_error"

@@ -9,17 +9,18 @@ from matplotlib.ticker import MaxNLocator
 
 from moore.reports.compare import Finished
 from moore.reports.compare_text import TITLES
-from moore.reports.plots import COLORS, INK, finite_values
+from moore.reports.panels import finite_values
+from moore.reports.plot_style import COLORS, INK
 
 Colors = Mapping[str, object]
 
 _MORE_COLORS = ("#999933", "#882255", "#999999", "#a6761d", "#ff5ca8", "#44aa99", "#332288",
                 "#a50026", "#117733")  # fmt: skip
-_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 
 
 def variant_colors(runs: Sequence[Finished], *, ordered: bool = False) -> Colors:
-    """A colour for each variant.
+    """A colour for each variant; colours come again where there are more than 16.
 
     Args:
         runs: runs in the order of their variants.

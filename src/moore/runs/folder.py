@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from moore.errors import InputError
-from moore.files import read_object, write_whole
+from moore.files import read_object
 
 _NUMBERS = ("env_steps", "updates", "eval/return", "eval/score", "time/epoch")
 _LISTS = ("eval/returns", "eval/lengths", "online/episode_returns")
@@ -85,32 +85,6 @@ def read_summary(folder: Path) -> dict:
             if name != "source" and not (_number_or_null(value) and _is_finite(value)):
                 raise InputError(f"{path} is damaged: {part} '{name}' is {str(value)[:40]!r}.")
     return summary
-
-
-def write_report(folder: str | Path) -> Path:
-    """Writes `report.html` from the files of a run folder; the run may still be under way.
-
-    Args:
-        folder: has `config.toml` and `metrics.jsonl`, and `summary.json` once the run is over.
-
-    Returns:
-        The page's path.
-
-    Raises:
-        InputError: a file is missing or cannot be read.
-    """
-    from moore.reports.html import run_page  # matplotlib, which no other reader needs
-
-    folder = Path(folder)
-    rows = read_metrics(folder / "metrics.jsonl")
-    path = folder / "config.toml"
-    try:
-        config_text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path} ({error}); give the folder of a run") from error
-    summary = read_summary(folder) if (folder / "summary.json").exists() else None
-    write_whole(folder / "report.html", run_page(folder.name, rows, config_text, summary))
-    return folder / "report.html"
 
 
 def _is_finite(value: int | float | None) -> bool:

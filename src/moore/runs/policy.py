@@ -20,8 +20,8 @@ from safetensors.numpy import load, save
 from moore.agents.acting import AnyActor, from_arrays, gaussian
 from moore.agents.adaptive_bc import DeterministicActor
 from moore.agents.agent import Agent
-from moore.agents.balanced import Mixture
 from moore.agents.iql import GaussianActor
+from moore.agents.mixture import Mixture
 from moore.agents.nets import Actor
 from moore.algorithms import AGENTS
 from moore.config import Config, from_dict, known_settings, to_dict

@@ -13,7 +13,7 @@ from moore.errors import InputError
 from moore.files import held, short_path, whole_path, write_whole, writing
 from moore.jax_settings import plain_jax
 from moore.runs.changes import altered, check_kept, kept, settings_of
-from moore.runs.execution import Execution, RunResult, Until
+from moore.runs.execution import RunResult, Until, execute
 from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
 from moore.runs.reading import load_hand_over, newest_checkpoint, offline_rows
 from moore.runs.sections import run_toml, used_settings
@@ -112,7 +112,7 @@ def _begin(
         write_units(folder, setup.units, setup.config)
         plan = Plan(stages, start, split_seed, functions(env, system), kept(setup.config))
         plan.write(folder)  # last: from here on it is a run
-        return Execution(setup, folder, plan, until, stop, quiet=quiet).execute(None)
+        return execute(setup, folder, plan, None, until=until, stop=stop, quiet=quiet)
 
 
 @contextlib.contextmanager
@@ -210,7 +210,7 @@ def _go_on(
         if now != plan:
             write_whole(folder / "config.toml", run_toml(config))
             now.write(folder)
-        return Execution(setup, folder, now, until, stop, quiet=quiet).execute(checkpoint)
+        return execute(setup, folder, now, checkpoint, until=until, stop=stop, quiet=quiet)
 
 
 def _check_free(folder: Path) -> None:

@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from moore.agents.found import found_agents
 from moore.algorithms import find
 from moore.config import Config, to_dict, to_toml
+from moore.config.found import found_sections
 
 # Only an algorithm that learns from imagined transitions has models, and a gate that asks them.
 _OF_MODELS = ("model", "gate")
@@ -18,7 +18,8 @@ def unused_sections(config: Config) -> tuple[str, ...]:
         InputError: unknown algorithm.
     """
     algorithm = find(config.algorithm)
-    of_others = tuple(name for name in found_agents() if name != algorithm.agent.name)
+    own = (algorithm.agent.name, *(section.name for section in algorithm.experience.sections))
+    of_others = tuple(name for name in found_sections() if name not in own)
     return of_others if algorithm.experience.has_models else (*of_others, *_OF_MODELS)
 
 

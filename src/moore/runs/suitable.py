@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from moore.agents.adaptive_bc import AdaptiveBCConfig
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.algorithms import Algorithm
 from moore.config import Config
 from moore.data.dataset import Dataset
@@ -79,17 +79,9 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
         )
 
 
-def _scores_logged_actions(name: str, config: Any) -> bool:
-    """Whether the agent takes the density of logged actions under a tanh policy.
-
-    AWAC always does, the family of CQL while its actor imitates.
-    """
-    return name == "awac" or getattr(config, "warm_up", 0) > 0
-
-
 def note_on(algorithm: Algorithm, agent_config: Any, log: Dataset, bounds: Bounds) -> str | None:
     """What a user should know of this log under this algorithm; None if nothing."""
-    if not _scores_logged_actions(algorithm.agent.name, agent_config):
+    if not algorithm.agent.scores_actions(agent_config):
         return None
     free = bounds.low < bounds.high
     at_border = (log.action <= bounds.low) | (log.action >= bounds.high)

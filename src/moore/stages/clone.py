@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from moore.agents import bc
 from moore.agents.bc import BCConfig, BCState
 from moore.agents.nets import Actor, mode_action
-from moore.data.better_part import Part, better_part, logged_episodes
+from moore.data.better_part import Part
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Replay, Transition, as_batch, take
 from moore.stages.gate import Gate, new_record
@@ -79,16 +79,6 @@ def clone_metrics(clone: Clone, units: Units) -> Metrics:
     return {f"clone/{name}": jnp.asarray(float(value)) for name, value in found.items()}
 
 
-def part_of(offline: Replay, *, share: float | None = None) -> Part:
-    """The better part of a log on the device, or the share of its rows with the best episodes.
-
-    Returns are in the agents' units.
-    """
-    size = int(offline.size)
-    columns = (offline.data.reward, offline.data.terminated, offline.data.truncated)
-    return better_part(logged_episodes(*(np.array(x[:size]) for x in columns)), share=share)
-
-
 def fit_clone(offline: Replay, part: Part, key: PRNGKeyArray, config: BCConfig) -> Clone:
     """Clones a part of the log.
 
@@ -103,10 +93,11 @@ def fit_clone(offline: Replay, part: Part, key: PRNGKeyArray, config: BCConfig) 
     train, held = held_out(part.rows, np.random.default_rng(seed))
     dims = offline.data.obs.shape[1], offline.data.action.shape[1]
     state = bc.init(key_init, *dims, config)
-    there = (jnp.arange(offline.capacity) < offline.size)[:, None]
-    state = bc.seeing(state, offline.data.obs, there, jnp.asarray(train), len(train))
+    state = bc.look(state, offline, offline, config)
     judges = take(offline.data, jnp.asarray(held))
-    actor, error, updates = _fit(state, offline.data, judges, key_fit, config)
+    actor, error, updates = _fit(
+        state, offline.data, jnp.asarray(train, jnp.int32), judges, key_fit, config
+    )
     spread = jnp.mean(jnp.var(judges.action, axis=0))
     explained = 1.0 - float(error) / float(spread) if spread > 0.0 else 1.0
     why = _too_poor(len(part.rows), explained)
@@ -136,14 +127,18 @@ def cloning_error(
 
 @partial(jax.jit, static_argnames="config")
 def _fit(
-    state: BCState, log: Transition, judges: Transition, key: PRNGKeyArray, config: BCConfig
+    state: BCState,
+    log: Transition,
+    train: Int[Array, " train"],
+    judges: Transition,
+    key: PRNGKeyArray,
+    config: BCConfig,
 ) -> tuple[Actor, Float[Array, ""], Int[Array, ""]]:
     """The best actor that the held-out rows have met, its error, and its number of updates."""
     each = -(-config.updates // CHECKS)
 
     def step(before: BCState, step_key: PRNGKeyArray):
-        drawn = jax.random.randint(step_key, (config.batch_size,), 0, before.row_count)
-        rows = before.rows[drawn]
+        rows = train[jax.random.randint(step_key, (config.batch_size,), 0, train.size)]
         return bc.update(before, as_batch(take(log, rows), rows), step_key, config)[0], None
 
     def check(carry):

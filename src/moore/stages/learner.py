@@ -24,13 +24,14 @@ from moore.dynamics.imagine import TerminationFn
 from moore.experience.imagination import Imagination
 from moore.experience.judging import NOTHING_ASKED
 from moore.experience.learning import gradient_steps
+from moore.experience.part import part_of
 from moore.experience.protocol import Experience, Metrics, Moment, OnPass, Refreshed, Task
 from moore.replay.buffer import Replay, Transition, empty_replay
 from moore.replay.draws import Draws, EachRow, Groups, each_row
 from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme
 from moore.stages import acting
-from moore.stages.clone import clone_metrics, fit_clone, floor_gate, part_of
+from moore.stages.clone import clone_metrics, fit_clone, floor_gate
 from moore.stages.gate import Gate, finished, given_up, new_record, replaced
 from moore.stages.reported import in_users_units
 from moore.stages.state import LearnerState as LearnerState

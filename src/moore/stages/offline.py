@@ -27,7 +27,7 @@ def offline_stage(
         learner: the operations.
         state: from `learner.init`, or from a checkpoint.
         done: epochs that are done; None: not even the fit is.
-        values: the critics' mean target in each of these epochs.
+        values: the critics' mean target in each of these epochs; nan without critics.
         on_epoch: evaluates, logs and saves.
         on_pass: told about the progress of the fit.
     """
@@ -46,7 +46,7 @@ def offline_stage(
         state, losses = learner.update(state, epoch, config.updates_per_epoch)
         state, decision = learner.pass_gate(state, epoch)
         metrics = learner.reported(jax.device_get(fresh.metrics | losses | decision))
-        values.append(float(metrics["losses/q_target"]))
+        values.append(float(metrics.get("losses/q_target", np.nan)))
         on_epoch(epoch, state, metrics)
     return state
 
@@ -54,7 +54,8 @@ def offline_stage(
 def stands_still(values: Sequence[float], patience: int | None, tolerance: float) -> bool:
     """Whether the last `patience` values lie in a narrow band.
 
-    Means over them would not do: where values turn, a mean before and one after agree.
+    Means over them would not do: where values turn, a mean before and one after agree. Values of 0
+    are those of critics that do not learn yet.
 
     Args:
         values: the critics' mean targets, one an epoch.
@@ -64,7 +65,7 @@ def stands_still(values: Sequence[float], patience: int | None, tolerance: float
     if patience is None or len(values) < patience:
         return False
     last = np.asarray(values[-patience:])
-    return bool(np.ptp(last) <= 2 * tolerance * abs(last.mean()))
+    return bool(last.any() and np.ptp(last) <= 2 * tolerance * abs(last.mean()))
 
 
 def fit_metrics(reports: list[FitReport]) -> dict:

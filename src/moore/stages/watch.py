@@ -51,6 +51,7 @@ def compare_epochs(
             terminated_fn=learner.terminated_fn,
             settings=rollout_settings(learner.config, learner.agent_config.discount, count),
             spread=learner.models.spread,
+            within=learner.models.within(state.online),
         )
         return learner.reported({name: float(value) for name, value in found.items()})
 
@@ -76,5 +77,6 @@ def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]
             ),
             steps=learner.episode_steps,
             spread=learner.models.spread,
+            within=learner.models.within(state.online),
         )
         return learner.reported({name: float(value) for name, value in found.items()})

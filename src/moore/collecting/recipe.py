@@ -1,0 +1,66 @@
+"""What to collect, and the environment that it is collected in."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from moore.agents.sac import SACConfig
+from moore.envs.adapter import Adapter
+from moore.envs.limits import limit_of, step_limit
+from moore.envs.make import make_env
+from moore.errors import InputError
+from moore.presets import preset
+
+Tier = Literal["random", "medium", "medium-replay", "expert"]
+
+DEFAULT_STEPS = 100_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to collect."""
+
+    env_id: str
+    """Id of a Gymnasium environment with continuous actions."""
+    tier: Tier
+    """Which policy records the log: random, medium or expert; medium-replay is what the training
+    saw up to the medium policy. A medium-expert log is a medium and an expert log together."""
+    steps: int | None = None
+    """Number of rows. None records 100,000; for medium-replay, all rows up to the medium policy."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    train_steps: int = 1_000_000
+    """Largest number of environment steps of the SAC training."""
+    target_return: float | None = None
+    """Evaluated return at which a policy counts as medium. None uses a third of the way from the
+    random policy to the expert."""
+    expert_return: float | None = None
+    """Return that counts as expert. None uses D4RL's constant if there is one, otherwise the
+    measured return of the best policy of the training. A random log names no expert return then."""
+    sac: SACConfig = field(default_factory=lambda: preset("sac").sac)
+    """Settings of SAC, which learns the policies."""
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raises InputError for numbers that make no sense, and for an environment we cannot use."""
+    for name in ("steps", "train_steps"):
+        value = getattr(recipe, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} is {value}; it must be positive.")
+    if not 0 <= recipe.seed < 2**63:
+        raise InputError(f"--seed is {recipe.seed}; it must lie in [0, 2**63).")
+    for name in ("target_return", "expert_return"):
+        value = getattr(recipe, name)
+        if value is not None and not np.isfinite(value):
+            raise InputError(f"--{name.replace('_', '-')} is {value}; it must be a finite number.")
+    make_env(recipe.env_id).close()
+
+
+def make_recipe_env(recipe: Recipe) -> Adapter:
+    """The environment, whose episodes end: one that states no limit is measured, or cut."""
+    env = make_env(recipe.env_id)
+    if step_limit(env) is None:
+        limit = limit_of(env, None, recipe.seed, may_move=True)
+        env.limit = None if limit.source == "measured" else limit.steps
+    return env

@@ -1,0 +1,80 @@
+"""A part of the log, chosen once by what its episodes earned, in both stages alike.
+
+Which part that is, `moore.data.better_part` says. Batches are uniform draws from its rows. Rows
+that are collected online are not learned from: what a clone has done itself teaches it nothing.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from moore.data.better_part import Part, better_part, logged_episodes
+from moore.experience.protocol import Batches, Kind, Moment, OnPass, Refreshed, Task
+from moore.experience.replay import RealRows
+from moore.replay.buffer import Replay
+
+
+def part_of(offline: Replay, *, share: float | None = None) -> Part:
+    """The better part of a log on the device, or the share of its rows with the best episodes.
+
+    Returns are in the agents' units.
+    """
+    size = int(offline.size)
+    columns = (offline.data.reward, offline.data.terminated, offline.data.truncated)
+    return better_part(logged_episodes(*(np.array(x[:size]) for x in columns)), share=share)
+
+
+@dataclass(frozen=True, eq=False)
+class PartReplay:
+    """The better part of the log; it has no state. `share` is a setting of the agent."""
+
+    task: Task
+
+    @cached_property
+    def rows(self) -> Int[Array, " part"]:
+        """Indices of the part's rows in the log."""
+        share = self.task.agent_config.share
+        return jnp.asarray(part_of(self.task.log, share=share).rows, jnp.int32)
+
+    def begin(self, key: PRNGKeyArray) -> None:
+        del key
+
+    def start(
+        self, state: None, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
+    ) -> tuple[None, PRNGKeyArray, Refreshed]:
+        """Says how many rows the part has."""
+        del state, now, on_pass
+        return None, key, Refreshed(None, {"replay/part_rows": jnp.asarray(float(self.rows.size))})
+
+    def refresh(
+        self, state: None, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
+    ) -> tuple[None, PRNGKeyArray, Refreshed]:
+        """There is nothing new."""
+        del state, now, on_pass
+        return None, key, Refreshed()
+
+    def hand_over(self, state: None) -> None:
+        del state
+
+    def batches(self, state: None, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
+        del state, now
+        shape = (count, self.task.agent_config.batch_size)
+        drawn = jax.random.randint(key, shape, 0, self.rows.size)
+        return Batches(RealRows(), None, None, self.rows[drawn])
+
+    def noted(self, state: None, notes: None) -> None:
+        del state, notes
+
+    def kept(self, state: None) -> dict:
+        del state
+        return {}
+
+    def restored(self, fresh: None, kept: dict) -> None:
+        del fresh, kept
+
+
+KIND = Kind("part", PartReplay, by_scheme=False)

@@ -1,0 +1,160 @@
+"""The online stage of a run with everything around it: the system, evaluation, checkpoints."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import PyTree
+
+from moore.envs.collector import Collector
+from moore.jax_settings import as_the_user
+from moore.runs.budgeting import make_chooser
+from moore.runs.checkpoint import Checkpoint
+from moore.runs.live import Guarded
+from moore.runs.measures import Measures
+from moore.runs.records import Acting, Records, unpack
+from moore.runs.setup import Setup
+from moore.runs.signals import Stop, Stopped
+from moore.sinks.console import Reporter
+from moore.stages import watch
+from moore.stages.epoch import Epoch
+from moore.stages.learner import LearnerState
+from moore.stages.online import online_stage
+
+Until = Callable[[dict, LearnerState], bool]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Where an online stage begins, or goes on.
+
+    Attributes:
+        state: of the learner.
+        done: epochs that are done.
+        checkpoint: that it goes on from; None at the hand-over.
+        before: of an epoch under way, the policy and models that it is compared with.
+        epoch: the one under way, if it was stopped in the middle.
+    """
+
+    state: LearnerState
+    done: int = 0
+    checkpoint: Checkpoint | None = None
+    before: PyTree = None
+    epoch: Epoch | None = None
+
+
+class OnlineRun:
+    """One call of the online stage.
+
+    Attributes:
+        acting: the running episode, and who decides about acting.
+        before: the policy and models at the end of the epoch before.
+        kept: the epoch under way, with the state of its newest step.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        records: Records,
+        measures: Measures,
+        begun: Begun,
+        *,
+        until: Until | None,
+        stop: Stop,
+        report: Reporter,
+        offline_epochs: int,
+    ):
+        self.setup, self.learner = setup, setup.learner
+        self.records, self.measures, self.begun = records, measures, begun
+        self.until, self.stop, self.report = until, stop, report
+        self.offline_epochs = offline_epochs
+        live = setup.world.make_system()
+        self.live = live
+        collector = Collector(live, setup.config.seed, setup.units, on_fault=self._say_fault)
+        checkpoint = begun.checkpoint
+        choice = {} if checkpoint is None else checkpoint.info["choice"]
+        arrays = {} if checkpoint is None else checkpoint.arrays
+        self.acting = Acting(collector, make_chooser(setup, begun.state, choice, arrays))
+        self.before = begun.before
+        self.kept = None if begun.epoch is None else (begun.epoch, begun.state)
+
+    def execute(self) -> None:
+        """All epochs, or what is left of them.
+
+        Raises:
+            Stopped: by a signal, after a checkpoint.
+        """
+        collector, begun = self.acting.collector, self.begun
+        with contextlib.closing(collector):
+            self.measures.evaluator.refuse_shared_with(self.live)
+            state = self._enter()
+            self.report.start("online", self.setup.config.online.epochs, begun.done)
+            if begun.epoch is None:
+                self.before = watch.snapshot(self.learner, state)
+            system = Guarded(collector)
+            try:
+                online_stage(
+                    self.learner,
+                    state,
+                    system,
+                    done=begun.done,
+                    epoch=begun.epoch,
+                    on_epoch=self._on_epoch,
+                    on_step=self._keep,
+                    on_pass=lambda *_: self.stop.check(),
+                    chooser=self.acting.chooser,
+                )
+            except BaseException as error:
+                in_order = isinstance(error, Stopped) and error.in_order
+                if self.kept is not None and (in_order or system.failed):
+                    self.records.save_part(*self.kept, self.before, self.acting)
+                raise
+
+    def _enter(self) -> LearnerState:
+        """At the hand-over its row is written; from a checkpoint the episode is replayed."""
+        begun, live = self.begun, self.setup.live
+        if begun.checkpoint is None:
+            self._record_hand_over(begun.state)
+            return begun.state
+        if self.acting.collector.restore(unpack(begun.checkpoint), replay=not live):
+            return begun.state
+        why = "is not replayed" if live else "could not be replayed exactly"
+        self.report.say(f"the running episode {why}; a new one begins.")
+        if begun.epoch is not None:
+            begun.epoch.in_episode = False
+        return self.acting.chooser.new_episode(begun.state)
+
+    def _record_hand_over(self, state: LearnerState) -> None:
+        """Online epoch 0: both policies, deterministic and acting, before any online step."""
+        row = self.measures.place("online", 0, self.offline_epochs) | self.measures.of_policy(state)
+        self.records.write(row | {"online/episode_returns": self.measures.of_acting(state, row)})
+
+    def _say_fault(self, fault: str) -> None:
+        self.report.say(
+            f"the live system gave a reading that is not finite: {fault}; the transition is left "
+            "out, and the last good action is sent while the observation is bad."
+        )
+
+    def _keep(self, epoch: Epoch, state: LearnerState) -> None:
+        """Real transitions are expensive: whoever stops the run now stops it with this step."""
+        self.kept = epoch, state
+        self.stop.check()
+
+    def _on_epoch(self, epoch: int, state: LearnerState, metrics: dict) -> bool:
+        kept, self.kept = self.kept, None
+        measures = self.measures
+        try:
+            row = measures.place("online", epoch, self.offline_epochs) | measures.of_policy(state)
+        except Exception:
+            self.records.save_part(kept[0], state, self.before, self.acting)
+            raise
+        row |= measures.of_scheme(state, epoch)
+        row |= watch.compare_epochs(self.learner, self.before, state, epoch)
+        self.before = watch.snapshot(self.learner, state)
+        row |= metrics
+        ends = self.until is not None and as_the_user(self.until)(row, state)
+        last = ends or epoch == self.setup.config.online.epochs
+        self.records.end_epoch(row, state, self.acting, last=last, stopping=self.stop.asked)
+        if not last:
+            self.stop.check()
+        return ends

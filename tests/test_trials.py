@@ -1,0 +1,217 @@
+"""A run within a dip budget: who acts, what is booked, and that a stopped run goes on the same."""
+
+import json
+import math
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from moore.config import GateConfig
+from moore.errors import InputError
+from moore.reports.html import run_page
+from moore.runs.budgeting import earnings_of, floor_of
+from moore.runs.folder import read_metrics
+from moore.runs.run import resume, run
+from moore.runs.setup import prepare
+from moore.stages.budget import dip_budget
+from moore.stages.earnings import earnings_of_log
+from moore.stages.trials import Trials, unpack_trials
+from tiny import ENV, tiny_config, tiny_log
+
+GATE = GateConfig(enabled=True, rollouts=8, penalised=False, earned=True)
+
+
+def config(**changes):
+    tiny = tiny_config(gate=GATE, clone=True, dip_budget=0.1)
+    online = replace(tiny.online, epochs=3, steps_per_epoch=60, refit_every=20)
+    offline = replace(tiny.offline, epochs=1)
+    return replace(tiny, online=online, offline=offline, **changes)
+
+
+@pytest.fixture(scope="module")
+def steady_log():
+    """A log whose actions follow its observations, so that there is something to clone."""
+    log = tiny_log(episodes=20, gain=1.0)
+    quiet = np.clip(-log.obs, -2.0, 2.0).astype(np.float32)
+    return replace(log, action=quiet)
+
+
+@pytest.fixture(scope="module")
+def finished(steady_log, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trials") / "run"
+    return run(config(), dataset=steady_log, env=ENV, out=out, quiet=True)
+
+
+def test_the_summary_tells_of_the_clone_and_of_the_budget(finished):
+    clone, budget = finished.summary["clone"], finished.summary["budget"]
+    assert clone["acts"] and clone["rows"] == 20 * clone["episodes"]
+    assert {"return", "episodes", "rows"} <= clone.keys()
+    names = {"share", "credit", "spent", "least_margin", "trials", "promoted", "demoted"}
+    assert budget.keys() == names and budget["share"] == 0.1
+    assert budget["least_margin"] >= 0.0, "the promise was kept"
+
+
+def test_every_online_epoch_tells_where_the_budget_stands(finished):
+    rows = [r for r in read_metrics(finished.folder / "metrics.jsonl") if r["stage"] == "online"]
+    assert all(math.isfinite(row["budget/margin"]) for row in rows[1:])
+    trials = [row["budget/trials"] for row in rows[1:]]
+    assert trials == sorted(trials)
+
+
+def test_the_report_says_what_the_budget_did_and_draws_it(finished):
+    page = (finished.folder / "report.html").read_text()
+    assert "within a dip budget of 10%" in page and "The dip budget" in page
+
+
+def test_a_broken_promise_is_said_to_be_broken(finished):
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    summary["budget"]["least_margin"] = -3.0
+    text = (finished.folder / "config.toml").read_text()
+    rows = read_metrics(finished.folder / "metrics.jsonl")
+    assert "The promise was broken" in run_page("run", rows, text, summary)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(finished, steady_log, tmp_path):
+    folder = tmp_path / "stopped"
+    until = lambda row, state: row["epoch"] == 1  # noqa: E731
+    run(config(), dataset=steady_log, env=ENV, out=folder, quiet=True, until=until)
+    resume(folder, dataset=steady_log, env=ENV, quiet=True)
+    one, other = (read_metrics(place / "metrics.jsonl") for place in (finished.folder, folder))
+    for a, b in zip(one, other, strict=True):
+        assert {k: v for k, v in a.items() if "time/" not in k} == {
+            k: v for k, v in b.items() if "time/" not in k
+        }
+
+
+class TestBooking:
+    """Trials with two policies whose numbers are known, driven by hand."""
+
+    @pytest.fixture
+    def learner(self, steady_log):
+        return prepare(config(), dataset=steady_log, env=ENV).learner
+
+    @pytest.fixture
+    def trials(self, learner):
+        log = [np.full(20, -1.0), np.full(20, -1.1), np.full(20, -0.9)]
+        earnings = earnings_of_log(log, length=20, floor=-5.0, ends=False)
+        state = learner.hand_over(learner.init(jax.random.key(0)))
+        return Trials.begun(learner, dip_budget(0.5, earnings), state), state
+
+    def transition(self, learner, reward):
+        rows = jax.tree.map(lambda column: np.asarray(column[0]), learner.offline.data)
+        return replace(rows, reward=np.asarray(reward, np.float32), terminated=np.asarray(False))
+
+    def episode(self, learner, trials, state, reward):
+        """Twenty steps; who acted on each."""
+        acted = []
+        for step in range(20):
+            acted.append(trials.budget.acting)
+            seen = self.transition(learner, reward(acted[-1]))
+            state = trials.observed(state, seen, in_episode=step < 19)
+        return state, acted
+
+    def offer(self, learner, trials, state):
+        trials.policies[1] = jax.tree.map(lambda x: x + 1.0, learner.newest_policy(state))
+        trials.offered = 1
+        assert trials.budget.offer(1)
+
+    def test_one_that_earns_more_is_promoted_and_is_then_the_policy_of_the_state(
+        self, learner, trials
+    ):
+        trials, state = trials
+        self.offer(learner, trials, state)
+        for _ in range(6):
+            state, _ = self.episode(learner, trials, state, lambda who: -0.1 if who else -1.0)
+        assert trials.budget.promoted == 1 and trials.budget.incumbent == 1
+        assert state.gate.acting is trials.policies[1]
+
+    def test_one_that_earns_less_is_dropped_and_forgotten(self, learner, trials):
+        trials, state = trials
+        self.offer(learner, trials, state)
+        for _ in range(6):
+            state, _ = self.episode(learner, trials, state, lambda who: -4.0 if who else -1.0)
+        assert trials.budget.promoted == 0 and trials.policies.keys() == {0}
+        assert trials.metrics()["budget/least_margin"] >= 0.0
+
+    def test_a_transition_that_was_not_measured_costs_nothing(self, learner, trials):
+        trials, state = trials
+        for step in range(20):
+            assert trials.budget.acting == 0
+            seen = None if step == 7 else self.transition(learner, -1.0)
+            state = trials.observed(state, seen, in_episode=step < 19)
+        earned = trials.budget.earnings.worths[-1]
+        assert earned == pytest.approx(20 * (-1.0 + 5.0))
+
+    def test_it_goes_on_from_json_and_arrays(self, learner, trials):
+        trials, state = trials
+        self.offer(learner, trials, state)
+        state, _ = self.episode(learner, trials, state, lambda who: -0.5)
+        facts, arrays = trials.pack()
+        again = unpack_trials(learner, state, json.loads(json.dumps(facts)), arrays)
+        assert again.budget == trials.budget and again.offered == 1
+        for number, policy in trials.policies.items():
+            for a, b in zip(
+                jax.tree.leaves(policy), jax.tree.leaves(again.policies[number]), strict=True
+            ):
+                np.testing.assert_array_equal(a, b)
+
+
+class TestWorth:
+    def test_counts_from_nothing_where_every_episode_earns(self):
+        log = tiny_log()
+        paid = replace(log, reward=-log.reward, episode_returns=-log.episode_returns)
+        assert floor_of(paid, 20, None) == 0.0
+
+    def test_counts_from_the_worst_episode_where_rewards_are_costs(self):
+        log = tiny_log()
+        worst = float((log.episode_returns / log.episode_lengths).min())
+        assert floor_of(log, 20, None) == pytest.approx(worst)
+        assert floor_of(log, 20, -400.0) == pytest.approx(-20.0), "or from a random policy"
+
+    def test_counts_from_the_least_reward_where_episodes_hardly_differ(self):
+        log = tiny_log()
+        equal = np.full_like(log.episode_returns, log.reward.mean() * 20)
+        found = floor_of(replace(log, episode_returns=equal), 20, None)
+        assert found == pytest.approx(float(log.reward.min()))
+
+    def test_needs_rewards_that_differ(self):
+        log = tiny_log()
+        with pytest.raises(InputError, match="a share of what is earned means nothing"):
+            floor_of(replace(log, reward=np.full_like(log.reward, 2.0)), 20, None)
+
+    def test_is_that_of_the_run(self, steady_log):
+        setup = prepare(config(), dataset=steady_log, env=ENV)
+        found = earnings_of(setup)
+        assert (found.length, found.ends, found.episodes) == (20, False, 0)
+        assert found.floor < 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"algorithm": "sac"}, "dip_budget is a share of what a reference controller earns"),
+        ({"algorithm": "iql", "dip_budget": None}, "clone needs models"),
+        ({"gate": GateConfig()}, "clone needs models"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, said, steady_log):
+    with pytest.raises(InputError, match=said):
+        prepare(config(**changes), dataset=steady_log, env=ENV)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_a_budget_is_a_share_below_one(share):
+    with pytest.raises(InputError, match="dip_budget"):
+        tiny_config(dip_budget=share)
+
+
+def test_an_agent_without_models_is_tried_too(steady_log, tmp_path):
+    from tiny import AGENT_SETTINGS
+
+    changes = AGENT_SETTINGS["awac"] | {"algorithm": "awac", "clone": False, "gate": GateConfig()}
+    result = run(config(**changes), dataset=steady_log, env=ENV, out=tmp_path / "run", quiet=True)
+    assert result.summary["budget"]["least_margin"] >= 0.0
+    assert jnp.isfinite(result.summary["budget"]["credit"])
