@@ -118,7 +118,7 @@ class TestRun:
 
     def test_a_gate_passes_none_whose_imagined_episodes_mostly_break(self, tmp_path):
         config = tiny_config(
-            imagined_bound=1e-3,  # every imagined episode leaves the numbers at once
+            imagined_bound=1e-3,  # every imagined episode exceeds the bound at once
             gate=GateConfig(enabled=True, rollouts=10, penalised=False),
             evaluation=EvaluationConfig(episodes=1),
         )

@@ -49,8 +49,7 @@ def collect(
         quiet: print nothing.
 
     Raises:
-        InputError: the environment or the target is unknown, or the training does not reach the
-            return of the tier.
+        InputError: the environment or the target is unknown, or the training falls short.
     """
     name, minari = str(out), str(out).startswith("minari:")
     # Absolute paths, because an environment may change the working folder.

@@ -1,13 +1,13 @@
-"""Which part of a log is worth cloning, by a rule that looks at the log alone.
+"""Which part of a log is worth cloning, by a rule that uses only the log.
 
-Episodes are ranked by what they earned. The part is the best tenth of the rows, and every other
-episode that earned nearly as much as these. So where two policies made the log, it is all of the
-better one; where one policy made it, its luckier episodes; and where the returns do not differ, the
+Episodes are ranked by their returns. The part consists of the best tenth of the rows, and of every
+other episode whose return is nearly as high. So if two policies made the log, the part is all of
+the better one; if one policy made it, its luckier episodes; and if the returns do not differ, the
 whole log.
 
-An episode that a recording cut short has no return of its own. It is not ranked, unless such
-episodes hold most of the log: then each counts as if it had gone on at its own reward a step until
-the length of the longest one.
+The return of an episode that a recording cut short is unknown. Such an episode is not ranked,
+unless they hold most of the log: then each is extended, at its own mean reward a step, to the
+length of the longest episode.
 """
 
 from dataclasses import dataclass
@@ -34,14 +34,13 @@ _FRAGMENT = 0.5
 
 @dataclass(frozen=True)
 class LoggedEpisodes:
-    """The m episodes of a log of n rows; the rows after its last end are one, too.
+    """The m episodes of a log of n rows; the rows after the last end also count as an episode.
 
     Attributes:
-        first: row that it begins with.
-        stop: row after its last.
-        worth: undiscounted return; of one that was cut short, what it would have become at its own
-            reward a step.
-        ranked: whether it takes part in the choice.
+        first: first row of each episode.
+        stop: row after the last one of each episode.
+        worth: undiscounted return; for an episode that was cut short, the extrapolated return.
+        ranked: whether the episode takes part in the choice.
     """
 
     first: Int[np.ndarray, " m"]
@@ -51,19 +50,19 @@ class LoggedEpisodes:
 
     @property
     def lengths(self) -> Int[np.ndarray, " m"]:
-        """Rows of each."""
+        """Number of rows of each episode."""
         return self.stop - self.first
 
 
 @dataclass(frozen=True)
 class Part:
-    """Episodes of a log that are cloned.
+    """Episodes of a log to clone.
 
     Attributes:
         rows: indices of their rows in the log, in its order.
-        returns: what each of them earned, the best first; see `LoggedEpisodes.worth`.
-        lengths: their rows, in the same order.
-        log_return: what the episodes of the log that could be ranked earned on average.
+        returns: their returns, the best first; see `LoggedEpisodes.worth`.
+        lengths: their numbers of rows, in the order of the returns.
+        log_return: mean return of all ranked episodes of the log.
     """
 
     rows: Int[np.ndarray, " rows"]
@@ -77,11 +76,11 @@ class Part:
 
     @property
     def sd_return(self) -> float:
-        """Standard deviation of the episodes' returns; 0 of a single one."""
+        """Standard deviation of the episodes' returns; 0 for a single episode."""
         return float(self.returns.std())
 
     def report(self) -> dict[str, float | int]:
-        """For a run's summary; `return` stands for the clone's until that is evaluated."""
+        """Entries for a run's summary; `return` predicts the clone's until that is evaluated."""
         return {
             "return": self.mean_return,
             "return_sd": self.sd_return,
@@ -96,7 +95,7 @@ def logged_episodes(
     terminated: Bool[np.ndarray, " n"],
     truncated: Bool[np.ndarray, " n"],
 ) -> LoggedEpisodes:
-    """The episodes of a log, and what each of them is worth."""
+    """The episodes of a log with their returns."""
     ends = terminated | truncated
     ends[-1] = True
     earned, lengths = episode_statistics(reward, ends)
@@ -111,12 +110,12 @@ def logged_episodes(
 
 
 def better_part(episodes: LoggedEpisodes, *, share: float | None = None) -> Part:
-    """The episodes to clone.
+    """Chooses the episodes to clone.
 
     Args:
-        episodes: of the whole log.
-        share: None: the rule of this module. Else the best episodes that hold this share of the
-            ranked rows; 1: all of them.
+        episodes: episodes of the whole log.
+        share: choose the best episodes that hold this share of the ranked rows; with None, the rule
+            of this module applies.
     """
     ranked = np.flatnonzero(episodes.ranked)
     order = ranked[np.argsort(-episodes.worth[ranked], kind="stable")]
@@ -133,12 +132,12 @@ def better_part(episodes: LoggedEpisodes, *, share: float | None = None) -> Part
 
 
 def _worth_at(worth: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"], wanted: float) -> float:
-    """The worth of the last of the best episodes that are needed for so many rows.
+    """The lowest worth among the best episodes that together have the wanted number of rows.
 
     Args:
-        worth: of the episodes, the best first.
-        rows: of the first one, of the first two, and so on.
-        wanted: rows.
+        worth: worth of the episodes, the best first.
+        rows: cumulative numbers of rows, in the same order.
+        wanted: number of rows.
     """
     return float(worth[min(int(np.searchsorted(rows, wanted)), len(rows) - 1)])
 

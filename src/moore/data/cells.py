@@ -1,7 +1,7 @@
-"""Cells of a table as numbers, flags, times and labels; a cell that is none of these is named.
+"""Reads cells of a table as numbers, flags, times and labels; an error names a wrong cell.
 
-A missing cell becomes NaN, never 0. Arrays are Arrow's: text as bytes from CSV, any type from
-Parquet.
+A missing cell becomes NaN, never 0. Arrays are Arrow's. Text from CSV comes as bytes, columns from
+Parquet may have any type.
 """
 
 import re
@@ -26,7 +26,7 @@ _EXACT = 2.0**53  # the first whole number after which float64 skips some
 
 @dataclass(frozen=True)
 class Cells:
-    """How the cells of one table are written, and where an error is said to be."""
+    """How the cells of one table are written, and how errors name their place."""
 
     name: str  # of the log
     columns: ColumnMap
@@ -34,7 +34,7 @@ class Cells:
     where: Callable[[int], str]  # of a row of the block
 
     def numbers(self, cells: pa.Array, column: str) -> np.ndarray:
-        """(b,) or, of lists, (b, k) float64; missing cells are NaN."""
+        """Numbers (b,), or (b, k) for cells with lists, float64; missing cells are NaN."""
         cells = _plain(cells)
         kind = cells.type
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -59,7 +59,7 @@ class Cells:
         return values
 
     def flags(self, cells: pa.Array, column: str) -> np.ndarray:
-        """(b,) float64: 0, 1, or NaN where the cell is missing."""
+        """Flags (b,) float64: 0, 1, or NaN if the cell is missing."""
         values = self.numbers(cells, column)
         wrong = ~np.isin(values, (0.0, 1.0)) & ~np.isnan(values)
         if values.ndim != 1 or wrong.any():
@@ -68,7 +68,7 @@ class Cells:
         return values
 
     def times(self, cells: pa.Array, column: str) -> tuple[np.ndarray, np.ndarray, float]:
-        """(b,) float64 or int64, (b,) bool whether it is known, and the seconds of a unit."""
+        """Times (b,) float64 or int64, (b,) bool whether they are known, and seconds per unit."""
         cells = _plain(cells)
         unit = SECONDS[self.columns.time_unit]
         if _is_text(cells.type):
@@ -104,7 +104,7 @@ class Cells:
             return False
 
     def labels(self, cells: pa.Array) -> tuple[np.ndarray, list[object]]:
-        """(b,) numbers of labels, -1 where there is none; and the labels."""
+        """The number of each cell's label (b,), -1 if it is missing, and the labels."""
         cells = _plain(cells)
         if _is_text(cells.type):
             cells = self._text(cells)
@@ -115,16 +115,16 @@ class Cells:
         return numbers.astype(np.int64), coded.dictionary.to_pylist()
 
     def words(self, cells: pa.Array) -> list[str | None]:
-        """(b,) text without blanks around it; None where the cell is missing."""
+        """Texts (b,) without blanks around them; None if the cell is missing."""
         return self._text(_plain(cells)).to_pylist()
 
     def are_text(self, cells: pa.Array) -> np.ndarray:
-        """(b,) bool: there is text, and it is neither number, flag nor missing."""
+        """(b,) bool: whether the cell holds text that is no number, flag or missing value."""
         text = self.words(cells)
         return np.array([t is not None and self._value(t) is None for t in text], bool)
 
     def _text(self, cells: pa.Array) -> pa.Array:
-        """Without blanks around it; null where it stands for a missing value."""
+        """The texts without blanks around them; null for a missing value."""
         try:
             text = pc.cast(cells, pa.string())
         except pa.ArrowInvalid:  # not UTF-8
@@ -150,7 +150,7 @@ class Cells:
         return values
 
     def _plain_numbers(self, cells: pa.Array) -> np.ndarray | None:
-        """(b,) float64 if every cell is a number or null; None: look at them one by one."""
+        """(b,) float64 if every cell is a plain number or null; else None."""
         try:
             text = pc.cast(cells, pa.string())
             if self.decimal == ",":
@@ -169,7 +169,7 @@ class Cells:
         return value
 
     def _expected(self, text: str) -> str:
-        """What a cell should have been, for the error."""
+        """The expected form of a cell, for the error."""
         if not set(text) - set("+-0123456789.,' eE"):
             if "," in text and "." not in text and self.decimal == ".":
                 return 'a number with a decimal point; if its comma is decimal: decimal = ","'
@@ -198,7 +198,7 @@ class Cells:
         return first is None or self._value(first) is not None
 
     def _moments(self, text: pa.Array, column: str) -> pa.Array:
-        """Timestamps in UTC, or as the clock of the plant shows them."""
+        """Timestamps in UTC, or in local time if the text has no time zone."""
         if self.columns.time_format is None:
             for zone in (None, "UTC"):
                 try:
@@ -266,7 +266,7 @@ class Cells:
 
 
 def _plain(cells: pa.Array) -> pa.Array:
-    """The values that a dictionary, a run or an extension type stands for."""
+    """The values of an array whose type is a dictionary, run-end encoding or extension."""
     if isinstance(cells, pa.ChunkedArray):
         cells = cells.combine_chunks()
     if isinstance(cells, pa.ExtensionArray):

@@ -1,4 +1,4 @@
-"""What the arrays of a log must be like, told in one line that names the data set and the array."""
+"""Checks of a log's arrays; an error is one line that names the data set and the array."""
 
 from collections.abc import Iterator, Mapping
 
@@ -21,7 +21,7 @@ def blocks(
 
 
 def shown(value: object) -> str:
-    """What a file or a library says, for a message: on one line, printable, not too long."""
+    """Text from a file or a library for a message: on one line, printable, not too long."""
     text = "".join(c if c.isprintable() else "?" for c in " ".join(str(value)[:10_000].split()))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
@@ -59,15 +59,15 @@ def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def as_flags(name: str, key: str, value: np.ndarray) -> np.ndarray:
-    """bool, true where the value is not 0; InputError for what is no number."""
+    """bool, true where the value is not 0; InputError if a value is NaN or infinite."""
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise InputError(f"{name}: {key} holds NaN or infinities; expected flags, 0 or 1; set them")
-    # A byte of a bool may be neither 0 nor 1 in a file, of which NumPy makes anything.
+    # In a file, a byte of a bool may be neither 0 nor 1, and NumPy does not handle that.
     return (value.view(np.uint8) if value.dtype == bool else value) != 0
 
 
 def as_float32(value: np.ndarray) -> np.ndarray:
-    """The same array if it has that type; what overflows becomes infinite, for `check_finite`."""
+    """The array as float32, the same one if it is; overflow gives infinity, see `check_finite`."""
     with np.errstate(over="ignore", invalid="ignore"):  # invalid: NaN that signals
         return np.asarray(value, np.float32)
 
@@ -78,10 +78,10 @@ def column(key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def lying(shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
-    """Arrays whose rows run along the second axis, as MATLAB writes them; none if that is unsure.
+    """The transposed arrays, whose rows run along the second axis (MATLAB); empty if unsure.
 
-    The vectors, (n,), (n, 1) or (1, n), say how many rows there are; a matrix whose second axis
-    alone has that length lies. One with both goes as the other matrices do.
+    The vectors, (n,), (n, 1) or (1, n), give the number of rows. A matrix is transposed if only its
+    second axis has that length. If both have, it is treated like the other matrices.
     """
     if any(not 1 <= len(shape) <= 2 for shape in shapes.values()):
         return set()

@@ -1,6 +1,6 @@
-"""Which columns of a table are what: a small TOML file beside the log, flags, or a mapping.
+"""The roles of a table's columns, from a small TOML file beside the log, flags, or a mapping.
 
-Reading a map runs no code, so that a map may come with the data.
+Reading a map runs no code, so a map may come with the data.
 """
 
 import json
@@ -31,32 +31,32 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Row t holds an observation and the action taken then; see docs/logs.md.
+    """The roles of columns, where row t holds an observation and its action; see docs/logs.md.
 
     Attributes:
         obs: columns of the observation, in this order.
         action: columns of the action.
-        next_obs: columns of the true successor; none: it is the next row of the same episode.
+        next_obs: columns of the true successor; if empty, it is the next row of the same episode.
         reward: column of the reward.
         episode: column whose value is the same in all rows of an episode, and in no others.
         time: column of the time, which must increase inside an episode.
-        terminal: column of flags: the system ended the episode.
-        timeout: column of flags: the episode was cut.
-        reward_of: whether a row's reward is that of its own action, or stands in the next row.
-        terminal_of: the same for both flags; None: as `reward_of`.
+        terminal: column of flags that are set where the system itself ended the episode.
+        timeout: column of flags that are set where the episode was cut.
+        reward_of: whether a row holds the reward of its own action, or the next row does.
+        terminal_of: the same choice for both flags; None for that of `reward_of`.
         env_id: Gymnasium id of the system.
-        units: of columns, by name.
-        episode_rows: cut a continuous log after so many rows.
-        window: cut it after so long, such as "1 day".
+        units: units of columns, by name.
+        episode_rows: cut a continuous log into episodes of this many rows.
+        window: cut a continuous log into episodes of this many seconds ("1 day" in a file).
         gap_tolerance: an interval that differs from the usual one by more than this share of it
             ends the episode.
         files: whether each file is an episode, or a part of one log.
-        delimiter: of a CSV file; None: found in the header.
-        decimal: sign of a CSV file; None: found in the first rows.
-        missing: texts that stand for a missing value, beside the usual ones.
-        time_format: of text that is not ISO 8601, such as "%d.%m.%Y %H:%M:%S".
-        time_unit: of times that are numbers.
-        skip_lines: of a CSV file, before its header.
+        delimiter: delimiter of a CSV file; None to find it in the header.
+        decimal: decimal sign of a CSV file; None to find it in the first rows.
+        missing: texts that stand for a missing value, in addition to the usual ones.
+        time_format: format of times that are not ISO 8601, such as "%d.%m.%Y %H:%M:%S".
+        time_unit: unit of times that are numbers.
+        skip_lines: number of lines of a CSV file before its header.
         along: whether time runs along the rows or the columns of MATLAB's matrices.
     """
 
@@ -90,7 +90,7 @@ class ColumnMap:
 
     @property
     def content(self) -> dict:
-        """What differs from the defaults, JSON-able."""
+        """The fields that differ from their defaults, JSON-able."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         default = vars(ColumnMap())
         return {
@@ -138,12 +138,12 @@ def make_map(source: str, given: Columns | None, flags: Mapping | None = None) -
     """The map of a log.
 
     Args:
-        source: the log, beside which a map may lie.
-        given: a map or its file; None: the one beside the log, if there is one.
-        flags: keys that prevail over it.
+        source: the log, which may have a map beside it.
+        given: a map or its file; None for the one beside the log, if there is one.
+        flags: keys that replace those of the map.
 
     Raises:
-        InputError: no such file, unknown keys, or values of the wrong type.
+        InputError: the file does not exist, a key is unknown, or a value has the wrong type.
     """
     if isinstance(given, ColumnMap):
         return given

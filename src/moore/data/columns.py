@@ -1,4 +1,4 @@
-"""Statistics of a log's arrays, a block of rows at a time, so that memory stays bounded."""
+"""Statistics of a log's arrays, computed in blocks of rows to bound the memory."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Columns:
-    """What describes an array (n, dim); a dimension without usable values has zeros.
+    """Statistics of an array (n, dim); they are 0 in a dimension without usable values.
 
-    Usable is what a finite float32 can hold; the statistics are over these values.
+    A value is usable if a finite float32 can hold it; the statistics are over these values.
     """
 
     low: np.ndarray  # (dim,) float64
@@ -46,7 +46,7 @@ def usable(values: np.ndarray) -> np.ndarray:
 
 
 def describe(array: np.ndarray) -> Columns:
-    """Statistics of an array (n, dim) or (n,); needs about 100 MB beside it, however many rows."""
+    """Statistics of an array (n, dim) or (n,); needs about 100 MB of memory for any array."""
     array = array.reshape(len(array), -1)
     dim = array.shape[1]
     low, high = np.full(dim, np.inf), np.full(dim, -np.inf)
@@ -82,7 +82,7 @@ def describe(array: np.ndarray) -> Columns:
 
 
 def histogram(values: np.ndarray) -> dict[str, list]:
-    """Counts of usable values (m,) in b equal bins, fewer for few values: edges b + 1, counts b."""
+    """Counts of usable values (m,) in b equal bins (fewer for few values), and b + 1 edges."""
     values = np.asarray(values, np.float64)
     values = values[usable(values)]
     if len(values) == 0:
@@ -96,7 +96,7 @@ def histogram(values: np.ndarray) -> dict[str, list]:
 
 
 def sample_rows(rows: int) -> slice:
-    """At most about `SAMPLE_ROWS` of so many rows, evenly spaced."""
+    """A slice of at most about `SAMPLE_ROWS` evenly spaced rows."""
     return slice(None, None, max(1, -(-rows // SAMPLE_ROWS)))
 
 

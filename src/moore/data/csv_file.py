@@ -1,6 +1,6 @@
 """A CSV file in blocks of Arrow columns of bytes: delimiter, header and units are found here.
 
-Every line must be a row: a line with more or fewer cells, or a cell over several lines, is told.
+Every line must be a row; a line with more or fewer cells, or a cell over several lines, is refused.
 """
 
 import codecs
@@ -30,7 +30,7 @@ _DELIMITERS = ",;\t|"
 
 @dataclass(frozen=True)
 class Head:
-    """What stands above the rows, and how they are written."""
+    """The lines above the rows, and the format of the rows."""
 
     names: list[str]
     delimiter: str
@@ -41,7 +41,7 @@ class Head:
     latin: bool  # the header is not UTF-8
 
     def decimal(self, wanted: list[int]) -> str:
-        """A comma where it cannot separate cells, and no number of these columns has a point."""
+        """The decimal sign: a comma if it separates no cells and no number here has a point."""
         if self.delimiter == ",":
             return "."
         cells = [row[i].strip() for row in self.rows for i in wanted if i < len(row)]
@@ -51,7 +51,7 @@ class Head:
 
 
 class _Lines(io.RawIOBase):
-    """A stream without its blank lines, of which it knows the places."""
+    """A stream that skips blank lines and remembers their places."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -92,7 +92,7 @@ class _Lines(io.RawIOBase):
 
 
 def read_head(path: Path, name: str, columns: ColumnMap) -> Head:
-    """Finds encoding, delimiter and header; InputError where there is none."""
+    """Finds encoding, delimiter and header; InputError if there is no header."""
     encoding = _encoding(path)
     with _open(path, encoding) as stream:
         raw = stream.read(_HEAD_BYTES)
@@ -133,9 +133,9 @@ def read_head(path: Path, name: str, columns: ColumnMap) -> Head:
 def read_csv(
     path: Path, name: str, head: Head, wanted: list[int]
 ) -> Iterator[tuple[Callable[[int], int], list[pa.Array]]]:
-    """Blocks of the wanted columns, as bytes, each with what gives the lines of its rows.
+    """Blocks of the wanted columns, as bytes, each with a function that gives its rows' lines.
 
-    Lines without a value at the end of the file are left out.
+    Lines without any value at the end of the file are left out.
     """
     with _open(path, head.encoding) as stream:
         stream.read(head.offset)
@@ -216,21 +216,21 @@ def _encoding(path: Path) -> str:
 
 
 def _open(path: Path, encoding: str) -> io.BufferedIOBase:
-    """Bytes as they are; a UTF-16 file whole, as UTF-8."""
+    """The file as a stream of bytes; a UTF-16 file is converted to UTF-8 first."""
     if encoding == "utf-8":
         return open(path, "rb")
     return io.BytesIO(path.read_bytes().decode(encoding, errors="replace").encode())
 
 
 def _delimiter(line: bytes) -> str:
-    """The sign that separates most names; a comma in a header of one column."""
+    """The character that separates most names; a comma if there is one column."""
     outside = re.sub(rb'"[^"]*"', b"", line)
     counts = {sign: outside.count(sign.encode()) for sign in _DELIMITERS}
     return max(counts, key=counts.get) if any(counts.values()) else ","
 
 
 def _decoded(header: list[str]) -> tuple[list[str], bool]:
-    """Names from their bytes, and whether these were not UTF-8."""
+    """The names from their bytes, and whether the bytes were not UTF-8."""
     raw = [cell.encode("latin-1") for cell in header]
     try:
         return [cell.decode("utf-8").strip() for cell in raw], False

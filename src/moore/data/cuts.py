@@ -1,7 +1,7 @@
 """Where the episodes of a log without time-out flags end: known, found in its rows, or assumed.
 
-A row that is taken for the middle of an episode although it is an end gets the first state of the
-next one as its successor, so that a wrong guess teaches the models jumps.
+A wrong guess teaches the models jumps: if the last row of an episode is taken for one in the
+middle, it gets the first state of the next episode as its successor.
 """
 
 import math
@@ -32,14 +32,15 @@ _FAR = 10.0  # times what 99% of the steps keep to
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
 class Cuts:
-    """Ends of episodes that no flag says.
+    """Ends of episodes that no flag marks.
 
     Attributes:
-        truncated: (n,) bool, not terminal.
-        steps: the limit; None: none is known, and the rows themselves show the ends.
-        source: "given" by the caller; "environment": registered for the log's; "successors": rows
-            whose stored successor is not the next row; "lengths": of nearly all episodes;
-            "measured": steps of another kind at its multiples; "assumed": `TIME_LIMIT`.
+        truncated: (n,) bool, the ends that are not terminal.
+        steps: the step limit; None if it is unknown and the rows themselves show the ends.
+        source: how the ends were found. "given": by the caller; "environment": by the limit
+            registered for the log's environment; "successors": at rows whose stored successor is
+            not the next row; "lengths": by the length of nearly all episodes; "measured": at jumps
+            of the observations; "assumed": by `TIME_LIMIT`.
     """
 
     truncated: np.ndarray
@@ -48,7 +49,7 @@ class Cuts:
 
     @property
     def metadata(self) -> dict[str, object]:
-        """For a data set, whose flags are no longer those of the source."""
+        """Metadata for a data set, which says that its time-outs are not those of the source."""
         return {"timeouts_recorded": False, "ends": {"source": self.source, "steps": self.steps}}
 
     def __str__(self) -> str:
@@ -56,7 +57,7 @@ class Cuts:
 
 
 def ends_text(source: str, steps: int | None) -> str:
-    """How the ends were found, for a sentence."""
+    """A clause that says how the ends were found."""
     return {
         "given": f"episodes are cut after {steps} steps, as was asked",
         "environment": f"episodes are cut after {steps} steps, the limit of the log's environment",
@@ -68,11 +69,11 @@ def ends_text(source: str, steps: int | None) -> str:
 
 
 def find_cuts(log: Log, max_episode_steps: int | None = None) -> Cuts:
-    """Ends of the episodes of a log whose `truncated` is None, beside its terminals.
+    """Finds the ends, other than terminals, of the episodes of a log whose `truncated` is None.
 
     Args:
-        log: with terminal flags, 0 where the row is none.
-        max_episode_steps: the environment's limit, where the caller knows it.
+        log: a log with terminal flags, which are 0 in rows that are not terminal.
+        max_episode_steps: the environment's limit, if the caller knows it.
     """
     terminated = log.terminated.reshape(-1) != 0
     if max_episode_steps is not None:
@@ -95,7 +96,7 @@ def find_cuts(log: Log, max_episode_steps: int | None = None) -> Cuts:
 
 
 def _with_last(breaks: np.ndarray, terminated: np.ndarray) -> np.ndarray:
-    """An end in the last row, too, if that makes an episode as long as the longest one."""
+    """Adds an end in the last row if that makes an episode as long as the longest one."""
     last = np.flatnonzero(breaks | terminated)
     longest = np.diff(last, prepend=-1).max()
     breaks[-1] = not terminated[-1] and len(breaks) - 1 - last[-1] == longest
@@ -103,11 +104,11 @@ def _with_last(breaks: np.ndarray, terminated: np.ndarray) -> np.ndarray:
 
 
 def registered_limit(env_id: str | None, sha256: str = "") -> int | None:
-    """The step limit that Gymnasium has for a log's environment; nothing is imported for it.
+    """The step limit that Gymnasium has registered for a log's environment, without any import.
 
     Args:
-        env_id: as the log names it; None: a public file's is known by its bytes.
-        sha256: of the file.
+        env_id: id in the log; with None, a public file is recognised by its hash.
+        sha256: hash of the file.
     """
     files = [file for file in recognise([sha256]) if file is not None]
     env_id = env_id or (files[0].env_id if files else None)
@@ -122,7 +123,8 @@ def registered_limit(env_id: str | None, sha256: str = "") -> int | None:
 def unflagged_ends(log: Log, ends: np.ndarray) -> dict[str, int]:
     """Signs that rows inside episodes are ends; empty if there are none, or successors are stored.
 
-    `every`: the observations jump after so many steps, `jumps`: so many rows jump as none else do.
+    `every` is the number of steps after which the observations jump again and again, `jumps` the
+    number of rows with jumps unlike all other steps.
     """
     if log.next_obs is not None:
         return {}
@@ -136,12 +138,12 @@ def unflagged_ends(log: Log, ends: np.ndarray) -> dict[str, int]:
 def other_limit(log: "Dataset | None", steps: int | None) -> bool:
     """Whether a log without time-out flags was cut at another limit than its environment's.
 
-    A log that was loaded from a source is then loaded anew, with `max_episode_steps`; of one that
-    is given as an object its ends are what its maker made them.
+    If so, a log that was loaded from a source has to be loaded again with `max_episode_steps`. A
+    log that was given as an object keeps its ends.
 
     Args:
-        log: as it is loaded; None: there is none.
-        steps: the limit that the environment states; None: it states none.
+        log: the loaded log; None if there is none.
+        steps: the limit that the environment states; None if it states none.
     """
     ends = {} if log is None else told(log.metadata, "ends")
     known = ends.get("source") not in (None, "successors")
@@ -149,7 +151,7 @@ def other_limit(log: "Dataset | None", steps: int | None) -> bool:
 
 
 def broken_rows(log: Log) -> np.ndarray:
-    """(n,) bool: rows whose stored successor is not the next row's observation; not the last."""
+    """(n,) bool: rows whose stored successor is not the next row's observation; never the last."""
     broken = np.zeros(log.size, bool)
     for rows in blocks(log.size - 1, 2 * log.obs[:1].nbytes):
         following = as_float32(log.obs[rows.start + 1 : rows.stop + 1])
@@ -158,13 +160,13 @@ def broken_rows(log: Log) -> np.ndarray:
 
 
 def jumping_period(surprise: np.ndarray, ends: np.ndarray) -> int | None:
-    """After so many steps, counted from each end, the observations jump again and again.
+    """The number of steps, counted from each end, after which the observations jump every time.
 
-    Rows are ranked by their surprise, a limit is tried at all its multiples, and taken where chance
-    or a smooth rhythm cannot explain that the ranks are so high there.
+    Rows are ranked by their surprise. Each limit is tried at all its multiples, and accepted if
+    neither chance nor a smooth rhythm can explain the high ranks there.
 
     Args:
-        surprise: (n,) of `surprises`.
+        surprise: (n,) result of `surprises`.
         ends: (n,) bool, ends that are known.
     """
     inside = ~ends
@@ -191,8 +193,8 @@ def _likely(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Limits that chance does not explain, the likeliest first.
 
     Args:
-        sums: of the ranks at the multiples of 2, 3, ... steps.
-        counts: how many ranks each of them sums up.
+        sums: sums of the ranks at the multiples of 2, 3, ... steps.
+        counts: number of ranks in each sum.
     """
     limits = np.arange(2, len(sums) + 2)
     high = sums >= 0.6 * counts * (np.log(limits) + 1)
@@ -207,9 +209,9 @@ def _likely(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _alone(surprise: np.ndarray, inside: np.ndarray, nth: np.ndarray, limit: int) -> bool:
-    """Whether most rows at the multiples tower over the rows around them.
+    """Whether the surprise of most rows at the multiples is far above that of the rows around.
 
-    The row after a jump is no witness: what was predicted for it goes on from the jump.
+    The row after a jump is not compared, because its prediction continues the jump.
     """
     at = np.flatnonzero(inside & (nth % limit == limit - 1))
     at = at[(at > 0) & (at < len(surprise) - 2)]
@@ -218,7 +220,7 @@ def _alone(surprise: np.ndarray, inside: np.ndarray, nth: np.ndarray, limit: int
 
 
 def far_jumps(surprise: np.ndarray, ends: np.ndarray) -> int:
-    """Rows inside episodes after which the observations jump as they never do else, each alone."""
+    """Single rows inside episodes after which the observations jump far more than anywhere else."""
     inside = np.flatnonzero(~ends)
     inside = inside[(inside > 0) & (inside < len(surprise) - 2)]
     if len(inside) < 100:
@@ -229,15 +231,15 @@ def far_jumps(surprise: np.ndarray, ends: np.ndarray) -> int:
 
 
 def surprises(log: Log, ends: np.ndarray) -> np.ndarray:
-    """(n,) how far most dimensions go at once from what the rows before let one expect.
+    """(n,) how far the observation of most dimensions is from a prediction by the rows before.
 
-    A step is predicted, linearly, from the one before it, the observation and the action; its
-    errors are scaled by their root mean square, and the lower median is taken over the dimensions,
-    so that a set-point or a counter alone makes no jump. 0 where no step comes before in the
-    episode. Of the first rows only, for large logs.
+    A step is predicted linearly from the step before it, the observation and the action. The errors
+    are scaled by their root mean square. The result is their lower median over the dimensions, so
+    that a set-point or a counter alone makes no jump. It is 0 for the first step of an episode. Of
+    a large log only the first rows are used.
 
     Args:
-        log: its rows are consecutive.
+        log: a log whose rows are consecutive.
         ends: (n,) bool, ends that are known.
     """
     rows = min(log.size, _ROWS)
@@ -281,7 +283,7 @@ class _Features:
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
-    """Zero mean, unit spread, float32; what is not finite becomes 0."""
+    """The values with zero mean and unit spread, float32; values that are not finite become 0."""
     values = values.reshape(len(values), -1)
     with np.errstate(over="ignore", invalid="ignore"):
         sample = values[:: max(1, len(values) // _FITTED)].astype(np.float64)
@@ -293,7 +295,7 @@ def _standard(values: np.ndarray) -> np.ndarray:
 
 
 def _steps_in_episode(ends: np.ndarray) -> np.ndarray:
-    """(n,) how many rows of its episode come before each row."""
+    """(n,) number of rows of the same episode before each row."""
     starts = np.concatenate([[0], np.flatnonzero(ends[:-1]) + 1])
     lengths = np.diff(np.concatenate([starts, [len(ends)]]))
     return np.arange(len(ends)) - np.repeat(starts, lengths)

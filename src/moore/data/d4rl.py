@@ -46,20 +46,20 @@ _UNREADABLE += (OverflowError, AttributeError)
 def read_d4rl(
     path: str | Path, *, infos: bool = False, exact: bool = False, budget: Budget | None = None
 ) -> Log:
-    """Read a flat HDF5 log, block by block into arrays that are allocated once.
+    """Reads a flat HDF5 log, block by block, into arrays that are allocated once.
 
     Scalar attributes become metadata; `env_id` names the environment, and numeric `ref_min_score`
     and `ref_max_score` replace the known reference scores.
 
     Args:
-        path: the file; a relative one that is not there is also looked for in D4RL's folders,
+        path: the file; a relative path that does not exist is also looked for in D4RL's folders,
             `$D4RL_DATASET_DIR` and `~/.d4rl/datasets`.
         infos: read the arrays below `infos/` that have a row for each transition, as stored.
-        exact: keep types, shapes and every other key; else matrices become float32.
-        budget: how much of it.
+        exact: keep types, shapes and every other key; if false, matrices become float32.
+        budget: how much of the log to read.
 
     Raises:
-        InputError: no such file, not HDF5 or cut short, keys missing, arrays that do not fit.
+        InputError: the file is missing or is no whole HDF5 file, keys are missing, or do not fit.
     """
     file, name = _find(Path(path)), str(path)
     with _opened(file, name) as source:
@@ -96,16 +96,16 @@ def read_d4rl(
 
 
 def count_rows(path: str | Path) -> int:
-    """Transitions in the file, which is opened only; InputErrors as for `read_d4rl`."""
+    """Number of transitions, from the file's header only; InputErrors as for `read_d4rl`."""
     with _opened(_find(Path(path)), str(path)) as source:
         return len(_columns(source, str(path))["obs"])
 
 
 def write_d4rl(file: Path, log: Log) -> None:
-    """Write the log in D4RL's layout, compressed and with checksums; same log, same bytes.
+    """Writes the log in D4RL's layout, compressed and with checksums; same log, same bytes.
 
     Scalars of the metadata become attributes. Reference scores are written unless they follow
-    from `env_id`. What was read with `infos` and `exact` is in the file as it was.
+    from `env_id`. Everything that was read with `infos` and `exact` is written back unchanged.
     """
     arrays = {key: getattr(log, field) for field, key in (ROWS | STATISTICS).items()}
     arrays |= {f"infos/{key}": value for key, value in log.infos.items()}
@@ -178,7 +178,7 @@ def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset | Lying]:
 
 
 def _passed_over(source: h5py.File, columns: dict, name: str) -> list[str]:
-    """What to tell of arrays that are not read; InputError if one has what seems to be missing."""
+    """Notes on arrays that are not read; InputError if one holds what seems to be missing."""
     if "next_obs" in columns:
         return []
     places = {"": source}
@@ -205,7 +205,7 @@ def _passed_over(source: h5py.File, columns: dict, name: str) -> list[str]:
 
 
 def _plain_array(group: h5py.Group, key: str) -> h5py.Dataset | None:
-    """An array that lies in the file itself, undamaged as far as its head says."""
+    """An array that is stored in the file itself, with an undamaged header."""
     if not isinstance(group.get(key, getlink=True), h5py.HardLink):
         return None
     try:
@@ -219,7 +219,7 @@ def _plain_array(group: h5py.Group, key: str) -> h5py.Dataset | None:
 
 
 def _lost(fields: dict[str, np.ndarray], windows: Windows | None) -> dict[str, object]:
-    """What float32 loses, for the metadata."""
+    """The columns that lose their steps in float32, for the metadata."""
     if windows is None:
         return {}
     ends = [fields[key] for key in ("terminated", "truncated") if key in fields]
@@ -236,7 +236,7 @@ def _choose(columns: dict[str, h5py.Dataset | Lying], budget: Budget, name: str)
 
 
 def _holds(source: h5py.File, key: str) -> bool:
-    """Whether the name is there, even if it leads nowhere: only what is not there is not logged."""
+    """Whether the name exists, even as a broken link; only a missing name counts as not logged."""
     group, _, name = key.rpartition("/")
     if not group:
         return name in list(source)
@@ -296,7 +296,7 @@ def _infos(source: h5py.File, rows: int, subset: Subset | None) -> dict[str, np.
 
 
 def _extras(source: h5py.File, rows: int, subset: Subset | None) -> dict[str, object]:
-    """Everything else but plain attributes; what has a row for each transition as the subset."""
+    """Everything else except plain attributes; arrays with a row for each transition as subset."""
     known = {*ROWS.values(), *STATISTICS.values()}
     known |= {f"infos/{name}" for name in _info_names(source, rows)}
     tree = read_tree(source, without=known)

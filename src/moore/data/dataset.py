@@ -1,9 +1,9 @@
 """The log: checked arrays of transitions whose successors are true, or marked as unknown.
 
-D4RL's flat files hold the successor in three ways: v2 stores it; v1 leaves it to the next row; v0
-does so too and has no time-out flags. Taking the next row blindly gives a terminal or time-out row
-the first state of the next episode (Farama-Foundation/D4RL#145), which a dynamics model would then
-learn. `from_flat_arrays` never does.
+D4RL's flat files give the successor in three ways: v2 stores it; in v1 it is the next row; in v0
+too, but without time-out flags. If the next row is always taken, a terminal or time-out row gets
+the first state of the next episode (Farama-Foundation/D4RL#145), and a dynamics model learns that.
+`from_flat_arrays` never does this.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ class Dataset:
 
 
 def validate(dataset: Dataset) -> None:
-    """Raise InputError, in one line, unless the data set keeps the promises of `Dataset`."""
+    """Raises a one-line InputError unless the arrays are as `Dataset` describes them."""
     name = dataset.name
     check_shapes(name, {key: getattr(dataset, key).shape for key in MATRICES + VECTORS})
     for key in ("obs", "action", "reward", "next_obs"):
@@ -93,11 +93,11 @@ def validate(dataset: Dataset) -> None:
 
 
 def concatenate(datasets: Sequence[Dataset]) -> Dataset:
-    """Join data sets of one environment, in order; InputError if dimensions or env ids differ.
+    """Joins data sets of one environment, in order; InputError if dimensions or env ids differ.
 
     The last row of each part becomes truncated unless it ends an episode, so that no episode runs
-    on into the next part. Env ids must agree where they are given; the reference scores are those
-    of the first part that has any; `metadata["parts"]` keeps every part's name, hash and metadata.
+    on into the next part. Env ids must agree if they are given. The reference scores are those of
+    the first part that has any. `metadata["parts"]` keeps every part's name, hash and metadata.
     """
     if not datasets:
         raise InputError("no data set given; expected at least one")
@@ -119,13 +119,14 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
 
 
 def from_log(log: Log, *, max_episode_steps: int | None = None, overwrite: bool = False) -> Dataset:
-    """The data set that a log makes, not yet validated.
+    """Makes a data set from a log; it is not validated yet.
 
     Args:
-        log: its `successor_known`, `episode_returns` and `episode_lengths` prevail where given.
-        max_episode_steps: time limit in steps, used where the log has no time-out flags; None: see
-            `moore.data.cuts.find_cuts`.
-        overwrite: reuse the log's arrays, which are lost.
+        log: the log; its `successor_known`, `episode_returns` and `episode_lengths` are used if
+            they are given.
+        max_episode_steps: time limit in steps, used if the log has no time-out flags; None for the
+            result of `moore.data.cuts.find_cuts`.
+        overwrite: reuse the log's arrays and destroy their content.
     """
     log, found = _with_ends(log, max_episode_steps)
     flat = from_flat_arrays(
@@ -153,7 +154,7 @@ def from_log(log: Log, *, max_episode_steps: int | None = None, overwrite: bool 
 
 
 def _with_ends(log: Log, max_episode_steps: int | None) -> tuple[Log, dict[str, object]]:
-    """The log with time-outs, and what its rows say that a data set cannot show, for metadata."""
+    """The log with time-outs, and metadata on facts that only the raw rows show."""
     arrays = {key: getattr(log, key) for key in ("obs", "action", "reward", "next_obs")}
     given = arrays | {"terminated": log.terminated, "truncated": log.truncated}
     shapes = {}
@@ -196,15 +197,15 @@ def from_flat_arrays(
     truncated, because the kept part of the episode is cut there. A row with both flags is terminal.
 
     Args:
-        obs: (n, obs_dim) numbers of any type; becomes float32, the same array where it is.
+        obs: (n, obs_dim) numbers of any type; they become float32, without a copy if they are.
         action: (n, action_dim).
         reward: (n,) or (n, 1).
         terminals: (n,) or (n, 1), non-zero where the environment ended the episode.
-        timeouts: the same for time limits; None: an episode is cut at `max_episode_steps` rows.
+        timeouts: the same for time limits; with None, episodes are cut at `max_episode_steps` rows.
         next_obs: (n, obs_dim) true successors, or None.
-        max_episode_steps: time limit in steps, used where `timeouts` is None.
-        name: the data set, in the InputErrors: bad shapes, no rows, arrays that are not numbers.
-        overwrite: work in the arrays given, which are lost, so that no second copy is needed.
+        max_episode_steps: time limit in steps, used if `timeouts` is None.
+        name: name of the data set in errors.
+        overwrite: work in the given arrays and destroy their content, to save a second copy.
     """
     given = {"obs": obs, "action": action, "reward": reward, "terminated": terminals}
     maybe = {"truncated": timeouts, "next_obs": next_obs}

@@ -1,4 +1,4 @@
-"""A defect of a log: how it is found in a summary, what it is called, and how bad it is."""
+"""A defect of a log: its name, its check of a summary, and its level."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Level = Literal["refused", "ruins", "note"]
 
 @dataclass(frozen=True)
 class Defect:
-    """A check of the summary. A text is formatted with the summary's keys, unless it is made."""
+    """A check of the summary. A text is a format of the summary's keys, or a function of them."""
 
     name: str
     found: Callable[[dict], object]

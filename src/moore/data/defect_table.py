@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a log, each with its name, its level and its remedy."""
+"""The table of all known defects of logs, each with its name, its level and its remedy."""
 
 from moore.data.defect import Defect, first
 from moore.data.episode_defects import EPISODE_DEFECTS
@@ -16,7 +16,7 @@ def _arrays(found: dict) -> str:
 
 
 def _may_be_rescaled(s: dict) -> bool:
-    """Wider bounds than [-1, 1], but actions that fill just that."""
+    """Whether the bounds are wider than [-1, 1] but the actions fill exactly [-1, 1]."""
     low, high = min(s["action_min"]), max(s["action_max"])
     wider = max(s["action_high"]) > 1.01 and min(s["action_low"]) < -1.01
     return wider and -1.001 <= low <= -0.9 and 0.9 <= high <= 1.001

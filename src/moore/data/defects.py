@@ -1,4 +1,4 @@
-"""What a summary says is wrong with a log: one warning a defect, each with its name and remedy."""
+"""The defects that a summary shows: one warning for each, with its name and its remedy."""
 
 from collections.abc import Collection
 
@@ -12,7 +12,7 @@ NAMES = (*(defect.name for defect in DEFECTS), *_OTHERS)
 
 
 def check_accepted(names: Collection[str]) -> None:
-    """InputError for a name that nothing goes by."""
+    """Raises InputError for a name that no finding has."""
     for name in names:
         if name not in NAMES:
             raise InputError(
@@ -22,11 +22,11 @@ def check_accepted(names: Collection[str]) -> None:
 
 
 def findings(summary: dict, *, in_run: bool = False) -> list[Finding]:
-    """What to look at before training, the worst first; empty if all is well.
+    """The defects of a log, the worst first; empty if there are none.
 
     Args:
-        summary: from `moore.inspecting.summary.summarize`.
-        in_run: only what a run looks for, for which a few of the keys are enough.
+        summary: the result of `moore.inspecting.summary.summarize`.
+        in_run: only the defects that a run looks for, which need only a few of the keys.
     """
     found = []
     for defect in DEFECTS:
@@ -40,11 +40,11 @@ def findings(summary: dict, *, in_run: bool = False) -> list[Finding]:
 
 
 def warnings(summary: dict, replay: dict | None = None) -> list[str]:
-    """The findings as sentences that end in their name, and what a replay says.
+    """The findings as sentences that end in their name, and that of a replay check.
 
     Args:
-        summary: from `moore.inspecting.summary.summarize`.
-        replay: from `moore.inspecting.replay_check.replay_check`, where it was asked for.
+        summary: the result of `moore.inspecting.summary.summarize`.
+        replay: the result of `moore.inspecting.replay_check.replay_check`, if it was run.
     """
     misfit = [replay["verdict"]] if replay is not None and not replay["fits_all"] else []
     found = findings(summary)
@@ -53,15 +53,15 @@ def warnings(summary: dict, replay: dict | None = None) -> list[str]:
 
 
 def refusals(summary: dict) -> list[str]:
-    """Those of the `warnings` for which training refuses the log."""
+    """The `warnings` for which training refuses the log."""
     return [str(finding) for finding in findings(summary) if finding.level == "refused"]
 
 
 def stops(summary: dict) -> list[Finding]:
-    """Findings that stop a run unless their names are accepted."""
+    """The findings that stop a run unless their names are accepted."""
     return [finding for finding in findings(summary) if finding.level == "ruins"]
 
 
 def _printable(text: str) -> str:
-    """Without what a terminal would obey: names and ids come from files."""
+    """The text without control characters, since names and ids come from files."""
     return "".join(c if c.isprintable() else "?" for c in text)

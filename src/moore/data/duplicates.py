@@ -13,8 +13,8 @@ _SHIFT = np.uint64(29)
 def duplicate_rows(arrays: Sequence[np.ndarray], hashes: np.ndarray | None = None) -> np.ndarray:
     """Indices (k,) int64, ascending, of the rows that equal an earlier one in every array.
 
-    Rows with equal hashes are candidates, and are then compared value by value, so no collision is
-    counted. Zeros of either sign are equal, and so are NaNs. Needs about 32 bytes a row.
+    Rows with equal hashes are compared value by value, so a collision is not counted. Zeros of
+    either sign are equal, and so are NaNs. This needs about 32 bytes a row.
 
     Args:
         arrays: each (n, ...), of numbers.

@@ -1,6 +1,6 @@
-"""What is stored where episodes end: true next states, padding, or another episode's first one.
+"""What is stored at the ends of episodes: true next states, padding, or another episode's start.
 
-Ends are few, so that a share of all rows says nothing of them: all counts here are of the ends.
+All counts here are counts of ends. A share of all rows would say nothing, because ends are few.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ _FEW_TERMINALS = 5
 
 
 def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dict:
-    """Next states at ends of episodes that cannot have followed, and terminals that are time-outs.
+    """Counts of impossible next states at ends of episodes, and of terminals that are time-outs.
 
-    `padded_successors`: ends whose next_obs is something put in its place, `padded_as` in words;
-    `padded_surely`: it can be said what was put there, not only that no step leads so far.
-    `far_resets`: ends with the first obs of the next episode, where that is far from the usual
-    change of a step (a system that goes on without a reset changes as ever). `timed_terminals`:
-    terminal rows of the longest length that many episodes share, `timed_length`; 0 where their
-    states or rewards tell them from other rows.
+    `padded_successors` are ends whose next_obs is not the next state; `padded_as` says what it is,
+    and `padded_surely` whether that is certain, or only that no step leads so far. `far_resets` are
+    ends with the first obs of the next episode, if that is far from the usual change of a step (it
+    is not in a system that goes on without a reset). `timed_terminals` are terminal rows at the
+    longest length, `timed_length`, if many episodes share it; the count is 0 if states or rewards
+    distinguish these rows from others.
 
     Args:
         log: the rows.
@@ -53,7 +53,7 @@ def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dic
 def _padded(
     log: AnyLog, ends: np.ndarray, terminal: np.ndarray, cut: np.ndarray, usual: UsualSteps
 ) -> tuple[np.ndarray, str]:
-    """Rows whose next_obs is padding, among terminal and among cut ends, and what it is."""
+    """The terminal and the cut ends whose next_obs is padding, and what the padding is."""
     rows, said = [np.zeros(0, int)], []
     first = _first_rows(ends)
     for group in (np.flatnonzero(terminal), np.flatnonzero(cut)):
@@ -69,7 +69,7 @@ def _padded(
 def _constant(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
     """Rows that share one next_obs, which is a far step from most of them and occurs nowhere else.
 
-    A goal may be one state, too, but it is reached by a usual step.
+    A goal may also be a single state, but it is reached by a usual step.
     """
     after = as_float32(log.next_obs[group[:: max(1, len(group) // SAMPLE)]])
     if len(after) < 1 or not usual.known:
@@ -124,13 +124,13 @@ def _own_first(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndar
 
 
 def _if_many(same: np.ndarray, group: np.ndarray, inside: float) -> np.ndarray:
-    """The rows, if so many of a group are no chance, where a share of others is so as well."""
+    """The rows, if they are too many of their group for chance, given the share among others."""
     many = len(same) >= max(_AT_LEAST, (_MANY + 3 * inside) * len(group))
     return same if many else same[:0]
 
 
 def _far_resets(log: AnyLog, ends: np.ndarray, usual: UsualSteps) -> np.ndarray:
-    """Ends with the next episode's first obs, but for rounding, that is far from a usual step."""
+    """Ends with the next episode's first obs (up to rounding), if that is no usual step away."""
     ends = ends[ends < log.size - 1]
     ends = ends[usual.far(changes(log, ends))]
     with np.errstate(invalid="ignore", over="ignore"):
@@ -143,7 +143,7 @@ def _far_cuts(
 ) -> tuple[np.ndarray, str]:
     """Time-outs with a next_obs that no step leads to, which may be padding of any kind.
 
-    Or the set-points of the next episode, in a system that goes on.
+    In a system that goes on without a reset they may also be the next episode's set-points.
     """
     if not usual.known or len(without):
         return cut[:0], ""
@@ -168,10 +168,10 @@ def _timed_terminals(
 
 
 def _tell_ends(log: AnyLog, rows: np.ndarray, terminated: np.ndarray, *, padded: bool) -> bool:
-    """Whether some observation or the reward tells these rows from those that go on.
+    """Whether an observation entry or the reward distinguishes these rows from those that go on.
 
-    One does if nine tenths of these rows lie beyond nearly all others, or in a range that few of
-    the others reach.
+    It does if nine tenths of these rows lie beyond nearly all others, or in a range that few of the
+    others reach.
     """
     if padded or log.next_obs is None:
         states = log.obs

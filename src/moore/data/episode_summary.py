@@ -35,11 +35,11 @@ class Flags:
 
 
 def read_flags(log: Log, max_episode_steps: int | None = None) -> Flags:
-    """Flags of a raw log; where it has no time-outs, they are found as training does.
+    """Flags of a raw log; if it has no time-outs, they are found as in training.
 
     Args:
         log: the rows.
-        max_episode_steps: limit of the environment that the user names, in steps.
+        max_episode_steps: step limit of the environment that the user names.
     """
     terminated = log.terminated.astype(bool, copy=False)
     if log.truncated is None:
@@ -117,13 +117,13 @@ def _trend(returns: np.ndarray) -> float | None:
 
 
 def _limits(log: Log, flags: Flags, limit: int | None, given: np.ndarray | None) -> dict:
-    """Episodes against the environment's time limit; zeros where that is not known.
+    """Compares episodes with the environment's step limit; the counts are 0 if it is not known.
 
     Args:
         log: the rows.
-        flags: theirs.
-        limit: in steps.
-        given: (m,) lengths of the complete episodes where they are known to the source.
+        flags: flags of the rows.
+        limit: the limit in steps.
+        given: (m,) lengths of the complete episodes, if the source states them.
     """
     counts = {"early_timeouts": 0, "episodes_past_limit": 0}
     if limit is None:

@@ -1,6 +1,6 @@
-"""Where the episodes of a flat log end, what they sum to, and what follows each of their rows.
+"""The ends, the returns and the successors of the episodes of a flat log.
 
-No step here holds a second copy of a matrix: a log may fill most of the memory.
+No function here holds a second copy of a matrix, because a log may fill most of the memory.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ TIME_LIMIT = 1000  # steps, of every D4RL task whose files have no time-out flag
 
 
 def episode_statistics(reward: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (m,) float64 and lengths (m,) int64 of the episodes that `ends` (n,) bool closes."""
+    """The returns (m,) float64 and lengths (m,) int64 of the episodes that `ends` (n,) closes."""
     last = np.flatnonzero(ends)
     if len(last) == 0:
         return np.zeros(0), np.zeros(0, np.int64)

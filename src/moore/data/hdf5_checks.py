@@ -1,6 +1,6 @@
-"""Damage that libhdf5 2.0 reads without a word, or that crashes it or never lets it end.
+"""Checks for damage that libhdf5 2.0 does not notice, or that makes it crash or never return.
 
-Every check raises OSError, as libhdf5 does for the damage that it sees itself.
+Every check raises OSError, as libhdf5 does for the damage that it notices itself.
 """
 
 import math
@@ -21,9 +21,9 @@ _LARGEST_RATIO, _SMALL_BYTES = 2000, 2**24
 
 
 def in_use(error: BaseException | None) -> str:
-    """What to do about an error, if it means that the file is not damaged but in use; else empty.
+    """What to do about an error if the file is in use and not damaged; else empty.
 
-    libhdf5 locks a file that is written to, and marks one until its writer has closed it.
+    libhdf5 locks a file while it is written, and marks it until its writer has closed it.
     """
     while error is not None:
         text = str(error).lower()
@@ -39,7 +39,7 @@ def in_use(error: BaseException | None) -> str:
 
 
 def check_heaps(file: h5py.File) -> None:
-    """The strings: free space of no bytes is read again and again, for ever."""
+    """Checks the heaps of strings; libhdf5 loops for ever at free space of size 0."""
     if file.id.get_create_plist().get_sizes() != (8, 8):  # bytes of addresses and of lengths
         return
     with open(file.filename, "rb") as source:
@@ -48,9 +48,9 @@ def check_heaps(file: h5py.File) -> None:
 
 
 def check_stored(item: h5py.Dataset, *, written: bool = False) -> None:
-    """The array lies in this file as a whole; what is missing would be read as zeros.
+    """Checks that the whole array is in this file; libhdf5 would read missing parts as zeros.
 
-    An array that was never written is made of zeros by right, unless it must have been `written`.
+    An array that was never written may be all zeros, unless it must have been `written`.
     """
     if item.shape is None:
         return
@@ -68,7 +68,7 @@ def check_stored(item: h5py.Dataset, *, written: bool = False) -> None:
 
 
 def _check_type(item: h5py.Dataset) -> None:
-    """NumPy's type does not tell which bits are the exponent, and what its bias is."""
+    """Checks the exponent's bits and bias, which NumPy's type does not show."""
     stored, usual = item.id.get_type(), h5py.h5t.py_create(item.dtype)
     if isinstance(stored, h5py.h5t.TypeEnumID):
         return
@@ -107,7 +107,7 @@ def _check_heap(source: BinaryIO, start: int) -> None:
 
 
 def _fits_filters(size: int, mask: int, filters: list[tuple[int, int]], raw: int) -> bool:
-    """Whether a chunk has the bytes that the filters leave which `mask` does not pass over."""
+    """Whether a chunk's size is possible for the filters that `mask` does not skip."""
     may_pass_over = sum(
         1 << i for i, (_, flags) in enumerate(filters) if flags & h5py.h5z.FLAG_OPTIONAL
     )

@@ -1,4 +1,4 @@
-"""Arrays with a row for each transition, in and out of HDF5, block by block."""
+"""Reads and writes HDF5 arrays with a row for each transition, block by block."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from moore.data.subset import Subset
 
 
 class Lying:
-    """An array of two axes whose rows run along the second one, seen as if along the first."""
+    """A view of a transposed matrix whose rows run along the first axis."""
 
     def __init__(self, item: h5py.Dataset):
         self.item = item
@@ -39,10 +39,10 @@ def read_rows(
     written: bool = False,
     seen: Callable[[int, np.ndarray], None] | None = None,
 ) -> np.ndarray:
-    """The array, or its subset, as `dtype`; nothing else of its size is allocated.
+    """Reads the array, or a subset of it, as `dtype`, without another array of that size.
 
-    `written`: OSError where it never was, see `check_stored`. `seen` is told each block as it is
-    stored, and its first row in the result.
+    With `written`, an array that was never written raises OSError, see `check_stored`. `seen` is
+    called with each block as it is stored, and its first row in the result.
     """
     check_stored(source.item if isinstance(source, Lying) else source, written=written)
     rows = len(source) if subset is None else subset.metadata["rows"]
@@ -69,7 +69,7 @@ def read_rows(
 
 
 def write_rows(target: h5py.Group, key: str, value: np.ndarray) -> None:
-    """Compressed, with checksums, without time stamps."""
+    """Writes an array compressed, with checksums and without time stamps."""
     options = {}
     if value.size and value.dtype.kind in "biuf":
         row_bytes = value[:1].nbytes

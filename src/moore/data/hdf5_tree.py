@@ -1,6 +1,6 @@
-"""What an HDF5 file holds besides the rows that we know: kept and given back as it is.
+"""The other content of an HDF5 file, besides the known rows, which is kept unchanged.
 
-A dataset goes by its path, an attribute by PATH@NAME, one of the file itself by @NAME.
+The key of a dataset is its path, that of an attribute PATH@NAME, or @NAME for one of the file.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from moore.errors import InputError
 
 
 def read_tree(group: h5py.Group, *, without: Collection[str] = ()) -> dict[str, object]:
-    """Every dataset below the group but `without`, and every attribute."""
+    """Every dataset below the group except `without`, and every attribute."""
     tree = {f"@{key}": _attribute(group.attrs, key) for key in group.attrs}
 
     def visit(path: str, item: h5py.HLObject) -> None:
@@ -27,7 +27,7 @@ def read_tree(group: h5py.Group, *, without: Collection[str] = ()) -> dict[str, 
 
 
 def write_tree(group: h5py.Group, tree: dict[str, object]) -> None:
-    """The inverse; attributes of what is not there hang on a new group."""
+    """The inverse of `read_tree`; attributes of a missing object get a new group."""
     for key in sorted(tree, key=lambda key: ("@" in key, key)):
         path, at, name = key.rpartition("@")
         value = tree[key]
@@ -45,7 +45,7 @@ def write_tree(group: h5py.Group, tree: dict[str, object]) -> None:
 
 
 def scalar(value: object) -> str | bool | int | float | None:
-    """A number or text as plain Python; None: it is neither."""
+    """A number or a text as plain Python; None for anything else."""
     if isinstance(value, np.ndarray | np.generic) and value.size == 1:
         value = value.item()
     if isinstance(value, bytes):
@@ -54,7 +54,7 @@ def scalar(value: object) -> str | bool | int | float | None:
 
 
 def is_plain(value: object) -> bool:
-    """Whether an attribute is what h5py makes of plain Python: `scalar` loses nothing of it."""
+    """Whether `scalar` loses nothing of an attribute, as if h5py had made it from plain Python."""
     if not isinstance(value, np.ndarray) or value.ndim:
         return False
     text = h5py.check_string_dtype(value.dtype)

@@ -1,7 +1,7 @@
-"""What a run asks of its log before it begins: defects that would spoil its result stop it.
+"""The checks of a log before a run begins; a defect that would spoil the result stops the run.
 
-Most are looked for in the summary of `moore inspect`, which reads every row many times; here are
-those that matter, found in the ends of the episodes and in samples of rows.
+`moore inspect` looks for all defects, and reads every row many times. This module only looks for
+those that matter to a run, in the ends of the episodes and in samples of rows.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from moore.errors import InputError
 
 
 def heed(log: Dataset, facts: object, accept: Sequence[str] = ()) -> list[str]:
-    """What to know of a log before a run, a sentence each.
+    """Notes on a log before a run, one sentence each.
 
     Args:
-        log: as it is trained on.
-        facts: of the environment: `env_id`, `action_low`, `action_high` (action_dim,) and
-            `step_limit` (None: not known), as `moore.envs.simulator.EnvFacts`; None: not known.
-        accept: names of findings that the user knows of; nothing is said of these.
+        log: the log to train on.
+        facts: facts of the environment, as `moore.envs.simulator.EnvFacts`: `env_id`, `action_low`,
+            `action_high` (action_dim,) and `step_limit` (None if unknown). None if unknown.
+        accept: names of findings that the user accepts; these are not mentioned.
 
     Raises:
-        InputError: a finding that makes a result wrong, and how to go on all the same.
+        InputError: a finding would make the result wrong; the message says how to accept it.
     """
     found = [f for f in findings(_summary(log, facts), in_run=True) if f.name not in accept]
     bad = [finding for finding in found if finding.level != "note"]
@@ -74,7 +74,7 @@ def _summary(log: Dataset, facts: object) -> dict:
 
 
 def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Lowest and highest value of every column, and mean and standard deviation of a sample."""
+    """The lowest and highest value of every column, and its mean and deviation in a sample."""
     sample = values[:: max(1, len(values) // SAMPLE)].astype(np.float64)
     return values.min(axis=0), values.max(axis=0), sample.mean(axis=0), sample.std(axis=0)
 

@@ -1,4 +1,4 @@
-"""Public files known by their bytes: D4RL's MuJoCo logs, with the faults that were reported."""
+"""Public files that are recognised by their hash: D4RL's MuJoCo logs, with reported faults."""
 
 import fnmatch
 import json
@@ -42,7 +42,7 @@ def d4rl_files() -> Mapping[str, KnownFile]:
 def recognise(
     hashes: list[str], known: Mapping[str, KnownFile] | None = None
 ) -> list[KnownFile | None]:
-    """The file of each SHA-256, None where it is not known."""
+    """The known file for each SHA-256; None if there is none."""
     known = d4rl_files() if known is None else known
     return [known.get(str(sha256)) for sha256 in hashes]
 

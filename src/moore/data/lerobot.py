@@ -29,17 +29,17 @@ _DEFAULTS = {
 def read_lerobot(
     source: str, columns: ColumnMap, *, exact: bool = False, own_reward: bool = False
 ) -> Log:
-    """Read the low-dimensional columns of a LeRobot folder.
+    """Reads the low-dimensional columns of a LeRobot folder.
 
     Args:
         source: the folder.
-        columns: what differs from LeRobot's names; `terminal = "next.done"` takes these flags,
-            which mark the last row of every episode, as terminals.
-        exact: observations and actions as float64; else float32.
+        columns: roles that differ from LeRobot's names. With `terminal = "next.done"` these flags,
+            which mark the last row of every episode, count as terminals.
+        exact: read observations and actions as float64 instead of float32.
         own_reward: the reward comes from elsewhere.
 
     Raises:
-        InputError: files missing or damaged, columns that are not there, frames that are missing.
+        InputError: files are missing or damaged, or columns or frames are missing.
     """
     folder = Path(os.path.expanduser(source))
     info = _info(folder, source)

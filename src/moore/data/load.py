@@ -36,10 +36,10 @@ def load_dataset(
     reward: str | Reward | None = None,
     max_episode_steps: int | None = None,
 ) -> Dataset:
-    """Load and check a data set.
+    """Loads and checks a data set.
 
-    Of a log that is too large, whole episodes are drawn from `seed`; `metadata["subset"]` then says
-    how many. Logs that are joined share `max_rows` in proportion to their rows.
+    If the log is too large, whole episodes are drawn at random; `metadata["subset"]` then has
+    their number. Joined logs share `max_rows` in proportion to their rows.
 
     Args:
         source: `path.hdf5`, `path.h5` (D4RL's flat layout, or robomimic's), `path.npz`,
@@ -47,19 +47,20 @@ def load_dataset(
             a LeRobot folder, `path.mat`, several of all these joined by commas, or a `Dataset`
             (only checked).
         download: fetch Minari data sets that are not on this machine.
-        max_rows: at most as many rows of the log, at least 1.
-        fraction: at most this share of its rows, in (0, 1].
-        seed: of the draw.
-        columns: which columns of a table are what: a TOML file or its keys (docs/logs.md); None:
-            the file beside the log.
+        max_rows: keep at most this many rows of the log; at least 1.
+        fraction: keep at most this share of its rows, in (0, 1].
+        seed: seed of the random draw.
+        columns: roles of the columns of a table, as a TOML file or its keys (docs/logs.md); None
+            for the file beside the log.
         reward: `module:function` or a function of (b, obs_dim) obs, (b, action_dim) action and
             (b, obs_dim) next_obs that returns (b,) rewards, in place of the log's.
         max_episode_steps: the environment's step limit, which ends the episodes of a log without
-            time-out flags; None: the registered one of the environment that the log names, else
-            what its rows show, else 1000 (`metadata["ends"]` says which).
+            time-out flags. With None it is the registered limit of the environment that the log
+            names, else found in the rows, else 1000 (`metadata["ends"]` says which).
 
     Raises:
-        InputError: one line that says what was given, what was expected and what to do.
+        InputError: the data set cannot be used; one line says what was given, what was expected
+            and what to do.
 
     Example:
         >>> load_dataset("hopper-medium.hdf5,hopper-expert.hdf5").size  # doctest: +SKIP
@@ -103,19 +104,19 @@ def read_log(
     columns: Columns | None = None,
     reward: str | Reward | None = None,
 ) -> Log:
-    """Read a log as it is: every row, before any check or derivation.
+    """Reads a log as it is: every row, before any check or derivation.
 
     Args:
-        source: one of those of `load_dataset`.
-        infos: read what else is logged a row, as stored.
-        exact: keep the types of the source and whatever else it holds, to write it elsewhere;
-            else flags become bool, and observations and actions float32 while they are read.
-        max_rows: at most as many rows, of whole episodes that are drawn from `seed`.
-        fraction: at most this share of its rows, in (0, 1].
-        seed: of the draw.
+        source: a source as for `load_dataset`.
+        infos: also read the other arrays with a row for each transition, as stored.
+        exact: keep the types of the source and all its other content, to write it elsewhere; if
+            false, flags become bool, observations and actions float32.
+        max_rows: read at most this many rows, as whole episodes drawn at random.
+        fraction: read at most this share of the rows, in (0, 1].
+        seed: seed of the random draw.
         download: fetch a Minari data set that is not on this machine.
         columns: as for `load_dataset`.
-        reward: likewise.
+        reward: as for `load_dataset`.
 
     Raises:
         InputError: one line that says what was given, what was expected and what to do.
@@ -147,7 +148,7 @@ def check_against_spaces(
     action_high: np.ndarray,
     env_id: str = "the environment",
 ) -> None:
-    """Raise InputError unless the log fits an environment's spaces.
+    """Raises InputError unless the log fits an environment's spaces.
 
     Args:
         dataset: the log.
@@ -181,7 +182,7 @@ def check_against_spaces(
 
 @dataclass(frozen=True)
 class _Source:
-    """How to read one log: `read(infos, exact, budget)`, and how many rows it has."""
+    """How to read one log, `read(infos, exact, budget)`, and its number of rows."""
 
     read: Callable[..., Log]
     count_rows: Callable[[], int]
@@ -189,7 +190,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the user says of a source beside its name."""
+    """The user's options for a source."""
 
     download: bool = False
     columns: Columns | None = None
@@ -259,7 +260,7 @@ def _read_mapped(
     exact: bool = False,
     budget: Budget | None = None,
 ) -> Log:
-    """A log whose columns a map names; it is read whole, whatever the budget."""
+    """Reads a log whose columns a map names; all of it is read before the budget applies."""
     del infos  # such a log has none
     log = reader(name, columns, exact=exact, own_reward=own_reward)
     return log if budget is None else take_part(log, budget)

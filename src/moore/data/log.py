@@ -1,4 +1,4 @@
-"""A log as its source has it: every row and key, before any check or derivation."""
+"""A raw log: every row and key of its source, before any check or derivation."""
 
 import hashlib
 import math
@@ -13,10 +13,10 @@ from moore.evaluation.scores import ReferenceScores
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
 class Log:
-    """The n rows of a log, episode after episode: what every format is read into and written from.
+    """The n rows of a log, episode after episode; every format is read into it and written from it.
 
-    `moore.data.load.load_dataset` makes the checked `Dataset` of it that training takes. What was
-    read with `exact=True` has the types of its source, also in flags and in (n, 1) columns.
+    `moore.data.load.load_dataset` turns it into the checked `Dataset` for training. With
+    `exact=True` arrays keep the types of their source, including flags and (n, 1) columns.
     """
 
     obs: np.ndarray  # (n, obs_dim)
@@ -51,7 +51,7 @@ def hash_file(path: Path) -> str:
 
 
 def notes_of(metadata: Mapping[str, object]) -> list[str]:
-    """What the readers have to tell of a log, or of the logs that were joined, in sentences."""
+    """The notes of the readers on a log, or on all joined logs, in sentences."""
     found = []
     for source in (metadata, *parts_of(metadata)):
         notes = source.get("notes")
@@ -60,21 +60,21 @@ def notes_of(metadata: Mapping[str, object]) -> list[str]:
 
 
 def with_notes(metadata: Mapping[str, object], notes: list[str]) -> dict[str, object]:
-    """The metadata of a log with more to tell, in sentences."""
+    """The metadata of a log with further notes, in sentences."""
     told = list(dict.fromkeys((*notes_of({**metadata, "parts": None}), *notes)))
     return {**metadata, **({"notes": told} if notes else {})}
 
 
 def parts_of(metadata: Mapping[str, object]) -> list[dict]:
-    """Metadata of the logs that were joined; empty if it is one log."""
+    """Metadata of the joined logs; empty for a single log."""
     parts = metadata.get("parts")
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
 def told(metadata: Mapping[str, object], key: str) -> dict:
-    """What a reader found of this kind, of the log or of the first joined one that has it.
+    """A reader's result under this key, for the log or the first joined one that has it.
 
-    A file may hold metadata of the same name: what has another form is none of a reader's.
+    A file may hold metadata with the same name; a value of another form is not a reader's.
     """
     found = (source.get(key) for source in (metadata, *parts_of(metadata)))
     found = (value for value in found if isinstance(value, dict) and value)

@@ -1,7 +1,7 @@
-"""Arrays under a name that may mean what is not found: passed over, they would spoil the log.
+"""Arrays whose names look like those of missing arrays; to ignore them could spoil the log.
 
-Without its successors a log gets those of the next rows, and without its time-outs other ends: both
-go wrong in silence if the rows were thinned out, shuffled or cut at another limit.
+A log without successors gets those of the next rows, and one without time-outs gets other ends.
+Both are wrong, without any sign, if the rows were thinned, shuffled or cut at another limit.
 """
 
 import difflib
@@ -35,13 +35,13 @@ _OTHER_NAMES = {
 def refuse_look_alikes(
     keys: Iterable[object], columns: Mapping[str, str], found: Collection[str], name: str
 ) -> None:
-    """InputError if an array may be one of those that are not found.
+    """Raises InputError if an array may be one of the missing ones under another name.
 
     Args:
         keys: names in the file; bytes where they are no text.
         columns: by field of `Log`, the name that the format has for it.
-        found: fields that are there.
-        name: the log.
+        found: fields that were found.
+        name: name of the log in the error.
     """
     absent = {field: key for field, key in columns.items() if field not in found}
     used = {key for field, key in columns.items() if field in found}

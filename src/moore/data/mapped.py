@@ -1,4 +1,4 @@
-"""The kinds of logs whose columns a map names: which one a source is."""
+"""Finds the reader for logs whose columns a map names."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 def mapped_reader(source: str) -> Callable[..., Log] | None:
-    """`read(source, columns, exact=..., own_reward=...)` for such a source; None: another kind."""
+    """The reader `read(source, columns, exact=..., own_reward=...)` of a source, or None."""
     path = Path(os.path.expanduser(source))
     suffix = path.suffix.lower()
     if os.path.isdir(path):  # unlike Path's, for any text

@@ -1,4 +1,4 @@
-"""MATLAB's files of versions 5 to 7.2, read without SciPy, whose reader a damaged file can crash.
+"""Reads MATLAB's files of versions 5 to 7.2 without SciPy, which a damaged file can crash.
 
 Layout after "MAT-File Format" (MathWorks): a header of 128 bytes, then elements of type, size and
 data, padded to 8 bytes; those of version 7 are compressed. Real matrices and structures of them are
@@ -40,7 +40,7 @@ def read_mat5(path: Path, wanted: set[str]) -> dict[str, Item]:
     """The wanted variables, and None for each other one.
 
     Raises:
-        ValueError, zlib.error: no such file, or a damaged one.
+        ValueError, zlib.error: the file is no MATLAB file, or it is damaged.
     """
     content = path.read_bytes()
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
@@ -71,7 +71,7 @@ def _inflated(data: memoryview) -> bytes:
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """(type, data) one after another."""
+    """Yields the elements as (type, data)."""
     at = 0
     while at + 8 <= len(data):
         kind, size = (int(v) for v in np.frombuffer(data[at : at + 8], order + "u4"))
@@ -88,7 +88,7 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
 
 
 def _name(start: memoryview, order: str) -> str:
-    """Of the matrix that begins here and may be cut short."""
+    """The name of the matrix that begins here, which may be cut short."""
     parts = _elements(start[8:], order)
     next(parts), next(parts)
     return bytes(next(parts)[1]).decode("latin-1")

@@ -1,4 +1,4 @@
-"""MATLAB's .mat files: version 7.3, which is HDF5, and those before (`mat5`).
+"""MATLAB's .mat files of version 7.3, which is HDF5, and of older versions (`mat5`).
 
 A matrix has a row for each time step, as MATLAB shows it; HDF5 holds it transposed. Fields of
 structures are named with points: `log.y`.
@@ -28,16 +28,16 @@ _ONE = ("reward", "terminal", "timeout", "time", "episode")
 def read_matlab(
     source: str, columns: ColumnMap, *, exact: bool = False, own_reward: bool = False
 ) -> Log:
-    """Read the arrays that the map names; each is held whole while it is read.
+    """Reads the arrays that the map names; each is completely in memory while it is read.
 
     Args:
         source: the file.
-        columns: arrays in place of columns: `obs` may be one matrix or several.
-        exact: observations and actions as float64; else float32.
+        columns: the map, which names arrays in place of columns; `obs` may be several matrices.
+        exact: read observations and actions as float64 instead of float32.
         own_reward: the reward comes from elsewhere.
 
     Raises:
-        InputError: a damaged file, arrays that are missing, not numbers, or of other lengths.
+        InputError: the file is damaged, or arrays are missing, not numbers, or differ in length.
     """
     if own_reward:
         columns = replace(columns, reward=None)
@@ -131,7 +131,7 @@ def _check_kind(source: str, key: str, dtype: np.dtype, ndim: int) -> None:
 
 
 def _check_exact(source: str, key: str, value: np.ndarray) -> None:
-    """Whole numbers are held by a float64 below 2**53 only."""
+    """Raises InputError for whole numbers from 2**53 on, which a float64 does not hold exactly."""
     if value.dtype.kind in "iu" and value.dtype.itemsize == 8 and value.size:
         wrong = value.astype(np.float64).astype(value.dtype) != value
         if wrong.any():
@@ -190,7 +190,7 @@ def _check_together(labels: np.ndarray, key: str, source: str) -> None:
 
 
 def _matrix(value: np.ndarray, rows: set[int]) -> np.ndarray:
-    """(n, dims); a vector that lies stands up if the others have as many rows."""
+    """(n, dims); a row vector becomes a column if the other arrays have as many rows."""
     value = np.atleast_1d(value)
     if value.ndim == 1:
         return value[:, None]

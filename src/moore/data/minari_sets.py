@@ -1,4 +1,4 @@
-"""Minari data sets, local or downloaded: every episode holds one observation more than actions."""
+"""Minari data sets, local or downloaded; each episode has one observation more than actions."""
 
 import contextlib
 import json
@@ -43,20 +43,21 @@ def read_minari(
     exact: bool = False,
     budget: Budget | None = None,
 ) -> Log:
-    """Read `dataset_id` from Minari's local folder, episode by episode.
+    """Reads `dataset_id` from Minari's local folder, episode by episode.
 
     An episode whose last row carries no flag becomes truncated there, since Minari ended it.
 
     Args:
-        dataset_id: such as `mujoco/hopper/medium-v0`.
-        download: fetch it first if it is not local.
-        infos: read the step infos: those of the observation in which the action was taken.
-        exact: keep types, and what `write_minari` stored besides; else matrices become float32.
-        budget: how much of it.
+        dataset_id: id such as `mujoco/hopper/medium-v0`.
+        download: fetch the set first if it is not local.
+        infos: read the step infos that belong to the observation in which the action was taken.
+        exact: keep types, and everything else that `write_minari` stored; if false, matrices become
+            float32.
+        budget: how much of the set to read.
 
     Raises:
-        InputError: not local and not to be downloaded, not found, damaged, or spaces that are not
-            vectors.
+        InputError: the set is not local and may not be downloaded, is not found or damaged, or its
+            spaces are not vectors.
     """
     source = _open(dataset_id, download)
     _check_spaces(dataset_id, source)
@@ -96,12 +97,12 @@ def read_minari(
 
 
 def count_rows(dataset_id: str, *, download: bool = False) -> int:
-    """Steps of the set, as its metadata say; InputErrors as for `read_minari`."""
+    """Number of steps, from the set's metadata; InputErrors as for `read_minari`."""
     return int(_open(dataset_id, download).total_steps)
 
 
 def _open(dataset_id: str, download: bool):
-    """The `minari.MinariDataset`; Minari is imported on use only."""
+    """The `minari.MinariDataset`; Minari is imported only here."""
     import minari
 
     try:
@@ -129,7 +130,7 @@ def _told(error: Exception) -> str:
 
 
 def _marks(metadata: dict) -> dict:
-    """Our own entry of the metadata; ValueError unless it is as `minari_writer` wrote it."""
+    """Our own entry of the metadata; ValueError unless it has the form of `minari_writer`'s."""
     if MARKS not in metadata:
         return {}
     marks = metadata[MARKS]
@@ -144,7 +145,7 @@ def _marks(metadata: dict) -> dict:
 
 
 def _check_file(source, episodes: np.ndarray | tuple = ()) -> None:
-    """What Minari and libhdf5 do not check themselves, of the file and of some episodes."""
+    """Checks of the file and of some episodes that Minari and libhdf5 do not make."""
     if source.storage.FORMAT != "hdf5":
         return
 
@@ -293,10 +294,10 @@ def _known(file: h5py.File, group: str, keys: tuple[str, ...]) -> dict[str, np.n
 
 
 def _arguments(spec: gymnasium.envs.registration.EnvSpec | None) -> str:
-    """What `gymnasium.make` needs beside the id to make the environment of this specification.
+    """The arguments of `gymnasium.make`, besides the id, for this environment specification.
 
-    Its own arguments and its step limit, where JSON can hold them. Nothing else is used: wrappers
-    and entry points would be code that a file names.
+    They are the environment's own arguments and its step limit, if JSON can hold them. Wrappers and
+    entry points are ignored, because they would be code that a file names.
     """
     if spec is None:
         return ""

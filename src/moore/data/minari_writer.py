@@ -1,4 +1,4 @@
-"""A log as a Minari data set: Farama's own writer, and beside it whatever that has no place for."""
+"""Writes a log as a Minari data set, by Farama's own writer, and stores the rest beside it."""
 
 import os
 import shutil
@@ -30,15 +30,15 @@ _UNKNOWN = "unknown"
 
 
 def write_minari(dataset_id: str, log: Log) -> None:
-    """Write the log into Minari's local folder, whole or not at all; same log, same bytes.
+    """Writes the log into Minari's local folder completely or not at all; same log, same bytes.
 
-    Minari stores one observation more than actions an episode. Where the log does not know the last
-    one, the observation before it is repeated, and the step info `moore_observed` is False there.
-    Infos belong to observations, so that the last of an episode is repeated as well.
+    In Minari each episode has one observation more than actions. If the log does not know the last
+    one, the observation before it is repeated and the step info `moore_observed` is False there.
+    Infos belong to observations, so the last one of an episode is repeated as well.
 
     Raises:
-        InputError: no valid id, the set is there already, or `next_obs` is not the next row's
-            observation inside an episode.
+        InputError: the id is not valid, the set exists already, or `next_obs` is not the next
+            row's observation inside an episode.
     """
     target = minari_folder(dataset_id)
     episodes = _cut(log)
@@ -56,7 +56,7 @@ def write_minari(dataset_id: str, log: Log) -> None:
 
 
 def minari_folder(dataset_id: str) -> Path:
-    """Where the set will lie; InputError for what is no id, or taken."""
+    """The folder of the new set; InputError if the id is not valid or already taken."""
     try:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as error:  # a missing version is a TypeError inside Minari
@@ -103,7 +103,7 @@ def _cut(log: Log) -> _Episodes:
 
 
 def _verbatim(log: Log, episodes: _Episodes) -> dict[str, object]:
-    """Rows that would not come back the same to the bit; InputError if next_obs does not chain."""
+    """Rows that Minari would not give back bit for bit; InputError if next_obs does not chain."""
     apart: dict[str, object] = {}
     for key in ("terminated", "truncated"):
         flags = getattr(log, key)
@@ -117,7 +117,7 @@ def _verbatim(log: Log, episodes: _Episodes) -> dict[str, object]:
 
 
 def _chains_exactly(log: Log, episodes: _Episodes) -> bool:
-    """Whether each next_obs inside an episode is the next obs to the bit, or only in value."""
+    """Whether each next_obs inside an episode is the next obs bit for bit, or only in value."""
     inside = np.ones(len(log.obs), bool)
     inside[episodes.stop - 1] = False
     known = np.ones(len(inside), bool)
@@ -143,7 +143,7 @@ def _chains_exactly(log: Log, episodes: _Episodes) -> bool:
 
 @contextmanager
 def _minari_root(folder: Path) -> Iterator[None]:
-    """Minari writes below `folder`, which is hidden from it until a finished set moves out."""
+    """Lets Minari write below `folder`; a finished set is moved out of it."""
     given = os.environ.get(_ROOT)
     os.environ[_ROOT] = str(folder)
     try:
@@ -201,7 +201,7 @@ def _buffers(log: Log, episodes: _Episodes) -> Iterator[EpisodeBuffer]:
 
 
 def _environment(env_id: str | None) -> gymnasium.Env | None:
-    """The environment of the log, where Gymnasium has it and can write down how it is made."""
+    """The environment of the log, if Gymnasium knows it and can describe how it is made."""
     if env_id is None:
         return None
     with warnings.catch_warnings():
@@ -217,7 +217,7 @@ def _environment(env_id: str | None) -> gymnasium.Env | None:
 def _space(
     known: gymnasium.Space | None, values: np.ndarray, *, bounded: bool = False
 ) -> gymnasium.spaces.Box:
-    """The environment's space where it fits, else a Box: bounded by the values, or not at all."""
+    """The environment's space if it fits, else a Box, bounded by the values or unbounded."""
     if isinstance(known, gymnasium.spaces.Box) and known.shape == values.shape[1:]:
         return known
     dtype = values.dtype if values.dtype.kind in "iuf" else np.dtype(np.float32)

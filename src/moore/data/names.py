@@ -1,13 +1,13 @@
-"""The names of logs as people give them: paths with `~`, several logs joined by commas."""
+"""Names of logs as users write them: paths with `~`, several logs joined by commas."""
 
 import os
 from pathlib import Path
 
 
 def split_names(text: str) -> list[str]:
-    """The logs that commas join; a path that exists is one log, whatever commas it has.
+    """The logs that commas join; a path that exists is one log, even if it contains commas.
 
-    The longest run of parts that exists wins, so that `a,b/log.npz,c.npz` are two logs if `a,b` is
+    The longest run of parts that exists is taken, so `a,b/log.npz,c.npz` are two logs if `a,b` is
     a folder.
     """
     parts, names = text.split(","), []
@@ -24,7 +24,7 @@ def split_names(text: str) -> list[str]:
 
 
 def at_home(path: str | Path) -> Path:
-    """The path with `~` for the home folder; as it is where no home is known."""
+    """The path with `~` expanded to the home folder; unchanged if no home is known."""
     return Path(os.path.expanduser(path))
 
 

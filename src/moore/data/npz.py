@@ -1,4 +1,4 @@
-"""Data sets as one NumPy archive: the arrays under their field names, the rest as a JSON string."""
+"""Data sets as one NumPy archive, with arrays under their field names and the rest as JSON."""
 
 import json
 import lzma
@@ -52,22 +52,23 @@ _INFOS, _EXTRAS = "infos/", "extras/"
 def read_npz(
     path: str | Path, *, infos: bool = False, exact: bool = False, budget: Budget | None = None
 ) -> Log:
-    """Read an archive that `write_npz` or the user's own `np.savez` wrote, array by array.
+    """Reads an archive that `write_npz` or the user's own `np.savez` wrote, array by array.
 
-    The arrays are those of `Dataset`. `next_obs` may be absent (then it is derived, see
-    `from_flat_arrays`), so may `successor_known` (then all are), `episode_returns` with
-    `episode_lengths` (then they follow from the flags), `infos/NAME` (what else is logged a row)
-    and `metadata`, a JSON object with `env_id`, `reference` {random, expert, source} and anything
-    else.
+    The arrays are those of `Dataset`. These may be absent: `next_obs` (then it is derived, see
+    `from_flat_arrays`), `successor_known` (then all are known), `episode_returns` with
+    `episode_lengths` (then they follow from the flags), `infos/NAME` (further arrays with a row for
+    each transition) and `metadata`, a JSON object with `env_id`, `reference` {random, expert,
+    source} and anything else.
 
     Args:
         path: the file.
         infos: read the `infos/NAME`, as stored.
-        exact: keep types, shapes and `extras/KEY`; else matrices become float32.
-        budget: how much of it; every array is decompressed whole all the same, one at a time.
+        exact: keep types, shapes and `extras/KEY`; if false, matrices become float32.
+        budget: how much of the log to read; each array is still decompressed completely.
 
     Raises:
-        InputError: no such file, not an archive, keys missing, arrays that do not fit.
+        InputError: the file does not exist or is no archive, keys are missing, or arrays do not
+            fit.
     """
     path, name = at_home(path), str(path)
     with _open(path, name) as archive:
@@ -102,17 +103,17 @@ def read_npz(
 
 
 def count_rows(path: str | Path) -> int:
-    """Transitions in the archive, of which one array is read; InputErrors as for `read_npz`."""
+    """Number of transitions, from one array of the archive; InputErrors as for `read_npz`."""
     with _open(at_home(path), str(path)) as archive:
         return max(np.atleast_1d(_get(archive, "terminated", str(path))).shape)
 
 
 def write_npz(path: str | Path, dataset: Dataset) -> None:
-    """Write the data set, whole or not at all; the same data set gives the same bytes.
+    """Writes the data set completely or not at all; the same data set gives the same bytes.
 
     Args:
-        path: the file, replaced if it is there; its name is taken as it is.
-        dataset: its name and sha256 belong to the source and are not written.
+        path: the file, which is replaced if it exists; no suffix is added to its name.
+        dataset: the data set; its name and sha256 belong to the source and are not written.
     """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
@@ -122,10 +123,10 @@ def write_npz(path: str | Path, dataset: Dataset) -> None:
 
 
 def write_npz_log(file: Path, log: Log) -> None:
-    """Write the log as it is; the same log gives the same bytes.
+    """Writes the log as it is; the same log gives the same bytes.
 
-    Time-outs that were not recorded (D4RL v0) become cuts where `find_cuts` says; of the extras,
-    arrays of numbers are kept.
+    If time-outs were not recorded (D4RL v0), the cuts of `find_cuts` are written. Of the extras,
+    only arrays of numbers are kept.
     """
     arrays = {key: getattr(log, key) for key in (*_ROWS, *EPISODES)}
     if log.truncated is None:
@@ -209,7 +210,7 @@ def _lying(archive: NpzFile, name: str) -> set[str]:
 
 
 def _shape(archive: NpzFile, key: str, name: str) -> tuple[int, ...]:
-    """Of an array that is not read for it: the head of its file says it."""
+    """The shape of an array, from the header of its file; the array is not read."""
     try:
         with warnings.catch_warnings(), archive.zip.open(f"{key}.npy") as member:
             warnings.simplefilter("ignore", UserWarning)  # NumPy, of headers of Python 2
@@ -241,7 +242,7 @@ class _Rows:
     def read(
         self, keys: tuple[str, ...], *, exact: bool = False
     ) -> tuple[dict[str, np.ndarray], dict]:
-        """By key; and what float32 loses of them."""
+        """The arrays by key, and the columns that lose their steps in float32."""
         fields, shapes, windows = {}, {}, None
         for key in (key for key in keys if key in self.archive):
             value = self.whole(key)
@@ -258,14 +259,14 @@ class _Rows:
         return fields, windows.lost(fields["terminated"] | fields["truncated"])
 
     def whole(self, key: str) -> np.ndarray:
-        """All of an array, rows first."""
+        """A whole array, with rows along the first axis."""
         value = _get(self.archive, key, self.name)
         check_numbers(self.name, key, value.dtype)
         return value.T if key in self.across else value
 
 
 def _passed_over(archive: NpzFile, rows: _Rows) -> list[str]:
-    """What to tell of arrays that are not read; InputError if one has what seems to be missing."""
+    """Notes on arrays that are not read; InputError if one holds what seems to be missing."""
     if "next_obs" in archive:
         return []
     known = {*_ROWS, *EPISODES, "metadata"}

@@ -1,4 +1,4 @@
-"""A Parquet file in blocks of Arrow columns; of a large file no more than a block is held."""
+"""Reads a Parquet file in blocks of Arrow columns; only one block is in memory at a time."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,7 +19,7 @@ UNREADABLE += (OverflowError, AttributeError, IndexError, RuntimeError)
 
 
 def parquet_names(path: Path, name: str) -> list[str]:
-    """The columns, in order."""
+    """The names of the columns, in order."""
     try:
         with parquet.ParquetFile(path) as file:
             return list(file.schema_arrow.names)
@@ -30,7 +30,7 @@ def parquet_names(path: Path, name: str) -> list[str]:
 def read_parquet(
     path: Path, name: str, wanted: list[str]
 ) -> Iterator[tuple[Callable[[int], int], list[pa.Array]]]:
-    """Blocks of the wanted columns, each with what numbers its rows, from 1 in the file."""
+    """Blocks of the wanted columns, each with a function that gives its rows' numbers, from 1."""
     at = 0
     try:
         with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:

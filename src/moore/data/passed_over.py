@@ -1,8 +1,8 @@
-"""Arrays that hold what a log seems to lack, under a name that nobody foresaw.
+"""Arrays that hold what a log seems to lack, but under an unknown name.
 
-Without stored successors a log gets the next rows', which is right inside episodes whose ends are
-flagged. So an array with the next observations, or one that numbers the episodes or their steps,
-must not be passed over in silence: what it is shows in its values.
+A log without stored successors gets the observations of the next rows, which is right inside
+episodes whose ends are flagged. So an array with next observations, or with numbers of episodes or
+steps, must not be ignored silently. It is recognised by its values.
 """
 
 import re
@@ -28,7 +28,7 @@ _FIRST = re.compile(r"(is)?(first|starts?|init|initial|begins?|resets?)|(episode
 
 @runtime_checkable
 class Array(Protocol):
-    """An array of the source, of which rows are read as they are asked for."""
+    """An array of the source whose rows are read only when they are needed."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -45,18 +45,18 @@ def check_passed_over(
     names: Mapping[str, str],
     name: str,
 ) -> list[str]:
-    """What to tell of arrays that are not read, of a log without stored successors.
+    """Notes on the arrays that are not read, for a log without stored successors.
 
     Args:
         others: arrays that are not read, by their names in the source.
         obs: (n, obs_dim).
         terminated: (n,) bool.
-        cut: whether some row is flagged as timed out.
-        names: what the format calls `next_obs` and `truncated`.
-        name: of the log.
+        cut: whether any row is flagged as timed out.
+        names: the format's names for `next_obs` and `truncated`.
+        name: name of the log.
 
     Raises:
-        InputError: one of them holds the successors, or ends of episodes that no flag says.
+        InputError: one of them holds the successors, or ends of episodes that no flag marks.
     """
     notes = []
     for key, array in others.items():
@@ -101,7 +101,7 @@ def _holds_successors(array: Array, obs: Array, terminated: np.ndarray) -> bool:
 
 
 def _ends_said(key: str, array: Array, terminated: np.ndarray) -> np.ndarray:
-    """Rows that end an episode by an array that is called so, and are not terminal."""
+    """Rows that are not terminal but end an episode according to an array of such a name."""
     if array.shape not in ((len(terminated),), (len(terminated), 1)):
         return np.zeros(0, np.int64)
     word = re.sub(r"[\W_]", "", key.rpartition("/")[2]).lower()
@@ -114,13 +114,13 @@ def _ends_said(key: str, array: Array, terminated: np.ndarray) -> np.ndarray:
 
 
 def _by_label(values: np.ndarray) -> np.ndarray:
-    """(n - 1,) bool: another number stands in the next row."""
+    """(n - 1,) bool: whether the next row has another number."""
     step = np.diff(values) != 0
     return step & (step.mean() < 0.5)
 
 
 def _by_counter(values: np.ndarray) -> np.ndarray:
-    """Likewise: an even count begins again, at 0 or 1."""
+    """(n - 1,) bool: whether a regular count begins again at 0 or 1 in the next row."""
     step = np.diff(values)
     back, even = step < 0, step[step >= 0]
     again = values[1:][back]
@@ -129,7 +129,7 @@ def _by_counter(values: np.ndarray) -> np.ndarray:
 
 
 def _by_first(values: np.ndarray) -> np.ndarray:
-    """Likewise: the next row is flagged as the first one."""
+    """(n - 1,) bool: whether the next row is flagged as a first one."""
     flags = values[0] == 1 and bool(np.isin(values, (0, 1)).all()) and values[1:].mean() < 0.5
     return (values[1:] == 1) & flags
 

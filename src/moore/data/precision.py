@@ -1,7 +1,7 @@
-"""Whether float32, in which training takes a log, still holds what happens from row to row.
+"""Whether float32, which training uses, can still represent the steps from row to row.
 
-An encoder's count of 500 million, a Unix time or a position far from zero is rounded to 32, 128 or
-so: its steps vanish or come out wrong, and the value itself looks fine.
+An encoder's count of 500 million, a Unix time or a position far from zero is rounded to multiples
+of 32, 128 or so. Then its steps vanish or come out wrong, although the value itself looks fine.
 """
 
 from collections.abc import Mapping
@@ -20,17 +20,17 @@ _NOISE = 64 * float(np.finfo(np.float64).eps)  # steps of the rounding of the so
 class Windows:
     """Some consecutive rows of every array, in the precision of its source.
 
-    They are taken while the arrays are read, since a log is kept as float32.
+    They are taken while the arrays are read, because afterwards the log is only kept as float32.
     """
 
     def __init__(self, rows: int):
-        """rows: how many the arrays will have."""
+        """Prepares for arrays with this number of rows."""
         starts = np.linspace(0, max(0, rows - _LENGTH), _WINDOWS).astype(np.int64)
         self._rows = np.unique(starts[:, None] + np.arange(min(_LENGTH, rows)))
         self._parts: dict[str, list[np.ndarray]] = {}
 
     def take(self, key: str, start: int, values: np.ndarray) -> None:
-        """Values of an array from row `start` on; blocks come in order."""
+        """Takes the values of an array from row `start` on; blocks come in order."""
         if key not in _NAMES or not _may_lose(values.dtype):
             return
         at = np.searchsorted(self._rows, (start, start + len(values)))
@@ -38,7 +38,7 @@ class Windows:
         self._parts.setdefault(key, []).append(np.array(values[rows]))
 
     def lost(self, ends: np.ndarray) -> dict:
-        """What `lost_in_float32` says of them; ends: (rows,) bool, last rows of the episodes."""
+        """The result of `lost_in_float32`; ends: (rows,) bool, last rows of the episodes."""
         arrays = {key: np.concatenate(parts) for key, parts in self._parts.items()}
         arrays = {k: a.reshape(len(a), -1) for k, a in arrays.items() if len(a) == len(self._rows)}
         follows = np.append(np.diff(self._rows) == 1, False)
@@ -46,7 +46,7 @@ class Windows:
 
 
 class PassingWindows:
-    """The same of rows that come block by block, before anybody knows how many there will be."""
+    """Like `Windows`, for rows that come block by block while their number is unknown."""
 
     def __init__(self):
         self._every = 1  # of the runs of `_LENGTH` rows is kept
@@ -55,7 +55,7 @@ class PassingWindows:
         self._parts: dict[str, list[np.ndarray]] = {}
 
     def take(self, arrays: Mapping[str, np.ndarray | None]) -> None:
-        """The next rows of obs, action, reward and next_obs, those that there are."""
+        """Takes the next rows of obs, action, reward and next_obs, of those that exist."""
         arrays = {k: v for k, v in arrays.items() if v is not None and k in _NAMES}
         length = len(next(iter(arrays.values())))
         rows = np.arange(self._size, self._size + length)
@@ -71,7 +71,7 @@ class PassingWindows:
                 parts[:] = [np.concatenate([a[k] for a, k in zip(parts, keep, strict=True)])]
 
     def lost(self, goes_on: np.ndarray) -> dict:
-        """What `lost_in_float32` says; goes_on: (n,) bool, rows whose successor is the next one."""
+        """The result of `lost_in_float32`; goes_on: (n,) bool, rows followed by their successor."""
         rows = np.concatenate(self._rows)
         arrays = {key: np.concatenate(parts) for key, parts in self._parts.items()}
         arrays = {key: a.reshape(len(a), -1) for key, a in arrays.items() if _may_lose(a.dtype)}
@@ -82,10 +82,10 @@ class PassingWindows:
 
 
 def lost_in_float32(arrays: Mapping[str, np.ndarray | None], ends: np.ndarray) -> dict:
-    """Columns whose steps from row to row float32 rounds away, wholly or in part.
+    """Columns whose steps from row to row are lost in float32, completely or in part.
 
     Args:
-        arrays: obs, action, reward and next_obs, those that there are, each (n, ...).
+        arrays: obs, action, reward and next_obs, of those that exist, each (n, ...).
         ends: (n,) bool, last rows of the episodes.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Rewards by a user's function, for a log that has none or other ones.
+"""Rewards by a user's function, for a log without rewards or with others.
 
-Its name is taken from the command line, a configuration or Python only, never from a file that
-comes with data, since to import it is to run its module.
+The function's name is only taken from the command line, a configuration or Python, never from a
+file that comes with data, because importing the function runs its module.
 """
 
 import hashlib
@@ -22,18 +22,19 @@ Reward = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 def with_reward(log: Log, reward: str | Reward, max_episode_steps: int | None = None) -> Log:
     """The log with `reward(obs, action, next_obs)` in place of its rewards.
 
-    Rows without a successor have no reward: those that end an episode without a terminal are left
-    out, and the row before is truncated. The hash covers the function's name and its values.
+    Rows without a successor get no reward. If such a row ends an episode without a terminal, it is
+    left out and the row before it is truncated. The hash covers the function's name and its values.
 
     Args:
-        log: as `read_log` gives it.
+        log: the result of `read_log`.
         reward: `module:function`, or the function, which takes (b, obs_dim), (b, action_dim) and
             (b, obs_dim) float arrays in the log's units and returns (b,) numbers.
-        max_episode_steps: of a log without time-out flags, as for `moore.data.cuts.find_cuts`.
+        max_episode_steps: step limit for a log without time-out flags, as for
+            `moore.data.cuts.find_cuts`.
 
     Raises:
-        InputError: no such function, one that fails, results of another shape or not finite, or a
-            terminal row whose successor is not in the log.
+        InputError: the function does not exist or fails, its results have another shape or are not
+            finite, or the successor of a terminal row is not in the log.
     """
     function, name = reward, getattr(reward, "__name__", "the function")
     if isinstance(reward, str):
@@ -93,7 +94,7 @@ def _call(function: Reward, name: str, log: Log, rows: slice) -> np.ndarray:
 
 
 def _with_successors(log: Log, max_episode_steps: int | None) -> Log:
-    """The rows whose successor is in the log, with it; metadata say how its ends were found."""
+    """The rows whose successors are in the log; the metadata say how the ends were found."""
     terminated = as_flags(log.name, "terminated", log.terminated.reshape(-1))
     found: dict[str, object] = {}
     if log.truncated is None:

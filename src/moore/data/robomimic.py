@@ -1,8 +1,8 @@
 """robomimic's HDF5 files: a group for each demonstration, `data/demo_0/obs/KEY`, `actions`, ...
 
-Low-dimensional observations only; images are left out, and said so. `dones` is set at success or
-at the last row, as the file's maker chose, so that it is no terminal unless the map says so: the
-end of a demonstration is a cut.
+Only low-dimensional observations are read; a note names the images that are left out. `dones` marks
+success or the last row, depending on the file's maker, so it only counts as terminal if the map
+says so. By default the end of a demonstration is a cut.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ _MANY = 1000  # numbers of one key that are no low-dimensional state
 
 
 def is_robomimic(path: Path) -> bool:
-    """Whether the file has `data/demo_N` groups; False where it cannot be read."""
+    """Whether the file has `data/demo_N` groups; False if it cannot be read."""
     try:
         with h5py.File(path, "r") as file:
             group = file.get("data")
@@ -47,18 +47,18 @@ def is_robomimic(path: Path) -> bool:
 def read_robomimic(
     source: str, columns: ColumnMap, *, exact: bool = False, own_reward: bool = False
 ) -> Log:
-    """Read demonstrations in the order of their numbers.
+    """Reads demonstrations in the order of their numbers.
 
     Args:
         source: the file.
-        columns: `obs`: keys below `obs/` in the order in which they are joined (by default all
-            low-dimensional ones, sorted); `action` and `reward`: arrays (by default `actions` and
-            `rewards`); `terminal`: an array of flags, such as `dones`.
-        exact: observations and actions as float64; else float32.
+        columns: the map. Its `obs` are keys below `obs/` in the order in which they are joined (by
+            default all low-dimensional ones, sorted), `action` and `reward` are arrays (by default
+            `actions` and `rewards`), and `terminal` is an array of flags, such as `dones`.
+        exact: read observations and actions as float64 instead of float32.
         own_reward: the reward comes from elsewhere.
 
     Raises:
-        InputError: a damaged file, keys missing, images named, shapes that differ.
+        InputError: the file is damaged, keys are missing, an image is named, or shapes differ.
     """
     for key in _FIXED:
         if getattr(columns, key):
@@ -88,7 +88,7 @@ def read_robomimic(
 
 
 class _Reading:
-    """The keys that are read, found in the first demonstration."""
+    """The keys to read, which are found in the first demonstration."""
 
     def __init__(self, source: str, data: h5py.Group, columns: ColumnMap, own_reward: bool):
         self.source, self.data = source, data
@@ -224,7 +224,7 @@ def _dims(key: str, shape: tuple[int, ...]) -> list[str]:
 
 
 def _about(data: h5py.Group) -> dict[str, object]:
-    """The task's name, as text only."""
+    """The task's name, if it is a text."""
     try:
         return {"env_name": str(json.loads(data.attrs["env_args"])["env_name"])}
     except (*UNREADABLE, RecursionError):

@@ -1,4 +1,4 @@
-"""Rows of a table as they were read, whatever the format: blocks joined into arrays, once."""
+"""Rows of a table of any format: blocks are joined into arrays, without a second copy."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from moore.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some consecutive rows. What is not finite is a missing value."""
+    """Some consecutive rows. A value that is not finite is a missing value."""
 
     obs: np.ndarray  # (b, obs_dim) float64
     action: np.ndarray  # (b, action_dim) float64
@@ -30,7 +30,7 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """All n rows: values that are missing are NaN in `obs`, `action`, and so on."""
+    """All n rows; missing values are NaN in `obs`, `action`, and so on."""
 
     obs: np.ndarray  # (n, obs_dim)
     action: np.ndarray  # (n, action_dim)
@@ -58,7 +58,7 @@ class Rows:
 
 @dataclass
 class Places:
-    """Where a row stands in the user's files, for messages."""
+    """The places of rows in the user's files, for messages."""
 
     starts: list[int] = field(default_factory=list)
     # Of each block its file, what a row is called there, and the number of its i-th row.
@@ -79,9 +79,9 @@ class Places:
 
 
 def join_blocks(blocks: Iterable[Block], places: Places, *, exact: bool, name: str) -> Rows:
-    """The rows of all blocks: matrices float32, or float64 where `exact`.
+    """The rows of all blocks, with matrices in float32, or in float64 if `exact`.
 
-    The arrays grow in place, so that no second copy of one is held.
+    The arrays grow in place, so that there is no second copy of one.
     """
     grown: dict[str, _Growing] = {}
     tick = 1.0
@@ -100,7 +100,7 @@ def join_blocks(blocks: Iterable[Block], places: Places, *, exact: bool, name: s
 
 
 class _Growing:
-    """An array to which rows are added; it grows by a quarter, in place where the system can."""
+    """An array to which rows are added; it grows by a quarter, in place if the system can."""
 
     def __init__(self):
         self._array = np.empty(0)
@@ -158,5 +158,5 @@ def _arrays(block: Block, *, exact: bool) -> dict[str, np.ndarray]:
 
 
 def _with_nan(values: np.ndarray) -> np.ndarray:
-    """Infinities are missing values too; what only float32 cannot hold stays what it is."""
+    """Replaces infinities by NaN, as missing values; values too large for float32 stay."""
     return np.where(np.isfinite(values), values, np.nan)

@@ -10,10 +10,10 @@ from moore.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Of consecutive rows of one episode; `long` and `short` mark the row after such an interval.
+    """Intervals between consecutive rows of one episode.
 
-    An interval is too long or too short if it differs from the median by more than the tolerance
-    times the median.
+    `long` and `short` mark the row after an interval that is longer or shorter than the median by
+    more than the tolerance times the median.
     """
 
     usual: float  # seconds, the median
@@ -36,11 +36,11 @@ def check_increasing(
     """Raises InputError at the first row whose time is not after that of the row before it.
 
     Args:
-        time: (m,) of the rows.
-        inside: (m,) bool, whether a row goes on with the episode of the row before it.
-        where: names a row.
-        name: the log, for the InputError.
-        column: of the time.
+        time: (m,) times of the rows.
+        inside: (m,) bool, whether a row continues the episode of the row before it.
+        where: gives the name of a row for the error.
+        name: name of the log in the error.
+        column: name of the column of the time.
     """
     wrong = inside[1:] & (time[1:] <= time[:-1])
     if wrong.any():
@@ -57,7 +57,7 @@ def check_increasing(
 def measure_intervals(
     time: np.ndarray, adjacent: np.ndarray, *, tick: float, tolerance: float
 ) -> Intervals | None:
-    """The intervals before those rows that are `adjacent` (m,) to the row before; None: none is."""
+    """The intervals before rows that are `adjacent` (m,) to the row before; None without any."""
     steps = np.zeros(len(time))
     steps[1:] = np.where(adjacent[1:], np.diff(time), 0)
     chosen = steps[adjacent]
@@ -81,7 +81,7 @@ def measure_intervals(
 
 
 def describe_intervals(found: Intervals, where: Callable[[int], str]) -> list[str]:
-    """Sentences: the usual interval, and how many differ from it, with the first."""
+    """Sentences on the usual interval, and on the number and the first of those that differ."""
     spread = ""
     if found.high > found.low * (1 + 1e-6):
         spread = f"; those that count lie between {span(found.low)} and {span(found.high)}"
@@ -112,14 +112,14 @@ def describe_intervals(found: Intervals, where: Callable[[int], str]) -> list[st
 def window_numbers(
     time: np.ndarray, starts: np.ndarray, *, tick: float, seconds: float
 ) -> np.ndarray:
-    """(m,) the number of each row's window, counted from the row that last `starts` anew."""
+    """(m,) the number of each row's window, counted from the last row that `starts` an episode."""
     first = np.flatnonzero(starts)
     begun = np.repeat(time[first], np.diff(np.append(first, len(time))))
     return np.floor((time - begun) * tick / seconds + 1e-9).astype(np.int64)
 
 
 def span(seconds: float) -> str:
-    """A duration for people."""
+    """A duration in words."""
     for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.4g} {unit}"

@@ -1,4 +1,4 @@
-"""Rewards and observations far from order 1, where networks learn best."""
+"""Finds rewards and observations far from order 1, at which networks learn best."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How much a log changes from a row to the next, so that changes of another kind stand out."""
+"""The usual changes of a log from one row to the next, to recognise unusual ones."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _NEAR = 0.03
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
 class UsualSteps:
-    """One-step changes inside episodes, of a sample of rows."""
+    """One-step changes inside episodes, in a sample of rows."""
 
     rows: np.ndarray  # (m,) that were looked at
     change: np.ndarray  # (m, obs_dim) float64
@@ -29,15 +29,15 @@ class UsualSteps:
     def far(self, change: np.ndarray) -> np.ndarray:
         """(k,) bool: changes (k, obs_dim) that are far beyond the usual in some dimension.
 
-        The usual is what 99% of the sample keep to; in a dimension that hardly ever changes, what
-        rounding may do.
+        The usual change is the limit for 99% of the sample, or the effect of rounding in a
+        dimension that hardly ever changes.
         """
         if not self.known:
             return np.zeros(len(change), bool)
         return (np.abs(change) > _FAR * np.maximum(self._usual, self._least)).any(axis=1)
 
     def near(self, change: np.ndarray) -> np.ndarray:
-        """(k,) bool: changes (k, obs_dim) that are none, but for rounding, in every dimension."""
+        """(k,) bool: changes (k, obs_dim) that are 0 up to rounding in every dimension."""
         if not self.known:
             return (change == 0).all(axis=1)
         return (np.abs(change) <= _NEAR * np.maximum(self._usual, self._least)).all(axis=1)
@@ -69,6 +69,6 @@ def usual_steps(log: AnyLog, ends: np.ndarray) -> UsualSteps:
 
 
 def changes(log: AnyLog, rows: np.ndarray) -> np.ndarray:
-    """(k, obs_dim) float64: what the stored successors of so many rows add to their obs."""
+    """(k, obs_dim) float64: the stored successors of rows minus their obs."""
     with np.errstate(invalid="ignore", over="ignore"):
         return log.next_obs[rows].astype(np.float64) - log.obs[rows].astype(np.float64)

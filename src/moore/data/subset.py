@@ -15,7 +15,7 @@ from moore.errors import InputError
 class Budget:
     """How much of a log is wanted: all of it, `max_rows` rows, or `fraction` of its rows.
 
-    `max_episode_steps` cuts the episodes of a log without time-out flags; None: nothing is said.
+    `max_episode_steps` cuts the episodes of a log without time-out flags; None if it is not given.
     """
 
     max_rows: int | None = None
@@ -41,7 +41,7 @@ class Budget:
         return self.max_rows is not None or self.fraction is not None
 
     def rows(self, of: int) -> int:
-        """How many of a log's rows fit."""
+        """The number of rows that may be taken from a log with `of` rows."""
         if self.max_rows is not None:
             return min(self.max_rows, of)
         return of if self.fraction is None else math.floor(self.fraction * of)
@@ -54,18 +54,18 @@ class Budget:
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """The rows of some complete episodes."""
+    """A subset of a log, made of complete episodes."""
 
     keep: np.ndarray  # (n,) bool
     episodes: np.ndarray  # their numbers among the complete episodes, ascending
     metadata: dict[str, int]  # rows, episodes, of_rows, of_episodes, seed
 
     def digest(self, sha256: str) -> str:
-        """Differs between files and between the rows taken of one."""
+        """A hash that depends on the file and on the rows taken from it."""
         return hashlib.sha256(sha256.encode() + np.packbits(self.keep).tobytes()).hexdigest()
 
     def of_episodes(self, statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Of arrays with a value for each complete episode; none where that is not certain."""
+        """The subset of arrays with a value for each complete episode; empty if unsure."""
         total = self.metadata["of_episodes"]
         if any(value.shape != (total,) for value in statistics.values()):
             return {}
@@ -75,13 +75,13 @@ class Subset:
 def choose_rows(
     terminated: np.ndarray, truncated: np.ndarray | None, budget: Budget, *, name: str
 ) -> Subset | None:
-    """The subset of a flat log that fits the budget; None: all of it.
+    """The subset of a flat log that fits the budget; None if all of it does.
 
     Args:
         terminated: (n,) bool.
-        truncated: (n,) bool; None: cut at the budget's limit, or at `TIME_LIMIT` steps.
-        budget: of rows.
-        name: the data set, for the InputErrors.
+        truncated: (n,) bool; with None, episodes are cut at the budget's limit, or at `TIME_LIMIT`.
+        budget: how many rows are wanted.
+        name: name of the data set in errors.
     """
     limit = budget.max_episode_steps or TIME_LIMIT
     cuts = cut_at_limit(terminated, limit) if truncated is None else truncated
@@ -91,15 +91,16 @@ def choose_rows(
 
 
 def choose_episodes(lengths: np.ndarray, budget: Budget, *, rows: int, name: str) -> Subset | None:
-    """Episodes in random order while they fit; None: the whole log fits.
+    """Takes episodes in random order while they fit; None if the whole log fits.
 
-    They are passed over only until a first one fits, so that short ones are not preferred.
+    Episodes that are too long are skipped only until a first one fits, so that short ones are not
+    preferred.
 
     Args:
-        lengths: (m,) int64, of the complete episodes, one after the other from row 0.
-        budget: of rows.
-        rows: all, with those of an unfinished last episode.
-        name: the data set, for the InputErrors.
+        lengths: (m,) int64, lengths of the complete episodes, in order from row 0.
+        budget: how many rows are wanted.
+        rows: number of all rows, including those of an unfinished last episode.
+        name: name of the data set in errors.
     """
     limit = budget.rows(rows)
     if limit >= rows:
@@ -127,7 +128,7 @@ def choose_episodes(lengths: np.ndarray, budget: Budget, *, rows: int, name: str
 
 
 def take_part(log: Log, budget: Budget) -> Log:
-    """Whole episodes of a log that was read whole; the log itself if it fits the budget."""
+    """Takes whole episodes from a log that was read completely; the log itself if it fits."""
     subset = choose_rows(log.terminated, log.truncated, budget, name=log.name)
     if subset is None:
         return log

@@ -1,4 +1,4 @@
-"""Whether the stored next states can be the ones that followed."""
+"""Whether the stored next states can be the true successors."""
 
 import numpy as np
 
@@ -9,9 +9,10 @@ from moore.data.log import Log
 def summarize_successors(log: Log, ends: np.ndarray) -> dict:
     """Counts of suspicious next states, and the first row of each kind.
 
-    `broken`: inside an episode, not the next row's observation. `reset`: at the end of an
-    episode, but the first observation of the next one. `unchanged`: equal to the row's own.
-    `unknown`: not stored; `lost`: not stored, and not terminal. NaN equals nothing.
+    A next state is `broken` if it is not the next row's observation inside an episode, `reset` if
+    it is the next episode's first observation at the end of one, `unchanged` if it is the row's own
+    observation, `unknown` if it is not stored, and `lost` if it is not stored in a row that is not
+    terminal. NaN equals nothing.
     """
     terminated = log.terminated.astype(bool, copy=False)
     if log.next_obs is None:

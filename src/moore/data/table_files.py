@@ -1,4 +1,4 @@
-"""The columns that a map names, out of one CSV or Parquet file, block by block."""
+"""Reads the columns that a map names from one CSV or Parquet file, block by block."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Piece:
 def read_pieces(
     file: Path, name: str, columns: ColumnMap, notes: list[str], units: dict[str, str]
 ) -> Iterator[Piece]:
-    """The file's rows; `notes` and `units` take in what its head says."""
+    """The file's rows; `notes` and `units` are extended by what its header says."""
     head, first = None, True
     if file.suffix.lower() in PARQUET:
         names = parquet_names(file, name)
@@ -60,7 +60,7 @@ def column_names(file: Path, name: str, columns: ColumnMap) -> list[str]:
 
 
 def _wanted(names: list[str], columns: ColumnMap, name: str) -> list[str]:
-    """The columns of the map, each once; InputError unless each is in the file, once."""
+    """The columns of the map, each once; InputError unless the file has each exactly once."""
     wanted = [*columns.obs, *columns.action, *columns.next_obs]
     wanted += [getattr(columns, role) for role in _ONE if getattr(columns, role)]
     wanted = list(dict.fromkeys(wanted))
@@ -94,7 +94,7 @@ def _tell(head: Head, decimal: str, columns: ColumnMap, notes: list[str]) -> Non
 def _without_units(
     piece: Piece, columns: ColumnMap, notes: list[str], units: dict[str, str]
 ) -> Piece:
-    """The piece without its first row, if that holds units: text, and no number at all."""
+    """The piece without its first row, if that holds units, which means text and no numbers."""
     numeric = [*columns.obs, *columns.action, *columns.next_obs]
     numeric += [columns.reward] if columns.reward else []
     first = {c: piece.columns[c].slice(0, 1) for c in piece.columns}

@@ -1,4 +1,4 @@
-"""CSV and Parquet logs: one file, or a folder or pattern of files, and a map of their columns."""
+"""CSV and Parquet logs from one file, a folder or a pattern, with a map of their columns."""
 
 import glob
 import hashlib
@@ -25,7 +25,7 @@ def find_files(source: str) -> list[Path]:
     """The files of a log, of one kind, in the order of their names (2 before 10).
 
     Raises:
-        InputError: none, or CSV beside Parquet.
+        InputError: there is no file, or there are both CSV and Parquet files.
     """
     path = Path(os.path.expanduser(source))
     if os.path.isdir(path):
@@ -47,17 +47,17 @@ def find_files(source: str) -> list[Path]:
 def read_tables(
     source: str, columns: ColumnMap, *, exact: bool = False, own_reward: bool = False
 ) -> Log:
-    """Read a log of tables, block by block.
+    """Reads a log of tables, block by block.
 
     Args:
         source: `path.csv`, `path.parquet`, a folder of such files, or a pattern such as
             `logs/*.csv`.
-        columns: which column is what.
-        exact: observations and actions as float64; else float32.
-        own_reward: the reward comes from elsewhere, so that none need be named.
+        columns: the roles of the columns.
+        exact: read observations and actions as float64 instead of float32.
+        own_reward: the reward comes from elsewhere, so the map need not name one.
 
     Raises:
-        InputError: no such file or column, cells that are no numbers, times that do not increase.
+        InputError: a file or column does not exist, a cell is no number, or times do not increase.
     """
     if own_reward:
         columns = replace(columns, reward=None)
@@ -78,8 +78,8 @@ def read_files(
 ) -> Log:
     """The log that these files make.
 
-    `names` are those of the entries of columns that hold lists; `whole` is how many episodes and
-    rows there must be, where that is known.
+    `names` are the names of the entries of list columns; `whole` gives the numbers of episodes and
+    rows that there must be, if they are known.
     """
     _check_pyarrow(source)
     import pyarrow as pa
@@ -105,7 +105,7 @@ def read_files(
 
 
 def _files_are(columns: ColumnMap) -> str:
-    """Whether each file is an episode, or a part of one log, where the map leaves it open."""
+    """Whether each file is an episode or a part of one log, by the map or by its columns."""
     named = columns.episode or columns.episode_rows or columns.window
     return columns.files or ("parts" if named else "episodes")
 
@@ -119,7 +119,7 @@ def _names_of(file: Path, source: str, columns: ColumnMap) -> list[str]:
 def check_asked(
     source: str, columns: ColumnMap, *, own_reward: bool, names: list[str] | None = None
 ) -> None:
-    """Raises InputError unless observation, action and reward are named, out of these `names`."""
+    """Raises InputError unless the map names observation, action and reward among `names`."""
     missing = [key for key in ("obs", "action") if not getattr(columns, key)]
     if columns.reward is None and not own_reward:
         missing.append("reward")
@@ -154,7 +154,7 @@ def _check_pyarrow(source: str) -> None:
 
 @dataclass
 class _Reading:
-    """One pass through the files; what it learns of them is kept beside the blocks."""
+    """One pass through the files, which also collects names, units and notes."""
 
     source: str
     columns: ColumnMap
@@ -214,7 +214,7 @@ class _Reading:
         return Block(**found, first=first)
 
     def _episodes(self, numbers: np.ndarray, words: list, cells, *, begins: bool):
-        """(b,) bool: rows that begin an episode; and which have a label."""
+        """(b,) bool, the rows that begin an episode, and (b,) bool, those with a label."""
         there = np.flatnonzero(numbers >= 0)
         first = np.zeros(len(numbers), bool)
         if len(there):
@@ -236,7 +236,7 @@ class _Reading:
         return first, numbers >= 0
 
     def _name(self, key: str, parts: list, name: str) -> None:
-        """Names of the dimensions, from the first block; the others must have as many."""
+        """The names of the dimensions, from the first block; the others must have as many."""
         dims = []
         for column, values in parts:
             if values.ndim == 1:
@@ -275,6 +275,6 @@ def _vector(values: np.ndarray, column: str, name: str) -> np.ndarray:
 
 
 def natural_order(path: Path) -> list:
-    """Digits as numbers, so that 2 comes before 10."""
+    """A sort key that compares digits as numbers, so that 2 comes before 10."""
     parts = re.split(r"([0-9]+)", str(path))
     return [(int(p), p) if p.isdecimal() else (-1, p) for p in parts]

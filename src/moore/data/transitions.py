@@ -1,8 +1,8 @@
-"""The log that the rows of a table make: which row follows which, and where episodes end.
+"""Makes a log from the rows of a table: which row follows which, and where episodes end.
 
-Row t holds an observation and the action taken then; its successor is the next row of the same
+Row t holds an observation and the action taken in it; its successor is the next row of the same
 episode. An episode ends at a border (label, file, flag, window), at a gap or an irregular interval
-of the time, and before a row that has no observation, so that no transition spans one of these.
+of the time, and before a row without observation, so that no transition spans one of these.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from moore.errors import InputError
 
 @dataclass(frozen=True)
 class Names:
-    """Of the columns, one a dimension."""
+    """The names of the columns, one for each dimension."""
 
     obs: list[str]
     action: list[str]
@@ -43,18 +43,18 @@ class Names:
 def make_log(
     rows: Rows, columns: ColumnMap, names: Names, *, name: str, notes: list[str], ends: bool
 ) -> Log:
-    """The log, without hash.
+    """Makes the log, without its hash.
 
     Args:
-        rows: as they were read; their arrays may be lost.
-        columns: what they are.
-        names: of observations and actions.
-        name: of the log.
-        notes: what the reader has to tell already.
+        rows: the rows; the content of their arrays may be destroyed.
+        columns: the roles of the columns.
+        names: names of the observation and action dimensions.
+        name: name of the log.
+        notes: the reader's notes so far.
         ends: whether the last row ends its episode.
 
     Raises:
-        InputError: times that do not increase, flags inside an episode, or nothing left.
+        InputError: times do not increase, an episode goes on after its flag, or no row is left.
     """
     notes = notes + _missing(rows, columns, names)
     used = np.flatnonzero(rows.has_obs)
@@ -96,7 +96,7 @@ def make_log(
 def _borders(
     rows: Rows, columns: ColumnMap, used: np.ndarray, where, name: str
 ) -> tuple[np.ndarray, list[str]]:
-    """(m,) bool: the used rows that go on with nothing; and what is to be told of it."""
+    """(m,) bool: the used rows that do not continue an episode, and notes on them."""
     notes = []
     episode = np.cumsum(rows.first)[used]  # by label and file
     begins = np.append(True, episode[1:] != episode[:-1])
@@ -136,7 +136,7 @@ def _borders(
 
 
 def _every_row(rows: Rows, used: np.ndarray, last: np.ndarray, name: str) -> Log:
-    """Successors are left to the next row, as in a file that stores none."""
+    """The log without stored successors; each one is the next row's observation."""
     terminated = rows.terminal[used]
     return Log(
         obs=_take(rows.obs, used),
@@ -152,7 +152,7 @@ def _every_row(rows: Rows, used: np.ndarray, last: np.ndarray, name: str) -> Log
 def _known_pairs(
     rows: Rows, columns: ColumnMap, used: np.ndarray, last: np.ndarray, where, name: str
 ) -> tuple[Log, list[str]]:
-    """The rows that have all of a transition, with their successors; and what is to be told."""
+    """The rows with a complete transition, with their successors, and notes on the others."""
     after = np.append(used[1:], used[-1])  # of the row before an end: never asked
     terminal, has_flags = rows.terminal[used], rows.has_flags[used]
     reward, has_reward = rows.reward, rows.has_reward[used]
@@ -197,7 +197,7 @@ def _take(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _missing(rows: Rows, columns: ColumnMap, names: Names) -> list[str]:
-    """How many values are missing in which column, and what becomes of their rows."""
+    """Notes on the missing values of each column, and on what happens to their rows."""
     found = []
     matrices = [(rows.obs, names.obs), (rows.action, names.action)]
     if rows.next_obs is not None:

@@ -1,4 +1,4 @@
-"""Where a log is written: a new HDF5 file in D4RL's layout, an .npz archive, or a Minari set."""
+"""Writes a log to a new HDF5 file in D4RL's layout, an .npz archive, or a Minari set."""
 
 import os
 from pathlib import Path
@@ -14,16 +14,16 @@ _UNWRITABLE = (OSError, RuntimeError, ValueError, TypeError, KeyError)
 
 
 def write_log(out: str | Path, log: Log, format: str | None = None) -> None:
-    """Write a log, whole or not at all; the same log gives the same bytes.
+    """Writes a log completely or not at all; the same log gives the same bytes.
 
     Args:
-        out: `path.hdf5` (or .h5), `path.npz` or `minari:ID`; it must not be there yet.
-        log: what `read_log` gave with `exact=True` and `infos=True`, or one of your own.
-        format: d4rl, minari or npz, if the name should not decide.
+        out: `path.hdf5` (or .h5), `path.npz` or `minari:ID`; it must not exist yet.
+        log: the result of `read_log` with `exact=True` and `infos=True`, or a log of your own.
+        format: d4rl, minari or npz; by default the one that the name implies.
 
     Raises:
-        InputError: the name is taken or says nothing, the folder is missing, the log does not fit
-            the format, or the disk refuses.
+        InputError: the name is taken or implies no format, the folder is missing, the log does not
+            fit the format, or it cannot be written.
 
     Example:
         >>> write_log("minari:hopper/own-v0", read_log("own.hdf5"))  # doctest: +SKIP
@@ -46,7 +46,7 @@ def write_log(out: str | Path, log: Log, format: str | None = None) -> None:
 
 
 def check_target(out: str | Path, format: str | None = None) -> tuple[str, str]:
-    """The format and the path or id of a new log; InputError unless it can be begun."""
+    """The format and the path or id of a new log; InputError unless it can be created."""
     name = str(out)
     kind = "minari" if name.startswith(_MINARI) else _SUFFIXES.get(Path(name).suffix.lower())
     if format is not None and format not in FORMATS:

@@ -222,7 +222,8 @@ def imagine_episodes(
         episode_return: mean return, without the penalty; to compare with eval/return.
         episode_discounted_return: the same of the discounted return; to compare with the critics'
             values, which have the penalty and the entropy's share besides.
-        episode_steps: mean length; an episode that leaves the numbers ends there.
+        episode_steps: mean length; an episode ends where it becomes non-finite or exceeds
+            `imagined_bound`.
     """
     transitions, happened, _ = rollout(
         ensemble,

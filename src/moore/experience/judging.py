@@ -54,9 +54,9 @@ def judge(
 
     Both policies roll out from the same states with the same random numbers; the difference of
     their penalised returns must be at least `confidence` standard errors above zero, and the
-    candidate's must not lie below the bar. An imagined episode that leaves the numbers earns
-    nothing from there on, which is no merit where rewards are negative: the candidate may not have
-    more of these than the acting policy.
+    candidate's must not lie below the bar. An imagined episode that becomes non-finite or exceeds
+    `imagined_bound` earns nothing from there on. With negative rewards that would be an advantage,
+    so the candidate may not have more such episodes than the acting policy.
 
     Args:
         acting, candidate: policies.

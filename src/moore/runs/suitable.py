@@ -53,8 +53,8 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
     """Refuses a gate over whole episodes where no log says how these begin.
 
     Raises:
-        InputError: see above; or one that asks for what was earned, where the first steps are
-            random ones, which no policy has earned.
+        InputError: no log shows how episodes begin, or `gate.earned` is used together with random
+            warm-up steps.
     """
     if config.gate.enabled and config.gate.earned and config.online.random_steps:
         raise InputError(
