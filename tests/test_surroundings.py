@@ -230,9 +230,9 @@ def test_a_system_without_posix_has_hardware_too(monkeypatch):
 def test_a_notebooks_backend_is_neither_needed_nor_lost(backend, tmp_path):
     """MPLBACKEND, which Jupyter gives to all that is started from it."""
     code = (
-        "import os, matplotlib\n"
         "from moore.reports.plot_style import figure_svg\n"
         "from moore.reports.plots import share_curve\n"
+        "import os, matplotlib\n"
         "assert figure_svg(share_curve([])).startswith('<svg')\n"
         "print(os.environ['MPLBACKEND'], matplotlib.rcParams._get('backend'))"
     )
