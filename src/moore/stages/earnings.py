@@ -115,7 +115,7 @@ class Earnings:
 
 
 def earnings_of_log(
-    episodes: Iterable[Float[np.ndarray, " steps"]], *, length: int, floor: float, ends: bool
+    episodes: Iterable[Float[np.ndarray, " _"]], *, length: int, floor: float, ends: bool
 ) -> Earnings:
     """From the rewards of the reference's whole episodes.
 
