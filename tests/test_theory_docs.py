@@ -159,7 +159,7 @@ def test_links_lead_somewhere():
 
 
 def test_names_of_functions_tests_and_metrics_exist():
-    section = TEXT.split("## 8. In the code")[1]
+    section = TEXT.split("## 9. In the code")[1]
     tests = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py"))
     files = {path.stem for path in ROOT.glob("tests/test_*.py")}
     for name in re.findall(r"`(test_\w+)\*?`", section):
