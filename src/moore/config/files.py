@@ -1,6 +1,7 @@
 """Configurations as nested dictionaries and as TOML files."""
 
 import dataclasses
+import functools
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -27,6 +28,12 @@ def known_settings(values: dict) -> tuple[dict, list[str]]:
     return known_part(Config, values)
 
 
+@functools.cache
+def _defaults() -> dict:
+    """The values of a configuration that nothing was set in; not to be changed."""
+    return dataclasses.asdict(Config())
+
+
 def to_dict(config: Config, *, without: Collection[str] = ()) -> dict:
     """Nested dictionaries of plain TOML values.
 
@@ -36,7 +43,7 @@ def to_dict(config: Config, *, without: Collection[str] = ()) -> dict:
         config: the settings.
         without: names of sections that are left out.
     """
-    values = plain(dataclasses.asdict(config), dataclasses.asdict(Config()))
+    values = plain(dataclasses.asdict(config), _defaults())
     return {name: value for name, value in values.items() if name not in without}
 
 
