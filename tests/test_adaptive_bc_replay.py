@@ -55,7 +55,7 @@ def handed_over(config=CONFIG, seed=0):
 
 
 def batches(state, online, stage="online", config=CONFIG):
-    now = Moment(stage, 1, None, online, Groups(uniform(), 1, LOG, online))
+    now = Moment(stage, 1, None, online, lambda: Groups(uniform(), 1, LOG, online))
     return kept_replay(config).batches(state, now, jax.random.key(0), 1)
 
 

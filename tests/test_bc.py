@@ -129,7 +129,7 @@ def test_batches_are_rows_of_the_part_in_both_stages(share, rows, stage):
     section = BCConfig(hidden=(), batch_size=100, share=share)
     task = Task(Config(bc=section), find("bc").agent, section, offline, lambda *_: False)
     experience = find("bc").experience.build(task)
-    now = Moment(stage, 1, None, offline, Groups(uniform(), 1, offline, offline))
+    now = Moment(stage, 1, None, offline, lambda: Groups(uniform(), 1, offline, offline))
     found = experience.batches(experience.begin(jax.random.key(0)), now, jax.random.key(1), 2)
     assert found.planned.shape == (2, 100)
     batch, _, _ = found.how.draw(None, None, offline, offline, found.planned[0], jax.random.key(2))

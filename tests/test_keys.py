@@ -147,7 +147,7 @@ def test_batches_by_a_rule_of_their_own_use_no_key_twice(algorithm, stage):
         state = experience.begin(jax.random.key(0))
         if stage == "online":
             state = experience.hand_over(state)
-        now = Moment(stage, 1, None, online, Groups(uniform(), 1, offline, online))
+        now = Moment(stage, 1, None, online, lambda: Groups(uniform(), 1, offline, online))
         found = experience.batches(state, now, jax.random.key(0), 1)
         return found.how.draw(found.pool, found.notes, offline, online, found.planned, key)[0]
 

@@ -69,14 +69,20 @@ class Moment:
         epoch: of that stage.
         agent: the state that the last update has left.
         online: D_on.
-        draws: what the scheme draws from D_off and D_on; offline that is the log alone.
+        find_draws: finds `draws`; asked only where something is drawn, for priorities of single
+            rows take long to compute.
     """
 
     stage: Stage
     epoch: int
     agent: PyTree
     online: Replay
-    draws: Draws
+    find_draws: Callable[[], Draws]
+
+    @property
+    def draws(self) -> Draws:
+        """What the scheme draws from D_off and D_on; offline that is the log alone."""
+        return self.find_draws()
 
 
 class Refreshed(NamedTuple):

@@ -7,7 +7,7 @@ state and returns a new one; big buffers are donated, so the old state must not 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -171,8 +171,9 @@ class Learner:
 
     def moment(self, state: LearnerState, epoch: int) -> Moment:
         """What the experience sees of the state at an epoch of the stage under way."""
-        drawn = self.draws(1 if state.stage == "offline" else epoch, state)
-        return Moment(state.stage, epoch, state.agent, state.online, drawn)
+        of_scheme = 1 if state.stage == "offline" else epoch
+        find_draws = partial(self.draws, of_scheme, state)
+        return Moment(state.stage, epoch, state.agent, state.online, find_draws)
 
     def draws(self, epoch: int, state: LearnerState) -> Draws:
         """Line 8: what the scheme draws from D_off and D_on at epoch t.
