@@ -11,7 +11,7 @@ from moore.envs.bounds import Bounds
 from moore.envs.collector import Collector
 from moore.envs.evaluation import evaluate_policy, run_episodes
 from moore.envs.make import make_env
-from moore.envs.record import record_episodes
+from moore.envs.recorder import record_episodes
 from moore.errors import InputError
 
 HALF = np.array([0.5], np.float32)

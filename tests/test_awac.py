@@ -201,7 +201,7 @@ def test_values_its_own_policy_and_not_the_datas():
 
 def test_look_and_hand_over_change_nothing():
     state, log = linear_state(0.0), empty_replay(3, 1, 1, max_holdout=1)
-    assert eqx.tree_equal(awac.AGENT.look(state, log, log, LINEAR), state)
+    assert eqx.tree_equal(awac.AGENT.summarise_data(state, log, log, LINEAR), state)
     assert eqx.tree_equal(awac.AGENT.hand_over(state, LINEAR), state)
 
 

@@ -11,8 +11,8 @@ from moore.algorithms import find
 from moore.config import OfflineConfig, OnlineConfig
 from moore.runs.folder import read_metrics
 from moore.runs.policy import load_policy
-from moore.runs.records import Records
 from moore.runs.run import resume, run
+from moore.runs.run_files import RunFiles
 from tiny import AGENT_SETTINGS, ENV, tiny_config, tiny_log
 
 SETTINGS = AGENT_SETTINGS
@@ -100,16 +100,16 @@ def test_a_run_killed_in_its_offline_stage_ends_bit_for_bit_as_one_that_was_not(
 ):
     """After the checkpoint of offline epoch 1 of 2."""
     algorithm, whole = finished
-    save = Records.end_epoch
+    save = RunFiles.end_epoch
 
-    def save_and_die(records, row, *rest, **options):
-        saved = save(records, row, *rest, **options)
+    def save_and_die(files, row, *rest, **options):
+        saved = save(files, row, *rest, **options)
         if row["epoch"] == 1:
             raise Killed
         return saved
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Records, "end_epoch", save_and_die)
+        patched.setattr(RunFiles, "end_epoch", save_and_die)
         run(config(algorithm), **arguments(tmp_path / "run"))
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["stage"] for row in rows] == ["offline", "offline"]

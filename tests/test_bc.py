@@ -105,7 +105,7 @@ def test_after_its_updates_a_clone_does_not_change():
 def test_the_policy_takes_observations_as_they_are():
     obs = np.random.default_rng(0).normal([1000.0, -3.0], [50.0, 1e-3], (64, 2))
     offline = replay_of(obs, np.zeros((64, 2)))
-    state = bc.look(bc.init(jax.random.key(0), 2, 2, SMALL), offline, offline, SMALL)
+    state = bc.summarise_data(bc.init(jax.random.key(0), 2, 2, SMALL), offline, offline, SMALL)
     np.testing.assert_allclose(state.obs_mean, obs.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(state.obs_std, obs.std(axis=0), rtol=1e-3)
     seen = (offline.data.obs - state.obs_mean) / state.obs_std
@@ -115,7 +115,7 @@ def test_the_policy_takes_observations_as_they_are():
 
 def test_an_entry_that_never_varies_is_not_divided_by_nothing():
     offline = replay_of(np.full((8, 2), [0.1, 7e5]), np.zeros((8, 1)))
-    state = bc.look(bc.init(jax.random.key(0), 2, 1, LINEAR), offline, offline, LINEAR)
+    state = bc.summarise_data(bc.init(jax.random.key(0), 2, 1, LINEAR), offline, offline, LINEAR)
     np.testing.assert_array_equal(state.obs_std, [1.0, 1.0])
     assert np.isfinite(bc.act_mode(bc.policy(state), offline.data.obs)).all()
 
@@ -188,7 +188,7 @@ def test_a_few_rows_are_too_poor_to_clone():
 @pytest.mark.parametrize("rows", [1, 2, 19, 40, 1000, 12_345, 300_000])
 def test_held_out_rows_are_apart_from_the_others(rows):
     given = 3 * np.arange(rows)
-    train, held = clone.held_out(given, np.random.default_rng(0))
+    train, held = clone.split_holdout(given, np.random.default_rng(0))
     if rows == 1:
         np.testing.assert_array_equal(train, held)
         return

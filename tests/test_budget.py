@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from moore.errors import InputError
 from moore.stages.budget import REFERENCE, DipBudget, dip_budget
-from moore.stages.budget_record import metrics, pack, summary, unpack
+from moore.stages.budget_summary import metrics, pack, summary, unpack
 from moore.stages.earnings import Earnings, earnings_of_log
 from moore.stages.ledger import Ledger
 from moore.stages.trial_rules import Rules

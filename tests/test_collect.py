@@ -9,15 +9,15 @@ import pytest
 
 from moore.agents.sac import SACConfig
 from moore.collecting import collect as collecting
-from moore.collecting import recording
+from moore.collecting import episode_chunks
 from moore.collecting.collect import collect
 from moore.collecting.recipe import Recipe
-from moore.collecting.training import Training
+from moore.collecting.training import SACTraining
 from moore.config import read_toml
 from moore.data.load import load_dataset, read_log
 from moore.data.write import write_log
 from moore.envs.make import make_env
-from moore.envs.record import record_episodes
+from moore.envs.recorder import record_episodes
 from moore.errors import InputError
 from moore.runs.folder import read_metrics
 from moore.runs.reading import newest_epoch
@@ -163,7 +163,7 @@ def test_mujoco_states_belong_to_their_observations(tmp_path):
 
 
 def test_a_killed_recording_goes_on_after_its_last_episodes(tmp_path, training, monkeypatch):
-    monkeypatch.setattr(recording, "CHUNK", 20)
+    monkeypatch.setattr(episode_chunks, "CHUNK", 20)
     whole = make("random", tmp_path / "whole.hdf5", training, expert_return=0.0)
     written = []
 
@@ -173,8 +173,8 @@ def test_a_killed_recording_goes_on_after_its_last_episodes(tmp_path, training, 
             raise KeyboardInterrupt
         return save(*args)
 
-    save = recording._save
-    monkeypatch.setattr(recording, "_save", killed)
+    save = episode_chunks._save
+    monkeypatch.setattr(episode_chunks, "_save", killed)
     with pytest.raises(KeyboardInterrupt):
         make("random", tmp_path / "killed.hdf5", training, expert_return=0.0)
     begun = []
@@ -183,7 +183,7 @@ def test_a_killed_recording_goes_on_after_its_last_episodes(tmp_path, training, 
         begun.append((episode, row))
         return record_episodes(env, act, episode=episode, row=row, **rest)
 
-    monkeypatch.setattr(recording, "record_episodes", counted)
+    monkeypatch.setattr(episode_chunks, "record_episodes", counted)
     again = make("random", tmp_path / "killed.hdf5", training, expert_return=0.0)
     assert begun == [(2, 40)]
     np.testing.assert_array_equal(again.obs, whole.obs)
@@ -217,7 +217,7 @@ def test_rows_that_no_checkpoint_holds_are_not_taken_for_data(tmp_path, training
     row = read_metrics(folder / "metrics.jsonl")[-1] | {"epoch": newest + 1}
     with open(folder / "metrics.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
-    cut = Training(folder, config, quiet=True)
+    cut = SACTraining(folder, config, quiet=True)
     assert cut.curve()[-1]["epoch"] == newest
     held = newest * config.online.steps_per_epoch
     assert np.abs(cut.buffer(held).obs).sum(axis=1).all()

@@ -172,9 +172,9 @@ def test_returns_to_go_of_a_long_log_are_those_of_a_loop():
 def test_look_finds_the_returns_of_both_stages_by_joint_row():
     state = cql.init(jax.random.key(0), 1, 1, CALIBRATED)
     log = replay([1.0, 2.0, 4.0], 3, terminated=[2])
-    before = cql.look(state, log, replay([], 1), CALIBRATED)
+    before = cql.summarise_data(state, log, replay([], 1), CALIBRATED)
     np.testing.assert_allclose(before.returns, [3, 4, 4, NONE], rtol=1e-6)
-    after = cql.look(before, log, replay([5.0, 6.0], 5), CALIBRATED)
+    after = cql.summarise_data(before, log, replay([5.0, 6.0], 5), CALIBRATED)
     np.testing.assert_allclose(after.returns, [3, 4, 4, 8, 6] + 3 * [NONE], rtol=1e-6)
     # Row 3 is the first online one; -1 is imagined, and of row 8 nothing is kept.
     found = cql.returns_of(after, jnp.asarray([2, 3, -1, 8]))
@@ -186,7 +186,7 @@ def test_look_does_nothing_without_calibration():
     log = replay([1.0], 9)
     plain = linear_state(0.0)
     assert plain.returns.shape == (0,)
-    assert eqx.tree_equal(cql.look(plain, log, log, LINEAR), plain)
+    assert eqx.tree_equal(cql.summarise_data(plain, log, log, LINEAR), plain)
     assert eqx.tree_equal(cql.AGENT.hand_over(plain, LINEAR), plain)
 
 
@@ -318,7 +318,7 @@ def learned(data: Batch, config=SMALL):
 
     state = cql.init(jax.random.key(0), 1, 1, config)
     log = replay(data.reward, SIZE, terminated=range(SIZE))
-    state = cql.look(state, log, replay([], 1), config)
+    state = cql.summarise_data(state, log, replay([], 1), config)
     return jax.lax.scan(step, state, jax.random.split(jax.random.key(1), 1200))
 
 

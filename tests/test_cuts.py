@@ -11,9 +11,9 @@ from moore import Config
 from moore.data.cuts import find_cuts, registered_limit, unflagged_ends
 from moore.data.dataset import from_log
 from moore.data.defects import findings
-from moore.data.heed import heed
 from moore.data.load import load_dataset
 from moore.data.log import Log
+from moore.data.run_checks import check_log_for_run
 from moore.envs.simulator import env_facts
 from moore.errors import InputError
 from moore.inspecting.summary import summarize
@@ -74,7 +74,7 @@ def test_ends_that_were_cut_elsewhere_show_and_stop_a_run(pendulum):
     log = replace(pendulum, truncated=None, next_obs=None, env_id="Pendulum-v1")
     assert unflagged_ends(log, find_cuts(log).truncated) != {}
     with pytest.raises(InputError, match="unflagged-ends"):
-        heed(from_log(log), None)
+        check_log_for_run(from_log(log), None)
     few = replace(pendulum, next_obs=None, truncated=np.arange(1200) == 1199)
     assert {f.name: f.level for f in findings(summarize(few))}["unflagged-ends"] == "ruins"
 
@@ -144,4 +144,4 @@ def test_a_run_cuts_the_log_at_the_limit_of_its_environment(tmp_path):
     facts = env_facts("Pendulum-v1")
     cut = load_dataset(path, max_episode_steps=100)
     with pytest.raises(InputError, match=r"limit of 200.*--accept other-limit"):
-        heed(cut, facts)
+        check_log_for_run(cut, facts)

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from moore import files
 from moore.cli import main
-from moore.collecting import recording
+from moore.collecting import episode_chunks
 from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.files import (
-    held,
-    let_go,
+    locked,
     read_object,
     replace_folder,
     standing,
+    wait_until_unlocked,
     write_table,
     write_whole,
 )
@@ -112,14 +112,16 @@ def test_a_finished_run_on_a_full_disk_is_told(name, whole, tmp_path):
 
 def test_a_folder_that_cannot_be_locked_is_told(tmp_path, monkeypatch):
     (tmp_path / ".lock").symlink_to("/nowhere/at/all")
-    with pytest.raises(InputError, match=f"{tmp_path} cannot be written"), held(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path} cannot be written"), locked(tmp_path):
         pass
 
 
 def test_a_folder_is_waited_for_only_so_long(tmp_path):
-    assert let_go(tmp_path, seconds=0.0) and let_go(tmp_path / "nowhere", seconds=0.0)
-    with held(tmp_path):
-        assert not let_go(tmp_path, seconds=0.2)
+    assert wait_until_unlocked(tmp_path, seconds=0.0) and wait_until_unlocked(
+        tmp_path / "nowhere", seconds=0.0
+    )
+    with locked(tmp_path):
+        assert not wait_until_unlocked(tmp_path, seconds=0.2)
 
 
 def test_two_runs_never_share_a_folder(whole, tmp_path, monkeypatch):
@@ -247,18 +249,18 @@ class TestConsole:
 
 
 class TestRecording:
-    ROWS = dict.fromkeys(recording._COLUMNS, None)
+    ROWS = dict.fromkeys(episode_chunks._COLUMNS, None)
 
     def chunks(self, tmp_path):
         import numpy as np
 
         (tmp_path / "recipe.json").write_text(json.dumps({"a": 1}, sort_keys=True))
         for i in range(3):
-            rows = {name: np.full(4, i) for name in recording._COLUMNS}
-            recording._save(tmp_path / f"{i:06d}.npz", rows)
+            rows = {name: np.full(4, i) for name in episode_chunks._COLUMNS}
+            episode_chunks._save(tmp_path / f"{i:06d}.npz", rows)
 
     def begin(self, tmp_path):
-        return recording._begin(tmp_path, {"a": 1}, Reporter(quiet=True))
+        return episode_chunks._begin(tmp_path, {"a": 1}, Reporter(quiet=True))
 
     @given(place=st.floats(0.0, 1.0), bit=st.integers(0, 7))
     def test_from_a_damaged_chunk_on_it_is_recorded_anew(self, tmp_path_factory, place, bit):
@@ -270,7 +272,7 @@ class TestRecording:
         path.write_bytes(content)
         found = self.begin(folder)
         values = [{name: array.tolist() for name, array in chunk.items()} for chunk in found]
-        right = [{name: [i] * 4 for name in recording._COLUMNS} for i in range(3)]
+        right = [{name: [i] * 4 for name in episode_chunks._COLUMNS} for i in range(3)]
         assert values in (right, right[:1])
         assert len(list(folder.glob("*.npz"))) == len(found)
         shutil.rmtree(folder)
@@ -278,10 +280,12 @@ class TestRecording:
     def test_whole_chunks_are_gone_on_with(self, tmp_path):
         self.chunks(tmp_path)
         assert len(self.begin(tmp_path)) == 3
-        assert recording.begun_with(tmp_path, {"a": 1})
-        assert not recording.begun_with(tmp_path, {"a": 2})
+        assert episode_chunks.begun_with(tmp_path, {"a": 1})
+        assert not episode_chunks.begun_with(tmp_path, {"a": 2})
         (tmp_path / "recipe.json").write_bytes(b"\xff{")
-        assert self.begin(tmp_path) == [] and not recording.begun_with(tmp_path / "x", {"a": 1})
+        assert self.begin(tmp_path) == [] and not episode_chunks.begun_with(
+            tmp_path / "x", {"a": 1}
+        )
 
 
 def test_a_json_file_of_any_other_content_is_told(tmp_path):

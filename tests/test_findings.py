@@ -16,9 +16,9 @@ from moore.config import Config, from_dict, read_toml
 from moore.data.dataset import from_log
 from moore.data.defect_table import DEFECTS
 from moore.data.defects import NAMES, check_accepted, findings
-from moore.data.heed import heed
 from moore.data.load import builtin_names, load_dataset
 from moore.data.precision import lost_in_float32
+from moore.data.run_checks import check_log_for_run
 from moore.envs.simulator import env_facts
 from moore.errors import InputError
 from moore.inspecting.summary import summarize
@@ -29,7 +29,7 @@ def levels(log) -> dict[str, str]:
     """The findings of `moore inspect`, and those of a run, which must not be worse."""
     found = {f.name: f.level for f in findings(summarize(log))}
     try:
-        heed(from_log(log), None)
+        check_log_for_run(from_log(log), None)
         stopped = False
     except InputError as error:
         stopped = True
@@ -161,11 +161,13 @@ def test_steps_that_float32_rounds_away_are_found_by_column(tmp_path):
         loaded = load_dataset(path)
         assert [column["dim"] for column in loaded.metadata["float32"]["obs"]] == [0, 2]
         with pytest.raises(InputError, match="--accept precision-lost"):
-            heed(loaded, None)
+            check_log_for_run(loaded, None)
         joined = load_dataset(f"{path},{save_npz(tmp_path / 'fine.npz', log)}")
         with pytest.raises(InputError, match="precision-lost"):
-            heed(joined, None)
-        assert all("precision" not in note for note in heed(loaded, None, ["precision-lost"]))
+            check_log_for_run(joined, None)
+        assert all(
+            "precision" not in note for note in check_log_for_run(loaded, None, ["precision-lost"])
+        )
 
 
 def test_counters_of_whole_numbers_rewards_and_derived_successors_lose_steps_too():
@@ -217,7 +219,7 @@ def test_scales_far_from_order_1_are_named_and_stop_nothing(change, name, said):
     found = {f.name: f for f in findings(summarize(log))}
     assert found[name].level == "note" and said in found[name].text
     assert {"reward-scale", "observation-scale"} & set(levels(plant_log())) == set()
-    assert any(said in note for note in heed(from_log(log), None))
+    assert any(said in note for note in check_log_for_run(from_log(log), None))
 
 
 # --- A run hears it ---
@@ -226,7 +228,7 @@ def test_scales_far_from_order_1_are_named_and_stop_nothing(change, name, said):
 def test_the_built_in_logs_say_nothing_to_a_run():
     for name in builtin_names():
         log = load_dataset(f"builtin:{name}")
-        assert heed(log, env_facts(log.env_id)) == []
+        assert check_log_for_run(log, env_facts(log.env_id)) == []
 
 
 def test_a_run_stops_with_the_remedy_and_goes_on_when_told_to(desk, moore_refuses):
@@ -265,5 +267,5 @@ def test_a_large_log_is_heeded_in_a_blink():
         )
     )
     start = time.perf_counter()
-    heed(log, None)
+    check_log_for_run(log, None)
     assert time.perf_counter() - start < 2, "a million rows take well below a second when idle"

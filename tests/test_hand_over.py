@@ -11,7 +11,7 @@ from moore.envs.bounds import Bounds
 from moore.envs.limits import StepLimit
 from moore.envs.make import Registered
 from moore.errors import InputError
-from moore.runs.hand_over import HandOver, check_hand_over, hand_over
+from moore.runs.hand_over import HandOverFindings, check_hand_over, hand_over
 from moore.runs.run import run
 from moore.runs.world import World
 from steps import fit
@@ -36,7 +36,7 @@ def world(source) -> World:
     return World(source, None, "x", bounds, 1, StepLimit(20, "own"), 10)
 
 
-BAD = HandOver(-50.0, -10.0, below_log=True, passed_gate=None)
+BAD = HandOverFindings(-50.0, -10.0, below_log=True, passed_gate=None)
 
 
 class TestWhatIsSaid:
@@ -83,7 +83,7 @@ class TestWhoMayGoOnline:
             check_hand_over(BAD, world(Registered("Pendulum-v1")), accepted=False, is_live=True)
 
     def test_nothing_is_asked_of_a_good_one(self):
-        good = HandOver(-9.0, -10.0, below_log=False, passed_gate=True)
+        good = HandOverFindings(-9.0, -10.0, below_log=False, passed_gate=True)
         check_hand_over(good, world(ENV), accepted=False, is_live=True)
 
 

@@ -17,9 +17,9 @@ from moore.dynamics.ensemble import predict_all
 from moore.dynamics.fit import fit_ensemble, init_model
 from moore.dynamics.holdout import std_errors
 from moore.dynamics.model_config import ModelConfig
-from moore.experience.judging import NOTHING_ASKED, judge
+from moore.experience.policy_comparison import NO_BAR, compare_policies
 from moore.experience.settings import RolloutSettings
-from moore.stages.gate import finished, new_record, replaced
+from moore.stages.gate import after_episodes, after_replacement, no_returns_yet
 
 
 class TestLayerNorm:
@@ -130,12 +130,14 @@ class TestLargestValue:
         # Without a quantile it is the maximum.
         online = eqx.tree_at(lambda r: r.size, of_rewards([-1.0, 99.0, 0.0]), jnp.asarray(1))
         config = SACConfig(hidden=(8,), clip_targets=quantile)
-        seen = sac.look(agent(config), of_rewards([-2.0, -5.0, -3.0, -4.0]), online, config)
+        seen = sac.summarise_data(
+            agent(config), of_rewards([-2.0, -5.0, -3.0, -4.0]), online, config
+        )
         np.testing.assert_allclose(seen.best_reward, expected)
 
     def test_where_nothing_was_seen_there_is_no_limit(self):
         config = SACConfig(hidden=(8,), clip_targets=0.5)
-        for state in (agent(config), sac.look(agent(config), NOTHING, NOTHING, config)):
+        for state in (agent(config), sac.summarise_data(agent(config), NOTHING, NOTHING, config)):
             assert state.best_reward == jnp.float32(NO_LIMIT)
             assert state.worst_reward == jnp.float32(-NO_LIMIT)
 
@@ -143,7 +145,7 @@ class TestLargestValue:
     def test_targets_end_there_if_they_are_clipped(self, clip):
         config = SACConfig(hidden=(8,), discount=0.9, clip_targets=clip)
         state = agent(config, [1e4, 1e4], log_temperature=0.0)
-        state = sac.look(state, of_rewards([2.0, -1.0]), NOTHING, config)
+        state = sac.summarise_data(state, of_rewards([2.0, -1.0]), NOTHING, config)
         _, metrics = update(state, WITHOUT_REWARD, jax.random.key(1), config)
         # (2 + 1 * log 2) / 0.1
         np.testing.assert_allclose(metrics["q_possible"], 26.931472, rtol=1e-5)
@@ -173,7 +175,9 @@ class TestLeastValue:
     def test_the_worst_reward_is_a_quantile_over_log_and_system(self, quantile, expected):
         online = eqx.tree_at(lambda r: r.size, of_rewards([-1.0, -99.0, 0.0]), jnp.asarray(1))
         config = SACConfig(hidden=(8,), floor_targets=quantile, clip_targets=0.5)
-        seen = sac.look(agent(config), of_rewards([-2.0, -5.0, -3.0, -4.0]), online, config)
+        seen = sac.summarise_data(
+            agent(config), of_rewards([-2.0, -5.0, -3.0, -4.0]), online, config
+        )
         np.testing.assert_allclose(seen.worst_reward, expected)
         np.testing.assert_allclose(seen.best_reward, -3)
 
@@ -185,7 +189,9 @@ class TestLeastValue:
         found = {}
         for floor in (None, 0.0):
             changed = replace(config, floor_targets=floor)
-            state = sac.look(agent(changed, [-5.0, -5.0]), of_rewards([1.0]), NOTHING, changed)
+            state = sac.summarise_data(
+                agent(changed, [-5.0, -5.0]), of_rewards([1.0]), NOTHING, changed
+            )
             of = lambda batch: sac.targets(state, batch, jax.random.key(0), changed)[0]  # noqa: B023, E731
             found[floor] = float(of(penalised).max()), float(of(ends).min())
         np.testing.assert_allclose(found[None], (-2 - 0.9 * 5, -2.0), rtol=1e-5)
@@ -279,8 +285,8 @@ class TestGate:
     from 9 to 11, and U from 5 to 20.
     """
 
-    def judge(
-        self, old, new, *, noisy="move", penalty=0.0, confidence=0.0, act=told, bar=NOTHING_ASKED,
+    def compare_policies(
+        self, old, new, *, noisy="move", penalty=0.0, confidence=0.0, act=told, bar=NO_BAR,
         reward=1.0, bound=np.inf,
     ):  # fmt: skip
         of_reward = noisy == "reward"
@@ -290,7 +296,7 @@ class TestGate:
             mean_slope=[(0.0, 0.0), (0.1, 0.0)],
             log_std_slope=[(0.0, 0.0), np.log(2.0) * np.asarray([of_reward, not of_reward])],
         )
-        return judge(
+        return compare_policies(
             jnp.asarray(old), jnp.asarray(new), ensemble, jnp.zeros((2000, 1)),
             jnp.asarray(penalty), jax.random.key(0),
             agent=replace(SAC, act=act), terminated_fn=NEVER,
@@ -299,18 +305,20 @@ class TestGate:
         )  # fmt: skip
 
     def test_a_policy_is_no_worse_than_itself(self):
-        accepted, chosen, metrics = self.judge(0.5, 0.5, penalty=1.0, noisy="reward", act=shaken)
+        accepted, chosen, metrics = self.compare_policies(
+            0.5, 0.5, penalty=1.0, noisy="reward", act=shaken
+        )
         assert accepted and chosen == 0.5
         assert metrics["gate/gain"] == 0 and metrics["gate/uncertainty_gain"] == 0
 
     def test_a_better_return_passes_where_uncertainty_costs_nothing(self):
-        accepted, chosen, metrics = self.judge(-1.0, 1.0)
+        accepted, chosen, metrics = self.compare_policies(-1.0, 1.0)
         assert accepted and chosen == 1.0 and metrics["gate/accepted"] == 1.0
         np.testing.assert_allclose(metrics["gate/gain"], 2.0, rtol=1e-3)
         np.testing.assert_allclose(metrics["gate/uncertainty_gain"], 15.0, rtol=1e-3)
 
     def test_the_same_policy_is_refused_where_uncertainty_costs_more_than_it_gains(self):
-        accepted, chosen, metrics = self.judge(-1.0, 1.0, penalty=1.0)
+        accepted, chosen, metrics = self.compare_policies(-1.0, 1.0, penalty=1.0)
         assert not accepted and chosen == -1.0 and metrics["gate/accepted"] == 0.0
         np.testing.assert_allclose(metrics["gate/gain"], 2.0 - 15.0, rtol=1e-3)
 
@@ -319,12 +327,14 @@ class TestGate:
         # The same noise is in both rewards, times 2 and 1/2: the difference of a step has deviation
         # 1.5. The weights 1, 0.9, 0.81 over 1 - 0.729 have the norm sqrt(2.4661) / 0.271 = 5.7948;
         # 1.5 * 5.7948 / sqrt(2000) = 0.19436. The gain is ten of these, up or down.
-        accepted, chosen, metrics = self.judge(old, new, noisy="reward", confidence=confidence)
+        accepted, chosen, metrics = self.compare_policies(
+            old, new, noisy="reward", confidence=confidence
+        )
         assert bool(accepted) == (confidence < 0)
         assert chosen == (new if accepted else old)
         np.testing.assert_allclose(metrics["gate/standard_error"], 0.19436, rtol=0.06)
         np.testing.assert_allclose(metrics["gate/gain"], new - old, atol=4 * 0.19436)
-        at_zero, *_ = self.judge(old, new, noisy="reward")
+        at_zero, *_ = self.compare_policies(old, new, noisy="reward")
         assert bool(at_zero) != bool(accepted), "without confidence the sign alone decides"
 
     @pytest.mark.parametrize(
@@ -333,7 +343,7 @@ class TestGate:
     )
     def test_a_better_policy_must_also_reach_the_bar(self, penalty, bar, expected):
         # It earns 11 in the models; a penalty of -0.1 on U = 20 makes it 13.
-        accepted, _, metrics = self.judge(-1.0, 1.0, penalty=penalty, bar=bar)
+        accepted, _, metrics = self.compare_policies(-1.0, 1.0, penalty=penalty, bar=bar)
         assert bool(accepted) == expected and metrics["gate/gain"] > 0
         np.testing.assert_allclose(metrics["gate/return"], 11.0 - 20 * penalty, rtol=1e-3)
         shown = float(metrics["gate/bar"])
@@ -342,7 +352,7 @@ class TestGate:
     @pytest.mark.parametrize(("bound", "expected"), [(np.inf, True), (4.0, False)])
     def test_to_leave_the_numbers_is_no_way_to_a_better_return(self, bound, expected):
         # A step is worth -1 or so, and nothing beyond the bound, where sigma = 2 often leads.
-        accepted, _, metrics = self.judge(-1.0, 1.0, reward=-1.0, bound=bound)
+        accepted, _, metrics = self.compare_policies(-1.0, 1.0, reward=-1.0, bound=bound)
         assert bool(accepted) == expected and metrics["gate/gain"] > 1.0
         assert (metrics["gate/broken"] > 0.05) == (bound < np.inf)
 
@@ -351,23 +361,23 @@ class TestRecord:
     """What the acting policy has earned, episode by episode."""
 
     def test_nobody_has_a_record_before_an_episode_has_ended(self):
-        assert finished(new_record(np.inf), []).bar == np.inf
-        assert finished(new_record(np.inf), [3.0]).bar == 3.0
+        assert after_episodes(no_returns_yet(np.inf), []).bar == np.inf
+        assert after_episodes(no_returns_yet(np.inf), [3.0]).bar == 3.0
 
     def test_it_is_the_mean_of_all_episodes_of_one_policy(self):
-        record = finished(finished(new_record(np.inf), [3.0]), [5.0, 10.0])
-        assert (record.bar, record.episodes) == (6.0, 3)
+        acting_returns = after_episodes(after_episodes(no_returns_yet(np.inf), [3.0]), [5.0, 10.0])
+        assert (acting_returns.bar, acting_returns.episodes) == (6.0, 3)
 
     def test_the_episode_that_another_policy_has_begun_does_not_count(self):
-        record = replaced(finished(new_record(np.inf), [3.0]))
-        assert record.bar == 3.0, "the bar stays until the new one has finished an episode"
-        record = finished(record, [100.0])
-        assert (record.bar, record.episodes) == (3.0, 0)
-        assert finished(record, [7.0]).bar == 7.0
-        assert finished(replaced(record), [100.0, 7.0, 9.0]).bar == 8.0
-        between = replaced(record, in_episode=False)
-        assert finished(between, [9.0]).bar == 9.0, "begun by the new policy"
+        acting_returns = after_replacement(after_episodes(no_returns_yet(np.inf), [3.0]))
+        assert acting_returns.bar == 3.0, "the bar stays until the new one has finished an episode"
+        acting_returns = after_episodes(acting_returns, [100.0])
+        assert (acting_returns.bar, acting_returns.episodes) == (3.0, 0)
+        assert after_episodes(acting_returns, [7.0]).bar == 7.0
+        assert after_episodes(after_replacement(acting_returns), [100.0, 7.0, 9.0]).bar == 8.0
+        between = after_replacement(acting_returns, in_episode=False)
+        assert after_episodes(between, [9.0]).bar == 9.0, "begun by the new policy"
 
     def test_where_nothing_ended_it_stays_as_it_is(self):
-        record = replaced(new_record(np.inf))
-        assert finished(record, []).mixed
+        acting_returns = after_replacement(no_returns_yet(np.inf))
+        assert after_episodes(acting_returns, []).mixed

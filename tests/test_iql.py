@@ -265,8 +265,8 @@ def test_a_negative_return_has_its_place_in_the_spread():
     assert float(iql.return_scale(log([-4.0, -2.0], [1, 1], [0, 0]))) == pytest.approx(500.0)
 
 
-def test_look_learns_the_scale_from_the_first_log_that_holds_data_and_keeps_it():
-    fresh, look = linear_state(), jax.jit(iql.look, static_argnames="config")
+def test_the_summary_of_the_data_learns_the_scale_from_the_first_log_that_holds_data_and_keeps_it():
+    fresh, look = linear_state(), jax.jit(iql.summarise_data, static_argnames="config")
     nothing = empty_replay(2, 1, 1, max_holdout=1)
     first, second = log([1.0, 3.0], [1, 1], [0, 0]), log([1.0, 11.0], [1, 1], [0, 0])
     unseen = look(fresh, nothing, second, config=LINEAR)  # online data do not count
@@ -282,14 +282,14 @@ def test_look_learns_the_scale_from_the_first_log_that_holds_data_and_keeps_it()
 
 def test_a_log_of_equal_returns_settles_the_scale_at_one():
     equal, other = log([2.0, 2.0], [1, 1], [0, 0]), log([1.0, 3.0], [1, 1], [0, 0])
-    seen = iql.look(linear_state(), equal, equal, LINEAR)
-    assert float(iql.look(seen, other, other, LINEAR).reward_scale) == 1.0
+    seen = iql.summarise_data(linear_state(), equal, equal, LINEAR)
+    assert float(iql.summarise_data(seen, other, other, LINEAR).reward_scale) == 1.0
 
 
 def test_the_state_keeps_its_shapes_and_dtypes_through_look_and_hand_over():
     fresh, a_log = linear_state(), log([1.0, 3.0], [1, 1], [0, 0])
     kinds = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)  # noqa: E731
-    seen = iql.look(fresh, a_log, a_log, LINEAR)
+    seen = iql.summarise_data(fresh, a_log, a_log, LINEAR)
     assert eqx.tree_equal(kinds(seen), kinds(fresh))
     assert eqx.tree_equal(kinds(iql.hand_over(fresh, LINEAR)), kinds(fresh))
 

@@ -88,7 +88,7 @@ def test_an_agent_uses_no_key_twice(name):
         return agent.hand_over(state, section)
 
     def learn(key, state, offline, online):
-        state = agent.look(state, offline, online, section)
+        state = agent.summarise_data(state, offline, online, section)
         drawn = batch()
         if name == "balanced_replay":
             drawn = GroupedBatch(drawn, drawn, drawn)

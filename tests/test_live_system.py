@@ -25,7 +25,12 @@ from moore.runs.plan import Plan, functions, how_to_resume, read_plan
 from moore.runs.policy import load_policy
 from moore.runs.report import write_report
 from moore.runs.run import resume, run
-from moore.stages.gate import finished, given_up, new_record, replaced
+from moore.stages.gate import (
+    after_abandoned_episode,
+    after_episodes,
+    after_replacement,
+    no_returns_yet,
+)
 from moore.sweeps import sweep
 from tiny import ENV, LinearGaussian, quick_config, tiny_config, tiny_log
 
@@ -316,9 +321,9 @@ class TestWhatToDoAfterAStop:
 
 
 def test_an_episode_that_was_given_up_is_not_charged_to_the_next_policy():
-    record = replaced(finished(new_record(np.inf), [3.0]))
-    assert finished(record, [100.0]).episodes == 0, "begun by the policy before"
-    assert finished(given_up(record), [7.0]).bar == 7.0
+    acting_returns = after_replacement(after_episodes(no_returns_yet(np.inf), [3.0]))
+    assert after_episodes(acting_returns, [100.0]).episodes == 0, "begun by the policy before"
+    assert after_episodes(after_abandoned_episode(acting_returns), [7.0]).bar == 7.0
 
 
 def test_a_system_is_not_moved_before_it_is_used():
@@ -326,7 +331,7 @@ def test_a_system_is_not_moved_before_it_is_used():
     collector = Collector(make_env(lambda: Plant(touched)), 0)
     for _ in range(20):
         collector.step(np.zeros(1, np.float32))
-    snapshot = collector.snapshot()
+    snapshot = collector.running_episode()
     assert touched == ["made", "reset", *["step"] * 20], "the second episode has not begun"
     again = Collector(make_env(lambda: Plant(touched)), 0)
     assert again.restore(snapshot, replay=False), "there is nothing to replay"

@@ -15,9 +15,9 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
 from moore.runs.folder import read_metrics
+from moore.runs.log_checks import check_log_suits, discount_for, note_on_log, with_return_scale
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
-from moore.runs.suitable import check_suits, discount_for, note_on, with_return_scale
 from steps import imagine
 from tiny import ENV, tiny_config, tiny_log
 
@@ -201,13 +201,13 @@ def constant(log, reward: float, terminated: bool):
 
 def test_a_log_without_any_signal_is_refused():
     with pytest.raises(InputError, match="every reward is 1 and no row is terminal"):
-        check_suits(find("iql"), constant(tiny_log(), 1.0, terminated=False), "LinearGaussian")
-    check_suits(find("iql"), constant(tiny_log(), 1.0, terminated=True), "LinearGaussian")
+        check_log_suits(find("iql"), constant(tiny_log(), 1.0, terminated=False), "LinearGaussian")
+    check_log_suits(find("iql"), constant(tiny_log(), 1.0, terminated=True), "LinearGaussian")
 
 
 def test_rewards_that_are_all_zero_say_nothing_however_episodes_end():
     with pytest.raises(InputError, match="every reward is 0, so no policy is better"):
-        check_suits(find("iql"), constant(tiny_log(), 0.0, terminated=True), "LinearGaussian")
+        check_log_suits(find("iql"), constant(tiny_log(), 0.0, terminated=True), "LinearGaussian")
 
 
 def fallen(log):
@@ -221,23 +221,23 @@ def fallen(log):
 def test_agents_that_trust_the_flags_refuse_a_log_that_lacks_them():
     log = fallen(tiny_log())
     with pytest.raises(InputError, match=r"1 rows \(first: 100\) lead to a state that ends"):
-        check_suits(find("iql"), log, "InvertedPendulum-v5")
+        check_log_suits(find("iql"), log, "InvertedPendulum-v5")
     cut = log.truncated.copy()
     cut[100] = True  # a time-out is bootstrapped from, a fall must not be
     with pytest.raises(InputError, match="are not terminal"):
-        check_suits(find("iql"), replace(log, truncated=cut), "InvertedPendulum-v5")
-    check_suits(find("moore"), log, "InvertedPendulum-v5")  # asks the rule itself
+        check_log_suits(find("iql"), replace(log, truncated=cut), "InvertedPendulum-v5")
+    check_log_suits(find("moore"), log, "InvertedPendulum-v5")  # asks the rule itself
     flagged = log.terminated.copy()
     flagged[100] = True
-    check_suits(find("iql"), replace(log, terminated=flagged), "InvertedPendulum-v5")
+    check_log_suits(find("iql"), replace(log, terminated=flagged), "InvertedPendulum-v5")
 
 
 def test_a_log_whose_actions_lie_at_the_border_is_remarked_upon():
     log = tiny_log()
     bounds = Bounds(np.full(1, -2.0, np.float32), np.full(1, 2.0, np.float32))
-    assert note_on(find("awac"), AWACConfig(), log, bounds) is None  # 5% of these at most
+    assert note_on_log(find("awac"), AWACConfig(), log, bounds) is None  # 5% of these at most
     log = replace(log, action=np.sign(log.action) * np.float32(2.0))
-    said = note_on(find("awac"), AWACConfig(), log, bounds)
+    said = note_on_log(find("awac"), AWACConfig(), log, bounds)
     assert "100% of the logged action entries" in said
 
 
@@ -247,7 +247,7 @@ def test_the_border_is_remarked_upon_where_the_density_of_logged_actions_is_take
     told = {
         name
         for name, algorithm in ALGORITHMS.items()
-        if note_on(algorithm, getattr(Config(), algorithm.agent.name), log, bounds)
+        if note_on_log(algorithm, getattr(Config(), algorithm.agent.name), log, bounds)
     }
     # Cal-QL and WSRL have no phase of imitation; IQL's Gaussian is not squashed; BEAR and plain
     # cloning compare actions by their distance.

@@ -44,8 +44,8 @@ class Recorder:
         self.ends, self.running = ends, []
         self.offline = SimpleNamespace(size=1)
 
-    def look(self, state):
-        self.calls.append("look")
+    def summarise_data(self, state):
+        self.calls.append("summarise_data")
         return state
 
     def observed(self, state, transition, *, in_episode):
@@ -112,7 +112,7 @@ def test_the_online_stage_is_algorithm_1():
     step = ["act", "step", "observe"]
 
     def epoch(t):
-        return ["look", *[*step, "update 3", *step, f"refresh {t}", "update 3"] * 2]
+        return ["summarise_data", *[*step, "update 3", *step, f"refresh {t}", "update 3"] * 2]
 
     assert recorder.calls == ["start", *epoch(1), *epoch(2)]
 

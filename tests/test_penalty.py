@@ -17,9 +17,9 @@ from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import imagine_step, rollout
 from moore.dynamics.penalty import value_spread
 from moore.experience import rollouts
-from moore.experience.coverage import covering_penalty
 from moore.experience.diagnostics import PolicyInModels, observed_range, sums
-from moore.experience.judging import judge
+from moore.experience.penalty_calibration import calibrate_penalty
+from moore.experience.policy_comparison import compare_policies
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
 from moore.replay.buffer import empty_ring
@@ -122,7 +122,7 @@ class TestWhoseCritics:
         ensemble = models(
             [(0.0, 0.5), (0.0, 0.0)], [(TINY, TINY)] * 2, mean_slope=[(0, 0), (0.0, 1.0)]
         )
-        _, _, metrics = judge(
+        _, _, metrics = compare_policies(
             jnp.asarray(0.0), jnp.asarray(1.0), ensemble, jnp.ones((8, 1)),
             jnp.asarray(1.0), jax.random.key(0),
             agent=squares, terminated_fn=NEVER, discount=0.9, confidence=0.0,
@@ -137,7 +137,7 @@ class TestWhoseCritics:
             raise AssertionError("u is computed for nothing")
 
         better = models([(0.0, 0.0)] * 2, [(TINY, TINY)] * 2, mean_slope=[(0, 0), (0.5, 0.0)])
-        accepted, _, metrics = judge(
+        accepted, _, metrics = compare_policies(
             jnp.asarray(0.0), jnp.asarray(1.0), better, jnp.ones((8, 1)), None, jax.random.key(0),
             agent=replace(VALUES, value=unasked), terminated_fn=NEVER, discount=0.9,
             confidence=0.0, settings=discounted(0.9, uncertainty="value", rollout_length=1),
@@ -200,7 +200,7 @@ class TestCoveringPenalty:
             replay(data, max_holdout=6),
             (jnp.asarray([3, 1, 2, 0, 0, 0]), jnp.asarray(3)),
         )
-        found = covering_penalty(
+        found = calibrate_penalty(
             jnp.asarray(2.0), models([(1.0, 0.5), (0.0, 0.0)], [(3.0, 4.0), (1.0, 1.0)]),
             log, jax.random.key(0), agent=VALUES, terminated_fn=NEVER,
             settings=discounted(0.9), coverage=coverage,
@@ -216,7 +216,7 @@ class TestCoveringPenalty:
             (jnp.arange(3), jnp.asarray(3)),
         )
         for coverage, expected in [(1.0, 4.0), (0.5, 2 / 0.95), (0.0, 2.0)]:
-            found = covering_penalty(
+            found = calibrate_penalty(
                 jnp.asarray(2.0), models([(1.0, 0.5), (0.0, 0.0)], [(3.0, 4.0), (1.0, 1.0)]),
                 log, jax.random.key(0), agent=VALUES, terminated_fn=NEVER,
                 settings=discounted(0.9, uncertainty="value"), coverage=coverage,

@@ -13,7 +13,7 @@ from scipy import stats
 from moore.errors import InputError
 from moore.replay.buffer import Transition, append, empty_replay, full_replay
 from moore.replay.draws import Groups, each_row, shift
-from moore.replay.priorities import Rows, RowScheme, cumulate, from_array, load_scheme
+from moore.replay.priorities import PriorityRows, RowScheme, cumulate, from_array, load_scheme
 from moore.replay.schemes import moore, parse_scheme, uniform
 from moore.runs.run import run
 from moore.runs.setup import prepare
@@ -60,7 +60,7 @@ def counts(rows, offline):
     return np.bincount(item, minlength=N_OFF + N_ON)
 
 
-def by_age(d: Rows, t: int) -> np.ndarray:
+def by_age(d: PriorityRows, t: int) -> np.ndarray:
     return 1.0 / (1.0 + d.age / t)
 
 

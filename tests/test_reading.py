@@ -13,7 +13,7 @@ from moore.agents.sac import AGENT as SAC
 from moore.agents.sac import SACConfig
 from moore.cli import main
 from moore.config import Config, OnlineConfig, from_dict, read_toml, to_dict, to_toml
-from moore.envs.trust import trusted_env_id
+from moore.envs.trusted_id import trusted_env_id
 from moore.errors import InputError
 from moore.replay.schemes import check_scheme, parse_scheme
 from moore.runs.policy import Policy, save_policy

@@ -21,7 +21,7 @@ from moore.envs.collector import Collector
 from moore.envs.make import make_env
 from moore.errors import InputError
 from moore.experience.imagination import Imagination
-from moore.files import held
+from moore.files import locked
 from moore.runs import checkpoint as checkpoints
 from moore.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from moore.runs.plan import Plan, is_free, read_plan
@@ -178,7 +178,7 @@ def test_a_plan_finds_its_start_from_anywhere_and_after_a_move(tmp_path, monkeyp
 
 
 def test_one_process_at_a_time_writes_to_a_run(uninterrupted):
-    with held(uninterrupted), pytest.raises(InputError, match="another process is writing"):
+    with locked(uninterrupted), pytest.raises(InputError, match="another process is writing"):
         resume(uninterrupted, env=ENV, quiet=True)
 
 
@@ -311,7 +311,7 @@ class TestRunningEpisode:
         first = Collector(make_env("Pendulum-v1"), 3)
         self.walk(first, 250)
         second = Collector(make_env("Pendulum-v1"), 3)
-        assert second.restore(first.snapshot())
+        assert second.restore(first.running_episode())
         for a, b in zip(self.walk(first, 300, 1), self.walk(second, 300, 1), strict=True):
             np.testing.assert_array_equal(a.next_obs, b.next_obs)
         assert first.take_episode_returns() == second.take_episode_returns()
@@ -319,9 +319,9 @@ class TestRunningEpisode:
     def test_that_comes_out_differently_is_replaced_by_a_new_one(self):
         first = Collector(make_env("Pendulum-v1"), 3)
         self.walk(first, 50)
-        snapshot = first.snapshot()
+        snapshot = first.running_episode()
         altered = replace(snapshot, obs=snapshot.obs + 1e-6)
         second = Collector(make_env("Pendulum-v1"), 3)
         assert not second.restore(altered)
-        assert second.snapshot().episode == snapshot.episode + 1
-        assert len(second.snapshot().actions) == 0
+        assert second.running_episode().episode == snapshot.episode + 1
+        assert len(second.running_episode().actions) == 0

@@ -98,7 +98,9 @@ class TestNames:
 
     def test_a_folder_of_the_same_name_is_no_package(self, tmp_path, monkeypatch):
         """W&B makes a folder `wandb` where it is used, which Python takes for a package."""
-        monkeypatch.setitem(trackers.TRACKERS, "other", trackers.Kind("other_tracker", print))
+        monkeypatch.setitem(
+            trackers.TRACKERS, "other", trackers.TrackerKind("other_tracker", print)
+        )
         monkeypatch.syspath_prepend(tmp_path)
         (tmp_path / "other_tracker").mkdir()
         with pytest.raises(InputError, match="not installed"):
@@ -191,8 +193,8 @@ class TestServices:
             raise InputError("no")
 
         table = {
-            "good": trackers.Kind("x", lambda *_: Opened()),
-            "bad": trackers.Kind("x", refuses),
+            "good": trackers.TrackerKind("x", lambda *_: Opened()),
+            "bad": trackers.TrackerKind("x", refuses),
         }
         monkeypatch.setattr(trackers, "TRACKERS", table)
         with pytest.raises(InputError):

@@ -25,7 +25,7 @@ def test_the_rows_of_the_log_are_those_that_its_buffer_holds():
     log, online = (empty_replay(rows, 1, 1, max_holdout=1) for rows in (5, 9))
     state = sqil.init(jax.random.key(0), 1, 1, SMALL)
     assert int(state.logged) == 0
-    assert int(sqil.look(state, log, online, SMALL).logged) == 5
+    assert int(sqil.summarise_data(state, log, online, SMALL).logged) == 5
 
 
 def test_an_update_is_that_of_sac_on_these_rewards_whatever_was_recorded():

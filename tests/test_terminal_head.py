@@ -12,8 +12,8 @@ from moore.config import Config
 from moore.data.load import load_dataset
 from moore.dynamics.ensemble import Dense
 from moore.dynamics.terminal import (
-    Head,
-    Networks,
+    TerminalHead,
+    TerminalNetworks,
     init_half_spaces,
     learned_rule,
     probability,
@@ -23,16 +23,16 @@ from moore.dynamics.terminal_rows import MIN_EPISODES, draws, split_rows
 from moore.dynamics.terminal_scores import best_threshold, score
 from moore.dynamics.terminal_train import (
     OUT_OF_REACH,
+    MemberTraining,
     Sample,
     TerminalConfig,
-    Training,
     without_idle_units,
 )
 from moore.envs import termination
 from moore.errors import InputError
 from moore.replay.buffer import Transition
-from moore.runs import ends
-from moore.runs.ends import make_rule
+from moore.runs import termination_choice
+from moore.runs.termination_choice import make_rule
 from tiny import tiny_log
 
 pytestmark = pytest.mark.optimised
@@ -43,8 +43,8 @@ QUICK = TerminalConfig(
     members=3,
     units=4,
     hidden=(32, 32),
-    half_spaces=Training(learning_rate=3e-2, batch_size=256, steps=1000),
-    networks=Training(learning_rate=1e-2, batch_size=256, steps=600),
+    half_spaces=MemberTraining(learning_rate=3e-2, batch_size=256, steps=1000),
+    networks=MemberTraining(learning_rate=1e-2, batch_size=256, steps=600),
 )
 LOW, HIGH = np.array([-2.0], np.float32), np.array([2.0], np.float32)
 
@@ -75,7 +75,7 @@ def known(data: Transition) -> np.ndarray:
     return np.ones(len(data.terminated), bool)
 
 
-def judged(head: Head, states) -> list[bool]:
+def judged(head: TerminalHead, states) -> list[bool]:
     states = jnp.asarray(states, jnp.float32)
     rule = learned_rule(head)
     return jax.vmap(lambda s: rule(s, jnp.zeros(1), s))(states).tolist()
@@ -269,12 +269,12 @@ def test_terminals_without_successors_are_refused():
     assert "\n" not in str(raised.value)
 
 
-def by_action() -> Head:
+def by_action() -> TerminalHead:
     """Ends where the action, in the environment's units, is above 1."""
     weight = jnp.zeros((1, 5, 1)).at[0, 4, 0].set(1.0)
     one = jnp.ones(())
-    return Head(
-        members=Networks((Dense(weight, jnp.full((1, 1), -1.0)),)),
+    return TerminalHead(
+        members=TerminalNetworks((Dense(weight, jnp.full((1, 1), -1.0)),)),
         mean=jnp.zeros(5),
         std=jnp.ones(5),
         slope=one,
@@ -284,7 +284,9 @@ def by_action() -> Head:
 
 
 def test_the_rule_of_a_run_takes_scaled_actions(monkeypatch):
-    monkeypatch.setattr(ends, "fit_terminal", lambda *args: (by_action(), {"rule": "learned"}))
+    monkeypatch.setattr(
+        termination_choice, "fit_terminal", lambda *args: (by_action(), {"rule": "learned"})
+    )
     rule, report = learn(log_of(walks(outside, episodes=20)))
     assert report == {"rule": "learned"}
     state = jnp.zeros(2)
@@ -295,7 +297,9 @@ def test_the_rule_of_a_run_takes_scaled_actions(monkeypatch):
 def test_the_fit_has_a_stream_of_its_own(monkeypatch):
     used = []
     monkeypatch.setattr(
-        ends, "fit_terminal", lambda data, known, key: used.append(key) or (by_action(), {})
+        termination_choice,
+        "fit_terminal",
+        lambda data, known, key: used.append(key) or (by_action(), {}),
     )
     learn(log_of(walks(outside, episodes=20)))
     [key] = map(jax.random.key_data, used)

@@ -8,10 +8,10 @@ import pytest
 from made_logs import write_d4rl_file
 from moore.data.cuts import ends_text
 from moore.data.defects import findings
-from moore.data.heed import heed
 from moore.data.load import load_dataset, read_log
 from moore.data.log import ENDS, notes_of, told
 from moore.data.precision import PassingWindows, lost_in_float32
+from moore.data.run_checks import check_log_for_run
 from moore.envs.identity import logged_arguments
 from moore.errors import InputError
 from moore.inspecting.summary import summarize
@@ -50,7 +50,7 @@ def test_a_run_hears_of_the_precision_that_a_table_loses(tmp_path):
     exact = summarize(read_log(path, exact=True, columns=columns))
     assert exact["float32"]["obs"][0]["dim"] == 1
     with pytest.raises(InputError, match="accept precision-lost"):
-        heed(data, None)
+        check_log_for_run(data, None)
     columns = csv_log(path, offset=0.0)
     assert "float32" not in load_dataset(path, columns=columns).metadata
 
@@ -87,7 +87,11 @@ def test_metadata_of_another_form_are_nobodys_findings(key, value, tmp_path):
     attributes = {"moore_metadata": json.dumps({key: value})}
     path = write_d4rl_file(tmp_path / "log.hdf5", arrays(), attributes)
     data = load_dataset(path)
-    assert heed(data, None) == [] and logged_arguments(data) == "" and notes_of(data.metadata) == []
+    assert (
+        check_log_for_run(data, None) == []
+        and logged_arguments(data) == ""
+        and notes_of(data.metadata) == []
+    )
     assert all(finding.level == "note" for finding in findings(summarize(read_log(path))))
 
 
@@ -145,4 +149,4 @@ def test_ends_that_no_step_leads_to_are_said(change, found, tmp_path):
     assert ends == ([] if found is None else [found])
     if found is not None and found[1] == "ruins":
         with pytest.raises(InputError, match=found[0]):
-            heed(load_dataset(path), None)
+            check_log_for_run(load_dataset(path), None)

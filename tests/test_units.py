@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_units import ON, OTHER, config_of, env_in, log_in, metrics_of, run_in
-from moore.collecting.training import Training
+from moore.collecting.training import SACTraining
 from moore.config import OnlineConfig
 from moore.envs.collector import Collector
 from moore.errors import InputError
@@ -302,11 +302,11 @@ def test_what_was_really_earned_is_told_in_his_units_and_compared_in_the_agents(
     state = learner.hand_over(learner.init(jax.random.key(0)))
     asked = []
 
-    def judge(acting, *_, bar, **__):
+    def compare_policies(acting, *_, bar, **__):
         asked.append(float(bar))
         return jnp.asarray(False), acting, {"gate/bar": bar}
 
-    monkeypatch.setattr("moore.experience.imagination.judge", judge)
+    monkeypatch.setattr("moore.experience.imagination.compare_policies", compare_policies)
     _, metrics = learner.pass_gate(state, 1, [-2e4, -4e4])
     assert asked == [pytest.approx(-3e4 * learner.units.reward_scale)]
     assert float(learner.reported(metrics)["gate/bar"]) == pytest.approx(-3e4)
@@ -336,10 +336,10 @@ def test_the_live_system_is_seen_in_the_agents_units_and_its_returns_in_his():
         np.testing.assert_array_equal(seen.next_obs, setup.units.obs_in(raw.next_obs))
         np.testing.assert_allclose(seen.reward, raw.reward * setup.units.reward_scale, rtol=1e-6)
     assert told.take_episode_returns() == plain.take_episode_returns()
-    np.testing.assert_array_equal(told.snapshot().obs, plain.snapshot().obs)
+    np.testing.assert_array_equal(told.running_episode().obs, plain.running_episode().obs)
     told.step(action)
     again = Collector(setup.world.make_env(), 0, units=setup.units)
-    assert again.restore(told.snapshot())
+    assert again.restore(told.running_episode())
     np.testing.assert_array_equal(again.observation(), told.observation())
 
 
@@ -356,7 +356,7 @@ def test_numbers_of_values_are_his_where_uncertainty_is_one_of_values():
 def test_a_trainings_rows_are_his(tmp_path):
     config = config_of("sac", env_id="Pendulum-v1")
     online = replace(config.online, epochs=1, steps_per_epoch=30, refit_every=30, random_steps=30)
-    training = Training(tmp_path / "run", replace(config, online=online), quiet=True)
+    training = SACTraining(tmp_path / "run", replace(config, online=online), quiet=True)
     training.advance(lambda rows: True)
     rows = training.buffer(30)
     assert np.hypot(rows.obs[:, 0], rows.obs[:, 1]) == pytest.approx(1.0, abs=1e-4), "an angle"

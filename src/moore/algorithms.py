@@ -25,19 +25,19 @@ from moore.experience import part, pessimistic
 from moore.experience.imagination import Imagination
 from moore.experience.kept import KeptReplay
 from moore.experience.prioritised import PrioritisedReplay
-from moore.experience.protocol import Kind
+from moore.experience.protocol import ExperienceKind
 from moore.experience.replay import PlainReplay
 from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme, half_half, online_only, uniform
 
-IMAGINATION = Kind("imagination", Imagination, has_models=True)
-REPLAY = Kind("replay", PlainReplay)
-PRIORITISED = Kind(
+IMAGINATION = ExperienceKind("imagination", Imagination, has_models=True)
+REPLAY = ExperienceKind("replay", PlainReplay)
+PRIORITISED = ExperienceKind(
     "prioritised",
     partial(PrioritisedReplay, priorities=balanced.row_priorities),
     by_scheme=False,
 )
-KEPT = Kind("kept", KeptReplay, by_scheme=False)
+KEPT = ExperienceKind("kept", KeptReplay, by_scheme=False)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Algorithm:
     about: str
     agent: Agent
     scheme: Callable[[Config], Scheme | RowScheme]
-    experience: Kind = IMAGINATION
+    experience: ExperienceKind = IMAGINATION
     uses_log: bool = True
 
 

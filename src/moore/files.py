@@ -178,7 +178,7 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Locks the folder against other processes; the lock ends with this process at the latest.
 
     If the system or its file server has no such locks, nothing is checked.
@@ -206,12 +206,12 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def let_go(folder: Path, *, seconds: float) -> bool:
+def wait_until_unlocked(folder: Path, *, seconds: float) -> bool:
     """Waits until no process holds the folder's lock; False if one still does in the end."""
     end = time.monotonic() + seconds
     while folder.is_dir():
         try:
-            with held(folder):
+            with locked(folder):
                 return True
         except InputError:
             if time.monotonic() > end:

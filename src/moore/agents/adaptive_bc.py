@@ -132,8 +132,8 @@ def targets(
     """r + gamma (1 - terminated) min_j Q'_j(s', a'), j in a random pair, a' smoothed pi'(s')."""
     key_noise, key_pair = jax.random.split(key)
     action = smoothed_action(state.target_actor, batch.next_obs, key_noise, config)
-    judges = some_of(state.target_critics, key_pair, config.critic_subset)
-    value = q_values(judges, batch.next_obs, action).min(axis=0)
+    pair = some_of(state.target_critics, key_pair, config.critic_subset)
+    value = q_values(pair, batch.next_obs, action).min(axis=0)
     return bellman_target(
         batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
     )

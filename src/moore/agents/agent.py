@@ -28,7 +28,7 @@ class Update(Protocol):
 
 
 @runtime_checkable
-class Look(Protocol):
+class SummariseData(Protocol):
     """Before each epoch: takes note of the data as a whole."""
 
     def __call__(self, state: PyTree, offline: Replay, online: Replay, config: Any) -> PyTree: ...
@@ -89,7 +89,7 @@ class NewEpisode(Protocol):
     def __call__(self, state: PyTree) -> PyTree: ...
 
 
-def looks_at_nothing(state: PyTree, offline: Replay, online: Replay, config: Any) -> PyTree:
+def summarises_nothing(state: PyTree, offline: Replay, online: Replay, config: Any) -> PyTree:
     """Of an agent to which nothing of the data as a whole matters."""
     del offline, online, config
     return state
@@ -139,7 +139,7 @@ class Agent:
         init, update, policy, act, act_mode: see the protocols; `policy` is the part of a state that
             acting needs.
         value: None where there are no critics that speak of the policy.
-        look, follow, hand_over, new_episode: what happens between updates; by default nothing.
+        summarise_data, follow, hand_over, new_episode: between updates; by default nothing.
         scores_actions: whether logged actions at the border of the bounds are a difficulty.
     """
 
@@ -151,7 +151,7 @@ class Agent:
     act: Act
     act_mode: ActMode
     value: Value | None = None
-    look: Look = looks_at_nothing
+    summarise_data: SummariseData = summarises_nothing
     follow: Follow = follows_nothing
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes

@@ -80,7 +80,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BCConfig) -> 
     )
 
 
-def look(state: BCState, offline: Replay, online: Replay, config: BCConfig) -> BCState:
+def summarise_data(state: BCState, offline: Replay, online: Replay, config: BCConfig) -> BCState:
     """Measures the scale of the log's observations."""
     del online, config
     there = (jnp.arange(offline.capacity) < offline.size)[:, None]
@@ -137,5 +137,5 @@ AGENT = Agent(
     policy=policy,
     act=act,
     act_mode=act_mode,
-    look=look,
+    summarise_data=summarise_data,
 )

@@ -88,9 +88,9 @@ class CQLConfig:
 class CQLState(eqx.Module):
     """All that an update changes. `critics` stacks the Q functions along a leading axis.
 
-    `updates` counts the updates made. `returns` is what `look` has found: the return-to-go of
-    every row, the log first and then the online data; -NO_LIMIT where none is known; no rows
-    before the first look and without calibration.
+    `updates` counts the updates made. `returns` is what `summarise_data` has found: the
+    return-to-go of every row, the log first and then the online data; -NO_LIMIT where none is
+    known; no rows before the first epoch and without calibration.
     """
 
     actor: Actor
@@ -144,10 +144,10 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) ->
     )
 
 
-def look(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) -> CQLState:
+def summarise_data(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) -> CQLState:
     """Cal-QL: computes the return-to-go of every row of log and online data.
 
-    A row that joins the online data later has none until the next look, and does not bound.
+    A row that joins the online data later has none until the next epoch, and does not bound.
     """
     if not config.calibrated:
         return state
@@ -334,7 +334,7 @@ AGENT = Agent(
     policy=policy,
     act=act,
     act_mode=act_mode,
-    look=look,
+    summarise_data=summarise_data,
     scores_actions=scores_in_warm_up,
 )
 

@@ -87,7 +87,7 @@ class GaussianActor(eqx.Module):
 class IQLState(eqx.Module):
     """All that an update changes. `critics` stacks the two Q functions along a leading axis.
 
-    `reward_scale` is 1 until `look` has seen a log, then what that log gave (`scale_known`).
+    `reward_scale` is 1 until `summarise_data` has seen a log, then what that gave (`scale_known`).
     `online`: the hand-over has been; the actor's learning rate no longer decays.
     """
 
@@ -146,7 +146,7 @@ def return_scale(log: Replay) -> Float[Array, ""]:
     return jnp.where(differ, RETURN_SPREAD / jnp.where(differ, spread, 1.0), 1.0)
 
 
-def look(state: IQLState, offline: Replay, online: Replay, config: IQLConfig) -> IQLState:
+def summarise_data(state: IQLState, offline: Replay, online: Replay, config: IQLConfig) -> IQLState:
     """Learns the scale of the rewards from the log, once; it also holds for online rewards."""
     del online
     if not config.scale_rewards:
@@ -286,6 +286,6 @@ AGENT = Agent(
     policy=policy,
     act=act,
     act_mode=act_mode,
-    look=look,
+    summarise_data=summarise_data,
     hand_over=hand_over,
 )

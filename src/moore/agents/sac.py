@@ -74,9 +74,9 @@ class SACConfig:
 class SACState(eqx.Module):
     """All that an update changes. `critics` stacks the Q functions along a leading axis.
 
-    `best_reward` and `worst_reward` are what `look` has found: the quantiles `clip_targets` and
-    `floor_targets` of the rewards seen, or their maximum and minimum; NO_LIMIT and -NO_LIMIT before
-    anything was seen. `averaged` follows the actor, where
+    `best_reward` and `worst_reward` are what `summarise_data` has found: the quantiles
+    `clip_targets` and `floor_targets` of the rewards seen, or their maximum and minimum;
+    NO_LIMIT and -NO_LIMIT before anything was seen. `averaged` follows the actor, where
     `average_rate` is given. `updates` counts them.
     """
 
@@ -118,7 +118,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
     )
 
 
-def look(state: SACState, offline: Replay, online: Replay, config: SACConfig) -> SACState:
+def summarise_data(state: SACState, offline: Replay, online: Replay, config: SACConfig) -> SACState:
     """Takes note of the rewards seen; those of the log and of the system, not imagined ones."""
     high = 1.0 if config.clip_targets is None else config.clip_targets
     low = 0.0 if config.floor_targets is None else config.floor_targets
@@ -327,7 +327,7 @@ AGENT = Agent(
     act=act,
     act_mode=act_mode,
     value=value,
-    look=look,
+    summarise_data=summarise_data,
 )
 
 

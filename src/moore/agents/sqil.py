@@ -29,7 +29,7 @@ from moore.replay.buffer import Batch, Replay
 class SQILState(eqx.Module):
     """The SAC agent, and the number of rows of the log: joint rows from there on are online ones.
 
-    `logged` is 0 until `look` has seen the log.
+    `logged` is 0 until `summarise_data` has seen the log.
     """
 
     agent: SACState
@@ -43,7 +43,9 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
     return SQILState(agent, jnp.zeros((), jnp.int32))
 
 
-def look(state: SQILState, offline: Replay, online: Replay, config: SACConfig) -> SQILState:
+def summarise_data(
+    state: SQILState, offline: Replay, online: Replay, config: SACConfig
+) -> SQILState:
     """Takes note of which joint rows are those of the log."""
     del online, config
     return dataclasses.replace(state, logged=jnp.asarray(offline.capacity, jnp.int32))
@@ -83,6 +85,6 @@ AGENT = Agent(
     policy=policy,
     act=act,
     act_mode=act_mode,
-    look=look,
+    summarise_data=summarise_data,
     value=value,
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from moore.cli.collect import collect_log
 from moore.cli.compare import compare_runs
 from moore.cli.convert import convert_log
-from moore.cli.judge import evaluate, preview_schemes
+from moore.cli.evaluate import evaluate, preview_schemes
 from moore.cli.logs import inspect_log
 from moore.cli.reproduce import reproduce_figure
 from moore.cli.sweep import sweep_grid

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from moore.collecting.episode_chunks import begun_with, record_in_chunks
 from moore.collecting.recipe import Recipe, check_recipe, make_recipe_env
-from moore.collecting.recording import begun_with, record
 from moore.collecting.reference import reference_returns
 from moore.collecting.sources import Source, acting_source
-from moore.collecting.training import Training, training_config
+from moore.collecting.training import SACTraining, training_config
 from moore.data.episodes import episode_statistics
 from moore.data.load import read_log
 from moore.data.log import Log
@@ -65,11 +65,11 @@ def collect(
     folder = whole_path(training) if training else folder
     steps, sac = recipe.train_steps, recipe.sac
     config = training_config(recipe.env_id, steps=steps, seed=recipe.seed, sac=sac)
-    learner = Training(folder, config, quiet)
+    learner = SACTraining(folder, config, quiet)
     reference = reference_returns(recipe, learner, report)
     source = acting_source(recipe, learner, reference)
     with contextlib.closing(make_recipe_env(recipe)) as env:
-        arrays = record(
+        arrays = record_in_chunks(
             env,
             source.act,
             steps=source.steps,
@@ -146,7 +146,7 @@ def _metadata(recipe: Recipe, source: Source) -> dict:
     return facts | source.about
 
 
-def _as_trained(arrays: dict, learner: Training, report: Reporter) -> dict:
+def _as_trained(arrays: dict, learner: SACTraining, report: Reporter) -> dict:
     """The rows as the training saw them; with the simulator's states if they came out the same."""
     seen = learner.buffer(len(arrays["reward"]))
     names = ("obs", "reward", "next_obs", "terminated", "truncated")

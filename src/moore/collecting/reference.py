@@ -1,7 +1,7 @@
 """Returns of a random policy and of an expert, known from D4RL, given, or measured."""
 
 from moore.collecting.recipe import Recipe, make_recipe_env
-from moore.collecting.training import Training, best
+from moore.collecting.training import SACTraining, best
 from moore.envs.evaluation import evaluate_policy, random_policy, run_episodes
 from moore.envs.make import episode_seed
 from moore.envs.several import close_all, open_all
@@ -14,7 +14,7 @@ RANDOM_EPISODES, EXPERT_EPISODES = 100, 20
 
 
 def reference_returns(
-    recipe: Recipe, learner: Training, report: Reporter
+    recipe: Recipe, learner: SACTraining, report: Reporter
 ) -> ReferenceScores | None:
     """D4RL's constants; what is not known is given or measured, by a training if need be.
 

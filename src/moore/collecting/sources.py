@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from moore.collecting.recipe import DEFAULT_STEPS, Recipe
-from moore.collecting.training import Training, best, first_reaching
+from moore.collecting.training import SACTraining, best, first_reaching
 from moore.envs.make import episode_seed, make_env
-from moore.envs.record import Act
+from moore.envs.recorder import Act
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.jax_settings import key_of
@@ -26,7 +26,9 @@ class Source:
     about: dict
 
 
-def acting_source(recipe: Recipe, learner: Training, reference: ReferenceScores | None) -> Source:
+def acting_source(
+    recipe: Recipe, learner: SACTraining, reference: ReferenceScores | None
+) -> Source:
     if recipe.tier == "random":
         with contextlib.closing(make_env(recipe.env_id)) as env:
             dim = env.action_space.shape[0]
@@ -43,7 +45,7 @@ def acting_source(recipe: Recipe, learner: Training, reference: ReferenceScores 
     return _replaying(recipe, learner, wanted)
 
 
-def _medium(learner: Training, wanted: float, recipe: Recipe) -> dict:
+def _medium(learner: SACTraining, wanted: float, recipe: Recipe) -> dict:
     """The first epoch that reached the wanted return."""
     learner.advance(lambda rows: first_reaching(rows, wanted) is not None)
     curve = learner.curve()
@@ -57,7 +59,7 @@ def _medium(learner: Training, wanted: float, recipe: Recipe) -> dict:
     return epoch
 
 
-def _acting(recipe: Recipe, learner: Training, epoch: dict) -> Source:
+def _acting(recipe: Recipe, learner: SACTraining, epoch: dict) -> Source:
     """One of the training's policies, sampled."""
     policy = learner.policy(epoch["epoch"])
     about = _about(learner, epoch["env_steps"]) | {"policy_return": epoch["eval/return"]}
@@ -65,7 +67,7 @@ def _acting(recipe: Recipe, learner: Training, epoch: dict) -> Source:
     return Source(_acts_as(policy, recipe.seed), steps, "collect", about)
 
 
-def _replaying(recipe: Recipe, learner: Training, wanted: float) -> Source:
+def _replaying(recipe: Recipe, learner: SACTraining, wanted: float) -> Source:
     """The training's own actions from its first step on."""
     if recipe.steps is None:
         steps = _medium(learner, wanted, recipe)["env_steps"]
@@ -100,7 +102,7 @@ def _acts_as(policy: Policy, seed: int) -> Act:
     return lambda obs, row: np.asarray(sample(policy.units.obs_in(obs), row))
 
 
-def _about(learner: Training, steps: int) -> dict:
+def _about(learner: SACTraining, steps: int) -> dict:
     """Where in the training, and the learning curve up to there."""
     curve = [row for row in learner.curve() if row["env_steps"] <= steps]
     return {

@@ -42,7 +42,7 @@ def training_config(env_id: str, *, steps: int, seed: int, sac: SACConfig) -> Co
 
 
 @dataclass(frozen=True)
-class Training:
+class SACTraining:
     """A training that may still be in progress.
 
     The policy is kept at every evaluation that beats all earlier ones. So the first policy to reach

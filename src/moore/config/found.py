@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 
 import moore.dynamics
-from moore.agents.found import found_agents
+from moore.agents.discovery import found_agents
 from moore.tables import Section
 
 

@@ -29,7 +29,7 @@ _DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
-class Head:
+class TableHeader:
     """The lines above the rows, and the format of the rows."""
 
     names: list[str]
@@ -91,7 +91,7 @@ class _Lines(io.RawIOBase):
         return b"".join(kept)
 
 
-def read_head(path: Path, name: str, columns: ColumnMap) -> Head:
+def read_header(path: Path, name: str, columns: ColumnMap) -> TableHeader:
     """Finds encoding, delimiter and header; InputError if there is no header."""
     encoding = _encoding(path)
     with _open(path, encoding) as stream:
@@ -119,7 +119,7 @@ def read_head(path: Path, name: str, columns: ColumnMap) -> Head:
             f"{delimiter!r} between them"
         ) from None
     names, latin = _decoded(header)
-    return Head(
+    return TableHeader(
         names=names,
         delimiter=delimiter,
         encoding=encoding,
@@ -131,7 +131,7 @@ def read_head(path: Path, name: str, columns: ColumnMap) -> Head:
 
 
 def read_csv(
-    path: Path, name: str, head: Head, wanted: list[int]
+    path: Path, name: str, head: TableHeader, wanted: list[int]
 ) -> Iterator[tuple[Callable[[int], int], list[pa.Array]]]:
     """Blocks of the wanted columns, as bytes, each with a function that gives its rows' lines.
 
@@ -170,7 +170,9 @@ def read_csv(
             )
 
 
-def _blocks(lines: _Lines, name: str, head: Head, wanted: list[int]) -> Iterator[list[pa.Array]]:
+def _blocks(
+    lines: _Lines, name: str, head: TableHeader, wanted: list[int]
+) -> Iterator[list[pa.Array]]:
     codes = [str(i) for i in range(len(head.names))]
     try:
         reader = arrow_csv.open_csv(
@@ -203,7 +205,7 @@ def _blocks(lines: _Lines, name: str, head: Head, wanted: list[int]) -> Iterator
         ) from None
 
 
-def _line(head: Head, lines: _Lines, at: int, i: int = 0) -> int:
+def _line(head: TableHeader, lines: _Lines, at: int, i: int = 0) -> int:
     """The line of the file, counted from 1, that holds the i-th row from row `at` on."""
     row = at + i
     return head.lines + row + 1 + bisect_right(lines.blank, row)

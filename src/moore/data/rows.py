@@ -29,7 +29,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class TableRows:
     """All n rows; missing values are NaN in `obs`, `action`, and so on."""
 
     obs: np.ndarray  # (n, obs_dim)
@@ -78,7 +78,7 @@ class Places:
         return f"{prefix}{word} {number(int(row) - self.starts[at])}"
 
 
-def join_blocks(blocks: Iterable[Block], places: Places, *, exact: bool, name: str) -> Rows:
+def join_blocks(blocks: Iterable[Block], places: Places, *, exact: bool, name: str) -> TableRows:
     """The rows of all blocks, with matrices in float32, or in float64 if `exact`.
 
     The arrays grow in place, so that there is no second copy of one.
@@ -96,7 +96,7 @@ def join_blocks(blocks: Iterable[Block], places: Places, *, exact: bool, name: s
         raise InputError(f"{name}: no rows; expected them below the names of the columns")
     joined = {"reward": None, "next_obs": None, "time": None}
     joined |= {key: array.whole() for key, array in grown.items()}
-    return Rows(**joined, tick=tick, where=places, windows=windows)
+    return TableRows(**joined, tick=tick, where=places, windows=windows)
 
 
 class _Growing:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from moore.data.cells import Cells
 from moore.data.checks import shown
 from moore.data.column_map import ColumnMap
-from moore.data.csv_file import Head, read_csv, read_head
+from moore.data.csv_file import TableHeader, read_csv, read_header
 from moore.data.parquet_file import parquet_names, read_parquet
 from moore.errors import InputError
 
@@ -39,7 +39,7 @@ def read_pieces(
         wanted = _wanted(names, columns, name)
         blocks, word, decimal = read_parquet(file, name, wanted), "row", "."
     else:
-        head = read_head(file, name, columns)
+        head = read_header(file, name, columns)
         wanted = _wanted(head.names, columns, name)
         places = [head.names.index(column) for column in wanted]
         blocks, word = read_csv(file, name, head, places), "line"
@@ -56,7 +56,7 @@ def column_names(file: Path, name: str, columns: ColumnMap) -> list[str]:
     """The names of all columns, in order."""
     if file.suffix.lower() in PARQUET:
         return parquet_names(file, name)
-    return read_head(file, name, columns).names
+    return read_header(file, name, columns).names
 
 
 def _wanted(names: list[str], columns: ColumnMap, name: str) -> list[str]:
@@ -82,7 +82,7 @@ def _wanted(names: list[str], columns: ColumnMap, name: str) -> list[str]:
     return wanted
 
 
-def _tell(head: Head, decimal: str, columns: ColumnMap, notes: list[str]) -> None:
+def _tell(head: TableHeader, decimal: str, columns: ColumnMap, notes: list[str]) -> None:
     found = []
     if decimal == "," and columns.decimal is None:
         found.append('numbers are read with a decimal comma (decimal = "." if they have none)')

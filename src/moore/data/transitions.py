@@ -12,7 +12,7 @@ import numpy as np
 from moore.data.checks import blocks
 from moore.data.column_map import ColumnMap
 from moore.data.log import Log
-from moore.data.rows import Rows
+from moore.data.rows import TableRows
 from moore.data.sampling import (
     check_increasing,
     describe_intervals,
@@ -41,7 +41,7 @@ class Names:
 
 
 def make_log(
-    rows: Rows, columns: ColumnMap, names: Names, *, name: str, notes: list[str], ends: bool
+    rows: TableRows, columns: ColumnMap, names: Names, *, name: str, notes: list[str], ends: bool
 ) -> Log:
     """Makes the log, without its hash.
 
@@ -94,7 +94,7 @@ def make_log(
 
 
 def _borders(
-    rows: Rows, columns: ColumnMap, used: np.ndarray, where, name: str
+    rows: TableRows, columns: ColumnMap, used: np.ndarray, where, name: str
 ) -> tuple[np.ndarray, list[str]]:
     """(m,) bool: the used rows that do not continue an episode, and notes on them."""
     notes = []
@@ -135,7 +135,7 @@ def _borders(
     return begins, notes
 
 
-def _every_row(rows: Rows, used: np.ndarray, last: np.ndarray, name: str) -> Log:
+def _every_row(rows: TableRows, used: np.ndarray, last: np.ndarray, name: str) -> Log:
     """The log without stored successors; each one is the next row's observation."""
     terminated = rows.terminal[used]
     return Log(
@@ -150,7 +150,7 @@ def _every_row(rows: Rows, used: np.ndarray, last: np.ndarray, name: str) -> Log
 
 
 def _known_pairs(
-    rows: Rows, columns: ColumnMap, used: np.ndarray, last: np.ndarray, where, name: str
+    rows: TableRows, columns: ColumnMap, used: np.ndarray, last: np.ndarray, where, name: str
 ) -> tuple[Log, list[str]]:
     """The rows with a complete transition, with their successors, and notes on the others."""
     after = np.append(used[1:], used[-1])  # of the row before an end: never asked
@@ -196,7 +196,7 @@ def _take(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return values if len(rows) == len(values) else values[rows]
 
 
-def _missing(rows: Rows, columns: ColumnMap, names: Names) -> list[str]:
+def _missing(rows: TableRows, columns: ColumnMap, names: Names) -> list[str]:
     """Notes on the missing values of each column, and on what happens to their rows."""
     found = []
     matrices = [(rows.obs, names.obs), (rows.action, names.action)]
@@ -240,7 +240,7 @@ def _missing(rows: Rows, columns: ColumnMap, names: Names) -> list[str]:
     return notes
 
 
-def _nothing_left(name: str, rows: Rows, notes: list[str]) -> str:
+def _nothing_left(name: str, rows: TableRows, notes: list[str]) -> str:
     told = f" ({'; '.join(notes)})" if notes else ""
     return (
         f"{name}: no transition in {rows.size} rows{told}; expected rows with a value in every "

@@ -52,7 +52,7 @@ class HalfSpaces(eqx.Module):
         return jnp.logaddexp(jax.nn.logsumexp(self.units(x), axis=-1), self.floor[:, None])
 
 
-class Networks(eqx.Module):
+class TerminalNetworks(eqx.Module):
     """Members that are networks of the standardised (next_obs, next_obs - obs, action)."""
 
     layers: tuple[Dense, ...]
@@ -70,10 +70,10 @@ class Networks(eqx.Module):
         return last(x)[..., 0]
 
 
-Members = HalfSpaces | Networks
+Members = HalfSpaces | TerminalNetworks
 
 
-class Head(eqx.Module):
+class TerminalHead(eqx.Module):
     """p(end | s, a, s') as the mean over calibrated members, with the threshold of the rule.
 
     Attributes:
@@ -110,7 +110,7 @@ def init_half_spaces(
 
 def init_networks(
     key: PRNGKeyArray, inputs: int, members: int, hidden: tuple[int, ...], log_odds: float
-) -> Networks:
+) -> TerminalNetworks:
     """Networks with normal weights of variance 1 / (inputs of the layer); odds exp(`log_odds`)."""
     widths = (inputs, *hidden)
     keys = jax.random.split(key, len(hidden))
@@ -119,10 +119,12 @@ def init_networks(
         for k, n, m in zip(keys, widths[:-1], hidden, strict=True)
     ]
     last = Dense(jnp.zeros((members, widths[-1], 1)), jnp.full((members, 1), log_odds))
-    return Networks((*trunk, last))
+    return TerminalNetworks((*trunk, last))
 
 
-def probability(head: Head, obs: Obs, action: Action, next_obs: Obs) -> Float[Array, " rows"]:
+def probability(
+    head: TerminalHead, obs: Obs, action: Action, next_obs: Obs
+) -> Float[Array, " rows"]:
     """p(end | s, a, s') of every row."""
     x = (head.members.features(obs, action, next_obs) - head.mean) / head.std
     members = jax.tree.leaves(head.members)[0].shape[0]
@@ -130,7 +132,7 @@ def probability(head: Head, obs: Obs, action: Action, next_obs: Obs) -> Float[Ar
     return jnp.mean(jax.nn.sigmoid(head.slope * log_odds + head.intercept), axis=0)
 
 
-def learned_rule(head: Head) -> TerminationFn:
+def learned_rule(head: TerminalHead) -> TerminationFn:
     """The rule p(end) > threshold for one transition; a next_obs that is not finite has ended."""
 
     def terminated(

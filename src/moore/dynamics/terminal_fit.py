@@ -22,14 +22,14 @@ from jaxtyping import Array, PRNGKeyArray
 from moore.dynamics.inputs import MIN_STD
 from moore.dynamics.terminal import (
     HalfSpaces,
-    Head,
     Members,
-    Networks,
+    TerminalHead,
+    TerminalNetworks,
     init_half_spaces,
     init_networks,
     probability,
 )
-from moore.dynamics.terminal_rows import CALIBRATION, TEST, TRAIN, Rows, draws, split_rows
+from moore.dynamics.terminal_rows import CALIBRATION, TEST, TRAIN, TerminalRows, draws, split_rows
 from moore.dynamics.terminal_scores import best_threshold, score
 from moore.dynamics.terminal_train import (
     Sample,
@@ -46,7 +46,7 @@ CHUNK = 8192
 class Fitted(NamedTuple):
     """A head, with its loss in nats a terminal and its F1 on the calibration episodes."""
 
-    head: Head
+    head: TerminalHead
     loss: float
     f1: float
 
@@ -56,7 +56,7 @@ def fit_terminal(
     successor_known: np.ndarray,
     key: PRNGKeyArray,
     config: TerminalConfig | None = None,
-) -> tuple[Head, dict]:
+) -> tuple[TerminalHead, dict]:
     """Fits a head to a log's terminals, and scores it on episodes that were held out.
 
     Args:
@@ -75,7 +75,10 @@ def fit_terminal(
     start, config = time.perf_counter(), config or TerminalConfig()
     key_split, *keys = jax.random.split(key, 2 + len(config.sparsity))
     parts, counts = split_rows(data, successor_known, key_split)
-    kinds = [*((HalfSpaces, weight) for weight in config.sparsity), (Networks, config.weight_decay)]
+    kinds = [
+        *((HalfSpaces, weight) for weight in config.sparsity),
+        (TerminalNetworks, config.weight_decay),
+    ]
     fits = []
     for (kind, prior), key_fit in zip(kinds, keys, strict=True):
         fits.append(_fit(kind, prior, parts, key_fit, config))
@@ -98,7 +101,7 @@ def fit_terminal(
 def _fit(
     kind: type[Members],
     prior: float,
-    parts: dict[str, Rows],
+    parts: dict[str, TerminalRows],
     key: PRNGKeyArray,
     config: TerminalConfig,
 ) -> Fitted:
@@ -111,7 +114,7 @@ def _fit(
     std = np.sqrt(share @ (inputs - mean) ** 2)
     std = np.where(std < MIN_STD, 1.0, std)
 
-    def sample(rows: Rows, weight: np.ndarray) -> Sample:
+    def sample(rows: TerminalRows, weight: np.ndarray) -> Sample:
         columns = (_features(kind, rows) - mean) / std, rows.terminated, weight
         return Sample(*(jnp.asarray(column, jnp.float32) for column in columns))
 
@@ -136,7 +139,7 @@ def _fit(
         members = without_idle_units(members, sample(train, train.weight))
     slope, intercept, loss = _platt(members, held_out)
     numbers = (jnp.asarray(v, jnp.float32) for v in (mean, std, slope, intercept, 0.5))
-    head = Head(members, *numbers)
+    head = TerminalHead(members, *numbers)
     p = probabilities(head, calibration)
     threshold, f1 = best_threshold(p, calibration.terminated, calibration.weight)
     head = eqx.tree_at(lambda h: h.threshold, head, jnp.float32(threshold))
@@ -175,7 +178,7 @@ def _platt(members: Members, sample: Sample) -> tuple[float, float, float]:
     return float(np.exp(best.x[0])), float(best.x[1]), float(best.fun)
 
 
-def probabilities(head: Head, rows: Rows) -> np.ndarray:
+def probabilities(head: TerminalHead, rows: TerminalRows) -> np.ndarray:
     """p(end) of (rows,), a chunk at a time."""
 
     def one(row) -> Array:
@@ -185,5 +188,5 @@ def probabilities(head: Head, rows: Rows) -> np.ndarray:
     return np.asarray(jax.jit(partial(jax.lax.map, one, batch_size=CHUNK))(columns))
 
 
-def _features(kind: type[Members], rows: Rows) -> np.ndarray:
+def _features(kind: type[Members], rows: TerminalRows) -> np.ndarray:
     return np.asarray(kind.features(rows.obs, rows.action, rows.next_obs), np.float64)

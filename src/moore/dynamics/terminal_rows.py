@@ -23,7 +23,7 @@ PARTS = (TRAIN, CALIBRATION, TEST)
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class TerminalRows:
     """Some rows of a log, as NumPy arrays.
 
     Attributes:
@@ -56,7 +56,7 @@ class Rows:
 
 def split_rows(
     data: Transition, successor_known: np.ndarray, key: PRNGKeyArray
-) -> tuple[dict[str, Rows], dict[str, dict[str, int]]]:
+) -> tuple[dict[str, TerminalRows], dict[str, dict[str, int]]]:
     """The rows of each part, and how many rows, terminals and episodes it has in the log.
 
     Training and calibration keep at most `MAX_ROWS` of each group, test keeps every row. Terminated
@@ -97,7 +97,7 @@ def split_rows(
         ]
         i = np.concatenate(kept)
         columns = (np.asarray(column)[i] for column in (data.obs, data.action, data.next_obs))
-        rows[name] = Rows(
+        rows[name] = TerminalRows(
             *columns,
             terminated[i].astype(np.float32),
             np.concatenate(weights),
@@ -107,7 +107,7 @@ def split_rows(
     return rows, counts
 
 
-def draws(rows: Rows, members: int, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+def draws(rows: TerminalRows, members: int, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
     """How training draws rows: (members, rows) cumulative probabilities, and (rows,) weights.
 
     Half of the draws are terminals; the other half is shared by rows near a terminal and all other
@@ -124,7 +124,7 @@ def draws(rows: Rows, members: int, key: PRNGKeyArray) -> tuple[np.ndarray, np.n
     return cumulative / cumulative[:, -1:], weight
 
 
-def _bootstraps(rows: Rows, members: int, rng: np.random.Generator) -> np.ndarray:
+def _bootstraps(rows: TerminalRows, members: int, rng: np.random.Generator) -> np.ndarray:
     """(members, rows) how often each member has a row; terminated episodes are drawn apart."""
     count = np.zeros((members, rows.episode.max() + 1))
     ended = np.unique(rows.episode[rows.terminated > 0])

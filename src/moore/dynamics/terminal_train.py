@@ -18,7 +18,7 @@ OUT_OF_REACH = 1e9
 
 
 @dataclass(frozen=True)
-class Training:
+class MemberTraining:
     """Settings of Adam, with cosine decay to 0, for one kind of members."""
 
     learning_rate: float
@@ -48,8 +48,8 @@ class TerminalConfig:
     sparsity: tuple[float, ...] = (500.0, 5.0)
     hidden: tuple[int, ...] = (64, 64)
     weight_decay: float = 0.05
-    half_spaces: Training = Training(learning_rate=1e-2, batch_size=512, steps=3000)
-    networks: Training = Training(learning_rate=3e-3, batch_size=256, steps=1500)
+    half_spaces: MemberTraining = MemberTraining(learning_rate=1e-2, batch_size=512, steps=3000)
+    networks: MemberTraining = MemberTraining(learning_rate=3e-3, batch_size=256, steps=1500)
     good_f1: float = 0.9
 
 

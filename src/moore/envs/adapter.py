@@ -77,7 +77,7 @@ class Adapter(gym.Wrapper):
         self._steps = 0
         self._seen = np.zeros(self._obs_shape, np.float32)
         self.blind = False
-        self._held = np.asarray(self.bounds.middle, self._dtype)
+        self._last_action = np.asarray(self.bounds.middle, self._dtype)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         """Begins an episode; the observation (obs,) float32 is a copy."""
@@ -117,14 +117,14 @@ class Adapter(gym.Wrapper):
     def _choose(self, action: np.ndarray, *, sound: bool) -> np.ndarray:
         """The action to send: the given one, or the last good one."""
         if self.blind:
-            return self._held
+            return self._last_action
         if action.shape != self.bounds.low.shape:
             raise InputError(
                 f"{self._name} takes actions of shape {self.bounds.low.shape}, not {action.shape}."
             )
         if sound:
-            self._held = self.action(action)
-        return self._held
+            self._last_action = self.action(action)
+        return self._last_action
 
     def _read(self, obs: Any, reward: float, unsound: np.ndarray | None = None) -> None:
         """Records whether a reading is good; too many bad ones in a row raise InputError."""

@@ -78,9 +78,9 @@ class Collector:
 
         While the readings are bad, it is the last good observation.
         """
-        return self._units.obs_in(self._look())
+        return self._units.obs_in(self._show())
 
-    def _look(self) -> np.ndarray:
+    def _show(self) -> np.ndarray:
         """The current observation in the user's units."""
         if self._obs is None:
             seed = episode_seed(self._run_seed, "act", self._episode)
@@ -93,7 +93,7 @@ class Collector:
 
         Returns the transition in the agents' units, or None if it was not measured completely.
         """
-        obs, was_blind, fault = self._look(), self._env.blind, self._env.fault
+        obs, was_blind, fault = self._show(), self._env.blind, self._env.fault
         next_obs, reward, terminated, truncated, _ = self._env.step(action)
         self._tell(fault)
         whole = self._env.fault is None and not was_blind and np.isfinite(action).all()
@@ -126,7 +126,7 @@ class Collector:
         finished, self._finished = self._finished, []
         return finished
 
-    def snapshot(self) -> RunningEpisode:
+    def running_episode(self) -> RunningEpisode:
         """The running episode, for a checkpoint."""
         actions = np.asarray(self._actions, np.float32)
         unbegun = np.zeros(self._env.observation_space.shape, np.float32)
@@ -138,32 +138,32 @@ class Collector:
             tuple(self._finished),
         )
 
-    def restore(self, snapshot: RunningEpisode, *, replay: bool = True) -> bool:
+    def restore(self, running: RunningEpisode, *, replay: bool = True) -> bool:
         """Replays the running episode from its seed; False if the result differs.
 
         If it differs, or without `replay`, the next episode begins, with its own seed. An episode
         without a step so far begins with the seed that it had.
         """
-        self._finished = list(snapshot.finished_returns)
-        self._next_episode(snapshot.episode)
-        if not len(snapshot.actions):
+        self._finished = list(running.finished_returns)
+        self._next_episode(running.episode)
+        if not len(running.actions):
             return True
-        same = replay and self._replay(snapshot)
+        same = replay and self._replay(running)
         if not same:
-            self._next_episode(snapshot.episode + 1)
+            self._next_episode(running.episode + 1)
         return same
 
-    def _replay(self, snapshot: RunningEpisode) -> bool:
-        obs = self._look()
-        for action in snapshot.actions:
+    def _replay(self, running: RunningEpisode) -> bool:
+        obs = self._show()
+        for action in running.actions:
             obs, reward, terminated, truncated, _ = self._env.step(action)
             self._actions.append(action)
             self._return.add(reward)
             if terminated or truncated:
                 break
         self._obs = obs
-        whole = len(self._actions) == len(snapshot.actions)
-        return whole and np.array_equal(self._obs, snapshot.obs)
+        whole = len(self._actions) == len(running.actions)
+        return whole and np.array_equal(self._obs, running.obs)
 
     def close(self) -> None:
         self._env.close()

@@ -16,7 +16,7 @@ from moore.data.log import parts_of
 from moore.envs.adapter import Adapter
 from moore.envs.make import EnvSource, Registered
 from moore.envs.termination import known_environments
-from moore.envs.trust import trusted_env_id
+from moore.envs.trusted_id import trusted_env_id
 from moore.errors import InputError
 
 # The id of an environment that has none.

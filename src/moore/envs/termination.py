@@ -85,7 +85,7 @@ def termination_rule(
         env_id: Gymnasium id of the environment; None if it has none.
         spec: "auto" (the rule of `env_id`), "never", the id of a known environment, or
             "module:function", a function with the signature of the rules here. ("learned" needs
-            the log: `moore.runs.ends.make_rule`.)
+            the log: `moore.runs.termination_choice.make_rule`.)
         has_terminals: whether any row of the log is terminated. If not, an unknown environment is
             assumed never to terminate.
 

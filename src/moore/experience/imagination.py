@@ -19,9 +19,9 @@ from moore.dynamics.fit import FitReport, ModelState, fit_ensemble, init_model
 from moore.dynamics.pessimistic import Halt
 from moore.errors import InputError
 from moore.experience import diagnostics, rollouts
-from moore.experience.coverage import covering_penalty
-from moore.experience.judging import judge
 from moore.experience.partly_imagined import PartlyImagined
+from moore.experience.penalty_calibration import calibrate_penalty
+from moore.experience.policy_comparison import compare_policies
 from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
 from moore.experience.settings import RolloutSettings, rollout_length, rollout_settings
 from moore.replay.buffer import Replay, Ring, empty_ring
@@ -157,10 +157,10 @@ class Imagination:
         del notes
         return state
 
-    def kept(self, state: ImaginationState) -> dict:
+    def pack_hand_over(self, state: ImaginationState) -> dict:
         return {"model": state.model, "penalty_coef": state.penalty_coef}
 
-    def restored(self, fresh: ImaginationState, kept: dict) -> ImaginationState:
+    def unpack_hand_over(self, fresh: ImaginationState, kept: dict) -> ImaginationState:
         """A lambda that was measured is handed over; one that was given may be given anew."""
         measured = self.task.config.penalty_coverage is not None
         penalty_coef = kept["penalty_coef"] if measured else fresh.penalty_coef
@@ -204,7 +204,7 @@ class Imagination:
         if config.penalty_coverage is None or now.epoch == 1:
             return state, key
         key, key_cover = jax.random.split(key)
-        penalty_coef = covering_penalty(
+        penalty_coef = calibrate_penalty(
             now.agent,
             state.model.ensemble,
             self.task.log,
@@ -272,7 +272,7 @@ class Imagination:
                 )
             return dataclasses.replace(state, imagined=imagined), key, metrics
 
-    def judge(
+    def compare_policies(
         self,
         state: ImaginationState,
         now: Moment,
@@ -291,7 +291,7 @@ class Imagination:
             rows = now.draws.rows(key_starts, (gate.rollouts,))
             starts = gather(task.log, now.online, rows).obs
             steps, discount = gate.horizon, task.agent_config.discount
-        accepted, acting, metrics = judge(
+        accepted, acting, metrics = compare_policies(
             acting,
             task.agent.policy(now.agent),
             state.model.ensemble,

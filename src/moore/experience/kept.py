@@ -106,8 +106,8 @@ class KeptReplay:
         del notes
         return state
 
-    def kept(self, state: KeptPart) -> dict:
+    def pack_hand_over(self, state: KeptPart) -> dict:
         return {"choice": state.choice}
 
-    def restored(self, fresh: KeptPart, kept: dict) -> KeptPart:
+    def unpack_hand_over(self, fresh: KeptPart, kept: dict) -> KeptPart:
         return KeptPart(kept["choice"], fresh.rows)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from moore.data.better_part import Part, better_part, logged_episodes
-from moore.experience.protocol import Batches, Kind, Moment, OnPass, Refreshed, Task
+from moore.experience.protocol import Batches, ExperienceKind, Moment, OnPass, Refreshed, Task
 from moore.experience.replay import RealRows
 from moore.replay.buffer import Replay
 
@@ -69,12 +69,12 @@ class PartReplay:
     def noted(self, state: None, notes: None) -> None:
         del state, notes
 
-    def kept(self, state: None) -> dict:
+    def pack_hand_over(self, state: None) -> dict:
         del state
         return {}
 
-    def restored(self, fresh: None, kept: dict) -> None:
+    def unpack_hand_over(self, fresh: None, kept: dict) -> None:
         del fresh, kept
 
 
-KIND = Kind("part", PartReplay, by_scheme=False)
+KIND = ExperienceKind("part", PartReplay, by_scheme=False)

@@ -16,7 +16,7 @@ from moore.dynamics.fit import ModelState
 from moore.dynamics.pessimistic import SECTION, Halt, halt_reward, known_limit
 from moore.errors import InputError
 from moore.experience.imagination import Imagination
-from moore.experience.protocol import Kind, Task
+from moore.experience.protocol import ExperienceKind, Task
 
 
 def halt_of(model: ModelState, task: Task) -> Halt:
@@ -35,6 +35,6 @@ def halt_of(model: ModelState, task: Task) -> Halt:
     return Halt(limit, halt_reward(task.log, discount, config))
 
 
-KIND = Kind(
+KIND = ExperienceKind(
     "pessimistic", partial(Imagination, halt_of=halt_of), has_models=True, sections=(SECTION,)
 )

@@ -202,10 +202,10 @@ class PrioritisedReplay:
         del state
         return notes
 
-    def kept(self, state: Priority) -> dict:
+    def pack_hand_over(self, state: Priority) -> dict:
         del state
         return {}
 
-    def restored(self, fresh: Priority, kept: dict) -> Priority:
+    def unpack_hand_over(self, fresh: Priority, kept: dict) -> Priority:
         del kept
         return fresh

@@ -153,15 +153,15 @@ class Experience(Protocol):
     def noted(self, state: PyTree, notes: PyTree) -> PyTree:
         """The state after gradient steps that have left these notes."""
 
-    def kept(self, state: PyTree) -> PyTree:
+    def pack_hand_over(self, state: PyTree) -> PyTree:
         """What a checkpoint of the hand-over holds of the state."""
 
-    def restored(self, fresh: PyTree, kept: PyTree) -> PyTree:
-        """A fresh state with what `kept` has kept, as if the offline stage had just ended."""
+    def unpack_hand_over(self, fresh: PyTree, kept: PyTree) -> PyTree:
+        """A fresh state with what `pack_hand_over` has kept, as at the end of the offline stage."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class ExperienceKind:
     """A kind of experience, as the table of algorithms names it.
 
     Attributes:

@@ -54,9 +54,9 @@ class PlainReplay:
     def noted(self, state: None, notes: None) -> None:
         del state, notes
 
-    def kept(self, state: None) -> dict:
+    def pack_hand_over(self, state: None) -> dict:
         del state
         return {}
 
-    def restored(self, fresh: None, kept: dict) -> None:
+    def unpack_hand_over(self, fresh: None, kept: dict) -> None:
         del fresh, kept

@@ -17,8 +17,8 @@ from moore.envs.make import make_env
 from moore.envs.simulator import quiet_mujoco
 from moore.errors import InputError
 from moore.inspecting.replay_errors import (
-    Rows,
     Scales,
+    StepResults,
     compare,
     error_text,
     fits_all,
@@ -43,11 +43,11 @@ class _Sample:
     rows: np.ndarray  # (m,) ascending within each part: uniform ones, then more terminal ones
     extra: np.ndarray  # (m,) bool: of the second part
     known: np.ndarray  # (m,) bool: whose next observation is true
-    logged: Rows
+    logged: StepResults
     scale: Scales
 
     def take(self, keep: np.ndarray) -> "_Sample":
-        logged = Rows(**{key: value[keep] for key, value in vars(self.logged).items()})
+        logged = StepResults(**{key: value[keep] for key, value in vars(self.logged).items()})
         parts = {key: getattr(self, key)[keep] for key in ("rows", "extra", "known")}
         return replace(self, **parts, logged=logged)
 
@@ -193,7 +193,9 @@ def _draw(
     chosen = np.concatenate([uniform, more])
     known = _known(log, chosen, ends)
     after = _after(log, chosen)
-    logged = Rows(after, log.reward[chosen].astype(float), log.terminated[chosen].astype(bool))
+    logged = StepResults(
+        after, log.reward[chosen].astype(float), log.terminated[chosen].astype(bool)
+    )
     inside = known & (np.arange(len(chosen)) < len(uniform))
     scale = scales(log.obs[chosen][inside].astype(float), after[inside], logged.reward)
     extra = np.arange(len(chosen)) >= len(uniform)
@@ -244,7 +246,7 @@ def _measure(env: gym.Env, place: Place, sample: _Sample, action: np.ndarray) ->
         place(env, row)
         next_obs, reward, terminated, _, _ = env.step(a)
         steps.append((np.asarray(next_obs, np.float64), float(reward), bool(terminated)))
-    made = Rows(*map(np.array, zip(*steps, strict=True)))
+    made = StepResults(*map(np.array, zip(*steps, strict=True)))
     return compare(sample.logged, made, sample.scale, known=sample.known, extra=sample.extra)
 
 

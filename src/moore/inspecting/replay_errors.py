@@ -13,7 +13,7 @@ _EDGES = np.linspace(-9, 3, 37)  # of the histogram, log10 of the error
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
-class Rows:
+class StepResults:
     """Logged rows, or the simulator's results from their states and actions."""
 
     next_obs: np.ndarray  # (m, obs) float64
@@ -38,7 +38,7 @@ def scales(obs: np.ndarray, next_obs: np.ndarray, reward: np.ndarray) -> Scales:
 
 
 def compare(
-    logged: Rows, made: Rows, scale: Scales, *, known: np.ndarray, extra: np.ndarray
+    logged: StepResults, made: StepResults, scale: Scales, *, known: np.ndarray, extra: np.ndarray
 ) -> dict:
     """Errors of next observation, reward and terminal flag.
 

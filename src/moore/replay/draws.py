@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from moore.replay.buffer import Replay, Transition
-from moore.replay.priorities import Rows, RowScheme, Table, cumulate
+from moore.replay.priorities import PriorityRows, RowScheme, Table, cumulate
 from moore.replay.sampler import sample_rows
 from moore.replay.schedule import sampling_tv
 from moore.replay.schemes import Scheme
@@ -151,7 +151,9 @@ def shift(
     return 0.5 * float(np.abs(new_draws - old).sum())
 
 
-def _rows(offline: Replay, online: Replay, n_off: int, n_on: int, units: UsersUnits | None) -> Rows:
+def _rows(
+    offline: Replay, online: Replay, n_off: int, n_on: int, units: UsersUnits | None
+) -> PriorityRows:
     """Both buffers as one set of columns in the user's units, for the user's priority function."""
     parts = [(offline, n_off), (online, n_on)]
 
@@ -163,7 +165,7 @@ def _rows(offline: Replay, online: Replay, n_off: int, n_on: int, units: UsersUn
     columns = vars(stored if units is None else units.transition_out(stored))
     ends = columns["terminated"] | columns["truncated"]
     ends[n_off - 1 : n_off] = True  # no episode runs on from the log into the online data
-    return Rows(
+    return PriorityRows(
         **columns,
         online=np.arange(n_off + n_on) >= n_off,
         age=np.concatenate([np.arange(size)[::-1] for _, size in parts]),

@@ -19,7 +19,7 @@ from moore.imports import import_function
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class PriorityRows:
     """The transitions that a priority function is given: first the log's, then the online ones.
 
     Observations, rewards and returns are in the user's units, up to rounding where the run
@@ -44,7 +44,7 @@ class Rows:
 
 
 # (d, t) -> (rows,) priorities.
-PriorityFn = Callable[[Rows, int], Float[np.ndarray, " rows"]]
+PriorityFn = Callable[[PriorityRows, int], Float[np.ndarray, " rows"]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RowScheme:
     def __str__(self) -> str:
         return self.name
 
-    def __call__(self, rows: Rows, t: int) -> Float[np.ndarray, " rows"]:
+    def __call__(self, rows: PriorityRows, t: int) -> Float[np.ndarray, " rows"]:
         """The priorities of the rows at epoch t, checked, float64.
 
         Raises:
@@ -101,7 +101,7 @@ def from_array(values: Float[np.ndarray, " log"], name: str = "array") -> RowSch
     """
     values = np.asarray(values, np.float64)
 
-    def priorities(rows: Rows, t: int) -> Float[np.ndarray, " rows"]:
+    def priorities(rows: PriorityRows, t: int) -> Float[np.ndarray, " rows"]:
         logged = ~rows.online
         if values.shape != (int(logged.sum()),):
             raise InputError(

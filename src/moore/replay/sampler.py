@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from moore.replay.buffer import Replay, Ring, Transition, take
 
 # Rows of both buffers as one index: log rows come first, then online rows.
-Rows = Int[Array, " n"]
+JointIndices = Int[Array, " n"]
 
 
 def _uniform(key: PRNGKeyArray, shape: tuple[int, ...], size: Int[Array, ""]) -> Int[Array, "..."]:

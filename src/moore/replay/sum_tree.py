@@ -71,7 +71,7 @@ def total(tree: SumTree) -> Float[Array, ""]:
     return tree.nodes[1]
 
 
-def held(tree: SumTree, rows: Int[Array, " n"]) -> Bool[Array, " n"]:
+def has_rows(tree: SumTree, rows: Int[Array, " n"]) -> Bool[Array, " n"]:
     """Whether each row is a row of the tree."""
     return (rows >= 0) & (rows < tree.capacity)
 
@@ -79,7 +79,7 @@ def held(tree: SumTree, rows: Int[Array, " n"]) -> Bool[Array, " n"]:
 def get(tree: SumTree, rows: Int[Array, " n"]) -> Float[Array, " n"]:
     """The priorities of rows; 0 for rows that are not in the tree."""
     places = tree.leaves + jnp.clip(rows, 0, tree.capacity - 1)
-    return jnp.where(held(tree, rows), tree.nodes[places], 0.0)
+    return jnp.where(has_rows(tree, rows), tree.nodes[places], 0.0)
 
 
 def rewrite(tree: SumTree, rows: Int[Array, " n"], priorities: Float[Array, " n"]) -> SumTree:
@@ -100,7 +100,7 @@ def rewrite(tree: SumTree, rows: Int[Array, " n"], priorities: Float[Array, " n"
     order = jnp.argsort(rows, stable=True)
     rows, priorities = rows[order], priorities[order].astype(jnp.float32)
     is_last = jnp.concatenate([rows[1:] != rows[:-1], jnp.ones(1, bool)])
-    inside = held(tree, rows)
+    inside = has_rows(tree, rows)
     # Whatever is left out is sent past the end, where mode="drop" discards it.
     written = jnp.where(is_last & inside, tree.leaves + rows, 2 * tree.leaves)
     nodes = tree.nodes.at[written].set(priorities, mode="drop")

@@ -38,7 +38,7 @@ def make_chooser(
 def earnings_of(setup: Setup) -> Earnings:
     """What is known of the reference before it has acted: nothing but the measure of its worth."""
     log = setup.dataset
-    assert log is not None  # moore.runs.suitable has seen to it
+    assert log is not None  # moore.runs.log_checks has seen to it
     steps = setup.world.limit.steps
     known = None if setup.reference is None else setup.reference.random
     return Earnings(steps, floor_of(log, steps, known), log.has_terminals)

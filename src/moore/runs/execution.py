@@ -14,17 +14,17 @@ from moore.files import short_path, write_whole
 from moore.runs.checkpoint import Checkpoint
 from moore.runs.folder import read_metrics
 from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
+from moore.runs.log_checks import note_on_log
 from moore.runs.measures import Measures
 from moore.runs.online_run import Begun, OnlineRun
 from moore.runs.online_run import Until as Until
 from moore.runs.plan import Plan, how_to_resume
 from moore.runs.policy import Policy, load_policy
 from moore.runs.reading import load_hand_over, offline_rows
-from moore.runs.records import HAND_OVER, Records, from_hand_over
 from moore.runs.report import write_report
+from moore.runs.run_files import HAND_OVER, RunFiles, from_hand_over
 from moore.runs.setup import Evaluator, Setup
 from moore.runs.signals import Stop
-from moore.runs.suitable import note_on
 from moore.runs.summary import skipped_updates, summarise
 from moore.runs.units import note_on_units
 from moore.sinks.console import Reporter
@@ -64,12 +64,12 @@ def execute(
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.patience("" if quiet else _ANSWER))
         stack.callback(report.stop)
-        records = Records(setup, folder, plan.config, checkpoint, report)
-        stack.enter_context(contextlib.closing(records))
+        files = RunFiles(setup, folder, plan.config, checkpoint, report)
+        stack.enter_context(contextlib.closing(files))
         evaluator = stack.enter_context(contextlib.closing(Evaluator(setup)))
         measures = Measures(setup, evaluator)
         try:
-            run = Execution(setup, folder, plan, records, measures, report, until, stop)
+            run = Execution(setup, folder, plan, files, measures, report, until, stop)
             result = run.both_stages(checkpoint)
             stop.check()
             return result
@@ -87,7 +87,7 @@ class Execution:
         setup: Setup,
         folder: Path,
         plan: Plan,
-        records: Records,
+        files: RunFiles,
         measures: Measures,
         report: Reporter,
         until: Until | None,
@@ -96,7 +96,7 @@ class Execution:
         self.setup, self.folder, self.until = setup, folder, until
         self.stages, self.start = plan.stages, plan.start
         self.learner, self.config = setup.learner, setup.config
-        self.records, self.measures = records, measures
+        self.files, self.measures = files, measures
         self.report, self.stop = report, stop
 
     def both_stages(self, checkpoint: Checkpoint | None) -> RunResult:
@@ -106,18 +106,18 @@ class Execution:
         self.report.say(self._headline(checkpoint))
         state, before, epoch = self._parts(checkpoint)
         if checkpoint:
-            self.records.save_policy(state)  # a kill may have come before it
+            self.files.save_policy(state)  # a kill may have come before it
         if stage == "offline" and self.stages != "online" and self.learner.algorithm.uses_log:
             state = self._offline(state, done)
         if stage != "online":
-            self._judge_hand_over()
-            self.records.save_hand_over(state)
+            self._report_hand_over()
+            self.files.save_hand_over(state)
             state, done = self.learner.hand_over(state), 0
         if self.stages != "offline":
             if stage != "online":
                 self._check_hand_over()
-            kept = checkpoint if stage == "online" else None
-            self._online(Begun(state, done, kept, before, epoch))
+            under_way = checkpoint if stage == "online" else None
+            self._online(Begun(state, done, under_way, before, epoch))
         return self._finish()
 
     def _parts(self, checkpoint: Checkpoint | None) -> tuple[LearnerState, PyTree, Epoch | None]:
@@ -142,7 +142,7 @@ class Execution:
         note = f"\nnote: the log was recorded in {log.env_id}" if other else ""
         if uses_log:
             bounds = self.setup.world.bounds
-            about = note_on(self.learner.algorithm, self.learner.agent_config, log, bounds)
+            about = note_on_log(self.learner.algorithm, self.learner.agent_config, log, bounds)
             note += "" if about is None else f"\nnote: {about}"
         note += "".join(f"\nnote: {about}" for about in self.setup.notes)
         note += note_on_units(config, log)
@@ -154,7 +154,7 @@ class Execution:
         if self.start is None:
             return state
         for row in offline_rows(self.start):
-            self.records.write(row)
+            self.files.write(row)
         parts = load_hand_over(self.setup, self.start)
         # The same seed goes on exactly as one run would have; another seed draws its own numbers.
         if read_toml(self.start / "config.toml").seed != self.config.seed:
@@ -177,7 +177,7 @@ class Execution:
             if metrics.get("clone/acts"):
                 row |= self.measures.of_clone(state)
             last = epoch == epochs
-            self.records.end_epoch(row | metrics, state, None, last=last, stopping=self.stop.asked)
+            self.files.end_epoch(row | metrics, state, None, last=last, stopping=self.stop.asked)
             if not last:
                 self.stop.check()
 
@@ -190,7 +190,7 @@ class Execution:
             self.report.say(f"the values stand still: offline epoch {ended} is the last")
         return state
 
-    def _judge_hand_over(self) -> None:
+    def _report_hand_over(self) -> None:
         """Says what speaks for the policy, and what against it."""
         found = hand_over(self._rows(), self.setup.dataset)
         if found.line is not None:
@@ -215,7 +215,7 @@ class Execution:
         made = sum(row["stage"] == "offline" and row["epoch"] > 0 for row in self._rows())
         OnlineRun(
             self.setup,
-            self.records,
+            self.files,
             self.measures,
             begun,
             until=self.until,
@@ -230,7 +230,7 @@ class Execution:
     def _finish(self) -> RunResult:
         """summary.json, report.html, and the last line."""
         rows = self._rows()
-        seconds = self.records.seconds()
+        seconds = self.files.seconds()
         # Those of the run that this one starts from took their time there.
         online = [row for row in rows if row["stage"] == "online"]
         inherited = online[0]["updates"] if self.start is not None and online else 0

@@ -16,7 +16,7 @@ _CLEARLY = 2.0
 
 
 @dataclass(frozen=True)
-class HandOver:
+class HandOverFindings:
     """The policy at the end of the offline stage, beside the controller that made the log.
 
     Attributes:
@@ -56,7 +56,7 @@ class HandOver:
         return found
 
 
-def hand_over(rows: list[dict], log: Dataset | None) -> HandOver:
+def hand_over(rows: list[dict], log: Dataset | None) -> HandOverFindings:
     """What the offline stage's metrics and the log say of the policy that is handed over.
 
     Args:
@@ -68,11 +68,11 @@ def hand_over(rows: list[dict], log: Dataset | None) -> HandOver:
     rows = [row for row in rows if row["epoch"] > 0]
     logged = np.zeros(0) if log is None else log.episode_returns
     if not rows or not len(logged):
-        return HandOver(None, None, False, None)
+        return HandOverFindings(None, None, False, None)
     asked = [row["gate/accepted"] for row in rows if row.get("gate/accepted") is not None]
     returns = np.asarray(finite(rows[-1].get("eval/returns")), float)
     earned = float(returns.mean()) if len(returns) else None
-    return HandOver(
+    return HandOverFindings(
         policy_return=earned,
         log_return=float(logged.mean()),
         below_log=earned is not None and _clearly_below(returns, logged),
@@ -90,7 +90,9 @@ def _clearly_below(returns: np.ndarray, logged: np.ndarray) -> bool:
     return bool(returns.mean() < logged.mean() - _CLEARLY * error)
 
 
-def check_hand_over(found: HandOver, world: World, *, accepted: bool, is_live: bool) -> None:
+def check_hand_over(
+    found: HandOverFindings, world: World, *, accepted: bool, is_live: bool
+) -> None:
     """Refuses to go online with a policy that nothing speaks for.
 
     An environment that is made from a Gymnasium id is a simulator, and takes no harm; a function

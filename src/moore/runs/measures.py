@@ -4,7 +4,7 @@ import numpy as np
 
 from moore.replay.draws import shift
 from moore.runs.setup import Evaluator, Setup
-from moore.stages import watch
+from moore.stages import epoch_diagnostics
 from moore.stages.learner import LearnerState
 
 
@@ -30,7 +30,7 @@ class Measures:
     def of_policy(self, state: LearnerState) -> dict:
         """What the policy earns in environments of its own, if there are any, and in the models."""
         evaluated = self._evaluated(state) if self.config.evaluation.episodes else {}
-        return evaluated | watch.imagined_episodes(self.learner, state)
+        return evaluated | epoch_diagnostics.imagined_episodes(self.learner, state)
 
     def of_clone(self, state: LearnerState) -> dict:
         """What the clone earns, before anything else was learned."""

@@ -12,11 +12,11 @@ from moore.runs.budgeting import make_chooser
 from moore.runs.checkpoint import Checkpoint
 from moore.runs.live import Guarded
 from moore.runs.measures import Measures
-from moore.runs.records import Acting, Records, unpack
+from moore.runs.run_files import Acting, RunFiles, unpack
 from moore.runs.setup import Setup
 from moore.runs.signals import Stop, Stopped
 from moore.sinks.console import Reporter
-from moore.stages import watch
+from moore.stages import epoch_diagnostics
 from moore.stages.epoch import Epoch
 from moore.stages.learner import LearnerState
 from moore.stages.online import online_stage
@@ -55,7 +55,7 @@ class OnlineRun:
     def __init__(
         self,
         setup: Setup,
-        records: Records,
+        records: RunFiles,
         measures: Measures,
         begun: Begun,
         *,
@@ -90,7 +90,7 @@ class OnlineRun:
             state = self._enter()
             self.report.start("online", self.setup.config.online.epochs, begun.done)
             if begun.epoch is None:
-                self.before = watch.snapshot(self.learner, state)
+                self.before = epoch_diagnostics.policy_in_models(self.learner, state)
             system = Guarded(collector)
             try:
                 online_stage(
@@ -149,8 +149,8 @@ class OnlineRun:
             self.records.save_part(kept[0], state, self.before, self.acting)
             raise
         row |= measures.of_scheme(state, epoch)
-        row |= watch.compare_epochs(self.learner, self.before, state, epoch)
-        self.before = watch.snapshot(self.learner, state)
+        row |= epoch_diagnostics.compare_epochs(self.learner, self.before, state, epoch)
+        self.before = epoch_diagnostics.policy_in_models(self.learner, state)
         row |= metrics
         ends = self.until is not None and as_the_user(self.until)(row, state)
         last = ends or epoch == self.setup.config.online.epochs

@@ -17,15 +17,15 @@ from moore.runs.checkpoint import (
     newest_first,
     read_manifest,
 )
-from moore.runs.records import HAND_OVER, handed_over
+from moore.runs.run_files import HAND_OVER, handed_over
 from moore.runs.setup import Setup
 from moore.sinks.console import Reporter
 from moore.sinks.json_lines import why_unknown
-from moore.stages import watch
+from moore.stages import epoch_diagnostics
 from moore.stages.learner import Learner
 from moore.stages.lengthen import lengthened
 
-# What a checkpoint's information holds, and of what type; see `Records`.
+# What a checkpoint's information holds, and of what type; see `RunFiles`.
 _FACTS = {
     "stage": str, "epoch": int, "config": dict, "metrics": dict, "best": dict, "seconds": dict,
     "dataset_sha256": str,
@@ -86,7 +86,7 @@ def _load(setup: Setup, folder: Path, config: Config, path: Path) -> Checkpoint:
         state = learner.hand_over(state) if online else state
         if "part" not in info:
             return state
-        return {"learner": state, "before": watch.snapshot(learner, state)}
+        return {"learner": state, "before": epoch_diagnostics.policy_in_models(learner, state)}
 
     checkpoint = load_checkpoint(path, eqx.filter_eval_shape(shapes, setup.key))
     if not online or learner.config.online.epochs == setup.learner.config.online.epochs:

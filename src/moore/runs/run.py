@@ -10,7 +10,7 @@ from moore.config import Config, read_toml
 from moore.data.dataset import Dataset
 from moore.envs.make import EnvSource
 from moore.errors import InputError
-from moore.files import held, short_path, whole_path, write_whole, writing
+from moore.files import locked, short_path, whole_path, write_whole, writing
 from moore.jax_settings import plain_jax
 from moore.runs.changes import altered, check_kept, kept, settings_of
 from moore.runs.execution import RunResult, Until, execute
@@ -106,7 +106,7 @@ def _begin(
         offline_rows(start)
     with writing(folder):
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    with held(folder):
+    with locked(folder):
         _check_free(folder)  # another process may have begun a run there meanwhile
         write_whole(folder / "config.toml", run_toml(setup.config))
         write_units(folder, setup.units, setup.config)
@@ -191,7 +191,7 @@ def _go_on(
             f"{short_path(folder)} was given its {' and its '.join(missing)} in Python, and goes "
             f"on with the same: {how_to_resume(folder, plan, until=until)}."
         )
-    with held(folder):
+    with locked(folder):
         setup = prepare(
             config,
             dataset=dataset,

@@ -15,10 +15,10 @@ from moore import algorithms
 from moore.config import Config
 from moore.data.cuts import other_limit
 from moore.data.dataset import Dataset
-from moore.data.heed import heed
 from moore.data.load import check_against_spaces, load_dataset
 from moore.data.log import notes_of
 from moore.data.reward_function import named_reward
+from moore.data.run_checks import check_log_for_run
 from moore.envs.adapter import Adapter
 from moore.envs.bounds import Bounds
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
@@ -31,9 +31,9 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.jax_settings import key_of, plain_jax
 from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
-from moore.runs.ends import make_rule
+from moore.runs.log_checks import check_gate, check_log_suits, resolved
 from moore.runs.policy import Policy
-from moore.runs.suitable import check_gate, check_suits, resolved
+from moore.runs.termination_choice import make_rule
 from moore.runs.units import fitting, units_for
 from moore.runs.world import World, find_world
 from moore.stages.learner import Learner
@@ -144,8 +144,8 @@ def prepare(
     notes: list[str] = []
     if algorithm.uses_log:
         facts = EnvFacts(env_id, obs_dim, low, high, known_limit)
-        notes = heed(log, facts, (*config.accept, *_cared_for(config)))
-        check_suits(algorithm, log, env_id)
+        notes = check_log_for_run(log, facts, (*config.accept, *_cared_for(config)))
+        check_log_suits(algorithm, log, env_id)
         offline = _to_replay(log, bounds, units, key_holdout, config)
     if algorithm.experience.has_models:
         examples = log if algorithm.uses_log else None

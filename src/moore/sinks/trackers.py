@@ -14,7 +14,7 @@ Open = Callable[[Path, Label, Iterable[dict], Callable[[str], None]], Sink]
 
 
 @dataclass(frozen=True)
-class Kind:
+class TrackerKind:
     """A sink of the table.
 
     Attributes:
@@ -28,9 +28,9 @@ class Kind:
 
 
 TRACKERS = {
-    "tensorboard": Kind("tensorboardX", tensorboard.open_sink),
-    "wandb": Kind("wandb", wandb.open_sink),
-    "trackio": Kind("trackio", trackio.open_sink),
+    "tensorboard": TrackerKind("tensorboardX", tensorboard.open_sink),
+    "wandb": TrackerKind("wandb", wandb.open_sink),
+    "trackio": TrackerKind("trackio", trackio.open_sink),
 }
 
 

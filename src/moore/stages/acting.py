@@ -22,9 +22,11 @@ def act_mode(policy: PyTree, obs: Array, agent: Agent) -> Array:
 
 
 @partial(jax.jit, static_argnames=("agent", "agent_config"), donate_argnames=("agent_state",))
-def look(agent_state: PyTree, offline: Replay, online: Replay, agent: Agent, agent_config: Any):
+def summarise_data(
+    agent_state: PyTree, offline: Replay, online: Replay, agent: Agent, agent_config: Any
+):
     """What the agent takes note of in the data as a whole."""
-    return agent.look(agent_state, offline, online, agent_config)
+    return agent.summarise_data(agent_state, offline, online, agent_config)
 
 
 @partial(jax.jit, static_argnames=("action_dim",))

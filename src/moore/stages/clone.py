@@ -20,7 +20,7 @@ from moore.agents.nets import Actor, mode_action
 from moore.data.better_part import Part
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Replay, Transition, as_batch, take
-from moore.stages.gate import Gate, new_record
+from moore.stages.gate import Gate, no_returns_yet
 from moore.units import Units
 
 # Of the part's rows, those that judge the clone, in stretches of consecutive ones: a neighbour of a
@@ -60,7 +60,7 @@ class Clone:
 
 def floor_gate(clone: Clone) -> Gate:
     """The clone acts until the models call another policy better, and worth more than its part."""
-    return Gate(clone.actor, new_record(clone.part.mean_return))
+    return Gate(clone.actor, no_returns_yet(clone.part.mean_return))
 
 
 def clone_metrics(clone: Clone, units: Units) -> Metrics:
@@ -90,32 +90,32 @@ def fit_clone(offline: Replay, part: Part, key: PRNGKeyArray, config: BCConfig) 
     """
     key_split, key_init, key_fit = jax.random.split(key, 3)
     seed = int(jax.random.bits(key_split))
-    train, held = held_out(part.rows, np.random.default_rng(seed))
+    train, holdout = split_holdout(part.rows, np.random.default_rng(seed))
     dims = offline.data.obs.shape[1], offline.data.action.shape[1]
     state = bc.init(key_init, *dims, config)
-    state = bc.look(state, offline, offline, config)
-    judges = take(offline.data, jnp.asarray(held))
+    state = bc.summarise_data(state, offline, offline, config)
+    holdout_data = take(offline.data, jnp.asarray(holdout))
     actor, error, updates = _fit(
-        state, offline.data, jnp.asarray(train, jnp.int32), judges, key_fit, config
+        state, offline.data, jnp.asarray(train, jnp.int32), holdout_data, key_fit, config
     )
-    spread = jnp.mean(jnp.var(judges.action, axis=0))
+    spread = jnp.mean(jnp.var(holdout_data.action, axis=0))
     explained = 1.0 - float(error) / float(spread) if spread > 0.0 else 1.0
     why = _too_poor(len(part.rows), explained)
     return Clone(actor, part, explained, int(updates), why)
 
 
-def held_out(
+def split_holdout(
     rows: Int[np.ndarray, " n"], rng: np.random.Generator
-) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held"]]:
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " holdout"]]:
     """Rows to learn from and rows to judge by; both the same one if there is only one."""
     stretch = max(1, min(STRETCH, len(rows) // 20))
     count = -(-len(rows) // stretch)
     wanted = min(HELD_OUT * len(rows), MOST_HELD_OUT)
     drawn = rng.permutation(count)[: max(1, round(wanted / stretch))]
-    judges = np.isin(np.arange(len(rows)) // stretch, drawn)
-    if judges.all():
+    in_holdout = np.isin(np.arange(len(rows)) // stretch, drawn)
+    if in_holdout.all():
         return rows, rows
-    return rows[~judges], rows[judges]
+    return rows[~in_holdout], rows[in_holdout]
 
 
 def cloning_error(
@@ -130,7 +130,7 @@ def _fit(
     state: BCState,
     log: Transition,
     train: Int[Array, " train"],
-    judges: Transition,
+    holdout_data: Transition,
     key: PRNGKeyArray,
     config: BCConfig,
 ) -> tuple[Actor, Float[Array, ""], Int[Array, ""]]:
@@ -145,7 +145,7 @@ def _fit(
         before, best, least, best_at, at = carry
         after, _ = jax.lax.scan(step, before, jax.random.split(jax.random.fold_in(key, at), each))
         actor = bc.policy(after)
-        error = cloning_error(actor, judges.obs, judges.action)
+        error = cloning_error(actor, holdout_data.obs, holdout_data.action)
         better = error < least
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), actor, best)
         at = at + 1

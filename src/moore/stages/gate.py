@@ -1,7 +1,8 @@
 """The gate: the policy that acts is replaced only by one that the models find no worse.
 
 They are asked from the first offline epoch on, so that what is handed over has passed too; how they
-judge is told in moore.experience.judging. Here is what the acting policy has really earned.
+judge is told in moore.experience.policy_comparison. Here is what the acting policy has really
+earned.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 
-class Record(eqx.Module):
+class ActingReturns(eqx.Module):
     """What the acting policy has earned: the bar for the next one, where `gate.earned` is on.
 
     Attributes:
@@ -28,32 +29,36 @@ class Record(eqx.Module):
     bar: Float[Array, ""]
 
 
-def new_record(bar: float) -> Record:
+def no_returns_yet(bar: float) -> ActingReturns:
     """Of a policy that begins to act with an episode."""
-    return Record(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.asarray(False), jnp.asarray(bar))
+    return ActingReturns(
+        jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.asarray(False), jnp.asarray(bar)
+    )
 
 
-def finished(record: Record, returns: Sequence[float]) -> Record:
+def after_episodes(acting_returns: ActingReturns, returns: Sequence[float]) -> ActingReturns:
     """After episodes have ended, the first of them perhaps begun by the policy before."""
     if not returns:
-        return record
-    own = list(returns)[int(record.mixed) :]
-    total, episodes = record.total + sum(own), record.episodes + len(own)
-    bar = total / episodes if int(episodes) else record.bar
-    return Record(total, episodes, jnp.asarray(False), bar)
+        return acting_returns
+    own = list(returns)[int(acting_returns.mixed) :]
+    total, episodes = acting_returns.total + sum(own), acting_returns.episodes + len(own)
+    bar = total / episodes if int(episodes) else acting_returns.bar
+    return ActingReturns(total, episodes, jnp.asarray(False), bar)
 
 
-def replaced(record: Record, *, in_episode: bool = True) -> Record:
+def after_replacement(acting_returns: ActingReturns, *, in_episode: bool = True) -> ActingReturns:
     """After another policy has begun to act: the bar stays.
 
     `in_episode`: in the middle of one; else the next episode is the new policy's own.
     """
-    return dataclasses.replace(new_record(0.0), mixed=jnp.asarray(in_episode), bar=record.bar)
+    return dataclasses.replace(
+        no_returns_yet(0.0), mixed=jnp.asarray(in_episode), bar=acting_returns.bar
+    )
 
 
-def given_up(record: Record) -> Record:
+def after_abandoned_episode(acting_returns: ActingReturns) -> ActingReturns:
     """After the running episode was left: the next one is the acting policy's own."""
-    return dataclasses.replace(record, mixed=jnp.asarray(False))
+    return dataclasses.replace(acting_returns, mixed=jnp.asarray(False))
 
 
 class Gate(eqx.Module):
@@ -65,4 +70,4 @@ class Gate(eqx.Module):
     """
 
     acting: PyTree
-    record: Record
+    acting_returns: ActingReturns

@@ -22,9 +22,9 @@ from moore.config import Config
 from moore.data.episodes import TIME_LIMIT
 from moore.dynamics.imagine import TerminationFn
 from moore.experience.imagination import Imagination
-from moore.experience.judging import NOTHING_ASKED
 from moore.experience.learning import gradient_steps
 from moore.experience.part import part_of
+from moore.experience.policy_comparison import NO_BAR
 from moore.experience.protocol import Experience, Metrics, Moment, OnPass, Refreshed, Task
 from moore.replay.buffer import Replay, Transition, empty_replay
 from moore.replay.draws import Draws, EachRow, Groups, each_row
@@ -32,7 +32,13 @@ from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme
 from moore.stages import acting
 from moore.stages.clone import clone_metrics, fit_clone, floor_gate
-from moore.stages.gate import Gate, finished, given_up, new_record, replaced
+from moore.stages.gate import (
+    Gate,
+    after_abandoned_episode,
+    after_episodes,
+    after_replacement,
+    no_returns_yet,
+)
 from moore.stages.reported import in_users_units
 from moore.stages.state import LearnerState as LearnerState
 from moore.trees import copied
@@ -128,7 +134,7 @@ class Learner:
         agent = self.algorithm.agent.init(key_agent, *self.dims, self.agent_config)
         gate = None
         if self.gated:
-            gate = Gate(copied(self.algorithm.agent.policy(agent)), new_record(NOTHING_ASKED))
+            gate = Gate(copied(self.algorithm.agent.policy(agent)), no_returns_yet(NO_BAR))
         state = LearnerState(
             agent=agent,
             experience=self.experience.begin(key_experience),
@@ -136,14 +142,14 @@ class Learner:
             key=key,
             gate=gate,
         )
-        return self.look(state)  # which may fix the shapes of what the agent notes
+        return self.summarise_data(state)  # which may fix the shapes of what the agent notes
 
     def hand_over(self, state: LearnerState) -> LearnerState:
         """Lines 4 and 5: everything learned goes on, D_on and what is made for it start empty."""
         gate = state.gate
         if gate is not None:
-            bar = np.inf if self.config.gate.earned else NOTHING_ASKED
-            gate = Gate(gate.acting, new_record(bar))
+            bar = np.inf if self.config.gate.earned else NO_BAR
+            gate = Gate(gate.acting, no_returns_yet(bar))
         rows, most = self.task.online_rows, self.config.model.max_holdout
         state = dataclasses.replace(
             state,
@@ -153,12 +159,14 @@ class Learner:
             gate=gate,
             stage="online",
         )
-        return self.look(state)
+        return self.summarise_data(state)
 
-    def look(self, state: LearnerState) -> LearnerState:
+    def summarise_data(self, state: LearnerState) -> LearnerState:
         """Before each epoch: the agent takes note of the data as a whole."""
         agent = self.algorithm.agent
-        seen = acting.look(state.agent, self.offline, state.online, agent, self.agent_config)
+        seen = acting.summarise_data(
+            state.agent, self.offline, state.online, agent, self.agent_config
+        )
         return dataclasses.replace(state, agent=seen)
 
     def newest_policy(self, state: LearnerState) -> PyTree:
@@ -257,31 +265,37 @@ class Learner:
         if state.gate is None:
             return state, {}
         if not self._asks_models:
-            newest = Gate(copied(self.newest_policy(state)), state.gate.record)
+            newest = Gate(copied(self.newest_policy(state)), state.gate.acting_returns)
             return dataclasses.replace(state, gate=newest), {}
         with self.clock("gate"):
-            record = state.gate.record
+            acting_returns = state.gate.acting_returns
             if self.config.gate.earned:
-                record = finished(record, [self.units.reward_in(value) for value in returns])
-            accepted, policy, key, metrics = self.models.judge(
+                acting_returns = after_episodes(
+                    acting_returns, [self.units.reward_in(value) for value in returns]
+                )
+            accepted, policy, key, metrics = self.models.compare_policies(
                 state.experience,
                 self.moment(state, epoch),
                 state.key,
                 state.gate.acting,
-                jnp.asarray(record.bar),
+                jnp.asarray(acting_returns.bar),
             )
-            record = replaced(record, in_episode=in_episode) if accepted else record
-            return dataclasses.replace(state, key=key, gate=Gate(policy, record)), metrics
+            acting_returns = (
+                after_replacement(acting_returns, in_episode=in_episode)
+                if accepted
+                else acting_returns
+            )
+            return dataclasses.replace(state, key=key, gate=Gate(policy, acting_returns)), metrics
 
     def compare_newest(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
         """The newest policy beside the acting one, as the models see them; nobody is replaced."""
         with self.clock("gate"):
-            _, _, key, metrics = self.models.judge(
+            _, _, key, metrics = self.models.compare_policies(
                 state.experience,
                 self.moment(state, epoch),
                 state.key,
                 self.policy(state),
-                jnp.asarray(NOTHING_ASKED),
+                jnp.asarray(NO_BAR),
             )
             return dataclasses.replace(state, key=key), metrics
 
@@ -289,7 +303,7 @@ class Learner:
         """The running episode was left without an end, and another begins."""
         gate = state.gate
         if gate is not None:
-            gate = Gate(gate.acting, given_up(gate.record))
+            gate = Gate(gate.acting, after_abandoned_episode(gate.acting_returns))
         agent = self.algorithm.agent.new_episode(state.agent)
         return dataclasses.replace(state, agent=agent, gate=gate)
 

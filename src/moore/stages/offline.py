@@ -42,7 +42,7 @@ def offline_stage(
     for epoch in range(done + 1, config.epochs + 1):
         if stands_still(values, config.patience, config.tolerance):
             break
-        state, fresh = learner.refresh(learner.look(state), epoch)
+        state, fresh = learner.refresh(learner.summarise_data(state), epoch)
         state, losses = learner.update(state, epoch, config.updates_per_epoch)
         state, decision = learner.pass_gate(state, epoch)
         metrics = learner.reported(jax.device_get(fresh.metrics | losses | decision))

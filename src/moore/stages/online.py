@@ -64,7 +64,7 @@ def online_stage(
 
     for number in range(done + 1, config.epochs + 1):  # 7, 8
         if epoch is None or epoch.number != number:
-            state, epoch = learner.look(state), Epoch(number)
+            state, epoch = learner.summarise_data(state), Epoch(number)
         for step in epoch.steps(config.steps_per_epoch):  # 9
             on_step(epoch, state)
             taken = (number - 1) * config.steps_per_epoch + step

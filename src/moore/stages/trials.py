@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Transition
-from moore.stages import budget_record
+from moore.stages import budget_summary
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.learner import Learner, LearnerState
 from moore.trees import copied
@@ -90,9 +90,9 @@ class Trials:
         return self._settled(self._learner.new_episode(state))
 
     def metrics(self) -> dict[str, float]:
-        told = budget_record.summary(self.budget)
+        told = budget_summary.summary(self.budget)
         told = {f"budget/{name}": float(value) for name, value in told.items()}
-        return told | budget_record.metrics(self.budget)
+        return told | budget_summary.metrics(self.budget)
 
     def _settled(self, state: LearnerState) -> LearnerState:
         """Forgets policies that will not act again; the gate's policy is the incumbent."""
@@ -110,7 +110,7 @@ class Trials:
             for place, leaf in enumerate(jax.tree.leaves(policy)):
                 arrays[f"policies/{number}/{place}"] = np.asarray(leaf)
         facts = {
-            "budget": budget_record.pack(self.budget),
+            "budget": budget_summary.pack(self.budget),
             "policies": sorted(self.policies),
             "offered": self.offered,
         }
@@ -126,5 +126,5 @@ def unpack_trials(
     for number in facts["policies"]:
         leaves = [arrays[f"policies/{number}/{i}"] for i in range(structure.num_leaves)]
         policies[number] = jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
-    budget = budget_record.unpack(facts["budget"])
+    budget = budget_summary.unpack(facts["budget"])
     return Trials(learner, budget, policies, facts["offered"])

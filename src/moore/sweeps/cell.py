@@ -86,11 +86,11 @@ def run_cell(cell: Cell) -> None:
     """
     from moore.config import from_dict
     from moore.errors import InputError
-    from moore.files import let_go
+    from moore.files import wait_until_unlocked
     from moore.runs.run import resume, run
 
     folder = Path(cell.folder)
-    let_go(folder, seconds=_LET_GO)
+    wait_until_unlocked(folder, seconds=_LET_GO)
     if (folder / "checkpoints" / "plan.json").exists():
         if departure := cell.departure():
             raise InputError(

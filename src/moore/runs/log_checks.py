@@ -21,7 +21,7 @@ _MANY = 0.05
 _ROUNDED = 0.01
 
 
-def check_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
+def check_log_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
     """Refuses a log that the algorithm can learn nothing, or something wrong, from.
 
     Raises:
@@ -79,7 +79,9 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
         )
 
 
-def note_on(algorithm: Algorithm, agent_config: Any, log: Dataset, bounds: Bounds) -> str | None:
+def note_on_log(
+    algorithm: Algorithm, agent_config: Any, log: Dataset, bounds: Bounds
+) -> str | None:
     """What a user should know of this log under this algorithm; None if nothing."""
     if not algorithm.agent.scores_actions(agent_config):
         return None

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from moore.data.npz import UNREADABLE
-from moore.envs.record import Act, record_episodes
+from moore.envs.recorder import Act, record_episodes
 from moore.files import write_whole, writing
 from moore.sinks.console import Reporter
 
@@ -20,7 +20,7 @@ _MANIFEST = "recipe.json"
 _COLUMNS = {"obs", "action", "reward", "next_obs", "terminated", "truncated"}
 
 
-def record(
+def record_in_chunks(
     env: gym.Env,
     act: Act,
     *,

@@ -15,7 +15,7 @@ from moore.dynamics.terminal_fit import fit_terminal
 from moore.envs.termination import never, termination_rule
 from moore.errors import InputError
 from moore.replay.buffer import Transition
-from moore.runs.rule_trust import check_rule_against
+from moore.runs.termination_check import check_rule_against
 from moore.units import AS_GIVEN, Units
 
 # Folded into the run's first key, for a stream that no training draw uses. Large, because

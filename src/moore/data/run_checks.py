@@ -16,7 +16,7 @@ from moore.data.steps import SAMPLE
 from moore.errors import InputError
 
 
-def heed(log: Dataset, facts: object, accept: Sequence[str] = ()) -> list[str]:
+def check_log_for_run(log: Dataset, facts: object, accept: Sequence[str] = ()) -> list[str]:
     """Notes on a log before a run, one sentence each.
 
     Args:

@@ -21,7 +21,7 @@ from moore.replay.buffer import Replay, take
 
 
 @partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings", "coverage"))
-def covering_penalty(
+def calibrate_penalty(
     agent_state: PyTree,
     ensemble: Ensemble,
     log: Replay,
@@ -47,20 +47,20 @@ def covering_penalty(
         coverage: see above.
         spread: what `imagined_bound` counts in.
     """
-    held = take(log.data, log.holdout_rows)
-    mean, std = predict_all(ensemble, inputs_and_targets(held)[0])
+    holdout = take(log.data, log.holdout_rows)
+    mean, std = predict_all(ensemble, inputs_and_targets(holdout)[0])
     uncertainty_fn = make_uncertainty(settings, agent, agent_state, terminated_fn, spread)
-    u = uncertainty_fn(held.obs, held.action, mean, std, key)
-    goes_on = 1.0 - held.terminated.astype(jnp.float32)
+    u = uncertainty_fn(holdout.obs, holdout.action, mean, std, key)
+    goes_on = 1.0 - holdout.terminated.astype(jnp.float32)
     discount = settings.discount
 
     def value(obs: Float[Array, "rows obs"]) -> Float[Array, " rows"]:
         return goes_on * agent.value(agent_state, obs, key)
 
-    real = held.reward + discount * value(held.next_obs)
-    imagined = jax.vmap(lambda member: member[:, 0] + discount * value(held.obs + member[:, 1:]))(
-        mean
-    )
+    real = holdout.reward + discount * value(holdout.next_obs)
+    imagined = jax.vmap(
+        lambda member: member[:, 0] + discount * value(holdout.obs + member[:, 1:])
+    )(mean)
     error = jnp.max(jnp.abs(imagined - real), axis=0)
     there = jnp.arange(error.shape[0]) < log.holdout_size
     ratio = jnp.where(there, error / u, jnp.nan)

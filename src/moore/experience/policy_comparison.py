@@ -25,14 +25,14 @@ from moore.experience.diagnostics import PolicyInModels, Range, sums
 from moore.experience.settings import RolloutSettings
 
 # No bar: a policy need not come to anything that was earned.
-NOTHING_ASKED = -float("inf")
+NO_BAR = -float("inf")
 # Share of a candidate's imagined episodes that may leave the numbers: where most do, the models say
 # nothing of it, however it compares.
 MOST_BROKEN = 0.5
 
 
 @partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings", "discount", "confidence"))
-def judge(
+def compare_policies(
     acting: PyTree,
     candidate: PyTree,
     ensemble: Ensemble,
@@ -45,7 +45,7 @@ def judge(
     settings: RolloutSettings,
     discount: float,
     confidence: float,
-    bar: float | Float[Array, ""] = NOTHING_ASKED,
+    bar: float | Float[Array, ""] = NO_BAR,
     agent_state: PyTree = None,
     spread: Normaliser | None = None,
     within: Range | None = None,

@@ -18,7 +18,7 @@ def wanted(learner: Learner) -> bool:
     return learner.models is not None and learner.config.diagnostics
 
 
-def snapshot(learner: Learner, state: LearnerState) -> PolicyInModels | None:
+def policy_in_models(learner: Learner, state: LearnerState) -> PolicyInModels | None:
     """The policy and its models, to compare the next epoch's with."""
     return copied(_pair(learner, state)) if wanted(learner) else None
 

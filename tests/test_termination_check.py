@@ -8,7 +8,7 @@ from moore.data.dataset import from_log
 from moore.data.log import Log
 from moore.envs.termination import never
 from moore.errors import InputError
-from moore.runs.rule_trust import Agreement, check_rule_against, compare
+from moore.runs.termination_check import Agreement, check_rule_against, compare
 
 
 def high(obs, action, next_obs):

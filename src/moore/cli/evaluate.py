@@ -42,7 +42,7 @@ def evaluate(arguments: list[str]) -> None:
 
     from moore.envs.evaluation import evaluate_policy
     from moore.envs.make import Registered
-    from moore.envs.trust import trusted_env_id
+    from moore.envs.trusted_id import trusted_env_id
     from moore.evaluation.scores import reference_scores
     from moore.runs.policy import load_policy
 

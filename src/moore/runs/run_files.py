@@ -36,7 +36,7 @@ class Acting:
 
     def pack(self) -> tuple[dict, dict[str, np.ndarray]]:
         """As JSON and arrays."""
-        episode, arrays = _pack(self.collector.snapshot())
+        episode, arrays = _pack(self.collector.running_episode())
         choice, policies = self.chooser.pack()
         return {"episode": episode, "choice": choice}, arrays | policies
 
@@ -45,7 +45,7 @@ class Acting:
 KEEP = 2
 
 
-class Records:
+class RunFiles:
     """The files of one run folder, from a checkpoint's point of view.
 
     Everything that is not learned and still must survive a kill is here: how long the metrics file
@@ -60,7 +60,7 @@ class Records:
         checkpoint: Checkpoint | None,
         report: Reporter,
     ):
-        """Opens the records as they were at a checkpoint; empty for a new run.
+        """Opens the files as they were at a checkpoint; empty for a new run.
 
         `config`: the run's settings, which every checkpoint holds as well.
 
@@ -146,7 +146,7 @@ class Records:
     def save_part(self, epoch: Epoch, state: LearnerState, before: PyTree, acting: Acting) -> None:
         """The epoch under way: its transitions, what it has learned and measured so far.
 
-        `before`: the policy and models at the end of the epoch before, see `watch.snapshot`.
+        `before`: the policy and models at the end of the epoch before, see `policy_in_models`.
         """
         done = epoch.number - 1
         info, arrays = acting.pack()
@@ -208,7 +208,7 @@ def handed_over(learner: Learner, state: LearnerState) -> dict:
     """What goes from one stage to the next (line 4), the randomness, and the policy that acts."""
     return {
         "agent": state.agent,
-        "experience": learner.experience.kept(state.experience),
+        "experience": learner.experience.pack_hand_over(state.experience),
         "key": state.key,
         "acting": learner.policy(state),
     }
@@ -222,20 +222,20 @@ def from_hand_over(learner: Learner, fresh: LearnerState, parts: dict) -> Learne
     return dataclasses.replace(
         fresh,
         agent=parts["agent"],
-        experience=learner.experience.restored(fresh.experience, parts["experience"]),
+        experience=learner.experience.unpack_hand_over(fresh.experience, parts["experience"]),
         key=parts["key"],
         gate=gate,
     )
 
 
-def _pack(snapshot: RunningEpisode) -> tuple[dict, dict[str, np.ndarray]]:
+def _pack(running: RunningEpisode) -> tuple[dict, dict[str, np.ndarray]]:
     """A running episode as JSON and arrays."""
     episode = {
-        "number": snapshot.episode,
-        "return": snapshot.episode_return,
-        "finished": list(snapshot.finished_returns),
+        "number": running.episode,
+        "return": running.episode_return,
+        "finished": list(running.finished_returns),
     }
-    return episode, {"episode_actions": snapshot.actions, "episode_obs": snapshot.obs}
+    return episode, {"episode_actions": running.actions, "episode_obs": running.obs}
 
 
 def unpack(checkpoint: Checkpoint) -> RunningEpisode:
