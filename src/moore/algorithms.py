@@ -14,6 +14,7 @@ from moore.agents import (
     combo,
     cql,
     iql,
+    ppo,
     sac,
     sqil,
     wsrl,
@@ -21,7 +22,7 @@ from moore.agents import (
 from moore.agents.agent import Agent
 from moore.config import Config
 from moore.errors import InputError
-from moore.experience import part, pessimistic
+from moore.experience import on_policy, part, pessimistic
 from moore.experience.imagination import Imagination
 from moore.experience.kept import KeptReplay
 from moore.experience.prioritised import PrioritisedReplay
@@ -75,9 +76,10 @@ ALGORITHMS: dict[str, Algorithm] = {
         "MOORe with this project's guards against a dip (docs/handover.md)", sac.AGENT, _scheme
     ),
     "moore_safe": Algorithm(
-        "moore_robust from a clone of the log, with trials of new policies within a dip budget",
-        sac.AGENT,
+        "PPO in the models from a clone of the log on, with trials within a dip budget",
+        ppo.AGENT,
         _scheme,
+        experience=on_policy.KIND,
     ),
     "naive": Algorithm(
         "MOPO, then uniform sampling of log and online data", sac.AGENT, lambda config: uniform()

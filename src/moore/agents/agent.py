@@ -42,6 +42,20 @@ class Follow(Protocol):
 
 
 @runtime_checkable
+class BeginWith(Protocol):
+    """The state before learning, where a clone of the log is worth beginning with."""
+
+    def __call__(self, state: PyTree, policy: PyTree) -> PyTree: ...
+
+
+@runtime_checkable
+class StayNear(Protocol):
+    """Another policy has earned its place in the system: what is learned is to stay near it."""
+
+    def __call__(self, state: PyTree, policy: PyTree) -> PyTree: ...
+
+
+@runtime_checkable
 class Act(Protocol):
     """An action in (-1, 1), sampled."""
 
@@ -101,6 +115,18 @@ def follows_nothing(state: PyTree, online: Replay, config: Any) -> PyTree:
     return state
 
 
+def begins_afresh(state: PyTree, policy: PyTree) -> PyTree:
+    """Of an agent that does not begin with a known policy."""
+    del policy
+    return state
+
+
+def stays_anywhere(state: PyTree, policy: PyTree) -> PyTree:
+    """Of an agent that is not held near any policy."""
+    del policy
+    return state
+
+
 def goes_on(state: PyTree, config: Any) -> PyTree:
     """Of an agent that learns on unchanged after the hand-over."""
     del config
@@ -140,6 +166,8 @@ class Agent:
             acting needs.
         value: None where there are no critics that speak of the policy.
         summarise_data, follow, hand_over, new_episode: between updates; by default nothing.
+        begin_with, stay_near: what a clone of the log is to it before it learns, and a policy that
+            has earned its place afterwards; by default nothing.
         scores_actions: whether logged actions at the border of the bounds are a difficulty.
     """
 
@@ -153,6 +181,8 @@ class Agent:
     value: Value | None = None
     summarise_data: SummariseData = summarises_nothing
     follow: Follow = follows_nothing
+    begin_with: BeginWith = begins_afresh
+    stay_near: StayNear = stays_anywhere
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions

@@ -79,7 +79,9 @@ def compare_policies(
     """
     if penalty_coef is None:
         # u of values takes longer than the rollouts themselves.
-        settings = dataclasses.replace(settings, uncertainty="std")
+        settings = dataclasses.replace(
+            settings, uncertainty="none" if settings.one_member else "std"
+        )
 
     def estimate(policy: PyTree):
         pair = PolicyInModels(policy, ensemble, agent_state)

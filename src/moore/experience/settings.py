@@ -12,19 +12,22 @@ class RolloutSettings:
 
     Attributes:
         rollout_length: H, steps.
-        uncertainty: u of Eq. 2: "std" or "value".
+        uncertainty: u of Eq. 2: "std" or "value"; "none" where nobody asks for it.
         discount: gamma.
         imagined_bound: standard deviations of the log beyond which a rollout ends.
         imagined_range: widening of the range that observations are cut to; None: they are not.
+        one_member, member_noise: as in the configuration.
         trust_quantile: of u over real transitions, above which a rollout ends; None: nowhere.
         rollout_chunk: rollouts computed at a time.
     """
 
     rollout_length: int = 5
-    uncertainty: Literal["std", "value"] = "std"
+    uncertainty: Literal["std", "value", "none"] = "std"
     discount: float = 0.99
     imagined_bound: float = float("inf")
     imagined_range: float | None = None
+    one_member: bool = False
+    member_noise: bool = True
     trust_quantile: float | None = None
     rollout_chunk: int = 10_000
 
@@ -42,6 +45,8 @@ def rollout_settings(
         discount=discount,
         imagined_bound=config.imagined_bound,
         imagined_range=config.imagined_range,
+        one_member=config.one_member,
+        member_noise=config.member_noise,
         trust_quantile=config.trust_quantile,
         rollout_chunk=min(config.rollout_chunk, count),
     )

@@ -17,8 +17,8 @@ def make_uncertainty(
     agent_state: PyTree,
     terminated_fn: TerminationFn,
     spread: Normaliser | None = None,
-) -> UncertaintyFn:
-    """u of Eq. 2, for `uncertainty` "std" or "value".
+) -> UncertaintyFn | None:
+    """u of Eq. 2, for `uncertainty` "std" or "value"; None for "none".
 
     Args:
         settings: uses `uncertainty`, `discount` and `imagined_bound`: what a member predicts
@@ -27,6 +27,8 @@ def make_uncertainty(
         terminated_fn: a state that ends the episode is worth nothing.
         spread: what the bound counts in, as in `rollout`.
     """
+    if settings.uncertainty == "none":
+        return None
     if settings.uncertainty == "std":
         return of_std
     low, high = -settings.imagined_bound, settings.imagined_bound

@@ -18,6 +18,7 @@ from moore.agents import bc
 from moore.agents.bc import BCConfig, BCState
 from moore.agents.nets import Actor, mode_action
 from moore.data.better_part import Part
+from moore.experience.policy_comparison import NO_BAR
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Replay, Transition, as_batch, take
 from moore.stages.gate import Gate, no_returns_yet
@@ -59,8 +60,12 @@ class Clone:
 
 
 def floor_gate(clone: Clone) -> Gate:
-    """The clone acts until the models call another policy better, and worth more than its part."""
-    return Gate(clone.actor, no_returns_yet(clone.part.mean_return))
+    """The clone acts until the models call another policy better.
+
+    What its part of the log has earned is no bar: models that say less of the clone than that say
+    less of any policy near it, and in the difference this drops out.
+    """
+    return Gate(clone.actor, no_returns_yet(NO_BAR))
 
 
 def clone_metrics(clone: Clone, units: Units) -> Metrics:

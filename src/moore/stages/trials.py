@@ -101,7 +101,9 @@ class Trials:
         incumbent = self.policies[self.budget.incumbent]
         if state.gate is None or state.gate.acting is incumbent:
             return state
-        return dataclasses.replace(state, gate=dataclasses.replace(state.gate, acting=incumbent))
+        gate = dataclasses.replace(state.gate, acting=incumbent)
+        agent = self._learner.algorithm.agent.stay_near(state.agent, incumbent)
+        return dataclasses.replace(state, gate=gate, agent=agent)
 
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """As JSON and arrays, for a checkpoint."""
