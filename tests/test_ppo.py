@@ -25,7 +25,7 @@ def batch(state, advantage, *, key=0, target=0.0):
     action = ppo.draw_action(state.actor, OBS, jax.random.key(key))
     density = ppo.log_density(state.actor, OBS, action)
     advantage = jnp.broadcast_to(advantage(action[:, 0]), (64,))
-    return PPOBatch(OBS, action, density, advantage, jnp.full(64, target), jnp.full(64, 0.05))
+    return PPOBatch(OBS, action, density, advantage, jnp.full(64, target))
 
 
 def learn(state, rows, times=1, config=CONFIG):
@@ -71,12 +71,11 @@ def test_rows_hold_lambda_returns_and_what_they_exceed_the_critic_by():
     reward = jnp.asarray([[2.0], [4.0], [8.0]])
     ends = jnp.asarray([[False], [True], [False]])
     cut = jnp.asarray([[False], [False], [True]])
-    rows = ppo.rows_of(state, steps, steps, reward, steps, ends, cut, jnp.asarray(0.1), config)
+    rows = ppo.rows_of(state, steps, steps, reward, steps, ends, cut, config)
     # In units of 1 / (1 - gamma) rewards: 1 + 0.5 * 2, then 2 at the end, then 4 alone.
     assert rows.target.tolist() == [2.0, 2.0, 4.0]
     assert rows.advantage.tolist() == rows.target.tolist()
     assert rows.obs.shape == (3, 1)
-    assert rows.model_error.tolist() == pytest.approx([0.1] * 3)
 
 
 def test_the_actor_moves_to_actions_of_more_advantage():
@@ -98,7 +97,7 @@ def test_the_anchor_pulls_the_actor_back():
     other = agent(1).actor
     bias = other.trunk.layers[-1].bias.at[0].set(0.5)
     other = eqx.tree_at(lambda actor: actor.trunk.layers[-1].bias, other, bias)
-    state = ppo.stay_near(agent(0), other)
+    state = dataclasses.replace(agent(0), anchor=other, pull=jnp.asarray(10.0))
 
     def away(now):
         return float(jnp.abs(ppo.act_mode(now.actor, OBS) - ppo.act_mode(now.anchor, OBS)).max())
@@ -109,18 +108,21 @@ def test_the_anchor_pulls_the_actor_back():
     assert float(metrics["anchor_distance"]) < away(state) ** 2
 
 
-def test_the_pull_grows_with_the_square_of_the_models_error():
-    state = ppo.stay_near(agent(0), agent(1).actor)
-    obs = jnp.ones((64, 1))
-    rows = dataclasses.replace(batch(state, jnp.zeros_like), obs=obs)
-    away = ppo.act_mode(state.actor, obs) - ppo.act_mode(state.anchor, obs)
-
-    def loss(error):
-        there = dataclasses.replace(rows, model_error=jnp.full(64, error))
-        return float(ppo.actor_loss(state.actor, state, there, CONFIG)[0])
-
-    assert loss(0.1) == pytest.approx(2500.0 * 0.01 * float(jnp.mean(away**2)), rel=1e-4)
-    assert loss(0.2) == pytest.approx(4.0 * loss(0.1), rel=1e-4)
+def test_a_won_trial_loosens_the_pull_and_moves_the_anchor_and_a_lost_one_tightens_it():
+    first, second = agent(1).actor, agent(2).actor
+    state = ppo.begin_with(agent(0), first, CONFIG)
+    assert float(state.pull) == 10.0
+    won = ppo.after_trial(state, second, True, CONFIG)
+    assert float(won.pull) == 5.0
+    assert np.array_equal(ppo.act_mode(won.anchor, OBS), ppo.act_mode(second, OBS))
+    lost = ppo.after_trial(won, second, False, CONFIG)
+    assert float(lost.pull) == 10.0
+    for _ in range(20):
+        won, lost = (
+            ppo.after_trial(now, second, better, CONFIG)
+            for now, better in ((won, True), (lost, False))
+        )
+    assert (float(won.pull), float(lost.pull)) == (10.0 / 64.0, 640.0)
 
 
 def test_without_an_anchor_nothing_pulls():
@@ -133,10 +135,10 @@ def test_without_an_anchor_nothing_pulls():
 
 def test_beginning_with_a_policy_makes_it_actor_and_anchor():
     policy = agent(3).actor
-    state = ppo.begin_with(agent(0), policy)
+    state = ppo.begin_with(agent(0), policy, CONFIG)
     for place in (state.actor, state.anchor):
         assert np.array_equal(ppo.act_mode(place, OBS), ppo.act_mode(policy, OBS))
-    assert float(state.anchored) == 1.0
+    assert float(state.pull) == CONFIG.anchor
 
 
 @pytest.mark.parametrize(("share", "grows"), [(0.0, True), (1.0, False)])

@@ -45,14 +45,14 @@ class Follow(Protocol):
 class BeginWith(Protocol):
     """The state before learning, where a clone of the log is worth beginning with."""
 
-    def __call__(self, state: PyTree, policy: PyTree) -> PyTree: ...
+    def __call__(self, state: PyTree, policy: PyTree, config: Any) -> PyTree: ...
 
 
 @runtime_checkable
-class StayNear(Protocol):
-    """Another policy has earned its place in the system: what is learned is to stay near it."""
+class AfterTrial(Protocol):
+    """A trial in the system is over; `acting`: who acts now, the tried policy if it has won."""
 
-    def __call__(self, state: PyTree, policy: PyTree) -> PyTree: ...
+    def __call__(self, state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree: ...
 
 
 @runtime_checkable
@@ -115,15 +115,15 @@ def follows_nothing(state: PyTree, online: Replay, config: Any) -> PyTree:
     return state
 
 
-def begins_afresh(state: PyTree, policy: PyTree) -> PyTree:
+def begins_afresh(state: PyTree, policy: PyTree, config: Any) -> PyTree:
     """Of an agent that does not begin with a known policy."""
-    del policy
+    del policy, config
     return state
 
 
-def stays_anywhere(state: PyTree, policy: PyTree) -> PyTree:
-    """Of an agent that is not held near any policy."""
-    del policy
+def learns_nothing_of_trials(state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree:
+    """Of an agent that learns from rows alone."""
+    del acting, won, config
     return state
 
 
@@ -166,8 +166,8 @@ class Agent:
             acting needs.
         value: None where there are no critics that speak of the policy.
         summarise_data, follow, hand_over, new_episode: between updates; by default nothing.
-        begin_with, stay_near: what a clone of the log is to it before it learns, and a policy that
-            has earned its place afterwards; by default nothing.
+        begin_with, after_trial: what a clone of the log is to it before it learns, and what trials
+            in the system are to it; by default nothing.
         scores_actions: whether logged actions at the border of the bounds are a difficulty.
     """
 
@@ -182,7 +182,7 @@ class Agent:
     summarise_data: SummariseData = summarises_nothing
     follow: Follow = follows_nothing
     begin_with: BeginWith = begins_afresh
-    stay_near: StayNear = stays_anywhere
+    after_trial: AfterTrial = learns_nothing_of_trials
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions

@@ -6,9 +6,9 @@ squashed Gaussian, small changes of actions at a bound are large changes of the 
 
 Beside the clipped objective stands a pull to the anchor, the policy that learning began with, where
 there was one: models are right where the log is, and a policy that may go anywhere finds where they
-are wrong. The pull is the stronger, the more the models usually err. The learning rate follows the
-share of a batch whose probability ratios were clipped, so that one setting does for systems of
-other scales.
+are wrong. What a trial in the system shows is what loosens the pull, or tightens it. The learning
+rate follows the share of a batch whose probability ratios were clipped, so that one setting does
+for systems of other scales.
 """
 
 import dataclasses
@@ -33,6 +33,8 @@ RATE, RATE_STEP, LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.2, 1e-7, 1e-3
 # Share of the policy's standard deviation with which it acts: rollouts explore in the models, and
 # the system should not pay for it.
 LIVE_NOISE = 0.25
+# What a trial changes the pull by, and the most that all trials may.
+PULL_STEP, PULL_RANGE = 2.0, 64.0
 # Gradients of the actor are scaled down to this norm (Schulman's code and CleanRL's).
 GRADIENT_NORM = 0.5
 # Under the standard deviation of the advantages of a batch.
@@ -59,11 +61,11 @@ class PPOConfig:
     they are values of the controllers that made it."""
     critic_first: NonNegative[int] = 450
     """Number of updates at the beginning in which only the critic learns, from rollouts."""
-    anchor: NonNegative[float] = 2500.0
-    """Weight of the pull to the anchor, which is the policy that learning began with or the last
-    one that has earned its place in the system. It multiplies the square of the models' usual
-    error, in standard deviations of the log, and the mean squared distance of the mean actions.
-    Without an anchor there is no pull."""
+    anchor: NonNegative[float] = 10.0
+    """Weight of the mean squared distance between the mean action and that of the anchor, which is
+    the policy that learning began with. The objective counts in standard deviations of the
+    advantages. A trial that is won in the system halves the weight and makes the winner the anchor;
+    one that is lost doubles the weight. Without an anchor there is no pull."""
     log_std: AnySign[float] = -1.5
     """Log standard deviation of the actions, in bounds of -1 and 1, that a fresh actor begins
     with."""
@@ -77,7 +79,6 @@ class PPOBatch(eqx.Module):
     """Rows of rollouts. `action`: as drawn, before it is clipped to the bounds.
 
     `log_density`: of the action under the policy that drew it. `target`: what the critic learns.
-    `model_error`: that models usually make, as a share of the log's standard deviations.
     """
 
     obs: Float[Array, "batch obs"]
@@ -85,7 +86,6 @@ class PPOBatch(eqx.Module):
     log_density: Float[Array, " batch"]
     advantage: Float[Array, " batch"]
     target: Float[Array, " batch"]
-    model_error: Float[Array, " batch"]
 
 
 class PPOState(eqx.Module):
@@ -93,14 +93,14 @@ class PPOState(eqx.Module):
 
     `critic`: of states, in units of 1 / (1 - gamma) rewards: its values are about the mean reward,
     whatever the horizon. `warm`: it has learned the returns of the log. `rate`: the learning rate
-    of the actor. `anchored`: 1 with an anchor, else 0.
+    of the actor. `pull`: to the anchor; 0 without one.
     """
 
     actor: Actor
     critic: MLP
     warm: Bool[Array, ""]
     anchor: Actor
-    anchored: Float[Array, ""]
+    pull: Float[Array, ""]
     actor_opt: optax.OptState
     critic_opt: optax.OptState
     rate: Float[Array, ""]
@@ -123,7 +123,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: PPOConfig) ->
         critic=critic,
         warm=jnp.zeros((), bool),
         anchor=copied(actor),
-        anchored=jnp.zeros(()),
+        pull=jnp.zeros(()),
         actor_opt=_actor_optimiser().init(actor),
         critic_opt=optax.adam(config.critic_learning_rate).init(critic),
         rate=jnp.asarray(RATE),
@@ -131,14 +131,20 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: PPOConfig) ->
     )
 
 
-def begin_with(state: PPOState, policy: Actor) -> PPOState:
+def begin_with(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
     """The agent whose actor, and anchor, is this policy."""
-    return dataclasses.replace(stay_near(state, policy), actor=copied(policy))
+    pull = jnp.asarray(config.anchor, jnp.float32)
+    return dataclasses.replace(state, actor=copied(policy), anchor=copied(policy), pull=pull)
 
 
-def stay_near(state: PPOState, policy: Actor) -> PPOState:
-    """The agent whose anchor is this policy."""
-    return dataclasses.replace(state, anchor=copied(policy), anchored=jnp.ones(()))
+def after_trial(state: PPOState, acting: Actor, won: bool, config: PPOConfig) -> PPOState:
+    """A trial in the system is over; `acting`: who acts from now on, the tried policy if it won."""
+    if won:
+        loosest = config.anchor / PULL_RANGE
+        pull = jnp.maximum(state.pull / PULL_STEP, loosest)
+        return dataclasses.replace(state, anchor=copied(acting), pull=pull)
+    tightest = config.anchor * PULL_RANGE
+    return dataclasses.replace(state, pull=jnp.minimum(state.pull * PULL_STEP, tightest))
 
 
 def summarise_data(state: PPOState, offline: Replay, online: Replay, config: PPOConfig) -> PPOState:
@@ -209,7 +215,6 @@ def rows_of(
     next_obs: Float[Array, "length batch obs"],
     terminated: Bool[Array, "length batch"],
     cut: Bool[Array, "length batch"],
-    model_error: Float[Array, ""],
     config: PPOConfig,
 ) -> PPOBatch:
     """The rows of rollouts that this state's actor has made, flat.
@@ -219,7 +224,6 @@ def rows_of(
         obs, action, reward, next_obs: s_t, a_t as drawn, r_t and s_{t+1}.
         terminated: nothing follows s_{t+1}.
         cut: the rollout does not go on from s_{t+1}, which is worth something all the same.
-        model_error: that the models usually make.
         config: discount and trace.
     """
     value = worth(state.critic, obs)
@@ -231,15 +235,8 @@ def rows_of(
         discount=config.discount,
         trace=config.trace,
     )
-    columns = (
-        obs,
-        action,
-        log_density(state.actor, obs, action),
-        target - value,
-        target,
-        jnp.broadcast_to(model_error, reward.shape),
-    )
-    return PPOBatch(*(column.reshape(-1, *column.shape[2:]) for column in columns))
+    rows = PPOBatch(obs, action, log_density(state.actor, obs, action), target - value, target)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
 
 
 def actor_loss(
@@ -258,9 +255,8 @@ def actor_loss(
     objective = jnp.mean(jnp.minimum(ratio * advantage, kept * advantage))
     clipped = jnp.mean(jnp.abs(ratio - 1.0) > config.clip)
     away = act_mode(actor, batch.obs) - act_mode(state.anchor, batch.obs)
-    distance = jnp.mean(away**2, axis=-1)
-    pull = config.anchor * state.anchored * jnp.mean(batch.model_error**2 * distance)
-    return pull - objective, (clipped, jnp.mean(distance))
+    distance = jnp.mean(away**2)
+    return state.pull * distance - objective, (clipped, distance)
 
 
 def squared_error(
@@ -334,5 +330,5 @@ AGENT = Agent(
     act_mode=act_mode,
     summarise_data=summarise_data,
     begin_with=begin_with,
-    stay_near=stay_near,
+    after_trial=after_trial,
 )

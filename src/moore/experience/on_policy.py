@@ -101,7 +101,7 @@ class OnPolicy:
         chains = max(count // elites, 1) * elites
         rows = chains * config.rollout_length
         nothing = PPOBatch(
-            jnp.zeros((rows, obs_dim)), jnp.zeros((rows, action_dim)), *jnp.zeros((4, rows))
+            jnp.zeros((rows, obs_dim)), jnp.zeros((rows, action_dim)), *jnp.zeros((3, rows))
         )
         return OnPolicyState(
             imagination, nothing, jnp.zeros((chains, obs_dim)), jnp.zeros((), bool)
@@ -260,7 +260,7 @@ def collect_round(
     )
     learned = ppo.rows_of(
         agent, steps.obs, steps.action, steps.reward, steps.next_obs, steps.terminated, steps.cut,
-        usual.distance, agent_config,
+        agent_config,
     )  # fmt: skip
     metrics = _round_metrics(steps, learned, chains_config) | {
         "model/usual_distance": usual.distance,

@@ -217,7 +217,7 @@ class Learner:
             told = clone_metrics(clone, self.units)
             state = dataclasses.replace(state, key=key)
             if not clone.too_poor:
-                agent = self.algorithm.agent.begin_with(state.agent, clone.actor)
+                agent = self.algorithm.agent.begin_with(state.agent, clone.actor, self.agent_config)
                 gate = floor_gate(clone) if self.gated else None
                 state = dataclasses.replace(state, agent=agent, gate=gate)
             return state, Refreshed(found.report, told)
