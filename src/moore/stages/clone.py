@@ -59,13 +59,13 @@ class Clone:
         return found | ({"too_poor": self.too_poor} if self.too_poor else {})
 
 
-def floor_gate(clone: Clone) -> Gate:
+def floor_gate(clone: Clone, *, earned: bool) -> Gate:
     """The clone acts until the models call another policy better.
 
-    What its part of the log has earned is no bar: models that say less of the clone than that say
-    less of any policy near it, and in the difference this drops out.
+    `earned`: and worth more than its part of the log has earned. A policy that stays near the clone
+    needs no such bar: what the models say too little of the one, they say too little of the other.
     """
-    return Gate(clone.actor, no_returns_yet(NO_BAR))
+    return Gate(clone.actor, no_returns_yet(clone.part.mean_return if earned else NO_BAR))
 
 
 def clone_metrics(clone: Clone, units: Units) -> Metrics:
