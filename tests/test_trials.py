@@ -128,6 +128,21 @@ class TestBooking:
         assert trials.budget.promoted == 1 and trials.budget.incumbent == 1
         assert state.gate.acting is trials.policies[1]
 
+    def test_the_agent_hears_of_every_verdict_once(self, learner, trials, monkeypatch):
+        trials, state = trials
+        heard = []
+
+        def hear(agent, acting, won, config):
+            heard.append(won)
+            return agent
+
+        row = replace(learner.algorithm, agent=replace(learner.algorithm.agent, after_trial=hear))
+        monkeypatch.setattr(trials, "_learner", replace(learner, algorithm=row))
+        self.offer(learner, trials, state)
+        for _ in range(6):
+            state, _ = self.episode(learner, trials, state, lambda who: -0.1 if who else -1.0)
+        assert heard == [True]
+
     def test_one_that_earns_less_is_dropped_and_forgotten(self, learner, trials):
         trials, state = trials
         self.offer(learner, trials, state)

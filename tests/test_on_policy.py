@@ -1,0 +1,131 @@
+"""Rows of the newest policy alone: rounds, batches, and a run that learns from them."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from moore.agents import ppo
+from moore.agents.ppo import PPOConfig
+from moore.config import GateConfig
+from moore.dynamics.chains import ChainsConfig
+from moore.experience.on_policy import _passes
+from moore.runs.folder import read_metrics
+from moore.runs.run import resume, run
+from moore.runs.setup import prepare
+from moore.stages.learner import LearnerState
+from tiny import ENV, tiny_config, tiny_log
+
+
+def config(**changes):
+    tiny = tiny_config(
+        algorithm="moore_safe",
+        gate=GateConfig(enabled=True, rollouts=8, penalised=False, confidence=1.0),
+        ppo=PPOConfig(
+            discount=0.9, hidden=(32,), batch_size=100, critic_warm_up=100, critic_first=20
+        ),
+        chains=ChainsConfig(restart=0.05),
+        rollout_length=20,
+        imagined_range=0.1,
+        one_member=True,
+        member_noise=False,
+        clone=True,
+        dip_budget=0.1,
+    )
+    online = replace(
+        tiny.online, epochs=3, steps_per_epoch=60, refit_every=20, update_every=20, rollout_batch=20
+    )
+    offline = replace(tiny.offline, epochs=3, rounds=5, updates_per_epoch=100, rollout_batch=20)
+    return replace(tiny, online=online, offline=offline, **changes)
+
+
+@pytest.fixture(scope="module")
+def steady_log():
+    """A log of a controller that is far from the best one, and can be cloned."""
+    log = tiny_log(episodes=20)
+    quiet = np.clip(-0.3 * log.obs, -2.0, 2.0).astype(np.float32)
+    return replace(log, action=quiet)
+
+
+@pytest.fixture(scope="module")
+def learner(steady_log):
+    return prepare(config(), dataset=steady_log, env=ENV).learner
+
+
+@pytest.fixture(scope="module")
+def begun(learner) -> LearnerState:
+    state, _ = learner.start(learner.init(jax.random.key(0)))
+    return state
+
+
+@pytest.fixture(scope="module")
+def finished(steady_log, tmp_path_factory):
+    out = tmp_path_factory.mktemp("on_policy") / "run"
+    return run(config(), dataset=steady_log, env=ENV, out=out, quiet=True)
+
+
+def test_a_pass_uses_every_row_once():
+    planned = _passes(jax.random.key(0), rows=12, batch=4, count=7)
+    assert planned.shape == (7, 4)
+    for one in (planned[:3], planned[3:6]):
+        assert sorted(one.reshape(-1).tolist()) == list(range(12))
+    assert planned[:3].tolist() != planned[3:6].tolist()
+
+
+def test_learning_begins_with_the_clone(learner, begun):
+    agent, clone = begun.agent, begun.gate.acting
+    obs = learner.offline.data.obs[:5]
+    for actor in (agent.actor, agent.anchor):
+        assert np.array_equal(ppo.act_mode(actor, obs), ppo.act_mode(clone, obs))
+    assert float(agent.pull) == learner.agent_config.anchor
+
+
+def test_a_round_holds_rows_of_the_newest_policy_and_its_chains_go_on(learner, begun):
+    state, fresh = learner.refresh(begun, 1)
+    rows = state.experience.rows
+    assert rows.obs.shape == (20 * 20, 1)
+    found = ppo.log_density(state.agent.actor, rows.obs, rows.action)
+    assert np.allclose(found, rows.log_density, atol=1e-4)
+    assert 0.0 <= float(fresh.metrics["model/excess_uncertainty"]) <= 5.0
+    stood = state.experience.chains
+    again, _ = learner.refresh(state, 1)
+    first = again.experience.rows.obs.reshape(20, 20, 1)[0]
+    assert np.array_equal(first, stood)
+
+
+def test_the_hand_over_keeps_the_models_and_begins_the_chains_anew(learner, begun):
+    state, _ = learner.refresh(begun, 1)
+    before = state.experience.model
+    handed = learner.hand_over(state)
+    assert not bool(handed.experience.begun)
+    assert jax.tree.all(
+        jax.tree.map(lambda a, b: bool(jnp.all(a == b)), handed.experience.model, before)
+    )
+
+
+def test_the_policy_is_better_than_its_clone_after_the_offline_stage(finished):
+    rows = read_metrics(finished.folder / "metrics.jsonl")
+    offline = [row for row in rows if row["stage"] == "offline"]
+    clone = finished.summary["clone"]["return"]
+    assert offline[-1]["eval/return"] > clone + 0.1 * abs(clone)
+    assert offline[-1]["losses/anchor_distance"] > 0.0
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(finished, steady_log, tmp_path):
+    folder = tmp_path / "stopped"
+    until = lambda row, state: row["epoch"] == 1  # noqa: E731
+    run(config(), dataset=steady_log, env=ENV, out=folder, quiet=True, until=until)
+    resume(folder, dataset=steady_log, env=ENV, quiet=True)
+    one, other = (read_metrics(place / "metrics.jsonl") for place in (finished.folder, folder))
+    for a, b in zip(one, other, strict=True):
+        assert {k: v for k, v in a.items() if "time/" not in k} == {
+            k: v for k, v in b.items() if "time/" not in k
+        }
+
+
+def test_a_trial_that_is_lost_tightens_the_pull(learner, begun):
+    agent = learner.algorithm.agent
+    lost = agent.after_trial(begun.agent, begun.gate.acting, False, learner.agent_config)
+    assert float(lost.pull) == 2.0 * float(begun.agent.pull)
