@@ -19,9 +19,7 @@ from moore.data.better_part import Part
 from moore.experience.part import part_of
 from moore.experience.protocol import Moment, Task
 from moore.replay.buffer import Transition, full_replay
-from moore.replay.draws import Groups
 from moore.replay.sampler import gather
-from moore.replay.schemes import uniform
 from moore.stages import clone
 
 # Without hidden layers the network is linear, and its numbers can be worked by hand.
@@ -127,9 +125,9 @@ def test_batches_are_rows_of_the_part_in_both_stages(share, rows, stage):
     reward, ends = [6, 0, 4, 0, 0, 4, 1, 0], [0, 1] * 4
     offline = replay_of(np.arange(8)[:, None], np.zeros((8, 1)), reward=reward, ends=ends)
     section = BCConfig(hidden=(), batch_size=100, share=share)
-    task = Task(Config(bc=section), find("bc").agent, section, offline, lambda *_: False)
+    task = Task(Config(bc=section), find("bc").agent, offline, lambda *_: False)
     experience = find("bc").experience.build(task)
-    now = Moment(stage, 1, None, offline, lambda: Groups(uniform(), 1, offline, offline))
+    now = Moment(stage, 1, None, offline)
     found = experience.batches(experience.begin(jax.random.key(0)), now, jax.random.key(1), 2)
     assert found.planned.shape == (2, 100)
     batch, _, _ = found.how.draw(None, None, offline, offline, found.planned[0], jax.random.key(2))

@@ -19,6 +19,7 @@ from moore.experience.imagination import Imagination
 from moore.experience.protocol import Refreshed
 from moore.presets import preset
 from moore.replay.buffer import Transition
+from moore.replay.schemes import moore
 from moore.runs.setup import prepare
 from moore.stages import online
 from steps import fit, imagine, refit
@@ -226,7 +227,7 @@ def test_chunks_change_the_memory_and_not_the_amount(setup):
     state = setup.learner.hand_over(setup.learner.init(setup.key))
     for chunk in (70, 1000):
         config = dataclasses.replace(setup.config, rollout_chunk=chunk)
-        learner = dataclasses.replace(setup.learner, config=config)
+        learner = setup.learner.changed(config=config)
         state = learner.hand_over(state)
         state, _ = imagine(learner, state, 1, 150)
         assert int(state.experience.imagined.size) == 450
@@ -235,8 +236,7 @@ def test_chunks_change_the_memory_and_not_the_amount(setup):
 
 
 def test_every_algorithm_of_the_table_is_the_same_loop_with_another_scheme():
-    config = tiny_config()
-    names = {name: str(row.scheme(config)) for name, row in algorithms.ALGORITHMS.items()}
+    names = {name: str(row.scheme or moore()) for name, row in algorithms.ALGORITHMS.items()}
     assert names == {
         "moore": "moore:1",
         "moore_robust": "moore:1",

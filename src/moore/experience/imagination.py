@@ -138,7 +138,7 @@ class Imagination:
             state, key, imagined = self.imagine(state, now, key)
             return state, key, Refreshed(None, imagined)
         found = self._surprise(state, now)
-        state, key, report = self.fit(state, now, now.draws, key, on_pass)
+        state, key, report = self.fit(state, now, self.task.draws(now), key, on_pass)
         state, key, imagined = self.imagine(state, now, key)
         return state, key, Refreshed(report, found | imagined)
 
@@ -150,7 +150,7 @@ class Imagination:
         real_rows = int(share * size)
         planned = jnp.zeros((count, 0), jnp.int32)
         if real_rows:
-            planned = now.draws.rows(key, (count, real_rows))
+            planned = self.task.draws(now).rows(key, (count, real_rows))
         return Batches(PartlyImagined(size, real_rows), state.imagined, None, planned)
 
     def noted(self, state: ImaginationState, notes: None) -> ImaginationState:
@@ -255,7 +255,7 @@ class Imagination:
                 task.log,
                 now.online,
                 self._logged_range,
-                now.draws.rows(key_starts, (count,)),
+                task.draws(now).rows(key_starts, (count,)),
                 state.penalty_coef,
                 key_rollout,
                 agent=task.agent,
@@ -288,7 +288,7 @@ class Imagination:
             starts = task.first_states[jax.random.randint(key_starts, shape, 0, episodes)]
             steps, discount = task.episode_steps, 1.0
         else:
-            rows = now.draws.rows(key_starts, (gate.rollouts,))
+            rows = task.draws(now).rows(key_starts, (gate.rollouts,))
             starts = gather(task.log, now.online, rows).obs
             steps, discount = gate.horizon, task.agent_config.discount
         accepted, acting, metrics = compare_policies(

@@ -6,6 +6,7 @@ The stages call the five functions of `Experience`, whatever the kind.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
@@ -17,8 +18,11 @@ from moore.data.episodes import TIME_LIMIT
 from moore.dynamics.fit import FitReport
 from moore.dynamics.imagine import TerminationFn
 from moore.replay.buffer import Replay
-from moore.replay.draws import Draws
+from moore.replay.draws import Draws, EachRow, Groups, each_row
+from moore.replay.priorities import RowScheme
+from moore.replay.schemes import Scheme, uniform
 from moore.tables import Section
+from moore.units import AS_GIVEN, Units
 
 Metrics = dict[str, Float[Array, "..."]]
 Stage = Literal["offline", "online"]
@@ -32,22 +36,30 @@ class Task:
     Attributes:
         config: of the run.
         agent: whose batches they are.
-        agent_config: its settings.
         log: D_off on the device, in the agents' units; empty without a log.
         terminated_fn: the rule that ends imagined episodes.
         first_states: where the log's episodes begin (episodes, obs); None without a log.
         episode_steps: the longest that an imagined episode may be.
+        scheme: f(d, t), the sampling scheme of the online stage.
+        units: how the user's units become the agents'.
         clock: where the time goes.
     """
 
     config: Config
     agent: Agent
-    agent_config: Any
     log: Replay
     terminated_fn: TerminationFn
     first_states: Float[Array, "episodes obs"] | None = None
     episode_steps: int = TIME_LIMIT
+    scheme: Scheme | RowScheme = field(default_factory=uniform)
+    units: Units = AS_GIVEN
     clock: Clock = field(default_factory=Clock)
+    _tables: dict[tuple[int, int], EachRow] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def agent_config(self) -> Any:
+        """The agent's settings, in its units."""
+        return self.units.settings_in(self.agent.config(self.config))
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -59,6 +71,22 @@ class Task:
         """Transitions that the online stage may collect."""
         return max(self.config.online.epochs * self.config.online.steps_per_epoch, 1)
 
+    def draws(self, now: "Moment") -> Draws:
+        """Line 8: what the scheme draws from D_off and D_on; offline that is the log alone.
+
+        Priorities of single rows are those of the last refit, or of the beginning of the epoch.
+        """
+        epoch = 1 if now.stage == "offline" else now.epoch
+        if isinstance(self.scheme, Scheme):
+            return Groups(self.scheme, epoch, self.log, now.online)
+        refit_every = self.config.online.refit_every
+        n_on = int(now.online.size) // refit_every * refit_every
+        if (epoch, n_on) not in self._tables:
+            self._tables.clear()
+            table = each_row(self.scheme, epoch, self.log, now.online, n_on, self.units)
+            self._tables[epoch, n_on] = table
+        return self._tables[epoch, n_on]
+
 
 @dataclass(frozen=True, eq=False)
 class Moment:
@@ -69,20 +97,12 @@ class Moment:
         epoch: of that stage.
         agent: the state that the last update has left.
         online: D_on.
-        find_draws: finds `draws`; asked only where something is drawn, for priorities of single
-            rows take long to compute.
     """
 
     stage: Stage
     epoch: int
     agent: PyTree
     online: Replay
-    find_draws: Callable[[], Draws]
-
-    @property
-    def draws(self) -> Draws:
-        """What the scheme draws from D_off and D_on; offline that is the log alone."""
-        return self.find_draws()
 
 
 class Refreshed(NamedTuple):

@@ -48,7 +48,7 @@ class PlainReplay:
 
     def batches(self, state: None, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
         del state
-        rows = now.draws.rows(key, (count, self.task.agent_config.batch_size))
+        rows = self.task.draws(now).rows(key, (count, self.task.agent_config.batch_size))
         return Batches(RealRows(), None, None, rows)
 
     def noted(self, state: None, notes: None) -> None:

@@ -55,13 +55,12 @@ class Measures:
     def of_scheme(self, state: LearnerState, epoch: int) -> dict:
         """The share of online data that the scheme asks for at the end of the epoch, its shift."""
         learner, new = self.learner, self.config.online.steps_per_epoch
+        task, now = learner.task, learner.moment(state, epoch)
         if not learner.algorithm.experience.by_scheme:
             return {}
         return {
-            "replay/online_share_expected": learner.draws(epoch, state).online_share(),
-            "replay/shift": shift(
-                learner.scheme, epoch, learner.offline, state.online, new, learner.units
-            ),
+            "replay/online_share_expected": task.draws(now).online_share(),
+            "replay/shift": shift(task.scheme, epoch, task.log, state.online, new, task.units),
         }
 
     def random_return(self) -> float | None:

@@ -111,7 +111,7 @@ def _facts(path: Path) -> dict:
 def _sized(learner: Learner, epochs: int) -> Learner:
     """The learner of a run with so many online epochs."""
     online = dataclasses.replace(learner.config.online, epochs=epochs)
-    return dataclasses.replace(learner, config=dataclasses.replace(learner.config, online=online))
+    return learner.changed(config=dataclasses.replace(learner.config, online=online))
 
 
 def newest_epoch(folder: Path) -> int:

@@ -29,6 +29,7 @@ from moore.envs.simulator import EnvFacts
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.experience.protocol import Task
 from moore.jax_settings import key_of, plain_jax
 from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.log_checks import check_gate, check_log_suits, resolved
@@ -115,7 +116,7 @@ def prepare(
     algorithm = algorithms.find(config.algorithm)
     check_gate(algorithm, config)
     # The user's own functions and files: before an environment may change the working directory.
-    scheme = algorithm.scheme(config)
+    scheme = algorithm.scheme or config.online.parsed_scheme()
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
     env_id, bounds, obs_dim, limit = world.env_id, world.bounds, world.obs_dim, world.limit.steps
@@ -152,16 +153,17 @@ def prepare(
         terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base, units)
     if log is not None:
         config = resolved(config, algorithm, log, reference, limit)
-    learner = Learner(
+    task = Task(
         config,
-        algorithm,
+        algorithm.agent,
         offline,
         terminated_fn,
         first_states=_first_states(log, units) if algorithm.uses_log else None,
         episode_steps=limit,
+        scheme=scheme,
         units=units,
-        parsed_scheme=scheme,
     )
+    learner = Learner(algorithm, task)
     told = () if log is None else notes_of(log.metadata)
     notes = tuple(dict.fromkeys((*world.notes, *told, *notes)))
     return Setup(config, log, reference, world, learner, key, report, notes)

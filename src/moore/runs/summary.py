@@ -44,7 +44,7 @@ def summarise(
     summary = {
         "env_id": config.env_id,
         "algorithm": config.algorithm,
-        "scheme": str(setup.learner.scheme),
+        "scheme": str(setup.learner.task.scheme),
         "seed": config.seed,
         "discount": setup.learner.agent_config.discount,
         "dataset": None if log is None else _about_log(log),

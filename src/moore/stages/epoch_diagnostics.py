@@ -44,11 +44,11 @@ def compare_epochs(
             _pair(learner, state),
             learner.offline,
             state.online,
-            learner.draws(epoch, state).rows(key_starts, (count,)),
+            learner.task.draws(learner.moment(state, epoch)).rows(key_starts, (count,)),
             key_rollout,
             state.experience.penalty_coef,
             agent=learner.algorithm.agent,
-            terminated_fn=learner.terminated_fn,
+            terminated_fn=learner.task.terminated_fn,
             settings=rollout_settings(learner.config, learner.agent_config.discount, count),
             spread=learner.models.spread,
             within=learner.models.within(state.online),
@@ -58,24 +58,24 @@ def compare_epochs(
 
 def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]:
     """Whole episodes of the evaluated policy in the models, always from the same few states."""
-    if not wanted(learner) or learner.first_states is None:
+    if not wanted(learner) or learner.task.first_states is None:
         return {}
     with learner.clock("diagnose"):
         key = diagnostics.own_key(learner.config.seed, 0)
         key_starts, key_rollout = jax.random.split(key)
         few = (diagnostics.EPISODES,)
-        rows = jax.random.randint(key_starts, few, 0, len(learner.first_states))
+        rows = jax.random.randint(key_starts, few, 0, len(learner.task.first_states))
         found = diagnostics.imagine_episodes(
             learner.policy(state),
             state.experience.model.ensemble,
-            learner.first_states[rows],
+            learner.task.first_states[rows],
             key_rollout,
             agent=learner.algorithm.agent,
-            terminated_fn=learner.terminated_fn,
+            terminated_fn=learner.task.terminated_fn,
             settings=rollout_settings(
                 learner.config, learner.agent_config.discount, diagnostics.EPISODES
             ),
-            steps=learner.episode_steps,
+            steps=learner.task.episode_steps,
             spread=learner.models.spread,
             within=learner.models.within(state.online),
         )

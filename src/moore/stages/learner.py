@@ -6,30 +6,25 @@ state and returns a new one; big buffers are donated, so the old state must not 
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from moore.agents.bc import BCConfig
 from moore.algorithms import Algorithm
 from moore.clock import Clock
 from moore.config import Config
-from moore.data.episodes import TIME_LIMIT
-from moore.dynamics.imagine import TerminationFn
 from moore.experience.imagination import Imagination
 from moore.experience.learning import gradient_steps
 from moore.experience.part import part_of
 from moore.experience.policy_comparison import NO_BAR
 from moore.experience.protocol import Experience, Metrics, Moment, OnPass, Refreshed, Task
 from moore.replay.buffer import Replay, Transition, empty_replay
-from moore.replay.draws import Draws, EachRow, Groups, each_row
-from moore.replay.priorities import RowScheme
-from moore.replay.schemes import Scheme
 from moore.stages import acting
 from moore.stages.clone import clone_metrics, fit_clone, floor_gate
 from moore.stages.gate import (
@@ -42,59 +37,46 @@ from moore.stages.gate import (
 from moore.stages.reported import in_users_units
 from moore.stages.state import LearnerState as LearnerState
 from moore.trees import copied
-from moore.units import AS_GIVEN, Units
+from moore.units import Units
 
 
 @dataclass(frozen=True)
 class Learner:
-    """The operations of Algorithm 1 for one log, algorithm and configuration.
+    """The operations of Algorithm 1 for one algorithm and what it is applied to.
 
     Everything here is in the agents' units: buffers, states, actions, rewards, returns.
 
     Attributes:
-        config: of the run.
-        algorithm: a row of the table: an agent, an experience, a scheme.
-        offline: the log D_off, on the device; actions scaled to [-1, 1]. Empty without a log.
-        terminated_fn: the rule that ends imagined rollouts.
-        first_states: where the log's episodes begin (episodes, obs); None without a log.
-        episode_steps: the longest that an imagined episode may be.
-        units: how the user's units become these.
-        clock: where the time went.
-        parsed_scheme: the scheme, if it has been read already; None: the configuration's.
+        algorithm: a row of the table, which names an agent and a kind of experience.
+        task: the log, the configuration, the scheme, ...
     """
 
-    config: Config
     algorithm: Algorithm
-    offline: Replay
-    terminated_fn: TerminationFn
-    first_states: Float[Array, "episodes obs"] | None = None
-    episode_steps: int = TIME_LIMIT
-    units: Units = AS_GIVEN
-    clock: Clock = field(default_factory=Clock)
-    parsed_scheme: Scheme | RowScheme | None = None
-    _tables: dict[tuple[int, int], EachRow] = field(default_factory=dict, repr=False)
+    task: Task
 
-    @cached_property
-    def scheme(self) -> Scheme | RowScheme:
-        return self.parsed_scheme or self.algorithm.scheme(self.config)
+    @property
+    def config(self) -> Config:
+        return self.task.config
 
-    @cached_property
+    @property
     def agent_config(self) -> Any:
-        return self.units.settings_in(self.algorithm.agent.config(self.config))
+        """The agent's settings, in its units."""
+        return self.task.agent_config
 
-    @cached_property
-    def task(self) -> Task:
-        """What the experience is made for."""
-        return Task(
-            self.config,
-            self.algorithm.agent,
-            self.agent_config,
-            self.offline,
-            self.terminated_fn,
-            self.first_states,
-            self.episode_steps,
-            self.clock,
-        )
+    @property
+    def offline(self) -> Replay:
+        """The log D_off; empty without one."""
+        return self.task.log
+
+    @property
+    def units(self) -> Units:
+        """How the user's units become the agents'."""
+        return self.task.units
+
+    @property
+    def clock(self) -> Clock:
+        """Where the time went."""
+        return self.task.clock
 
     @cached_property
     def experience(self) -> Experience:
@@ -118,6 +100,10 @@ class Learner:
     @property
     def _asks_models(self) -> bool:
         return self.models is not None and self.config.gate.enabled
+
+    def changed(self, **parts: Any) -> "Learner":
+        """This learner with other parts of the task."""
+        return dataclasses.replace(self, task=dataclasses.replace(self.task, **parts))
 
     def reported(self, metrics: dict) -> dict:
         """Metrics of these operations in the user's units."""
@@ -179,24 +165,7 @@ class Learner:
 
     def moment(self, state: LearnerState, epoch: int) -> Moment:
         """What the experience sees of the state at an epoch of the stage under way."""
-        of_scheme = 1 if state.stage == "offline" else epoch
-        find_draws = partial(self.draws, of_scheme, state)
-        return Moment(state.stage, epoch, state.agent, state.online, find_draws)
-
-    def draws(self, epoch: int, state: LearnerState) -> Draws:
-        """Line 8: what the scheme draws from D_off and D_on at epoch t.
-
-        Priorities of single rows are those of the last refit, or of the epoch's beginning.
-        """
-        if isinstance(self.scheme, Scheme):
-            return Groups(self.scheme, epoch, self.offline, state.online)
-        refit_every = self.config.online.refit_every
-        n_on = int(state.online.size) // refit_every * refit_every
-        if (epoch, n_on) not in self._tables:
-            self._tables.clear()
-            table = each_row(self.scheme, epoch, self.offline, state.online, n_on, self.units)
-            self._tables[epoch, n_on] = table
-        return self._tables[epoch, n_on]
+        return Moment(state.stage, epoch, state.agent, state.online)
 
     def start(
         self, state: LearnerState, epoch: int = 1, *, on_pass: OnPass | None = None
