@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.agents.adaptive_weight import Adaptation, after_row, new_adaptation, unbegun
 from moore.agents.agent import Agent
@@ -163,11 +164,16 @@ def actor_loss(
 
 def improve(state: AdaptiveBCState, batch: Batch, config: AdaptiveBCConfig) -> AdaptiveBCState:
     """One gradient step of the actor, then one of both target networks: the delayed part of TD3."""
-    loss, grad = jax.value_and_grad(actor_loss)(
-        state.actor, state.critics, batch.obs, batch.action, state.adaptation.bc_weight
+    actor, actor_opt, loss = adam_step(
+        actor_loss,
+        state.actor,
+        state.actor_opt,
+        config.learning_rate,
+        state.critics,
+        batch.obs,
+        batch.action,
+        state.adaptation.bc_weight,
     )
-    step, actor_opt = optax.adam(config.learning_rate).update(grad, state.actor_opt)
-    actor = optax.apply_updates(state.actor, step)
     towards = lambda new, old: optax.incremental_update(new, old, config.target_rate)  # noqa: E731
     return dataclasses.replace(
         state,
@@ -184,11 +190,12 @@ def update(
 ) -> tuple[AdaptiveBCState, dict[str, Float[Array, ""]]]:
     """One gradient step of the critics, and at every `policy_delay`th update of all else."""
     target = targets(state, batch, key, config)
-    loss, grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    step, critic_opt = optax.adam(config.learning_rate).update(grad, state.critic_opt)
+    critics, critic_opt, loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
+    )
     state = dataclasses.replace(
         state,
-        critics=optax.apply_updates(state.critics, step),
+        critics=critics,
         critic_opt=critic_opt,
         updates=state.updates + 1,
     )

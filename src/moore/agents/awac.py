@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent, scores_logged_actions
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
@@ -129,7 +130,6 @@ def update(
     The advantage is that of the critics after their step, as in CORL.
     """
     key_next, key_advantage = jax.random.split(key)
-    optimiser = optax.adam(config.learning_rate)
 
     # Critics: the target has no entropy.
     next_action, _ = sample_action(state.actor, batch.next_obs, key_next)
@@ -137,18 +137,20 @@ def update(
     target = bellman_target(
         batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
     )
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
+    )
 
     # Actor
     gain = advantage(state.actor, critics, batch.obs, batch.action, key_advantage)
     weights = action_weights(gain, config)
-    pi_loss, pi_grad = jax.value_and_grad(actor_loss)(state.actor, batch.obs, batch.action, weights)
-    pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
+    rows = batch.obs, batch.action, weights
+    actor, actor_opt, pi_loss = adam_step(
+        actor_loss, state.actor, state.actor_opt, config.learning_rate, *rows
+    )
 
     new_state = AWACState(
-        actor=optax.apply_updates(state.actor, pi_step),
+        actor=actor,
         critics=critics,
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
         actor_opt=actor_opt,

@@ -24,6 +24,7 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent, scores_in_warm_up
 from moore.agents.balanced_config import BalancedConfig
 from moore.agents.cql import CQLConfig, CQLState
@@ -226,8 +227,10 @@ def update_ratio(
     state: BalancedState, offline_batch: Batch, online_batch: Batch, config: BalancedConfig
 ) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
     """One gradient step of the density-ratio network; both batches are drawn uniformly."""
-    loss, grad = jax.value_and_grad(ratio_loss)(state.ratio, offline_batch, online_batch)
-    step, ratio_opt = optax.adam(config.ratio_learning_rate).update(grad, state.ratio_opt)
+    batches = offline_batch, online_batch
+    ratio, ratio_opt, loss = adam_step(
+        ratio_loss, state.ratio, state.ratio_opt, config.ratio_learning_rate, *batches
+    )
     metrics = {
         "ratio_loss": loss,
         "ratio_offline": jnp.mean(
@@ -235,7 +238,6 @@ def update_ratio(
         ),
         "ratio_online": jnp.mean(density_ratio(state.ratio, online_batch.obs, online_batch.action)),
     }
-    ratio = optax.apply_updates(state.ratio, step)
     return dataclasses.replace(state, ratio=ratio, ratio_opt=ratio_opt), metrics
 
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_of_many
 from moore.agents.nets import MLP, Actor, sample_actions
@@ -253,26 +254,24 @@ def update(
 ) -> tuple[BEARState, dict[str, Float[Array, ""]]]:
     """One gradient step of model, critics, actor and multiplier, and one of the target networks."""
     key_model, key_target, key_actor = jax.random.split(key, 3)
-    descend = optax.adam(config.learning_rate).update
+    rate = config.learning_rate
 
     # Model of the log's actions
-    fit, fit_grad = jax.value_and_grad(model_loss)(state.model, batch.obs, batch.action, key_model)
-    fit_step, model_opt = descend(fit_grad, state.model_opt)
-    model = optax.apply_updates(state.model, fit_step)
+    rows = batch.obs, batch.action, key_model
+    model, model_opt, fit = adam_step(model_loss, state.model, state.model_opt, rate, *rows)
 
     # Critics
     target = targets(state, batch, key_target, config)
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = descend(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, rate, batch, target
+    )
 
     # Actor and multiplier
     multiplier, warming_up = jnp.exp(state.log_multiplier), state.updates < config.warm_up
-    (pi_loss, far), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, model, multiplier, batch.obs, warming_up, key_actor, config
+    others = critics, model, multiplier, batch.obs, warming_up, key_actor, config
+    actor, actor_opt, (pi_loss, far) = adam_step(
+        actor_loss, state.actor, state.actor_opt, rate, *others, has_aux=True
     )
-    pi_step, actor_opt = descend(pi_grad, state.actor_opt)
-    actor = optax.apply_updates(state.actor, pi_step)
     log_multiplier, multiplier_opt = multiplier_step(state, far, config)
 
     follow = lambda new, old: optax.incremental_update(new, old, config.target_rate)  # noqa: E731

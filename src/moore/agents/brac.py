@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent, scores_logged_actions
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, sample_actions, squashed_log_density
@@ -205,20 +206,21 @@ def clone(
     state: BRACState, batch: Batch, key: PRNGKeyArray, config: BRACConfig
 ) -> tuple[BRACState, dict[str, Float[Array, ""]]]:
     """One gradient step of the copy and of its temperature."""
-    (loss, entropy), grad = jax.value_and_grad(clone_loss, has_aux=True)(
-        state.copy, jnp.exp(state.log_temperature), batch.obs, batch.action, key
+    rate, others = config.clone_learning_rate, (batch.obs, batch.action, key)
+    temperature = jnp.exp(state.log_temperature)
+    copy, copy_opt, (loss, entropy) = adam_step(
+        clone_loss, state.copy, state.copy_opt, rate, temperature, *others, has_aux=True
     )
-    step, copy_opt = optax.adam(config.clone_learning_rate).update(grad, state.copy_opt)
     log_temperature, temperature_opt = temperature_step(
         state.log_temperature,
         state.temperature_opt,
         entropy,
         wanted_entropy(config.clone_target_entropy, batch.action.shape[-1]),
-        config.clone_learning_rate,
+        rate,
     )
     learned = dataclasses.replace(
         state,
-        copy=optax.apply_updates(state.copy, step),
+        copy=copy,
         copy_opt=copy_opt,
         log_temperature=log_temperature,
         temperature_opt=temperature_opt,
@@ -234,19 +236,19 @@ def improve(
     """One gradient step of critics and actor, and one of the target critics."""
     key_target, key_actor = jax.random.split(key)
     target = targets(state, batch, key_target, config)
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = optax.adam(config.learning_rate).update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
+    )
 
     warming_up = state.updates < config.clone_updates + config.warm_up
-    (pi_loss, far), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, state.copy, batch.obs, warming_up, key_actor, config
+    rate, others = config.actor_learning_rate, (batch.obs, warming_up, key_actor, config)
+    actor, actor_opt, (pi_loss, far) = adam_step(
+        actor_loss, state.actor, state.actor_opt, rate, critics, state.copy, *others, has_aux=True
     )
-    pi_step, actor_opt = optax.adam(config.actor_learning_rate).update(pi_grad, state.actor_opt)
 
     learned = dataclasses.replace(
         state,
-        actor=optax.apply_updates(state.actor, pi_step),
+        actor=actor,
         critics=critics,
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
         actor_opt=actor_opt,

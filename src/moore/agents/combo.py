@@ -22,8 +22,8 @@ from moore.agents import cql
 from moore.agents.agent import Agent
 from moore.agents.cql import CQLConfig, CQLState, Proposals
 from moore.agents.cql import policy as policy
-from moore.agents.critics import q_of_many, q_values, squared_errors
-from moore.agents.nets import MLP, sample_action
+from moore.agents.critics import q_of_many, q_values, squared_errors, value_of
+from moore.agents.nets import MLP
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
@@ -64,19 +64,7 @@ class COMBOConfig:
 
 def cql_config(config: COMBOConfig) -> CQLConfig:
     """The constants that are CQL's too; the actor follows the critics from the first update."""
-    return CQLConfig(
-        discount=config.discount,
-        actor_learning_rate=config.actor_learning_rate,
-        learning_rate=config.learning_rate,
-        target_rate=config.target_rate,
-        target_entropy=config.target_entropy,
-        conservative_weight=config.conservative_weight,
-        sampled_actions=config.sampled_actions,
-        entropy_backup=config.entropy_backup,
-        warm_up=0,
-        batch_size=config.batch_size,
-        hidden=config.hidden,
-    )
+    return cql.shared_settings(config, warm_up=0)
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: COMBOConfig) -> CQLState:
@@ -134,9 +122,8 @@ def update(
 def value(
     state: CQLState, obs: Float[Array, "batch obs"], key: PRNGKeyArray
 ) -> Float[Array, " batch"]:
-    """V(s): the lowest of the target critics at a sampled action, without the entropy."""
-    action, _ = sample_action(state.actor, obs, key)
-    return q_values(state.target_critics, obs, action).min(axis=0)
+    """V(s), as SAC has it."""
+    return value_of(state.actor, state.target_critics, obs, key)
 
 
 AGENT = Agent(

@@ -15,6 +15,7 @@ Note:
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,6 +23,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent, scores_in_warm_up
 from moore.agents.awac import inside
 from moore.agents.critics import (
@@ -83,6 +85,12 @@ class CQLConfig:
     """Number of transitions in the batch of one update."""
     hidden: tuple[Positive[int], ...] = (256, 256, 256)
     """Widths of the hidden layers of actor and critics."""
+
+
+def shared_settings(config: Any, **fixed: Any) -> CQLConfig:
+    """CQL's settings of an agent that has settings of the same names; `fixed`: others."""
+    names = {field.name for field in dataclasses.fields(CQLConfig)}
+    return CQLConfig(**{n: x for n, x in vars(config).items() if n in names}, **fixed)
 
 
 class CQLState(eqx.Module):
@@ -257,6 +265,37 @@ def bellman_targets(
     )
 
 
+def learn_actor(
+    state: CQLState,
+    critics: MLP,
+    batch: Batch,
+    warming_up: Bool[Array, ""],
+    key: PRNGKeyArray,
+    config: CQLConfig,
+) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
+    """One gradient step of actor and temperature, against these critics."""
+    rate, others = config.actor_learning_rate, (batch, warming_up, key)
+    temperature = jnp.exp(state.log_temperature)
+    actor, actor_opt, (loss, entropy) = adam_step(
+        actor_loss, state.actor, state.actor_opt, rate, critics, temperature, *others, has_aux=True
+    )
+    log_temperature, temperature_opt = temperature_step(
+        state.log_temperature,
+        state.temperature_opt,
+        entropy,
+        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
+        rate,
+    )
+    learned = dataclasses.replace(
+        state,
+        actor=actor,
+        actor_opt=actor_opt,
+        log_temperature=log_temperature,
+        temperature_opt=temperature_opt,
+    )
+    return learned, {"actor_loss": loss, "entropy": entropy}
+
+
 def update(
     state: CQLState, batch: Batch, key: PRNGKeyArray, config: CQLConfig
 ) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
@@ -273,52 +312,35 @@ def update_by(
 ) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
     """`update` with another loss of the critics."""
     key_target, key_propose, key_actor = jax.random.split(key, 3)
-    temperature = jnp.exp(state.log_temperature)
-
-    # Critics
     target = bellman_targets(state, batch, key_target, config)
     proposals = propose(state, batch, key_propose, config)
-    (q_loss, parts), q_grad = jax.value_and_grad(loss_of_critics, has_aux=True)(
-        state.critics, batch, target, proposals, config
-    )
-    q_step, critic_opt = optax.adam(config.learning_rate).update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
-
-    # Actor
-    optimiser = optax.adam(config.actor_learning_rate)
-    (pi_loss, entropy), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, temperature, batch, state.updates < config.warm_up, key_actor
-    )
-    pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
-
-    log_temperature, temperature_opt = temperature_step(
-        state.log_temperature,
-        state.temperature_opt,
-        entropy,
-        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
-        config.actor_learning_rate,
+    others = batch, target, proposals, config
+    critics, critic_opt, (q_loss, parts) = adam_step(
+        loss_of_critics,
+        state.critics,
+        state.critic_opt,
+        config.learning_rate,
+        *others,
+        has_aux=True,
     )
 
-    new_state = CQLState(
-        actor=optax.apply_updates(state.actor, pi_step),
+    warming_up = state.updates < config.warm_up
+    learned, of_actor = learn_actor(state, critics, batch, warming_up, key_actor, config)
+    new_state = dataclasses.replace(
+        learned,
         critics=critics,
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
-        log_temperature=log_temperature,
-        actor_opt=actor_opt,
         critic_opt=critic_opt,
-        temperature_opt=temperature_opt,
         updates=state.updates + 1,
-        returns=state.returns,
     )
-    metrics = parts | {
+    return new_state, {
+        **parts,
+        **of_actor,
         "critic_loss": q_loss,
-        "actor_loss": pi_loss,
-        "entropy": entropy,
-        "temperature": temperature,
+        "temperature": jnp.exp(state.log_temperature),
         "q_target": jnp.mean(target),
         "q_target_max": jnp.max(target),
     }
-    return new_state, metrics
 
 
 def policy(state: CQLState) -> Actor:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from moore.agents.nets import MLP
+from moore.agents.nets import MLP, SquashedGaussian, sample_action
 from moore.replay.buffer import Batch, Transition
 
 
@@ -41,6 +41,14 @@ def some_of(critics: MLP, key: PRNGKeyArray, count: int) -> MLP:
     """So many of the stacked critics, drawn without replacement (REDQ)."""
     drawn = jax.random.permutation(key, critics.layers[0].bias.shape[0])[:count]
     return jax.tree.map(lambda x: x[drawn], critics)
+
+
+def value_of(
+    actor: SquashedGaussian, critics: MLP, obs: Float[Array, "batch obs"], key: PRNGKeyArray
+) -> Float[Array, " batch"]:
+    """V(s): the lowest of the critics at a sampled action, without the entropy."""
+    action, _ = sample_action(actor, obs, key)
+    return q_values(critics, obs, action).min(axis=0)
 
 
 def bellman_target(

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent
 from moore.agents.awac import capped_exp, inside
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
@@ -206,13 +207,13 @@ def update(
     Nothing is drawn. All values, and `q_target` among the metrics, are in scaled rewards.
     """
     del key
-    optimiser = optax.adam(config.learning_rate)
 
     # Value: an expectile of the target critics over the actions of the data.
     q = q_values(state.target_critics, batch.obs, batch.action).min(axis=0)
-    v_loss, v_grad = jax.value_and_grad(expectile_loss)(state.value, batch.obs, q, config.expectile)
-    v_step, value_opt = optimiser.update(v_grad, state.value_opt)
-    value = optax.apply_updates(state.value, v_step)
+    rows = batch.obs, q, config.expectile
+    value, value_opt, v_loss = adam_step(
+        expectile_loss, state.value, state.value_opt, config.learning_rate, *rows
+    )
 
     # Actor
     advantage = q - value(batch.obs)[..., 0]
@@ -229,9 +230,9 @@ def update(
         value(batch.next_obs)[..., 0],
         config.discount,
     )
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
+    )
 
     new_state = dataclasses.replace(
         state,

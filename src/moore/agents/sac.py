@@ -6,17 +6,19 @@ the rewards seen make possible.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from moore.agents import critics as q_functions
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent
-from moore.agents.critics import bellman_target, new_critics, q_values, some_of
+from moore.agents.critics import bellman_target, new_critics, q_values, some_of, value_of
 from moore.agents.nets import MLP, Actor, mode_action, sample_action
 from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, Positive
@@ -165,8 +167,7 @@ def value(
     state: SACState, obs: Float[Array, "batch obs"], key: PRNGKeyArray
 ) -> Float[Array, " batch"]:
     """V(s): the lowest of the target critics at a sampled action, without the entropy."""
-    action, _ = sample_action(state.actor, obs, key)
-    return q_values(state.target_critics, obs, action).min(axis=0)
+    return value_of(state.actor, state.target_critics, obs, key)
 
 
 def critic_loss(
@@ -229,20 +230,19 @@ def learn_actor(
     config: SACConfig,
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
     """One gradient step of actor and temperature, against these critics."""
-    optimiser = optax.adam(config.learning_rate)
-    (loss, entropy), grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, jnp.exp(state.log_temperature), batch.obs, key, config
+    rate, others = config.learning_rate, (batch.obs, key, config)
+    temperature = jnp.exp(state.log_temperature)
+    actor, actor_opt, (loss, entropy) = adam_step(
+        actor_loss, state.actor, state.actor_opt, rate, critics, temperature, *others, has_aux=True
     )
-    step, actor_opt = optimiser.update(grad, state.actor_opt)
-
     action_dim = batch.action.shape[-1]
     wanted = wanted_entropy(config.target_entropy, action_dim, config.entropy_per_action)
     log_temperature, temperature_opt = temperature_step(
-        state.log_temperature, state.temperature_opt, entropy, wanted, config.learning_rate
+        state.log_temperature, state.temperature_opt, entropy, wanted, rate
     )
     new_state = dataclasses.replace(
         state,
-        actor=optax.apply_updates(state.actor, step),
+        actor=actor,
         actor_opt=actor_opt,
         log_temperature=log_temperature,
         temperature_opt=temperature_opt,
@@ -250,35 +250,48 @@ def learn_actor(
     return new_state, {"actor_loss": loss, "entropy": entropy}
 
 
+def learn_once_in(
+    every: int, updates: Int[Array, ""], learn: Callable, state: PyTree
+) -> tuple[PyTree, dict[str, Float[Array, ""]]]:
+    """`learn(state)` at the last of `every` updates, and nothing at the others.
+
+    The metrics of the actor are 0 where nothing is learned and multiplied by `every` where it is,
+    so that means over updates are those of its steps.
+    """
+
+    def scaled(before: PyTree):
+        after, metrics = learn(before)
+        return after, jax.tree.map(lambda x: x * every, metrics)
+
+    def wait(before: PyTree):
+        return before, {"actor_loss": jnp.zeros(()), "entropy": jnp.zeros(())}
+
+    due = (updates + 1) % every == 0
+    return scaled(state) if every == 1 else jax.lax.cond(due, scaled, wait, state)
+
+
 def update(
     state: SACState, batch: Transition | Batch, key: PRNGKeyArray, config: SACConfig
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
     """One gradient step of critics, actor and temperature, and one of the target critics.
 
-    Where the actor learns once in `actor_every` updates, its metrics are 0 in the others and
-    multiplied by `actor_every` in this one, so that means over updates are those of its steps.
+    Actor and temperature learn once in `actor_every` updates.
     """
     key_next, key_actor = jax.random.split(key)
-    optimiser = optax.adam(config.learning_rate)
 
     # Critics
     target, largest = targets(state, batch, key_next, config)
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
+    )
 
     # Actor and temperature, and the average that follows the actor
-    every = config.actor_every
-
-    def learn(before: SACState):
-        after, metrics = learn_actor(before, critics, batch, key_actor, config)
-        return after, jax.tree.map(lambda x: x * every, metrics)
-
-    def wait(before: SACState):
-        return before, {"actor_loss": jnp.zeros(()), "entropy": jnp.zeros(())}
-
-    due = (state.updates + 1) % every == 0
-    learned, metrics = learn(state) if every == 1 else jax.lax.cond(due, learn, wait, state)
+    learned, metrics = learn_once_in(
+        config.actor_every,
+        state.updates,
+        lambda before: learn_actor(before, critics, batch, key_actor, config),
+        state,
+    )
     averaged = None
     if config.average_rate is not None:
         averaged = optax.incremental_update(learned.actor, state.averaged, config.average_rate)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree, UInt32
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
-from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
+from moore.experience.defaults import learns_no_notes, notes_nothing, prepares_nothing
+from moore.experience.protocol import Batches, Metrics, Moment, Task
 from moore.replay.buffer import Batch, Replay, as_batch
 from moore.replay.sampler import gather
 
@@ -64,9 +65,7 @@ class KeptRows:
         share = jnp.mean(rows >= offline.capacity)
         return as_batch(gather(offline, online, rows), rows), None, {"online_share": share}
 
-    def learned(self, notes: None, batch: Batch, agent: PyTree) -> tuple[None, Metrics]:
-        del notes, batch, agent
-        return None, {}
+    learned = notes_nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +73,10 @@ class KeptReplay:
     """The whole log offline, a kept part of it online; settings are those of the agent."""
 
     task: Task
+
+    start = prepares_nothing
+    refresh = prepares_nothing
+    noted = learns_no_notes
 
     def begin(self, key: PRNGKeyArray) -> KeptPart:
         """Which rows will be kept is already decided."""
@@ -87,24 +90,11 @@ class KeptReplay:
         kept = jax.random.randint(key, (count,), 0, log.size, dtype=jnp.int32)
         return KeptPart(state.choice, kept)
 
-    def start(
-        self, state: KeptPart, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
-    ) -> tuple[KeptPart, PRNGKeyArray, Refreshed]:
-        """There is nothing to prepare."""
-        del now, on_pass
-        return state, key, Refreshed()
-
-    refresh = start
-
     def batches(self, state: KeptPart, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
         del key, count
         config = self.task.agent_config
         how = KeptRows(config.batch_size, now.stage == "online", config.replay_capacity)
         return Batches(how, state.rows, None, None)
-
-    def noted(self, state: KeptPart, notes: None) -> KeptPart:
-        del notes
-        return state
 
     def pack_hand_over(self, state: KeptPart) -> dict:
         return {"choice": state.choice}

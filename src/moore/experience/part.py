@@ -13,6 +13,14 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from moore.data.better_part import Part, better_part, logged_episodes
+from moore.experience.defaults import (
+    has_no_state,
+    keeps_its_state,
+    learns_no_notes,
+    packs_nothing,
+    prepares_nothing,
+    unpacks_nothing,
+)
 from moore.experience.protocol import Batches, ExperienceKind, Moment, OnPass, Refreshed, Task
 from moore.experience.replay import RealRows
 from moore.replay.buffer import Replay
@@ -40,8 +48,12 @@ class PartReplay:
         share = self.task.agent_config.share
         return jnp.asarray(part_of(self.task.log, share=share).rows, jnp.int32)
 
-    def begin(self, key: PRNGKeyArray) -> None:
-        del key
+    begin = has_no_state
+    refresh = prepares_nothing
+    hand_over = keeps_its_state
+    noted = learns_no_notes
+    pack_hand_over = packs_nothing
+    unpack_hand_over = unpacks_nothing
 
     def start(
         self, state: None, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
@@ -50,31 +62,11 @@ class PartReplay:
         del state, now, on_pass
         return None, key, Refreshed(None, {"replay/part_rows": jnp.asarray(float(self.rows.size))})
 
-    def refresh(
-        self, state: None, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
-    ) -> tuple[None, PRNGKeyArray, Refreshed]:
-        """There is nothing new."""
-        del state, now, on_pass
-        return None, key, Refreshed()
-
-    def hand_over(self, state: None) -> None:
-        del state
-
     def batches(self, state: None, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
         del state, now
         shape = (count, self.task.agent_config.batch_size)
         drawn = jax.random.randint(key, shape, 0, self.rows.size)
         return Batches(RealRows(), None, None, self.rows[drawn])
-
-    def noted(self, state: None, notes: None) -> None:
-        del state, notes
-
-    def pack_hand_over(self, state: None) -> dict:
-        del state
-        return {}
-
-    def unpack_hand_over(self, fresh: None, kept: dict) -> None:
-        del fresh, kept
 
 
 KIND = ExperienceKind("part", PartReplay, by_scheme=False)

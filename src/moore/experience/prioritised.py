@@ -23,7 +23,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from moore.errors import InputError
-from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
+from moore.experience.defaults import packs_nothing, prepares_nothing, unpacks_nothing
+from moore.experience.protocol import Batches, Metrics, Moment, Task
 from moore.replay import sum_tree
 from moore.replay.buffer import GroupedBatch, Replay, as_batch
 from moore.replay.sampler import gather
@@ -164,6 +165,11 @@ class PrioritisedReplay:
     task: Task
     priorities: Priorities
 
+    start = prepares_nothing
+    refresh = prepares_nothing
+    pack_hand_over = packs_nothing
+    unpack_hand_over = unpacks_nothing
+
     def begin(self, key: PRNGKeyArray) -> Priority:
         del key
         return self._begun(1)
@@ -176,15 +182,6 @@ class PrioritisedReplay:
     def _begun(self, online_rows: int) -> Priority:
         config = self.task.agent_config
         return begun(self.task.log, online_rows, config.initial_online_share, config.initial_rows)
-
-    def start(
-        self, state: Priority, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
-    ) -> tuple[Priority, PRNGKeyArray, Refreshed]:
-        """There is nothing to prepare: new rows are taken in as batches are drawn."""
-        del now, on_pass
-        return state, key, Refreshed()
-
-    refresh = start
 
     def batches(self, state: Priority, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
         del key, count
@@ -201,11 +198,3 @@ class PrioritisedReplay:
     def noted(self, state: Priority, notes: Priority) -> Priority:
         del state
         return notes
-
-    def pack_hand_over(self, state: Priority) -> dict:
-        del state
-        return {}
-
-    def unpack_hand_over(self, fresh: Priority, kept: dict) -> Priority:
-        del kept
-        return fresh

@@ -52,11 +52,6 @@ class Clone:
     updates: int
     too_poor: str = ""
 
-    def report(self) -> dict[str, float | int | str]:
-        """For a run's summary, beside what its part of the log earned."""
-        found = self.part.report() | {"explained": self.explained, "updates": self.updates}
-        return found | ({"too_poor": self.too_poor} if self.too_poor else {})
-
 
 def floor_gate(clone: Clone) -> Gate:
     """The clone acts until the models call another policy better, and worth more than its part."""

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from moore.agents.bc import BCConfig
 from moore.algorithms import Algorithm
@@ -242,31 +242,25 @@ class Learner:
                 acting_returns = after_episodes(
                     acting_returns, [self.units.reward_in(value) for value in returns]
                 )
-            accepted, policy, key, metrics = self.models.compare_policies(
-                state.experience,
-                self.moment(state, epoch),
-                state.key,
-                state.gate.acting,
-                jnp.asarray(acting_returns.bar),
-            )
-            acting_returns = (
-                after_replacement(acting_returns, in_episode=in_episode)
-                if accepted
-                else acting_returns
-            )
+            accepted, policy, key, metrics = self._compare_newest(state, epoch, acting_returns.bar)
+            if accepted:
+                acting_returns = after_replacement(acting_returns, in_episode=in_episode)
             return dataclasses.replace(state, key=key, gate=Gate(policy, acting_returns)), metrics
 
     def compare_newest(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
         """The newest policy beside the acting one, as the models see them; nobody is replaced."""
         with self.clock("gate"):
-            _, _, key, metrics = self.models.compare_policies(
-                state.experience,
-                self.moment(state, epoch),
-                state.key,
-                self.policy(state),
-                jnp.asarray(NO_BAR),
-            )
+            _, _, key, metrics = self._compare_newest(state, epoch, NO_BAR)
             return dataclasses.replace(state, key=key), metrics
+
+    def _compare_newest(
+        self, state: LearnerState, epoch: int, bar: float | Float[Array, ""]
+    ) -> tuple[Bool[Array, ""], PyTree, PRNGKeyArray, Metrics]:
+        """Whether the newest policy may act instead of the acting one, who acts, and why."""
+        now, acting = self.moment(state, epoch), self.policy(state)
+        return self.models.compare_policies(
+            state.experience, now, state.key, acting, jnp.asarray(bar)
+        )
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """The running episode was left without an end, and another begins."""
