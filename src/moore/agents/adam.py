@@ -1,11 +1,12 @@
-"""One step of Adam on a loss, as the agents take it (Kingma and Ba 2015)."""
+"""Gradient steps as the agents take them: of Adam (Kingma and Ba 2015), and only now and then."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 
 def adam_step(
@@ -30,3 +31,23 @@ def adam_step(
     found, gradient = jax.value_and_grad(loss, has_aux=has_aux)(parameters, *arguments)
     step, opt_state = optax.adam(learning_rate).update(gradient, opt_state)
     return optax.apply_updates(parameters, step), opt_state, found
+
+
+def learn_once_in(
+    every: int, updates: Int[Array, ""], learn: Callable, state: PyTree
+) -> tuple[PyTree, dict[str, Float[Array, ""]]]:
+    """`learn(state)` at the last of `every` updates, and nothing at the others.
+
+    The metrics of the actor are 0 where nothing is learned and multiplied by `every` where it is,
+    so that means over updates are those of its steps.
+    """
+
+    def scaled(before: PyTree):
+        after, metrics = learn(before)
+        return after, jax.tree.map(lambda x: x * every, metrics)
+
+    def wait(before: PyTree):
+        return before, {"actor_loss": jnp.zeros(()), "entropy": jnp.zeros(())}
+
+    due = (updates + 1) % every == 0
+    return scaled(state) if every == 1 else jax.lax.cond(due, scaled, wait, state)

@@ -27,7 +27,8 @@ from moore.agents import cql
 from moore.agents.adam import adam_step
 from moore.agents.agent import Agent, scores_in_warm_up
 from moore.agents.balanced_config import BalancedConfig
-from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.cql import CQLState
+from moore.agents.cql_config import CQLConfig, shared_settings
 from moore.agents.critics import bellman_target, q_values, squared_errors
 from moore.agents.density_ratio import RATIO_EPSILON, density_ratio, ratio_loss
 from moore.agents.mixture import Mixture, sample_mixture
@@ -53,19 +54,7 @@ class BalancedState(eqx.Module):
 
 def offline_config(config: BalancedConfig) -> CQLConfig:
     """The constants of the members."""
-    return CQLConfig(
-        discount=config.discount,
-        actor_learning_rate=config.offline_actor_learning_rate,
-        learning_rate=config.learning_rate,
-        target_rate=config.target_rate,
-        target_entropy=config.target_entropy,
-        conservative_weight=config.conservative_weight,
-        sampled_actions=config.sampled_actions,
-        entropy_backup=config.entropy_backup,
-        warm_up=config.warm_up,
-        batch_size=config.batch_size,
-        hidden=config.hidden,
-    )
+    return shared_settings(config, actor_learning_rate=config.offline_actor_learning_rate)
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BalancedConfig) -> BalancedState:

@@ -20,8 +20,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
 from moore.agents.agent import Agent
-from moore.agents.cql import CQLConfig, CQLState, Proposals
+from moore.agents.cql import CQLState, Proposals
 from moore.agents.cql import policy as policy
+from moore.agents.cql_config import CQLConfig, shared_settings
 from moore.agents.critics import q_of_many, q_values, squared_errors, value_of
 from moore.agents.nets import MLP
 from moore.agents.sac import act as act
@@ -64,7 +65,7 @@ class COMBOConfig:
 
 def cql_config(config: COMBOConfig) -> CQLConfig:
     """The constants that are CQL's too; the actor follows the critics from the first update."""
-    return cql.shared_settings(config, warm_up=0)
+    return shared_settings(config, warm_up=0)
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: COMBOConfig) -> CQLState:

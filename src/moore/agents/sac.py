@@ -6,17 +6,16 @@ the rewards seen make possible.
 """
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from moore.agents import critics as q_functions
-from moore.agents.adam import adam_step
+from moore.agents.adam import adam_step, learn_once_in
 from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, new_critics, q_values, some_of, value_of
 from moore.agents.nets import MLP, Actor, mode_action, sample_action
@@ -248,26 +247,6 @@ def learn_actor(
         temperature_opt=temperature_opt,
     )
     return new_state, {"actor_loss": loss, "entropy": entropy}
-
-
-def learn_once_in(
-    every: int, updates: Int[Array, ""], learn: Callable, state: PyTree
-) -> tuple[PyTree, dict[str, Float[Array, ""]]]:
-    """`learn(state)` at the last of `every` updates, and nothing at the others.
-
-    The metrics of the actor are 0 where nothing is learned and multiplied by `every` where it is,
-    so that means over updates are those of its steps.
-    """
-
-    def scaled(before: PyTree):
-        after, metrics = learn(before)
-        return after, jax.tree.map(lambda x: x * every, metrics)
-
-    def wait(before: PyTree):
-        return before, {"actor_loss": jnp.zeros(()), "entropy": jnp.zeros(())}
-
-    due = (updates + 1) % every == 0
-    return scaled(state) if every == 1 else jax.lax.cond(due, scaled, wait, state)
 
 
 def update(

@@ -22,14 +22,14 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
-from moore.agents.adam import adam_step
+from moore.agents.adam import adam_step, learn_once_in
 from moore.agents.agent import Agent
-from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.cql import CQLState
+from moore.agents.cql_config import CQLConfig, shared_settings
 from moore.agents.critics import critic_loss, q_values
 from moore.agents.nets import Actor
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
-from moore.agents.sac import learn_once_in
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch
 
@@ -88,7 +88,7 @@ class WSRLState(eqx.Module):
 
 def offline_config(config: WSRLConfig) -> CQLConfig:
     """The constants of the offline stage."""
-    return cql.shared_settings(config)
+    return shared_settings(config)
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: WSRLConfig) -> WSRLState:
