@@ -1,7 +1,7 @@
-"""A part of the log, chosen once by what its episodes earned, in both stages alike.
+"""Replay of a part of the log that is chosen once by the returns of its episodes.
 
-Which part that is, `moore.data.better_part` says. Batches are uniform draws from its rows. Rows
-that are collected online are not learned from: what a clone has done itself teaches it nothing.
+`moore.data.better_part` chooses the part. Batches are uniform draws from its rows in both stages.
+Rows that are collected online are not used: the clone would only imitate itself.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from moore.replay.buffer import Replay
 
 
 def part_of(offline: Replay, *, share: float | None = None) -> Part:
-    """The better part of a log on the device, or the share of its rows with the best episodes.
+    """The better part of a log on the device, or this share of its rows, of the best episodes.
 
     Returns are in the agents' units.
     """
@@ -38,13 +38,13 @@ def part_of(offline: Replay, *, share: float | None = None) -> Part:
 
 @dataclass(frozen=True, eq=False)
 class PartReplay:
-    """The better part of the log; it has no state. `share` is a setting of the agent."""
+    """Draws from the better part of the log; it has no state. `share` is a setting of the agent."""
 
     task: Task
 
     @cached_property
     def rows(self) -> Int[Array, " part"]:
-        """Indices of the part's rows in the log."""
+        """Indices of the rows of the part in the log."""
         share = self.task.agent_config.share
         return jnp.asarray(part_of(self.task.log, share=share).rows, jnp.int32)
 
@@ -58,7 +58,7 @@ class PartReplay:
     def start(
         self, state: None, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
     ) -> tuple[None, PRNGKeyArray, Refreshed]:
-        """Says how many rows the part has."""
+        """Reports how many rows the part has."""
         del state, now, on_pass
         return None, key, Refreshed(None, {"replay/part_rows": jnp.asarray(float(self.rows.size))})
 

@@ -1,4 +1,4 @@
-"""Batches of imagined rows, with some real ones among them."""
+"""Batches of imagined rows, with a share of real rows."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from moore.replay.sampler import gather, sample_ring
 
 @dataclass(frozen=True)
 class PartlyImagined:
-    """A batch is `real_rows` rows that were drawn for it, filled up from D_model."""
+    """A batch is `real_rows` real rows that were drawn before, filled up from D_model."""
 
     batch_size: int
     real_rows: int

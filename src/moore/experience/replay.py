@@ -20,7 +20,7 @@ from moore.replay.sampler import gather
 
 @dataclass(frozen=True)
 class RealRows:
-    """A batch is the rows that were drawn for it."""
+    """A batch consists of the rows that were drawn before the loop."""
 
     def draw(
         self, pool: None, notes: None, offline: Replay, online: Replay,
@@ -34,7 +34,7 @@ class RealRows:
 
 @dataclass(frozen=True, eq=False)
 class PlainReplay:
-    """The log and the online data themselves; it has no state."""
+    """Draws from the log and the online data by the scheme; it has no state."""
 
     task: Task
 
