@@ -1,7 +1,7 @@
 """Advantage-weighted actor-critic (AWAC, Nair et al. 2020), in the form of CORL by default.
 
 The critics evaluate the policy itself, without an entropy; the actor is a regression on the actions
-of the data, weighted by their exponentiated advantage, so it never leaves what the data holds.
+of the data, weighted by their exponentiated advantage, so it stays near the data.
 
 Note:
     The actor is the squashed Gaussian of the other agents; the authors' and CORL's are not
@@ -26,8 +26,8 @@ from moore.agents.sac import act_mode as act_mode
 from moore.ranges import Fraction, Positive
 from moore.replay.buffer import Batch
 
-# Bound of the actions whose density is taken: at +-1 a squashed Gaussian has none. The constant is
-# IQL's (ikostrikov/implicit_q_learning, dataset_utils.py: 1 - 1e-5).
+# Actions are clipped to this bound before their density is computed, because it is not finite at
+# +-1. The constant is IQL's (ikostrikov/implicit_q_learning, dataset_utils.py: 1 - 1e-5).
 ACTION_LIMIT = 1.0 - 1e-5
 
 
@@ -72,7 +72,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AWACConfig) -
     return AWACState(
         actor=actor,
         critics=critics,
-        # A copy: the critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         actor_opt=optimiser.init(actor),
         critic_opt=optimiser.init(critics),
@@ -80,7 +80,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AWACConfig) -
 
 
 def inside(action: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
-    """The actions, kept off the border: in [-ACTION_LIMIT, ACTION_LIMIT]."""
+    """The actions clipped to [-ACTION_LIMIT, ACTION_LIMIT]."""
     return jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT)
 
 
@@ -90,7 +90,7 @@ def capped_exp(x: Float[Array, " batch"], largest: float) -> Float[Array, " batc
 
 
 def action_weights(advantage: Float[Array, " batch"], config: AWACConfig) -> Float[Array, " batch"]:
-    """exp(A / lambda), cut at `max_weight` or scaled to mean 1 over the batch."""
+    """exp(A / lambda), clipped at `max_weight` or scaled to mean 1 over the batch."""
     scaled = advantage / config.temperature
     if config.max_weight is None:
         return jax.nn.softmax(scaled) * scaled.shape[0]
@@ -169,7 +169,7 @@ def update(
 
 
 def policy(state: AWACState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

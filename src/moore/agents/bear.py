@@ -1,16 +1,17 @@
 """BEAR, bootstrapping error accumulation reduction (Kumar et al. 2019).
 
-The policy may go wherever the log has actions, however rare, and nowhere else: the maximum mean
-discrepancy (MMD) between a few of its actions and a few of a model of the log's actions, a
-variational autoencoder, is held below a limit by a Lagrange multiplier. The value of a next state
-is that of the best of several actions of the target policy, each judged by a mixture of the lowest
-and the highest critic. Settings are those of the authors' code (aviralkumar2907/BEAR, algos.py and
-readme.md): so distances are taken before the tanh, and the noise of the compared actions is cut.
+The policy may use any action that occurs in the log, however rarely, and no other. A variational
+autoencoder learns the log's actions, and a Lagrange multiplier holds the maximum mean discrepancy
+(MMD) between a few of its actions and a few of the policy's below a limit. The value of a next
+state is that of the best of several actions of the target policy, each judged by a mixture of the
+lowest and the highest critic. Settings are those of the authors' code (aviralkumar2907/BEAR,
+algos.py and readme.md): distances are taken before the tanh, and the noise of the compared actions
+is clipped.
 
 Note:
-    The authors act by the action that the first critic likes best of ten samples; a saved policy of
-    this project holds no critic, so here a single sample acts, and tanh of the mean is evaluated.
-    The multiplier starts at 1 (takuseno/d3rlpy, algos/qlearning/bear.py), theirs at a random value.
+    The authors act with the best of ten samples by the first critic. A saved policy of this project
+    holds no critic, so here a single sample acts, and tanh of the mean is evaluated. The multiplier
+    starts at 1 (takuseno/d3rlpy, algos/qlearning/bear.py), theirs at a random value.
 """
 
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class BEARConfig:
 
 
 class ActionModel(eqx.Module):
-    """The actions that the log takes in a state: a conditional variational autoencoder.
+    """A model of the log's actions in a state: a conditional variational autoencoder.
 
     The latent variable has twice as many entries as an action.
     """
@@ -132,7 +133,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BEARConfig) -
     optimiser = optax.adam(config.learning_rate)
     return BEARState(
         actor=actor,
-        # Copies: the networks are donated to the compiled update, and so are these.
+        # Copies, because both are donated to the compiled update.
         target_actor=jax.tree.map(jnp.copy, actor),
         critics=critics,
         target_critics=jax.tree.map(jnp.copy, critics),
@@ -165,7 +166,7 @@ def model_loss(
 
 
 def cut_noise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "count rows entries"]:
-    """Standard normal noise, cut to +- `NOISE_LIMIT`."""
+    """Standard normal noise, clipped to +- `NOISE_LIMIT`."""
     return jnp.clip(jax.random.normal(key, shape), -NOISE_LIMIT, NOISE_LIMIT)
 
 
@@ -301,7 +302,7 @@ def update(
 
 
 def policy(state: BEARState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

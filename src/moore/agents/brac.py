@@ -3,16 +3,16 @@
 First a copy of the policy that collected the log is learned by maximum likelihood. Then an
 actor-critic learns whose actor pays alpha times the divergence KL(pi(.|s) || copy(.|s)) (policy
 regularisation, BRAC-p); with the value penalty (BRAC-v) the critics' targets pay it as well, for
-the states to come. The paper finds the choice of the divergence to matter little; this is that of
-its scripts, estimated from samples of the policy ("primal"). Settings are those of the authors'
-code (google-research/google-research, behavior_regularized_offline_rl: README.md, run_primal.sh,
+the states to come. In the paper the choice of the divergence matters little; this is the one of its
+scripts, estimated from samples of the policy ("primal"). Settings are those of the authors' code
+(google-research/google-research, behavior_regularized_offline_rl: README.md, run_primal.sh,
 run_bc.sh, brac/brac_primal_agent.py, brac/bc_agent.py).
 
 Note:
-    The authors clone in a run of its own; here the first `clone_updates` updates do, and the other
-    networks rest meanwhile. Afterwards the copy rests, online too. The actor's log standard
-    deviation is bounded as in this project's other agents, the copy's as in the authors' code. The
-    copy's temperature follows by its logarithm, as in SAC; theirs is cut at 0.
+    The authors clone in a separate run. Here the first `clone_updates` updates train only the copy,
+    and later ones, online too, train only the other networks. The actor's log standard deviation is
+    bounded as in this project's other agents, the copy's as in the authors' code. The copy's
+    temperature is adapted by its logarithm, as in SAC; theirs is clipped at 0.
 """
 
 import dataclasses
@@ -34,12 +34,12 @@ from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch
 
-# Bounds of the copy's log standard deviation (the authors' networks.py). Without the lower one a
-# log of a deterministic policy would make the divergence infinite.
+# Bounds of the copy's log standard deviation (the authors' networks.py). Without the lower bound
+# the log of a deterministic policy would make the divergence infinite.
 COPY_LOG_STD_MIN = -5.0
 COPY_LOG_STD_MAX = 0.0
-# Actions are kept this far off the border where the copy's density is taken (CLIP_EPS of the
-# authors' divergences.py and bc_agent.py).
+# Actions are clipped to this distance from +-1 before the copy's density is computed (CLIP_EPS of
+# the authors' divergences.py and bc_agent.py).
 ACTION_MARGIN = 1e-3
 
 
@@ -99,7 +99,7 @@ class Copy(eqx.Module):
 class BRACState(eqx.Module):
     """All that an update changes. `critics` stacks the Q functions along a leading axis.
 
-    `log_temperature` is the copy's. `updates` counts those of the copy and the others alike.
+    `log_temperature` is that of the copy. `updates` counts all updates.
     """
 
     actor: Actor
@@ -125,7 +125,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BRACConfig) -
     return BRACState(
         actor=actor,
         critics=critics,
-        # A copy: the critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         copy=copy,
         log_temperature=log_temperature,
@@ -268,9 +268,9 @@ def improve(
 def update(
     state: BRACState, batch: Batch, key: PRNGKeyArray, config: BRACConfig
 ) -> tuple[BRACState, dict[str, Float[Array, ""]]]:
-    """One update: of the copy in the first `clone_updates`, of all else after them.
+    """One update, of the copy in the first `clone_updates` updates and of the others after them.
 
-    The metrics of what rests are 0.
+    The metrics of networks that are not trained are 0.
     """
     learned, metrics = jax.lax.cond(
         state.updates < config.clone_updates,
@@ -281,7 +281,7 @@ def update(
 
 
 def policy(state: BRACState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

@@ -64,7 +64,7 @@ class COMBOConfig:
 
 
 def cql_config(config: COMBOConfig) -> CQLConfig:
-    """The constants that are CQL's too; the actor follows the critics from the first update."""
+    """The settings of CQL; there is no warm-up of the actor."""
     return shared_settings(config, warm_up=0)
 
 
@@ -76,7 +76,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: COMBOConfig) 
 def mean_over(
     values: Float[Array, "critics rows"], which: Bool[Array, " rows"]
 ) -> Float[Array, " critics"]:
-    """The mean over the rows that are meant; 0 where none is."""
+    """The mean over the selected rows; 0 if there is none."""
     return jnp.where(which, values, 0.0).sum(axis=1) / jnp.maximum(which.sum(), 1)
 
 
@@ -88,11 +88,11 @@ def critic_loss(
     config: COMBOConfig,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """mean[(Q(s, a) - y)^2] + beta (mean_down[log sum_k exp(Q(s, a_k) - log q(a_k))] -
-    mean_real[Q(s, a)]), summed over the critics; also what the term is made of.
+    mean_real[Q(s, a)]), summed over the critics; also the parts of the term.
 
     The first mean runs over all rows, the second over those that are pushed down, the third over
-    the real ones. A batch without one of the two groups has no conservative term, for there is
-    nothing that it could compare.
+    the real ones. If a batch lacks one of the two groups it has no conservative term, because there
+    is nothing to compare.
     """
     values = q_values(critics, batch.obs, batch.action)
     proposed = q_of_many(critics, batch.obs, proposals.action)

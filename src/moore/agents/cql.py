@@ -2,9 +2,9 @@
 
 SAC whose critics are also pushed down wherever exp(Q) is large and up at the actions of the data
 (Eq. 4 of the paper, with the sum over actions estimated by importance sampling), so that actions
-that the data does not hold look worse than they may be. Cal-QL (Nakamoto et al. 2023) does not push
-the policy's actions below what the data is known to have earned from that state. Settings that the
-papers leave open are those of aviralkumar2907/CQL (cql.py) and nakamotoo/Cal-QL
+outside the data are underestimated rather than overestimated. Cal-QL (Nakamoto et al. 2023) does
+not push the policy's actions below what the data is known to have earned from that state. Settings
+that the papers leave open are those of aviralkumar2907/CQL (cql.py) and nakamotoo/Cal-QL
 (conservative_sac.py).
 
 Note:
@@ -45,9 +45,9 @@ from moore.replay.buffer import Batch, Replay
 class CQLState(eqx.Module):
     """All that an update changes. `critics` stacks the Q functions along a leading axis.
 
-    `updates` counts the updates made. `returns` is what `summarise_data` has found: the
-    return-to-go of every row, the log first and then the online data; -NO_LIMIT where none is
-    known; no rows before the first epoch and without calibration.
+    `returns` is the result of `summarise_data`: the return-to-go of every row, first of the log and
+    then of the online data; -NO_LIMIT if it is unknown. It is empty before the first epoch and
+    without calibration.
     """
 
     actor: Actor
@@ -64,7 +64,7 @@ class CQLState(eqx.Module):
 class Proposals(eqx.Module):
     """The actions that the conservative term compares with the logged ones.
 
-    `lower_bound`: what their values count at least; -NO_LIMIT for none.
+    `lower_bound`: lower bound of their values; -NO_LIMIT for none.
     """
 
     action: Float[Array, "proposed rows action"]
@@ -72,7 +72,7 @@ class Proposals(eqx.Module):
     lower_bound: Float[Array, "proposed rows"]
 
 
-# (critics, batch, target, proposals, config) -> the loss, and what it is made of.
+# (critics, batch, target, proposals, config) -> the loss and its parts.
 CriticLoss = Callable[
     [MLP, Batch, Float[Array, " rows"], Proposals, CQLConfig],
     tuple[Float[Array, ""], dict[str, Float[Array, ""]]],
@@ -90,7 +90,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) ->
     return CQLState(
         actor=actor,
         critics=critics,
-        # A copy: the critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         log_temperature=log_temperature,
         actor_opt=optax.adam(config.actor_learning_rate).init(actor),
@@ -104,7 +104,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) ->
 def summarise_data(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) -> CQLState:
     """Cal-QL: computes the return-to-go of every row of log and online data.
 
-    A row that joins the online data later has none until the next epoch, and does not bound.
+    A row that is added to the online data later has no bound until the next epoch.
     """
     if not config.calibrated:
         return state
@@ -152,8 +152,8 @@ def critic_loss(
     """mean[(Q(s, a) - y)^2] + w mean[log sum_k exp(Q(s, a_k) - log q(a_k)) - Q(s, a)], summed
     over the critics; also what the term is made of.
 
-    The density q of an action is that of where it was drawn from. The sum is not divided by its
-    3 n parts, which only adds a constant.
+    The density q of an action is that of the distribution it was drawn from. The sum is not divided
+    by its 3 n parts, which only adds a constant.
     """
     logged = q_values(critics, batch.obs, batch.action)
     errors = squared_errors(logged, target)
@@ -164,7 +164,7 @@ def critic_loss(
     parts = {
         "conservative": config.conservative_weight * gap.sum(),
         "q_logged": jnp.mean(logged),
-        # Of the policy's two thirds.
+        # The policy proposes two thirds of the actions.
         "bounded_share": 1.5 * jnp.mean(proposed < proposals.lower_bound),
     }
     return jnp.sum(errors + config.conservative_weight * gap), parts
@@ -180,8 +180,8 @@ def actor_loss(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """mean[temperature log pi(a'|s) - Q(s, a')], a' ~ pi; also the mean entropy.
 
-    Q is the minimum of the critics. While warming up, log pi(a|s) of the logged action stands in
-    its place. Actions on the border are scored just inside it, where they have a density.
+    Q is the minimum of the critics. During the warm-up log pi(a|s) of the logged action takes its
+    place. Actions at +-1 are moved just inside, where the density is finite.
     """
     action, log_density = sample_action(actor, batch.obs, key)
     value = q_values(critics, batch.obs, action).min(axis=0)
@@ -293,7 +293,7 @@ def update_by(
 
 
 def policy(state: CQLState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

@@ -38,7 +38,7 @@ def q_of_many(
 
 
 def some_of(critics: MLP, key: PRNGKeyArray, count: int) -> MLP:
-    """So many of the stacked critics, drawn without replacement (REDQ)."""
+    """`count` of the stacked critics, drawn without replacement (REDQ)."""
     drawn = jax.random.permutation(key, critics.layers[0].bias.shape[0])[:count]
     return jax.tree.map(lambda x: x[drawn], critics)
 
@@ -59,7 +59,7 @@ def bellman_target(
 ) -> Float[Array, " batch"]:
     """r + gamma (1 - terminated) V(s').
 
-    Only a termination stops the bootstrap; a time limit does not.
+    Only a termination ends the bootstrap; a time limit does not.
     """
     return reward + discount * (1.0 - terminated) * next_value
 

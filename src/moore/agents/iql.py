@@ -1,9 +1,9 @@
 """Implicit Q-learning (IQL, Kostrikov et al. 2022), with the authors' settings for locomotion.
 
-No action is ever judged that the data does not hold: V is an upper expectile of Q over the logged
-actions, Q regresses on r + gamma V(s'), and the actor on the logged actions, weighted by their
-exponentiated advantage. The order of the steps is that of the authors' code
-(ikostrikov/implicit_q_learning, learner.py): V, actor, Q, target Q.
+No action outside the data is ever judged: V is an upper expectile of Q over the logged actions, Q
+regresses on r + gamma V(s'), and the actor on the logged actions, weighted by their exponentiated
+advantage. The order of the steps is that of the authors' code (ikostrikov/implicit_q_learning,
+learner.py): V, actor, Q, target Q.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ from moore.replay.buffer import Batch, Replay
 # Bounds of the policy's log standard deviation (the authors' learner.py and policy.py).
 LOG_STD_MIN = -5.0
 LOG_STD_MAX = 2.0
-# The spread of the episode returns that rewards are scaled to (the authors' train_offline.py).
+# Rewards are scaled so that the episode returns have this spread (the authors' train_offline.py).
 RETURN_SPREAD = 1000.0
-# Returns that differ by less than this share of the largest are the same: about the rounding error
-# of a float32 sum over an episode.
+# Returns that differ by less than this share of the largest count as equal; it is about the
+# rounding error of a float32 sum over an episode.
 _SAME_RETURN = 1e-5
 
 
@@ -88,8 +88,8 @@ class GaussianActor(eqx.Module):
 class IQLState(eqx.Module):
     """All that an update changes. `critics` stacks the two Q functions along a leading axis.
 
-    `reward_scale` is 1 until `summarise_data` has seen a log, then what that gave (`scale_known`).
-    `online`: the hand-over has been; the actor's learning rate no longer decays.
+    `reward_scale` is 1 until `summarise_data` has measured it on a log (`scale_known`). After the
+    hand-over `online` is True, and the actor's learning rate no longer decays.
     """
 
     actor: GaussianActor
@@ -114,7 +114,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: IQLConfig) ->
     return IQLState(
         actor=actor,
         critics=critics,
-        # A copy: the critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         value=value,
         actor_opt=optax.scale_by_adam().init(actor),
@@ -134,7 +134,7 @@ def return_scale(log: Replay) -> Float[Array, ""]:
     row = jnp.arange(log.capacity)
     real = row < log.size
     ends = real & (log.data.terminated | log.data.truncated | (row == log.size - 1))
-    # Counts the ends before each row. The padding behind the last row joins an episode past them.
+    # Counts the ends before each row. The padding after the last row is an episode of its own.
     episode = jnp.cumsum(ends) - ends
     returns = jax.ops.segment_sum(
         jnp.where(real, log.data.reward, 0.0), episode, log.capacity, indices_are_sorted=True
@@ -148,7 +148,7 @@ def return_scale(log: Replay) -> Float[Array, ""]:
 
 
 def summarise_data(state: IQLState, offline: Replay, online: Replay, config: IQLConfig) -> IQLState:
-    """Learns the scale of the rewards from the log, once; it also holds for online rewards."""
+    """Measures the scale of the rewards on the log once; it is used for online rewards too."""
     del online
     if not config.scale_rewards:
         return state
@@ -163,7 +163,7 @@ def hand_over(state: IQLState, config: IQLConfig) -> IQLState:
     """From here on the actor's learning rate is constant, as in the authors' fine-tuning.
 
     Note:
-        Otherwise it would stay where the offline stage ends, at 0 or near it.
+        Otherwise it would stay at its last value of the offline stage, which is 0 or near it.
     """
     del config
     return eqx.tree_at(lambda s: s.online, state, jnp.ones((), bool))
@@ -260,7 +260,7 @@ def update(
 
 
 def policy(state: IQLState) -> GaussianActor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

@@ -1,15 +1,15 @@
-"""Soft lambda-returns along imagined rollouts: what the critics learn, when rollouts are made.
+"""Soft lambda-returns along imagined rollouts, as targets of the critics.
 
-A one-step target moves a value by one step; under a discount of 0.997 it takes tens of thousands of
-updates until what is earned at the end of a rollout is known at its beginning. The lambda-return
-(Sutton 1988; over imagined rollouts with a lowest value LEQ, ICLR 2025, and Dreamer) takes it from
-the rollout itself:
+A one-step target carries a value back by one step. With a discount of 0.997 it takes tens of
+thousands of updates until a reward at the end of a rollout changes the value at its beginning. The
+lambda-return (Sutton 1988; over imagined rollouts with a lowest value LEQ, ICLR 2025, and Dreamer)
+takes it from the rollout itself:
 
     G_t = r_t + gamma [(1 - lambda) V(s_{t+1}) + lambda (alpha H_{t+1} + G_{t+1})]
 
 or r_t where the step terminates, with the soft value V(s) = min_j Q_j(s, a) + alpha H(s), a ~ pi,
-of the target critics, and V(s_{t+1}) alone where the rollout was cut. The rewards are penalised
-ones. A target is that of the policy that made the rollout: rows get old with it.
+of the target critics, and V(s_{t+1}) alone where the rollout was cut. The rewards are penalised. A
+target belongs to the policy that made the rollout, so rows become outdated with it.
 """
 
 import equinox as eqx
@@ -22,14 +22,14 @@ from moore.replay.buffer import Transition
 
 
 class NextState(eqx.Module):
-    """What the critics and the policy say of s_{t+1}: its soft value, and alpha H of it."""
+    """The soft value of s_{t+1}, and alpha H of it."""
 
     value: Float[Array, "length batch"]
     entropy_bonus: Float[Array, "length batch"]
 
 
 def follows(happened: Bool[Array, "length batch"]) -> Bool[Array, "length batch"]:
-    """Whether the rollout went on after each step: not after its last one, or where it was cut."""
+    """Whether the rollout went on after each step."""
     return jnp.concatenate([happened[1:], jnp.zeros_like(happened[:1])])
 
 
@@ -48,12 +48,14 @@ def lambda_returns(
 
     Args:
         reward: r_t, penalised.
-        terminated: nothing follows s_{t+1}.
-        goes_on: the rollout has a step t + 1; elsewhere the value of s_{t+1} stands for the rest.
+        terminated: whether the episode ends at s_{t+1}.
+        goes_on: whether the rollout has a step t + 1; otherwise the value of s_{t+1} stands for the
+            rest.
         next_state: of s_{t+1}.
         discount: gamma.
-        trace: lambda; 0: one-step targets, 1: what the rollout earned and the value at its cut.
-        low, high: every G_t is clipped to them, before it enters the one before.
+        trace: lambda. With 0 the targets are one-step targets; with 1 they are the rewards of the
+            rollout and the value at its end.
+        low, high: bounds to which every G_t is clipped before it enters the previous one.
     """
 
     def back(later, step):

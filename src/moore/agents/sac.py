@@ -1,8 +1,8 @@
 """Soft actor-critic with automatic temperature (Haarnoja et al. 2018), as MOPO and MBPO use it.
 
-With options against values that no policy can earn: normalised layers (RLPD, Ball et al. 2023),
-several critics of which a random few judge (REDQ, Chen et al. 2021), and targets clipped to what
-the rewards seen make possible.
+Options against values that no policy can earn: normalised layers (RLPD, Ball et al. 2023), targets
+from a random subset of many critics (REDQ, Chen et al. 2021), and targets clipped to what the known
+rewards make possible.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, Positive
 from moore.replay.buffer import Batch, Replay, Transition
 
-# Stands for "no limit is known": finite, so that a state that holds it is.
+# Stands for an unknown limit; it is finite, so that states that hold it are finite too.
 NO_LIMIT = 1e30
 
 
@@ -75,10 +75,10 @@ class SACConfig:
 class SACState(eqx.Module):
     """All that an update changes. `critics` stacks the Q functions along a leading axis.
 
-    `best_reward` and `worst_reward` are what `summarise_data` has found: the quantiles
-    `clip_targets` and `floor_targets` of the rewards seen, or their maximum and minimum;
-    NO_LIMIT and -NO_LIMIT before anything was seen. `averaged` follows the actor, where
-    `average_rate` is given. `updates` counts them.
+    `best_reward` and `worst_reward` are found by `summarise_data`: the quantiles `clip_targets` and
+    `floor_targets` of the known rewards, or their maximum and minimum; NO_LIMIT and -NO_LIMIT if no
+    reward is known. `averaged` is the running average of the actor if `average_rate` is given.
+    `updates` is the number of updates.
     """
 
     actor: Actor
@@ -106,7 +106,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
     return SACState(
         actor=actor,
         critics=critics,
-        # A copy: the online critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         log_temperature=log_temperature,
         actor_opt=optimiser.init(actor),
@@ -120,7 +120,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
 
 
 def summarise_data(state: SACState, offline: Replay, online: Replay, config: SACConfig) -> SACState:
-    """Takes note of the rewards seen; those of the log and of the system, not imagined ones."""
+    """Finds the best and the worst known reward; imagined rewards do not count."""
     high = 1.0 if config.clip_targets is None else config.clip_targets
     low = 0.0 if config.floor_targets is None else config.floor_targets
     rewards = jnp.concatenate(
@@ -152,10 +152,10 @@ def largest_value(
 
 
 def least_value(worst_reward: Float[Array, ""], discount: float) -> Float[Array, ""]:
-    """The least that a policy could earn at `worst_reward` a step, without the entropy.
+    """The lowest value that a policy could have if it earned `worst_reward` at every step.
 
-    One step of it if it is positive, for the episode may end there; else min(r, 0) / (1 - gamma).
-    -NO_LIMIT without a discount.
+    It does not include the entropy. If the reward is positive it is that of one step, because the
+    episode may end there; otherwise r / (1 - gamma). -NO_LIMIT without a discount.
     """
     if discount >= 1.0:
         return jnp.where(worst_reward > 0.0, worst_reward, -NO_LIMIT)
@@ -202,8 +202,8 @@ def targets(
     The minimum runs over the target critics, or a random subset of them.
 
     Returns:
-        The targets, and the largest value that is possible; with `clip_targets` none exceeds it,
-        and with `floor_targets` none is below the least.
+        The targets and the largest possible value. With `clip_targets` no target exceeds it, and
+        with `floor_targets` none is below the lowest possible value.
     """
     judges, temperature = state.target_critics, jnp.exp(state.log_temperature)
     if config.critic_subset is not None:
@@ -294,7 +294,7 @@ def update(
 
 
 def policy(state: SACState) -> Actor:
-    """What acts, imagines and is evaluated."""
+    """The policy, which acts in the system and the models and is evaluated."""
     return state.actor if state.averaged is None else state.averaged
 
 
@@ -324,7 +324,7 @@ AGENT = Agent(
 
 
 def rlpd() -> SACConfig:
-    """RLPD is SAC with ten normalised critics, two of which judge (ikostrikov/rlpd, configs)."""
+    """RLPD is SAC with ten normalised critics and subsets of two (ikostrikov/rlpd, configs)."""
     return SACConfig(
         critics=10, critic_subset=2, layer_norm=True, entropy_per_action=-0.5, actor_every=20
     )

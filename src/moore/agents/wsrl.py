@@ -1,15 +1,15 @@
 """WSRL, warm-start RL (Zhou et al. 2024): CQL on the log, then plain SAC on online data alone.
 
-No logged row is kept for the online stage. What keeps the value function from falling at the
-hand-over is a warm-up in which the handed-over policy acts and nothing is learned
-(`online.frozen_steps`), a critic ensemble with normalised layers, and several critic updates for
-each of the actor. Settings are those of the authors' code (zhouzypaul/wsrl, configs locomotion_wsrl
-and cql_config, scripts/locomotion/launch_wsrl_finetune.sh).
+No logged row is kept for the online stage. Three things keep the value function from falling at the
+hand-over: a warm-up in which the policy acts and nothing is learned (`online.frozen_steps`), a
+critic ensemble with normalised layers, and several updates of the critics for each update of the
+actor. Settings are those of the authors' code (zhouzypaul/wsrl, configs locomotion_wsrl and
+cql_config, scripts/locomotion/launch_wsrl_finetune.sh).
 
 Note:
-    The authors make the critic updates of a step on the parts of one large batch and let the actor
-    learn from the whole of it; here every update has a batch of its own, and the actor learns from
-    the last. Their actor is normalised as well; here the critics alone are.
+    The authors split a large batch for the critic updates of a step, and the actor learns from the
+    whole batch. Here every update has a batch of its own, and the actor learns from the last one.
+    Their actor has normalised layers too; here only the critics have.
 """
 
 import dataclasses
@@ -76,10 +76,10 @@ class WSRLConfig:
 
 
 class WSRLState(eqx.Module):
-    """The agent's networks and optimisers, and whether the hand-over has been.
+    """The agent's networks and optimisers; `online` is True after the hand-over.
 
-    Everything in `agent` goes on at the hand-over, optimisers and temperature included; its
-    `updates` then counts the online ones.
+    At the hand-over everything in `agent` is kept, including optimisers and temperature. Its
+    `updates` then counts the online updates.
     """
 
     agent: CQLState
@@ -87,7 +87,7 @@ class WSRLState(eqx.Module):
 
 
 def offline_config(config: WSRLConfig) -> CQLConfig:
-    """The constants of the offline stage."""
+    """The settings of the offline stage."""
     return shared_settings(config)
 
 
@@ -116,7 +116,7 @@ def update_online(
     )
 
     def learn(before: CQLState) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
-        warming_up = jnp.zeros((), bool)  # the actor imitates nobody online
+        warming_up = jnp.zeros((), bool)  # the actor does not imitate online
         return cql.learn_actor(before, critics, batch, warming_up, key_actor, plain)
 
     learned, found = learn_once_in(config.actor_every, agent.updates, learn, agent)
@@ -142,7 +142,7 @@ def update_offline(
 ) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
     """One update of CQL."""
     learned, metrics = cql.update(agent, batch, key, offline_config(config))
-    del metrics["bounded_share"]  # Cal-QL's alone
+    del metrics["bounded_share"]  # this metric belongs to Cal-QL
     return learned, metrics
 
 
@@ -159,7 +159,7 @@ def update(
 
 
 def policy(state: WSRLState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.agent.actor
 
 

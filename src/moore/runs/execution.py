@@ -121,7 +121,7 @@ class Execution:
         return self._finish()
 
     def _parts(self, checkpoint: Checkpoint | None) -> tuple[LearnerState, PyTree, Epoch | None]:
-        """The learner's state; and of an epoch under way what it compares with, and itself."""
+        """The learner's state, the policy an epoch under way compares with, and this epoch."""
         if checkpoint is None:
             return self._fresh_state(), None, None
         if checkpoint.info["stage"] == HAND_OVER:

@@ -125,7 +125,7 @@ class OnlineRun:
         return self.acting.chooser.new_episode(begun.state)
 
     def _record_hand_over(self, state: LearnerState) -> None:
-        """Online epoch 0: both policies, deterministic and acting, before any online step."""
+        """Writes online epoch 0: the policy without noise and as it acts, before any step."""
         row = self.measures.place("online", 0, self.offline_epochs) | self.measures.of_policy(state)
         self.records.write(row | {"online/episode_returns": self.measures.of_acting(state, row)})
 
