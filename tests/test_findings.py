@@ -238,7 +238,7 @@ def test_a_run_stops_with_the_remedy_and_goes_on_when_told_to(desk, moore_refuse
         after[last] = 99.0
         file["next_observations"][...] = after
     line = moore_refuses("run tiny.toml --out new")
-    assert "3 of 3 ends" in line and "store the observation after the last action" in line
+    assert "3 of 3 ends" in line and "Store the observation after the last action" in line
     assert "--accept padded-successors" in line
     config = from_dict({"accept": ["padded-successors"]}, base=read_toml(desk / "tiny.toml"))
     assert prepare(config).dataset.size == 60
