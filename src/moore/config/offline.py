@@ -13,7 +13,7 @@ class OfflineConfig:
     """Settings of the offline stage, MOPO (line 2 of Algorithm 1)."""
 
     epochs: NonNegative[int] = 1000
-    """Number of offline epochs. A model-based algorithm imagines one batch of rollouts at the
+    """Number of offline epochs. A model-based algorithm makes one batch of rollouts at the
     beginning of each epoch; the agent's updates follow."""
     updates_per_epoch: Positive[int] = 1000
     """Gradient updates of the agent in each epoch."""
