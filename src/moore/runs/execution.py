@@ -187,7 +187,7 @@ class Execution:
             self.learner, state, done=done, values=values, on_epoch=on_epoch, on_pass=on_pass
         )
         if (ended := self._rows()[-1]["epoch"]) < epochs:
-            self.report.say(f"the values stand still: offline epoch {ended} is the last")
+            self.report.say(f"the critics' values have settled: offline epoch {ended} is the last")
         return state
 
     def _report_hand_over(self) -> None:

@@ -114,7 +114,7 @@ def check_hand_over(
         return
     raise InputError(
         f"the run does not go online: {', and '.join(found.objections)}. The offline stage is "
-        "kept. Look at its report; learn offline for longer or with other settings; or go online "
-        f"all the same: moore online --from RUN --accept {ACCEPT}, or accept=('{ACCEPT}',) in "
+        "kept. Look at its report, learn offline for longer or with other settings, or go online "
+        f"nevertheless: moore online --from RUN --accept {ACCEPT}, or accept=('{ACCEPT}',) in "
         "Python."
     )

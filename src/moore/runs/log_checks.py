@@ -58,23 +58,24 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
     """
     if config.gate.enabled and config.gate.earned and config.online.random_steps:
         raise InputError(
-            f"gate.earned counts what the acting policy earns, and the first "
-            f"{config.online.random_steps} steps are random (online.random_steps); leave one out."
+            "gate.earned judges by what the acting policy earns, but the first "
+            f"{config.online.random_steps} steps are random (online.random_steps); leave one of "
+            "the two out."
         )
     if config.dip_budget and not algorithm.uses_log:
         raise InputError(
-            f"dip_budget is a share of what a reference controller earns, and {config.algorithm} "
-            "has no log to take one from; leave dip_budget out, or take an algorithm with a log."
+            f"dip_budget is a share of what a reference controller earns, but {config.algorithm} "
+            "has no log of one; leave dip_budget out, or take an algorithm with a log."
         )
     if config.clone and not (algorithm.experience.has_models and config.gate.enabled):
         raise InputError(
-            "clone needs models that say when another policy is better: give gate.enabled, and an "
-            "algorithm that learns in models of the system."
+            "clone needs models that judge when another policy is better: set gate.enabled, and "
+            "take an algorithm that learns in models of the system."
         )
     whole = config.gate.enabled and config.gate.horizon is None
     if whole and algorithm.experience.has_models and not algorithm.uses_log:
         raise InputError(
-            "gate.enabled compares episodes from where those of the log begin, and "
+            "gate.enabled compares episodes that begin where those of the log begin, but "
             f"{config.algorithm} has no log; give gate.horizon."
         )
 

@@ -164,8 +164,8 @@ def _check_system(source: EnvSource, env: Adapter) -> None:
         ):
             if of_system != of_env:
                 raise InputError(
-                    f"the system has {name} {of_system}, the environment of its evaluation "
-                    f"{of_env}: they must be the same."
+                    f"the live system has {name} {of_system}, but the environment of evaluation "
+                    f"has {of_env}: they must be the same."
                 )
 
 
@@ -173,12 +173,13 @@ def _notes(source: EnvSource, config: Config, made: Adapter, limit: StepLimit) -
     notes = []
     if isinstance(source, Registered) and source.arguments and not config.env_args:
         notes.append(
-            f"the log was recorded in {source.env_id} with {source.arguments}, and so it is made."
+            f"the log was recorded in {source.env_id} with {source.arguments}; the environment is "
+            "made with the same arguments."
         )
     if made.bounds.locked.size:
         notes.append(
-            f"action entries {made.bounds.locked.tolist()} are locked: their bounds are equal, and "
-            "they are always sent as that one value."
+            f"action entries {made.bounds.locked.tolist()} are locked: their bounds are equal, so "
+            "this value is always sent."
         )
     if limit.note is not None:
         notes.append(limit.note)
