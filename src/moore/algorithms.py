@@ -1,4 +1,4 @@
-"""The table of algorithms: every one is the same two stages with other parts."""
+"""The table of algorithms: all have the same two stages, with different parts."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +46,7 @@ class Algorithm:
         agent: the update rule.
         scheme: the sampling scheme of the online stage; None: the one that the configuration names.
         experience: where the agent's batches come from.
-        uses_log: False: there is no offline stage, and the log, if one is given, only names the
+        uses_log: whether there is an offline stage. If not, a log that is given only names the
             environment and its reference returns.
     """
 
@@ -169,12 +169,12 @@ ALGORITHMS: dict[str, Algorithm] = {
 }
 
 
-# By the name of their section; rows may share one.
+# Agents by the name of their section; several rows may share one.
 AGENTS = {row.agent.name: row.agent for row in ALGORITHMS.values()}
 
 
 def find(name: str) -> Algorithm:
-    """The row of that name.
+    """The row with this name.
 
     Raises:
         InputError: unknown name; lists the known ones.

@@ -94,7 +94,7 @@ def _why_not_saved(error: Exception, folder: Path) -> str:
         reason = "the disk is full; make room"
     return (
         f"the checkpoint could not be saved to {folder}: {reason}. The one before it is intact: "
-        "go on with `moore run --resume` then."
+        "when this is mended, go on with `moore run --resume`."
     )
 
 

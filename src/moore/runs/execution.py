@@ -254,7 +254,7 @@ class Execution:
         updates = rows[-1]["updates"] - inherited if rows else 0
         if 0 < updates <= skipped_updates(rows):
             raise InputError(
-                f"all {updates:,} updates of {self.folder} were skipped: they led to numbers that "
-                "are not finite, and nothing was learned. See whether rewards and observations of "
-                "the log are of a reasonable size (moore inspect), or lower the learning rate."
+                f"all {updates:,} updates of {self.folder} were skipped, because they gave "
+                "numbers that are not finite, so nothing was learned. Check the size of the log's "
+                "rewards and observations (moore inspect), or lower the learning rate."
             )

@@ -58,7 +58,7 @@ def _read(folder: Path, by: Sequence[str]) -> Finished:
     if not summary.get("transfer"):
         what = "was not evaluated" if "acting" in summary else "has no online stage"
         if summary.get("not_finite"):
-            what = "has evaluations that are no finite numbers"
+            what = "has evaluations that are not finite"
         raise InputError(f"{folder} {what}, so there is no transfer to compare.")
     needed = ("env_id", "algorithm", "scheme", "seed", "reference")
     missing = [name for name in needed if name not in summary]

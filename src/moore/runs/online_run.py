@@ -118,7 +118,7 @@ class OnlineRun:
             return begun.state
         if self.acting.collector.restore(unpack(begun.checkpoint), replay=not live):
             return begun.state
-        why = "is not replayed" if live else "could not be replayed exactly"
+        why = "cannot be replayed in a live system" if live else "could not be replayed exactly"
         self.report.say(f"the running episode {why}; a new one begins.")
         if begun.epoch is not None:
             begun.epoch.in_episode = False

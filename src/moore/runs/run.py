@@ -100,7 +100,9 @@ def _begin(
         acts=stages != "offline",
     )
     if stages != "both" and not setup.learner.algorithm.uses_log:
-        raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
+        raise InputError(
+            f"{config.algorithm} has no offline stage of its own; train it with moore run."
+        )
     folder = out if out is not None else runs / _default_name(setup.config)
     _check_free(folder)
     if start is not None:
