@@ -135,9 +135,7 @@ def targets(
     action = smoothed_action(state.target_actor, batch.next_obs, key_noise, config)
     pair = some_of(state.target_critics, key_pair, config.critic_subset)
     value = q_values(pair, batch.next_obs, action).min(axis=0)
-    return bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
-    )
+    return bellman_target(batch.reward, batch.terminated, value, config.discount)
 
 
 def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:

@@ -134,9 +134,7 @@ def update(
     # Critics: the target has no entropy.
     next_action, _ = sample_action(state.actor, batch.next_obs, key_next)
     next_value = q_values(state.target_critics, batch.next_obs, next_action).min(axis=0)
-    target = bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
-    )
+    target = bellman_target(batch.reward, batch.terminated, next_value, config.discount)
     critics, critic_opt, q_loss = adam_step(
         critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
     )

@@ -134,8 +134,8 @@ def member_targets(
     action, log_density = sample_mixture(mixture, batch.next_obs, key)
     values = member_values(state.members.target_critics, batch.next_obs, action).min(axis=1)
     values = values - jnp.exp(state.log_temperature) * log_density
-    ended = batch.terminated.astype(jnp.float32)
-    return jax.vmap(lambda v: bellman_target(batch.reward, ended, v, config.discount))(values)
+    reward, terminated = batch.reward, batch.terminated
+    return jax.vmap(lambda v: bellman_target(reward, terminated, v, config.discount))(values)
 
 
 def update_offline(

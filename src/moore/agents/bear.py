@@ -214,9 +214,7 @@ def targets(
     values = q_of_many(state.target_critics, batch.next_obs, action)
     share = config.minimum_share
     mixed = share * values.min(axis=0) + (1.0 - share) * values.max(axis=0)
-    return bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), mixed.max(axis=0), config.discount
-    )
+    return bellman_target(batch.reward, batch.terminated, mixed.max(axis=0), config.discount)
 
 
 def actor_loss(

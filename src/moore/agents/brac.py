@@ -179,9 +179,7 @@ def targets(
             state.actor, state.copy, batch.next_obs, key_divergence, config.sampled_actions
         )
         value = value - config.divergence_weight * far
-    return bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
-    )
+    return bellman_target(batch.reward, batch.terminated, value, config.discount)
 
 
 def actor_loss(

@@ -209,9 +209,7 @@ def bellman_targets(
     if config.entropy_backup:
         log_density = jnp.take_along_axis(log_density, best, axis=0)[0]
         value = value - jnp.exp(state.log_temperature) * log_density
-    return bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
-    )
+    return bellman_target(batch.reward, batch.terminated, value, config.discount)
 
 
 def learn_actor(

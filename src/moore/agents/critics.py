@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from moore.agents.nets import MLP, SquashedGaussian, sample_action
 from moore.replay.buffer import Batch, Transition
@@ -53,7 +53,7 @@ def value_of(
 
 def bellman_target(
     reward: Float[Array, " batch"],
-    terminated: Float[Array, " batch"],
+    terminated: Bool[Array, " batch"] | Float[Array, " batch"],
     next_value: Float[Array, " batch"],
     discount: float,
 ) -> Float[Array, " batch"]:
@@ -61,7 +61,7 @@ def bellman_target(
 
     Only a termination ends the bootstrap; a time limit does not.
     """
-    return reward + discount * (1.0 - terminated) * next_value
+    return reward + discount * (1.0 - terminated.astype(jnp.float32)) * next_value
 
 
 def squared_errors(

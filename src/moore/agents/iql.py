@@ -226,7 +226,7 @@ def update(
     # Critics: L_Q
     target = bellman_target(
         state.reward_scale * batch.reward,
-        batch.terminated.astype(jnp.float32),
+        batch.terminated,
         value(batch.next_obs)[..., 0],
         config.discount,
     )

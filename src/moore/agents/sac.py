@@ -212,9 +212,7 @@ def targets(
     next_action, next_log_density = sample_action(state.actor, batch.next_obs, key)
     next_q = q_values(judges, batch.next_obs, next_action).min(axis=0)
     next_value = next_q - temperature * next_log_density
-    target = bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
-    )
+    target = bellman_target(batch.reward, batch.terminated, next_value, config.discount)
     largest = largest_value(state.best_reward, temperature, batch.action.shape[-1], config.discount)
     if config.floor_targets is not None:
         target = jnp.maximum(target, least_value(state.worst_reward, config.discount))

@@ -155,7 +155,7 @@ DEFECTS = (
         lambda s: s["share_actions_at_border"] > 0.05,
         "{share_actions_at_border:.0%} of the action entries lie at the border of the bounds, "
         "where a tanh policy has no finite log-probability. Methods that use the likelihood of "
-        "logged actions (AWAC, CQL, IQL) clip them to a value a little inside.",
+        "logged actions (AWAC, CQL, IQL) need them clipped a little inside.",
     ),
     Defect(
         "reward-outliers",

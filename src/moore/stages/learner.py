@@ -257,10 +257,8 @@ class Learner:
         self, state: LearnerState, epoch: int, bar: float | Float[Array, ""]
     ) -> tuple[Bool[Array, ""], PyTree, PRNGKeyArray, Metrics]:
         """Whether the newest policy may act instead of the acting one, who acts, and why."""
-        now, acting = self.moment(state, epoch), self.policy(state)
-        return self.models.compare_policies(
-            state.experience, now, state.key, acting, jnp.asarray(bar)
-        )
+        now, who = self.moment(state, epoch), self.policy(state)
+        return self.models.compare_policies(state.experience, now, state.key, who, jnp.asarray(bar))
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Told that the running episode was abandoned and another one begins."""
