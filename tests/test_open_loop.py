@@ -11,8 +11,6 @@ from moore.dynamics.ensemble import (
     init_ensemble,
     normalised,
     predict,
-    predict_all,
-    predict_two,
 )
 from moore.dynamics.imagine import rollout
 from moore.dynamics.open_loop import open_loop_errors, stretch_starts
@@ -108,15 +106,6 @@ def test_without_noise_a_member_says_its_mean():
     assert not np.allclose(last(True), 3.0)
 
 
-def test_a_rollout_halts_after_the_step_that_the_members_doubt_too_much():
-    def doubt(obs, action, mean, std, key):
-        return jnp.abs(obs[:, 0])
-
-    _, happened, _ = imagined(one_member=True, doubt_fn=doubt, doubt_limit=2.0)
-    # The states 0, 1 and 2 are not doubted; the step from 3 still counts.
-    assert happened.sum(axis=0).tolist() == [4] * 64
-
-
 def test_disagreement_counts_in_the_given_units():
     mean = jnp.asarray([[[1.0, 0.0]], [[3.0, 0.0]]])
     # Standard deviations 1 and 0, the first in units of 0.5.
@@ -137,17 +126,6 @@ def test_a_normalised_layer_does_not_feel_the_size_of_its_inputs():
         return float(jnp.abs(predict(ensemble.networks, ensemble.normaliser, far)[0]).max())
 
     assert size(plain) > 100.0 > size(bounded)
-
-
-def test_two_members_a_row_say_what_all_of_them_say():
-    ensemble = init_ensemble(jax.random.key(0), 2, 1, members=4, elites=3, hidden=(5,))
-    inputs = jax.random.normal(jax.random.key(1), (6, 3))
-    mean, std = predict_all(ensemble, inputs)
-    two_mean, two_std = predict_two(ensemble, inputs, jnp.asarray(1))
-    own = np.asarray([0, 0, 1, 1, 2, 2])
-    for which, member in enumerate((own, (own + 1) % 3)):
-        assert np.allclose(two_mean[which], mean[member, np.arange(6)], atol=1e-5)
-        assert np.allclose(two_std[which], std[member, np.arange(6)], atol=1e-5)
 
 
 def test_a_holdout_of_stretches_holds_rows_that_follow_one_another():

@@ -13,13 +13,14 @@ from moore.agents import (
     combo,
     cql,
     iql,
+    ppo,
     sac,
     sqil,
     wsrl,
 )
 from moore.agents.agent import Agent
 from moore.errors import InputError
-from moore.experience import part, pessimistic
+from moore.experience import on_policy, part, pessimistic
 from moore.experience.imagination import Imagination
 from moore.experience.kept import KeptReplay
 from moore.experience.prioritised import PrioritisedReplay
@@ -66,8 +67,9 @@ ALGORITHMS: dict[str, Algorithm] = {
         "MOORe with this project's guards against a dip (docs/handover.md)", sac.AGENT
     ),
     "moore_safe": Algorithm(
-        "moore_robust from a clone of the log, with trials of new policies within a dip budget",
-        sac.AGENT,
+        "PPO in the models from a clone of the log on, with trials within a dip budget",
+        ppo.AGENT,
+        experience=on_policy.KIND,
     ),
     "naive": Algorithm("MOPO, then uniform sampling of log and online data", sac.AGENT, uniform()),
     "half_half": Algorithm("MOPO, then half of every draw from each group", sac.AGENT, half_half()),

@@ -42,6 +42,20 @@ class Follow(Protocol):
 
 
 @runtime_checkable
+class BeginWith(Protocol):
+    """Called before learning with a clone of the log, if there is one to begin with."""
+
+    def __call__(self, state: PyTree, policy: PyTree, config: Any) -> PyTree: ...
+
+
+@runtime_checkable
+class AfterTrial(Protocol):
+    """A trial in the system is over; `acting`: who acts now, the tried policy if it has won."""
+
+    def __call__(self, state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree: ...
+
+
+@runtime_checkable
 class Act(Protocol):
     """A sampled action in (-1, 1)."""
 
@@ -101,6 +115,18 @@ def follows_nothing(state: PyTree, online: Replay, config: Any) -> PyTree:
     return state
 
 
+def begins_afresh(state: PyTree, policy: PyTree, config: Any) -> PyTree:
+    """For an agent that does not begin with a known policy."""
+    del policy, config
+    return state
+
+
+def learns_nothing_of_trials(state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree:
+    """For an agent that learns only from rows."""
+    del acting, won, config
+    return state
+
+
 def goes_on(state: PyTree, config: Any) -> PyTree:
     """For an agent that does not change at the hand-over."""
     del config
@@ -141,6 +167,7 @@ class Agent:
         value: see the protocol; None if the critics do not evaluate the policy.
         summarise_data, follow, hand_over, new_episode: see the protocols; by default nothing is
             done.
+        begin_with, after_trial: see the protocols; by default nothing is done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
     """
 
@@ -154,6 +181,8 @@ class Agent:
     value: Value | None = None
     summarise_data: SummariseData = summarises_nothing
     follow: Follow = follows_nothing
+    begin_with: BeginWith = begins_afresh
+    after_trial: AfterTrial = learns_nothing_of_trials
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions

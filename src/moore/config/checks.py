@@ -55,6 +55,12 @@ def _check_stages(config: "Config") -> None:
         raise InputError(
             "gate.earned compares with whole episodes; leave gate.horizon out, or gate.earned."
         )
+    updates, rounds = config.offline.updates_per_epoch, config.offline.rounds
+    if updates % rounds:
+        raise InputError(
+            f"offline.updates_per_epoch ({updates}) must be a multiple of offline.rounds "
+            f"({rounds})."
+        )
     schedule = online.rollout_schedule
     if schedule is not None and (len(schedule) != 4 or schedule[0] >= schedule[1]):
         raise InputError(

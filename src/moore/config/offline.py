@@ -17,8 +17,11 @@ class OfflineConfig:
     beginning of each epoch; the agent's updates follow."""
     updates_per_epoch: Positive[int] = 1000
     """Gradient updates of the agent in each epoch."""
+    rounds: Positive[int] = 1
+    """Number of times in an epoch that a model-based algorithm imagines rollouts. An equal part of
+    the updates follows each time."""
     rollout_batch: Positive[int] = 50_000
-    """Number of imagined rollouts that start in each epoch."""
+    """Number of imagined rollouts that start in each round."""
     retain_epochs: Positive[int] = 5
     """The buffer of imagined transitions keeps the rollouts of this many newest epochs."""
     real_ratio: Fraction = 0.05

@@ -109,6 +109,13 @@ class Config:
     """Cut imagined observations to the range that each entry has in the log and the online data,
     widened on both sides by this share of it: real systems have limits, and models that are left
     without any run away in long rollouts. None cuts nothing."""
+    one_member: bool = False
+    """Let every rollout keep the member of the ensemble that it began with. Off, each step draws a
+    member anew, as MBPO does. Where algorithms learn from chains, this is for the gate alone."""
+    member_noise: bool = True
+    """Draw the noise that a member predicts at every step of a rollout. Off, rollouts follow the
+    members' means: better if the system itself has little noise, because a member's noise is then
+    mostly its error of training."""
     rollout_chunk: Positive[int] = 10_000
     """Number of rollouts that are computed at a time, which limits the memory in use. Another value
     gives other random numbers."""

@@ -144,36 +144,49 @@ def predict_all(
     return mean, jnp.exp(0.5 * log_var) * ensemble.std_scale
 
 
-def predict_two(
-    ensemble: Ensemble, inputs: Float[Array, "batch inputs"], shift: Int[Array, ""]
-) -> tuple[Float[Array, "2 batch outputs"], Float[Array, "2 batch outputs"]]:
-    """mu and sigma of two elites for each row: its own one first, then another one.
-
-    The rows are in equal groups, one an elite, in order; the other elite is the one `shift` further
-    on. It costs 2 / K of what asking all members does.
-
-    Args:
-        ensemble: the models.
-        inputs: (s, a); a multiple of the number of elites.
-        shift: 1 to elites - 1.
-    """
-    count = ensemble.elites.shape[0]
-    stacked = Networks(
+def _elites(ensemble: Ensemble) -> Networks:
+    """The elite members, in their order."""
+    return Networks(
         *jax.tree.map(lambda x: x[ensemble.elites], members_of(ensemble.networks)),
         ensemble.networks.max_log_var,
         ensemble.networks.min_log_var,
         layer_norm=ensemble.networks.layer_norm,
     )
-    own = inputs.reshape(count, -1, inputs.shape[-1])
+
+
+def predict_own(
+    ensemble: Ensemble, inputs: Float[Array, "batch inputs"]
+) -> tuple[Float[Array, "batch outputs"], Float[Array, "batch outputs"]]:
+    """mu and sigma of the elite that is each row's own: the rows are in equal groups, one an elite.
+
+    Args:
+        ensemble: the models.
+        inputs: (s, a); a multiple of the number of elites.
+    """
+    own = inputs.reshape(ensemble.elites.shape[0], -1, inputs.shape[-1])
+    mean, log_var = predict(_elites(ensemble), ensemble.normaliser, own)
+    std = jnp.exp(0.5 * log_var) * ensemble.std_scale
+    return mean.reshape(-1, mean.shape[-1]), std.reshape(-1, std.shape[-1])
+
+
+def predict_two(
+    ensemble: Ensemble, inputs: Float[Array, "batch inputs"], shift: Int[Array, ""]
+) -> Float[Array, "2 batch outputs"]:
+    """mu of two elites for each row: its own one first, as of `predict_own`, then another one.
+
+    It costs 2 / K of what asking all members does.
+
+    Args:
+        ensemble: the models.
+        inputs: (s, a); a multiple of the number of elites.
+        shift: how much further on the other elite is, 1 to elites - 1; 0: it is the own one.
+    """
+    own = inputs.reshape(ensemble.elites.shape[0], -1, inputs.shape[-1])
     both = jnp.concatenate([own, jnp.roll(own, shift, axis=0)], axis=1)
-    mean, log_var = predict(stacked, ensemble.normaliser, both)
-
-    def in_order(x: Float[Array, "elites rows outputs"]) -> Float[Array, "2 batch outputs"]:
-        first, second = jnp.split(x, 2, axis=1)
-        second = jnp.roll(second, -shift, axis=0)
-        return jnp.stack([first.reshape(-1, x.shape[-1]), second.reshape(-1, x.shape[-1])])
-
-    return in_order(mean), in_order(jnp.exp(0.5 * log_var) * ensemble.std_scale)
+    mean, _ = predict(_elites(ensemble), ensemble.normaliser, both)
+    first, second = jnp.split(mean, 2, axis=1)
+    second = jnp.roll(second, -shift, axis=0)
+    return jnp.stack([first.reshape(-1, mean.shape[-1]), second.reshape(-1, mean.shape[-1])])
 
 
 def members_of(networks: Networks) -> tuple[tuple[Dense, ...], Dense, Dense]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from moore.dynamics.ensemble import Ensemble, Normaliser, predict_all, predict_two
+from moore.dynamics.ensemble import Ensemble, Normaliser, predict_all, predict_own
 from moore.dynamics.penalty import UncertaintyFn, of_std, penalised_reward
 from moore.replay.buffer import Transition
 
@@ -21,12 +21,11 @@ SampleFn = Callable[[Float[Array, "batch obs"], PRNGKeyArray], Float[Array, "bat
 
 
 class Step(eqx.Module):
-    """One imagined step of a batch, before the penalty. `doubt`: what halts a rollout."""
+    """One imagined step of a batch, before the penalty."""
 
     reward: Float[Array, " batch"]
     next_obs: Float[Array, "batch obs"]
     uncertainty: Float[Array, " batch"]
-    doubt: Float[Array, " batch"]
 
 
 def imagine_step(
@@ -34,30 +33,27 @@ def imagine_step(
     obs: Float[Array, "batch obs"],
     action: Float[Array, "batch action"],
     key: PRNGKeyArray,
-    uncertainty_fn: UncertaintyFn = of_std,
+    uncertainty_fn: UncertaintyFn | None = of_std,
     *,
     member: Int[Array, " batch"] | None = None,
-    shift: Int[Array, ""] | None = None,
     noise: bool = True,
-    doubt_fn: UncertaintyFn | None = None,
 ) -> Step:
     """s', r ~ M^(s, a): each row is a sample of one elite member, chosen uniformly for the row.
 
     Args:
         ensemble, obs, action, key: the models, (s, a) of each row, and what is drawn.
-        uncertainty_fn: u.
+        uncertainty_fn: u; None: there is none, and each row asks its own member alone, as of
+            `predict_own`.
         member: the member of each row, where it is given.
-        shift: ask two elites a row alone, as of `predict_two`.
         noise: whether the member's own noise is drawn, or its mean is taken.
-        doubt_fn: how much the members disagree; None: nothing is doubted.
     """
     key_noise, key_elite, key_judge = jax.random.split(key, 3)
     inputs = jnp.concatenate([obs, action], axis=-1)
-    if shift is None:
-        mean, std = predict_all(ensemble, inputs)
-    else:
-        mean, std = predict_two(ensemble, inputs, shift)
-        member = jnp.zeros(obs.shape[0], jnp.int32)
+    if uncertainty_fn is None:
+        mean, std = predict_own(ensemble, inputs)
+        outcome = mean + std * jax.random.normal(key_noise, mean.shape) if noise else mean
+        return Step(outcome[:, 0], obs + outcome[:, 1:], jnp.zeros(obs.shape[0]))
+    mean, std = predict_all(ensemble, inputs)
     if member is None:
         member = jax.random.choice(key_elite, ensemble.elites, (obs.shape[0],))
     row = jnp.arange(obs.shape[0])
@@ -65,10 +61,7 @@ def imagine_step(
     if noise:
         outcome = outcome + std[member, row] * jax.random.normal(key_noise, mean.shape[1:])
     uncertainty = uncertainty_fn(obs, action, mean, std, key_judge)
-    doubt = jnp.zeros(obs.shape[0])
-    if doubt_fn is not None:
-        doubt = doubt_fn(obs, action, mean, std, key_judge)
-    return Step(outcome[:, 0], obs + outcome[:, 1:], uncertainty, doubt)
+    return Step(outcome[:, 0], obs + outcome[:, 1:], uncertainty)
 
 
 def rollout(
@@ -83,12 +76,9 @@ def rollout(
     obs_bound: float,
     spread: Normaliser | None = None,
     trusted: float | Float[Array, ""] = float("inf"),
-    uncertainty_fn: UncertaintyFn = of_std,
+    uncertainty_fn: UncertaintyFn | None = of_std,
     one_member: bool = False,
-    two: bool = False,
     noise: bool = True,
-    doubt_fn: UncertaintyFn | None = None,
-    doubt_limit: float | Float[Array, ""] = float("inf"),
     within: tuple[Float[Array, " obs"], Float[Array, " obs"]] | None = None,
 ) -> tuple[Transition, Bool[Array, "length batch"], Float[Array, "length batch"]]:
     """`length` steps from every start; a row ends at its first predicted termination.
@@ -96,12 +86,12 @@ def rollout(
     A row also ends, without a transition, where the models leave the numbers: a non-finite
     prediction, or an entry further than `obs_bound` standard deviations from its mean; both are
     those of `spread`, 1 and 0 without one. And it ends after a transition that is more uncertain
-    than `trusted`, or that the members doubt more than `doubt_limit`.
+    than `trusted`.
 
     `one_member`: each rollout keeps the elite member that it began with, which may be wrong but
     does not contradict itself (NEUBAY, arXiv 2512.04341), instead of a new one at every step
-    (MBPO). `two`: only this member and one other, drawn anew at each step, are asked, and u and
-    doubt are those of two; there are equally many rollouts of each elite. `noise`: as there.
+    (MBPO); without `uncertainty_fn`, and with a multiple of the elites of rollouts, no other
+    member is asked. `noise`: whether the member's own noise is drawn, or its mean is taken.
     `within`: the lowest and the highest observation; what is predicted beyond is cut to them, as
     the limits of a system would.
 
@@ -113,10 +103,6 @@ def rollout(
     def step(carry, step_key):
         obs, alive = carry
         key_action, key_model = jax.random.split(step_key)
-        shift = None
-        if two:
-            key_model, key_shift = jax.random.split(key_model)
-            shift = jax.random.randint(key_shift, (), 1, ensemble.elites.shape[0])
         action = sample_action(obs, key_action)
         outcome = imagine_step(
             ensemble,
@@ -125,9 +111,7 @@ def rollout(
             key_model,
             uncertainty_fn,
             member=member,
-            shift=shift,
             noise=noise,
-            doubt_fn=doubt_fn,
         )
         if within is not None:
             outcome = dataclasses.replace(outcome, next_obs=jnp.clip(outcome.next_obs, *within))
@@ -142,14 +126,15 @@ def rollout(
             obs, action, reward, outcome.next_obs, terminated, jnp.zeros_like(terminated)
         )
         goes_on = happened & ~terminated & (outcome.uncertainty <= trusted)
-        goes_on &= outcome.doubt <= doubt_limit
         next_obs = jnp.where(goes_on[:, None], outcome.next_obs, obs)
         return (next_obs, goes_on), (transition, happened, outcome.uncertainty)
 
     member = None
+    count, elites = starts.shape[0], ensemble.elites.shape[0]
     if one_member:
-        key, key_member = jax.random.split(key)
-        member = jax.random.choice(key_member, ensemble.elites, (starts.shape[0],))
+        member = ensemble.elites[jnp.arange(count) * elites // count]
+    if uncertainty_fn is None and (not one_member or count % elites):
+        uncertainty_fn = of_std
     alive = jnp.ones(starts.shape[0], bool)
     _, outputs = jax.lax.scan(step, (starts, alive), jax.random.split(key, length))
     return outputs

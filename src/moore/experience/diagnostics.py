@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.imagine import TerminationFn, rollout
+from moore.dynamics.penalty import of_std
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
 from moore.jax_settings import key_of
@@ -118,6 +119,8 @@ def sums(
         spread=spread,
         within=within,
         uncertainty_fn=uncertainty_fn,
+        one_member=settings.one_member,
+        noise=settings.member_noise,
     )
     # Without a discount the infinite sum does not exist, so the sum over the first H steps is kept.
     part = 1.0 - discount**settings.rollout_length if discount < 1.0 else 1.0
@@ -240,6 +243,9 @@ def imagine_episodes(
         obs_bound=settings.imagined_bound,
         spread=spread,
         within=within,
+        uncertainty_fn=None if settings.one_member else of_std,
+        one_member=settings.one_member,
+        noise=settings.member_noise,
     )
     reward = jnp.where(happened, transitions.reward, 0.0).mean(axis=1)
     return {

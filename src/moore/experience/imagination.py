@@ -60,15 +60,16 @@ class Imagination:
     def _logged_range(self) -> diagnostics.Range:
         return diagnostics.observed_range(self.task.log)
 
+    def seen_range(self, online: Replay) -> diagnostics.Range:
+        """The range of the observations of the log and the online data."""
+        low, high = self._logged_range
+        acted_low, acted_high = diagnostics.observed_range(online)
+        return jnp.minimum(low, acted_low), jnp.maximum(high, acted_high)
+
     def within(self, online: Replay) -> diagnostics.Range | None:
         """The range that imagined observations are clipped to; None if there is none."""
         share = self.task.config.imagined_range
-        if share is None:
-            return None
-        low, high = self._logged_range
-        acted_low, acted_high = diagnostics.observed_range(online)
-        seen = jnp.minimum(low, acted_low), jnp.maximum(high, acted_high)
-        return diagnostics.widened(seen, share)
+        return None if share is None else diagnostics.widened(self.seen_range(online), share)
 
     def begin(self, key: PRNGKeyArray) -> ImaginationState:
         """Untrained models, and an empty D_model of the size of the offline stage."""
@@ -138,7 +139,7 @@ class Imagination:
             state, key = self.cover(state, now, key)
             state, key, imagined = self.imagine(state, now, key)
             return state, key, Refreshed(None, imagined)
-        found = self._surprise(state, now)
+        found = self.surprise(state, now)
         state, key, report = self.fit(state, now, self.task.draws(now), key, on_pass)
         state, key, imagined = self.imagine(state, now, key)
         return state, key, Refreshed(report, found | imagined)
@@ -311,7 +312,7 @@ class Imagination:
         )
         return accepted, acting, key, metrics
 
-    def _surprise(self, state: ImaginationState, now: Moment) -> Metrics:
+    def surprise(self, state: ImaginationState, now: Moment) -> Metrics:
         """How well the models predict the transitions collected since the last refit."""
         if not self.task.config.diagnostics:
             return {}

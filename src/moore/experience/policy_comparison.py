@@ -80,7 +80,9 @@ def compare_policies(
     """
     if penalty_coef is None:
         # Computing u from values takes longer than the rollouts themselves.
-        settings = dataclasses.replace(settings, uncertainty="std")
+        settings = dataclasses.replace(
+            settings, uncertainty="none" if settings.one_member else "std"
+        )
 
     def estimate(policy: PyTree):
         pair = PolicyInModels(policy, ensemble, agent_state)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent
 from moore.clock import Clock
 from moore.config import Config
 from moore.data.episodes import TIME_LIMIT
+from moore.dynamics.ensemble import Normaliser
 from moore.dynamics.fit import FitReport
 from moore.dynamics.imagine import TerminationFn
 from moore.replay.buffer import Replay
@@ -179,6 +180,23 @@ class Experience(Protocol):
 
     def unpack_hand_over(self, fresh: PyTree, kept: PyTree) -> PyTree:
         """The state at the end of the offline stage, from a fresh one and the stored part."""
+
+
+@runtime_checkable
+class Models(Protocol):
+    """An experience whose models can be asked. Its states have `model` and `penalty_coef`."""
+
+    @property
+    def spread(self) -> Normaliser | None:
+        """What `imagined_bound` counts in."""
+
+    def within(self, online: Replay) -> tuple[Float[Array, " obs"], Float[Array, " obs"]] | None:
+        """What imagined observations are cut to."""
+
+    def compare_policies(
+        self, state: PyTree, now: Moment, key: PRNGKeyArray, acting: PyTree, bar: Float[Array, ""]
+    ) -> tuple[Bool[Array, ""], PyTree, PRNGKeyArray, Metrics]:
+        """Whether the newest policy may act instead of `acting`, who acts, and why."""
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,8 @@ def imagine(
             within=widened((low, high), settings.imagined_range),
             trusted=trusted,
             uncertainty_fn=uncertainty_fn,
+            one_member=settings.one_member,
+            noise=settings.member_noise,
         )
         happened = happened & chunk_wanted
         predicted, ends = transitions.reward, transitions.terminated

@@ -12,22 +12,25 @@ class RolloutSettings:
 
     Attributes:
         rollout_length: H, number of steps.
-        uncertainty: u of Eq. 2: "std" or "value".
+        uncertainty: u of Eq. 2: "std" or "value"; "none" if it is not needed.
         discount: gamma.
         imagined_bound: distance from the log's mean, in its standard deviations, at which a rollout
             ends.
         imagined_range: share by which the range of the data is widened before observations are
             clipped to it; None: they are not clipped.
+        one_member, member_noise: as in the configuration.
         trust_quantile: quantile of u over real transitions, above which a rollout ends; None: it
             never ends for this reason.
         rollout_chunk: number of rollouts computed at a time.
     """
 
     rollout_length: int = 5
-    uncertainty: Literal["std", "value"] = "std"
+    uncertainty: Literal["std", "value", "none"] = "std"
     discount: float = 0.99
     imagined_bound: float = float("inf")
     imagined_range: float | None = None
+    one_member: bool = False
+    member_noise: bool = True
     trust_quantile: float | None = None
     rollout_chunk: int = 10_000
 
@@ -45,6 +48,8 @@ def rollout_settings(
         discount=discount,
         imagined_bound=config.imagined_bound,
         imagined_range=config.imagined_range,
+        one_member=config.one_member,
+        member_noise=config.member_noise,
         trust_quantile=config.trust_quantile,
         rollout_chunk=min(config.rollout_chunk, count),
     )

@@ -17,8 +17,8 @@ def make_uncertainty(
     agent_state: PyTree,
     terminated_fn: TerminationFn,
     spread: Normaliser | None = None,
-) -> UncertaintyFn:
-    """u of Eq. 2; `uncertainty` is "std" or "value".
+) -> UncertaintyFn | None:
+    """u of Eq. 2; `uncertainty` is "std" or "value", or "none", which gives None.
 
     Args:
         settings: `uncertainty`, `discount` and `imagined_bound` are used. A prediction beyond the
@@ -27,6 +27,8 @@ def make_uncertainty(
         terminated_fn: the termination rule; a state that ends the episode has the value 0.
         spread: the unit of the bound, as in `rollout`.
     """
+    if settings.uncertainty == "none":
+        return None
     if settings.uncertainty == "std":
         return of_std
     low, high = -settings.imagined_bound, settings.imagined_bound

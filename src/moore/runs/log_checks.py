@@ -123,14 +123,16 @@ def with_return_scale(
     return replace(config, return_low=low, return_high=high)
 
 
-def discount_for(config: Config, log: Dataset, step_limit: int | None) -> float:
+def discount_for(
+    config: Config, agent_settings: Any, log: Dataset, step_limit: int | None
+) -> float:
     """The discount with a horizon that is long enough to notice an early termination.
 
     It is 1 - n / limit with n = `horizons_per_episode` if the log has terminals and this is above
     the given discount, otherwise the given discount. The limit is that of the environment, or the
     length of the longest logged episode.
     """
-    given, wanted = config.sac.discount, config.horizons_per_episode
+    given, wanted = agent_settings.discount, config.horizons_per_episode
     if wanted is None or not log.has_terminals:
         return given
     longest = int(log.episode_lengths.max(initial=0))
@@ -147,7 +149,8 @@ def resolved(
     """The configuration with the settings that the log and the environment determine."""
     if algorithm.agent.name == "adaptive_bc":
         return replace(config, adaptive_bc=with_return_scale(config.adaptive_bc, log, reference))
-    if algorithm.agent.name == "sac" and algorithm.uses_log:
-        discount = discount_for(config, log, step_limit)
-        return replace(config, sac=replace(config.sac, discount=discount))
+    if algorithm.agent.name in ("sac", "ppo") and algorithm.uses_log:
+        settings = algorithm.agent.config(config)
+        discount = discount_for(config, settings, log, step_limit)
+        return replace(config, **{algorithm.agent.name: replace(settings, discount=discount)})
     return config

@@ -69,6 +69,7 @@ class DipBudget:
     trials: int = 0
     promoted: int = 0
     demoted: int = 0
+    dropped: int = 0
     tests: int = 0
     spent: float = 0.0
     running: Running = field(default_factory=Running)
@@ -309,6 +310,7 @@ class DipBudget:
         assert self.challenger is not None
         self.standings.pop(self.challenger)
         self.challenger = None
+        self.dropped += 1
 
     def _judge_incumbent(self) -> None:
         standing = self.standings[self.incumbent]

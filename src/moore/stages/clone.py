@@ -18,6 +18,7 @@ from moore.agents import bc
 from moore.agents.bc import BCConfig, BCState
 from moore.agents.nets import Actor, mode_action
 from moore.data.better_part import Part
+from moore.experience.policy_comparison import NO_BAR
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Replay, Transition, as_batch, take
 from moore.stages.gate import Gate, no_returns_yet
@@ -54,8 +55,12 @@ class Clone:
 
 
 def floor_gate(clone: Clone) -> Gate:
-    """A gate that lets the clone act until a policy is better, and worth more than the part."""
-    return Gate(clone.actor, no_returns_yet(clone.part.mean_return))
+    """A gate that lets the clone act until the models judge another policy to be better.
+
+    The return of its part of the log is no bar. Models that underestimate the clone also
+    underestimate policies near it, and in the difference this cancels.
+    """
+    return Gate(clone.actor, no_returns_yet(NO_BAR))
 
 
 def clone_metrics(clone: Clone, units: Units) -> Metrics:

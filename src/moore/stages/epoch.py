@@ -8,7 +8,7 @@ import numpy as np
 
 from moore.dynamics.fit import FitReport
 from moore.experience.protocol import Metrics, Refreshed
-from moore.stages.offline import fit_metrics
+from moore.stages.measured import fit_metrics, mean_metrics
 
 _MEASURED = ("refreshed", "gates", "losses")
 
@@ -102,19 +102,3 @@ def unpack_epoch(facts: dict, arrays: dict[str, np.ndarray]) -> Epoch:
     ]
     plain = ("number", "observed", "learned", "in_episode", "dropped", "returns")
     return Epoch(**{name: facts[name] for name in plain}, fits=reports, measured=measured)
-
-
-def mean_metrics(rows: list[dict]) -> dict:
-    """Means over an epoch; counts are summed, maxima stay maxima, undone updates do not count."""
-    rows = jax.device_get(rows)
-    columns = {name: np.asarray([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-    result = {}
-    for name, values in columns.items():
-        finite = values[np.isfinite(values)]
-        if name.endswith("skipped_updates"):
-            result[name] = float(values.sum())
-        elif not finite.size:
-            result[name] = None
-        else:
-            result[name] = float(finite.max() if name.endswith("_max") else finite.mean())
-    return result

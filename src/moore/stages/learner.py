@@ -19,11 +19,10 @@ from moore.agents.bc import BCConfig
 from moore.algorithms import Algorithm
 from moore.clock import Clock
 from moore.config import Config
-from moore.experience.imagination import Imagination
 from moore.experience.learning import gradient_steps
 from moore.experience.part import part_of
 from moore.experience.policy_comparison import NO_BAR
-from moore.experience.protocol import Experience, Metrics, Moment, OnPass, Refreshed, Task
+from moore.experience.protocol import Experience, Metrics, Models, Moment, OnPass, Refreshed, Task
 from moore.replay.buffer import Replay, Transition, empty_replay
 from moore.stages import acting
 from moore.stages.clone import clone_metrics, fit_clone, floor_gate
@@ -83,9 +82,9 @@ class Learner:
         return self.algorithm.experience.build(self.task)
 
     @property
-    def models(self) -> Imagination | None:
+    def models(self) -> Models | None:
         """The experience if it has models, otherwise None."""
-        return self.experience if isinstance(self.experience, Imagination) else None
+        return self.experience if isinstance(self.experience, Models) else None
 
     @property
     def gated(self) -> bool:
@@ -184,9 +183,13 @@ class Learner:
             clone = fit_clone(
                 self.offline, part_of(self.offline), key_clone, BCConfig(hidden=self._widths)
             )
-            gate = state.gate if clone.too_poor else floor_gate(clone)
             told = clone_metrics(clone, self.units)
-            return dataclasses.replace(state, key=key, gate=gate), Refreshed(found.report, told)
+            state = dataclasses.replace(state, key=key)
+            if not clone.too_poor:
+                agent = self.algorithm.agent.begin_with(state.agent, clone.actor, self.agent_config)
+                gate = floor_gate(clone) if self.gated else None
+                state = dataclasses.replace(state, agent=agent, gate=gate)
+            return state, Refreshed(found.report, told)
 
     def refresh(
         self, state: LearnerState, epoch: int, *, on_pass: OnPass | None = None

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from moore.dynamics.fit import FitReport
 from moore.stages.learner import Learner, LearnerState
+from moore.stages.measured import fit_metrics, mean_metrics
 
 # Takes (epoch, state, metrics); called with epoch 0 after the fit, then after each epoch.
 OnEpoch = Callable[[int, LearnerState, dict], None]
@@ -42,10 +42,14 @@ def offline_stage(
     for epoch in range(done + 1, config.epochs + 1):
         if stands_still(values, config.patience, config.tolerance):
             break
-        state, fresh = learner.refresh(learner.summarise_data(state), epoch)
-        state, losses = learner.update(state, epoch, config.updates_per_epoch)
+        state, learned = learner.summarise_data(state), []
+        for _ in range(config.rounds):
+            state, fresh = learner.refresh(state, epoch)
+            state, losses = learner.update(state, epoch, config.updates_per_epoch // config.rounds)
+            learned.append(fresh.metrics | losses)
         state, decision = learner.pass_gate(state, epoch)
-        metrics = learner.reported(jax.device_get(fresh.metrics | losses | decision))
+        rows = learned[0] if config.rounds == 1 else mean_metrics(learned)
+        metrics = learner.reported(jax.device_get(rows | decision))
         values.append(float(metrics.get("losses/q_target", np.nan)))
         on_epoch(epoch, state, metrics)
     return state
@@ -66,17 +70,3 @@ def stands_still(values: Sequence[float], patience: int | None, tolerance: float
         return False
     last = np.asarray(values[-patience:])
     return bool(last.any() and np.ptp(last) <= 2 * tolerance * abs(last.mean()))
-
-
-def fit_metrics(reports: list[FitReport]) -> dict:
-    """Errors of the last fit, and the steps and the stopping rule of all fits; empty for no fit."""
-    if not reports:
-        return {}
-    errors = reports[-1].holdout_mse
-    return {
-        "model/holdout_mse": sum(errors) / len(errors),
-        "model/holdout_mse_members": list(errors),
-        "model/fit_steps": sum(report.steps for report in reports),
-        "model/fit_passes": sum(report.passes for report in reports),
-        "model/fit_stopped_by": ",".join(report.stopped_by for report in reports),
-    }

@@ -68,8 +68,10 @@ def _filled_in(config: Any, begun: Any) -> Any:
         episode_steps=config.episode_steps or begun.episode_steps,
     )
     if config.horizons_per_episode is not None:
-        discount = max(config.sac.discount, begun.sac.discount)
-        config = replace(config, sac=replace(config.sac, discount=discount))
+        for agent in ("sac", "ppo"):
+            here, there = getattr(config, agent), getattr(begun, agent)
+            longer = replace(here, discount=max(here.discount, there.discount))
+            config = replace(config, **{agent: longer})
     known = {
         name: getattr(begun.adaptive_bc, name)
         for name in ("return_low", "return_high")

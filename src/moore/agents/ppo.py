@@ -1,0 +1,334 @@
+"""Proximal policy optimisation (Schulman et al. 2017), near the policy that learning began with.
+
+Rows are rollouts of the newest policy (`moore.experience.on_policy`). The policy is a Gaussian
+around tanh of a network, and what it draws is clipped to the bounds of the actions: under a
+squashed Gaussian, small changes of actions at a bound are large changes of the density.
+
+Beside the clipped objective stands a pull to the anchor, the policy that learning began with, where
+there was one: models are right where the log is, and a policy that may go anywhere finds where they
+are wrong. What a trial in the system shows is what loosens the pull, or tightens it. The learning
+rate follows the share of a batch whose probability ratios were clipped, so that one setting does
+for systems of other scales.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from moore.agents.agent import Agent
+from moore.agents.lambda_returns import lambda_returns
+from moore.agents.logged_returns import logged_returns
+from moore.agents.nets import MLP, Actor
+from moore.ranges import AnySign, Fraction, NonNegative, Positive
+from moore.replay.buffer import Replay
+from moore.trees import copied
+
+# The learning rate of the actor: where it begins, how it moves after a batch, and its limits.
+RATE, RATE_STEP, LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.2, 1e-7, 1e-3
+# Share of the policy's standard deviation with which it acts: rollouts explore in the models, and
+# the system should not pay for it.
+LIVE_NOISE = 0.25
+# What a trial changes the pull by, and the most that all trials may.
+PULL_STEP, PULL_RANGE = 2.0, 64.0
+# Gradients of the actor are scaled down to this norm (Schulman's code and CleanRL's).
+GRADIENT_NORM = 0.5
+# Under the standard deviation of the advantages of a batch.
+_SMALLEST_SPREAD = 1e-8
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of proximal policy optimisation."""
+
+    discount: Fraction = 0.99
+    """gamma: discount factor of one step."""
+    trace: Fraction = 0.98
+    """lambda of the lambda-returns: how much of an advantage is taken from the rollout itself
+    instead of from the critic."""
+    clip: Positive[float] = 0.2
+    """Change of the probability ratio beyond which a row no longer pulls at the actor."""
+    clipped_share: Fraction = 0.1
+    """Share of rows beyond `clip` that the learning rate of the actor is adapted to reach."""
+    critic_learning_rate: Positive[float] = 1e-3
+    """Learning rate of Adam for the critic."""
+    critic_warm_up: NonNegative[int] = 1500
+    """Number of updates of the critic on the returns of the log, before anything else is learned:
+    they are values of the controllers that made it."""
+    critic_first: NonNegative[int] = 450
+    """Number of updates at the beginning in which only the critic learns, from rollouts."""
+    anchor: NonNegative[float] = 10.0
+    """Weight of the mean squared distance between the mean action and that of the anchor, which is
+    the policy that learning began with. The objective counts in standard deviations of the
+    advantages. A trial that is won in the system halves the weight and makes the winner the anchor;
+    one that is lost doubles the weight. Without an anchor there is no pull."""
+    log_std: AnySign[float] = -1.5
+    """Log standard deviation of the actions, in bounds of -1 and 1, that a fresh actor begins
+    with."""
+    batch_size: Positive[int] = 1000
+    """Number of rows in the batch of one update."""
+    hidden: tuple[Positive[int], ...] = (256, 256)
+    """Widths of the hidden layers of actor and critic."""
+
+
+class PPOBatch(eqx.Module):
+    """Rows of rollouts. `action`: as drawn, before it is clipped to the bounds.
+
+    `log_density`: of the action under the policy that drew it. `target`: what the critic learns.
+    """
+
+    obs: Float[Array, "batch obs"]
+    action: Float[Array, "batch action"]
+    log_density: Float[Array, " batch"]
+    advantage: Float[Array, " batch"]
+    target: Float[Array, " batch"]
+
+
+class PPOState(eqx.Module):
+    """All that an update changes, and the anchor.
+
+    `critic`: of states, in units of 1 / (1 - gamma) rewards: its values are about the mean reward,
+    whatever the horizon. `warm`: it has learned the returns of the log. `rate`: the learning rate
+    of the actor. `pull`: to the anchor; 0 without one.
+    """
+
+    actor: Actor
+    critic: MLP
+    warm: Bool[Array, ""]
+    anchor: Actor
+    pull: Float[Array, ""]
+    actor_opt: optax.OptState
+    critic_opt: optax.OptState
+    rate: Float[Array, ""]
+    updates: Int[Array, ""]
+
+
+def _actor_optimiser() -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(GRADIENT_NORM), optax.scale_by_adam())
+
+
+def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: PPOConfig) -> PPOState:
+    """A fresh agent without an anchor."""
+    key_actor, key_critic = jax.random.split(key)
+    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
+    bias = actor.trunk.layers[-1].bias.at[action_dim:].set(config.log_std)
+    actor = eqx.tree_at(lambda x: x.trunk.layers[-1].bias, actor, bias)
+    critic = MLP(obs_dim, config.hidden, 1, key=key_critic, layer_norm=True)
+    return PPOState(
+        actor=actor,
+        critic=critic,
+        warm=jnp.zeros((), bool),
+        anchor=copied(actor),
+        pull=jnp.zeros(()),
+        actor_opt=_actor_optimiser().init(actor),
+        critic_opt=optax.adam(config.critic_learning_rate).init(critic),
+        rate=jnp.asarray(RATE),
+        updates=jnp.zeros((), jnp.int32),
+    )
+
+
+def begin_with(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
+    """The agent whose actor, and anchor, is this policy."""
+    pull = jnp.asarray(config.anchor, jnp.float32)
+    return dataclasses.replace(state, actor=copied(policy), anchor=copied(policy), pull=pull)
+
+
+def after_trial(state: PPOState, acting: Actor, won: bool, config: PPOConfig) -> PPOState:
+    """A trial in the system is over; `acting`: who acts from now on, the tried policy if it won."""
+    if won:
+        loosest = config.anchor / PULL_RANGE
+        pull = jnp.maximum(state.pull / PULL_STEP, loosest)
+        return dataclasses.replace(state, anchor=copied(acting), pull=pull)
+    tightest = config.anchor * PULL_RANGE
+    return dataclasses.replace(state, pull=jnp.minimum(state.pull * PULL_STEP, tightest))
+
+
+def summarise_data(state: PPOState, offline: Replay, online: Replay, config: PPOConfig) -> PPOState:
+    """The first time that there is a log, the critic learns its returns."""
+    del online
+    due = ~state.warm & (offline.train_size > 0)
+    return jax.lax.cond(due, lambda before: _warm_up(before, offline, config), lambda x: x, state)
+
+
+def _warm_up(state: PPOState, log: Replay, config: PPOConfig) -> PPOState:
+    targets = (1.0 - config.discount) * logged_returns(log.data, config.discount)
+    optimiser = optax.adam(config.critic_learning_rate)
+
+    def step(carry: tuple[MLP, optax.OptState], key: PRNGKeyArray):
+        critic, opt = carry
+        place = jax.random.randint(key, (config.batch_size,), 0, log.train_size)
+        rows = log.train_rows[place]
+        grad = jax.grad(squared_error)(critic, log.data.obs[rows], targets[rows])
+        change, opt = optimiser.update(grad, opt)
+        return (optax.apply_updates(critic, change), opt), None
+
+    # Nothing else draws from this key, and the same log gives the same critic.
+    keys = jax.random.split(jax.random.key(0), config.critic_warm_up)
+    (critic, opt), _ = jax.lax.scan(step, (state.critic, state.critic_opt), keys)
+    return dataclasses.replace(state, critic=critic, critic_opt=opt, warm=jnp.ones((), bool))
+
+
+def log_density(
+    actor: Actor, obs: Float[Array, "*batch obs"], action: Float[Array, "*batch action"]
+) -> Float[Array, " *batch"]:
+    """log of the density of an action as it is drawn, before it is clipped to the bounds."""
+    mean, log_std = actor(obs)
+    z = (action - jnp.tanh(mean)) * jnp.exp(-log_std)
+    return jnp.sum(-0.5 * z**2 - log_std - 0.5 * jnp.log(2.0 * jnp.pi), axis=-1)
+
+
+def draw_action(
+    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+) -> Float[Array, "*batch action"]:
+    """An action, before it is clipped to the bounds."""
+    mean, log_std = actor(obs)
+    return jnp.tanh(mean) + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
+
+
+def act(
+    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+) -> Float[Array, "*batch action"]:
+    """An action within the bounds, with less noise than the models are shown."""
+    mean = act_mode(actor, obs)
+    return jnp.clip(mean + LIVE_NOISE * (draw_action(actor, obs, key) - mean), -1.0, 1.0)
+
+
+def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
+    """The mean of the policy."""
+    return jnp.tanh(actor(obs)[0])
+
+
+def worth(critic: MLP, obs: Float[Array, "*batch obs"]) -> Float[Array, " *batch"]:
+    """What the critic says of states, in units of 1 / (1 - gamma) rewards."""
+    return critic(obs)[..., 0]
+
+
+def rows_of(
+    state: PPOState,
+    obs: Float[Array, "length batch obs"],
+    action: Float[Array, "length batch action"],
+    reward: Float[Array, "length batch"],
+    next_obs: Float[Array, "length batch obs"],
+    terminated: Bool[Array, "length batch"],
+    cut: Bool[Array, "length batch"],
+    config: PPOConfig,
+) -> PPOBatch:
+    """The rows of rollouts that this state's actor has made, flat.
+
+    Args:
+        state: the agent, before it learns from them.
+        obs, action, reward, next_obs: s_t, a_t as drawn, r_t and s_{t+1}.
+        terminated: nothing follows s_{t+1}.
+        cut: the rollout does not go on from s_{t+1}, which is worth something all the same.
+        config: discount and trace.
+    """
+    value = worth(state.critic, obs)
+    target = lambda_returns(
+        (1.0 - config.discount) * reward,
+        terminated,
+        ~terminated & ~cut,
+        worth(state.critic, next_obs),
+        discount=config.discount,
+        trace=config.trace,
+    )
+    rows = PPOBatch(obs, action, log_density(state.actor, obs, action), target - value, target)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+
+
+def actor_loss(
+    actor: Actor, state: PPOState, batch: PPOBatch, config: PPOConfig
+) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Float[Array, ""]]]:
+    """Minus the clipped objective, and the pull to the anchor.
+
+    Returns:
+        the loss; the share of rows that were clipped; and the mean squared distance from the
+        anchor's action.
+    """
+    ratio = jnp.exp(log_density(actor, batch.obs, batch.action) - batch.log_density)
+    spread = jnp.std(batch.advantage) + _SMALLEST_SPREAD
+    advantage = (batch.advantage - jnp.mean(batch.advantage)) / spread
+    kept = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
+    objective = jnp.mean(jnp.minimum(ratio * advantage, kept * advantage))
+    clipped = jnp.mean(jnp.abs(ratio - 1.0) > config.clip)
+    away = act_mode(actor, batch.obs) - act_mode(state.anchor, batch.obs)
+    distance = jnp.mean(away**2)
+    return state.pull * distance - objective, (clipped, distance)
+
+
+def squared_error(
+    critic: MLP, obs: Float[Array, "batch obs"], target: Float[Array, " batch"]
+) -> Float[Array, ""]:
+    """mean[(V(s) - G)^2]."""
+    return jnp.mean((worth(critic, obs) - target) ** 2)
+
+
+def update(
+    state: PPOState, batch: PPOBatch, key: PRNGKeyArray, config: PPOConfig
+) -> tuple[PPOState, dict[str, Float[Array, ""]]]:
+    """One gradient step of the critic, and of the actor after the first `critic_first`."""
+    del key
+    loss, grad = jax.value_and_grad(squared_error)(state.critic, batch.obs, batch.target)
+    optimiser = optax.adam(config.critic_learning_rate)
+    step, critic_opt = optimiser.update(grad, state.critic_opt)
+    new_state = dataclasses.replace(
+        state,
+        critic=optax.apply_updates(state.critic, step),
+        critic_opt=critic_opt,
+        updates=state.updates + 1,
+    )
+    learned, metrics = jax.lax.cond(
+        state.updates >= config.critic_first,
+        lambda before: _actor_step(before, batch, config),
+        lambda before: (before, _not_learned()),
+        new_state,
+    )
+    of_critic = {"critic_loss": loss, "q_target": jnp.mean(batch.target) / (1.0 - config.discount)}
+    return learned, metrics | of_critic
+
+
+def _not_learned() -> dict[str, Float[Array, ""]]:
+    names = ("actor_loss", "clipped_share", "anchor_distance", "actor_rate")
+    return dict.fromkeys(names, jnp.zeros(()))
+
+
+def _actor_step(
+    state: PPOState, batch: PPOBatch, config: PPOConfig
+) -> tuple[PPOState, dict[str, Float[Array, ""]]]:
+    (loss, (clipped, distance)), grad = jax.value_and_grad(actor_loss, has_aux=True)(
+        state.actor, state, batch, config
+    )
+    ratio = clipped / config.clipped_share
+    change = jnp.where(ratio > 1.5, 1.0 / RATE_STEP, jnp.where(ratio < 1.0 / 1.5, RATE_STEP, 1.0))
+    rate = jnp.clip(state.rate * change, LOWEST_RATE, HIGHEST_RATE)
+    step, actor_opt = _actor_optimiser().update(grad, state.actor_opt)
+    actor = jax.tree.map(lambda x, moved: x - rate * moved, state.actor, step)
+    metrics = {
+        "actor_loss": loss,
+        "clipped_share": clipped,
+        "anchor_distance": distance,
+        "actor_rate": rate,
+    }
+    return dataclasses.replace(state, actor=actor, actor_opt=actor_opt, rate=rate), metrics
+
+
+def policy(state: PPOState) -> Actor:
+    """What acts and is evaluated."""
+    return state.actor
+
+
+AGENT = Agent(
+    name="ppo",
+    settings=PPOConfig,
+    init=init,
+    update=update,
+    policy=policy,
+    act=act,
+    act_mode=act_mode,
+    summarise_data=summarise_data,
+    begin_with=begin_with,
+    after_trial=after_trial,
+)
