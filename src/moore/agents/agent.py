@@ -50,7 +50,7 @@ class BeginWith(Protocol):
 
 @runtime_checkable
 class AfterTrial(Protocol):
-    """A trial in the system is over; `acting`: who acts now, the tried policy if it has won."""
+    """Called after a trial in the system, with the policy that acts now and the verdict."""
 
     def __call__(self, state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree: ...
 

@@ -18,7 +18,7 @@ class OfflineConfig:
     updates_per_epoch: Positive[int] = 1000
     """Gradient updates of the agent in each epoch."""
     rounds: Positive[int] = 1
-    """Number of times in an epoch that a model-based algorithm imagines rollouts. An equal part of
+    """Number of times in an epoch that a model-based algorithm makes rollouts. An equal part of
     the updates follows each time."""
     rollout_batch: Positive[int] = 50_000
     """Number of imagined rollouts that start in each round."""
