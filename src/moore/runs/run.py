@@ -61,7 +61,7 @@ def run(
         >>> result = run(preset("quickstart"), out="runs/first")  # doctest: +SKIP
         >>> result.summary["transfer"]["gain"]  # doctest: +SKIP
     """
-    with _watched() as stop:
+    with _obeying_signals() as stop:
         return _begin(
             config, stop, dataset=dataset, env=env, system=system, out=out, stages=stages,
             start_from=start_from, until=until, quiet=quiet,
@@ -120,7 +120,7 @@ def _begin(
 
 
 @contextlib.contextmanager
-def _watched() -> Iterator[Stop]:
+def _obeying_signals() -> Iterator[Stop]:
     """Listens to signals, and turns an exit of the environment into an error."""
     with listening() as stop:
         try:
@@ -165,7 +165,7 @@ def resume(
         InputError: there is no run, the log, the version or the settings are other ones, no
             checkpoint can be read, or an environment or system is missing that was given before.
     """
-    with _watched() as stop:
+    with _obeying_signals() as stop:
         return _go_on(
             whole_path(folder), stop, dataset=dataset, env=env, system=system, until=until,
             quiet=quiet,

@@ -99,7 +99,7 @@ def find_world(
         name = config.algorithm if log is None else log.name
         raise InputError(f"{name} names no environment; give one with --env-id.")
     at_once = config.evaluation.episodes + (acts and system is None)
-    with _looked_at(source, config, log, at_once=at_once, fresh=fresh) as (made, notes):
+    with _opened_once(source, config, log, at_once=at_once, fresh=fresh) as (made, notes):
         limit = _limit(made, config, log)
         if system is not None:
             _check_system(system, made)
@@ -117,7 +117,7 @@ def find_world(
 
 
 @contextlib.contextmanager
-def _looked_at(
+def _opened_once(
     source: EnvSource, config: Config, log: Dataset | None, *, at_once: int, fresh: bool
 ) -> Iterator[tuple[Adapter, list[str]]]:
     """Opens one environment, tries it out if it is a simulator, and closes it."""
@@ -131,9 +131,8 @@ def _looked_at(
             raise
         return made
 
-    if not (
-        fresh and config.evaluation.episodes
-    ):  # not tried out, because it may be the live system itself
+    if not (fresh and config.evaluation.episodes):
+        # It is not tried out, because it may be the live system itself.
         with contextlib.closing(make()) as made:
             yield made, []
         return
