@@ -54,10 +54,8 @@ def compare(rule: TerminationFn, log: Dataset) -> Agreement:
     ends = flagged_alone = ruled_alone = 0
     for rows in blocks(log.size, 1, most=_BLOCK):
         count = rows.stop - rows.start
-        fill = (
-            (0, min(_BLOCK, log.size) - count),
-            (0, 0),
-        )  # so that all blocks use the same program
+        # The last block is filled up, so that all blocks use the same program.
+        fill = ((0, min(_BLOCK, log.size) - count), (0, 0))
         columns = (np.pad(x[rows], fill) for x in (log.obs, log.action, log.next_obs))
         ruled = np.asarray(judge(*columns))[:count] & log.successor_known[rows]
         flagged = log.terminated[rows] & log.successor_known[rows]
