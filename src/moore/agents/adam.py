@@ -23,7 +23,7 @@ def adam_step(
         loss: `loss(parameters, *arguments)`, a scalar; with `has_aux` a pair of it and something
             else, which is returned as it is.
         parameters: what the loss is differentiated with respect to.
-        opt_state: of `optax.adam`.
+        opt_state: state of `optax.adam`.
         learning_rate: size of the step.
         arguments: the other arguments of the loss.
         has_aux: see `loss`.

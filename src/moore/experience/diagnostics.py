@@ -156,7 +156,7 @@ def compare_epochs(
         old, new: M_t, pi_t and M_{t+1}, pi_{t+1}.
         offline, online: D_off and D_on, to which `rows` point.
         rows: joint indices of the states to start from.
-        key: of the rollouts.
+        key: random key of the rollouts.
         penalty_coef: lambda.
         agent, terminated_fn, settings, spread, within: what a rollout is.
 

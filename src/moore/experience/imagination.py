@@ -234,7 +234,7 @@ class Imagination:
         Args:
             state: state of the imagination.
             now: gives the newest policy, which acts, and the data in which rollouts start.
-            key: of the run.
+            key: random key of the run.
             count: number of rollouts; by default that of the stage.
             length: H; by default that of the stage and the epoch.
 

@@ -39,7 +39,7 @@ class Task:
         agent: update rule that learns from the batches.
         log: D_off on the device, in the agents' units; empty without a log.
         terminated_fn: termination rule of imagined episodes.
-        first_states: where the log's episodes begin (episodes, obs); None without a log.
+        first_states: first states of the log's episodes (episodes, obs); None without a log.
         episode_steps: largest number of steps of an imagined episode.
         scheme: f(d, t), the sampling scheme of the online stage.
         units: conversion of the user's units to the agent's.

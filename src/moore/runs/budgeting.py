@@ -22,7 +22,7 @@ def make_chooser(
     """Makes the object that decides who acts in the online stage.
 
     Args:
-        setup: of the run.
+        setup: parts of the run.
         state: state of the learner at the hand-over or at a checkpoint.
         choice: what the checkpoint holds about this decision; empty at the hand-over.
         arrays: arrays of the checkpoint.

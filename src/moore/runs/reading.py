@@ -41,7 +41,7 @@ def newest_checkpoint(
 
     Args:
         setup: parts of the run as it is to go on.
-        folder: of the run.
+        folder: folder of the run.
         config: configuration in config.toml.
         report: function that is told which checkpoints are skipped.
 

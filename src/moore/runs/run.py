@@ -150,7 +150,7 @@ def resume(
     """Resumes a run from its last checkpoint, bit for bit on CPU.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         dataset: the log, if its file has moved or it was given as an object.
         env: the environment, if it was given as a function.
         system: the live system, if one was given. Its running episode cannot be replayed, so a new

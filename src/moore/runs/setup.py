@@ -100,7 +100,7 @@ def prepare(
     """Loads and checks everything that a run needs, before training starts.
 
     Args:
-        config: of the run.
+        config: configuration of the run.
         dataset: the log; by default the configuration's.
         env: the environment; by default the configuration's, or the one that the log names.
         system: live system in which the policy acts online; by default one more `env`.

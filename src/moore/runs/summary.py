@@ -34,7 +34,7 @@ def summarise(
     """The summary of the epochs logged so far.
 
     Args:
-        setup: of the run.
+        setup: parts of the run.
         rows: rows of metrics.jsonl.
         seconds: wall-clock time by part, including "total".
         random_return: mean return of uniformly random actions, measured or a reference, if known.

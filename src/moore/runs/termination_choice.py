@@ -66,7 +66,7 @@ def make_rule(
     Args:
         config: its `termination` is "learned", or a spec of `termination_rule`.
         log: log with the examples for a learned rule; None for an algorithm without one.
-        env_id: of the environment.
+        env_id: id of the environment.
         obs_dim: number of entries of its observations.
         low, high: (action_dim,) bounds of the environment's own actions.
         key: first key of the run, from which the fit derives a stream of its own.

@@ -100,7 +100,7 @@ def read_units(folder: Path, config: Config) -> Units:
     """Reads the units in which a run learns; networks and data are valid only in these.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         config: configuration of the run that goes on from there.
 
     Raises:

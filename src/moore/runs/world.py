@@ -84,9 +84,9 @@ def find_world(
     """Finds and checks the environments of a run.
 
     Args:
-        config: of the run.
+        config: configuration of the run.
         log: log, which may name the environment.
-        env, system: as `moore.run` takes them.
+        env, system: environment and live system, as `moore.run` takes them.
         acts: whether the run has an online stage.
         fresh: whether simulators are tried out first; False for a run that has begun.
 
