@@ -235,8 +235,8 @@ def rows_of(
         discount=config.discount,
         trace=config.trace,
     )
-    rows = PPOBatch(obs, action, log_density(state.actor, obs, action), target - value, target)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+    columns = (obs, action, log_density(state.actor, obs, action), target - value, target)
+    return PPOBatch(*(column.reshape(-1, *column.shape[2:]) for column in columns))
 
 
 def actor_loss(

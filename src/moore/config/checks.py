@@ -67,8 +67,10 @@ def _check_stages(config: "Config") -> None:
             f"online.rollout_schedule is {list(schedule)}; expected first epoch, a later last "
             "epoch, first length, last length."
         )
-    if online.steps_per_epoch % online.refit_every:
-        raise InputError(
-            f"online.steps_per_epoch ({online.steps_per_epoch}) must be a multiple of "
-            f"online.refit_every ({online.refit_every})."
-        )
+    for name in ("refit_every", "update_every"):
+        every = getattr(online, name)
+        if online.steps_per_epoch % every:
+            raise InputError(
+                f"online.steps_per_epoch ({online.steps_per_epoch}) must be a multiple of "
+                f"online.{name} ({every})."
+            )

@@ -25,6 +25,9 @@ class OnlineConfig:
     epochs."""
     updates_per_step: Positive[int] = 20
     """N: gradient updates of the agent after each environment step."""
+    update_every: Positive[int] = 1
+    """Number of environment steps between two groups of updates. A group makes `updates_per_step`
+    updates for each of these steps. `steps_per_epoch` must be a multiple of it."""
     scheme: str = "moore"
     """f(d, t): the scheme that decides how often logged and online data are drawn. One of moore,
     uniform, half_half, online_only, linear:FROM:TO:EPOCHS, auto and peak_shift:EPS, or a function

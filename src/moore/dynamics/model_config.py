@@ -21,6 +21,9 @@ class ModelConfig:
     log variance."""
     learning_rate: Positive[float] = 1e-3
     """Learning rate of Adam."""
+    refit_learning_rate: Positive[float] | None = None
+    """Learning rate of refits. None uses `learning_rate`. Models whose fit was annealed need a
+    smaller one: the rate of their beginning would throw them back."""
     batch_size: Positive[int] = 256
     """Number of rows in one training step of a member."""
     holdout_fraction: Fraction = 0.2

@@ -182,6 +182,8 @@ class Imagination:
         """
         model = self.task.config.model
         first = not int(optax.tree.get(state.model.opt_state, "count"))
+        if not first and model.refit_learning_rate is not None:
+            model = dataclasses.replace(model, learning_rate=model.refit_learning_rate)
         with self.task.clock("fit" if now.stage == "offline" else "refit"):
             key, key_fit = jax.random.split(key)
             fitted, report = fit_ensemble(

@@ -54,13 +54,14 @@ class Clone:
     too_poor: str = ""
 
 
-def floor_gate(clone: Clone) -> Gate:
+def floor_gate(clone: Clone, *, earned: bool) -> Gate:
     """A gate that lets the clone act until the models judge another policy to be better.
 
-    The return of its part of the log is no bar. Models that underestimate the clone also
-    underestimate policies near it, and in the difference this cancels.
+    With `earned` the policy must also be worth more than the clone's part of the log has earned.
+    Policies that stay near the clone need no such bar: models that underestimate the clone also
+    underestimate them, and in the difference this cancels.
     """
-    return Gate(clone.actor, no_returns_yet(NO_BAR))
+    return Gate(clone.actor, no_returns_yet(clone.part.mean_return if earned else NO_BAR))
 
 
 def clone_metrics(clone: Clone, units: Units) -> Metrics:

@@ -187,7 +187,9 @@ class Learner:
             state = dataclasses.replace(state, key=key)
             if not clone.too_poor:
                 agent = self.algorithm.agent.begin_with(state.agent, clone.actor, self.agent_config)
-                gate = floor_gate(clone) if self.gated else None
+                gate = None
+                if self.gated:
+                    gate = floor_gate(clone, earned=self.config.gate.earned)
                 state = dataclasses.replace(state, agent=agent, gate=gate)
             return state, Refreshed(found.report, told)
 

@@ -84,8 +84,9 @@ def online_stage(
                 ended = system.take_episode_returns()
                 state, gates = chooser.consider(state, number, ended, in_episode=epoch.in_episode)
                 epoch.refreshed(fresh, ended, gates)
-            if taken > warm_up:
-                state, loss = learner.update(state, number, config.updates_per_step)  # 18
+            if taken > warm_up and step % config.update_every == 0:
+                updates = config.updates_per_step * config.update_every
+                state, loss = learner.update(state, number, updates)  # 18
                 epoch.measured["losses"].append(loss)
         metrics = learner.reported(epoch.metrics(system.take_episode_returns())) | chooser.metrics()
         if on_epoch(number, state, metrics):
