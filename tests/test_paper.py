@@ -128,7 +128,7 @@ def test_lines_12_to_16_measure_then_refit_then_imagine_the_epochs_rollouts(setu
 
         return call
 
-    monkeypatch.setattr(Imagination, "_surprise", writes("surprise", None))
+    monkeypatch.setattr(Imagination, "surprise", writes("surprise", None))
     monkeypatch.setattr(Imagination, "imagine", writes("imagine", {"model/uncertainty_mean": 2.0}))
     report = FitReport(1, 1, "cap", (0.0,))
     monkeypatch.setattr(
@@ -203,17 +203,13 @@ def test_imagined_rewards_are_penalised_and_real_ones_are_not(setup, handed_over
 
 
 def test_predictions_that_leave_the_bound_are_dropped_and_counted(setup, handed_over):
-    tight = dataclasses.replace(
-        setup.learner, config=dataclasses.replace(setup.config, imagined_bound=1.0)
-    )
+    tight = setup.learner.changed(config=dataclasses.replace(setup.config, imagined_bound=1.0))
     state, metrics = imagine(tight, handed_over, 1, 200)
     dropped, steps = float(metrics["model/imagined_dropped"]), float(metrics["model/rollout_steps"])
     assert 0.0 < dropped < 1.0 and steps < 3.0
     assert int(state.experience.imagined.size) == round(200 * steps)
     assert float(jnp.abs(state.experience.imagined.data.next_obs).max()) < 1.0
-    nothing = dataclasses.replace(
-        setup.learner, config=dataclasses.replace(setup.config, imagined_bound=1e-9)
-    )
+    nothing = setup.learner.changed(config=dataclasses.replace(setup.config, imagined_bound=1e-9))
     with pytest.raises(InputError, match="no imagined transition is usable"):
         imagine(nothing, setup.learner.hand_over(state), 1, 200)
 
