@@ -16,9 +16,11 @@ from moore.algorithms import find
 from moore.config import Config
 from moore.dynamics.fit import begin_fit, train_pass
 from moore.envs.termination import hopper
+from moore.experience.protocol import Moment, Task
 from moore.presets import preset
 from moore.replay.buffer import Replay, Ring, Transition, full_replay
 from moore.replay.sampler import gather, sample_rows
+from moore.replay.schemes import moore
 from moore.stages.learner import Learner, LearnerState
 
 # Of these sizes, moore's scheme draws half from each group at this epoch.
@@ -79,7 +81,9 @@ def setup(sizes: Sizes) -> tuple[Learner, LearnerState]:
         data = synthetic(rows, sizes, seed)
         return full_replay(data, known, key, holdout_fraction=0.2, max_holdout=1)
 
-    learner = Learner(sizes.config, find("moore"), group(sizes.log_rows, 1), hopper)
+    row = find("moore")
+    task = Task(sizes.config, row.agent, group(sizes.log_rows, 1), hopper, scheme=moore())
+    learner = Learner(row, task)
     state = learner.init(jax.random.key(0))
     capacity = state.experience.imagined.capacity
     # One array each: the program that fills the ring is given them to overwrite.
@@ -164,7 +168,8 @@ def rollout_case(sizes: Sizes) -> Case:
 
 
 def _share(learner: Learner, state: LearnerState) -> jax.Array:
-    return jnp.float32(learner.draws(EPOCH, state).online_share())
+    now = Moment("online", EPOCH, state.agent, state.online)
+    return jnp.float32(learner.task.draws(now).online_share())
 
 
 @partial(jax.jit, static_argnames=("count",))

@@ -3,6 +3,7 @@
 import dataclasses
 
 from moore.dynamics.fit import FitReport
+from moore.experience.protocol import Moment
 from moore.replay.draws import Groups
 from moore.replay.schemes import uniform
 from moore.stages.learner import Learner, LearnerState
@@ -31,7 +32,8 @@ def fit(learner: Learner, state: LearnerState) -> tuple[LearnerState, FitReport]
 
 def refit(learner: Learner, state: LearnerState, epoch: int) -> tuple[LearnerState, FitReport]:
     """Line 13."""
-    return _fit(learner, state, epoch, learner.draws(epoch, state))
+    now = Moment("online", epoch, state.agent, state.online)
+    return _fit(learner, state, epoch, learner.task.draws(now))
 
 
 def _fit(learner, state, epoch, drawn):

@@ -18,8 +18,6 @@ from moore.experience.kept import KeptReplay
 from moore.experience.learning import gradient_steps
 from moore.experience.protocol import Moment, Task
 from moore.replay.buffer import Replay, empty_replay
-from moore.replay.draws import Groups
-from moore.replay.schemes import uniform
 from moore.runs.setup import prepare
 from tiny import ENV, tiny_config, tiny_log
 
@@ -46,7 +44,7 @@ LOG, ONLINE = replay(N_OFF, N_OFF), replay(N_ON, 200)
 
 
 def kept_replay(config=CONFIG) -> KeptReplay:
-    return KeptReplay(Task(Config(), adaptive_bc.AGENT, config, LOG, never))
+    return KeptReplay(Task(Config(adaptive_bc=config), adaptive_bc.AGENT, LOG, never))
 
 
 def handed_over(config=CONFIG, seed=0):
@@ -55,7 +53,7 @@ def handed_over(config=CONFIG, seed=0):
 
 
 def batches(state, online, stage="online", config=CONFIG):
-    now = Moment(stage, 1, None, online, lambda: Groups(uniform(), 1, LOG, online))
+    now = Moment(stage, 1, None, online)
     return kept_replay(config).batches(state, now, jax.random.key(0), 1)
 
 

@@ -7,7 +7,6 @@ import typing
 
 import pytest
 
-from moore.algorithms import ALGORITHMS
 from moore.cli.field_help import texts_under_fields
 from moore.config import Config, OnlineConfig, flat, from_dict, read_toml, to_dict, to_toml
 from moore.data.load import builtin_names
@@ -306,8 +305,7 @@ def test_a_wrong_scheme_is_refused(scheme, message):
 
 def test_a_known_scheme_is_read_once_for_the_check_and_for_the_run():
     config = from_dict({"online": {"scheme": "peak_shift:0.02", "steps_per_epoch": 500}})
-    scheme = ALGORITHMS["moore"].scheme(config)
-    assert scheme is config.online.parsed_scheme()
+    scheme = config.online.parsed_scheme()
     assert scheme is parse_scheme("peak_shift:0.02", steps_per_epoch=500)
     assert str(scheme) == "peak_shift:0.02"
 

@@ -302,7 +302,7 @@ def test_they_begin_where_episodes_of_the_log_begin():
     log = tiny_log()
     first = np.append(0, np.flatnonzero(log.terminated | log.truncated)[:-1] + 1)
     learner = prepare(tiny_config(), dataset=log, env=ENV).learner
-    np.testing.assert_array_equal(learner.first_states, log.obs[first])
+    np.testing.assert_array_equal(learner.task.first_states, log.obs[first])
 
 
 def test_no_result_depends_on_them(runs):

@@ -19,7 +19,7 @@ from moore.data.defects import NAMES, check_accepted, findings
 from moore.data.load import builtin_names, load_dataset
 from moore.data.precision import lost_in_float32
 from moore.data.run_checks import check_log_for_run
-from moore.envs.simulator import env_facts
+from moore.envs.simulator import find_facts
 from moore.errors import InputError
 from moore.inspecting.summary import summarize
 from moore.runs.setup import prepare
@@ -228,7 +228,7 @@ def test_scales_far_from_order_1_are_named_and_stop_nothing(change, name, said):
 def test_the_built_in_logs_say_nothing_to_a_run():
     for name in builtin_names():
         log = load_dataset(f"builtin:{name}")
-        assert check_log_for_run(log, env_facts(log.env_id)) == []
+        assert check_log_for_run(log, find_facts(log.env_id)) == []
 
 
 def test_a_run_stops_with_the_remedy_and_goes_on_when_told_to(desk, moore_refuses):
@@ -238,7 +238,7 @@ def test_a_run_stops_with_the_remedy_and_goes_on_when_told_to(desk, moore_refuse
         after[last] = 99.0
         file["next_observations"][...] = after
     line = moore_refuses("run tiny.toml --out new")
-    assert "3 of 3 ends" in line and "store the observation after the last action" in line
+    assert "3 of 3 ends" in line and "Store the observation after the last action" in line
     assert "--accept padded-successors" in line
     config = from_dict({"accept": ["padded-successors"]}, base=read_toml(desk / "tiny.toml"))
     assert prepare(config).dataset.size == 60

@@ -165,11 +165,11 @@ def test_random_steps_are_no_policys_to_have_earned():
 
 def test_imagined_episodes_are_as_long_as_the_environments():
     learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
-    assert learner.episode_steps == 20  # a limit that no `spec` tells
+    assert learner.task.episode_steps == 20  # a limit that no `spec` tells
     longer = prepare(
         tiny_config(), dataset=tiny_log(), env=lambda: TimeLimit(LinearGaussian(), 3000)
     )
-    assert longer.learner.episode_steps == 3000
+    assert longer.learner.task.episode_steps == 3000
 
 
 def test_a_gate_over_whole_episodes_needs_a_log_to_begin_them():
@@ -188,7 +188,7 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
         config = tiny_config(gate=replace(gate, penalised=penalised), penalty_coef=3.0)
         config = replace(config, offline=replace(config.offline, real_ratio=0.0))
         learner = prepare(config, dataset=log_file, env=ENV).learner
-        learner = replace(learner, episode_steps=7)
+        learner = learner.changed(episode_steps=7)
         state = learner.init(jax.random.key(0))
         assert tree_equal(state.gate.acting, learner.newest_policy(state))
         before = copied(state.gate.acting)
@@ -206,8 +206,8 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
             transitions, happened, _ = rollout(
                 state.experience.model.ensemble,
                 partial(learner.algorithm.agent.act, policy),
-                learner.terminated_fn,
-                learner.first_states[first],
+                learner.task.terminated_fn,
+                learner.task.first_states[first],
                 key_rollout,
                 length=7,
                 penalty_coef=3.0 if penalised else 0.0,

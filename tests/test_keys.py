@@ -23,9 +23,7 @@ from moore.experience.protocol import Moment, Task
 from moore.experience.settings import RolloutSettings
 from moore.jax_settings import key_of
 from moore.replay.buffer import Batch, GroupedBatch, empty_replay, empty_ring
-from moore.replay.draws import Groups
 from moore.replay.sampler import sample_rows
-from moore.replay.schemes import uniform
 from moore.stages import acting
 
 OBS, ACTION, ROWS = 3, 2, 8
@@ -139,15 +137,14 @@ def test_imagination_uses_no_key_twice(uncertainty, sac_state, model):
 @pytest.mark.parametrize("algorithm", ["balanced_replay", "adaptive_bc"])
 def test_batches_by_a_rule_of_their_own_use_no_key_twice(algorithm, stage):
     row, config = find(algorithm), config_of(algorithm)
-    section = row.agent.config(config)
 
     def draw(key, offline, online):
-        task = Task(config, row.agent, section, offline, never)
+        task = Task(config, row.agent, offline, never)
         experience = row.experience.build(task)
         state = experience.begin(jax.random.key(0))
         if stage == "online":
             state = experience.hand_over(state)
-        now = Moment(stage, 1, None, online, lambda: Groups(uniform(), 1, offline, online))
+        now = Moment(stage, 1, None, online)
         found = experience.batches(state, now, jax.random.key(0), 1)
         return found.how.draw(found.pool, found.notes, offline, online, found.planned, key)[0]
 

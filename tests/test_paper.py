@@ -19,6 +19,7 @@ from moore.experience.imagination import Imagination
 from moore.experience.protocol import Refreshed
 from moore.presets import preset
 from moore.replay.buffer import Transition
+from moore.replay.schemes import moore
 from moore.runs.setup import prepare
 from moore.stages import online
 from steps import fit, imagine, refit
@@ -127,7 +128,7 @@ def test_lines_12_to_16_measure_then_refit_then_imagine_the_epochs_rollouts(setu
 
         return call
 
-    monkeypatch.setattr(Imagination, "_surprise", writes("surprise", None))
+    monkeypatch.setattr(Imagination, "surprise", writes("surprise", None))
     monkeypatch.setattr(Imagination, "imagine", writes("imagine", {"model/uncertainty_mean": 2.0}))
     report = FitReport(1, 1, "cap", (0.0,))
     monkeypatch.setattr(
@@ -202,17 +203,13 @@ def test_imagined_rewards_are_penalised_and_real_ones_are_not(setup, handed_over
 
 
 def test_predictions_that_leave_the_bound_are_dropped_and_counted(setup, handed_over):
-    tight = dataclasses.replace(
-        setup.learner, config=dataclasses.replace(setup.config, imagined_bound=1.0)
-    )
+    tight = setup.learner.changed(config=dataclasses.replace(setup.config, imagined_bound=1.0))
     state, metrics = imagine(tight, handed_over, 1, 200)
     dropped, steps = float(metrics["model/imagined_dropped"]), float(metrics["model/rollout_steps"])
     assert 0.0 < dropped < 1.0 and steps < 3.0
     assert int(state.experience.imagined.size) == round(200 * steps)
     assert float(jnp.abs(state.experience.imagined.data.next_obs).max()) < 1.0
-    nothing = dataclasses.replace(
-        setup.learner, config=dataclasses.replace(setup.config, imagined_bound=1e-9)
-    )
+    nothing = setup.learner.changed(config=dataclasses.replace(setup.config, imagined_bound=1e-9))
     with pytest.raises(InputError, match="no imagined transition is usable"):
         imagine(nothing, setup.learner.hand_over(state), 1, 200)
 
@@ -226,7 +223,7 @@ def test_chunks_change_the_memory_and_not_the_amount(setup):
     state = setup.learner.hand_over(setup.learner.init(setup.key))
     for chunk in (70, 1000):
         config = dataclasses.replace(setup.config, rollout_chunk=chunk)
-        learner = dataclasses.replace(setup.learner, config=config)
+        learner = setup.learner.changed(config=config)
         state = learner.hand_over(state)
         state, _ = imagine(learner, state, 1, 150)
         assert int(state.experience.imagined.size) == 450
@@ -235,8 +232,7 @@ def test_chunks_change_the_memory_and_not_the_amount(setup):
 
 
 def test_every_algorithm_of_the_table_is_the_same_loop_with_another_scheme():
-    config = tiny_config()
-    names = {name: str(row.scheme(config)) for name, row in algorithms.ALGORITHMS.items()}
+    names = {name: str(row.scheme or moore()) for name, row in algorithms.ALGORITHMS.items()}
     assert names == {
         "moore": "moore:1",
         "moore_robust": "moore:1",

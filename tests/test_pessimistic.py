@@ -151,7 +151,7 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(finished, tmp_p
 def test_a_discount_of_one_is_refused():
     config = replace(settings(), sac=replace(settings().sac, discount=1.0))
     log, never = log_of([0.0], [0.0], [1.0], 1), lambda *_: jnp.zeros((), bool)
-    task = Task(config, find("morel").agent, config.sac, log, never)
+    task = Task(config, find("morel").agent, log, never)
     model = eqx.filter_eval_shape(lambda: init_model(jax.random.key(0), 1, 1, config.model))
     with pytest.raises(InputError, match=r"sac\.discount is 1; the halt of morel needs"):
         halt_of(model, task)

@@ -76,7 +76,7 @@ def test_to_prepare_a_run_imports_what_its_user_named(imported):
     assert not imported()
     setup = prepare(config, dataset=tiny_log(), env=ENV)
     assert imported()
-    assert str(setup.learner.scheme) == "spy:near"
+    assert str(setup.learner.task.scheme) == "spy:near"
     assert parse_scheme("spy:near").name == "spy:near"
 
 

@@ -188,7 +188,7 @@ def test_priorities_are_read_before_a_simulator_changes_the_folder(places):
     np.save(here / "near.npy", np.ones(tiny_log().size))
     config = tiny_config(online=OnlineConfig(scheme="near.npy"))
     setup = prepare(config, dataset=tiny_log(), env=makes_its_home)
-    assert str(setup.learner.scheme) == "near.npy"
+    assert str(setup.learner.task.scheme) == "near.npy"
 
 
 def test_a_path_from_home_is_one(monkeypatch, tmp_path):

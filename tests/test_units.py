@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from made_units import ON, OTHER, config_of, env_in, log_in, metrics_of, run_in
 from moore.collecting.training import SACTraining
-from moore.config import OnlineConfig
 from moore.envs.collector import Collector
 from moore.errors import InputError
+from moore.experience.protocol import Moment
 from moore.presets import preset, preset_names
 from moore.replay.buffer import Transition
 from moore.replay.draws import each_row, shift
@@ -257,7 +257,7 @@ def test_a_rule_sees_the_users_units_and_is_the_same_for_the_same_units():
     ended = np.asarray(jax.vmap(ends_above_390)(log.obs, log.action, log.next_obs))
     log = replace(log, terminated=ended, truncated=log.truncated & ~ended)  # as the rule has it
     rules = [
-        prepare(config, dataset=log, env=partial(env_in, **OTHER)).learner.terminated_fn
+        prepare(config, dataset=log, env=partial(env_in, **OTHER)).learner.task.terminated_fn
         for _ in range(2)
     ]
     units = measured(log_in(**OTHER).obs, log_in(**OTHER).reward, **ON)
@@ -286,9 +286,8 @@ def test_a_users_scheme_sees_his_units():
     scheme = RowScheme("look", look)
     each_row(scheme, 1, learner.offline, state.online, 0, learner.units)
     shift(scheme, 2, learner.offline, state.online, 0, learner.units)
-    row = replace(learner, config=replace(learner.config, online=OnlineConfig(scheme="moore")))
-    object.__setattr__(row, "scheme", scheme)  # in place of the algorithm's
-    row.draws(3, state)
+    task = replace(learner.task, scheme=scheme)
+    task.draws(Moment("online", 3, state.agent, state.online))
     for t in (1, 2, 3):
         np.testing.assert_allclose(seen[t].obs, log.obs, rtol=1e-5)
         np.testing.assert_allclose(seen[t].next_obs, log.next_obs, rtol=1e-5)

@@ -95,7 +95,7 @@ def test_all_that_any_algorithm_learns_from_is_the_same(algorithm):
     )
     assert one.units != other.units
     assert one.agent_config == other.agent_config
-    parts = [(learner.offline, learner.first_states) for learner in (one, other)]
+    parts = [(learner.offline, learner.task.first_states) for learner in (one, other)]
     jax.tree.map(np.testing.assert_array_equal, *parts)
 
 

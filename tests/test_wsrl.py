@@ -91,8 +91,9 @@ def test_online_the_actor_learns_once_in_so_many_updates():
 def test_the_actor_follows_the_least_of_the_critics_and_leaves_them_alone():
     agent = linear_state(online=True).agent
     obs, action = np.asarray([0.5, -1.0, 2.0]), np.tanh(0.5 * np.asarray([0.5, -1.0, 2.0]) + 0.1)
-    learn = jax.jit(wsrl.learn_actor, static_argnames="config")
-    after, found = learn(agent, agent.critics, ROWS, jax.random.key(1), config=LINEAR)
+    learn = jax.jit(cql.learn_actor, static_argnames="config")
+    settings, imitates = wsrl.offline_config(LINEAR), np.asarray(False)
+    after, found = learn(agent, agent.critics, ROWS, imitates, jax.random.key(1), config=settings)
     value = q(CRITICS, obs, action).min(axis=0).mean()
     entropy = float(found["entropy"])
     assert float(found["actor_loss"]) == pytest.approx(-entropy - value, rel=1e-4)  # temperature 1

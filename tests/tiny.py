@@ -12,7 +12,7 @@ from moore.agents.balanced_config import BalancedConfig
 from moore.agents.bc import BCConfig
 from moore.agents.bear import BEARConfig
 from moore.agents.brac import BRACConfig
-from moore.agents.cql import CQLConfig
+from moore.agents.cql_config import CQLConfig
 from moore.agents.iql import IQLConfig
 from moore.agents.sac import SACConfig
 from moore.agents.wsrl import WSRLConfig

@@ -1,6 +1,5 @@
-"""The table of algorithms: every one is the same two stages with other parts."""
+"""The table of algorithms: all have the same two stages, with different parts."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +19,6 @@ from moore.agents import (
     wsrl,
 )
 from moore.agents.agent import Agent
-from moore.config import Config
 from moore.errors import InputError
 from moore.experience import on_policy, part, pessimistic
 from moore.experience.imagination import Imagination
@@ -28,7 +26,6 @@ from moore.experience.kept import KeptReplay
 from moore.experience.prioritised import PrioritisedReplay
 from moore.experience.protocol import ExperienceKind
 from moore.experience.replay import PlainReplay
-from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme, half_half, online_only, uniform
 
 IMAGINATION = ExperienceKind("imagination", Imagination, has_models=True)
@@ -48,152 +45,138 @@ class Algorithm:
     Attributes:
         about: one line for people.
         agent: the update rule.
-        scheme: the sampling scheme of the online stage, from the configuration.
+        scheme: the sampling scheme of the online stage; None: the one that the configuration names.
         experience: where the agent's batches come from.
-        uses_log: False: there is no offline stage, and the log, if one is given, only names the
+        uses_log: whether there is an offline stage. If not, a log that is given only names the
             environment and its reference returns.
     """
 
     about: str
     agent: Agent
-    scheme: Callable[[Config], Scheme | RowScheme]
+    scheme: Scheme | None = None
     experience: ExperienceKind = IMAGINATION
     uses_log: bool = True
-
-
-def _scheme(config: Config) -> Scheme | RowScheme:
-    """The scheme that the configuration names."""
-    return config.online.parsed_scheme()
 
 
 ALGORITHMS: dict[str, Algorithm] = {
     "moore": Algorithm(
         "MOPO, then MOORe with the scheme of the configuration (the paper's method)",
         sac.AGENT,
-        _scheme,
     ),
     "moore_robust": Algorithm(
-        "MOORe with this project's guards against a dip (docs/handover.md)", sac.AGENT, _scheme
+        "MOORe with this project's guards against a dip (docs/handover.md)", sac.AGENT
     ),
     "moore_safe": Algorithm(
         "PPO in the models from a clone of the log on, with trials within a dip budget",
         ppo.AGENT,
-        _scheme,
         experience=on_policy.KIND,
     ),
-    "naive": Algorithm(
-        "MOPO, then uniform sampling of log and online data", sac.AGENT, lambda config: uniform()
-    ),
-    "half_half": Algorithm(
-        "MOPO, then half of every draw from each group", sac.AGENT, lambda config: half_half()
-    ),
-    "online_only": Algorithm(
-        "MOPO, then online data alone", sac.AGENT, lambda config: online_only()
-    ),
-    "no_penalty": Algorithm("MOORe whose online rewards are not penalised", sac.AGENT, _scheme),
+    "naive": Algorithm("MOPO, then uniform sampling of log and online data", sac.AGENT, uniform()),
+    "half_half": Algorithm("MOPO, then half of every draw from each group", sac.AGENT, half_half()),
+    "online_only": Algorithm("MOPO, then online data alone", sac.AGENT, online_only()),
+    "no_penalty": Algorithm("MOORe whose online rewards are not penalised", sac.AGENT),
     "mbpo": Algorithm(
         "MBPO from scratch: models of online data, no penalty, no log (Janner et al. 2019)",
         sac.AGENT,
-        lambda config: online_only(),
+        online_only(),
         uses_log=False,
     ),
     "awac": Algorithm(
         "AWAC on the log, then on log and online data alike (Nair et al. 2020)",
         awac.AGENT,
-        lambda config: uniform(),
+        uniform(),
         experience=REPLAY,
     ),
     "iql": Algorithm(
         "IQL on the log, then on log and online data alike (Kostrikov et al. 2022)",
         iql.AGENT,
-        lambda config: uniform(),
+        uniform(),
         experience=REPLAY,
     ),
     "cql": Algorithm(
         "CQL on the log, then on log and online data alike (Kumar et al. 2020)",
         cql.AGENT,
-        lambda config: uniform(),
+        uniform(),
         experience=REPLAY,
     ),
     "cal_ql": Algorithm(
         "Cal-QL on the log, then on log and online data alike (Nakamoto et al. 2023)",
         cql.CAL_QL,
-        lambda config: uniform(),
+        uniform(),
         experience=REPLAY,
     ),
     "balanced_replay": Algorithm(
         "a CQL ensemble, then SAC on rows drawn by their density ratio (Lee et al. 2021)",
         balanced.AGENT,
-        lambda config: uniform(),
+        uniform(),
         experience=PRIORITISED,
     ),
     "adaptive_bc": Algorithm(
         "TD3+BC, then online with a weight of imitation that adapts (Zhao et al. 2022)",
         adaptive_bc.AGENT,
-        lambda config: uniform(),
+        uniform(),
         experience=KEPT,
     ),
     "combo": Algorithm(
-        "conservative values on imagined and real rows alike (Yu et al. 2021)", combo.AGENT, _scheme
+        "conservative values on imagined and real rows alike (Yu et al. 2021)", combo.AGENT
     ),
     "morel": Algorithm(
         "models whose rollouts halt, at a cost, where their members disagree (Kidambi et al. 2020)",
         sac.AGENT,
-        _scheme,
         experience=pessimistic.KIND,
     ),
     "bear": Algorithm(
         "a policy held near the log's actions by their discrepancy (Kumar et al. 2019)",
         bear.AGENT,
-        lambda config: uniform(),
+        uniform(),
         experience=REPLAY,
     ),
     "brac": Algorithm(
         "an actor-critic regularised towards a copy of the log's policy (Wu et al. 2019)",
         brac.AGENT,
-        lambda config: uniform(),
+        uniform(),
         experience=REPLAY,
     ),
     "sqil": Algorithm(
         "SAC that imitates the log: its rows earn 1, online rows 0 (Reddy et al. 2020)",
         sqil.AGENT,
-        lambda config: half_half(),
+        half_half(),
         experience=REPLAY,
     ),
     "bc": Algorithm(
         "cloning of the better part of the log; it learns nothing online (Chen et al. 2021)",
         bc.AGENT,
-        lambda config: uniform(),
+        uniform(),
         experience=part.KIND,
     ),
     "rlpd": Algorithm(
         "SAC from scratch, half of every batch from the log (Ball et al. 2023)",
         sac.RLPD,
-        lambda config: half_half(),
+        half_half(),
         experience=REPLAY,
     ),
     "wsrl": Algorithm(
         "CQL on the log, then SAC on online data alone (Zhou et al. 2024)",
         wsrl.AGENT,
-        lambda config: online_only(),
+        online_only(),
         experience=REPLAY,
     ),
     "sac": Algorithm(
         "SAC from scratch on plain replay: no log, no models",
         sac.AGENT,
-        lambda config: online_only(),
+        online_only(),
         experience=REPLAY,
         uses_log=False,
     ),
 }
 
 
-# By the name of their section; rows may share one.
+# Agents by the name of their section; several rows may share one.
 AGENTS = {row.agent.name: row.agent for row in ALGORITHMS.values()}
 
 
 def find(name: str) -> Algorithm:
-    """The row of that name.
+    """The row with this name.
 
     Raises:
         InputError: unknown name; lists the known ones.

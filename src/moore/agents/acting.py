@@ -1,7 +1,8 @@
-"""Acting with NumPy alone: the actors' networks without their agents, and without JAX.
+"""The actors' networks in NumPy, for acting without JAX.
 
-So that a policy acts in a forked worker, where JAX would wait for threads that the fork did not
-copy, and needs no compilation. Agrees with the agents' `act_mode` to float32's rounding.
+So a policy needs no compilation, and it can act in a forked worker, where JAX would wait for
+threads that the fork did not copy. The actions agree with the agents' `act_mode` up to float32
+rounding.
 """
 
 import math
@@ -24,7 +25,7 @@ _WEIGHT = re.compile(r"layers\[\d+\]\.weight$")
 
 
 class Gaussian(NamedTuple):
-    """What an actor draws from: mean and standard deviation, before the tanh if `squashed`."""
+    """The Gaussian that an actor draws from; mean and std are before the tanh if `squashed`."""
 
     mean: Float[np.ndarray, "rows action"]
     std: Float[np.ndarray, "*rows action"]
@@ -35,7 +36,7 @@ class Gaussian(NamedTuple):
         return np.tanh(self.mean) if self.squashed else self.mean
 
     def sample(self, rng: np.random.Generator) -> Float[np.ndarray, "rows action"]:
-        """An action drawn, in [-1, 1]."""
+        """A sampled action, in [-1, 1]."""
         drawn = self.mean + self.std * rng.standard_normal(self.mean.shape, np.float32)
         return np.tanh(drawn) if self.squashed else np.clip(drawn, -1.0, 1.0)
 
@@ -44,8 +45,8 @@ def gaussian(actor: AnyActor, obs: Float[np.ndarray, "rows obs"]) -> Gaussian:
     """The distribution of an actor's actions.
 
     Args:
-        actor: its leaves are NumPy arrays, float32.
-        obs: float32.
+        actor: actor whose leaves are float32 NumPy arrays.
+        obs: observations, float32.
     """
     if isinstance(actor, Actor):
         mean, log_std = _mean_and_log_std(actor, obs)
@@ -70,7 +71,7 @@ def _mean_and_log_std(actor: Actor, obs: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _forward(trunk: MLP, x: np.ndarray) -> np.ndarray:
-    """The network on (rows, inputs); with stacked members: (members, rows, outputs)."""
+    """The outputs (rows, outputs) of the network; (members, rows, outputs) for stacked members."""
     for i, layer in enumerate(trunk.layers):
         x = x @ layer.weight + layer.bias[..., None, :]
         if i + 1 < len(trunk.layers):
@@ -86,18 +87,18 @@ def from_arrays(
     action_dim: int,
     noise: float,
 ) -> AnyActor:
-    """The actor whose leaves are these arrays, by their places in the tree.
+    """The actor whose leaves are these arrays, named by their places in the tree.
 
-    The arrays say how many layers there are and how wide they are.
+    The arrays tell the number of layers and their widths.
 
     Args:
-        kind: of actor.
-        arrays: float32, finite.
-        obs_dim, action_dim: entries of an observation and of an action.
-        noise: of a `DeterministicActor`.
+        kind: kind of the actor.
+        arrays: finite float32 arrays by name.
+        obs_dim, action_dim: numbers of entries of an observation and of an action.
+        noise: standard deviation of a `DeterministicActor`.
 
     Raises:
-        ValueError: arrays that are missing, left over, not numbers, or do not fit each other.
+        ValueError: arrays are missing, left over, not numbers, or do not fit each other.
     """
     for name, array in arrays.items():
         if array.dtype != np.float32:
@@ -126,7 +127,7 @@ def from_arrays(
 def _take_trunk(
     arrays: dict[str, np.ndarray], prefix: str, inputs: int, outputs: int, stacked: int
 ) -> MLP:
-    """The layers under a prefix, whose widths must follow one another."""
+    """The layers under a prefix, whose widths must fit each other."""
     depth = sum(1 for name in arrays if _WEIGHT.search(name))
     layers, width, members = [], inputs, None
     for i in range(depth):
@@ -154,7 +155,7 @@ def _take(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> n
 
 
 def _made(kind: type[eqx.Module], **fields) -> eqx.Module:
-    """A module of these fields, without drawing initial weights for it first."""
+    """A module with these fields, made without drawing initial weights."""
     module = object.__new__(kind)
     for name, value in fields.items():
         object.__setattr__(module, name, value)

@@ -2,15 +2,15 @@
 
 The actor is deterministic and is pulled towards the actions of the data (TD3+BC, Fujimoto and Gu
 2021); the target of the many critics is the minimum of a random pair of them (REDQ, Chen et al.
-2021). Offline the pull is constant. Online it weakens after every episode, the faster the further
-the returns are from the target, and is strengthened when a return falls below their average.
-Constants and settings that the paper leaves open are those of the authors' code
-(zhaoyi11/adaptive_bc, main.py and redq_bc.py).
+2021). Offline the pull is constant. Online it weakens after every episode, faster if the returns
+are far from the target, and it is strengthened when a return falls below their average. Constants
+and settings that the paper leaves open are those of the authors' code (zhaoyi11/adaptive_bc,
+main.py and redq_bc.py).
 
 Note:
-    The authors begin with R_last as the return of one evaluated episode after the offline stage;
-    here it is that of the first online episode. Networks start from this project's initialisation.
-    Which rows a batch holds is told in moore.experience.kept.
+    In the authors' code R_last begins as the return of one evaluated episode after the offline
+    stage; here it is that of the first online episode. Networks have this project's initialisation.
+    `moore.experience.kept` draws the batches.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.agents.adaptive_weight import Adaptation, after_row, new_adaptation, unbegun
 from moore.agents.agent import Agent
@@ -28,7 +29,7 @@ from moore.agents.critics import bellman_target, new_critics, q_values, some_of
 from moore.agents.nets import MLP
 from moore.replay.buffer import Batch, Replay
 
-# Under mean|Q|, which may be 0 at the start.
+# Lower limit of mean|Q|, which may be 0 at the start.
 _SMALLEST_SCALE = 1e-8
 
 
@@ -45,7 +46,7 @@ class DeterministicActor(eqx.Module):
 class AdaptiveBCState(eqx.Module):
     """All that changes. `critics` stacks the Q functions along a leading axis.
 
-    `actor_loss` is that of the actor's last step, 0 before the first.
+    `actor_loss` is the loss at the actor's last step, 0 before the first one.
     """
 
     actor: DeterministicActor
@@ -72,7 +73,7 @@ def init(
     return AdaptiveBCState(
         actor=actor,
         critics=critics,
-        # Copies: the networks are donated to the compiled update, and so are these.
+        # Copies, because both are donated to the compiled update.
         target_actor=jax.tree.map(jnp.copy, actor),
         target_critics=jax.tree.map(jnp.copy, critics),
         actor_opt=optimiser.init(actor),
@@ -84,10 +85,10 @@ def init(
 
 
 def follow(state: AdaptiveBCState, online: Replay, config: AdaptiveBCConfig) -> AdaptiveBCState:
-    """The weight follows, in order, every online episode that finished since the last call.
+    """Adapts the weight to every online episode that finished since the last call, in order.
 
-    An episode ends where it terminates or is truncated; one that goes on is kept in mind. Only the
-    new rows are read.
+    An episode ends where it is terminated or truncated; what was read of one that goes on is kept.
+    Only the new rows are read.
     """
     if online.capacity == 0:
         return state
@@ -103,12 +104,12 @@ def follow(state: AdaptiveBCState, online: Replay, config: AdaptiveBCConfig) -> 
 
 
 def new_episode(state: AdaptiveBCState) -> AdaptiveBCState:
-    """The running episode was left without an end: it does not count."""
+    """Told that the running episode was abandoned: it does not count."""
     return dataclasses.replace(state, adaptation=unbegun(state.adaptation))
 
 
 def hand_over(state: AdaptiveBCState, config: AdaptiveBCConfig) -> AdaptiveBCState:
-    """The weight goes to its start of the online stage; all else goes on."""
+    """Sets the weight to its value at the beginning of the online stage; keeps everything else."""
     start = jnp.asarray(config.online_bc_weight, jnp.float32)
     return eqx.tree_at(lambda s: s.adaptation.bc_weight, state, start)
 
@@ -134,9 +135,7 @@ def targets(
     action = smoothed_action(state.target_actor, batch.next_obs, key_noise, config)
     pair = some_of(state.target_critics, key_pair, config.critic_subset)
     value = q_values(pair, batch.next_obs, action).min(axis=0)
-    return bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
-    )
+    return bellman_target(batch.reward, batch.terminated, value, config.discount)
 
 
 def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:
@@ -163,11 +162,16 @@ def actor_loss(
 
 def improve(state: AdaptiveBCState, batch: Batch, config: AdaptiveBCConfig) -> AdaptiveBCState:
     """One gradient step of the actor, then one of both target networks: the delayed part of TD3."""
-    loss, grad = jax.value_and_grad(actor_loss)(
-        state.actor, state.critics, batch.obs, batch.action, state.adaptation.bc_weight
+    actor, actor_opt, loss = adam_step(
+        actor_loss,
+        state.actor,
+        state.actor_opt,
+        config.learning_rate,
+        state.critics,
+        batch.obs,
+        batch.action,
+        state.adaptation.bc_weight,
     )
-    step, actor_opt = optax.adam(config.learning_rate).update(grad, state.actor_opt)
-    actor = optax.apply_updates(state.actor, step)
     towards = lambda new, old: optax.incremental_update(new, old, config.target_rate)  # noqa: E731
     return dataclasses.replace(
         state,
@@ -182,13 +186,14 @@ def improve(state: AdaptiveBCState, batch: Batch, config: AdaptiveBCConfig) -> A
 def update(
     state: AdaptiveBCState, batch: Batch, key: PRNGKeyArray, config: AdaptiveBCConfig
 ) -> tuple[AdaptiveBCState, dict[str, Float[Array, ""]]]:
-    """One gradient step of the critics, and at every `policy_delay`th update of all else."""
+    """One gradient step of the critics, and in every `policy_delay`-th update one of all others."""
     target = targets(state, batch, key, config)
-    loss, grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    step, critic_opt = optax.adam(config.learning_rate).update(grad, state.critic_opt)
+    critics, critic_opt, loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
+    )
     state = dataclasses.replace(
         state,
-        critics=optax.apply_updates(state.critics, step),
+        critics=critics,
         critic_opt=critic_opt,
         updates=state.updates + 1,
     )
@@ -209,14 +214,14 @@ def update(
 
 
 def policy(state: AdaptiveBCState) -> DeterministicActor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 
 def act(
     actor: DeterministicActor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
 ) -> Float[Array, "*batch action"]:
-    """pi(s) with Gaussian exploration noise, cut to [-1, 1]."""
+    """pi(s) with Gaussian exploration noise, clipped to [-1, 1]."""
     action = actor(obs)
     noise = actor.noise * jax.random.normal(key, action.shape)
     return jnp.clip(action + noise, -1.0, 1.0)

@@ -1,4 +1,4 @@
-"""The weight of behaviour cloning that follows the returns of the online episodes.
+"""Adapts the weight of behaviour cloning to the returns of the online episodes.
 
 A proportional-derivative controller (Zhao et al. 2022): the weight falls while the
 returns lie below the target, and rises when a return falls below the average of those before it.
@@ -16,15 +16,15 @@ from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 
 
 class Adaptation(eqx.Module):
-    """The weight of behaviour cloning, and what it follows.
+    """The weight of behaviour cloning, and the returns that it is adapted to.
 
     Attributes:
         bc_weight: a_bc.
-        last_return: R_last, the moving average of the scaled returns; 0 before the first.
-        episodes: online episodes that have finished.
-        rows: online rows that were looked at.
-        steps: of them, those of the episode that has not finished.
-        episode_return: sum of their rewards.
+        last_return: R_last, the moving average of the scaled returns; 0 before the first one.
+        episodes: number of finished online episodes.
+        rows: number of online rows that were read.
+        steps: number of these rows that belong to the running episode.
+        episode_return: sum of the rewards of the running episode.
     """
 
     bc_weight: Float[Array, ""]
@@ -36,7 +36,7 @@ class Adaptation(eqx.Module):
 
 
 def new_adaptation(bc_weight: float) -> Adaptation:
-    """Before the first online episode, at this weight."""
+    """The state before the first online episode, with this weight."""
     return Adaptation(
         bc_weight=jnp.asarray(bc_weight, jnp.float32),
         last_return=jnp.zeros((), jnp.float32),
@@ -54,13 +54,13 @@ def adapted_weight(
     last: Float[Array, ""],
     config: AdaptiveBCConfig,
 ) -> Float[Array, ""]:
-    """a_bc + T (-K_P (R_target - R_last) + K_D max(0, R_last - R_cur)), cut to [0, its start].
+    """a_bc + T (-K_P (R_target - R_last) + K_D max(0, R_last - R_cur)), clipped to [0, its start].
 
     Args:
         weight: a_bc.
-        length: T, steps of the episode.
+        length: T, number of steps of the episode.
         current: R_cur, its scaled return.
-        last: R_last, the average of those before it.
+        last: R_last, the average of the returns before it.
         config: the constants.
     """
     proportional = -config.proportional_gain * (config.target_return - last)
@@ -69,7 +69,7 @@ def adapted_weight(
 
 
 def after_episode(adaptation: Adaptation, config: AdaptiveBCConfig) -> Adaptation:
-    """The weight and then R_last follow the episode that has just finished.
+    """Adapts the weight and then R_last to the episode that has just finished.
 
     R_last <- 0.05 R_cur + 0.95 R_last with the default rate.
     """
@@ -88,7 +88,7 @@ def after_episode(adaptation: Adaptation, config: AdaptiveBCConfig) -> Adaptatio
 
 
 def unbegun(adaptation: Adaptation) -> Adaptation:
-    """Before the first row of an episode."""
+    """The state before the first row of an episode."""
     return dataclasses.replace(
         adaptation,
         steps=jnp.zeros_like(adaptation.steps),
@@ -102,7 +102,7 @@ def after_row(
     ended: Bool[Array, ""],
     config: AdaptiveBCConfig,
 ) -> Adaptation:
-    """One more online row has been looked at; `ended`: it is its episode's last."""
+    """Reads one more online row; `ended`: it is the last one of its episode."""
     adaptation = dataclasses.replace(
         adaptation,
         rows=adaptation.rows + 1,

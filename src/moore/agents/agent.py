@@ -1,4 +1,4 @@
-"""What an agent is: an update rule, as pure functions over a frozen state."""
+"""The interface of an agent: an update rule, as pure functions over a frozen state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ Metrics = dict[str, Float[Array, "..."]]
 
 @runtime_checkable
 class Init(Protocol):
-    """A fresh state, for so many entries of an observation and of an action."""
+    """The state before any update, for these numbers of entries of observations and actions."""
 
     def __call__(self, key: PRNGKeyArray, obs_dim: int, action_dim: int, config: Any) -> PyTree: ...
 
 
 @runtime_checkable
 class Update(Protocol):
-    """One gradient step on a batch; its metrics are scalars, or arrays that are averaged."""
+    """Makes one gradient step on a batch; metrics are scalars, or arrays that are averaged."""
 
     def __call__(
         self, state: PyTree, batch: Any, key: PRNGKeyArray, config: Any
@@ -29,35 +29,35 @@ class Update(Protocol):
 
 @runtime_checkable
 class SummariseData(Protocol):
-    """Before each epoch: takes note of the data as a whole."""
+    """Called before each epoch: summarises the data as a whole."""
 
     def __call__(self, state: PyTree, offline: Replay, online: Replay, config: Any) -> PyTree: ...
 
 
 @runtime_checkable
 class Follow(Protocol):
-    """Before gradient steps: takes note of the online rows that are new."""
+    """Called before gradient steps: reads the online rows that are new."""
 
     def __call__(self, state: PyTree, online: Replay, config: Any) -> PyTree: ...
 
 
 @runtime_checkable
 class BeginWith(Protocol):
-    """The state before learning, where a clone of the log is worth beginning with."""
+    """Called before learning with a clone of the log, if there is one to begin with."""
 
     def __call__(self, state: PyTree, policy: PyTree, config: Any) -> PyTree: ...
 
 
 @runtime_checkable
 class AfterTrial(Protocol):
-    """A trial in the system is over; `acting`: who acts now, the tried policy if it has won."""
+    """Called after a trial in the system, with the policy that acts now and the verdict."""
 
     def __call__(self, state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree: ...
 
 
 @runtime_checkable
 class Act(Protocol):
-    """An action in (-1, 1), sampled."""
+    """A sampled action in (-1, 1)."""
 
     def __call__(
         self, policy: PyTree, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
@@ -66,7 +66,7 @@ class Act(Protocol):
 
 @runtime_checkable
 class ActMode(Protocol):
-    """An action in (-1, 1), deterministic."""
+    """The action in (-1, 1) without noise."""
 
     def __call__(
         self, policy: PyTree, obs: Float[Array, "*batch obs"]
@@ -75,7 +75,7 @@ class ActMode(Protocol):
 
 @runtime_checkable
 class Value(Protocol):
-    """What the critics say that the policy earns from these states on."""
+    """The value of these states under the policy, by the critics."""
 
     def __call__(
         self, state: PyTree, obs: Float[Array, "batch obs"], key: PRNGKeyArray
@@ -84,74 +84,74 @@ class Value(Protocol):
 
 @runtime_checkable
 class ScoresActions(Protocol):
-    """Whether, with these settings, the density of logged actions under a tanh policy is taken."""
+    """Whether the agent uses the density of logged actions under a tanh policy."""
 
     def __call__(self, config: Any) -> bool: ...
 
 
 @runtime_checkable
 class HandOver(Protocol):
-    """What changes between the offline and the online stage."""
+    """Changes the state between the offline and the online stage."""
 
     def __call__(self, state: PyTree, config: Any) -> PyTree: ...
 
 
 @runtime_checkable
 class NewEpisode(Protocol):
-    """The running episode was left without an end."""
+    """Told that the running episode was abandoned."""
 
     def __call__(self, state: PyTree) -> PyTree: ...
 
 
 def summarises_nothing(state: PyTree, offline: Replay, online: Replay, config: Any) -> PyTree:
-    """Of an agent to which nothing of the data as a whole matters."""
+    """For an agent that needs no summary of the data."""
     del offline, online, config
     return state
 
 
 def follows_nothing(state: PyTree, online: Replay, config: Any) -> PyTree:
-    """Of an agent that learns from its batches alone."""
+    """For an agent that learns only from its batches."""
     del online, config
     return state
 
 
 def begins_afresh(state: PyTree, policy: PyTree, config: Any) -> PyTree:
-    """Of an agent that does not begin with a known policy."""
+    """For an agent that does not begin with a known policy."""
     del policy, config
     return state
 
 
 def learns_nothing_of_trials(state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree:
-    """Of an agent that learns from rows alone."""
+    """For an agent that learns only from rows."""
     del acting, won, config
     return state
 
 
 def goes_on(state: PyTree, config: Any) -> PyTree:
-    """Of an agent that learns on unchanged after the hand-over."""
+    """For an agent that does not change at the hand-over."""
     del config
     return state
 
 
 def scores_no_actions(config: Any) -> bool:
-    """Of an agent to which actions at the border of the bounds are like all others."""
+    """For an agent that uses no density of logged actions."""
     del config
     return False
 
 
 def scores_logged_actions(config: Any) -> bool:
-    """Of an agent that learns by the likelihood of logged actions."""
+    """For an agent that uses the density of logged actions."""
     del config
     return True
 
 
 def scores_in_warm_up(config: Any) -> bool:
-    """Of an agent whose actor imitates the log during its warm-up, if it has one."""
+    """For an agent whose actor imitates the log during its warm-up, if it has one."""
     return config.warm_up > 0
 
 
 def ignores_episodes(state: PyTree) -> PyTree:
-    """Of an agent to which it does not matter where episodes begin."""
+    """For an agent that does not use episodes."""
     return state
 
 
@@ -160,15 +160,15 @@ class Agent:
     """An update rule.
 
     Attributes:
-        name: of the rule, and of its section in a configuration.
-        settings: makes that section at its defaults.
-        init, update, policy, act, act_mode: see the protocols; `policy` is the part of a state that
-            acting needs.
-        value: None where there are no critics that speak of the policy.
-        summarise_data, follow, hand_over, new_episode: between updates; by default nothing.
-        begin_with, after_trial: what a clone of the log is to it before it learns, and what trials
-            in the system are to it; by default nothing.
-        scores_actions: whether logged actions at the border of the bounds are a difficulty.
+        name: name of the rule and of its section in a configuration.
+        settings: makes this section with its default values.
+        init, update, policy, act, act_mode: see the protocols; `policy` returns the part of a state
+            that acting needs.
+        value: see the protocol; None if the critics do not evaluate the policy.
+        summarise_data, follow, hand_over, new_episode: see the protocols; by default nothing is
+            done.
+        begin_with, after_trial: see the protocols; by default nothing is done.
+        scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Advantage-weighted actor-critic (AWAC, Nair et al. 2020), in the form of CORL by default.
 
 The critics evaluate the policy itself, without an entropy; the actor is a regression on the actions
-of the data, weighted by their exponentiated advantage, so it never leaves what the data holds.
+of the data, weighted by their exponentiated advantage, so it stays near the data.
 
 Note:
     The actor is the squashed Gaussian of the other agents; the authors' and CORL's are not
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent, scores_logged_actions
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, squashed_log_density
@@ -25,8 +26,8 @@ from moore.agents.sac import act_mode as act_mode
 from moore.ranges import Fraction, Positive
 from moore.replay.buffer import Batch
 
-# Bound of the actions whose density is taken: at +-1 a squashed Gaussian has none. The constant is
-# IQL's (ikostrikov/implicit_q_learning, dataset_utils.py: 1 - 1e-5).
+# Actions are clipped to this bound before their density is computed, because it is not finite at
+# +-1. The constant is IQL's (ikostrikov/implicit_q_learning, dataset_utils.py: 1 - 1e-5).
 ACTION_LIMIT = 1.0 - 1e-5
 
 
@@ -71,7 +72,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AWACConfig) -
     return AWACState(
         actor=actor,
         critics=critics,
-        # A copy: the critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         actor_opt=optimiser.init(actor),
         critic_opt=optimiser.init(critics),
@@ -79,7 +80,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: AWACConfig) -
 
 
 def inside(action: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
-    """The actions, kept off the border: in [-ACTION_LIMIT, ACTION_LIMIT]."""
+    """The actions clipped to [-ACTION_LIMIT, ACTION_LIMIT]."""
     return jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT)
 
 
@@ -89,7 +90,7 @@ def capped_exp(x: Float[Array, " batch"], largest: float) -> Float[Array, " batc
 
 
 def action_weights(advantage: Float[Array, " batch"], config: AWACConfig) -> Float[Array, " batch"]:
-    """exp(A / lambda), cut at `max_weight` or scaled to mean 1 over the batch."""
+    """exp(A / lambda), clipped at `max_weight` or scaled to mean 1 over the batch."""
     scaled = advantage / config.temperature
     if config.max_weight is None:
         return jax.nn.softmax(scaled) * scaled.shape[0]
@@ -129,26 +130,25 @@ def update(
     The advantage is that of the critics after their step, as in CORL.
     """
     key_next, key_advantage = jax.random.split(key)
-    optimiser = optax.adam(config.learning_rate)
 
     # Critics: the target has no entropy.
     next_action, _ = sample_action(state.actor, batch.next_obs, key_next)
     next_value = q_values(state.target_critics, batch.next_obs, next_action).min(axis=0)
-    target = bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
+    target = bellman_target(batch.reward, batch.terminated, next_value, config.discount)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
     )
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
 
     # Actor
     gain = advantage(state.actor, critics, batch.obs, batch.action, key_advantage)
     weights = action_weights(gain, config)
-    pi_loss, pi_grad = jax.value_and_grad(actor_loss)(state.actor, batch.obs, batch.action, weights)
-    pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
+    rows = batch.obs, batch.action, weights
+    actor, actor_opt, pi_loss = adam_step(
+        actor_loss, state.actor, state.actor_opt, config.learning_rate, *rows
+    )
 
     new_state = AWACState(
-        actor=optax.apply_updates(state.actor, pi_step),
+        actor=actor,
         critics=critics,
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
         actor_opt=actor_opt,
@@ -167,7 +167,7 @@ def update(
 
 
 def policy(state: AWACState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

@@ -1,18 +1,17 @@
 """Balanced Replay with a pessimistic Q-ensemble (Lee et al. 2021), offline and online.
 
 Offline: an ensemble of independent CQL agents. Online: their policies act as one Gaussian with the
-mixture's first two moments, and all actors and critics learn together by SAC, where every member's
-target is pessimistic within its own critics. A network learns w(s, a) ~ d_on / d_off, the density
-ratio of online and offline data; priorities of the replay follow it, so that logged transitions
-that look like online ones are drawn more often.
-Settings that the paper leaves open are those of the authors' code (shlee94/Off2OnRL,
-torch/sac/ours.py).
+first two moments of their mixture, and all actors and critics learn together by SAC; the target of
+a member is the minimum of its own critics. A network learns w(s, a) ~ d_on / d_off, the density
+ratio of online and offline data. It sets the priorities of the replay, so that logged transitions
+that resemble online ones are drawn more often. Settings that the paper leaves open are those of the
+authors' code (shlee94/Off2OnRL, torch/sac/ours.py).
 
 Note:
     All members learn offline from the same batch; they differ by their initial networks and by the
-    actions they draw. The authors train them apart, each on batches of its own. Networks start
-    from this project's initialisation; theirs have small last layers. The authors' offline code is
-    not public: the constants of CQL are those of `cql`.
+    actions they draw. The authors train each on batches of its own. Networks have this project's
+    initialisation; theirs have small last layers. The authors' offline code is not public, so the
+    constants of CQL are those of `moore.agents.cql`.
 """
 
 import dataclasses
@@ -24,9 +23,11 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent, scores_in_warm_up
 from moore.agents.balanced_config import BalancedConfig
-from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.cql import CQLState
+from moore.agents.cql_config import CQLConfig, shared_settings
 from moore.agents.critics import bellman_target, q_values, squared_errors
 from moore.agents.density_ratio import RATIO_EPSILON, density_ratio, ratio_loss
 from moore.agents.mixture import Mixture, sample_mixture
@@ -38,8 +39,8 @@ from moore.replay.buffer import Batch, GroupedBatch
 class BalancedState(eqx.Module):
     """All that updates change. `members` stacks the CQL agents along a leading axis.
 
-    `online`: the hand-over has been. From then on `log_temperature` is the one of the mixture, and
-    those of the members rest.
+    `online` is True after the hand-over. From then on `log_temperature` is that of the mixture, and
+    those of the members are not used.
     """
 
     members: CQLState
@@ -51,20 +52,8 @@ class BalancedState(eqx.Module):
 
 
 def offline_config(config: BalancedConfig) -> CQLConfig:
-    """The constants of the members."""
-    return CQLConfig(
-        discount=config.discount,
-        actor_learning_rate=config.offline_actor_learning_rate,
-        learning_rate=config.learning_rate,
-        target_rate=config.target_rate,
-        target_entropy=config.target_entropy,
-        conservative_weight=config.conservative_weight,
-        sampled_actions=config.sampled_actions,
-        entropy_backup=config.entropy_backup,
-        warm_up=config.warm_up,
-        batch_size=config.batch_size,
-        hidden=config.hidden,
-    )
+    """The settings of the members."""
+    return shared_settings(config, actor_learning_rate=config.offline_actor_learning_rate)
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BalancedConfig) -> BalancedState:
@@ -87,10 +76,10 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BalancedConfi
 
 
 def hand_over(state: BalancedState, config: BalancedConfig) -> BalancedState:
-    """From here on the members learn as one; their optimisers start afresh, as the authors' do.
+    """From here on the members learn together; optimisers are new, as in the authors' code.
 
-    Networks go on, the target critics from where the critics are (their examples/ours.py); the
-    mixture's temperature starts at 1.
+    The networks are kept, the target critics become copies of the critics (their examples/ours.py),
+    and the mixture's temperature starts at 1.
     """
     optimiser = optax.adam(config.learning_rate)
     members = state.members
@@ -139,14 +128,14 @@ def member_targets(
 ) -> Float[Array, "members batch"]:
     """r + gamma (1 - terminated) (min_j Q'_ij(s', a') - temperature log pi(a'|s')) of member i.
 
-    One a' of the mixture is shared by all; members are not compared with one another.
+    All members share one a' of the mixture; the minimum is not taken over members.
     """
     mixture = Mixture(state.members.actor)
     action, log_density = sample_mixture(mixture, batch.next_obs, key)
     values = member_values(state.members.target_critics, batch.next_obs, action).min(axis=1)
     values = values - jnp.exp(state.log_temperature) * log_density
-    ended = batch.terminated.astype(jnp.float32)
-    return jax.vmap(lambda v: bellman_target(batch.reward, ended, v, config.discount))(values)
+    reward, terminated = batch.reward, batch.terminated
+    return jax.vmap(lambda v: bellman_target(reward, terminated, v, config.discount))(values)
 
 
 def update_offline(
@@ -167,8 +156,8 @@ def update_online(
 ) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
     """One gradient step of all critics, all actors and the temperature, and of the target critics.
 
-    The critics' losses are divided by the number of members in the metrics, so that they compare
-    with the offline ones.
+    In the metrics the critics' losses are divided by the number of members, so that they are
+    comparable with the offline ones.
     """
     key_target, key_actor = jax.random.split(key)
     optimiser = optax.adam(config.learning_rate)
@@ -211,7 +200,7 @@ def update_online(
     )
     metrics = {
         "critic_loss": q_loss / config.members,
-        "conservative": jnp.zeros(()),  # online there is no such term
+        "conservative": jnp.zeros(()),  # there is no such term online
         "q_logged": jnp.mean(member_values(members.critics, batch.obs, batch.action)),
         "actor_loss": pi_loss,
         "entropy": entropy,
@@ -226,8 +215,10 @@ def update_ratio(
     state: BalancedState, offline_batch: Batch, online_batch: Batch, config: BalancedConfig
 ) -> tuple[BalancedState, dict[str, Float[Array, ""]]]:
     """One gradient step of the density-ratio network; both batches are drawn uniformly."""
-    loss, grad = jax.value_and_grad(ratio_loss)(state.ratio, offline_batch, online_batch)
-    step, ratio_opt = optax.adam(config.ratio_learning_rate).update(grad, state.ratio_opt)
+    batches = offline_batch, online_batch
+    ratio, ratio_opt, loss = adam_step(
+        ratio_loss, state.ratio, state.ratio_opt, config.ratio_learning_rate, *batches
+    )
     metrics = {
         "ratio_loss": loss,
         "ratio_offline": jnp.mean(
@@ -235,7 +226,6 @@ def update_ratio(
         ),
         "ratio_online": jnp.mean(density_ratio(state.ratio, online_batch.obs, online_batch.action)),
     }
-    ratio = optax.apply_updates(state.ratio, step)
     return dataclasses.replace(state, ratio=ratio, ratio_opt=ratio_opt), metrics
 
 
@@ -256,7 +246,7 @@ def priorities(
 def row_priorities(
     state: BalancedState, batch: GroupedBatch, config: BalancedConfig
 ) -> Float[Array, " rows"]:
-    """`priorities` of a batch, for the replay that draws it."""
+    """The new priorities of a batch, for the replay that draws it."""
     return priorities(state, batch.batch, batch.logged, config)
 
 
@@ -279,7 +269,7 @@ def update(
 
 
 def policy(state: BalancedState) -> Mixture:
-    """What acts and is evaluated, in both stages."""
+    """The policy, which acts and is evaluated in both stages."""
     return Mixture(state.members.actor)
 
 

@@ -1,16 +1,17 @@
 """BEAR, bootstrapping error accumulation reduction (Kumar et al. 2019).
 
-The policy may go wherever the log has actions, however rare, and nowhere else: the maximum mean
-discrepancy (MMD) between a few of its actions and a few of a model of the log's actions, a
-variational autoencoder, is held below a limit by a Lagrange multiplier. The value of a next state
-is that of the best of several actions of the target policy, each judged by a mixture of the lowest
-and the highest critic. Settings are those of the authors' code (aviralkumar2907/BEAR, algos.py and
-readme.md): so distances are taken before the tanh, and the noise of the compared actions is cut.
+The policy may use any action that occurs in the log, however rarely, and no other. A variational
+autoencoder learns the log's actions, and a Lagrange multiplier holds the maximum mean discrepancy
+(MMD) between a few of its actions and a few of the policy's below a limit. The value of a next
+state is that of the best of several actions of the target policy, each judged by a mixture of the
+lowest and the highest critic. Settings are those of the authors' code (aviralkumar2907/BEAR,
+algos.py and readme.md): distances are taken before the tanh, and the noise of the compared actions
+is clipped.
 
 Note:
-    The authors act by the action that the first critic likes best of ten samples; a saved policy of
-    this project holds no critic, so here a single sample acts, and tanh of the mean is evaluated.
-    The multiplier starts at 1 (takuseno/d3rlpy, algos/qlearning/bear.py), theirs at a random value.
+    The authors act with the best of ten samples by the first critic. A saved policy of this project
+    holds no critic, so here a single sample acts, and tanh of the mean is evaluated. The multiplier
+    starts at 1 (takuseno/d3rlpy, algos/qlearning/bear.py), theirs at a random value.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_of_many
 from moore.agents.nets import MLP, Actor, sample_actions
@@ -78,7 +80,7 @@ class BEARConfig:
 
 
 class ActionModel(eqx.Module):
-    """The actions that the log takes in a state: a conditional variational autoencoder.
+    """A model of the log's actions in a state: a conditional variational autoencoder.
 
     The latent variable has twice as many entries as an action.
     """
@@ -131,7 +133,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BEARConfig) -
     optimiser = optax.adam(config.learning_rate)
     return BEARState(
         actor=actor,
-        # Copies: the networks are donated to the compiled update, and so are these.
+        # Copies, because both are donated to the compiled update.
         target_actor=jax.tree.map(jnp.copy, actor),
         critics=critics,
         target_critics=jax.tree.map(jnp.copy, critics),
@@ -164,7 +166,7 @@ def model_loss(
 
 
 def cut_noise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "count rows entries"]:
-    """Standard normal noise, cut to +- `NOISE_LIMIT`."""
+    """Standard normal noise, clipped to +- `NOISE_LIMIT`."""
     return jnp.clip(jax.random.normal(key, shape), -NOISE_LIMIT, NOISE_LIMIT)
 
 
@@ -212,9 +214,7 @@ def targets(
     values = q_of_many(state.target_critics, batch.next_obs, action)
     share = config.minimum_share
     mixed = share * values.min(axis=0) + (1.0 - share) * values.max(axis=0)
-    return bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), mixed.max(axis=0), config.discount
-    )
+    return bellman_target(batch.reward, batch.terminated, mixed.max(axis=0), config.discount)
 
 
 def actor_loss(
@@ -253,26 +253,24 @@ def update(
 ) -> tuple[BEARState, dict[str, Float[Array, ""]]]:
     """One gradient step of model, critics, actor and multiplier, and one of the target networks."""
     key_model, key_target, key_actor = jax.random.split(key, 3)
-    descend = optax.adam(config.learning_rate).update
+    rate = config.learning_rate
 
     # Model of the log's actions
-    fit, fit_grad = jax.value_and_grad(model_loss)(state.model, batch.obs, batch.action, key_model)
-    fit_step, model_opt = descend(fit_grad, state.model_opt)
-    model = optax.apply_updates(state.model, fit_step)
+    rows = batch.obs, batch.action, key_model
+    model, model_opt, fit = adam_step(model_loss, state.model, state.model_opt, rate, *rows)
 
     # Critics
     target = targets(state, batch, key_target, config)
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = descend(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, rate, batch, target
+    )
 
     # Actor and multiplier
     multiplier, warming_up = jnp.exp(state.log_multiplier), state.updates < config.warm_up
-    (pi_loss, far), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, model, multiplier, batch.obs, warming_up, key_actor, config
+    others = critics, model, multiplier, batch.obs, warming_up, key_actor, config
+    actor, actor_opt, (pi_loss, far) = adam_step(
+        actor_loss, state.actor, state.actor_opt, rate, *others, has_aux=True
     )
-    pi_step, actor_opt = descend(pi_grad, state.actor_opt)
-    actor = optax.apply_updates(state.actor, pi_step)
     log_multiplier, multiplier_opt = multiplier_step(state, far, config)
 
     follow = lambda new, old: optax.incremental_update(new, old, config.target_rate)  # noqa: E731
@@ -302,7 +300,7 @@ def update(
 
 
 def policy(state: BEARState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

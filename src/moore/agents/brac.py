@@ -3,16 +3,16 @@
 First a copy of the policy that collected the log is learned by maximum likelihood. Then an
 actor-critic learns whose actor pays alpha times the divergence KL(pi(.|s) || copy(.|s)) (policy
 regularisation, BRAC-p); with the value penalty (BRAC-v) the critics' targets pay it as well, for
-the states to come. The paper finds the choice of the divergence to matter little; this is that of
-its scripts, estimated from samples of the policy ("primal"). Settings are those of the authors'
-code (google-research/google-research, behavior_regularized_offline_rl: README.md, run_primal.sh,
+the states to come. In the paper the choice of the divergence matters little; this is the one of its
+scripts, estimated from samples of the policy ("primal"). Settings are those of the authors' code
+(google-research/google-research, behavior_regularized_offline_rl: README.md, run_primal.sh,
 run_bc.sh, brac/brac_primal_agent.py, brac/bc_agent.py).
 
 Note:
-    The authors clone in a run of its own; here the first `clone_updates` updates do, and the other
-    networks rest meanwhile. Afterwards the copy rests, online too. The actor's log standard
-    deviation is bounded as in this project's other agents, the copy's as in the authors' code. The
-    copy's temperature follows by its logarithm, as in SAC; theirs is cut at 0.
+    The authors clone in a separate run. Here the first `clone_updates` updates train only the copy,
+    and later ones, online too, train only the other networks. The actor's log standard deviation is
+    bounded as in this project's other agents, the copy's as in the authors' code. The copy's
+    temperature is adapted by its logarithm, as in SAC; theirs is clipped at 0.
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent, scores_logged_actions
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP, Actor, sample_action, sample_actions, squashed_log_density
@@ -33,12 +34,12 @@ from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch
 
-# Bounds of the copy's log standard deviation (the authors' networks.py). Without the lower one a
-# log of a deterministic policy would make the divergence infinite.
+# Bounds of the copy's log standard deviation (the authors' networks.py). Without the lower bound
+# the log of a deterministic policy would make the divergence infinite.
 COPY_LOG_STD_MIN = -5.0
 COPY_LOG_STD_MAX = 0.0
-# Actions are kept this far off the border where the copy's density is taken (CLIP_EPS of the
-# authors' divergences.py and bc_agent.py).
+# Actions are clipped to this distance from +-1 before the copy's density is computed (CLIP_EPS of
+# the authors' divergences.py and bc_agent.py).
 ACTION_MARGIN = 1e-3
 
 
@@ -98,7 +99,7 @@ class Copy(eqx.Module):
 class BRACState(eqx.Module):
     """All that an update changes. `critics` stacks the Q functions along a leading axis.
 
-    `log_temperature` is the copy's. `updates` counts those of the copy and the others alike.
+    `log_temperature` is that of the copy. `updates` counts all updates.
     """
 
     actor: Actor
@@ -124,7 +125,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: BRACConfig) -
     return BRACState(
         actor=actor,
         critics=critics,
-        # A copy: the critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         copy=copy,
         log_temperature=log_temperature,
@@ -178,9 +179,7 @@ def targets(
             state.actor, state.copy, batch.next_obs, key_divergence, config.sampled_actions
         )
         value = value - config.divergence_weight * far
-    return bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
-    )
+    return bellman_target(batch.reward, batch.terminated, value, config.discount)
 
 
 def actor_loss(
@@ -205,20 +204,21 @@ def clone(
     state: BRACState, batch: Batch, key: PRNGKeyArray, config: BRACConfig
 ) -> tuple[BRACState, dict[str, Float[Array, ""]]]:
     """One gradient step of the copy and of its temperature."""
-    (loss, entropy), grad = jax.value_and_grad(clone_loss, has_aux=True)(
-        state.copy, jnp.exp(state.log_temperature), batch.obs, batch.action, key
+    rate, others = config.clone_learning_rate, (batch.obs, batch.action, key)
+    temperature = jnp.exp(state.log_temperature)
+    copy, copy_opt, (loss, entropy) = adam_step(
+        clone_loss, state.copy, state.copy_opt, rate, temperature, *others, has_aux=True
     )
-    step, copy_opt = optax.adam(config.clone_learning_rate).update(grad, state.copy_opt)
     log_temperature, temperature_opt = temperature_step(
         state.log_temperature,
         state.temperature_opt,
         entropy,
         wanted_entropy(config.clone_target_entropy, batch.action.shape[-1]),
-        config.clone_learning_rate,
+        rate,
     )
     learned = dataclasses.replace(
         state,
-        copy=optax.apply_updates(state.copy, step),
+        copy=copy,
         copy_opt=copy_opt,
         log_temperature=log_temperature,
         temperature_opt=temperature_opt,
@@ -234,19 +234,19 @@ def improve(
     """One gradient step of critics and actor, and one of the target critics."""
     key_target, key_actor = jax.random.split(key)
     target = targets(state, batch, key_target, config)
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = optax.adam(config.learning_rate).update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
+    )
 
     warming_up = state.updates < config.clone_updates + config.warm_up
-    (pi_loss, far), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, state.copy, batch.obs, warming_up, key_actor, config
+    rate, others = config.actor_learning_rate, (batch.obs, warming_up, key_actor, config)
+    actor, actor_opt, (pi_loss, far) = adam_step(
+        actor_loss, state.actor, state.actor_opt, rate, critics, state.copy, *others, has_aux=True
     )
-    pi_step, actor_opt = optax.adam(config.actor_learning_rate).update(pi_grad, state.actor_opt)
 
     learned = dataclasses.replace(
         state,
-        actor=optax.apply_updates(state.actor, pi_step),
+        actor=actor,
         critics=critics,
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
         actor_opt=actor_opt,
@@ -266,9 +266,9 @@ def improve(
 def update(
     state: BRACState, batch: Batch, key: PRNGKeyArray, config: BRACConfig
 ) -> tuple[BRACState, dict[str, Float[Array, ""]]]:
-    """One update: of the copy in the first `clone_updates`, of all else after them.
+    """One update, of the copy in the first `clone_updates` updates and of the others after them.
 
-    The metrics of what rests are 0.
+    The metrics of networks that are not trained are 0.
     """
     learned, metrics = jax.lax.cond(
         state.updates < config.clone_updates,
@@ -279,7 +279,7 @@ def update(
 
 
 def policy(state: BRACState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

@@ -20,10 +20,11 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
 from moore.agents.agent import Agent
-from moore.agents.cql import CQLConfig, CQLState, Proposals
+from moore.agents.cql import CQLState, Proposals
 from moore.agents.cql import policy as policy
-from moore.agents.critics import q_of_many, q_values, squared_errors
-from moore.agents.nets import MLP, sample_action
+from moore.agents.cql_config import CQLConfig, shared_settings
+from moore.agents.critics import q_of_many, q_values, squared_errors, value_of
+from moore.agents.nets import MLP
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
@@ -63,20 +64,8 @@ class COMBOConfig:
 
 
 def cql_config(config: COMBOConfig) -> CQLConfig:
-    """The constants that are CQL's too; the actor follows the critics from the first update."""
-    return CQLConfig(
-        discount=config.discount,
-        actor_learning_rate=config.actor_learning_rate,
-        learning_rate=config.learning_rate,
-        target_rate=config.target_rate,
-        target_entropy=config.target_entropy,
-        conservative_weight=config.conservative_weight,
-        sampled_actions=config.sampled_actions,
-        entropy_backup=config.entropy_backup,
-        warm_up=0,
-        batch_size=config.batch_size,
-        hidden=config.hidden,
-    )
+    """The settings of CQL; there is no warm-up of the actor."""
+    return shared_settings(config, warm_up=0)
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: COMBOConfig) -> CQLState:
@@ -87,7 +76,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: COMBOConfig) 
 def mean_over(
     values: Float[Array, "critics rows"], which: Bool[Array, " rows"]
 ) -> Float[Array, " critics"]:
-    """The mean over the rows that are meant; 0 where none is."""
+    """The mean over the selected rows; 0 if there is none."""
     return jnp.where(which, values, 0.0).sum(axis=1) / jnp.maximum(which.sum(), 1)
 
 
@@ -99,11 +88,11 @@ def critic_loss(
     config: COMBOConfig,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """mean[(Q(s, a) - y)^2] + beta (mean_down[log sum_k exp(Q(s, a_k) - log q(a_k))] -
-    mean_real[Q(s, a)]), summed over the critics; also what the term is made of.
+    mean_real[Q(s, a)]), summed over the critics; also the parts of the term.
 
     The first mean runs over all rows, the second over those that are pushed down, the third over
-    the real ones. A batch without one of the two groups has no conservative term, for there is
-    nothing that it could compare.
+    the real ones. If a batch lacks one of the two groups it has no conservative term, because there
+    is nothing to compare.
     """
     values = q_values(critics, batch.obs, batch.action)
     proposed = q_of_many(critics, batch.obs, proposals.action)
@@ -134,9 +123,8 @@ def update(
 def value(
     state: CQLState, obs: Float[Array, "batch obs"], key: PRNGKeyArray
 ) -> Float[Array, " batch"]:
-    """V(s): the lowest of the target critics at a sampled action, without the entropy."""
-    action, _ = sample_action(state.actor, obs, key)
-    return q_values(state.target_critics, obs, action).min(axis=0)
+    """V(s), as SAC has it."""
+    return value_of(state.actor, state.target_critics, obs, key)
 
 
 AGENT = Agent(

@@ -2,9 +2,9 @@
 
 SAC whose critics are also pushed down wherever exp(Q) is large and up at the actions of the data
 (Eq. 4 of the paper, with the sum over actions estimated by importance sampling), so that actions
-that the data does not hold look worse than they may be. Cal-QL (Nakamoto et al. 2023) does not push
-the policy's actions below what the data is known to have earned from that state. Settings that the
-papers leave open are those of aviralkumar2907/CQL (cql.py) and nakamotoo/Cal-QL
+outside the data are underestimated rather than overestimated. Cal-QL (Nakamoto et al. 2023) does
+not push the policy's actions below what the data is known to have earned from that state. Settings
+that the papers leave open are those of aviralkumar2907/CQL (cql.py) and nakamotoo/Cal-QL
 (conservative_sac.py).
 
 Note:
@@ -14,7 +14,6 @@ Note:
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -22,8 +21,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent, scores_in_warm_up
 from moore.agents.awac import inside
+from moore.agents.cql_config import CQLConfig
 from moore.agents.critics import (
     bellman_target,
     new_critics,
@@ -38,59 +39,15 @@ from moore.agents.sac import NO_LIMIT
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.agents.temperature import temperature_step, wanted_entropy
-from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch, Replay
-
-
-@dataclass(frozen=True)
-class CQLConfig:
-    """Settings of CQL and of Cal-QL."""
-
-    discount: Fraction = 0.99
-    """gamma: discount factor of one step."""
-    actor_learning_rate: Positive[float] = 1e-4
-    """Learning rate of Adam for the actor and the temperature."""
-    learning_rate: Positive[float] = 3e-4
-    """Learning rate of Adam for the critics."""
-    target_rate: Fraction = 0.005
-    """Share of the distance to the critics that the target critics move after each update."""
-    target_entropy: AnySign[float] | None = None
-    """Entropy of the policy in nats that the temperature is adapted to reach. None uses minus the
-    number of action entries."""
-    conservative_weight: NonNegative[float] = 5.0
-    """w: weight of the conservative term in the critics' loss. The other term is the mean squared
-    Bellman error, without a factor 1/2. The authors advise 5 or 10."""
-    sampled_actions: Positive[int] = 10
-    """n: the conservative term compares 3 n sampled actions per state with the logged one."""
-    entropy_backup: bool = False
-    """Include the entropy of the next action in the Bellman targets."""
-    max_target_backup: bool = False
-    """Use the best of n next actions in the Bellman target, as judged by the minimum of the target
-    critics, instead of a single one. The authors of Cal-QL do so."""
-    warm_up: NonNegative[int] = 40_000
-    """Number of updates at the beginning in which the actor imitates the logged actions (see
-    `actor_loss`)."""
-    calibrated: bool = False
-    """Use the calibrated loss of Cal-QL instead of that of CQL."""
-    critics: Positive[int] = 2
-    """Number of critics (Q functions). The actor follows the minimum of all."""
-    critic_subset: Positive[int] | None = None
-    """REDQ: a Bellman target is the minimum of this many critics, drawn anew at each update. None
-    uses the minimum of all."""
-    layer_norm: bool = False
-    """Normalise the hidden layers of the critics."""
-    batch_size: Positive[int] = 256
-    """Number of transitions in the batch of one update."""
-    hidden: tuple[Positive[int], ...] = (256, 256, 256)
-    """Widths of the hidden layers of actor and critics."""
 
 
 class CQLState(eqx.Module):
     """All that an update changes. `critics` stacks the Q functions along a leading axis.
 
-    `updates` counts the updates made. `returns` is what `summarise_data` has found: the
-    return-to-go of every row, the log first and then the online data; -NO_LIMIT where none is
-    known; no rows before the first epoch and without calibration.
+    `returns` is the result of `summarise_data`: the return-to-go of every row, first of the log and
+    then of the online data; -NO_LIMIT if it is unknown. It is empty before the first epoch and
+    without calibration.
     """
 
     actor: Actor
@@ -107,7 +64,7 @@ class CQLState(eqx.Module):
 class Proposals(eqx.Module):
     """The actions that the conservative term compares with the logged ones.
 
-    `lower_bound`: what their values count at least; -NO_LIMIT for none.
+    `lower_bound`: lower bound of their values; -NO_LIMIT for none.
     """
 
     action: Float[Array, "proposed rows action"]
@@ -115,7 +72,7 @@ class Proposals(eqx.Module):
     lower_bound: Float[Array, "proposed rows"]
 
 
-# (critics, batch, target, proposals, config) -> the loss, and what it is made of.
+# (critics, batch, target, proposals, config) -> the loss and its parts.
 CriticLoss = Callable[
     [MLP, Batch, Float[Array, " rows"], Proposals, CQLConfig],
     tuple[Float[Array, ""], dict[str, Float[Array, ""]]],
@@ -133,7 +90,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) ->
     return CQLState(
         actor=actor,
         critics=critics,
-        # A copy: the critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         log_temperature=log_temperature,
         actor_opt=optax.adam(config.actor_learning_rate).init(actor),
@@ -147,7 +104,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: CQLConfig) ->
 def summarise_data(state: CQLState, offline: Replay, online: Replay, config: CQLConfig) -> CQLState:
     """Cal-QL: computes the return-to-go of every row of log and online data.
 
-    A row that joins the online data later has none until the next epoch, and does not bound.
+    A row that is added to the online data later has no bound until the next epoch.
     """
     if not config.calibrated:
         return state
@@ -195,8 +152,8 @@ def critic_loss(
     """mean[(Q(s, a) - y)^2] + w mean[log sum_k exp(Q(s, a_k) - log q(a_k)) - Q(s, a)], summed
     over the critics; also what the term is made of.
 
-    The density q of an action is that of where it was drawn from. The sum is not divided by its
-    3 n parts, which only adds a constant.
+    The density q of an action is that of the distribution it was drawn from. The sum is not divided
+    by its 3 n parts, which only adds a constant.
     """
     logged = q_values(critics, batch.obs, batch.action)
     errors = squared_errors(logged, target)
@@ -207,7 +164,7 @@ def critic_loss(
     parts = {
         "conservative": config.conservative_weight * gap.sum(),
         "q_logged": jnp.mean(logged),
-        # Of the policy's two thirds.
+        # The policy proposes two thirds of the actions.
         "bounded_share": 1.5 * jnp.mean(proposed < proposals.lower_bound),
     }
     return jnp.sum(errors + config.conservative_weight * gap), parts
@@ -223,8 +180,8 @@ def actor_loss(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """mean[temperature log pi(a'|s) - Q(s, a')], a' ~ pi; also the mean entropy.
 
-    Q is the minimum of the critics. While warming up, log pi(a|s) of the logged action stands in
-    its place. Actions on the border are scored just inside it, where they have a density.
+    Q is the minimum of the critics. During the warm-up log pi(a|s) of the logged action takes its
+    place. Actions at +-1 are moved just inside, where the density is finite.
     """
     action, log_density = sample_action(actor, batch.obs, key)
     value = q_values(critics, batch.obs, action).min(axis=0)
@@ -252,9 +209,38 @@ def bellman_targets(
     if config.entropy_backup:
         log_density = jnp.take_along_axis(log_density, best, axis=0)[0]
         value = value - jnp.exp(state.log_temperature) * log_density
-    return bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), value, config.discount
+    return bellman_target(batch.reward, batch.terminated, value, config.discount)
+
+
+def learn_actor(
+    state: CQLState,
+    critics: MLP,
+    batch: Batch,
+    warming_up: Bool[Array, ""],
+    key: PRNGKeyArray,
+    config: CQLConfig,
+) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
+    """One gradient step of actor and temperature, against these critics."""
+    rate, others = config.actor_learning_rate, (batch, warming_up, key)
+    temperature = jnp.exp(state.log_temperature)
+    actor, actor_opt, (loss, entropy) = adam_step(
+        actor_loss, state.actor, state.actor_opt, rate, critics, temperature, *others, has_aux=True
     )
+    log_temperature, temperature_opt = temperature_step(
+        state.log_temperature,
+        state.temperature_opt,
+        entropy,
+        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
+        rate,
+    )
+    learned = dataclasses.replace(
+        state,
+        actor=actor,
+        actor_opt=actor_opt,
+        log_temperature=log_temperature,
+        temperature_opt=temperature_opt,
+    )
+    return learned, {"actor_loss": loss, "entropy": entropy}
 
 
 def update(
@@ -273,56 +259,39 @@ def update_by(
 ) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
     """`update` with another loss of the critics."""
     key_target, key_propose, key_actor = jax.random.split(key, 3)
-    temperature = jnp.exp(state.log_temperature)
-
-    # Critics
     target = bellman_targets(state, batch, key_target, config)
     proposals = propose(state, batch, key_propose, config)
-    (q_loss, parts), q_grad = jax.value_and_grad(loss_of_critics, has_aux=True)(
-        state.critics, batch, target, proposals, config
-    )
-    q_step, critic_opt = optax.adam(config.learning_rate).update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
-
-    # Actor
-    optimiser = optax.adam(config.actor_learning_rate)
-    (pi_loss, entropy), pi_grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, temperature, batch, state.updates < config.warm_up, key_actor
-    )
-    pi_step, actor_opt = optimiser.update(pi_grad, state.actor_opt)
-
-    log_temperature, temperature_opt = temperature_step(
-        state.log_temperature,
-        state.temperature_opt,
-        entropy,
-        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
-        config.actor_learning_rate,
+    others = batch, target, proposals, config
+    critics, critic_opt, (q_loss, parts) = adam_step(
+        loss_of_critics,
+        state.critics,
+        state.critic_opt,
+        config.learning_rate,
+        *others,
+        has_aux=True,
     )
 
-    new_state = CQLState(
-        actor=optax.apply_updates(state.actor, pi_step),
+    warming_up = state.updates < config.warm_up
+    learned, of_actor = learn_actor(state, critics, batch, warming_up, key_actor, config)
+    new_state = dataclasses.replace(
+        learned,
         critics=critics,
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
-        log_temperature=log_temperature,
-        actor_opt=actor_opt,
         critic_opt=critic_opt,
-        temperature_opt=temperature_opt,
         updates=state.updates + 1,
-        returns=state.returns,
     )
-    metrics = parts | {
+    return new_state, {
+        **parts,
+        **of_actor,
         "critic_loss": q_loss,
-        "actor_loss": pi_loss,
-        "entropy": entropy,
-        "temperature": temperature,
+        "temperature": jnp.exp(state.log_temperature),
         "q_target": jnp.mean(target),
         "q_target_max": jnp.max(target),
     }
-    return new_state, metrics
 
 
 def policy(state: CQLState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

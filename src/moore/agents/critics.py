@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
-from moore.agents.nets import MLP
+from moore.agents.nets import MLP, SquashedGaussian, sample_action
 from moore.replay.buffer import Batch, Transition
 
 
@@ -38,22 +38,30 @@ def q_of_many(
 
 
 def some_of(critics: MLP, key: PRNGKeyArray, count: int) -> MLP:
-    """So many of the stacked critics, drawn without replacement (REDQ)."""
+    """`count` of the stacked critics, drawn without replacement (REDQ)."""
     drawn = jax.random.permutation(key, critics.layers[0].bias.shape[0])[:count]
     return jax.tree.map(lambda x: x[drawn], critics)
 
 
+def value_of(
+    actor: SquashedGaussian, critics: MLP, obs: Float[Array, "batch obs"], key: PRNGKeyArray
+) -> Float[Array, " batch"]:
+    """V(s): the lowest of the critics at a sampled action, without the entropy."""
+    action, _ = sample_action(actor, obs, key)
+    return q_values(critics, obs, action).min(axis=0)
+
+
 def bellman_target(
     reward: Float[Array, " batch"],
-    terminated: Float[Array, " batch"],
+    terminated: Bool[Array, " batch"] | Float[Array, " batch"],
     next_value: Float[Array, " batch"],
     discount: float,
 ) -> Float[Array, " batch"]:
     """r + gamma (1 - terminated) V(s').
 
-    Only a termination stops the bootstrap; a time limit does not.
+    Only a termination ends the bootstrap; a time limit does not.
     """
-    return reward + discount * (1.0 - terminated) * next_value
+    return reward + discount * (1.0 - terminated.astype(jnp.float32)) * next_value
 
 
 def squared_errors(

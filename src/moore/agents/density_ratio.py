@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from moore.agents.nets import MLP
 from moore.replay.buffer import Batch
 
-# Inside the logarithm of the ratio's loss, so that it is finite at w = 0 (ours.py: 1e-10).
+# Added inside the logarithm of the loss, so that it is finite at w = 0 (ours.py: 1e-10).
 RATIO_EPSILON = 1e-10
 
 
@@ -25,13 +25,13 @@ def density_ratio(
 def ratio_loss(ratio: MLP, offline_batch: Batch, online_batch: Batch) -> Float[Array, ""]:
     """E_off[-log(2 / (w + 1))] - E_on[log(2 w / (w + 1))].
 
-    It is least at w = d_on / d_off, where it is minus twice the Jensen-Shannon divergence. Written
-    as E_off[log(1 + w)] - E_on[log w - log(1 + w)] - 2 log 2, which does not overflow at large w;
-    epsilon keeps it finite at w = 0.
+    Its minimum is at w = d_on / d_off, where it is minus twice the Jensen-Shannon divergence.
+    Written as E_off[log(1 + w)] - E_on[log w - log(1 + w)] - 2 log 2, which does not overflow at
+    large w; epsilon keeps it finite at w = 0.
 
     Note:
-        Where the network's output is negative, w is 0 and has no gradient: such rows come back only
-        through others near them.
+        Where the network's output is negative, w is 0 and has no gradient; such a row changes only
+        through rows near it.
     """
     offline = density_ratio(ratio, offline_batch.obs, offline_batch.action)
     online = density_ratio(ratio, online_batch.obs, online_batch.action)

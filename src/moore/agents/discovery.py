@@ -1,4 +1,4 @@
-"""The agents of this package, found by looking into its files."""
+"""Finds the agents of this package by looking into its files."""
 
 import importlib
 import pkgutil
@@ -8,7 +8,7 @@ from moore.agents.agent import Agent
 
 
 def found_agents() -> dict[str, Agent]:
-    """Every agent that a file of moore.agents holds, by its name."""
+    """All agents that are defined in files of moore.agents, by name."""
     agents = {}
     for entry in pkgutil.iter_modules(moore.agents.__path__):
         if entry.name != __name__.rpartition(".")[2]:

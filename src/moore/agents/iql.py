@@ -1,9 +1,9 @@
 """Implicit Q-learning (IQL, Kostrikov et al. 2022), with the authors' settings for locomotion.
 
-No action is ever judged that the data does not hold: V is an upper expectile of Q over the logged
-actions, Q regresses on r + gamma V(s'), and the actor on the logged actions, weighted by their
-exponentiated advantage. The order of the steps is that of the authors' code
-(ikostrikov/implicit_q_learning, learner.py): V, actor, Q, target Q.
+No action outside the data is ever judged: V is an upper expectile of Q over the logged actions, Q
+regresses on r + gamma V(s'), and the actor on the logged actions, weighted by their exponentiated
+advantage. The order of the steps is that of the authors' code (ikostrikov/implicit_q_learning,
+learner.py): V, actor, Q, target Q.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent
 from moore.agents.awac import capped_exp, inside
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
@@ -25,10 +26,10 @@ from moore.replay.buffer import Batch, Replay
 # Bounds of the policy's log standard deviation (the authors' learner.py and policy.py).
 LOG_STD_MIN = -5.0
 LOG_STD_MAX = 2.0
-# The spread of the episode returns that rewards are scaled to (the authors' train_offline.py).
+# Rewards are scaled so that the episode returns have this spread (the authors' train_offline.py).
 RETURN_SPREAD = 1000.0
-# Returns that differ by less than this share of the largest are the same: about the rounding error
-# of a float32 sum over an episode.
+# Returns that differ by less than this share of the largest count as equal; it is about the
+# rounding error of a float32 sum over an episode.
 _SAME_RETURN = 1e-5
 
 
@@ -87,8 +88,8 @@ class GaussianActor(eqx.Module):
 class IQLState(eqx.Module):
     """All that an update changes. `critics` stacks the two Q functions along a leading axis.
 
-    `reward_scale` is 1 until `summarise_data` has seen a log, then what that gave (`scale_known`).
-    `online`: the hand-over has been; the actor's learning rate no longer decays.
+    `reward_scale` is 1 until `summarise_data` has measured it on a log (`scale_known`). After the
+    hand-over `online` is True, and the actor's learning rate no longer decays.
     """
 
     actor: GaussianActor
@@ -113,7 +114,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: IQLConfig) ->
     return IQLState(
         actor=actor,
         critics=critics,
-        # A copy: the critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         value=value,
         actor_opt=optax.scale_by_adam().init(actor),
@@ -133,7 +134,7 @@ def return_scale(log: Replay) -> Float[Array, ""]:
     row = jnp.arange(log.capacity)
     real = row < log.size
     ends = real & (log.data.terminated | log.data.truncated | (row == log.size - 1))
-    # Counts the ends before each row. The padding behind the last row joins an episode past them.
+    # Counts the ends before each row. The padding after the last row is an episode of its own.
     episode = jnp.cumsum(ends) - ends
     returns = jax.ops.segment_sum(
         jnp.where(real, log.data.reward, 0.0), episode, log.capacity, indices_are_sorted=True
@@ -147,7 +148,7 @@ def return_scale(log: Replay) -> Float[Array, ""]:
 
 
 def summarise_data(state: IQLState, offline: Replay, online: Replay, config: IQLConfig) -> IQLState:
-    """Learns the scale of the rewards from the log, once; it also holds for online rewards."""
+    """Measures the scale of the rewards on the log once; it is used for online rewards too."""
     del online
     if not config.scale_rewards:
         return state
@@ -162,7 +163,7 @@ def hand_over(state: IQLState, config: IQLConfig) -> IQLState:
     """From here on the actor's learning rate is constant, as in the authors' fine-tuning.
 
     Note:
-        Otherwise it would stay where the offline stage ends, at 0 or near it.
+        Otherwise it would stay at its last value of the offline stage, which is 0 or near it.
     """
     del config
     return eqx.tree_at(lambda s: s.online, state, jnp.ones((), bool))
@@ -206,13 +207,13 @@ def update(
     Nothing is drawn. All values, and `q_target` among the metrics, are in scaled rewards.
     """
     del key
-    optimiser = optax.adam(config.learning_rate)
 
     # Value: an expectile of the target critics over the actions of the data.
     q = q_values(state.target_critics, batch.obs, batch.action).min(axis=0)
-    v_loss, v_grad = jax.value_and_grad(expectile_loss)(state.value, batch.obs, q, config.expectile)
-    v_step, value_opt = optimiser.update(v_grad, state.value_opt)
-    value = optax.apply_updates(state.value, v_step)
+    rows = batch.obs, q, config.expectile
+    value, value_opt, v_loss = adam_step(
+        expectile_loss, state.value, state.value_opt, config.learning_rate, *rows
+    )
 
     # Actor
     advantage = q - value(batch.obs)[..., 0]
@@ -225,13 +226,13 @@ def update(
     # Critics: L_Q
     target = bellman_target(
         state.reward_scale * batch.reward,
-        batch.terminated.astype(jnp.float32),
+        batch.terminated,
         value(batch.next_obs)[..., 0],
         config.discount,
     )
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
+    )
 
     new_state = dataclasses.replace(
         state,
@@ -259,7 +260,7 @@ def update(
 
 
 def policy(state: IQLState) -> GaussianActor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.actor
 
 

@@ -1,7 +1,7 @@
-"""What the log itself says its states and actions are worth: discounted returns of its episodes.
+"""Discounted returns of the log's episodes, as values of its states and actions.
 
-They are values of the controllers that made the log, and so a beginning for critics that cost
-nothing: without it a critic starts at 0, and an end of an episode costs nothing as long as it does.
+They are values of the controllers that made the log, and critics can start from them. Otherwise
+critics start at 0, and terminating an episode costs nothing at first.
 """
 
 import jax
@@ -14,11 +14,11 @@ from moore.replay.buffer import Transition
 def logged_returns(log: Transition, discount: float) -> Float[Array, " rows"]:
     """The discounted return from each row of a log (rows,) to the end of its episode.
 
-    An episode that a time limit cut, or the end of the log, is taken to have gone on for ever at
-    its own mean reward.
+    A truncated episode, and the last one of the log, is assumed to go on for ever at its own mean
+    reward.
 
     Raises:
-        ValueError: a discount of 1, at which that is no number.
+        ValueError: the discount is not in [0, 1), where this sum is finite.
     """
     if not 0.0 <= discount < 1.0:
         raise ValueError(f"the discount is {discount}; it must lie in [0, 1).")

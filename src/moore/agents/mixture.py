@@ -1,4 +1,4 @@
-"""The policy of Balanced Replay's ensemble (Lee et al. 2021): one Gaussian for all its members."""
+"""The policy of Balanced Replay's ensemble (Lee et al. 2021): one Gaussian for all members."""
 
 import equinox as eqx
 import jax
@@ -19,7 +19,7 @@ class Mixture(eqx.Module):
         """Mean and log standard deviation: mu = E_i[mu_i], E_i[mu_i^2 + sigma_i^2] - mu^2."""
         means, log_stds = jax.vmap(lambda actor: actor(obs))(self.actors)
         mean = means.mean(axis=0)
-        # The same variance without the cancellation.
+        # The same variance, computed without cancellation.
         variance = jnp.mean(jnp.exp(2.0 * log_stds) + (means - mean) ** 2, axis=0)
         return mean, jnp.clip(0.5 * jnp.log(variance), LOG_STD_MIN, LOG_STD_MAX)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 # Bounds of the policy's log standard deviation (softlearning, as MOPO and MBPO use it).
 LOG_STD_MIN = -20.0
 LOG_STD_MAX = 2.0
-# Under the variance of a layer normalisation (flax's default).
+# Added to the variance in a layer normalisation (flax's default).
 _NORM_EPSILON = 1e-6
 
 
@@ -29,7 +29,7 @@ class Linear(eqx.Module):
 
 
 class LayerNorm(eqx.Module):
-    """Each row to mean 0 and variance 1, then scaled and shifted (Ba et al. 2016)."""
+    """Scales each row to mean 0 and variance 1, then scales and shifts it (Ba et al. 2016)."""
 
     scale: Float[Array, " width"]
     shift: Float[Array, " width"]
@@ -134,5 +134,5 @@ def sample_actions(
 
 
 def mode_action(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
-    """tanh of the mean: the deterministic policy of all evaluations."""
+    """tanh of the mean: the deterministic policy, which is evaluated."""
     return jnp.tanh(actor(obs)[0])

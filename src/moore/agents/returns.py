@@ -14,17 +14,17 @@ def returns_to_go(replay: Replay, discount: float) -> Float[Array, " capacity"]:
     An episode ends where it was terminated or truncated, and at the last row.
 
     Note:
-        The return of an episode that was cut lacks what would have followed. Where rewards are not
-        negative it is a lower estimate, and so still a bound; where they are negative it is too
-        high, and the critics are pushed down less than Cal-QL means to. That holds for the running
-        online episode, too.
+        The return of a truncated episode lacks what would have followed. If rewards are not
+        negative it is an underestimate, and so still a bound. If they are negative it is too high,
+        and the critics are pushed down less than Cal-QL intends. The same holds for the running
+        online episode.
     """
     row = jnp.arange(replay.capacity)
     real = row < replay.size
     goes_on = real & ~replay.data.terminated & ~replay.data.truncated & (row != replay.size - 1)
 
     def follow(later, earlier):
-        """The composition of two maps G -> reward + factor G, the later one inside."""
+        """Composes two maps G -> reward + factor G; the later one is the inner one."""
         later_factor, later_reward = later
         factor, reward = earlier
         return factor * later_factor, reward + factor * later_reward

@@ -1,8 +1,8 @@
 """Soft actor-critic with automatic temperature (Haarnoja et al. 2018), as MOPO and MBPO use it.
 
-With options against values that no policy can earn: normalised layers (RLPD, Ball et al. 2023),
-several critics of which a random few judge (REDQ, Chen et al. 2021), and targets clipped to what
-the rewards seen make possible.
+Options against values that no policy can earn: normalised layers (RLPD, Ball et al. 2023), targets
+from a random subset of many critics (REDQ, Chen et al. 2021), and targets clipped to what the known
+rewards make possible.
 """
 
 import dataclasses
@@ -15,14 +15,15 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from moore.agents import critics as q_functions
+from moore.agents.adam import adam_step, learn_once_in
 from moore.agents.agent import Agent
-from moore.agents.critics import bellman_target, new_critics, q_values, some_of
+from moore.agents.critics import bellman_target, new_critics, q_values, some_of, value_of
 from moore.agents.nets import MLP, Actor, mode_action, sample_action
 from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, Positive
 from moore.replay.buffer import Batch, Replay, Transition
 
-# Stands for "no limit is known": finite, so that a state that holds it is.
+# Stands for an unknown limit; it is finite, so that states that hold it are finite too.
 NO_LIMIT = 1e30
 
 
@@ -74,10 +75,10 @@ class SACConfig:
 class SACState(eqx.Module):
     """All that an update changes. `critics` stacks the Q functions along a leading axis.
 
-    `best_reward` and `worst_reward` are what `summarise_data` has found: the quantiles
-    `clip_targets` and `floor_targets` of the rewards seen, or their maximum and minimum;
-    NO_LIMIT and -NO_LIMIT before anything was seen. `averaged` follows the actor, where
-    `average_rate` is given. `updates` counts them.
+    `best_reward` and `worst_reward` are found by `summarise_data`: the quantiles `clip_targets` and
+    `floor_targets` of the known rewards, or their maximum and minimum; NO_LIMIT and -NO_LIMIT if no
+    reward is known. `averaged` is the running average of the actor if `average_rate` is given.
+    `updates` is the number of updates.
     """
 
     actor: Actor
@@ -105,7 +106,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
     return SACState(
         actor=actor,
         critics=critics,
-        # A copy: the online critics are donated to the compiled update, and so are these.
+        # A copy, because both are donated to the compiled update.
         target_critics=jax.tree.map(jnp.copy, critics),
         log_temperature=log_temperature,
         actor_opt=optimiser.init(actor),
@@ -119,7 +120,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
 
 
 def summarise_data(state: SACState, offline: Replay, online: Replay, config: SACConfig) -> SACState:
-    """Takes note of the rewards seen; those of the log and of the system, not imagined ones."""
+    """Finds the best and the worst known reward; imagined rewards do not count."""
     high = 1.0 if config.clip_targets is None else config.clip_targets
     low = 0.0 if config.floor_targets is None else config.floor_targets
     rewards = jnp.concatenate(
@@ -151,10 +152,10 @@ def largest_value(
 
 
 def least_value(worst_reward: Float[Array, ""], discount: float) -> Float[Array, ""]:
-    """The least that a policy could earn at `worst_reward` a step, without the entropy.
+    """The lowest value that a policy could have if it earned `worst_reward` at every step.
 
-    One step of it if it is positive, for the episode may end there; else min(r, 0) / (1 - gamma).
-    -NO_LIMIT without a discount.
+    It does not include the entropy. If the reward is positive it is that of one step, because the
+    episode may end there; otherwise r / (1 - gamma). -NO_LIMIT without a discount.
     """
     if discount >= 1.0:
         return jnp.where(worst_reward > 0.0, worst_reward, -NO_LIMIT)
@@ -165,8 +166,7 @@ def value(
     state: SACState, obs: Float[Array, "batch obs"], key: PRNGKeyArray
 ) -> Float[Array, " batch"]:
     """V(s): the lowest of the target critics at a sampled action, without the entropy."""
-    action, _ = sample_action(state.actor, obs, key)
-    return q_values(state.target_critics, obs, action).min(axis=0)
+    return value_of(state.actor, state.target_critics, obs, key)
 
 
 def critic_loss(
@@ -202,8 +202,8 @@ def targets(
     The minimum runs over the target critics, or a random subset of them.
 
     Returns:
-        The targets, and the largest value that is possible; with `clip_targets` none exceeds it,
-        and with `floor_targets` none is below the least.
+        The targets and the largest possible value. With `clip_targets` no target exceeds it, and
+        with `floor_targets` none is below the lowest possible value.
     """
     judges, temperature = state.target_critics, jnp.exp(state.log_temperature)
     if config.critic_subset is not None:
@@ -212,9 +212,7 @@ def targets(
     next_action, next_log_density = sample_action(state.actor, batch.next_obs, key)
     next_q = q_values(judges, batch.next_obs, next_action).min(axis=0)
     next_value = next_q - temperature * next_log_density
-    target = bellman_target(
-        batch.reward, batch.terminated.astype(jnp.float32), next_value, config.discount
-    )
+    target = bellman_target(batch.reward, batch.terminated, next_value, config.discount)
     largest = largest_value(state.best_reward, temperature, batch.action.shape[-1], config.discount)
     if config.floor_targets is not None:
         target = jnp.maximum(target, least_value(state.worst_reward, config.discount))
@@ -229,20 +227,19 @@ def learn_actor(
     config: SACConfig,
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
     """One gradient step of actor and temperature, against these critics."""
-    optimiser = optax.adam(config.learning_rate)
-    (loss, entropy), grad = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, critics, jnp.exp(state.log_temperature), batch.obs, key, config
+    rate, others = config.learning_rate, (batch.obs, key, config)
+    temperature = jnp.exp(state.log_temperature)
+    actor, actor_opt, (loss, entropy) = adam_step(
+        actor_loss, state.actor, state.actor_opt, rate, critics, temperature, *others, has_aux=True
     )
-    step, actor_opt = optimiser.update(grad, state.actor_opt)
-
     action_dim = batch.action.shape[-1]
     wanted = wanted_entropy(config.target_entropy, action_dim, config.entropy_per_action)
     log_temperature, temperature_opt = temperature_step(
-        state.log_temperature, state.temperature_opt, entropy, wanted, config.learning_rate
+        state.log_temperature, state.temperature_opt, entropy, wanted, rate
     )
     new_state = dataclasses.replace(
         state,
-        actor=optax.apply_updates(state.actor, step),
+        actor=actor,
         actor_opt=actor_opt,
         log_temperature=log_temperature,
         temperature_opt=temperature_opt,
@@ -255,30 +252,23 @@ def update(
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
     """One gradient step of critics, actor and temperature, and one of the target critics.
 
-    Where the actor learns once in `actor_every` updates, its metrics are 0 in the others and
-    multiplied by `actor_every` in this one, so that means over updates are those of its steps.
+    Actor and temperature learn once in `actor_every` updates.
     """
     key_next, key_actor = jax.random.split(key)
-    optimiser = optax.adam(config.learning_rate)
 
     # Critics
     target, largest = targets(state, batch, key_next, config)
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(state.critics, batch, target)
-    q_step, critic_opt = optimiser.update(q_grad, state.critic_opt)
-    critics = optax.apply_updates(state.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, state.critics, state.critic_opt, config.learning_rate, batch, target
+    )
 
     # Actor and temperature, and the average that follows the actor
-    every = config.actor_every
-
-    def learn(before: SACState):
-        after, metrics = learn_actor(before, critics, batch, key_actor, config)
-        return after, jax.tree.map(lambda x: x * every, metrics)
-
-    def wait(before: SACState):
-        return before, {"actor_loss": jnp.zeros(()), "entropy": jnp.zeros(())}
-
-    due = (state.updates + 1) % every == 0
-    learned, metrics = learn(state) if every == 1 else jax.lax.cond(due, learn, wait, state)
+    learned, metrics = learn_once_in(
+        config.actor_every,
+        state.updates,
+        lambda before: learn_actor(before, critics, batch, key_actor, config),
+        state,
+    )
     averaged = None
     if config.average_rate is not None:
         averaged = optax.incremental_update(learned.actor, state.averaged, config.average_rate)
@@ -302,7 +292,7 @@ def update(
 
 
 def policy(state: SACState) -> Actor:
-    """What acts, imagines and is evaluated."""
+    """The policy, which acts in the system and the models and is evaluated."""
     return state.actor if state.averaged is None else state.averaged
 
 
@@ -332,7 +322,7 @@ AGENT = Agent(
 
 
 def rlpd() -> SACConfig:
-    """RLPD is SAC with ten normalised critics, two of which judge (ikostrikov/rlpd, configs)."""
+    """RLPD is SAC with ten normalised critics and subsets of two (ikostrikov/rlpd, configs)."""
     return SACConfig(
         critics=10, critic_subset=2, layer_norm=True, entropy_per_action=-0.5, actor_every=20
     )

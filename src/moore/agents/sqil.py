@@ -27,7 +27,7 @@ from moore.replay.buffer import Batch, Replay
 
 
 class SQILState(eqx.Module):
-    """The SAC agent, and the number of rows of the log: joint rows from there on are online ones.
+    """The SAC agent, and the number of rows of the log, from which on joint rows are online ones.
 
     `logged` is 0 until `summarise_data` has seen the log.
     """
@@ -37,7 +37,7 @@ class SQILState(eqx.Module):
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) -> SQILState:
-    """A fresh agent. SAC may clip its targets by rewards between 0 and 1, not recorded ones."""
+    """A fresh agent, whose targets are clipped by rewards between 0 and 1, not by recorded ones."""
     agent = sac.init(key, obs_dim, action_dim, config)
     agent = dataclasses.replace(agent, best_reward=jnp.ones(()), worst_reward=jnp.zeros(()))
     return SQILState(agent, jnp.zeros((), jnp.int32))
@@ -46,13 +46,13 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: SACConfig) ->
 def summarise_data(
     state: SQILState, offline: Replay, online: Replay, config: SACConfig
 ) -> SQILState:
-    """Takes note of which joint rows are those of the log."""
+    """Notes which joint rows belong to the log."""
     del online, config
     return dataclasses.replace(state, logged=jnp.asarray(offline.capacity, jnp.int32))
 
 
 def imitation_reward(row: Int[Array, " rows"], logged: Int[Array, ""]) -> Float[Array, " rows"]:
-    """1 for a row of the log, 0 for an online or an imagined one."""
+    """The reward 1 for a row of the log, and 0 for an online or imagined one."""
     return ((row >= 0) & (row < logged)).astype(jnp.float32)
 
 
@@ -73,7 +73,7 @@ def value(
 
 
 def policy(state: SQILState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return sac.policy(state.agent)
 
 

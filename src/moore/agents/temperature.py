@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 
 def wanted_entropy(given: float | None, action_dim: int, per_action: float = -1.0) -> float:
-    """The target in nats: the one given, or so many nats for each action entry."""
+    """The target in nats: the given one, or `per_action` for each entry of the action."""
     return per_action * action_dim if given is None else given
 
 
@@ -21,7 +21,7 @@ def temperature_step(
     """One step of Adam on the logarithm of the temperature; also the optimiser's new state.
 
     It descends log_temperature * (entropy - wanted), as the code of softlearning does: the
-    temperature rises while the policy's entropy lies below the target.
+    temperature rises while the policy's entropy is below the target.
     """
     step, opt_state = optax.adam(learning_rate).update(entropy - wanted, opt_state)
     return log_temperature + step, opt_state

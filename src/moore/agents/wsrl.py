@@ -1,15 +1,15 @@
 """WSRL, warm-start RL (Zhou et al. 2024): CQL on the log, then plain SAC on online data alone.
 
-No logged row is kept for the online stage. What keeps the value function from falling at the
-hand-over is a warm-up in which the handed-over policy acts and nothing is learned
-(`online.frozen_steps`), a critic ensemble with normalised layers, and several critic updates for
-each of the actor. Settings are those of the authors' code (zhouzypaul/wsrl, configs locomotion_wsrl
-and cql_config, scripts/locomotion/launch_wsrl_finetune.sh).
+No logged row is kept for the online stage. Three things keep the value function from falling at the
+hand-over: a warm-up in which the policy acts and nothing is learned (`online.frozen_steps`), a
+critic ensemble with normalised layers, and several updates of the critics for each update of the
+actor. Settings are those of the authors' code (zhouzypaul/wsrl, configs locomotion_wsrl and
+cql_config, scripts/locomotion/launch_wsrl_finetune.sh).
 
 Note:
-    The authors make the critic updates of a step on the parts of one large batch and let the actor
-    learn from the whole of it; here every update has a batch of its own, and the actor learns from
-    the last. Their actor is normalised as well; here the critics alone are.
+    The authors split a large batch for the critic updates of a step, and the actor learns from the
+    whole batch. Here every update has a batch of its own, and the actor learns from the last one.
+    Their actor has normalised layers too; here only the critics have.
 """
 
 import dataclasses
@@ -22,13 +22,14 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents import cql
+from moore.agents.adam import adam_step, learn_once_in
 from moore.agents.agent import Agent
-from moore.agents.cql import CQLConfig, CQLState
+from moore.agents.cql import CQLState
+from moore.agents.cql_config import CQLConfig, shared_settings
 from moore.agents.critics import critic_loss, q_values
-from moore.agents.nets import MLP, Actor
+from moore.agents.nets import Actor
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
-from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Batch
 
@@ -75,10 +76,10 @@ class WSRLConfig:
 
 
 class WSRLState(eqx.Module):
-    """The agent's networks and optimisers, and whether the hand-over has been.
+    """The agent's networks and optimisers; `online` is True after the hand-over.
 
-    Everything in `agent` goes on at the hand-over, optimisers and temperature included; its
-    `updates` then counts the online ones.
+    At the hand-over everything in `agent` is kept, including optimisers and temperature. Its
+    `updates` then counts the online updates.
     """
 
     agent: CQLState
@@ -86,10 +87,8 @@ class WSRLState(eqx.Module):
 
 
 def offline_config(config: WSRLConfig) -> CQLConfig:
-    """The constants of the offline stage."""
-    names = {field.name for field in dataclasses.fields(CQLConfig)}
-    shared = {name: value for name, value in vars(config).items() if name in names}
-    return CQLConfig(**shared)
+    """The settings of the offline stage."""
+    return shared_settings(config)
 
 
 def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: WSRLConfig) -> WSRLState:
@@ -105,58 +104,22 @@ def hand_over(state: WSRLState, config: WSRLConfig) -> WSRLState:
     return WSRLState(agent, jnp.ones((), bool))
 
 
-def learn_actor(
-    agent: CQLState, critics: MLP, batch: Batch, key: PRNGKeyArray, config: WSRLConfig
-) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
-    """One gradient step of actor and temperature, against these critics."""
-    optimiser = optax.adam(config.actor_learning_rate)
-    imitates = jnp.zeros((), bool)
-    (loss, entropy), grad = jax.value_and_grad(cql.actor_loss, has_aux=True)(
-        agent.actor, critics, jnp.exp(agent.log_temperature), batch, imitates, key
-    )
-    step, actor_opt = optimiser.update(grad, agent.actor_opt)
-
-    log_temperature, temperature_opt = temperature_step(
-        agent.log_temperature,
-        agent.temperature_opt,
-        entropy,
-        wanted_entropy(config.target_entropy, batch.action.shape[-1]),
-        config.actor_learning_rate,
-    )
-    learned = dataclasses.replace(
-        agent,
-        actor=optax.apply_updates(agent.actor, step),
-        actor_opt=actor_opt,
-        log_temperature=log_temperature,
-        temperature_opt=temperature_opt,
-    )
-    return learned, {"actor_loss": loss, "entropy": entropy}
-
-
 def update_online(
     agent: CQLState, batch: Batch, key: PRNGKeyArray, config: WSRLConfig
 ) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
-    """One gradient step of the critics and of their targets; of the actor once in `actor_every`.
-
-    In the other updates the actor's metrics are 0, and in this one multiplied by `actor_every`, so
-    that means over updates are those of its steps.
-    """
+    """One gradient step of the critics and of their targets; of the actor once in `actor_every`."""
     key_target, key_actor = jax.random.split(key)
     plain = dataclasses.replace(offline_config(config), max_target_backup=False)
     target = cql.bellman_targets(agent, batch, key_target, plain)
-    q_loss, q_grad = jax.value_and_grad(critic_loss)(agent.critics, batch, target)
-    q_step, critic_opt = optax.adam(config.learning_rate).update(q_grad, agent.critic_opt)
-    critics = optax.apply_updates(agent.critics, q_step)
+    critics, critic_opt, q_loss = adam_step(
+        critic_loss, agent.critics, agent.critic_opt, config.learning_rate, batch, target
+    )
 
-    def learn(before: CQLState):
-        after, found = learn_actor(before, critics, batch, key_actor, config)
-        return after, jax.tree.map(lambda x: x * config.actor_every, found)
+    def learn(before: CQLState) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
+        warming_up = jnp.zeros((), bool)  # the actor does not imitate online
+        return cql.learn_actor(before, critics, batch, warming_up, key_actor, plain)
 
-    def wait(before: CQLState):
-        return before, {"actor_loss": jnp.zeros(()), "entropy": jnp.zeros(())}
-
-    due = (agent.updates + 1) % config.actor_every == 0
-    learned, found = jax.lax.cond(due, learn, wait, agent)
+    learned, found = learn_once_in(config.actor_every, agent.updates, learn, agent)
     learned = dataclasses.replace(
         learned,
         critics=critics,
@@ -179,7 +142,7 @@ def update_offline(
 ) -> tuple[CQLState, dict[str, Float[Array, ""]]]:
     """One update of CQL."""
     learned, metrics = cql.update(agent, batch, key, offline_config(config))
-    del metrics["bounded_share"]  # Cal-QL's alone
+    del metrics["bounded_share"]  # this metric belongs to Cal-QL
     return learned, metrics
 
 
@@ -196,7 +159,7 @@ def update(
 
 
 def policy(state: WSRLState) -> Actor:
-    """What acts and is evaluated."""
+    """The policy, which acts and is evaluated."""
     return state.agent.actor
 
 

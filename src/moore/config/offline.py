@@ -13,12 +13,12 @@ class OfflineConfig:
     """Settings of the offline stage, MOPO (line 2 of Algorithm 1)."""
 
     epochs: NonNegative[int] = 1000
-    """Number of offline epochs. A model-based algorithm imagines one batch of rollouts at the
+    """Number of offline epochs. A model-based algorithm makes one batch of rollouts at the
     beginning of each epoch; the agent's updates follow."""
     updates_per_epoch: Positive[int] = 1000
     """Gradient updates of the agent in each epoch."""
     rounds: Positive[int] = 1
-    """Number of times in an epoch that a model-based algorithm imagines rollouts. An equal part of
+    """Number of times in an epoch that a model-based algorithm makes rollouts. An equal part of
     the updates follows each time."""
     rollout_batch: Positive[int] = 50_000
     """Number of imagined rollouts that start in each round."""

@@ -85,7 +85,8 @@ class Config:
     """H: number of steps of an imagined rollout."""
     clone: bool = False
     """Clone the better part of the log before anything is learned, and let the clone act until the
-    models call another policy better and worth more than what the cloned episodes earned."""
+    models call another policy better, and with `gate.earned` also worth more than what the cloned
+    episodes earned."""
     dip_budget: FractionBelowOne | None = None
     """Share of what the handed-over policy earns that trials of new policies may cost, over the
     whole online stage and at every moment of it, beyond one episode. 0 allows no trials. None has

@@ -79,16 +79,6 @@ class Part:
         """Standard deviation of the episodes' returns; 0 for a single episode."""
         return float(self.returns.std())
 
-    def report(self) -> dict[str, float | int]:
-        """Entries for a run's summary; `return` predicts the clone's until that is evaluated."""
-        return {
-            "return": self.mean_return,
-            "return_sd": self.sd_return,
-            "log_return": self.log_return,
-            "episodes": len(self.returns),
-            "rows": len(self.rows),
-        }
-
 
 def logged_episodes(
     reward: Float[np.ndarray, " n"],

@@ -40,8 +40,8 @@ DEFECTS = (
         "not-finite",
         lambda s: s["non_finite"],
         lambda s: (
-            f"Values that are NaN or infinite: {_arrays(s['non_finite'])}; drop the episodes that "
-            "hold them, or repair these rows."
+            f"There are values that are NaN or infinite: {_arrays(s['non_finite'])}. Drop the "
+            "episodes that hold them, or repair these rows."
         ),
         level="refused",
     ),
@@ -49,57 +49,58 @@ DEFECTS = (
         "overflow",
         lambda s: s["overflow"],
         lambda s: (
-            f"As float32 the values overflow: {_arrays(s['overflow'])}; if they are true, choose "
-            "larger units, else drop these rows."
+            f"Values overflow as float32, in which training takes them: {_arrays(s['overflow'])}. "
+            "If they are true, choose larger units, otherwise drop these rows."
         ),
         level="refused",
     ),
     Defect(
         "no-episode",
         lambda s: s["episodes"] == 0,
-        "No complete episode in {rows:,} rows: none is flagged terminal or timed out, or is the "
-        "1000th of its episode; set the flags, or give a longer log.",
+        "No complete episode is in the {rows:,} rows: none of them is flagged terminal or timed "
+        "out or is the 1000th of its episode. Set the flags, or give a longer log.",
         level="refused",
     ),
     Defect(
         "too-few-rows",
         lambda s: s["rows"] - s["unknown_successors"] < FEWEST_ROWS,
         "{rows:,} rows, {unknown_successors:,} of them without a successor, are too few to learn "
-        "from; give a longer log.",
+        "from. Give a longer log.",
         level="refused",
     ),
     Defect(
         "lost-successors",
         lambda s: s["lost_successors"],
         f"{{lost_successors:,}} rows {first('lost_successors')} have no successor although they "
-        "are not terminal; drop these rows, or give their next_obs.",
+        "are not terminal. Drop these rows, or give their next_obs.",
         level="refused",
     ),
     Defect(
         "other-dimensions",
         lambda s: not s["dims_fit"],
         "{checked_as} has {env_obs_dim} observation and {env_action_dim} action dimensions, the "
-        "log {obs_dim} and {action_dim}; name the environment that it was recorded in (--env-id).",
+        "log {obs_dim} and {action_dim}. Name the environment that the log was recorded in "
+        "(--env-id).",
         level="refused",
     ),
     Defect(
         "actions-outside",
         lambda s: s["actions_outside"] and s["action_bounds_known"],
         f"{{actions_outside:,}} rows {first('actions_outside')} have an action outside the bounds "
-        "of {checked_as}, by up to {actions_worst_excess:.4g}; rescale the actions to the bounds, "
+        "of {checked_as}, by up to {actions_worst_excess:.4g}. Rescale the actions to the bounds, "
         "or clip them if the plant did.",
         level="refused",
     ),
     Defect(
         "actions-beyond-one",
         lambda s: s["actions_outside"] and not s["action_bounds_known"],
-        "Actions leave [-1, 1], by up to {actions_worst_excess:.4g}: check that the environment's "
-        "bounds are as wide, else rescale.",
+        "Actions leave [-1, 1], by up to {actions_worst_excess:.4g}. Check that the environment's "
+        "bounds are as wide; if not, rescale the actions.",
     ),
     Defect(
         "rescaled-actions",
         lambda s: s["action_bounds_known"] and _may_be_rescaled(s),
-        "Actions fill [-1, 1] exactly, but the bounds of {checked_as} are wider: if they were "
+        "Actions fill [-1, 1] exactly, but the bounds of {checked_as} are wider. If they were "
         "scaled for a network, scale them back to the environment's units.",
         in_run=True,
     ),
@@ -107,9 +108,9 @@ DEFECTS = (
         "precision-lost",
         lambda s: s["float32"],
         lambda s: (
-            "Training takes numbers as float32, in which steps from row to row are lost: "
-            f"{_lost_columns(s)}; subtract an offset before you store them, log the difference to "
-            "the last row, or drop what only counts time."
+            "Training takes numbers as float32, where changes from row to row are lost: "
+            f"{_lost_columns(s)}. Subtract an offset before you store them, log the difference to "
+            "the last row, or drop columns that only count time."
         ),
         level=lambda s: "ruins" if _worst_rounding(s) >= LOST else "note",
         in_run=True,
@@ -118,42 +119,43 @@ DEFECTS = (
     Defect(
         "duplicate-rows",
         lambda s: s["duplicate_rows"],
-        f"{{duplicate_rows:,}} rows {first('duplicate_rows')} are exact copies of others: they "
-        "weigh twice in every fit; check that no file was joined with itself, and drop the copies.",
+        f"{{duplicate_rows:,}} rows {first('duplicate_rows')} are exact copies of others, so "
+        "they count twice in every fit. Check that no file was joined with itself, and drop the "
+        "copies.",
     ),
     Defect(
         "constant-observations",
         lambda s: s["constant_obs_dims"],
-        "Observation dimensions {constant_obs_dims} never change: the models cannot learn what "
-        "they do; remove them from the log and the environment if they may change.",
+        "Observation dimensions {constant_obs_dims} never change, so the models cannot learn what "
+        "they do. If they can change in the system, remove them from the log and the environment.",
         in_run=True,
     ),
     Defect(
         "rare-observations",
         lambda s: s["nearly_constant_obs_dims"],
-        "Observation dimensions {nearly_constant_obs_dims} hardly ever change: scaled to unit "
-        "variance, their rare changes or rounding errors become huge; remove them, or log rows in "
+        "Observation dimensions {nearly_constant_obs_dims} hardly ever change. Scaled to unit "
+        "variance, their rare changes or rounding errors become huge. Remove them, or log rows in "
         "which they do change.",
     ),
     Defect(
         "constant-actions",
         lambda s: s["constant_action_dims"],
-        "Action dimensions {constant_action_dims} never change: their effect cannot be learned "
-        "offline; log some variation, or remove them from the action.",
+        "Action dimensions {constant_action_dims} never change, so their effect cannot be learned "
+        "offline. Log some variation, or remove them from the action.",
         in_run=True,
     ),
     Defect(
         "rare-actions",
         lambda s: s["nearly_constant_action_dims"],
-        "Action dimensions {nearly_constant_action_dims} hardly ever change: their effect can "
-        "hardly be learned offline; log more variation.",
+        "Action dimensions {nearly_constant_action_dims} hardly ever change, so their effect can "
+        "hardly be learned offline. Log more variation.",
     ),
     Defect(
         "actions-at-border",
         lambda s: s["share_actions_at_border"] > 0.05,
         "{share_actions_at_border:.0%} of the action entries lie at the border of the bounds, "
-        "where a tanh policy has no finite log-probability: methods that score logged actions "
-        "(AWAC, CQL, IQL) need them clipped a little inside.",
+        "where a tanh policy has no finite log-probability. Methods that use the likelihood of "
+        "logged actions (AWAC, CQL, IQL) need them clipped a little inside.",
     ),
     Defect(
         "reward-outliers",
@@ -164,12 +166,12 @@ DEFECTS = (
         ),
         f"{{reward_outliers:,}} rewards {first('reward_outliers')} lie more than 50 robust "
         "standard deviations from the median, up to {reward_extremes[0][reward]:.4g} in row "
-        "{reward_extremes[0][row]}: unless they are events of the task, repair or drop these rows.",
+        "{reward_extremes[0][row]}. Unless they are events of the task, repair or drop these rows.",
     ),
     Defect(
         "constant-reward",
         lambda s: s["reward_min"] == s["reward_max"],
-        "The reward never changes, so there is nothing to learn; log the true reward.",
+        "The reward never changes, so there is nothing to learn. Log the true reward.",
         # A price of each step, the same for all, makes an early end better or worse.
         level=lambda s: "note" if s["reward_min"] and s["terminals"] else "refused",
     ),
@@ -177,8 +179,8 @@ DEFECTS = (
         "reward-scale",
         lambda s: s["reward"] and odd_reward(s["reward"]["mean"], s["reward"]["sd"]),
         lambda s: (
-            f"Rewards {odd_reward(s['reward']['mean'], s['reward']['sd'])}: algorithms are tuned "
-            "for rewards of the order of 1; train with --scale-rewards (on in quickstart and "
+            f"Rewards {odd_reward(s['reward']['mean'], s['reward']['sd'])}. Algorithms are tuned "
+            "for rewards of the order of 1. Train with --scale-rewards (on in quickstart and "
             "quick/*), or choose other units."
         ),
         in_run=True,
@@ -187,8 +189,8 @@ DEFECTS = (
         "observation-scale",
         lambda s: odd_scales(s["obs_mean"], s["obs_sd"]),
         lambda s: (
-            f"Observation dimensions {odd_scales(s['obs_mean'], s['obs_sd'])}: actor and critics "
-            "learn best from numbers of the order of 1; train with --standardise-obs (on in "
+            f"Observation dimensions {odd_scales(s['obs_mean'], s['obs_sd'])}. Actor and critics "
+            "learn best from numbers of the order of 1. Train with --standardise-obs (on in "
             "quickstart and quick/*), or choose other units."
         ),
         in_run=True,
@@ -197,27 +199,27 @@ DEFECTS = (
         "arrays-not-read",
         lambda s: s["not_read"],
         lambda s: (
-            f"Arrays with a value for each row that are not read: {', '.join(s['not_read'])}; "
-            "rename them if they are what this format calls otherwise."
+            f"These arrays have a value for each row but are not read: {', '.join(s['not_read'])}. "
+            "Rename them if this format has another name for them."
         ),
     ),
     Defect(
         "environment-unknown",
         lambda s: s["env_problem"],
-        "Bounds, step limit and flags are not checked: {env_problem}.",
+        "Bounds, step limit and flags cannot be checked: {env_problem}.",
     ),
     Defect(
         "no-environment",
         lambda s: s["env_id"] is None and not s["env_given"],
         lambda s: (
-            "The log names no environment; give it with --env-id"
+            "The log names no environment. Give it with --env-id"
             + (f" {s['recommended_env']}." if s["recommended_env"] else ".")
         ),
     ),
     Defect(
         "no-reference",
         lambda s: s["reference"] is None,
-        "No reference returns, so no normalised score; set the file's ref_min_score and "
-        "ref_max_score (in an .npz: reference in metadata).",
+        "There are no reference returns, so scores are not normalised. Set the file's "
+        "ref_min_score and ref_max_score (in an .npz: reference in metadata).",
     ),
 )

@@ -21,25 +21,25 @@ EPISODE_DEFECTS = (
         "padded-successors",
         lambda s: s["padded_successors"],
         f"{{padded_successors:,}} of {{known_ends:,}} ends {first('padded_successors')} of "
-        "episodes have {padded_as} as next_obs in place of the next state: models and a learned "
-        "rule for the ends are fitted to it; store the observation after the last action, or leave "
-        "next_obs out (then these rows are fitted without one).",
+        "episodes have {padded_as} as next_obs in place of the next state, so models and a learned "
+        "termination rule would be fitted to it. Store the observation after the last action, or "
+        "leave next_obs out (then the models are fitted without these rows).",
         level=lambda s: "ruins" if s["padded_surely"] else "note",
         in_run=True,
     ),
     Defect(
         "both-flags",
         lambda s: s["both_flags"],
-        "{both_flags:,} rows are flagged both terminal and timed out: they count as terminal, so "
-        "no value is expected after them; clear the terminal flag where only the time was up.",
+        "{both_flags:,} rows are flagged both terminal and timed out. They count as terminal, so "
+        "no value is expected after them. Clear the terminal flag where only the time was up.",
     ),
     Defect(
         "no-timeouts",
         lambda s: not s["timeouts_recorded"],
         lambda s: (
-            f"No time-out flags: {ends_text(s['ends_source'], s['ends_steps'])}, "
-            f"{s['timeouts']:,} of them; where that is wrong two episodes run into one another; "
-            "record the flags, or use a file that has them (D4RL v2)."
+            f"No time-out flags are recorded: {ends_text(s['ends_source'], s['ends_steps'])}, "
+            f"{s['timeouts']:,} of them. Where that is wrong, two episodes run into one another. "
+            "Record the flags, or use a file that has them (D4RL v2)."
         ),
         in_run=True,
     ),
@@ -48,8 +48,8 @@ EPISODE_DEFECTS = (
         lambda s: s["unflagged_ends"],
         lambda s: (
             f"Inside episodes the observations jump {_unflagged(s)} as they do nowhere else, and "
-            "the next rows are taken for the successors: ends of episodes are not flagged; flag "
-            "them, or store next_obs."
+            "the next rows are taken for the successors. The ends of episodes seem not to be "
+            "flagged. Flag them, or store next_obs."
         ),
         level="ruins",
         in_run=True,
@@ -58,9 +58,8 @@ EPISODE_DEFECTS = (
         "timeouts-as-terminals",
         lambda s: s["timed_terminals"],
         "{timed_terminals:,} of {terminals:,} terminal rows come after exactly {timed_length:,} "
-        "steps, the longest episode, in states like all others: these are time-outs, and as "
-        "terminals they teach that nothing can be earned after them; move them to the time-out "
-        "flags.",
+        "steps, the longest episode, in states like all others. These are time-outs; as terminals "
+        "they teach that nothing can be earned after them. Move them to the time-out flags.",
         level=lambda s: "ruins" if s["timed_share"] >= 0.5 else "note",
         in_run=True,
     ),
@@ -71,7 +70,7 @@ EPISODE_DEFECTS = (
             and s["step_limit"] not in (None, s["ends_steps"])
         ),
         "The log has no time-out flags and was cut after {ends_steps:,} steps, but {checked_as} "
-        "has a limit of {step_limit:,}: load it with max_episode_steps={step_limit}, or flag the "
+        "has a limit of {step_limit:,}. Load it with max_episode_steps={step_limit}, or flag the "
         "last row of each episode.",
         level=lambda s: (
             "ruins" if s["timeouts"] or s["longest_episode"] > s["step_limit"] else "note"
@@ -82,7 +81,7 @@ EPISODE_DEFECTS = (
         "past-limit",
         lambda s: s["episodes_past_limit"] and s["timeouts_recorded"],
         "{episodes_past_limit:,} episodes run on past the {step_limit} steps of {checked_as} (the "
-        "longest: {longest_episode:,}): time-out flags are missing, or the limit was another; flag "
+        "longest: {longest_episode:,}). Time-out flags are missing, or the limit was another. Flag "
         "the last row of each episode.",
         in_run=True,
     ),
@@ -90,43 +89,44 @@ EPISODE_DEFECTS = (
         "early-timeouts",
         lambda s: s["early_timeouts"],
         "{early_timeouts:,} time-outs come before the {step_limit} steps of {checked_as} (the "
-        "earliest after {shortest_timeout}): fine where the recording was cut; where the "
+        "earliest after {shortest_timeout}). That is right where the recording was cut. Where the "
         "environment ended the episode, flag the row terminal.",
     ),
     Defect(
         "flagged-healthy",
         lambda s: s["flagged_healthy"],
         f"{{flagged_healthy:,}} terminal rows {first('flagged_healthy')} have a next state in "
-        "which {checked_as} does not end: flags of time-outs or of another environment; move them "
-        "to the time-out flags, or give the rule with --termination.",
+        "which {checked_as} does not end. The flags may be those of time-outs or of another "
+        "environment. Move them to the time-out flags, or give the rule with --termination.",
         level=lambda s: "refused" if _few_agree(s) else "note",
     ),
     Defect(
         "unhealthy-unflagged",
         lambda s: s["unhealthy_unflagged"],
         f"{{unhealthy_unflagged:,}} rows {first('unhealthy_unflagged')} go on after a state that "
-        "ends {checked_as}: terminal flags are missing, or the limits were others; set the flags, "
+        "ends {checked_as}. Terminal flags are missing, or the limits were others. Set the flags, "
         "or give the rule with --termination.",
         level=lambda s: "refused" if _few_agree(s) else "note",
     ),
     Defect(
         "unknown-successors",
         lambda s: s["unknown_successors"] > s["lost_successors"],
-        "{unknown_successors:,} terminal rows have no successor in the file: the models are fitted "
-        "without them; prefer a file with next_observations (D4RL v2).",
+        "{unknown_successors:,} terminal rows have no successor in the file, so the models are "
+        "fitted without them. Prefer a file with next_observations (D4RL v2).",
     ),
     Defect(
         "broken-successors",
         lambda s: s["broken_successors"],
         f"{{broken_successors:,}} rows inside an episode {first('broken_successors')} have a "
-        "next_obs that is not the next row's obs: harmless if rows were shuffled or files joined "
-        "without flags, else next_obs is wrong; write the true successors or add time-out flags.",
+        "next_obs that is not the next row's obs. This is harmless if rows were shuffled or files "
+        "were joined without flags; otherwise next_obs is wrong. Write the true successors, or add "
+        "time-out flags.",
     ),
     Defect(
         "reset-successors",
         lambda s: s["reset_successors"],
         f"{{reset_successors:,}} rows that end an episode {first('reset_successors')} have the "
-        "first obs of the next one as next_obs: unless the system went on without a reset, store "
+        "first obs of the next one as next_obs. Unless the system went on without a reset, store "
         "the observation before it (final_obs in Gymnasium's vector environments), or leave "
         "next_obs out.",
         level=lambda s: "ruins" if s["far_resets"] > 0.1 * s["known_ends"] else "note",
@@ -136,7 +136,7 @@ EPISODE_DEFECTS = (
         "unchanged-successors",
         lambda s: s["unchanged_successors"] > 0.01 * s["rows"],
         f"{{unchanged_successors:,}} rows {first('unchanged_successors')} have their own obs as "
-        "next_obs: the state is stored twice, or a sensor holds its value; store the observation "
+        "next_obs. The state is stored twice, or a sensor holds its value. Store the observation "
         "after the action.",
         level=lambda s: "ruins" if s["unchanged_successors"] > 0.9 * s["rows"] else "note",
         in_run=True,

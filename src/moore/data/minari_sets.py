@@ -77,7 +77,7 @@ def read_minari(
         raise
     except _DAMAGED as error:
         raise InputError(
-            f"minari:{dataset_id}: cannot be read ({_told(error)}); "
+            f"minari:{dataset_id}: cannot be read ({_reason(error)}); "
             + (
                 in_use(error)
                 or "expected a whole Minari set; delete it and download or write it again"
@@ -116,7 +116,7 @@ def _open(dataset_id: str, download: bool):
     # A malformed id is a TypeError inside Minari; the network fails as OSError or RuntimeError.
     except (*_DAMAGED, ImportError) as error:
         raise InputError(
-            f"minari:{dataset_id}: cannot be loaded ({_told(error)}); "
+            f"minari:{dataset_id}: cannot be loaded ({_reason(error)}); "
             + (
                 in_use(error)
                 or "expected an id such as mujoco/hopper/medium-v0; `minari list remote` shows "
@@ -125,7 +125,7 @@ def _open(dataset_id: str, download: bool):
         ) from error
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return shown(error) or type(error).__name__
 
 

@@ -40,7 +40,7 @@ PATIENCE = 5
 
 
 class ModelState(eqx.Module):
-    """The ensemble that imagines, and where its training stands.
+    """The ensemble of models, and the state of its training.
 
     The log-variance bounds and the optimiser's moments belong to `training`. A refit with
     `warm_start="best"` begins from weights that fit neither, and its first steps can throw a member

@@ -41,8 +41,5 @@ class Bounds:
         inside = 2.0 * (np.asarray(action) - self.low) / np.where(reach > 0, reach, 1.0) - 1.0
         return np.clip(np.where(reach > 0, inside, 0.0), -1.0, 1.0)
 
-    def same_as(self, other: "Bounds") -> bool:
-        return np.array_equal(self.low, other.low) and np.array_equal(self.high, other.high)
-
     def __str__(self) -> str:
         return f"{self.low.tolist()} to {self.high.tolist()}"

@@ -22,15 +22,11 @@ _ENDLESS = 100_000
 
 @dataclass(frozen=True)
 class Episodes:
-    """Undiscounted returns, discounted returns and lengths in steps, one entry an episode.
-
-    `bad_readings` is the number of steps, over all episodes, whose readings were not finite.
-    """
+    """Undiscounted returns, discounted returns and lengths in steps, one entry an episode."""
 
     returns: list[float]
     lengths: list[int]
     discounted: list[float]
-    bad_readings: int = 0
 
     @property
     def mean_return(self) -> float:
@@ -47,13 +43,12 @@ def run_episodes(
     """
     obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
     returns, discounted = [Return() for _ in envs], np.zeros(len(envs))
-    bad, running = 0, list(range(len(envs)))
+    running = list(range(len(envs)))
     while running:
         actions = policy(obs)
         still_running = []
         for i in running:
             obs[i], reward, terminated, truncated, _ = envs[i].step(actions[i])
-            bad += envs[i].fault is not None
             discounted[i] += discount ** returns[i].steps * (reward if np.isfinite(reward) else 0.0)
             returns[i].add(reward)
             if not (terminated or truncated):
@@ -67,7 +62,7 @@ def run_episodes(
     totals = [one.total for one in returns]
     if None in totals:
         raise InputError("no reward of a whole episode is a finite number; look at the rewards.")
-    return Episodes(totals, [one.steps for one in returns], discounted.tolist(), bad)
+    return Episodes(totals, [one.steps for one in returns], discounted.tolist())
 
 
 def random_policy(action_dim: int, seed: int) -> BatchPolicy:

@@ -43,14 +43,6 @@ def find_facts(env_id: str) -> EnvFacts:
         ) from error
 
 
-def env_facts(env_id: str | None) -> EnvFacts | None:
-    """Facts of an environment; None if no environment is named, or if it cannot be made."""
-    try:
-        return None if env_id is None else find_facts(env_id)
-    except InputError:
-        return None
-
-
 @contextlib.contextmanager
 def quiet_mujoco() -> Iterator[None]:
     """Keeps MuJoCo's warnings (old model files, unstable states) off the terminal and the disk."""

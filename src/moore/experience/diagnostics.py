@@ -1,12 +1,14 @@
 """What the theory says of the step from one epoch's policy to the next, estimated by rollouts.
 
-And what the models say of a policy: whole episodes of it, from where the log's episodes start.
+It also imagines whole episodes of a policy in the models, from states where episodes of the log
+start.
 
 For the models M and policies pi at the ends of two epochs, t and t + 1, let U_M(pi) be the expected
 discounted sum of u, and eta_M(pi) that of the models' reward, without the penalty (section 3.3).
-Both are estimated over the first H steps from states that the sampling scheme draws, the same
-states and random numbers for all of them, and divided by the share of the discounted time that
-these steps are, 1 - gamma^H: they stand for the infinite sum, as if the first steps were typical.
+Both are estimated over the first H steps from states that the sampling scheme draws, with the same
+states and random numbers for every pair of policy and models. Each estimate is divided by 1 -
+gamma^H, the share of these steps in the discounted time. So it stands for the infinite sum, as if
+the first steps were typical.
 """
 
 import dataclasses
@@ -33,18 +35,20 @@ from moore.units import spread_of
 Metrics = dict[str, Float[Array, ""]]
 Range = tuple[Float[Array, " obs"], Float[Array, " obs"]]
 
-# Rollouts of each estimate, at most; and steps of all of them together, but for 100 rollouts.
+# Largest number of rollouts of an estimate, and of their steps together; 100 rollouts are always
+# made.
 PROBES, PROBED_STEPS = 1000, 5000
 # Folded into the run's seed: fold_in(key, i) is the i-th of split(key, n), so it is a large one.
 _STREAM = 0x0D1A6
-# Whole episodes are many steps one after the other: few, for they take long however few they are.
+# A whole episode has many steps that follow each other and takes long, so there are few of them.
 EPISODES = 20
 
 
 class PolicyInModels(eqx.Module):
     """The policy that acts and the models, at the end of an epoch.
 
-    `agent_state`: whose critics tell the models' uncertainty, where it is one of values.
+    `agent_state`: state of the agent whose critics measure the uncertainty, if `uncertainty` is
+    "value".
     """
 
     policy: PyTree
@@ -53,12 +57,12 @@ class PolicyInModels(eqx.Module):
 
 
 def probes(length: int) -> int:
-    """Rollouts of an estimate, where each is so many steps long."""
+    """The number of rollouts of an estimate, from the number of steps of each."""
     return min(PROBES, max(100, PROBED_STEPS // length))
 
 
 def own_key(seed: int, epoch: int) -> PRNGKeyArray:
-    """For numbers that no result may depend on: an online epoch's, or (0) those of all epochs."""
+    """The key of diagnostics, which no result depends on; epoch 0 stands for all epochs."""
     return jax.random.fold_in(jax.random.fold_in(key_of(seed), _STREAM), epoch)
 
 
@@ -72,7 +76,7 @@ def observed_range(replay: Replay) -> Range:
 
 
 def widened(seen: Range, share: float | None) -> Range | None:
-    """A range with this share of it more on either side; None: there is to be no range."""
+    """The range extended by this share of its width on either side; None gives None."""
     if share is None:
         return None
     low, high = seen
@@ -81,7 +85,7 @@ def widened(seen: Range, share: float | None) -> Range | None:
 
 
 def logged_spread(log: Replay, bound: float) -> Normaliser | None:
-    """What a bound on observations counts in; None where it is infinite, or there is no log."""
+    """The unit of the bound on imagined observations; None if it is infinite or there is no log."""
     rows = int(log.size)
     if not rows or math.isinf(bound):
         return None
@@ -100,7 +104,7 @@ def sums(
     spread: Normaliser | None = None,
     within: Range | None = None,
 ) -> tuple[Float[Array, " count"], Float[Array, " count"], Bool[Array, " count"]]:
-    """U_M(pi), eta_M(pi) from each start, as above; and whether its rollout left the numbers."""
+    """U_M(pi) and eta_M(pi) from each start; True where a rollout was cut short by the bound."""
     critics = pair.agent_state
     uncertainty_fn = make_uncertainty(settings, agent, critics, terminated_fn, spread)
     transitions, happened, uncertainty = rollout(
@@ -118,7 +122,7 @@ def sums(
         one_member=settings.one_member,
         noise=settings.member_noise,
     )
-    # Without a discount there is no infinite sum: the first H steps stand for themselves.
+    # Without a discount the infinite sum does not exist, so the sum over the first H steps is kept.
     part = 1.0 - discount**settings.rollout_length if discount < 1.0 else 1.0
     weight = discount ** jnp.arange(settings.rollout_length) / part
     u, eta = (
@@ -146,13 +150,13 @@ def compare_epochs(
     spread: Normaliser | None = None,
     within: Range | None = None,
 ) -> Metrics:
-    """Relative Uncertainty Error (section 4.3) and the drop bound's term of two epochs.
+    """The Relative Uncertainty Error (section 4.3) and the terms of the drop bound for two epochs.
 
     Args:
         old, new: M_t, pi_t and M_{t+1}, pi_{t+1}.
-        offline, online: where `rows` point to.
-        rows: the states to start from, joint indices.
-        key: of the rollouts.
+        offline, online: D_off and D_on, to which `rows` point.
+        rows: joint indices of the states to start from.
+        key: random key of the rollouts.
         penalty_coef: lambda.
         agent, terminated_fn, settings, spread, within: what a rollout is.
 
@@ -160,16 +164,16 @@ def compare_epochs(
         uncertainty_old: U_{M_t}(pi_t).
         uncertainty_carried: U_{M_{t+1}}(pi_t), the old policy in the new models.
         uncertainty_new: U_{M_{t+1}}(pi_{t+1}).
-        return_old, return_carried, return_new: the same three of eta.
+        return_old, return_carried, return_new: the same three for eta.
         relative_uncertainty_error: |U_{M_t}(pi_t) - U_{M_{t+1}}(pi_t)| / |eta_{M_t}(pi_t)|, as
             section 4.3 prints it.
         relative_uncertainty_error_theorem: the same with U_{M_{t+1}}(pi_{t+1}) as the second term,
-            which is what Theorem 2 needs.
-        drop_term: lambda [U_{M_{t+1}}(pi_t) - U_{M_{t+1}}(pi_{t+1})], what the corrected bound says
-            of eta(pi_t) - eta(pi_{t+1}), but for the models' errors along both policies and what
-            pi_{t+1} falls short of the optimum of the penalised models.
-        predicted_drop: eta_{M_{t+1}}(pi_t) - eta_{M_{t+1}}(pi_{t+1}), the same bound before its
-            last step: it lacks the models' errors alone, and holds for any two policies.
+            as Theorem 2 needs it.
+        drop_term: lambda [U_{M_{t+1}}(pi_t) - U_{M_{t+1}}(pi_{t+1})], the corrected bound on
+            eta(pi_t) - eta(pi_{t+1}) without two of its terms: the models' errors along both
+            policies, and the distance of pi_{t+1} from the optimum of the penalised models.
+        predicted_drop: eta_{M_{t+1}}(pi_t) - eta_{M_{t+1}}(pi_{t+1}), the bound before the last
+            step of its proof. It lacks only the models' errors and holds for any two policies.
     """
     starts = gather(offline, online, rows).obs
     discount = settings.discount
@@ -214,17 +218,17 @@ def imagine_episodes(
     """Whole episodes of the evaluated policy in the models: an evaluation without the system.
 
     Args:
-        policy: acts with its mode.
-        ensemble: says what happens.
-        starts: first states of episodes.
-        key: of the models' noise.
-        agent, terminated_fn, settings, spread, within: what a rollout is, but for its length.
-        steps: the longest an episode may be.
+        policy: the policy, which acts with its mode.
+        ensemble: models of the system.
+        starts: states in which the episodes start.
+        key: key of the models' noise.
+        agent, terminated_fn, settings, spread, within: define a rollout, except for its length.
+        steps: largest number of steps of an episode.
 
     Returns:
-        episode_return: mean return, without the penalty; to compare with eval/return.
-        episode_discounted_return: the same of the discounted return; to compare with the critics'
-            values, which have the penalty and the entropy's share besides.
+        episode_return: mean return without the penalty, comparable with eval/return.
+        episode_discounted_return: the same for the discounted return, comparable with the critics'
+            values, which also contain the penalty and the entropy.
         episode_steps: mean length; an episode ends where it becomes non-finite or exceeds
             `imagined_bound`.
     """

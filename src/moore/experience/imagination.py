@@ -1,4 +1,4 @@
-"""Imagination: batches of rollouts in an ensemble of models, with a penalty on what they ignore.
+"""Imagination: batches from rollouts in an ensemble of models, with a penalty on their uncertainty.
 
 The state is what Algorithm 1 calls M and D_model, and the coefficient lambda of the penalty.
 """
@@ -31,7 +31,7 @@ from moore.replay.schemes import uniform
 
 
 class ImaginationState(eqx.Module):
-    """M, D_model and lambda; and where imagination halts, if it does."""
+    """M, D_model and lambda, and the limit at which rollouts halt, if there is one."""
 
     model: ModelState
     imagined: Ring
@@ -41,11 +41,11 @@ class ImaginationState(eqx.Module):
 
 @dataclass(frozen=True, eq=False)
 class Imagination:
-    """The ensemble and what is imagined in it.
+    """An ensemble of models and the rollouts that are imagined in it.
 
     Attributes:
-        task: of the run.
-        halt_of: finds after every fit what is unknown to the models; None: rollouts never halt.
+        task: what the experience is made for.
+        halt_of: finds after every fit where rollouts halt; with None they never halt.
     """
 
     task: Task
@@ -53,7 +53,7 @@ class Imagination:
 
     @cached_property
     def spread(self) -> Normaliser | None:
-        """What `imagined_bound` counts in: the log's means and standard deviations."""
+        """Means and standard deviations of the log, the unit of `imagined_bound`."""
         return diagnostics.logged_spread(self.task.log, self.task.config.imagined_bound)
 
     @cached_property
@@ -67,12 +67,12 @@ class Imagination:
         return jnp.minimum(low, acted_low), jnp.maximum(high, acted_high)
 
     def within(self, online: Replay) -> diagnostics.Range | None:
-        """What imagined observations are cut to, where the settings want it."""
+        """The range that imagined observations are clipped to; None if there is none."""
         share = self.task.config.imagined_range
         return None if share is None else diagnostics.widened(self.seen_range(online), share)
 
     def begin(self, key: PRNGKeyArray) -> ImaginationState:
-        """Fresh models, and an empty D_model with room for that of the offline stage."""
+        """Untrained models, and an empty D_model of the size of the offline stage."""
         task, config = self.task, self.task.config
         offline = config.offline
         rows = offline.retain_epochs * offline.rollout_batch * config.rollout_length
@@ -91,7 +91,7 @@ class Imagination:
         return ImaginationState(model, imagined, penalty_coef, halt)
 
     def hand_over(self, state: ImaginationState) -> ImaginationState:
-        """The models go on; D_model starts empty, with room for that of the online stage."""
+        """Keeps the models and empties D_model, which gets the size of the online stage."""
         online = self.task.config.online
         longest = max(self._length(1), self._length(online.epochs))
         penalty_coef = state.penalty_coef
@@ -107,10 +107,11 @@ class Imagination:
         key: PRNGKeyArray,
         on_pass: OnPass | None = None,
     ) -> tuple[ImaginationState, PRNGKeyArray, Refreshed]:
-        """Offline the models are fitted to the log alone.
+        """Offline, fits the models to the log alone; online, fills D_model.
 
-        Online updates start with the first step, refits phi steps later: so the offline models
-        imagine once before, or as often as D_model has room for. Without a log they cannot.
+        Online, updates start with the first step but the first refit comes phi steps later. So the
+        models of the offline stage fill D_model with one batch of rollouts, or as many as it has
+        room for (`start_full`). Without a log there are no such models.
         """
         online = self.task.config.online
         if now.stage == "offline":
@@ -130,7 +131,7 @@ class Imagination:
         key: PRNGKeyArray,
         on_pass: OnPass | None = None,
     ) -> tuple[ImaginationState, PRNGKeyArray, Refreshed]:
-        """Offline lambda is set anew, where that is wanted; online the models are refitted.
+        """Offline, calibrates lambda if the settings ask for it; online, refits the models.
 
         Then rollouts of the newest policy go into D_model.
         """
@@ -139,7 +140,7 @@ class Imagination:
             state, key, imagined = self.imagine(state, now, key)
             return state, key, Refreshed(None, imagined)
         found = self.surprise(state, now)
-        state, key, report = self.fit(state, now, now.draws, key, on_pass)
+        state, key, report = self.fit(state, now, self.task.draws(now), key, on_pass)
         state, key, imagined = self.imagine(state, now, key)
         return state, key, Refreshed(report, found | imagined)
 
@@ -151,7 +152,7 @@ class Imagination:
         real_rows = int(share * size)
         planned = jnp.zeros((count, 0), jnp.int32)
         if real_rows:
-            planned = now.draws.rows(key, (count, real_rows))
+            planned = self.task.draws(now).rows(key, (count, real_rows))
         return Batches(PartlyImagined(size, real_rows), state.imagined, None, planned)
 
     def noted(self, state: ImaginationState, notes: None) -> ImaginationState:
@@ -162,7 +163,7 @@ class Imagination:
         return {"model": state.model, "penalty_coef": state.penalty_coef}
 
     def unpack_hand_over(self, fresh: ImaginationState, kept: dict) -> ImaginationState:
-        """A lambda that was measured is handed over; one that was given may be given anew."""
+        """A calibrated lambda is handed over; a given one is taken from the configuration."""
         measured = self.task.config.penalty_coverage is not None
         penalty_coef = kept["penalty_coef"] if measured else fresh.penalty_coef
         return self._with_model(kept["model"], fresh.imagined, penalty_coef)
@@ -175,9 +176,9 @@ class Imagination:
         key: PRNGKeyArray,
         on_pass: OnPass | None = None,
     ) -> tuple[ImaginationState, PRNGKeyArray, FitReport]:
-        """Lines 2 and 13: the models go on learning from D_off and D_on, as they are drawn.
+        """Lines 2 and 13: goes on training the models on rows drawn from D_off and D_on.
 
-        Models that were never fitted may take more steps, and learn how inputs are standardised.
+        The first fit may take more steps, and it also measures how inputs are standardised.
         """
         model = self.task.config.model
         first = not int(optax.tree.get(state.model.opt_state, "count"))
@@ -202,7 +203,7 @@ class Imagination:
     def cover(
         self, state: ImaginationState, now: Moment, key: PRNGKeyArray
     ) -> tuple[ImaginationState, PRNGKeyArray]:
-        """Sets lambda from the log, where `penalty_coverage` is given; untrained critics cannot."""
+        """Calibrates lambda if `penalty_coverage` is given, once the critics are trained."""
         config = self.task.config
         if config.penalty_coverage is None or now.epoch == 1:
             return state, key
@@ -230,14 +231,14 @@ class Imagination:
     ) -> tuple[ImaginationState, PRNGKeyArray, Metrics]:
         """Lines 14 to 16: rollouts from states of D_off and D_on into D_model.
 
-        D_model keeps what the retained epochs give at this H, as MBPO's does.
+        D_model keeps the rollouts of the retained epochs at this H, as in MBPO.
 
         Args:
-            state: of the imagination.
-            now: whose newest policy acts, and where rollouts start.
-            key: of the run.
-            count: rollouts; by default the stage's.
-            length: H; by default the stage's and the epoch's.
+            state: state of the imagination.
+            now: gives the newest policy, which acts, and the data in which rollouts start.
+            key: random key of the run.
+            count: number of rollouts; by default that of the stage.
+            length: H; by default that of the stage and the epoch.
 
         Raises:
             InputError: no transition is usable.
@@ -258,7 +259,7 @@ class Imagination:
                 task.log,
                 now.online,
                 self._logged_range,
-                now.draws.rows(key_starts, (count,)),
+                task.draws(now).rows(key_starts, (count,)),
                 state.penalty_coef,
                 key_rollout,
                 agent=task.agent,
@@ -283,7 +284,7 @@ class Imagination:
         acting: PyTree,
         bar: Float[Array, ""],
     ) -> tuple[Bool[Array, ""], PyTree, PRNGKeyArray, Metrics]:
-        """Whether the newest policy may act instead of `acting`, who acts, and why."""
+        """Whether the newest policy may act instead of `acting`, who acts, and metrics."""
         task, gate = self.task, self.task.config.gate
         key, key_starts, key_rollout = jax.random.split(key, 3)
         if gate.horizon is None:
@@ -291,7 +292,7 @@ class Imagination:
             starts = task.first_states[jax.random.randint(key_starts, shape, 0, episodes)]
             steps, discount = task.episode_steps, 1.0
         else:
-            rows = now.draws.rows(key_starts, (gate.rollouts,))
+            rows = task.draws(now).rows(key_starts, (gate.rollouts,))
             starts = gather(task.log, now.online, rows).obs
             steps, discount = gate.horizon, task.agent_config.discount
         accepted, acting, metrics = compare_policies(
@@ -314,7 +315,7 @@ class Imagination:
         return accepted, acting, key, metrics
 
     def surprise(self, state: ImaginationState, now: Moment) -> Metrics:
-        """How well the models predict the transitions since the last refit."""
+        """How well the models predict the transitions collected since the last refit."""
         if not self.task.config.diagnostics:
             return {}
         with self.task.clock("diagnose"):
@@ -329,7 +330,7 @@ class Imagination:
         return rollout_length(self.task.config, epoch)
 
     def _online_room(self, length: int) -> int:
-        """Rows of the online D_model: the retained epochs' rollouts of that length."""
+        """Number of rows of the online D_model, with rollouts of this length."""
         online = self.task.config.online
         refits = online.steps_per_epoch // online.refit_every
         return online.retain_epochs * refits * online.rollout_batch * length

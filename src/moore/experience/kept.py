@@ -1,8 +1,8 @@
 """The log, then a kept part of it beside the online rows (Zhao et al. 2022, Adaptive BC).
 
-Offline, batches are uniform draws from the whole log. At the hand-over the log is given up for a
-part of it, chosen once, with replacement; online rows join this part, and batches are uniform draws
-from both. Sizes are those of the authors' code (zhaoyi11/adaptive_bc, main.py and utils.py).
+Offline, batches are uniform draws from the whole log. At the hand-over a part of the log is drawn
+with replacement, and only this part is kept. Online rows join it, and batches are uniform draws
+from both. The sizes are those of the authors' code (zhaoyi11/adaptive_bc, main.py and utils.py).
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree, UInt32
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
-from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
+from moore.experience.defaults import learns_no_notes, notes_nothing, prepares_nothing
+from moore.experience.protocol import Batches, Metrics, Moment, Task
 from moore.replay.buffer import Batch, Replay, as_batch
 from moore.replay.sampler import gather
 
@@ -21,8 +22,8 @@ class KeptPart(eqx.Module):
     """Which part of the log is kept.
 
     Attributes:
-        choice: seed of the choice.
-        rows: logged rows of the online stage, one as often as it was drawn; none offline.
+        choice: seed of the draw.
+        rows: rows of the log that are kept online, each as often as it was drawn; empty offline.
     """
 
     choice: UInt32[Array, ""]
@@ -33,8 +34,8 @@ class KeptPart(eqx.Module):
 class KeptRows:
     """A batch is a uniform draw with replacement.
 
-    Offline from the log; online from the newest `capacity` entries of a list: the kept rows, then
-    the online ones.
+    Offline it is drawn from the log. Online it is drawn from the newest `capacity` entries of the
+    list that has the kept rows first and the online rows after them.
     """
 
     batch_size: int
@@ -64,19 +65,21 @@ class KeptRows:
         share = jnp.mean(rows >= offline.capacity)
         return as_batch(gather(offline, online, rows), rows), None, {"online_share": share}
 
-    def learned(self, notes: None, batch: Batch, agent: PyTree) -> tuple[None, Metrics]:
-        del notes, batch, agent
-        return None, {}
+    learned = notes_nothing
 
 
 @dataclass(frozen=True, eq=False)
 class KeptReplay:
-    """The whole log offline, a kept part of it online; settings are those of the agent."""
+    """Draws from the whole log offline and from a part of it online; the agent has the settings."""
 
     task: Task
 
+    start = prepares_nothing
+    refresh = prepares_nothing
+    noted = learns_no_notes
+
     def begin(self, key: PRNGKeyArray) -> KeptPart:
-        """Which rows will be kept is already decided."""
+        """Draws the seed that decides which rows will be kept."""
         return KeptPart(jax.random.bits(key), jnp.zeros(0, jnp.int32))
 
     def hand_over(self, state: KeptPart) -> KeptPart:
@@ -87,24 +90,11 @@ class KeptReplay:
         kept = jax.random.randint(key, (count,), 0, log.size, dtype=jnp.int32)
         return KeptPart(state.choice, kept)
 
-    def start(
-        self, state: KeptPart, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
-    ) -> tuple[KeptPart, PRNGKeyArray, Refreshed]:
-        """There is nothing to prepare."""
-        del now, on_pass
-        return state, key, Refreshed()
-
-    refresh = start
-
     def batches(self, state: KeptPart, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
         del key, count
         config = self.task.agent_config
         how = KeptRows(config.batch_size, now.stage == "online", config.replay_capacity)
         return Batches(how, state.rows, None, None)
-
-    def noted(self, state: KeptPart, notes: None) -> KeptPart:
-        del notes
-        return state
 
     def pack_hand_over(self, state: KeptPart) -> dict:
         return {"choice": state.choice}

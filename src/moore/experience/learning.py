@@ -1,4 +1,4 @@
-"""The compiled loop of gradient steps: a batch, an update, and what the experience notes of it."""
+"""The compiled loop of gradient steps: a batch, an update, and notes for the experience."""
 
 from functools import partial
 from typing import Any
@@ -32,14 +32,14 @@ def gradient_steps(
     agent: Agent,
     agent_config: Any,
 ) -> tuple[PyTree, PyTree, dict[str, Float[Array, ""]]]:
-    """One gradient step for every key, in one loop; undone as a whole if not finite.
+    """Makes one gradient step for every key; if a result is not finite, all of them are undone.
 
     Args:
-        agent_state: donated.
-        notes, pool, planned, how: the batches; the notes are donated.
+        agent_state: state of the agent (donated).
+        notes, pool, planned, how: see `Batches` (the notes are donated).
         offline, online: D_off and D_on.
         keys: (steps,).
-        agent, agent_config: the update rule.
+        agent, agent_config: the update rule and its settings.
 
     Returns:
         The agent's state, the notes, and the means of the metrics (of `q_target_max`, where an
@@ -65,8 +65,8 @@ def gradient_steps(
     means = {f"losses/{name}": jnp.mean(value) for name, value in metrics.items()}
     if "q_target_max" in metrics:
         means["losses/q_target_max"] = jnp.max(metrics["q_target_max"])
-    # A diverged update is undone and counted; its losses would only hide in the means. And a limit
-    # that is not known is not a number to draw.
+    # Updates that diverged are undone and counted; their losses are no numbers to plot, and neither
+    # is a limit that is not known.
     means = {
         name: jnp.where(finite & (jnp.abs(value) < 0.1 * NO_LIMIT), value, jnp.nan)
         for name, value in means.items()

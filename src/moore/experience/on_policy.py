@@ -134,7 +134,9 @@ class OnPolicy:
         report, found = None, {}
         if now.stage == "online":
             found = self._models.surprise(state.imagination, now)
-            models, key, report = self._models.fit(state.imagination, now, now.draws, key, on_pass)
+            models, key, report = self._models.fit(
+                state.imagination, now, self.task.draws(now), key, on_pass
+            )
             state = dataclasses.replace(state, imagination=models)
         state, key, imagined = self.collect(state, now, key)
         return state, key, Refreshed(report, found | imagined)
@@ -154,7 +156,7 @@ class OnPolicy:
                 task.log,
                 now.online,
                 task.first_states,
-                now.draws.rows(key_starts, (STARTS,)),
+                task.draws(now).rows(key_starts, (STARTS,)),
                 self._models.seen_range(now.online),
                 key_round,
                 agent_config=task.agent_config,

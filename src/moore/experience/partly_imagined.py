@@ -1,11 +1,12 @@
-"""Batches of imagined rows, with some real ones among them."""
+"""Batches of imagined rows, with a share of real rows."""
 
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Int, PRNGKeyArray
 
+from moore.experience.defaults import notes_nothing
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Batch, Replay, Ring, as_batch
 from moore.replay.sampler import gather, sample_ring
@@ -13,7 +14,7 @@ from moore.replay.sampler import gather, sample_ring
 
 @dataclass(frozen=True)
 class PartlyImagined:
-    """A batch is `real_rows` rows that were drawn for it, filled up from D_model."""
+    """A batch is `real_rows` real rows that were drawn before, filled up from D_model."""
 
     batch_size: int
     real_rows: int
@@ -31,6 +32,4 @@ class PartlyImagined:
             parts.append(as_batch(sample_ring(key, count, pool), jnp.full(count, -1)))
         return jax.tree.map(lambda *columns: jnp.concatenate(columns), *parts), None, {}
 
-    def learned(self, notes: None, batch: Batch, agent: PyTree) -> tuple[None, Metrics]:
-        del notes, batch, agent
-        return None, {}
+    learned = notes_nothing

@@ -1,8 +1,8 @@
-"""The penalty coefficient from the log: lambda u covers the models' one-step error in value.
+"""Calibrates the penalty coefficient: lambda u must cover the models' one-step error in value.
 
-MOPO's guarantee needs lambda u(s, a) to be at least the models' one-step error as the return feels
-it, |r^ - r + gamma (E V(s^') - E V(s'))| (Yu et al. 2020, section 4.2). With a critic at hand that
-error can be measured on transitions that the models have not been fitted to.
+MOPO's guarantee needs lambda u(s, a) to be at least the effect of the models' one-step error on the
+return, |r^ - r + gamma (E V(s^') - E V(s'))| (Yu et al. 2020, section 4.2). A critic measures this
+error on held-out transitions, which the models are not fitted to.
 """
 
 from functools import partial
@@ -33,19 +33,19 @@ def calibrate_penalty(
     coverage: float,
     spread: Normaliser | None = None,
 ) -> Float[Array, ""]:
-    """The smallest lambda with lambda u >= error on the share `coverage` of the held-out rows.
+    """The smallest lambda for which lambda u >= error on the share `coverage` of the held-out rows.
 
-    The error is that of each member's mean prediction, and the largest of the members counts.
+    The error is the largest over the members, each judged by its mean prediction.
 
     Args:
-        agent_state: whose critics value the states.
-        ensemble: not fitted to the holdout.
-        log: with its holdout.
-        key: of the actions that the critics judge; the same ones at the real and at every imagined
-            state, so that these do not differ by what was drawn.
-        agent, terminated_fn, settings: what u is, and the discount.
-        coverage: see above.
-        spread: what `imagined_bound` counts in.
+        agent_state: state of the agent whose critics value the states.
+        ensemble: models that were not fitted to the holdout.
+        log: the log, whose holdout is used.
+        key: key of the actions at which the critics value a state. It is the same for real and
+            imagined states, so that they do not differ by chance.
+        agent, terminated_fn, settings: define u and the discount.
+        coverage: share of the rows, see above.
+        spread: the unit of `imagined_bound`.
     """
     holdout = take(log.data, log.holdout_rows)
     mean, std = predict_all(ensemble, inputs_and_targets(holdout)[0])

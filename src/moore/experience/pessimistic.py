@@ -1,13 +1,13 @@
 """Imagination in the pessimistic decision process of MOReL (`moore.dynamics.pessimistic`).
 
-All else is as in `moore.experience.imagination`: a rollout that reaches an unknown state and action
-halts there, at a reward that no state of the system is worth less than. What is known is measured
-on the log, anew after every fit. Online the models learn from the collected rows too, and so what
-they show becomes known.
+It differs from `moore.experience.imagination` in one point: a rollout that reaches an unknown state
+and action halts there, with a reward that is below the value of every state of the system. What is
+known is measured on the log after every fit. Online, the models also learn from the collected rows,
+so that what these show becomes known.
 
 Note:
-    The paper has no online stage. There is no penalty beside the halt, so `penalty_coef` is to be
-    0; where it is not, u is the disagreement that halts rollouts.
+    The paper has no online stage. There is no penalty besides the halt, so `penalty_coef` should be
+    0. If it is not, u is the disagreement that halts rollouts.
 """
 
 from functools import partial
@@ -20,10 +20,10 @@ from moore.experience.protocol import ExperienceKind, Task
 
 
 def halt_of(model: ModelState, task: Task) -> Halt:
-    """Where imagination in these models ends.
+    """The limit at which rollouts in these models halt, and the reward there.
 
     Raises:
-        InputError: a discount of 1, under which no finite reward stands for a cost at every step.
+        InputError: the discount is 1, under which no finite reward stands for a cost at every step.
     """
     discount, config = task.agent_config.discount, task.config.pessimism
     if discount >= 1.0:

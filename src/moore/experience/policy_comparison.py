@@ -1,14 +1,14 @@
-"""What the models say of a new policy beside the one that acts: no worse, and by how much.
+"""Compares a new policy with the acting one in the models: is it no worse, and by how much.
 
-For a policy pi_t of whatever origin and pi_{t+1} in the models M_{t+1}, the corrected theory
-(docs/theory.md, the one-sided drop bound and the no-degradation corollary) says
+For any policy pi_t, and pi_{t+1} in the models M_{t+1}, the corrected theory (docs/theory.md, the
+one-sided drop bound and the no-degradation corollary) says
 
     eta(pi_t) - eta(pi_{t+1}) <= [eta~(pi_t) - eta~(pi_{t+1})] + lambda [U(pi_t) - U(pi_{t+1})]
                                  + the models' errors along both policies,
 
 where eta~ = eta^ - lambda U is the models' return with the penalty. Where lambda u covers the
-errors, eta~ is a lower bound of the real return. So one asks for eta~(pi_{t+1}) >= eta~(pi_t): the
-new policy must not live from steps that the models know little about.
+errors, eta~ is a lower bound of the real return. So the gate asks for eta~(pi_{t+1}) >= eta~(pi_t):
+the new policy must not owe its return to steps that the models know little about.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ from moore.dynamics.imagine import TerminationFn
 from moore.experience.diagnostics import PolicyInModels, Range, sums
 from moore.experience.settings import RolloutSettings
 
-# No bar: a policy need not come to anything that was earned.
+# Stands for no bar: a policy need not reach any return.
 NO_BAR = -float("inf")
-# Share of a candidate's imagined episodes that may leave the numbers: where most do, the models say
-# nothing of it, however it compares.
+# Largest share of a candidate's imagined episodes that may become non-finite or leave the bound.
+# Above it the models' verdict is not trusted.
 MOST_BROKEN = 0.5
 
 
@@ -50,7 +50,7 @@ def compare_policies(
     spread: Normaliser | None = None,
     within: Range | None = None,
 ) -> tuple[Bool[Array, ""], PyTree, dict[str, Float[Array, ""]]]:
-    """Whether the candidate may act, who acts from now on, and the comparison.
+    """Whether the candidate may act, the policy that acts from now on, and the comparison.
 
     Both policies roll out from the same states with the same random numbers; the difference of
     their penalised returns must be at least `confidence` standard errors above zero, and the
@@ -59,26 +59,27 @@ def compare_policies(
     so the candidate may not have more such episodes than the acting policy.
 
     Args:
-        acting, candidate: policies.
+        acting, candidate: the policies.
         ensemble: the newest models.
         starts: the states to start from.
-        penalty_coef: lambda; None: the returns alone are compared, and no critics asked for u.
-        key: of the rollouts.
-        agent, terminated_fn, settings, discount: what a rollout is; its length is the horizon.
+        penalty_coef: lambda; with None only the returns are compared, and u is not computed.
+        key: key of the rollouts.
+        agent, terminated_fn, settings, discount: define a rollout; its length is the horizon.
         confidence, bar: see above.
-        agent_state: whose critics tell the uncertainty, where it is one of values.
-        spread: what `imagined_bound` counts in.
-        within: what imagined observations are cut to.
+        agent_state: state of the agent whose critics measure u, if `uncertainty` is "value".
+        spread: the unit of `imagined_bound`.
+        within: range that imagined observations are clipped to.
 
     Returns:
-        accepted; the policy that acts from now on; and gate/gain, the mean difference (a
-        discounted sum, divided by the share of the discounted time that the horizon is),
-        gate/standard_error, gate/uncertainty_gain, the same of U if there is a lambda, gate/return,
-        what the candidate is said to earn, gate/bar, gate/broken, the share of its episodes that
-        left the numbers, and gate/accepted.
+        Whether the candidate is accepted, the policy that acts from now on, and metrics: gate/gain,
+        the mean difference of the returns (a discounted sum is divided by the share of the horizon
+        in the discounted time); gate/standard_error; gate/uncertainty_gain, the difference of U, if
+        there is a lambda; gate/return, the predicted return of the candidate; gate/bar;
+        gate/broken, the share of its episodes that became non-finite or left the bound;
+        gate/accepted.
     """
     if penalty_coef is None:
-        # u of values takes longer than the rollouts themselves.
+        # Computing u from values takes longer than the rollouts themselves.
         settings = dataclasses.replace(
             settings, uncertainty="none" if settings.one_member else "std"
         )

@@ -1,16 +1,15 @@
 """Prioritised replay: a row is drawn in proportion to a priority of its own (Lee et al. 2021).
 
-Offline, batches are uniform draws from the log. Online, a sum tree over both groups of rows holds
-the priorities, and a batch is drawn from it; there are no weights against this bias. What Balanced
-Replay leaves open is as in the authors' code (shlee94/Off2OnRL,
-data_management/prioritized_replay_buffer.py, core/batch_rl_algorithm.py): logged rows start at
-priority 1, a new online row gets the largest priority so far, which starts at P0, and a gradient
-step rewrites the priorities of the rows of its batch alone.
+Offline, batches are uniform draws from the log. Online, a sum tree holds the priorities of logged
+and online rows, and batches are drawn from it without importance weights. What the paper leaves
+open is as in the authors' code (shlee94/Off2OnRL, data_management/prioritized_replay_buffer.py,
+core/batch_rl_algorithm.py): logged rows start at priority 1; a new online row gets the largest
+priority so far, which starts at P0; a gradient step sets new priorities for the rows of its batch.
 
 Note:
-    The largest priority never falls, and P0 is not cut to the range of priorities. With a large log
-    P0 exceeds that range (3000 with 10^6 rows and the authors' share), so that every new row starts
-    at P0 until it is drawn for the first time.
+    The largest priority never falls, and P0 is not clipped to the range of priorities. With a large
+    log P0 exceeds that range (3000 with 10^6 rows and the authors' share), so that every new row
+    starts at P0 until it is drawn for the first time.
 """
 
 from collections.abc import Callable
@@ -23,7 +22,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from moore.errors import InputError
-from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
+from moore.experience.defaults import packs_nothing, prepares_nothing, unpacks_nothing
+from moore.experience.protocol import Batches, Metrics, Moment, Task
 from moore.replay import sum_tree
 from moore.replay.buffer import GroupedBatch, Replay, as_batch
 from moore.replay.sampler import gather
@@ -34,11 +34,11 @@ Priorities = Callable[[PyTree, GroupedBatch, Any], Float[Array, " rows"]]
 
 
 class Priority(eqx.Module):
-    """All that a gradient step changes.
+    """The priorities of all rows, which every gradient step changes.
 
     Attributes:
-        tree: a priority for every joint row, the room for rows to come included.
-        seen: online rows that have one.
+        tree: one priority for every joint row, including those of rows that will come.
+        seen: number of online rows that have a priority.
         largest: the priority of the next new row.
     """
 
@@ -50,11 +50,11 @@ class Priority(eqx.Module):
 def first_priority(logged: Int[Array, ""], share: float, initial_rows: int) -> Float[Array, ""]:
     """P0 = n_off rho / ((1 - rho) n), the priority of the first online rows.
 
-    With n = `initial_rows` of them, and the n_off logged rows at 1, online rows hold the share rho
-    of all priority.
+    With n = `initial_rows` online rows at P0 and n_off logged rows at 1, online rows hold the share
+    rho of the sum of all priorities.
 
     Raises:
-        InputError: a share of 1, which no priority gives.
+        InputError: the share is 1, which no finite priority gives.
     """
     if share >= 1.0:
         raise InputError(f"initial_online_share = {share}; it must lie below 1.")
@@ -62,7 +62,7 @@ def first_priority(logged: Int[Array, ""], share: float, initial_rows: int) -> F
 
 
 def begun(log: Replay, online_rows: int, share: float, initial_rows: int) -> Priority:
-    """The log at priority 1, with room for so many online rows, of which none has come."""
+    """The log at priority 1, with room for this many online rows."""
     is_logged = jnp.arange(log.capacity + online_rows) < log.size
     return Priority(
         tree=sum_tree.build(is_logged.astype(jnp.float32)),
@@ -72,7 +72,7 @@ def begun(log: Replay, online_rows: int, share: float, initial_rows: int) -> Pri
 
 
 def admit(priority: Priority, offline: Replay, online: Replay) -> Priority:
-    """Online rows that are new to the tree get the largest priority."""
+    """Gives the largest priority so far to online rows that are not in the tree yet."""
 
     def write(i: Int[Array, ""], tree: SumTree) -> SumTree:
         return sum_tree.rewrite(tree, (offline.capacity + i)[None], priority.largest[None])
@@ -82,10 +82,10 @@ def admit(priority: Priority, offline: Replay, online: Replay) -> Priority:
 
 
 def online_share(tree: SumTree, logged: int) -> Float[Array, ""]:
-    """The probability of drawing a row from `logged` on; 0 while all priorities are 0.
+    """Probability of drawing a row with index `logged` or above; 0 if all priorities are 0.
 
-    `logged` lies below the capacity. The rows below it are the leaves of a few whole subtrees,
-    whose places the sizes alone determine.
+    `logged` must lie below the capacity. The rows below it are the leaves of a few whole subtrees,
+    whose places depend only on the sizes.
     """
     places, place = [], tree.leaves + logged
     while place & (place - 1):
@@ -100,13 +100,14 @@ def online_share(tree: SumTree, logged: int) -> Float[Array, ""]:
 
 @dataclass(frozen=True)
 class GroupedRows:
-    """A batch for the agent, and uniform rows of either group for whatever compares them.
+    """Draws a batch for the agent, and uniform rows of log and online data for the density ratio.
 
     Attributes:
-        batch_size: rows of each of the three.
-        log_capacity: rows of the log's buffer; joint rows from there on are online ones.
-        online: whether the batch is drawn by priority; otherwise uniformly from the log.
-        priorities, settings: of the agent, see `Priorities`.
+        batch_size: number of rows of each of the three batches.
+        log_capacity: number of rows of the log's buffer; joint indices from there on are online
+            rows.
+        online: whether the batch is drawn by priority; if not, it is drawn uniformly from the log.
+        priorities, settings: the agent's, see `Priorities`.
     """
 
     batch_size: int
@@ -123,7 +124,7 @@ class GroupedRows:
         key_tree, key_logged, key_collected = jax.random.split(key, 3)
 
         def uniform(draw_key: PRNGKeyArray, size: Int[Array, ""]) -> Int[Array, " rows"]:
-            # At least one row: offline there are no online ones, and what is drawn is not used.
+            # At least 1: offline there are no online rows, and this draw is not used.
             most = jnp.maximum(size, 1)
             return jax.random.randint(draw_key, (self.batch_size,), 0, most, dtype=jnp.int32)
 
@@ -140,9 +141,9 @@ class GroupedRows:
     def learned(
         self, notes: Priority, batch: GroupedBatch, agent: PyTree
     ) -> tuple[Priority, Metrics]:
-        """The batch's rows get their new priorities, by the agent as it was before the step.
+        """Sets new priorities for the rows of the batch, by the agent as it was before the step.
 
-        The metric is the share of the next batch, if no row comes.
+        The metric is the expected online share of the next batch if no row is added.
         """
         if self.online:
             new = self.priorities(agent, batch, self.settings)
@@ -154,37 +155,33 @@ class GroupedRows:
 
 @dataclass(frozen=True, eq=False)
 class PrioritisedReplay:
-    """The log, then both groups by priority; settings are those of the agent.
+    """Draws uniformly from the log, then by priority from all rows; the agent has the settings.
 
     Attributes:
-        task: of the run.
-        priorities: of the agent, see `Priorities`.
+        task: what the experience is made for.
+        priorities: the agent's, see `Priorities`.
     """
 
     task: Task
     priorities: Priorities
+
+    start = prepares_nothing
+    refresh = prepares_nothing
+    pack_hand_over = packs_nothing
+    unpack_hand_over = unpacks_nothing
 
     def begin(self, key: PRNGKeyArray) -> Priority:
         del key
         return self._begun(1)
 
     def hand_over(self, state: Priority) -> Priority:
-        """A tree with room for the online rows; none of them is in it."""
+        """A new tree with room for the online rows."""
         del state
         return self._begun(self.task.online_rows)
 
     def _begun(self, online_rows: int) -> Priority:
         config = self.task.agent_config
         return begun(self.task.log, online_rows, config.initial_online_share, config.initial_rows)
-
-    def start(
-        self, state: Priority, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
-    ) -> tuple[Priority, PRNGKeyArray, Refreshed]:
-        """There is nothing to prepare: new rows are taken in as batches are drawn."""
-        del now, on_pass
-        return state, key, Refreshed()
-
-    refresh = start
 
     def batches(self, state: Priority, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
         del key, count
@@ -201,11 +198,3 @@ class PrioritisedReplay:
     def noted(self, state: Priority, notes: Priority) -> Priority:
         del state
         return notes
-
-    def pack_hand_over(self, state: Priority) -> dict:
-        del state
-        return {}
-
-    def unpack_hand_over(self, fresh: Priority, kept: dict) -> Priority:
-        del kept
-        return fresh

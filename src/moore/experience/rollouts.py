@@ -1,6 +1,6 @@
-"""The compiled programs of imagination: rollouts into D_model, and how well models predicted.
+"""The compiled programs of imagination: rollouts into D_model, and the error of predictions.
 
-D_model is donated: what was given must not be used again.
+D_model is donated: the buffer that was passed must not be used again.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from moore.replay.sampler import gather
 
 Metrics = dict[str, Float[Array, ""]]
 
-# Real transitions whose uncertainty says how far imagination is trusted.
+# Number of real transitions whose uncertainty sets the limit of trusted rollouts.
 TRUST_ROWS = 2000
 
 
@@ -37,7 +37,7 @@ def surprise_of_newest(ensemble: Ensemble, online: Replay, count: int) -> Metric
     )
     there = start + jnp.arange(count) < online.size
     found = surprise(ensemble, newest, there)
-    # Beside model/imagined_terminated: do imagined episodes end as often as real ones?
+    # Compare with model/imagined_terminated: do imagined episodes end as often as real ones?
     found["new_terminated"] = jnp.mean(newest.terminated, where=there)
     return {f"model/{name}": value for name, value in found.items()}
 
@@ -46,7 +46,7 @@ _with_room = jax.jit(with_room, donate_argnames="ring")
 
 
 def make_room(imagined: Ring, room: int) -> Ring:
-    """D_model with room for so many steps; nothing is copied where it has just that."""
+    """D_model with room for this many steps; it is not copied if it already has this size."""
     return imagined if int(imagined.room) == room else _with_room(imagined, room)
 
 
@@ -73,11 +73,11 @@ def imagine(
     spread: Normaliser | None = None,
     halt: Halt | None = None,
 ) -> tuple[Ring, Metrics]:
-    """Rollouts from the drawn rows into D_model, a chunk at a time so that memory stays bounded.
+    """Adds rollouts from the drawn rows to D_model, chunk by chunk to limit the memory.
 
-    `agent_state`: whose critics tell the uncertainty, where it is one of values. `spread`: what
-    `imagined_bound` counts in. `halt`: the uncertainty is the members' disagreement, and a rollout
-    halts where it is too large.
+    `agent_state` has the critics that measure u, if `uncertainty` is "value". `spread` is the unit
+    of `imagined_bound`. With `halt`, u is the members' disagreement, and a rollout halts where it
+    is too large.
     """
     uncertainty_fn = make_uncertainty(settings, agent, agent_state, terminated_fn, spread)
     if halt is not None:
@@ -95,7 +95,7 @@ def imagine(
     high = jnp.maximum(logged_range[1], acted_range[1])
     count = rows.shape[0]
     chunks = -(-count // settings.rollout_chunk)
-    # The last chunk is filled up with repeats of row 0, which are not kept.
+    # The last chunk is padded with row 0; these rollouts are not kept.
     padded = jnp.zeros(chunks * settings.rollout_chunk, jnp.int32).at[:count].set(rows)
     wanted = jnp.arange(chunks * settings.rollout_chunk) < count
 
@@ -150,7 +150,7 @@ def imagine(
 def _rollout_metrics(
     happened, due, outside, uncertainty, reward, terminated, penalty_coef: Float[Array, ""]
 ) -> Metrics:
-    """Statistics over the imagined transitions that happened, and over those that were due."""
+    """Statistics over the imagined transitions that were made, and over those that were due."""
     total = jnp.maximum(happened.sum(), 1)
     mean = jnp.where(happened, uncertainty, 0.0).sum() / total
     unpenalised = jnp.where(happened, reward + penalty_coef * uncertainty, 0.0)
@@ -162,12 +162,12 @@ def _rollout_metrics(
         "model/uncertainty_p20": p20,
         "model/uncertainty_p80": p80,
         "model/imagined_reward": unpenalised.sum() / total,
-        # How much of what the agent learns from is penalty: lambda E[u] / E|r|.
+        # Size of the penalty relative to the rewards: lambda E[u] / E|r|.
         "model/penalty_ratio": penalty_coef * mean / (jnp.abs(unpenalised).sum() / total),
         "model/penalty_coef": penalty_coef,
-        # Beyond the range that an entry has in the log and the online data.
+        # Outside the range of the log and the online data in some entry.
         "model/imagined_out_of_range": (outside & happened).sum() / total,
         "model/imagined_terminated": (terminated & happened).sum() / total,
-        # Not finite, or beyond the bound: the rollout ended there and nothing was kept.
+        # Non-finite or beyond the bound: the rollout ended there and the transition was dropped.
         "model/imagined_dropped": (due & ~happened).sum() / jnp.maximum(due.sum(), 1),
     }

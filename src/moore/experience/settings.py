@@ -1,4 +1,4 @@
-"""What a compiled rollout depends on, besides its policy, its models and its starts."""
+"""The settings of a compiled rollout, besides its policy, its models and its starts."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,17 +8,20 @@ from moore.config import Config
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """Hashable, so that runs which differ elsewhere share one compiled program.
+    """Settings of rollouts; hashable, so that runs which differ elsewhere share a compiled program.
 
     Attributes:
-        rollout_length: H, steps.
-        uncertainty: u of Eq. 2: "std" or "value"; "none" where nobody asks for it.
+        rollout_length: H, number of steps.
+        uncertainty: u of Eq. 2: "std" or "value"; "none" if it is not needed.
         discount: gamma.
-        imagined_bound: standard deviations of the log beyond which a rollout ends.
-        imagined_range: widening of the range that observations are cut to; None: they are not.
+        imagined_bound: distance from the log's mean, in its standard deviations, at which a rollout
+            ends.
+        imagined_range: share by which the range of the data is widened before observations are
+            clipped to it; None: they are not clipped.
         one_member, member_noise: as in the configuration.
-        trust_quantile: of u over real transitions, above which a rollout ends; None: nowhere.
-        rollout_chunk: rollouts computed at a time.
+        trust_quantile: quantile of u over real transitions, above which a rollout ends; None: it
+            never ends for this reason.
+        rollout_chunk: number of rollouts computed at a time.
     """
 
     rollout_length: int = 5
@@ -35,7 +38,7 @@ class RolloutSettings:
 def rollout_settings(
     config: Config, discount: float, count: int, length: int | None = None
 ) -> RolloutSettings:
-    """Those of a run whose agent has this discount, for `count` rollouts.
+    """The settings of a run for `count` rollouts, with the discount of its agent.
 
     `length`: H, by default the run's.
     """

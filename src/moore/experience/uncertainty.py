@@ -1,4 +1,4 @@
-"""Which u(s, a) a configuration asks for."""
+"""The uncertainty u(s, a) that a configuration asks for."""
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +18,14 @@ def make_uncertainty(
     terminated_fn: TerminationFn,
     spread: Normaliser | None = None,
 ) -> UncertaintyFn | None:
-    """u of Eq. 2, for `uncertainty` "std" or "value"; None for "none".
+    """u of Eq. 2; `uncertainty` is "std" or "value", or "none", which gives None.
 
     Args:
-        settings: uses `uncertainty`, `discount` and `imagined_bound`: what a member predicts
-            beyond the bound is valued as if it lay on it.
-        agent, agent_state: their critics value the states.
-        terminated_fn: a state that ends the episode is worth nothing.
-        spread: what the bound counts in, as in `rollout`.
+        settings: `uncertainty`, `discount` and `imagined_bound` are used. A prediction beyond the
+            bound is valued as if it lay on the bound.
+        agent, agent_state: the critics that value the states.
+        terminated_fn: the termination rule; a state that ends the episode has the value 0.
+        spread: the unit of the bound, as in `rollout`.
     """
     if settings.uncertainty == "none":
         return None
@@ -39,7 +39,7 @@ def make_uncertainty(
         def next_value(member: Float[Array, "batch outputs"]) -> Float[Array, " batch"]:
             next_obs = obs + member[:, 1:]
             ends = jax.vmap(terminated_fn)(obs, action, next_obs)
-            # The same key for every member: they must not differ by the action that is drawn.
+            # The key is the same for every member, so that they do not differ by the drawn action.
             values = agent.value(agent_state, jnp.clip(next_obs, low, high), key)
             return jnp.where(ends, 0.0, values)
 

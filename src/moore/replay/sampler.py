@@ -6,9 +6,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from moore.replay.buffer import Replay, Ring, Transition, take
 
-# Rows of both buffers as one index: log rows come first, then online rows.
-JointIndices = Int[Array, " n"]
-
 
 def _uniform(key: PRNGKeyArray, shape: tuple[int, ...], size: Int[Array, ""]) -> Int[Array, "..."]:
     """Uniform integers in [0, size), and 0 when there is nothing to draw."""

@@ -1,1 +1,1 @@
-"""One run: what is checked before it, its folder, its checkpoints, and how it goes on."""
+"""One run: the checks before it, its folder, its checkpoints, and how it is resumed."""

@@ -1,4 +1,4 @@
-"""The dip budget of a run: what worth is counted from, and who decides about acting."""
+"""The dip budget of a run: the floor that worth is counted from, and who decides about acting."""
 
 import numpy as np
 
@@ -11,21 +11,21 @@ from moore.stages.earnings import Earnings
 from moore.stages.state import LearnerState
 from moore.stages.trials import Trials, unpack_trials
 
-# Where the log's worst episodes earn nearly as much as its mean, a share of the difference would be
-# next to nothing.
+# If the log's worst episodes earn nearly as much as its mean, a share of the difference would be
+# almost nothing.
 _LEAST_WORTH = 0.1
 
 
 def make_chooser(
     setup: Setup, state: LearnerState, choice: dict, arrays: dict[str, np.ndarray]
 ) -> Chooser:
-    """Who decides about acting in the online stage.
+    """Makes the object that decides who acts in the online stage.
 
     Args:
-        setup: of the run.
-        state: at the hand-over, or at a checkpoint.
-        choice: what the checkpoint holds of the chooser; empty at the hand-over.
-        arrays: of the checkpoint.
+        setup: parts of the run.
+        state: state of the learner at the hand-over or at a checkpoint.
+        choice: what the checkpoint holds about this decision; empty at the hand-over.
+        arrays: arrays of the checkpoint.
     """
     if not setup.config.dip_budget:
         return Gatekeeper(setup.learner)
@@ -36,25 +36,25 @@ def make_chooser(
 
 
 def earnings_of(setup: Setup) -> Earnings:
-    """What is known of the reference before it has acted: nothing but the measure of its worth."""
+    """The earnings of a reference that has not acted yet: only floor and length are known."""
     log = setup.dataset
-    assert log is not None  # moore.runs.log_checks has seen to it
+    assert log is not None  # `moore.runs.log_checks` refuses runs without a log
     steps = setup.world.limit.steps
     known = None if setup.reference is None else setup.reference.random
     return Earnings(steps, floor_of(log, steps, known), log.has_terminals)
 
 
 def floor_of(log: Dataset, steps: int, random_return: float | None) -> float:
-    """The reward a step that worth is counted from: 0, or less where episodes earn less.
+    """The reward per step from which worth is counted: 0, or less if episodes can earn less.
 
-    Where returns can be negative a share of them means nothing, so worth is what lies above the
-    worst policy that is known: the log's worst episode, or a random policy. Where that is as good
-    as the mean, it is the least reward of a step.
+    A share of a negative return has no meaning. So worth is counted from the worst policy that is
+    known: the log's worst episode, or a random policy. If that is as good as the mean of the log,
+    it is counted from the lowest reward of a step.
 
     Args:
-        log: its episodes.
-        steps: the longest that an episode may be.
-        random_return: of a random policy, if it is known.
+        log: the log of the reference.
+        steps: largest number of steps of an episode.
+        random_return: mean return of a random policy, if it is known.
 
     Raises:
         InputError: all rewards are equal, so that nothing could be lost or gained.

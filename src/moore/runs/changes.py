@@ -1,4 +1,4 @@
-"""A run keeps its configuration, but for the few settings that may change when it goes on."""
+"""The few settings that may change when a run is resumed; all others must stay the same."""
 
 import dataclasses
 import json
@@ -10,12 +10,12 @@ from moore.files import short_path
 from moore.runs.plan import Plan
 from moore.runs.sections import run_dict, unused_sections
 
-# No result of the epochs that are done depends on them.
+# No result of finished epochs depends on these settings.
 CHANGEABLE = ("online.epochs", "checkpoint_every", "track", "tensorboard")
 
 
 def kept(config: Config) -> dict:
-    """The settings that the run uses, as plans and checkpoints hold them: as JSON knows them."""
+    """The settings that the run uses, as plans and checkpoints store them (in JSON)."""
     return json.loads(json.dumps(run_dict(config)))
 
 
@@ -23,7 +23,7 @@ def settings_of(folder: Path) -> Config:
     """The configuration in a run's folder.
 
     Raises:
-        InputError: there is none, or it is no configuration of this version.
+        InputError: there is none, or this version cannot read it.
     """
     path = folder / "config.toml"
     try:
@@ -34,13 +34,13 @@ def settings_of(folder: Path) -> Config:
 
 
 def changed(begun: dict, now: Config) -> list[str]:
-    """The settings that are not those of the beginning, but for those that may change.
+    """The settings that differ from those at the beginning of the run, except those that may.
 
-    Sections that the run does not use are not compared: folders of earlier versions hold them too.
+    Sections that the run does not use are not compared; folders of earlier versions hold them too.
 
     Args:
-        begun: from `kept`.
-        now: as config.toml holds it.
+        begun: settings at the beginning, from `kept`.
+        now: configuration in config.toml.
     """
     first = from_dict(begun)
     before, after = (flat(dataclasses.asdict(config)) for config in (first, now))
@@ -77,10 +77,10 @@ def altered(
     track: tuple[str, ...] | None,
     tensorboard: bool | None,
 ) -> Config:
-    """The configuration with which a run goes on.
+    """The configuration with which a run is resumed.
 
     Raises:
-        InputError: fewer online epochs than the run has now, or it has no online stage.
+        InputError: fewer online epochs are asked for than the run has, or it has no online stage.
     """
     if epochs is not None:
         if plan.stages == "offline":

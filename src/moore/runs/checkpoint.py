@@ -1,7 +1,8 @@
-"""Checkpoints: arrays in safetensors, named by their place in the state, and a JSON manifest.
+"""Checkpoints: the arrays of the state in a safetensors file, and a JSON manifest.
 
-Nothing is ever pickled. A checkpoint is a folder that appears whole (written beside, then renamed)
-and is verified by hash when it is read: the manifest holds the arrays' hash and one of itself.
+Arrays are named by their place in the state, and nothing is pickled. A checkpoint is a folder that
+is written under another name and then renamed, so that it is never seen half-written. When it is
+read it is verified by the hash of its arrays and that of the manifest.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from moore.errors import InputError
 from moore.files import replace_folder, to_disk, trouble, write_whole
 
-# Raised with any change of the state's layout; a run of another format is refused.
+# Increased with every change of the state's layout; runs of another format are refused.
 FORMAT = 7
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
 
@@ -32,7 +33,7 @@ class DamagedCheckpoint(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read: the state, arrays beside it, and the manifest's information."""
+    """A checkpoint that was read: the state, further arrays, and the manifest's information."""
 
     path: Path
     state: PyTree
@@ -56,13 +57,13 @@ def save_checkpoint(
 
     Args:
         folder: the run's `checkpoints` folder.
-        name: of the checkpoint.
+        name: name of the checkpoint.
         state: a pytree of arrays and PRNG keys.
         arrays: further arrays.
-        info: JSON-able facts: stage, epoch, score and what else the run needs to go on.
+        info: facts for JSON: stage, epoch, score and whatever else the run needs to go on.
 
     Raises:
-        InputError: the disk is full or not writable; earlier checkpoints are untouched.
+        InputError: the disk is full or not writable; earlier checkpoints are not touched.
     """
     leaves = {
         key: np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
@@ -73,7 +74,7 @@ def save_checkpoint(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         extra = {f"arrays/{key}": value for key, value in arrays.items()}
-        # safetensors writes memory as it lies, so it must lie in row order.
+        # safetensors writes memory as it is, so arrays must be in row order.
         contents = {key: np.asarray(value, order="C") for key, value in (leaves | extra).items()}
         save_file(contents, partial / _STATE)
         to_disk(partial / _STATE)
@@ -89,11 +90,11 @@ def save_checkpoint(
 
 def _why_not_saved(error: Exception, folder: Path) -> str:
     reason = trouble(error) if isinstance(error, OSError) else str(error).rstrip(".")
-    if "No space left" in reason:  # as safetensors says it
+    if "No space left" in reason:  # this is the message of safetensors
         reason = "the disk is full; make room"
     return (
         f"the checkpoint could not be saved to {folder}: {reason}. The one before it is intact: "
-        "go on with `moore run --resume` then."
+        "when this is mended, go on with `moore run --resume`."
     )
 
 
@@ -102,7 +103,7 @@ def load_checkpoint(path: Path, template: PyTree) -> Checkpoint:
 
     Raises:
         DamagedCheckpoint: a file is missing, cut short or altered.
-        InputError: written by another format, or for another configuration.
+        InputError: the checkpoint has another format or belongs to another configuration.
     """
     manifest = read_manifest(path)
     try:
@@ -133,8 +134,8 @@ def read_manifest(path: Path) -> dict:
     """The manifest alone.
 
     Raises:
-        DamagedCheckpoint: missing or unreadable.
-        InputError: of another format.
+        DamagedCheckpoint: the manifest is missing or unreadable.
+        InputError: the manifest has another format.
     """
     place = path / _MANIFEST
     try:
@@ -154,7 +155,7 @@ def read_manifest(path: Path) -> dict:
     return manifest
 
 
-# The entry of a JSON object that holds the hash of all others.
+# Name of the entry of a JSON object that holds the hash of all others.
 SEAL = "hash"
 
 
@@ -192,7 +193,7 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 def prune(folder: Path, *, keep: Collection[str]) -> None:
-    """Deletes all checkpoints of epochs but those with these names."""
+    """Deletes all checkpoints of epochs except those with these names."""
     for path in newest_first(folder):
         if path.name not in keep:
             shutil.rmtree(path, ignore_errors=True)

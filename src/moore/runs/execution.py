@@ -1,4 +1,4 @@
-"""The two stages of a run with everything around them: evaluation, logs, checkpoints, report."""
+"""Carries out the stages of a run, with evaluation, logs, checkpoints and the report."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ _ANSWER = "\nmoore: stopping, nothing is lost; a second Ctrl-C stops at once.\n"
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run leaves: its folder, the content of summary.json, and the policy."""
+    """The result of a run: its folder, the content of summary.json, and the policy."""
 
     folder: Path
     summary: dict
@@ -55,10 +55,10 @@ def execute(
     stop: Stop,
     quiet: bool,
 ) -> RunResult:
-    """Both stages of a run, or what is left of them after the checkpoint.
+    """Carries out both stages of a run, or what is left of them after the checkpoint.
 
     Raises:
-        Stopped: by a signal, after a checkpoint.
+        Stopped: a signal asked to stop; a checkpoint was made.
     """
     report = Reporter(quiet=quiet)
     with contextlib.ExitStack() as stack:
@@ -80,7 +80,7 @@ def execute(
 
 
 class Execution:
-    """The shell around the stages of one run folder, while its files and environments are open."""
+    """Carries out the stages of one run while its files and environments are open."""
 
     def __init__(
         self,
@@ -100,13 +100,13 @@ class Execution:
         self.report, self.stop = report, stop
 
     def both_stages(self, checkpoint: Checkpoint | None) -> RunResult:
-        """All that is left to do, then summary and report."""
+        """Does all that is left to do, then writes summary and report."""
         info = checkpoint.info if checkpoint else {"stage": "offline", "epoch": None}
         stage, done = info["stage"], info["epoch"]
         self.report.say(self._headline(checkpoint))
         state, before, epoch = self._parts(checkpoint)
         if checkpoint:
-            self.files.save_policy(state)  # a kill may have come before it
+            self.files.save_policy(state)  # the run may have been killed before this was written
         if stage == "offline" and self.stages != "online" and self.learner.algorithm.uses_log:
             state = self._offline(state, done)
         if stage != "online":
@@ -121,7 +121,7 @@ class Execution:
         return self._finish()
 
     def _parts(self, checkpoint: Checkpoint | None) -> tuple[LearnerState, PyTree, Epoch | None]:
-        """The learner's state; and of an epoch under way what it compares with, and itself."""
+        """The learner's state, the policy an epoch under way compares with, and this epoch."""
         if checkpoint is None:
             return self._fresh_state(), None, None
         if checkpoint.info["stage"] == HAND_OVER:
@@ -149,14 +149,14 @@ class Execution:
         return f"{what}, seed {config.seed}{where}{note}\n{short_path(self.folder)}"
 
     def _fresh_state(self) -> LearnerState:
-        """A new learner; or the one that another run's offline stage has made."""
+        """The state of a new learner, or the one that another run's offline stage has made."""
         state = self.learner.init(self.setup.key)
         if self.start is None:
             return state
         for row in offline_rows(self.start):
             self.files.write(row)
         parts = load_hand_over(self.setup, self.start)
-        # The same seed goes on exactly as one run would have; another seed draws its own numbers.
+        # With the same seed the two runs equal a single one; another seed draws its own numbers.
         if read_toml(self.start / "config.toml").seed != self.config.seed:
             parts["key"] = state.key
         return from_hand_over(self.learner, state, parts)
@@ -187,11 +187,11 @@ class Execution:
             self.learner, state, done=done, values=values, on_epoch=on_epoch, on_pass=on_pass
         )
         if (ended := self._rows()[-1]["epoch"]) < epochs:
-            self.report.say(f"the values stand still: offline epoch {ended} is the last")
+            self.report.say(f"the critics' values have settled: offline epoch {ended} is the last")
         return state
 
     def _report_hand_over(self) -> None:
-        """Says what speaks for the policy, and what against it."""
+        """Prints what speaks for the policy and what speaks against it."""
         found = hand_over(self._rows(), self.setup.dataset)
         if found.line is not None:
             self.report.say(found.line)
@@ -199,7 +199,7 @@ class Execution:
             self.report.say(f"warning: {objection}.")
 
     def _check_hand_over(self) -> None:
-        """InputError if the policy must not act, after the report of the offline stage."""
+        """Raises InputError if the policy must not act, after the report of the offline stage."""
         found = hand_over(self._rows(), self.setup.dataset)
         accepted = ACCEPT in self.config.accept
         try:
@@ -210,8 +210,8 @@ class Execution:
 
     def _online(self, begun: Begun) -> None:
         if 0 < self.config.online.epochs <= begun.done:
-            return  # nothing is left to do in the system
-        # Fewer than there might have been, if the policy stood still before.
+            return  # the stage is done, so nothing acts in the system
+        # There may be fewer epochs than the configuration allows, if the values settled before.
         made = sum(row["stage"] == "offline" and row["epoch"] > 0 for row in self._rows())
         OnlineRun(
             self.setup,
@@ -228,10 +228,10 @@ class Execution:
         return read_metrics(self.folder / "metrics.jsonl")
 
     def _finish(self) -> RunResult:
-        """summary.json, report.html, and the last line."""
+        """Writes summary.json and report.html, and prints the last line."""
         rows = self._rows()
         seconds = self.files.seconds()
-        # Those of the run that this one starts from took their time there.
+        # The updates of the run that this one starts from took their time there.
         online = [row for row in rows if row["stage"] == "online"]
         inherited = online[0]["updates"] if self.start is not None and online else 0
         self._check_learned(rows, inherited)
@@ -250,11 +250,11 @@ class Execution:
         return RunResult(self.folder, summary, load_policy(self.folder))
 
     def _check_learned(self, rows: list[dict], inherited: int) -> None:
-        """Raises InputError if there were updates, and all of them were skipped."""
+        """Raises InputError if there were updates and all of them were skipped."""
         updates = rows[-1]["updates"] - inherited if rows else 0
         if 0 < updates <= skipped_updates(rows):
             raise InputError(
-                f"all {updates:,} updates of {self.folder} were skipped: they led to numbers that "
-                "are not finite, and nothing was learned. See whether rewards and observations of "
-                "the log are of a reasonable size (moore inspect), or lower the learning rate."
+                f"all {updates:,} updates of {self.folder} were skipped, because they gave "
+                "numbers that are not finite, so nothing was learned. Check the size of the log's "
+                "rewards and observations (moore inspect), or lower the learning rate."
             )

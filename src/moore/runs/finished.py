@@ -1,4 +1,4 @@
-"""Runs that are over, read from their folders as reports compare them."""
+"""Finished runs, read from their folders for reports that compare them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from moore.runs.folder import read_metrics, read_summary
 
 
 def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[Finished]:
-    """Runs by their folders; a folder that holds run folders stands for all of them.
+    """Reads finished runs; a folder that holds run folders stands for all of them.
 
     Args:
-        folders: of runs or sweeps.
-        by: settings that tell variants apart beside algorithm and scheme, such as
+        folders: folders of runs or sweeps.
+        by: settings that tell variants apart besides algorithm and scheme, such as
             `online.updates_per_step`.
 
     Raises:
-        InputError: nothing there, or a run without a transfer.
+        InputError: there is no run, or a run has no transfer to compare.
     """
     found = []
     for folder in map(Path, folders):
@@ -43,7 +43,7 @@ def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[
 
 
 def _runs_below(folder: Path) -> list[Path]:
-    """Finished runs with an online stage, in the order of their names."""
+    """Folders of finished runs with an online stage, in the order of their names."""
     runs = sorted(path.parent for path in folder.glob("**/summary.json"))
     return [run for run in runs if "transfer" in read_summary(run)]
 
@@ -58,7 +58,7 @@ def _read(folder: Path, by: Sequence[str]) -> Finished:
     if not summary.get("transfer"):
         what = "was not evaluated" if "acting" in summary else "has no online stage"
         if summary.get("not_finite"):
-            what = "has evaluations that are no finite numbers"
+            what = "has evaluations that are not finite"
         raise InputError(f"{folder} {what}, so there is no transfer to compare.")
     needed = ("env_id", "algorithm", "scheme", "seed", "reference")
     missing = [name for name in needed if name not in summary]
@@ -82,7 +82,7 @@ def _read(folder: Path, by: Sequence[str]) -> Finished:
 
 
 def _short(name: str) -> str:
-    """The names of the log's files, without folders and suffixes."""
+    """Names of the log's files, without folders and suffixes."""
     parts = [part.strip() for part in name.split(",")]
     return "+".join(p if ":" in p else Path(p).stem for p in parts)
 

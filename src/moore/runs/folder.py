@@ -1,4 +1,4 @@
-"""What a run folder holds, read back: whoever altered or damaged a file is told so."""
+"""Reads the files of a run folder; errors say which file is damaged or was altered."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from moore.files import read_object
 
 _NUMBERS = ("env_steps", "updates", "eval/return", "eval/score", "time/epoch")
 _LISTS = ("eval/returns", "eval/lengths", "online/episode_returns")
-# What a summary.json must hold, where it has an entry of this name.
+# Type of an entry of summary.json, if there is one of this name.
 _SUMMARY = {
     "env_id": str, "algorithm": str, "scheme": str, "seed": int, "discount": float,
     "dataset": dict, "reference": dict, "offline": dict, "online": dict, "acting": dict,
@@ -45,7 +45,7 @@ def read_metrics(path: str | Path) -> list[dict]:
 
 
 def _misfit(row: dict) -> str:
-    """The first entry that no run has written so; "" if there is none."""
+    """Names the first entry that no run can have written; "" if there is none."""
     if row.get("stage") not in ("offline", "online"):
         return "stage"
     if type(row.get("epoch")) is not int:
@@ -70,7 +70,7 @@ def read_summary(folder: Path) -> dict:
     """The summary.json of a run.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: the file is missing or damaged.
     """
     path = folder / "summary.json"
     summary = read_object(path)

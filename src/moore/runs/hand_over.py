@@ -1,4 +1,4 @@
-"""Does anything speak for the policy that is handed over? Asked before it touches a live system."""
+"""Checks whether anything speaks for the policy before it acts in a live system."""
 
 from dataclasses import dataclass
 
@@ -9,22 +9,22 @@ from moore.errors import InputError
 from moore.numbers import finite
 from moore.runs.world import World
 
-# Name of what --accept takes to go online all the same.
+# The word that --accept takes to go online nevertheless.
 ACCEPT = "hand-over"
-# Standard errors by which a return must lie below another one to be clearly below it.
+# Number of standard errors by which a return must lie below another to be clearly below it.
 _CLEARLY = 2.0
 
 
 @dataclass(frozen=True)
 class HandOverFindings:
-    """The policy at the end of the offline stage, beside the controller that made the log.
+    """The policy at the end of the offline stage, compared with the controller that made the log.
 
     Attributes:
-        policy_return: mean of its evaluation episodes; None: it was not evaluated.
-        log_return: mean of the log's complete episodes; None: there is no log.
+        policy_return: mean return of its evaluation episodes; None if it was not evaluated.
+        log_return: mean return of the log's complete episodes; None without a log.
         below_log: whether the first is below the second by more than chance explains.
-        passed_gate: whether the gate has let any policy through, or the log was cloned; None: there
-            is no gate.
+        passed_gate: whether any policy has passed the gate or the log was cloned; None without a
+            gate.
     """
 
     policy_return: float | None
@@ -34,7 +34,7 @@ class HandOverFindings:
 
     @property
     def line(self) -> str | None:
-        """The two returns side by side; None where there are not two."""
+        """A line with the two returns; None if one of them is missing."""
         if self.policy_return is None or self.log_return is None:
             return None
         return (
@@ -44,7 +44,7 @@ class HandOverFindings:
 
     @property
     def objections(self) -> list[str]:
-        """Why the policy should not act on a live system, a clause each."""
+        """Reasons why the policy should not act in a live system, one clause each."""
         found = []
         if self.passed_gate is False:
             found.append("no policy has passed the gate, so the untrained first one would act")
@@ -57,11 +57,12 @@ class HandOverFindings:
 
 
 def hand_over(rows: list[dict], log: Dataset | None) -> HandOverFindings:
-    """What the offline stage's metrics and the log say of the policy that is handed over.
+    """Compares the policy that is handed over with the log, from the metrics of the offline stage.
 
     Args:
-        rows: of metrics.jsonl; without an offline epoch nothing is said, for nothing was learned.
-        log: None for an algorithm without one.
+        rows: rows of metrics.jsonl. Without an offline epoch nothing was learned, and there are no
+            findings.
+        log: the log; None for an algorithm without one.
     """
     rows = [row for row in rows if row["stage"] == "offline"]
     cloned = any(row.get("clone/acts") for row in rows)
@@ -81,9 +82,10 @@ def hand_over(rows: list[dict], log: Dataset | None) -> HandOverFindings:
 
 
 def _clearly_below(returns: np.ndarray, logged: np.ndarray) -> bool:
-    """By more than `_CLEARLY` standard errors of the difference of the means.
+    """Whether one mean is lower by more than `_CLEARLY` standard errors of the difference.
 
-    One episode, or equal ones, say nothing of how much returns vary: the log's spread stands in.
+    A single episode, or equal ones, do not tell how much returns vary; then the log's spread is
+    used.
     """
     spread = max(returns.std(ddof=1) if len(returns) > 1 else 0.0, logged.std())
     error = np.hypot(spread / np.sqrt(len(returns)), logged.std() / np.sqrt(len(logged)))
@@ -93,25 +95,26 @@ def _clearly_below(returns: np.ndarray, logged: np.ndarray) -> bool:
 def check_hand_over(
     found: HandOverFindings, world: World, *, accepted: bool, is_live: bool
 ) -> None:
-    """Refuses to go online with a policy that nothing speaks for.
+    """Refuses to go online with a policy that has objections against it.
 
-    An environment that is made from a Gymnasium id is a simulator, and takes no harm; a function
-    may make anything.
+    An environment that is made from a Gymnasium id is a simulator, where any policy may act; a
+    function may make anything.
 
     Args:
-        found: see `hand_over`.
-        world: where the policy would act.
-        accepted: the user wants it all the same.
-        is_live: whether it acts elsewhere than it is evaluated.
+        found: findings of `hand_over`.
+        world: environments in which the policy would act.
+        accepted: whether the user wants to go online nevertheless.
+        is_live: whether the policy acts elsewhere than it is evaluated.
 
     Raises:
-        InputError: see above.
+        InputError: there are objections, the system may be a live one, and the user did not accept
+            them.
     """
     if accepted or not found.objections or (world.is_simulator and not is_live):
         return
     raise InputError(
         f"the run does not go online: {', and '.join(found.objections)}. The offline stage is "
-        "kept. Look at its report; learn offline for longer or with other settings; or go online "
-        f"all the same: moore online --from RUN --accept {ACCEPT}, or accept=('{ACCEPT}',) in "
+        "kept. Look at its report, learn offline for longer or with other settings, or go online "
+        f"nevertheless: moore online --from RUN --accept {ACCEPT}, or accept=('{ACCEPT}',) in "
         "Python."
     )

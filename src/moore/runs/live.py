@@ -1,4 +1,4 @@
-"""The live system as a run sees it: whether it was the system that failed is known."""
+"""A wrapper of the live system that notes whether the system itself failed."""
 
 from moore.envs.collector import Collector
 from moore.replay.buffer import Transition
@@ -6,10 +6,10 @@ from moore.stages.online import System
 
 
 class Guarded(System):
-    """A system that notes its failures: what was collected before one is worth keeping.
+    """A system that notes its failures, so that the data collected before one are kept.
 
     Attributes:
-        failed: the last call did not come to its end.
+        failed: whether the last call raised an error.
     """
 
     def __init__(self, collector: Collector):

@@ -1,4 +1,4 @@
-"""Whether an algorithm can use a log: checked before the first second of training."""
+"""Checks before training whether an algorithm can use a log."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,14 +15,14 @@ from moore.envs.termination import known_environments, termination_rule
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 
-# Of the action entries; fewer at the border are not worth a remark.
+# Share of action entries at the border of the bounds from which on a note is printed.
 _MANY = 0.05
-# Unflagged ends, relative to flagged ones, that may be limits met within rounding.
+# Share of unflagged ends, relative to flagged ones, that rounding at the limits may explain.
 _ROUNDED = 0.01
 
 
 def check_log_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
-    """Refuses a log that the algorithm can learn nothing, or something wrong, from.
+    """Refuses a log from which the algorithm would learn nothing or something wrong.
 
     Raises:
         InputError: all rewards are 0, or equal while no episode ends; or, for agents that learn
@@ -36,11 +36,11 @@ def check_log_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
             "another; log the true reward."
         )
     if not algorithm.experience.has_models and env_id in known_environments():
-        # A model-based algorithm asks the rule itself; these trust the flags of the log.
+        # A model-based algorithm uses the termination rule; the others trust the flags of the log.
         rule = jax.vmap(termination_rule(env_id, spec="auto", has_terminals=log.has_terminals))
         ends = np.asarray(jax.jit(rule)(log.obs, log.action, log.next_obs))
         missed = ends & ~log.terminated & log.successor_known
-        # A few lie within rounding of the limits; more means that flags are missing.
+        # A few states may lie within rounding of the limits; if there are more, flags are missing.
         if missed.sum() > _ROUNDED * log.terminated.sum():
             raise InputError(
                 f"{log.name}: {missed.sum():,} rows (first: {int(missed.argmax())}) lead to a "
@@ -50,7 +50,7 @@ def check_log_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
 
 
 def check_gate(algorithm: Algorithm, config: Config) -> None:
-    """Refuses a gate over whole episodes where no log says how these begin.
+    """Refuses settings of gate, clone and dip budget that do not fit the algorithm.
 
     Raises:
         InputError: no log shows how episodes begin, or `gate.earned` is used together with random
@@ -58,23 +58,24 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
     """
     if config.gate.enabled and config.gate.earned and config.online.random_steps:
         raise InputError(
-            f"gate.earned counts what the acting policy earns, and the first "
-            f"{config.online.random_steps} steps are random (online.random_steps); leave one out."
+            "gate.earned judges by what the acting policy earns, but the first "
+            f"{config.online.random_steps} steps are random (online.random_steps); leave one of "
+            "the two out."
         )
     if config.dip_budget and not algorithm.uses_log:
         raise InputError(
-            f"dip_budget is a share of what a reference controller earns, and {config.algorithm} "
-            "has no log to take one from; leave dip_budget out, or take an algorithm with a log."
+            f"dip_budget is a share of what a reference controller earns, but {config.algorithm} "
+            "has no log of one; leave dip_budget out, or take an algorithm with a log."
         )
     if config.clone and not (algorithm.experience.has_models and config.gate.enabled):
         raise InputError(
-            "clone needs models that say when another policy is better: give gate.enabled, and an "
-            "algorithm that learns in models of the system."
+            "clone needs models that judge when another policy is better: set gate.enabled, and "
+            "take an algorithm that learns in models of the system."
         )
     whole = config.gate.enabled and config.gate.horizon is None
     if whole and algorithm.experience.has_models and not algorithm.uses_log:
         raise InputError(
-            "gate.enabled compares episodes from where those of the log begin, and "
+            "gate.enabled compares episodes that begin where those of the log begin, but "
             f"{config.algorithm} has no log; give gate.horizon."
         )
 
@@ -82,7 +83,7 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
 def note_on_log(
     algorithm: Algorithm, agent_config: Any, log: Dataset, bounds: Bounds
 ) -> str | None:
-    """What a user should know of this log under this algorithm; None if nothing."""
+    """A note for the user about this log with this algorithm; None if there is none."""
     if not algorithm.agent.scores_actions(agent_config):
         return None
     free = bounds.low < bounds.high
@@ -99,10 +100,11 @@ def note_on_log(
 def with_return_scale(
     config: AdaptiveBCConfig, log: Dataset, reference: ReferenceScores | None
 ) -> AdaptiveBCConfig:
-    """The returns that count as 0 and 1, from the reference or from the log.
+    """Settings with the returns that count as 0 and 1, from the reference scores or the log.
 
     Raises:
-        InputError: neither says, because the log has no two complete episodes that differ.
+        InputError: there are no reference scores, and the log has no two complete episodes whose
+            returns differ.
     """
     returns = log.episode_returns
     if reference is not None:
@@ -124,11 +126,11 @@ def with_return_scale(
 def discount_for(
     config: Config, agent_settings: Any, log: Dataset, step_limit: int | None
 ) -> float:
-    """The discount under which an early end of an episode costs what it should.
+    """The discount with a horizon that is long enough to notice an early termination.
 
-    1 - n / limit with n = `horizons_per_episode`, where the log has terminals and that is above the
-    given discount; else the given one. The limit is the environment's, or the longest logged
-    episode's length.
+    It is 1 - n / limit with n = `horizons_per_episode` if the log has terminals and this is above
+    the given discount, otherwise the given discount. The limit is that of the environment, or the
+    length of the longest logged episode.
     """
     given, wanted = agent_settings.discount, config.horizons_per_episode
     if wanted is None or not log.has_terminals:
@@ -144,7 +146,7 @@ def resolved(
     reference: ReferenceScores | None,
     step_limit: int | None,
 ) -> Config:
-    """The configuration with what the log and the environment determine filled in."""
+    """The configuration with the settings that the log and the environment determine."""
     if algorithm.agent.name == "adaptive_bc":
         return replace(config, adaptive_bc=with_return_scale(config.adaptive_bc, log, reference))
     if algorithm.agent.name in ("sac", "ppo") and algorithm.uses_log:

@@ -1,4 +1,4 @@
-"""The online stage of a run with everything around it: the system, evaluation, checkpoints."""
+"""Carries out the online stage of a run, with the system, evaluation and checkpoints."""
 
 import contextlib
 from collections.abc import Callable
@@ -26,14 +26,14 @@ Until = Callable[[dict, LearnerState], bool]
 
 @dataclass(frozen=True)
 class Begun:
-    """Where an online stage begins, or goes on.
+    """The point at which an online stage begins or goes on.
 
     Attributes:
-        state: of the learner.
-        done: epochs that are done.
-        checkpoint: that it goes on from; None at the hand-over.
-        before: of an epoch under way, the policy and models that it is compared with.
-        epoch: the one under way, if it was stopped in the middle.
+        state: state of the learner.
+        done: number of epochs that are done.
+        checkpoint: checkpoint that it goes on from; None at the hand-over.
+        before: policy and models that an epoch under way is compared with.
+        epoch: epoch under way, if it was stopped in the middle.
     """
 
     state: LearnerState
@@ -44,12 +44,12 @@ class Begun:
 
 
 class OnlineRun:
-    """One call of the online stage.
+    """One execution of the online stage.
 
     Attributes:
-        acting: the running episode, and who decides about acting.
-        before: the policy and models at the end of the epoch before.
-        kept: the epoch under way, with the state of its newest step.
+        acting: the running episode, and the object that decides who acts.
+        before: policy and models at the end of the previous epoch.
+        kept: the epoch under way, with the state after its newest step.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class OnlineRun:
         self.kept = None if begun.epoch is None else (begun.epoch, begun.state)
 
     def execute(self) -> None:
-        """All epochs, or what is left of them.
+        """Carries out all epochs, or those that are left.
 
         Raises:
-            Stopped: by a signal, after a checkpoint.
+            Stopped: a signal asked to stop; a checkpoint was made.
         """
         collector, begun = self.acting.collector, self.begun
         with contextlib.closing(collector):
@@ -111,21 +111,21 @@ class OnlineRun:
                 raise
 
     def _enter(self) -> LearnerState:
-        """At the hand-over its row is written; from a checkpoint the episode is replayed."""
+        """Writes the row of the hand-over, or replays the running episode of a checkpoint."""
         begun, live = self.begun, self.setup.live
         if begun.checkpoint is None:
             self._record_hand_over(begun.state)
             return begun.state
         if self.acting.collector.restore(unpack(begun.checkpoint), replay=not live):
             return begun.state
-        why = "is not replayed" if live else "could not be replayed exactly"
+        why = "cannot be replayed in a live system" if live else "could not be replayed exactly"
         self.report.say(f"the running episode {why}; a new one begins.")
         if begun.epoch is not None:
             begun.epoch.in_episode = False
         return self.acting.chooser.new_episode(begun.state)
 
     def _record_hand_over(self, state: LearnerState) -> None:
-        """Online epoch 0: both policies, deterministic and acting, before any online step."""
+        """Writes online epoch 0: the policy without noise and as it acts, before any step."""
         row = self.measures.place("online", 0, self.offline_epochs) | self.measures.of_policy(state)
         self.records.write(row | {"online/episode_returns": self.measures.of_acting(state, row)})
 
@@ -136,7 +136,7 @@ class OnlineRun:
         )
 
     def _keep(self, epoch: Epoch, state: LearnerState) -> None:
-        """Real transitions are expensive: whoever stops the run now stops it with this step."""
+        """Keeps the step, so that a run that is stopped now loses no real transition."""
         self.kept = epoch, state
         self.stop.check()
 

@@ -1,4 +1,4 @@
-"""What a run folder is to hold, beside the configuration because no result depends on it."""
+"""The plan of a run: metadata of its folder that no result depends on."""
 
 import json
 import os
@@ -15,23 +15,23 @@ from moore.files import short_path, write_whole
 from moore.runs.checkpoint import SEAL, is_sealed, sealed
 
 Stages = Literal["both", "offline", "online"]
-# Written before the plan; a folder with nothing else was left by a kill in the first moment.
+# Files written before the plan; a folder with only these was left by a run that was killed at once.
 _BEFORE = {"config.toml", "units.json", "offline.jsonl", "checkpoints", ".lock"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which stages a run has, and where they start.
+    """The stages of a run, and where they start.
 
     Attributes:
         stages: both, or one of them.
         start: the run whose offline stage an online one starts from.
-        split_seed: of the log's split into training and holdout rows and of what is learned before
-            both stages; the seed of the run where it all started. None: this run's own.
-        given: the environments ("env", "system") that no file holds: `moore.resume` needs them
-            again.
-        config: the run's settings as nested dictionaries, which config.toml must go on to hold;
-            None in the plans of earlier versions.
+        split_seed: seed of the log's split into training and holdout rows, and of a learned
+            termination rule. It is the seed of the first run of a chain; None: this run's own seed.
+        given: the environments ("env", "system") that were given in Python; `moore.resume` needs
+            them again.
+        config: settings of the run as nested dictionaries, which config.toml must keep; None in
+            plans of earlier versions.
     """
 
     stages: Stages
@@ -41,7 +41,7 @@ class Plan:
     config: dict | None = None
 
     def write(self, folder: Path) -> None:
-        """The last file of a run's beginning; from here on the run can be resumed."""
+        """Writes the plan, the last file of a new run; from here on the run can be resumed."""
         start = None if self.start is None else os.path.relpath(self.start, folder)
         plan = {
             "stages": self.stages,
@@ -57,7 +57,7 @@ def read_plan(folder: Path) -> Plan:
     """The plan of a run folder.
 
     Raises:
-        InputError: it has none, or a damaged one.
+        InputError: the plan is missing or damaged.
     """
     try:
         plan = json.loads(_place(folder).read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def read_plan(folder: Path) -> Plan:
 
 
 def _assemble(plan: dict, folder: Path) -> Plan:
-    """Raises KeyError, TypeError or ValueError for what is no plan."""
+    """The plan in these facts; KeyError, TypeError or ValueError if they are no plan."""
     stages, start, split_seed = plan["stages"], plan["start_from"], plan["split_seed"]
     given, config = plan.get("given", []), plan.get("config")
     fits = stages in typing.get_args(Stages) and (split_seed is None or type(split_seed) is int)
@@ -87,13 +87,13 @@ def _assemble(plan: dict, folder: Path) -> Plan:
 
 
 def functions(env: EnvSource | None, system: EnvSource | None) -> tuple[str, ...]:
-    """Which environments config.toml cannot hold: functions, and another place to act in."""
+    """Names of environments that config.toml cannot hold: functions, and a live system."""
     passed = {"env": callable(env), "system": system is not None}
     return tuple(name for name, is_given in passed.items() if is_given)
 
 
 def how_to_resume(folder: Path, plan: Plan, *, until: Callable | None) -> str:
-    """How to go on with a run that was stopped, for the user."""
+    """A hint for the user how to resume a run that was stopped."""
     if not plan.given and until is None:
         return f"moore run --resume {shlex.quote(str(folder))}"
     names = [*plan.given, *(["until"] if until is not None else [])]
@@ -102,7 +102,7 @@ def how_to_resume(folder: Path, plan: Plan, *, until: Callable | None) -> str:
 
 
 def is_free(folder: Path) -> bool:
-    """Whether a new run may have the folder: nothing is there, or only a beginning without plan."""
+    """Whether a new run may use the folder: it is empty, or was left before a plan was written."""
     if not folder.exists():
         return True
     if not folder.is_dir():

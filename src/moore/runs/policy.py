@@ -1,7 +1,7 @@
-"""A saved policy: what `moore.load_policy` reads, without the run that made it.
+"""A saved policy, which `moore.load_policy` reads without the run that made it.
 
-Reading one runs no code that it names, and needs neither the version nor the settings that it was
-trained with: its weights say what the network is.
+Reading a policy runs no code that its files name. It needs neither the version nor the settings of
+the training, because the weights tell what the network is.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ from moore.units import AS_GIVEN, Units
 from moore.version import __version__
 
 _WEIGHTS, _ABOUT = "policy.safetensors", "policy.json"
-# 1: without `format`, `moore`, `acting` and `sha256`. Higher where older versions cannot act with
-# the weights as they should; not for settings, which acting does not need.
+# Format 1 had no `format`, `moore`, `acting` and `sha256`. The number increases if older versions
+# cannot act with the weights; settings do not matter, because acting does not need them.
 _FORMAT = 2
-# What the actions depend on, beside the weights; covered by the hash.
+# Entries that the actions depend on, besides the weights; the hash covers them.
 _HASHED = ("agent", "obs_dim", "action_low", "action_high", "acting", "units")
-# Agents whose actor is not the squashed Gaussian.
+# Agents whose actor is not a squashed Gaussian.
 _ACTORS: dict[str, type[AnyActor]] = {
     "iql": GaussianActor,
     "adaptive_bc": DeterministicActor,
@@ -46,16 +46,16 @@ _ACTORS: dict[str, type[AnyActor]] = {
 
 @dataclass
 class Policy:
-    """A policy in the units of its environment. It acts with NumPy, also in forked processes.
+    """A policy in the units of its environment. It uses NumPy and works in forked processes.
 
     Attributes:
-        weights: what acting needs, as `agent.policy` gives it; NumPy arrays.
-        agent: whose policy it is.
-        config: of the run that made it.
-        obs_dim: entries of an observation.
+        weights: what acting needs, as `agent.policy` returns it, in NumPy arrays.
+        agent: the agent that the policy belongs to.
+        config: configuration of the run that made it.
+        obs_dim: number of entries of an observation.
         low, high: (action,) bounds of the environment's actions.
-        env_id: where it was trained.
-        seed: of the samples that `deterministic=False` draws.
+        env_id: environment in which it was trained.
+        seed: seed of the samples that `deterministic=False` draws.
     """
 
     weights: PyTree
@@ -93,12 +93,12 @@ class Policy:
         drawn_from = gaussian(self.weights, np.atleast_2d(self.units.obs_in(obs)))
         squashed = drawn_from.mode() if deterministic else drawn_from.sample(self._rng)
         action = self.low + (squashed + 1.0) * (0.5 * (self.high - self.low))
-        # Rounding may carry it over the border, which some environments refuse.
+        # Rounding may move an action beyond the bound, which some environments refuse.
         return np.clip(action, self.low, self.high).reshape(*obs.shape[:-1], self.low.size)
 
 
 def _named(weights: PyTree) -> dict[str, np.ndarray]:
-    """The arrays by their place in the tree."""
+    """The arrays, named by their place in the tree."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(weights)
     return {jax.tree_util.keystr(path).lstrip("."): np.asarray(leaf) for path, leaf in leaves}
 
@@ -106,10 +106,10 @@ def _named(weights: PyTree) -> dict[str, np.ndarray]:
 def save_policy(folder: Path, policy: Policy) -> None:
     """Writes the policy's folder in one piece, over an older one.
 
-    At every moment `load_policy` finds the old one or the new one.
+    `load_policy` finds the old policy or the new one at any time.
 
     Raises:
-        InputError: the disk refuses.
+        InputError: the file system refuses to write.
     """
     weights = save(_named(policy.weights))
     about = _describe(policy, weights)
@@ -124,7 +124,7 @@ def save_policy(folder: Path, policy: Policy) -> None:
 
 
 def _describe(policy: Policy, weights: bytes) -> dict:
-    """The content of policy.json. `config` is for people; acting needs the rest alone."""
+    """The content of policy.json. `config` is for people; acting needs only the rest."""
     about = {
         "format": _FORMAT,
         "moore": __version__,
@@ -140,7 +140,7 @@ def _describe(policy: Policy, weights: bytes) -> dict:
 
 
 def _hash(about: dict, weights: bytes) -> str:
-    """Of all that the actions depend on."""
+    """Hash of everything that the actions depend on."""
     acting = {name: about[name] for name in _HASHED if name in about}
     return hashlib.sha256(json.dumps(acting, sort_keys=True).encode() + weights).hexdigest()
 
@@ -153,10 +153,10 @@ def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
 
     Args:
         run: the folder.
-        seed: of sampled actions.
+        seed: seed of sampled actions.
 
     Raises:
-        InputError: there is no policy, it is damaged, or a newer version's format.
+        InputError: there is no policy, it is damaged, or its format belongs to a newer version.
     """
     folder = Path(run).expanduser()
     inside = standing(folder / "policy")
@@ -180,7 +180,7 @@ def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
 
 
 def _check_format(about: object, folder: Path) -> None:
-    """Refuses what a later version of moore has written in a way that this one does not know."""
+    """Refuses a format of a later version of moore."""
     if not isinstance(about, dict):
         raise ValueError(f"{_ABOUT} is not a table")
     written = about.get("format", 1)
@@ -216,7 +216,7 @@ def _assemble(about: dict, weights: bytes, folder: Path, seed: int) -> Policy:
     )
     _check_widths(about, actor)
     config = _config(about, folder)
-    # Policies that were saved before there were units take observations as they are.
+    # Policies of versions without units take observations as they are.
     units = Units.from_dict(about["units"]) if "units" in about else AS_GIVEN
     if units.obs_mean and len(units.obs_mean) != obs_dim:
         raise ValueError(f"its units have {len(units.obs_mean)} means for {obs_dim} observations")
@@ -233,7 +233,7 @@ def _bounds(about: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _noise(about: dict) -> float:
-    """The deviation of a deterministic actor's samples; format 1 has it among the settings."""
+    """Standard deviation of a deterministic actor's noise; format 1 has it among the settings."""
     if "acting" in about:
         return about["acting"]["noise"]
     default = Config().adaptive_bc.exploration_noise
@@ -241,7 +241,7 @@ def _noise(about: dict) -> float:
 
 
 def _check_widths(about: dict, actor: AnyActor) -> None:
-    """Refuses settings that speak of another network, if they speak of one."""
+    """Refuses settings that describe another network, if they describe one."""
     section = about["config"].get(about["agent"])
     named = section.get("hidden") if isinstance(section, dict) else None
     trunk = actor.actors.trunk if isinstance(actor, Mixture) else actor.trunk
@@ -254,7 +254,7 @@ def _check_widths(about: dict, actor: AnyActor) -> None:
 
 
 def _config(about: dict, folder: Path) -> Config:
-    """The settings that this version knows; the others are named in a warning."""
+    """The settings that this version knows; a warning names the others."""
     known, unknown = known_settings(about["config"])
     try:
         config, note = from_dict(known), f"does not know: {', '.join(unknown)}"

@@ -1,4 +1,4 @@
-"""What a run that goes on, or begins from another, reads: the newest checkpoint that is whole."""
+"""Reads the checkpoints of a run that is resumed, or that another run starts from."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from moore.stages import epoch_diagnostics
 from moore.stages.learner import Learner
 from moore.stages.lengthen import lengthened
 
-# What a checkpoint's information holds, and of what type; see `RunFiles`.
+# Entries of a checkpoint's information, and their types; see `RunFiles`.
 _FACTS = {
     "stage": str, "epoch": int, "config": dict, "metrics": dict, "best": dict, "seconds": dict,
     "dataset_sha256": str,
@@ -35,18 +35,18 @@ _FACTS = {
 def newest_checkpoint(
     setup: Setup, folder: Path, config: Config, report: Reporter
 ) -> Checkpoint | None:
-    """The newest checkpoint that is whole and whose metrics are there; None if there was none yet.
+    """The newest checkpoint that is undamaged and has its metrics; None if there is none yet.
 
-    After those of the online stage comes the hand-over, then those of the offline stage.
+    Those of the online stage are tried first, then the hand-over, then the offline stage.
 
     Args:
-        setup: of the run as it is to go on.
-        folder: of the run.
-        config: as config.toml holds it.
-        report: told what is passed over.
+        setup: parts of the run as it is to go on.
+        folder: folder of the run.
+        config: configuration in config.toml.
+        report: function that is told which checkpoints are skipped.
 
     Raises:
-        InputError: there are some and none can be read, or they are of another log or of other
+        InputError: none of the checkpoints can be read, or they belong to another log or other
             settings.
     """
     epochs = newest_first(folder / "checkpoints")
@@ -100,7 +100,7 @@ def _load(setup: Setup, folder: Path, config: Config, path: Path) -> Checkpoint:
 
 
 def _facts(path: Path) -> dict:
-    """The manifest's information, of the right types."""
+    """The information of the manifest, with types checked."""
     info = read_manifest(path).get("info")
     for name, kind in _FACTS.items():
         if not isinstance(info, dict) or type(info.get(name)) is not kind:
@@ -109,13 +109,13 @@ def _facts(path: Path) -> dict:
 
 
 def _sized(learner: Learner, epochs: int) -> Learner:
-    """The learner of a run with so many online epochs."""
+    """The learner of a run with this number of online epochs."""
     online = dataclasses.replace(learner.config.online, epochs=epochs)
-    return dataclasses.replace(learner, config=dataclasses.replace(learner.config, online=online))
+    return learner.changed(config=dataclasses.replace(learner.config, online=online))
 
 
 def newest_epoch(folder: Path) -> int:
-    """The epoch of a run's newest checkpoint that is not cut short; -1 if there is none."""
+    """Epoch of the run's newest undamaged checkpoint; -1 if there is none."""
     for path in newest_first(folder / "checkpoints"):
         try:
             info = _facts(path)
@@ -127,10 +127,10 @@ def newest_epoch(folder: Path) -> int:
 
 
 def load_hand_over(setup: Setup, source: Path) -> dict:
-    """Agent, models, randomness and the acting policy at the end of that run's offline stage.
+    """Agent, models, random key and acting policy at the end of that run's offline stage.
 
     Raises:
-        InputError: it has none, or one of another configuration or log.
+        InputError: the run has none, or one of another configuration or log.
     """
     try:
         _facts(source / "checkpoints" / HAND_OVER)
@@ -157,10 +157,10 @@ def _check_log(checkpoint: Checkpoint, setup: Setup, folder: Path) -> None:
 
 
 def offline_rows(source: Path) -> list[dict]:
-    """The offline part of a run's metrics, so that the report of a run begun from it is whole.
+    """Metrics of a run's offline stage, for the report of a run that starts from it.
 
     Raises:
-        InputError: the offline stage is not done, or its metrics are not what they were then.
+        InputError: the offline stage is not done, or its metrics were altered.
     """
     try:
         mark = _facts(source / "checkpoints" / HAND_OVER)["metrics"]

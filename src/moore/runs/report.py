@@ -1,4 +1,4 @@
-"""report.html of a run folder, from the files that lie there."""
+"""Makes report.html from the files of a run folder."""
 
 from pathlib import Path
 
@@ -12,10 +12,11 @@ def write_report(folder: str | Path) -> Path:
     """Writes `report.html` from the files of a run folder; the run may still be under way.
 
     Args:
-        folder: has `config.toml` and `metrics.jsonl`, and `summary.json` once the run is over.
+        folder: folder with `config.toml` and `metrics.jsonl`, and `summary.json` once the run is
+            over.
 
     Returns:
-        The page's path.
+        Path of the page.
 
     Raises:
         InputError: a file is missing or cannot be read.

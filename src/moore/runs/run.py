@@ -1,4 +1,4 @@
-"""A run, begun or gone on with: what is checked before, and its folder."""
+"""Begins or resumes a run: checks the arguments and makes or reads its folder."""
 
 import contextlib
 import dataclasses
@@ -37,29 +37,31 @@ def run(
     until: Until | None = None,
     quiet: bool = False,
 ) -> RunResult:
-    """The main job: offline stage, hand-over, online stage, report.
+    """Trains a policy: offline stage, hand-over, online stage, report.
 
     Args:
-        config: everything that the result depends on.
+        config: all settings that the result depends on.
         dataset: the log; by default the configuration's.
-        env: id, or function that makes the environment, of which each evaluation episode has one;
-            by default the configuration's.
-        system: the live system, likewise: only the acting policy touches it, one environment from
-            the hand-over on (it is made once before, to see that it fits). By default one of `env`.
+        env: id of the environment, or a function that makes one. Every evaluation episode has an
+            environment of its own. By default the configuration's.
+        system: the live system, as an id or a function. Only the acting policy uses it, from the
+            hand-over on; it is made once before, to check that it fits. By default an environment
+            of `env`.
         out: a new folder; by default runs/{env}__{algorithm}__{seed}__{time}.
-        stages: both, or one alone; "online" needs `start_from`.
-        start_from: a run whose offline stage is done; the online stage starts from it.
-        until: sees every online epoch's metrics and state; True ends the run after that epoch.
+        stages: both stages, or only one; "online" needs `start_from`.
+        start_from: run with a finished offline stage, from which the online stage starts.
+        until: function of the metrics and the state of every online epoch; if it returns True the
+            run ends after this epoch.
         quiet: print nothing.
 
     Raises:
-        InputError: anything that does not fit, before training starts.
+        InputError: the arguments do not fit together; this is found before training starts.
 
     Example:
         >>> result = run(preset("quickstart"), out="runs/first")  # doctest: +SKIP
         >>> result.summary["transfer"]["gain"]  # doctest: +SKIP
     """
-    with _watched() as stop:
+    with _obeying_signals() as stop:
         return _begin(
             config, stop, dataset=dataset, env=env, system=system, out=out, stages=stages,
             start_from=start_from, until=until, quiet=quiet,
@@ -86,10 +88,10 @@ def _begin(
     split_seed = None if start is None else _split_seed(start)
     units = None if start is None else read_units(start, config)
     if out is not None:
-        _check_free(out)  # before an environment is made
+        _check_free(out)  # this comes before an environment is made
     runs = whole_path("runs")  # before an environment may change the working folder
     setup = prepare(
-        used_settings(config),  # what its folder will hold
+        used_settings(config),  # the configuration that the folder will hold
         dataset=dataset,
         env=env,
         system=system,
@@ -98,26 +100,28 @@ def _begin(
         acts=stages != "offline",
     )
     if stages != "both" and not setup.learner.algorithm.uses_log:
-        raise InputError(f"{config.algorithm} has no offline stage; it is one run: moore run.")
+        raise InputError(
+            f"{config.algorithm} has no offline stage of its own; train it with moore run."
+        )
     folder = out if out is not None else runs / _default_name(setup.config)
     _check_free(folder)
     if start is not None:
-        load_hand_over(setup, start)  # fails before anything is written
+        load_hand_over(setup, start)  # an error comes before anything is written
         offline_rows(start)
     with writing(folder):
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        _check_free(folder)  # another process may have begun a run there meanwhile
+        _check_free(folder)  # another process may have begun a run in this folder meanwhile
         write_whole(folder / "config.toml", run_toml(setup.config))
         write_units(folder, setup.units, setup.config)
         plan = Plan(stages, start, split_seed, functions(env, system), kept(setup.config))
-        plan.write(folder)  # last: from here on it is a run
+        plan.write(folder)  # written last: from here on the folder is a run
         return execute(setup, folder, plan, None, until=until, stop=stop, quiet=quiet)
 
 
 @contextlib.contextmanager
-def _watched() -> Iterator[Stop]:
-    """Signals are listened to, and nothing that a run calls may end the program by itself."""
+def _obeying_signals() -> Iterator[Stop]:
+    """Listens to signals, and turns an exit of the environment into an error."""
     with listening() as stop:
         try:
             yield stop
@@ -143,25 +147,25 @@ def resume(
     tensorboard: bool | None = None,
     quiet: bool = False,
 ) -> RunResult:
-    """Goes on from a run's last checkpoint, bit for bit on CPU.
+    """Resumes a run from its last checkpoint, bit for bit on CPU.
 
     Args:
-        folder: of the run.
-        dataset: the log, if it has moved or was given as an object.
+        folder: folder of the run.
+        dataset: the log, if its file has moved or it was given as an object.
         env: the environment, if it was given as a function.
-        system: the live system, if one was given. Its running episode is not replayed, and a new
-            one begins; so too in `env`, where nothing is evaluated.
+        system: the live system, if one was given. Its running episode cannot be replayed, so a new
+            one begins; the same holds for `env` if nothing is evaluated.
         until: as in `run`.
-        epochs: more online epochs than the run was to have; also of one that is over. Its buffers
-            grow, so it is not bit for bit a run that was to be so long from the start.
-        checkpoint_every, track, tensorboard: from now on, instead of the run's.
+        epochs: larger number of online epochs, also for a finished run. The buffers grow, so the
+            run can differ from one that had this length from the start.
+        checkpoint_every, track, tensorboard: new values of these settings from now on.
         quiet: print nothing.
 
     Raises:
-        InputError: no run there, another log, another version, other settings, no readable
-            checkpoint, or no environment or system where they were given before.
+        InputError: there is no run, the log, the version or the settings are other ones, no
+            checkpoint can be read, or an environment or system is missing that was given before.
     """
-    with _watched() as stop:
+    with _obeying_signals() as stop:
         return _go_on(
             whole_path(folder), stop, dataset=dataset, env=env, system=system, until=until,
             quiet=quiet,
@@ -206,7 +210,7 @@ def _go_on(
         given = tuple(dict.fromkeys([*plan.given, *functions(env, system)]))
         now = dataclasses.replace(plan, given=given, config=kept(config))
         if config.online.epochs != (plan.config or {}).get("online", {}).get("epochs"):
-            (folder / "summary.json").unlink(missing_ok=True)  # it is not over any more
+            (folder / "summary.json").unlink(missing_ok=True)  # the run is not finished any more
         if now != plan:
             write_whole(folder / "config.toml", run_toml(config))
             now.write(folder)
@@ -222,12 +226,12 @@ def _check_free(folder: Path) -> None:
 
 
 def _split_seed(start: Path) -> int | None:
-    """The seed of the run whose offline stage it all began with; None if it is no such run."""
+    """Seed of the first run of the chain that this run starts from; None if there is none."""
     try:
         inherited = read_plan(start).split_seed
         return read_toml(start / "config.toml").seed if inherited is None else inherited
     except InputError:
-        return None  # `load_hand_over` says what is missing
+        return None  # `load_hand_over` reports what is missing
 
 
 def _default_name(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: metrics, checkpoints, the policy."""
+"""The files that a run writes while it goes on: metrics, checkpoints, the policy."""
 
 import dataclasses
 import time
@@ -29,27 +29,27 @@ HAND_OVER = "hand-over"
 
 @dataclass(frozen=True)
 class Acting:
-    """What a checkpoint holds of the live system's side: its running episode, and who may act."""
+    """What a checkpoint holds about acting: the running episode, and who may act."""
 
     collector: Collector
     chooser: Chooser
 
     def pack(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """As JSON and arrays."""
+        """The content as JSON and arrays."""
         episode, arrays = _pack(self.collector.running_episode())
         choice, policies = self.chooser.pack()
         return {"episode": episode, "choice": choice}, arrays | policies
 
 
-# The newest checkpoint, and the one before it in case the newest is damaged.
+# Number of checkpoints that are kept: the newest, and one more in case it is damaged.
 KEEP = 2
 
 
 class RunFiles:
-    """The files of one run folder, from a checkpoint's point of view.
+    """The files of one run folder.
 
-    Everything that is not learned and still must survive a kill is here: how long the metrics file
-    was, which evaluation was the best, and how the time was spent.
+    It also keeps what is not learned but must survive if the run is killed: the length of the
+    metrics file, the best evaluation, and the time of each part.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RunFiles:
     ):
         """Opens the files as they were at a checkpoint; empty for a new run.
 
-        `config`: the run's settings, which every checkpoint holds as well.
+        `config`: settings of the run, which every checkpoint holds as well.
 
         Raises:
             InputError: the disk refuses.
@@ -78,7 +78,7 @@ class RunFiles:
         trackers = open_trackers(names, folder, label, rows, report.say)
         self.sinks: list[Sink] = [ConsoleSink(report), *trackers]
         self.best = info.get("best", {"name": None, "return": -np.inf})
-        # Checkpoints that are known to be whole: read, or written, by this process.
+        # Checkpoints that are known to be undamaged, because this process has read or written them.
         self._whole = [] if checkpoint is None else [checkpoint.path.name]
         self.clock = setup.learner.clock
         self.clock.seconds.update(info.get("seconds", {}))
@@ -92,7 +92,7 @@ class RunFiles:
             sink.close()
 
     def write(self, row: dict) -> None:
-        """A row that ends no epoch of this run: the hand-over, or one that another run has made."""
+        """Writes a row that ends no epoch of this run: the hand-over, or a row of another run."""
         self.metrics.write(row)
         self._tell(row)
 
@@ -101,7 +101,7 @@ class RunFiles:
             sink.write(row)
 
     def seconds(self) -> dict[str, float]:
-        """Wall-clock by part, interrupted stretches included."""
+        """Wall-clock time by part, including the time before interruptions."""
         return dict(self.clock.seconds) | {"total": time.perf_counter() - self._started}
 
     def end_epoch(
@@ -113,9 +113,9 @@ class RunFiles:
         last: bool,
         stopping: bool = False,
     ) -> None:
-        """A row of metrics, when it is due a checkpoint, and then the row to every other sink.
+        """Writes a row of metrics, a checkpoint if it is due, and then the row to all other sinks.
 
-        `stopping`: the run is about to be stopped, and a checkpoint is made whether due or not.
+        `stopping`: the run is about to stop, so a checkpoint is made even if it is not due.
         """
         now, seconds = time.perf_counter(), self.clock.seconds
         row |= {f"time/{name}": v - self._reported.get(name, 0.0) for name, v in seconds.items()}
@@ -128,14 +128,14 @@ class RunFiles:
         due = last or row["epoch"] % self.setup.config.checkpoint_every == 0
         if due or stopping:
             self._save_epoch(row, state, acting, due=due)
-        self._tell(row)  # after the checkpoint, which no slow service must delay
+        self._tell(row)  # this comes after the checkpoint, so that a slow service cannot delay it
 
     def _save_epoch(
         self, row: dict, state: LearnerState, acting: Acting | None, *, due: bool
     ) -> None:
         name = f"{row['stage']}-epoch-{row['epoch']:06d}"
         earned = row.get("eval/return")
-        # Which one is the best must not depend on where the run was stopped.
+        # The choice of the best must not depend on where the run was stopped.
         if due and earned is not None and earned > self.best["return"]:
             self.best = {"name": name, "return": earned}
         info, arrays = ({}, {}) if acting is None else acting.pack()
@@ -144,9 +144,9 @@ class RunFiles:
         self.save_policy(state)
 
     def save_part(self, epoch: Epoch, state: LearnerState, before: PyTree, acting: Acting) -> None:
-        """The epoch under way: its transitions, what it has learned and measured so far.
+        """Saves the epoch under way: its transitions, and what it has learned and measured so far.
 
-        `before`: the policy and models at the end of the epoch before, see `policy_in_models`.
+        `before`: policy and models at the end of the previous epoch, see `policy_in_models`.
         """
         done = epoch.number - 1
         info, arrays = acting.pack()
@@ -163,7 +163,7 @@ class RunFiles:
             prune(self.checkpoints, keep={*kept, self.best["name"] or ""})
 
     def _facts(self) -> dict:
-        """What every checkpoint holds beside the state."""
+        """The information of every checkpoint besides the state."""
         now = time.perf_counter()
         return {
             "dataset_sha256": _sha256(self.setup),
@@ -177,7 +177,7 @@ class RunFiles:
         }
 
     def save_hand_over(self, state: LearnerState) -> None:
-        """What an online stage starts from, kept for as many of them as are wanted."""
+        """Saves the hand-over, from which any number of online stages can start."""
         if not is_whole(self.checkpoints / HAND_OVER):
             parts = handed_over(self.setup.learner, state)
             info = self._facts() | {"stage": HAND_OVER, "epoch": 0}
@@ -185,7 +185,7 @@ class RunFiles:
         self.save_policy(state)
 
     def save_policy(self, state: LearnerState) -> None:
-        """The newest policy, for `load_policy`.
+        """Saves the newest policy for `load_policy`.
 
         Raises:
             InputError: the disk refuses.
@@ -195,17 +195,17 @@ class RunFiles:
 
 
 def _sha256(setup: Setup) -> str:
-    """Of the log; of nothing where there is none."""
+    """SHA-256 of the log; empty without one."""
     return "" if setup.dataset is None else setup.dataset.sha256
 
 
 def _label(config: Config, settings: dict) -> Label:
-    """How trackers name this run."""
+    """Name of this run for trackers."""
     return Label(config.env_id, config.algorithm, f"seed-{config.seed}", flat(settings))
 
 
 def handed_over(learner: Learner, state: LearnerState) -> dict:
-    """What goes from one stage to the next (line 4), the randomness, and the policy that acts."""
+    """What goes from one stage to the next (line 4), the random key, and the acting policy."""
     return {
         "agent": state.agent,
         "experience": learner.experience.pack_hand_over(state.experience),
@@ -215,7 +215,7 @@ def handed_over(learner: Learner, state: LearnerState) -> dict:
 
 
 def from_hand_over(learner: Learner, fresh: LearnerState, parts: dict) -> LearnerState:
-    """A fresh state with what another stage has handed over, as if it had just ended."""
+    """The state at the end of an offline stage, from a fresh state and what was handed over."""
     gate = fresh.gate
     if gate is not None:
         gate = dataclasses.replace(gate, acting=parts["acting"])
@@ -239,7 +239,7 @@ def _pack(running: RunningEpisode) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def unpack(checkpoint: Checkpoint) -> RunningEpisode:
-    """The episode that was running at the checkpoint."""
+    """The episode that was running at a checkpoint."""
     episode = checkpoint.info["episode"]
     return RunningEpisode(
         episode=episode["number"],

@@ -1,4 +1,4 @@
-"""Which sections of a configuration a run uses; its folder holds no others."""
+"""The sections of a configuration that a run uses; its folder holds no others."""
 
 import dataclasses
 from typing import Any
@@ -7,15 +7,15 @@ from moore.algorithms import find
 from moore.config import Config, to_dict, to_toml
 from moore.config.found import found_sections
 
-# Only an algorithm that learns from imagined transitions has models, and a gate that asks them.
+# Sections that only an algorithm with models uses.
 _OF_MODELS = ("model", "gate")
 
 
 def unused_sections(config: Config) -> tuple[str, ...]:
-    """The sections that no result of the configuration's algorithm depends on.
+    """Names of the sections that no result of the configuration's algorithm depends on.
 
     Raises:
-        InputError: unknown algorithm.
+        InputError: the algorithm is unknown.
     """
     algorithm = find(config.algorithm)
     own = (algorithm.agent.name, *(section.name for section in algorithm.experience.sections))
@@ -24,9 +24,9 @@ def unused_sections(config: Config) -> tuple[str, ...]:
 
 
 def used_settings(config: Config) -> Config:
-    """The configuration with the sections that its algorithm does not use at their defaults.
+    """The configuration, in which unused sections have their default values.
 
-    Two configurations of the same run are equal after this.
+    After this, two configurations of the same run are equal.
     """
     defaults: Any = Config()
     unused = {name: getattr(defaults, name) for name in unused_sections(config)}

@@ -1,4 +1,4 @@
-"""From a configuration to everything that a run needs: log, environment, learner."""
+"""Prepares a run from its configuration: log, environment, learner."""
 
 import dataclasses
 import itertools
@@ -29,6 +29,7 @@ from moore.envs.simulator import EnvFacts
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.experience.protocol import Task
 from moore.jax_settings import key_of, plain_jax
 from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.log_checks import check_gate, check_log_suits, resolved
@@ -45,14 +46,15 @@ class Setup:
     """The parts of a run that its configuration determines.
 
     Attributes:
-        config: resolved: data set and environment are named, and what the log determines is set.
+        config: resolved configuration: it names data set and environment, and has the settings that
+            the log determines.
         dataset: the log as it was read; None for an algorithm without one.
-        reference: returns that define the normalised score, where they are known.
+        reference: returns that define the normalised score, if they are known.
         world: the environments.
         learner: the operations of Algorithm 1.
-        key: where the run's randomness starts.
-        termination_report: how well a learned termination rule does; None for a given one.
-        notes: what the user should know before the run, a sentence each.
+        key: the first random key of the run.
+        termination_report: accuracy of a learned termination rule; None for a given one.
+        notes: sentences that the user should read before the run.
     """
 
     config: Config
@@ -66,12 +68,12 @@ class Setup:
 
     @property
     def units(self) -> Units:
-        """How the user's units become the agents'."""
+        """Conversion of the user's units to the agent's."""
         return self.learner.units
 
     @property
     def live(self) -> bool:
-        """Whether the policy acts elsewhere than it is evaluated, or is not evaluated at all."""
+        """Whether the policy acts elsewhere than it is evaluated, or is not evaluated."""
         return self.world.system_source is not None or not self.config.evaluation.episodes
 
     def policy(self, weights: PyTree) -> Policy:
@@ -95,27 +97,28 @@ def prepare(
     acts: bool = True,
     fresh: bool = True,
 ) -> Setup:
-    """Loads and checks everything before the first second of training.
+    """Loads and checks everything that a run needs, before training starts.
 
     Args:
-        config: of the run.
+        config: configuration of the run.
         dataset: the log; by default the configuration's.
         env: the environment; by default the configuration's, or the one that the log names.
-        system: another one in which the policy acts online; by default one more of `env`.
-        split_seed: of the log's holdout and of a learned rule for the ends; by default the
-            configuration's. An online stage takes that of the run it starts from: its models have
-            been trained on one split, and must not be judged by another.
-        units: of a run that this one goes on from; by default they are measured, see `units_for`.
+        system: live system in which the policy acts online; by default one more `env`.
+        split_seed: seed of the log's holdout and of a learned termination rule; by default the
+            configuration's. An online stage takes that of the run it starts from, because its
+            models were trained on that split and must not be judged on their training rows.
+        units: units of a run that this one goes on from; by default they are measured, see
+            `units_for`.
         acts: whether the run has an online stage.
-        fresh: whether simulators are tried first; not where the run has begun.
+        fresh: whether simulators are tried out first; False for a run that has begun.
 
     Raises:
-        InputError: whatever does not fit: names, files, spaces, bounds, terminations.
+        InputError: something does not fit: names, files, spaces, bounds, terminations.
     """
     algorithm = algorithms.find(config.algorithm)
     check_gate(algorithm, config)
-    # The user's own functions and files: before an environment may change the working directory.
-    scheme = algorithm.scheme(config)
+    # The user's functions and files are read before an environment may change the working folder.
+    scheme = algorithm.scheme or config.online.parsed_scheme()
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
     env_id, bounds, obs_dim, limit = world.env_id, world.bounds, world.obs_dim, world.limit.steps
@@ -152,29 +155,30 @@ def prepare(
         terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base, units)
     if log is not None:
         config = resolved(config, algorithm, log, reference, limit)
-    learner = Learner(
+    task = Task(
         config,
-        algorithm,
+        algorithm.agent,
         offline,
         terminated_fn,
         first_states=_first_states(log, units) if algorithm.uses_log else None,
         episode_steps=limit,
+        scheme=scheme,
         units=units,
-        parsed_scheme=scheme,
     )
+    learner = Learner(algorithm, task)
     told = () if log is None else notes_of(log.metadata)
     notes = tuple(dict.fromkeys((*world.notes, *told, *notes)))
     return Setup(config, log, reference, world, learner, key, report, notes)
 
 
 def _cared_for(config: Config) -> list[str]:
-    """Findings of a log that this configuration has an answer to."""
+    """Findings of a log that this configuration already handles."""
     answers = {"observation-scale": config.standardise_obs, "reward-scale": config.scale_rewards}
     return [name for name, answered in answers.items() if answered]
 
 
 def _reference(log: Dataset, env_id: str) -> ReferenceScores | None:
-    """Returns that define the score: the log's own, unless they are another environment's."""
+    """Returns that define the score: the log's, unless they belong to another environment."""
     borrowed = log.reference is not None and log.reference == reference_scores(log.env_id)
     if log.reference is not None and (not borrowed or env_id == log.env_id):
         return log.reference
@@ -182,7 +186,7 @@ def _reference(log: Dataset, env_id: str) -> ReferenceScores | None:
 
 
 def _first_states(log: Dataset, units: Units) -> jax.Array:
-    """Where the log's episodes begin, in the agents' units."""
+    """First states of the log's episodes, in the agent's units."""
     ends = np.flatnonzero(log.terminated | log.truncated)
     return jnp.asarray(units.obs_in(log.obs[np.append(0, ends[ends < log.size - 1] + 1)]))
 
@@ -194,9 +198,9 @@ def _load(
     *,
     max_episode_steps: int | None = None,
 ) -> Dataset | None:
-    """The log; None if none is named and the algorithm needs none.
+    """Loads the log; None if none is named and the algorithm needs none.
 
-    `max_episode_steps` is the environment's limit, where the log's own flags do not say it.
+    `max_episode_steps` is the environment's limit, if the log's flags do not tell it.
     """
     if isinstance(source, str) and not source:
         if not algorithm.uses_log:
@@ -207,7 +211,7 @@ def _load(
         )
     columns, reward = config.columns or None, config.reward or None
     if isinstance(source, Dataset):
-        columns = None  # they were named when it was loaded
+        columns = None  # the columns were named when it was loaded
         reward = None if named_reward(source.metadata) == reward else reward
     return load_dataset(
         source,
@@ -222,7 +226,7 @@ def _load(
 def _to_replay(
     log: Dataset, bounds: Bounds, units: Units, key: jax.Array, config: Config
 ) -> Replay:
-    """The log on the device, in the agents' units."""
+    """The log on the device, in the agent's units."""
     usable = int(log.successor_known.sum())
     if int(config.model.holdout_fraction * usable) in (0, usable):
         raise InputError(
@@ -247,7 +251,7 @@ def _to_replay(
 
 
 class Evaluator:
-    """Episodes of the policies of one run, in environments of their own."""
+    """Runs episodes with the policies of one run, in environments of evaluation."""
 
     def __init__(self, setup: Setup):
         self._setup = setup
@@ -265,23 +269,23 @@ class Evaluator:
         return run_episodes(self._envs, policy, seeds, discount=discount)
 
     def deterministic(self, policy: PyTree) -> Episodes:
-        """A policy without its noise; the same start seeds at every call."""
+        """Episodes of a policy without noise; every call uses the same seeds."""
         mode, seen = self._mode, self._seen
         return self._run(lambda obs: np.asarray(mode(policy, seen(obs))), "evaluate")
 
     def sampled(self, policy: PyTree) -> Episodes:
-        """A policy as it acts, without learning: the baseline of the behaviour dip."""
+        """Episodes of a policy as it acts, without learning: the baseline of the behaviour dip."""
         keys = _key_stream(self._setup.config.seed)
         sample, seen = self._sample, self._seen
         return self._run(lambda obs: np.asarray(sample(policy, seen(obs), next(keys))), "baseline")
 
     def random(self) -> Episodes:
-        """Uniformly random actions."""
+        """Episodes with uniformly random actions."""
         seed = episode_seed(self._setup.config.seed, "random", len(self._envs))
         return self._run(random_policy(self._setup.world.bounds.low.size, seed), "random")
 
     def refuse_shared_with(self, system: Adapter) -> None:
-        """InputError if the live system is one of them."""
+        """Raises InputError if the live system is one of these environments."""
         refuse_shared([*self._envs, system])
 
     def close(self) -> None:
@@ -289,6 +293,6 @@ class Evaluator:
 
 
 def _key_stream(seed: int) -> Iterator[jax.Array]:
-    """Keys that no training draw uses: a stream of their own under the run's seed."""
+    """Keys that training does not use: a stream of their own from the run's seed."""
     key = key_of(episode_seed(seed, "baseline", 0))
     return (jax.random.fold_in(key, step) for step in itertools.count())

@@ -1,8 +1,8 @@
-"""Signals that ask a program to stop: noted at once, obeyed where nothing is lost by it.
+"""Signals that ask a program to stop: noted at once, obeyed where nothing is lost.
 
-An exception that a signal's handler raises may be lost: where Python runs a callback of the garbage
-collector, or a destructor, it only prints what is raised there. A flag is not lost, and what is
-lost is raised once more.
+An exception that a signal's handler raises may be lost: if Python is running a callback of the
+garbage collector or a destructor, it only prints the exception. A flag is not lost, and an
+exception that was lost is raised again.
 """
 
 import _thread
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 _ASKING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-# A terminal, or a program that passes signals on, may send one wish twice.
+# A terminal, or a program that passes signals on, may send the same signal twice.
 _ONE_WISH = 0.2
 
 
@@ -26,8 +26,8 @@ class Stopped(KeyboardInterrupt):
     """A signal has asked the program to stop.
 
     Attributes:
-        number: of the signal.
-        in_order: raised by `Stop.check`, where nothing is lost; not from the handler itself.
+        number: number of the signal.
+        in_order: whether `Stop.check` raised it, where nothing is lost, and not the handler.
     """
 
     def __init__(self, number: int, *, in_order: bool = False):
@@ -36,12 +36,12 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def status(self) -> int:
-        """Exit status of a program that ends for it: 130 after Ctrl-C, 143 after SIGTERM."""
+        """Exit status of the program: 130 after Ctrl-C, 143 after SIGTERM."""
         return 128 + self.number
 
 
 class Stop:
-    """Whether a signal has asked to stop, and how that is answered: at once, or in patience."""
+    """Notes whether a signal has asked to stop; the program obeys at once or at its next check."""
 
     def __init__(self):
         self.number: int | None = None
@@ -53,7 +53,7 @@ class Stop:
         return self.number is not None
 
     def __call__(self, number: int, frame: object) -> None:
-        """The handler: of a first signal in patience it only takes note."""
+        """The handler; inside `patience` it only notes the first signal."""
         again, now = self.asked, time.monotonic()
         if not again:
             self.number, self._asked_at = number, now
@@ -63,7 +63,7 @@ class Stop:
             os.write(2, self._answer.encode())
 
     def check(self) -> None:
-        """Stops here if a signal has asked for it.
+        """Raises `Stopped` if a signal has asked to stop.
 
         Raises:
             Stopped: one has.
@@ -73,9 +73,9 @@ class Stop:
 
     @contextlib.contextmanager
     def patience(self, answer: str = "") -> Iterator[None]:
-        """Inside, the first signal is only noted, for `check`; the second one stops at once.
+        """Inside, the first signal is only noted for `check`; a second one stops at once.
 
-        `answer`: written to the terminal at the first.
+        `answer`: text written to the terminal at the first signal.
         """
         before = self._patient, self._answer
         self.check()
@@ -91,9 +91,9 @@ _listening: Stop | None = None
 
 @contextlib.contextmanager
 def listening() -> Iterator[Stop]:
-    """Takes note of signals, in the main thread; one that the program handles or ignores stays so.
+    """Handles signals in the main thread, except those that the program already handles or ignores.
 
-    In another thread signals are left alone.
+    In other threads it does nothing.
     """
     global _listening
     if threading.current_thread() is not threading.main_thread():
@@ -119,7 +119,7 @@ def listening() -> Iterator[Stop]:
 
 
 def _again(lost: BaseException | None) -> bool:
-    """Whether it is a stop that was lost; then it is asked for once more, a moment later."""
+    """Whether a stop was lost; it is then asked for again a moment later."""
     if not isinstance(lost, Stopped):
         return False
     timer = threading.Timer(0.05, _thread.interrupt_main, (lost.number,))

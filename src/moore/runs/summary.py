@@ -1,4 +1,4 @@
-"""summary.json: the final numbers of a run and everything needed to read them."""
+"""Makes summary.json: the final numbers of a run and everything needed to read them."""
 
 import importlib.metadata
 import os
@@ -34,17 +34,17 @@ def summarise(
     """The summary of the epochs logged so far.
 
     Args:
-        setup: of the run.
-        rows: of metrics.jsonl.
-        seconds: wall-clock by part, "total" among them.
-        random_return: mean return of uniformly random actions (measured or a reference), if known.
-        inherited: updates that were made by the run that this one starts from.
+        setup: parts of the run.
+        rows: rows of metrics.jsonl.
+        seconds: wall-clock time by part, including "total".
+        random_return: mean return of uniformly random actions, measured or a reference, if known.
+        inherited: number of updates made by the run that this one starts from.
     """
     config, log = setup.config, setup.dataset
     summary = {
         "env_id": config.env_id,
         "algorithm": config.algorithm,
-        "scheme": str(setup.learner.scheme),
+        "scheme": str(setup.learner.task.scheme),
         "seed": config.seed,
         "discount": setup.learner.agent_config.discount,
         "dataset": None if log is None else _about_log(log),
@@ -57,7 +57,7 @@ def summarise(
     offline = [row for row in rows if row["stage"] == "offline"]
     online = [row for row in rows if row["stage"] == "online"]
     if offline:
-        # Fewer epochs than the configuration allows: the values stood still before.
+        # There are fewer epochs than the configuration allows: the values settled before.
         summary["offline"] = _level(setup, offline[-1]) | {"epochs": offline[-1]["epoch"]}
         evaluations = finite(row.get("eval/return") for row in offline)
         summary["offline"]["swing_share"] = swing_share(evaluations, random_return)
@@ -70,7 +70,7 @@ def summarise(
         if "eval/return" in online[0]:
             summary["online"] = _level(setup, online[-1])
             if unknown := [r["epoch"] for r in online if not is_finite(r.get("eval/return"))]:
-                summary["not_finite"] = unknown  # epochs whose evaluation is no number
+                summary["not_finite"] = unknown  # epochs whose evaluation is not finite
             else:
                 summary["transfer"] = _transfer(setup, online, random_return)
         summary["acting"] = acting_levels(list(map(_acted, online[1:])))
@@ -88,9 +88,9 @@ def summarise(
 
 
 def _clone(first: dict) -> dict:
-    """What was cloned, from the first row of the offline stage; empty where nothing was.
+    """Facts about the clone, from the first row of the offline stage; empty without a clone.
 
-    `return` is that of its evaluation, or where there is none what the cloned episodes earned.
+    `return` is that of its evaluation, or if there is none that of the cloned episodes.
     """
     found = {k.removeprefix("clone/"): v for k, v in first.items() if k.startswith("clone/")}
     if not found:
@@ -101,7 +101,7 @@ def _clone(first: dict) -> dict:
 
 
 def _budget(last: dict) -> dict:
-    """The dip budget at the end, from the last online row; empty where there is none."""
+    """The dip budget at the end, from the last online row; empty without one."""
     if "budget/share" not in last:
         return {}
     names = ("share", "credit", "spent", "least_margin")
@@ -111,7 +111,7 @@ def _budget(last: dict) -> dict:
 
 
 def skipped_updates(rows: list[dict]) -> int:
-    """Updates that led to numbers that are not finite, and were undone."""
+    """Number of updates that gave non-finite numbers and were undone."""
     return int(sum(finite(row.get("losses/skipped_updates") for row in rows)))
 
 
@@ -136,7 +136,7 @@ def _level(setup: Setup, row: dict) -> dict:
 
 
 def _acted(row: dict) -> list[float]:
-    """Returns of the acting policy's episodes that are numbers."""
+    """Finite returns of the acting policy's episodes."""
     return finite(row.get("online/episode_returns"))
 
 
@@ -159,7 +159,7 @@ def _transfer(setup: Setup, online: list[dict], random_return: float | None) -> 
 
 
 def versions() -> dict[str, str]:
-    """Of moore, Python, and the packages that the numbers depend on."""
+    """Versions of moore, Python, and the packages that the numbers depend on."""
     packages = {name: _version(name) for name in _PACKAGES}
     return {"moore": __version__, "python": platform.python_version(), **packages}
 
@@ -167,7 +167,7 @@ def versions() -> dict[str, str]:
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # installed in a way of its own
+    except importlib.metadata.PackageNotFoundError:  # installed without metadata
         return "unknown"
 
 
@@ -185,7 +185,7 @@ def hardware() -> dict:
 
 
 def _memory() -> int | None:
-    """Bytes; POSIX systems tell them."""
+    """Memory in bytes, which POSIX systems tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

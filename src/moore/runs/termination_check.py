@@ -1,7 +1,7 @@
-"""A rule for the ends of episodes is trusted only where the log's own flags bear it out.
+"""Checks a termination rule against the terminal flags of the log.
 
-An environment's name says what its default observations mean; a wrapper may show others. Then the
-rule of the name ends imagined rollouts where nothing ends, or never.
+A rule that belongs to the name of an environment expects its default observations, but a wrapper
+may show others. Then the rule would end imagined rollouts at wrong states, or never.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,22 @@ from moore.data.dataset import Dataset
 from moore.dynamics.imagine import TerminationFn
 from moore.errors import InputError
 
-# Of the ends that either of the two sees. Rounding to float32 moves a few ends across a limit.
+# Largest share of ends on which rule and flags disagree. Rounding to float32 moves a few states
+# across a limit.
 MOST_DISAGREEING = 0.1
-# So few rows say nothing, whatever their share.
+# This number of disagreeing rows is always tolerated.
 _FEW = 3
 _BLOCK = 2**15
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """A rule beside the terminal flags of a log, in rows whose successor is known.
+    """Agreement of a rule with the terminal flags of a log, in rows whose successor is known.
 
     Attributes:
-        ends: rows that the flags or the rule end.
-        flagged_alone: rows that are flagged terminal, and in which the rule goes on.
-        ruled_alone: rows that the rule ends, and which go on in the log.
+        ends: number of rows that the flags or the rule end.
+        flagged_alone: number of rows that are flagged terminal but not ended by the rule.
+        ruled_alone: number of rows that the rule ends but that go on in the log.
     """
 
     ends: int
@@ -48,12 +49,13 @@ class Agreement:
 
 
 def compare(rule: TerminationFn, log: Dataset) -> Agreement:
-    """The rule, in the environment's units, on every row of the log."""
+    """Applies the rule, in the environment's units, to every row of the log."""
     judge = jax.jit(jax.vmap(rule))
     ends = flagged_alone = ruled_alone = 0
     for rows in blocks(log.size, 1, most=_BLOCK):
         count = rows.stop - rows.start
-        fill = ((0, min(_BLOCK, log.size) - count), (0, 0))  # one program for all blocks
+        # The last block is filled up, so that all blocks use the same program.
+        fill = ((0, min(_BLOCK, log.size) - count), (0, 0))
         columns = (np.pad(x[rows], fill) for x in (log.obs, log.action, log.next_obs))
         ruled = np.asarray(judge(*columns))[:count] & log.successor_known[rows]
         flagged = log.terminated[rows] & log.successor_known[rows]
@@ -66,16 +68,16 @@ def compare(rule: TerminationFn, log: Dataset) -> Agreement:
 def check_rule_against(log: Dataset, rule: TerminationFn, *, spec: str, env_id: str) -> None:
     """Refuses a rule that the log contradicts.
 
-    `never`, where the user says it, is the user's word: an end is not learned, and nothing else.
+    `never` is accepted if the user names it: then no end is imagined.
 
     Args:
-        log: with its flags.
-        rule: in the environment's units.
-        spec: as the configuration names it.
-        env_id: the environment whose rule "auto" is.
+        log: the log with its flags.
+        rule: the rule in the environment's units.
+        spec: name of the rule in the configuration.
+        env_id: the environment whose rule "auto" takes.
 
     Raises:
-        InputError: more than `MOST_DISAGREEING` of the ends are seen by one of the two alone.
+        InputError: rule and flags disagree on more than `MOST_DISAGREEING` of the ends.
     """
     if spec == "never":
         return

@@ -1,4 +1,4 @@
-"""Which rule ends the imagined rollouts of a run: a known one, the user's, or a learned one."""
+"""Chooses the termination rule of a run: a known one, the user's, or a learned one."""
 
 from dataclasses import dataclass
 
@@ -25,14 +25,14 @@ _STREAM = 0x656E6473  # "ends" in ASCII
 
 @dataclass(frozen=True)
 class InAgentsUnits:
-    """A rule in the user's units, asked in the agents'.
+    """A rule in the user's units that takes transitions in the agent's units.
 
-    Two of the same rule and units are equal, so that no program is compiled twice for them.
+    Two of them with the same rule and units are equal, so that no program is compiled twice.
 
     Attributes:
-        rule: sees observations and actions as the user does.
+        rule: the rule for observations and actions in the user's units.
         low, high: (action,) bounds of the environment's own actions.
-        units: of the observations.
+        units: units of the observations.
     """
 
     rule: TerminationFn
@@ -61,24 +61,25 @@ def make_rule(
     key: jax.Array,
     units: Units = AS_GIVEN,
 ) -> tuple[TerminationFn, dict | None]:
-    """The rule of a run, in the agents' units; and a report on it if it was learned.
+    """The rule of a run in the agent's units, and a report on it if it was learned.
 
     Args:
         config: its `termination` is "learned", or a spec of `termination_rule`.
-        log: gives a learned rule its examples; None for an algorithm without one.
-        env_id: of the environment.
-        obs_dim: entries of its observations.
+        log: log with the examples for a learned rule; None for an algorithm without one.
+        env_id: id of the environment.
+        obs_dim: number of entries of its observations.
         low, high: (action_dim,) bounds of the environment's own actions.
-        key: the run's first key; the fit draws from a stream of its own under it.
-        units: how the user's units become the agents'. A known rule, or the user's, is asked in the
-            user's; a learned one is fitted to observations in the agents'.
+        key: first key of the run, from which the fit derives a stream of its own.
+        units: conversion of the user's units to the agent's. A known rule and the user's rule take
+            the user's units; a learned one is fitted in the agent's units.
 
     Returns:
         The rule, and for "learned" the report of `fit_terminal`; {"rule": "never", ...} where the
         log has no terminal to learn from.
 
     Raises:
-        InputError: no such rule, one that does not take a transition, or a log that teaches none.
+        InputError: the rule is unknown, does not take a transition, or cannot be learned from the
+            log.
     """
     report = None
     if config.termination == "learned":
@@ -93,14 +94,14 @@ def make_rule(
     if report is None and log is not None:
         check_rule_against(log, rule, spec=config.termination, env_id=env_id)
     if rule is never:
-        return never, report  # in any units
+        return never, report  # it is the same in all units
     return InAgentsUnits(rule, tuple(low.tolist()), tuple(high.tolist()), units), report
 
 
 def _learn(log: Dataset, key: jax.Array, units: Units) -> tuple[TerminationFn, dict]:
-    """A rule for observations in the agents' units and the environment's own actions; its report.
+    """Learns a rule for observations in the agent's units and the environment's own actions.
 
-    So that the rule, too, is the same whatever the user's units are.
+    So the rule is the same whatever the user's units are. Its report is returned too.
     """
     if not log.has_terminals:
         return never, {"rule": "never", "terminals": 0, "rows": log.size}

@@ -1,4 +1,4 @@
-"""Which units a run learns in: measured once, then kept in its folder as units.json."""
+"""The units in which a run learns: measured once, then kept in its folder as units.json."""
 
 import json
 from collections.abc import Callable
@@ -16,25 +16,26 @@ from moore.files import short_path, write_whole
 from moore.units import AS_GIVEN, Units, measured
 
 FILE = "units.json"
-# Of random actions, where there is no log: enough for means and deviations, soon done.
+# Number of random steps, if there is no log: enough for means and deviations, and quick.
 STEPS = 500
 
 
 def wanted(config: Config) -> dict[str, bool]:
-    """What the configuration asks for."""
+    """Whether the configuration asks for units of observations or rewards."""
     return {"standardise_obs": config.standardise_obs, "scale_rewards": config.scale_rewards}
 
 
 def units_for(config: Config, log: Dataset | None, make: Callable[[], Adapter]) -> Units:
     """The units of a new run.
 
-    Those of the log, all of its rows; without a log those of `STEPS` random steps in an environment
-    of evaluation. Where neither is there, nothing is changed: a live system is not moved for this.
+    They are measured on all rows of the log, or without a log on `STEPS` random steps in an
+    environment of evaluation. If there is neither, nothing is changed; a live system is not used
+    for this.
 
     Args:
-        config: which of observations and rewards are changed, and the seed.
-        log: in the user's units.
-        make: makes an environment of evaluation.
+        config: says which of observations and rewards are changed, and has the seed.
+        log: log in the user's units.
+        make: function that makes an environment of evaluation.
     """
     if not any(wanted(config).values()):
         return AS_GIVEN
@@ -46,10 +47,10 @@ def units_for(config: Config, log: Dataset | None, make: Callable[[], Adapter]) 
 
 
 def fitting(units: Units, obs_dim: int) -> Units:
-    """Units that were kept, for observations of so many entries.
+    """Checks that units from a folder fit observations with this number of entries.
 
     Raises:
-        InputError: they are of others.
+        InputError: they belong to observations of another size.
     """
     if units.obs_mean and len(units.obs_mean) != obs_dim:
         raise InputError(
@@ -60,7 +61,7 @@ def fitting(units: Units, obs_dim: int) -> Units:
 
 
 def note_on_units(config: Config, log: Dataset | None) -> str:
-    """What is to be said where nothing could be measured; nothing elsewhere."""
+    """A note if nothing could be measured; otherwise empty."""
     if not any(wanted(config).values()) or log is not None or config.evaluation.episodes:
         return ""
     return (
@@ -89,18 +90,18 @@ def _random_rows(make: Callable[[], Adapter], run_seed: int) -> tuple[np.ndarray
 
 
 def write_units(folder: Path, units: Units, config: Config) -> None:
-    """Keeps them in a run's folder; nothing where the configuration asks for none."""
+    """Writes them to a run's folder, if the configuration asks for them."""
     if any(wanted(config).values()):
         text = json.dumps(wanted(config) | units.to_dict(), indent=1)
         write_whole(folder / FILE, text)
 
 
 def read_units(folder: Path, config: Config) -> Units:
-    """Those that a run learns in; networks and data have no meaning in others.
+    """Reads the units in which a run learns; networks and data are valid only in these.
 
     Args:
-        folder: of the run.
-        config: of the run that goes on from there, be it the same one or its online stage.
+        folder: folder of the run.
+        config: configuration of the run that goes on from there.
 
     Raises:
         InputError: the configuration asks for something else, or the file is missing or damaged.

@@ -1,6 +1,6 @@
-"""Where a run's policies are evaluated and act, and what is known of it before anything is learned.
+"""The environments of a run, and what is known about them before training.
 
-A simulator is tried (`moore.envs.probe`); a live system is looked at from outside only.
+A simulator is tried out (`moore.envs.probe`); of a live system only the spaces are read.
 """
 
 import contextlib
@@ -23,14 +23,15 @@ class World:
     """The environments of a run.
 
     Attributes:
-        source: makes the one of evaluation.
-        system_source: makes the one in which the policy acts online; None: like the others.
-        env_id: under which rules and reference scores are looked up.
-        bounds: of its actions.
-        obs_dim: entries of its observations.
-        limit: after how many steps an episode is cut.
-        max_bad_readings: see `Adapter`.
-        notes: what the user should know of it, a sentence each.
+        source: makes an environment of evaluation.
+        system_source: makes the environment in which the policy acts online; None: the same as
+            `source`.
+        env_id: name under which rules and reference scores are looked up.
+        bounds: bounds of the actions.
+        obs_dim: number of entries of an observation.
+        limit: number of steps after which an episode is truncated.
+        max_bad_readings: largest number of bad readings in a row, see `Adapter`.
+        notes: sentences about the environments that the user should read.
     """
 
     source: EnvSource
@@ -44,27 +45,27 @@ class World:
 
     @property
     def is_simulator(self) -> bool:
-        """Whether it is certainly none of the user's own systems: it has a Gymnasium id."""
+        """Whether it is certainly a simulator, because it has a Gymnasium id."""
         return isinstance(self.source, Registered)
 
     @property
     def arguments(self) -> str:
-        """Of `gymnasium.make`, beside the id; empty for a function."""
+        """Arguments of `gymnasium.make` besides the id; empty for a function."""
         return self.source.arguments if isinstance(self.source, Registered) else ""
 
     def make_env(self) -> Adapter:
-        """One more of evaluation."""
+        """Makes one more environment of evaluation."""
         return self._make(self.source, None)
 
     def make_system(self) -> Adapter:
-        """The one in which the policy acts online."""
+        """Makes the environment in which the policy acts online."""
         if self.system_source is None:
             return self._make(self.source, None)
         return self._make(self.system_source, "the live system")
 
     def _make(self, source: EnvSource, name: str | None) -> Adapter:
         made = make_env(source, name=name, max_bad_readings=self.max_bad_readings)
-        # Where the environment cuts its own episodes, a guess must not cut them shorter.
+        # If the environment truncates its own episodes, a guess must not truncate them earlier.
         cuts_itself = self.limit.source in ("own", "measured") or inner_limit(made) is not None
         if self.limit.source == "given" or not cuts_itself:
             made.limit = self.limit.steps
@@ -80,25 +81,25 @@ def find_world(
     acts: bool = True,
     fresh: bool = True,
 ) -> World:
-    """The environments that a run is given, checked.
+    """Finds and checks the environments of a run.
 
     Args:
-        config: of the run.
-        log: it may name the environment.
-        env, system: as `moore.run` takes them.
+        config: configuration of the run.
+        log: log, which may name the environment.
+        env, system: environment and live system, as `moore.run` takes them.
         acts: whether the run has an online stage.
-        fresh: whether simulators are tried first; not where the run has begun.
+        fresh: whether simulators are tried out first; False for a run that has begun.
 
     Raises:
-        InputError: no environment; one of another interface or with other spaces than moore takes;
-            one object in the place of several; a live system that differs from its simulator.
+        InputError: there is no environment, its interface or spaces are not supported, a function
+            returns the same object twice, or the live system differs from its simulator.
     """
     source = find_source(env, config.env_id, config.env_args, log)
     if source is None:
         name = config.algorithm if log is None else log.name
         raise InputError(f"{name} names no environment; give one with --env-id.")
     at_once = config.evaluation.episodes + (acts and system is None)
-    with _looked_at(source, config, log, at_once=at_once, fresh=fresh) as (made, notes):
+    with _opened_once(source, config, log, at_once=at_once, fresh=fresh) as (made, notes):
         limit = _limit(made, config, log)
         if system is not None:
             _check_system(system, made)
@@ -116,10 +117,10 @@ def find_world(
 
 
 @contextlib.contextmanager
-def _looked_at(
+def _opened_once(
     source: EnvSource, config: Config, log: Dataset | None, *, at_once: int, fresh: bool
 ) -> Iterator[tuple[Adapter, list[str]]]:
-    """One environment, closed at the end; tried if it is a simulator."""
+    """Opens one environment, tries it out if it is a simulator, and closes it."""
 
     def make() -> Adapter:
         made = make_env(source, max_bad_readings=config.online.max_bad_readings)
@@ -130,7 +131,8 @@ def _looked_at(
             raise
         return made
 
-    if not (fresh and config.evaluation.episodes):  # without: it may be the live system itself
+    if not (fresh and config.evaluation.episodes):
+        # It is not tried out, because it may be the live system itself.
         with contextlib.closing(make()) as made:
             yield made, []
         return
@@ -150,7 +152,7 @@ def _limit(made: Adapter, config: Config, log: Dataset | None) -> StepLimit:
 
 
 def _check_system(source: EnvSource, env: Adapter) -> None:
-    """Where the policy acts, observations, actions and episodes must be those of its evaluation."""
+    """Checks that observations, actions and episodes are those of the evaluation."""
     with contextlib.closing(make_env(source, name="the live system")) as system:
         refuse_normalisers(system, "the live system")
         limits = inner_limit(system), inner_limit(env)
@@ -161,8 +163,8 @@ def _check_system(source: EnvSource, env: Adapter) -> None:
         ):
             if of_system != of_env:
                 raise InputError(
-                    f"the system has {name} {of_system}, the environment of its evaluation "
-                    f"{of_env}: they must be the same."
+                    f"the live system has {name} {of_system}, but the environment of evaluation "
+                    f"has {of_env}: they must be the same."
                 )
 
 
@@ -170,12 +172,13 @@ def _notes(source: EnvSource, config: Config, made: Adapter, limit: StepLimit) -
     notes = []
     if isinstance(source, Registered) and source.arguments and not config.env_args:
         notes.append(
-            f"the log was recorded in {source.env_id} with {source.arguments}, and so it is made."
+            f"the log was recorded in {source.env_id} with {source.arguments}; the environment is "
+            "made with the same arguments."
         )
     if made.bounds.locked.size:
         notes.append(
-            f"action entries {made.bounds.locked.tolist()} are locked: their bounds are equal, and "
-            "they are always sent as that one value."
+            f"action entries {made.bounds.locked.tolist()} are locked: their bounds are equal, so "
+            "this value is always sent."
         )
     if limit.note is not None:
         notes.append(limit.note)

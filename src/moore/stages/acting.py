@@ -1,4 +1,4 @@
-"""The compiled programs of a step in the system: an action, and the transition that came of it."""
+"""The compiled programs of a step in the system: choosing an action, storing the transition."""
 
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ def act_mode(policy: PyTree, obs: Array, agent: Agent) -> Array:
 def summarise_data(
     agent_state: PyTree, offline: Replay, online: Replay, agent: Agent, agent_config: Any
 ):
-    """What the agent takes note of in the data as a whole."""
+    """Lets the agent summarise the data as a whole."""
     return agent.summarise_data(agent_state, offline, online, agent_config)
 
 

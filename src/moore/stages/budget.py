@@ -1,18 +1,19 @@
-"""The dip budget: who acts in a live system, and when another may try.
+"""The dip budget: decides which policy acts in a live system, and when another one is tried.
 
-The reference controller is what ran before. Others may act as long as the account of `ledger.py`
-stays above its line even if they earn nothing for the rest of the running episode:
+The reference is the controller that ran before. Other policies may act as long as the account of
+`ledger.py` would stay above its line even if they earned nothing for the rest of the running
+episode:
 
-- a *challenger*, a frozen snapshot of the newest policy, acts for the last part of an episode, or
-  for a whole one. It is stopped at once where it falls behind what the acting policy earns there;
-- one that earned more is promoted and is the *incumbent* from then on;
-- an incumbent that earns less than its predecessor did makes room for it again.
+- a *challenger*, a frozen copy of the newest policy, acts for the last part of an episode or for a
+  whole one, and is stopped as soon as it falls behind what the acting policy earns there;
+- a challenger that earned more is promoted and becomes the *incumbent*;
+- an incumbent that earns less than its predecessor did is replaced by it again.
 
-Whether a challenger is better is decided by what both really earned, on few episodes: the budget is
-kept by the account, not by that decision, and a wrong one is taken back. After Wu, Shariff,
-Lattimore, Szepesvari 2016 (Conservative Bandits) and Garcelon et al. 2020 (Conservative Exploration
-in Reinforcement Learning); frozen challengers and gated deployment: Karampatziakis, Mineiro, Ramdas
-2021. The guarantee: docs/theory.md, section 8.
+Whether a challenger is better is decided by what both really earned in a few episodes. That
+decision may be wrong and is then taken back; it is the account that keeps the budget. After Wu,
+Shariff, Lattimore, Szepesvari 2016 (Conservative Bandits) and Garcelon et al. 2020 (Conservative
+Exploration in Reinforcement Learning); frozen challengers and gated deployment: Karampatziakis,
+Mineiro, Ramdas 2021. The guarantee: docs/theory.md, section 8.
 """
 
 import math
@@ -26,33 +27,34 @@ from moore.stages.standing import Standing, apart
 from moore.stages.trial_rules import Rules, Running
 
 REFERENCE = 0
-# The incumbents that an engineer would go back to; their parameters are kept.
+# Number of former incumbents whose parameters are kept to go back to.
 _PREDECESSORS = 3
-# A trial of less than this part of an episode tells nothing.
+# Shortest trial, as a part of an episode; a shorter one would tell nothing.
 _SHORTEST = 0.05
-# Slower than the acting policy by less than this part of an episode is no reason to stop a trial.
+# A trial is not stopped for being behind by less than this part of an episode.
 _SLACK = 0.02
 _ROUNDING = 1e-9
 
 
 @dataclass
 class DipBudget:
-    """Who acts, and the account. Make it with `dip_budget`.
+    """The account, and the decision who acts. Make it with `dip_budget`.
 
     Call `acting` before every step, `step` after it, `end` when an episode is over, and `offer`
-    with a new number for each frozen snapshot. Numbers in `kept` may be asked for later.
+    with a new number for each frozen copy of the newest policy. The policies in `kept` may act
+    later.
 
     Attributes:
-        share: of what the reference would have earned, that may be lost.
-        earnings: of the reference.
-        rules: everything else.
+        share: share of the reference's earnings that may be lost.
+        earnings: what is known of the reference's earnings.
+        rules: all other settings.
         ledger: the account.
-        incumbents: the reference and those that were promoted; the last one is the incumbent.
-        standings: (policy, record) of all that may still act, but the reference.
-        challenger, waiting: who is tried, and who is next; none: nobody.
-        trials, promoted, demoted: how many, so far.
-        tests: verdicts that were asked of an anytime-valid test.
-        spent: worth that trials earned less than the incumbent would have, over those that did.
+        incumbents: the reference and the promoted policies; the last one is the incumbent.
+        standings: records of all policies that may still act, except the reference.
+        challenger, waiting: the policy that is tried, and the next one; None: there is none.
+        trials, promoted, demoted: numbers of these events so far.
+        tests: number of verdicts of an anytime-valid test.
+        spent: sum over the trials of how much less they earned than the incumbent would have.
         running: the running episode.
     """
 
@@ -74,7 +76,7 @@ class DipBudget:
 
     @property
     def acting(self) -> int:
-        """Who acts on the next step."""
+        """The policy that acts on the next step."""
         if not self.running.planned:
             self._plan()
             self._change_over()
@@ -92,13 +94,12 @@ class DipBudget:
     def offer(
         self, policy: int, *, predicted: float | None = None, standard_error: float = 0.0
     ) -> bool:
-        """A new challenger, in place of one that waits; whether it may try.
+        """Takes a new challenger in place of the one that waits; returns whether it may try.
 
         Args:
             policy: a number that was not used before.
-            predicted: its return minus that of the incumbent, as the models say, if they were
-                asked.
-            standard_error: of that.
+            predicted: its return minus that of the incumbent by the models, if they were asked.
+            standard_error: standard error of `predicted`.
         """
         if self.share == 0.0:
             return False
@@ -108,9 +109,9 @@ class DipBudget:
         return True
 
     def step(self, reward: float, steps: int = 1) -> None:
-        """What the acting policy earned, in one step or in several that end at or before a mark.
+        """Books what the acting policy earned in one step, or in several up to the next mark.
 
-        A reward that is not finite was not measured: it counts as the mean of the episode's others.
+        A reward that is not finite was not measured; it counts as the mean reward of the episode.
         """
         acting, now = self.acting, self.running
         gained = reward - self.earnings.floor * steps
@@ -133,7 +134,7 @@ class DipBudget:
             self._change_over()
 
     def end(self, *, terminated: bool) -> None:
-        """The episode is over; `terminated`: early, so that the rest of it earns nothing.
+        """Ends the episode; with `terminated` it ended early, and the rest of it earns nothing.
 
         After `length` steps an episode ends by itself, and this need not be called.
         """
@@ -155,9 +156,9 @@ class DipBudget:
         self.running = Running()
 
     def affordable(self, further: float = 0.0) -> float:
-        """Worth above the line after so many more episodes in which nothing is earned.
+        """Worth above the line if nothing were earned in this many more episodes.
 
-        Episodes of the reference; at the worst level of it that its record allows.
+        They count as episodes of the reference, at the worst level that its record allows.
         """
         bounds = self.earnings.level_within(self.rules.error)
         if math.isinf(bounds[1]):
@@ -165,7 +166,7 @@ class DipBudget:
         return min(self.ledger.margin(level, further=further) for level in bounds)
 
     def record_of(self, policy: int) -> tuple[float, float]:
-        """Gain per episode over the reference, and on how many episodes it rests."""
+        """Gain per episode over the reference, and the number of episodes behind it."""
         if policy == REFERENCE:
             return 0.0, float(self.earnings.episodes)
         return self.standings[policy].mean()
@@ -173,7 +174,7 @@ class DipBudget:
     # --- the running episode
 
     def _plan(self) -> None:
-        """At the beginning of an episode: from which step on may whom."""
+        """Decides at the beginning of an episode who may act from which step on."""
         now, earnings = self.running, self.earnings
         now.planned, now.units, now.own_units = True, self.ledger.units, self.ledger.own_units
         if self.share == 0.0 or self.affordable() <= 0.0:
@@ -182,8 +183,8 @@ class DipBudget:
         trial = self.challenger is not None and self._is_settled()
         if self.incumbent == REFERENCE and not trial:
             return
-        # Where episodes end early, those that came far are few and not like the others: only whole
-        # episodes can be compared.
+        # Where episodes can end early, those that reach a late step are not like the others, so
+        # only whole episodes are compared.
         marks = [0] if earnings.ends else earnings.marks[:-1]
         can = [mark for mark in marks if self.affordable(earnings.part(mark, earnings.length)) >= 0]
         if not can:
@@ -197,7 +198,7 @@ class DipBudget:
         now.others_at = can[0] if self.incumbent != REFERENCE else now.trial_at
 
     def _call_challenger(self) -> None:
-        """The waiting policy takes the place of a challenger that has not shown to be better."""
+        """Replaces a challenger that has not proved better by the waiting policy."""
         if self.waiting is None:
             return
         if self.challenger is not None:
@@ -217,7 +218,7 @@ class DipBudget:
         return now.trial_since is not None and now.acting == self.challenger
 
     def _change_over(self) -> None:
-        """At a mark, another may take over."""
+        """Lets another policy take over at a mark."""
         now = self.running
         if now.handed_back:
             return
@@ -251,7 +252,7 @@ class DipBudget:
             ledger.note(self.earnings.level)
 
     def _is_behind(self) -> bool:
-        """Whether the acting policy left the envelope of the one that it acts in place of."""
+        """Whether the acting policy fell too far behind the one that it acts in place of."""
         now, rules = self.running, self.rules
         since, before = now.since
         part = self.earnings.part(int(since), now.steps)
@@ -270,7 +271,7 @@ class DipBudget:
             self._drop()
 
     def _record(self, until: int) -> None:
-        """The acting policy's stretch is over: what it tells of the policy."""
+        """Adds the stretch in which the acting policy acted to its record."""
         now = self.running
         since, before = now.since
         standing = self.standings.get(now.acting)
@@ -324,16 +325,15 @@ class DipBudget:
 
 
 def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> DipBudget:
-    """At the beginning of the online stage.
+    """The dip budget at the beginning of the online stage.
 
     Args:
-        share: of what the reference would have earned, that may be lost; 0: nobody is tried.
-        earnings: of the reference, as far as known. Where it has fewer than two episodes, it acts
-            first.
-        rules: everything else.
+        share: share of the reference's earnings that may be lost; with 0 no policy is tried.
+        earnings: what is known of the reference. With fewer than two episodes it acts first.
+        rules: all other settings.
 
     Raises:
-        InputError: a share that is not in [0, 1).
+        InputError: the share is not in [0, 1).
     """
     if not 0.0 <= share < 1.0:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a run reports of its dip budget, and the budget on disk."""
+"""What a run reports about its dip budget, and how the budget is stored."""
 
 import dataclasses
 from typing import Any
@@ -11,12 +11,12 @@ from moore.stages.trial_rules import Rules, Running
 
 
 def summary(budget: DipBudget) -> dict[str, float | int]:
-    """For the summary of a run: in reward, at the reference's mean as it is known by now.
+    """Entries of the summary of a run, in units of reward, at the reference's mean known by now.
 
-    `credit` is what the reference earns above the floor in one mean episode, `spent` what trials
-    earned less than the incumbent would have, over those that did, and `least_margin` the smallest
-    value over the run of what was earned minus (1 - share) of the reference's, plus the credit,
-    all above the floor: the promise was kept where it is not negative.
+    `credit` is what the reference earns above the floor in one mean episode. `spent` is the sum
+    over the trials of how much less they earned than the incumbent would have. `least_margin` is
+    the smallest value during the run of the earnings minus (1 - share) times the reference's, plus
+    the credit, all above the floor; the promise was kept if it is not negative.
     """
     return {
         "share": budget.share,
@@ -30,11 +30,11 @@ def summary(budget: DipBudget) -> dict[str, float | int]:
 
 
 def metrics(budget: DipBudget) -> dict[str, float]:
-    """For an epoch's row: in reward where nothing else is said.
+    """Entries of an epoch's row of metrics, in units of reward unless the name says otherwise.
 
-    `margin` is what could be lost now, `margin_of_mean` the same with the luck of the reference's
-    own episodes, `affordable` the margin at the worst level that the reference may have,
-    `reference` its mean return, `gain` by how much the incumbent earns more in an episode.
+    `margin` is what could be lost now, `margin_of_mean` the same including the luck of the
+    reference's own episodes, `affordable` the margin at the worst level that the reference may
+    have, `reference` its mean return, and `gain` how much more the incumbent earns per episode.
     """
     earnings, ledger = budget.earnings, budget.ledger
     return {
@@ -53,7 +53,7 @@ def metrics(budget: DipBudget) -> dict[str, float]:
 
 
 def pack(budget: DipBudget) -> dict[str, Any]:
-    """Everything that a run needs to go on, as JSON has it: floats come back as they were."""
+    """Everything that a run needs to go on, for JSON; floats are restored exactly."""
     packed = dataclasses.asdict(budget)
     packed["standings"] = [[key, record] for key, record in packed["standings"].items()]
     # JSON has no infinity.
@@ -62,7 +62,7 @@ def pack(budget: DipBudget) -> dict[str, Any]:
 
 
 def unpack(packed: dict[str, Any]) -> DipBudget:
-    """What `pack` wrote."""
+    """The budget that `pack` wrote."""
     parts = {
         "earnings": Earnings(**packed["earnings"]),
         "rules": Rules(**{name: float(value) for name, value in packed["rules"].items()}),

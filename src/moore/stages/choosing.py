@@ -1,4 +1,4 @@
-"""Who acts in the live system: the newest policy, one that a gate lets through, or trials."""
+"""Decides who acts in the live system: the newest policy, one that passed a gate, or trials."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -22,25 +22,25 @@ class Chooser(Protocol):
     def observed(
         self, state: LearnerState, transition: Transition | None, *, in_episode: bool
     ) -> LearnerState:
-        """After line 11: what came of it; None where that was not measured whole."""
+        """After line 11: takes the transition; None if it was not measured completely."""
 
     def consider(
         self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
     ) -> tuple[LearnerState, Metrics]:
-        """After line 16: may the newest policy act? `returns`: of the episodes that have ended."""
+        """After line 16: may the newest policy act? `returns`: those of ended episodes."""
 
     def new_episode(self, state: LearnerState) -> LearnerState:
-        """The running episode was left without an end."""
+        """Told that the running episode was abandoned."""
 
     def metrics(self) -> dict[str, float]:
-        """For the epoch's row."""
+        """Entries of the epoch's row of metrics."""
 
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """As JSON and arrays, for a checkpoint."""
+        """The state as JSON and arrays, for a checkpoint."""
 
 
 class Gatekeeper:
-    """The gate of the learner, or none: then the newest policy acts (line 10)."""
+    """The gate of the learner; without one the newest policy acts (line 10)."""
 
     def __init__(self, learner: Learner):
         self._learner = learner
@@ -68,5 +68,5 @@ class Gatekeeper:
         return {}
 
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Where a gate stands is in the learner's state."""
+        """Nothing: the state of the gate is part of the learner's state."""
         return {}, {}

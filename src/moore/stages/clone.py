@@ -1,8 +1,8 @@
 """The first policy of a run: a clone of the better part of the log, fitted in seconds.
 
-It is the floor that everything learned later is compared with. Part and fit have a module each,
-`moore.data.better_part` and `moore.agents.bc`; here held-out rows choose the moment when the fit is
-at its best, and tell whether there was anything to clone: the actions of a random policy do not
+Every policy that is learned later is compared with it. `moore.data.better_part` chooses the part
+and `moore.agents.bc` makes the gradient steps. Here held-out rows choose the step at which the
+clone is best, and tell whether there was anything to clone: the actions of a random policy do not
 depend on the observations.
 """
 
@@ -24,14 +24,14 @@ from moore.replay.buffer import Replay, Transition, as_batch, take
 from moore.stages.gate import Gate, no_returns_yet
 from moore.units import Units
 
-# Of the part's rows, those that judge the clone, in stretches of consecutive ones: a neighbour of a
-# held-out row would give it away. At most so many.
+# Share of the part's rows that are held out, length of a stretch of consecutive held-out rows, and
+# largest number. Stretches are held out because a neighbour of a row tells its action.
 HELD_OUT, STRETCH, MOST_HELD_OUT = 0.05, 50, 5000
-# How often they judge it, and after how many judgements without a better one the fit ends.
+# Number of checks on the held-out rows, and of checks without progress after which the fit ends.
 CHECKS, PATIENCE = 20, 6
-# The share of the held-out actions' variance that a clone must explain to stand for a policy.
+# Smallest share of the held-out actions' variance that a clone must explain.
 LEAST_EXPLAINED = 0.1
-# Fewer rows than this are not worth a fit.
+# A log with fewer rows than this is not cloned.
 LEAST_ROWS = 200
 
 
@@ -40,11 +40,11 @@ class Clone:
     """A cloned policy.
 
     Attributes:
-        actor: SAC's, of observations in the agents' units.
-        part: of the log, that it was made of.
-        explained: share of the held-out actions' variance that it explains; 1 at the most.
-        updates: gradient steps until it was at its best.
-        too_poor: a sentence that says why the log holds nothing to clone; empty where it does.
+        actor: actor as SAC has it, for observations in the agent's units.
+        part: the part of the log that was cloned.
+        explained: share of the held-out actions' variance that it explains, at most 1.
+        updates: number of gradient steps after which it was best.
+        too_poor: sentence that says why the log has nothing to clone; empty otherwise.
     """
 
     actor: Actor
@@ -53,23 +53,19 @@ class Clone:
     updates: int
     too_poor: str = ""
 
-    def report(self) -> dict[str, float | int | str]:
-        """For a run's summary, beside what its part of the log earned."""
-        found = self.part.report() | {"explained": self.explained, "updates": self.updates}
-        return found | ({"too_poor": self.too_poor} if self.too_poor else {})
-
 
 def floor_gate(clone: Clone, *, earned: bool) -> Gate:
-    """The clone acts until the models call another policy better.
+    """A gate that lets the clone act until the models judge another policy to be better.
 
-    `earned`: and worth more than its part of the log has earned. A policy that stays near the clone
-    needs no such bar: what the models say too little of the one, they say too little of the other.
+    With `earned` the policy must also be worth more than the clone's part of the log has earned.
+    Policies that stay near the clone need no such bar: models that underestimate the clone also
+    underestimate them, and in the difference this cancels.
     """
     return Gate(clone.actor, no_returns_yet(clone.part.mean_return if earned else NO_BAR))
 
 
 def clone_metrics(clone: Clone, units: Units) -> Metrics:
-    """For the first row of the offline stage, in the user's units."""
+    """Entries of the first row of the offline stage, in the user's units."""
     part = clone.part
     found = {
         "part_return": units.reward_out(part.mean_return),
@@ -89,9 +85,9 @@ def fit_clone(offline: Replay, part: Part, key: PRNGKeyArray, config: BCConfig) 
 
     Args:
         offline: the log, in the agents' units.
-        part: of it.
-        key: of the split, the network and the draws.
-        config: of the regression.
+        part: the part to clone.
+        key: key of the split, the network and the draws.
+        config: settings of the regression.
     """
     key_split, key_init, key_fit = jax.random.split(key, 3)
     seed = int(jax.random.bits(key_split))
@@ -112,7 +108,7 @@ def fit_clone(offline: Replay, part: Part, key: PRNGKeyArray, config: BCConfig) 
 def split_holdout(
     rows: Int[np.ndarray, " n"], rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " holdout"]]:
-    """Rows to learn from and rows to judge by; both the same one if there is only one."""
+    """Rows to learn from and held-out rows; a single row is both."""
     stretch = max(1, min(STRETCH, len(rows) // 20))
     count = -(-len(rows) // stretch)
     wanted = min(HELD_OUT * len(rows), MOST_HELD_OUT)
@@ -126,7 +122,7 @@ def split_holdout(
 def cloning_error(
     actor: Actor, obs: Float[Array, "rows obs"], action: Float[Array, "rows action"]
 ) -> Float[Array, ""]:
-    """Mean squared distance of the actor's mode from the actions, an entry."""
+    """Mean squared error of the actor's mode, over rows and entries of the action."""
     return jnp.mean((mode_action(actor, obs) - action) ** 2)
 
 
@@ -139,7 +135,7 @@ def _fit(
     key: PRNGKeyArray,
     config: BCConfig,
 ) -> tuple[Actor, Float[Array, ""], Int[Array, ""]]:
-    """The best actor that the held-out rows have met, its error, and its number of updates."""
+    """The actor that was best on the held-out rows, its error, and its number of updates."""
     each = -(-config.updates // CHECKS)
 
     def step(before: BCState, step_key: PRNGKeyArray):
@@ -167,7 +163,7 @@ def _fit(
 
 
 def _too_poor(rows: int, explained: float) -> str:
-    """Why there is nothing to clone; empty where there is."""
+    """Why there is nothing to clone; empty otherwise."""
     if rows < LEAST_ROWS:
         return (
             f"The better part of the log has {rows} rows, and a clone needs {LEAST_ROWS} at least."

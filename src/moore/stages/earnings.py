@@ -1,8 +1,8 @@
-"""What the reference controller earns along an episode: the measure of all who act in its place.
+"""What the reference controller earns along an episode, by which other policies are measured.
 
-Worth is reward above a stated floor, the least that a step earns. The mean course of the
-reference's episodes, its worth at some equally spaced steps, says what the reference would have
-earned between any two of them; the scatter of its returns says how well that is known.
+Worth is reward above a given floor, the lowest reward of a step. The mean worth of the reference's
+episodes at some equally spaced steps (marks) tells what it would have earned between any two of
+them; the scatter of its returns tells how well that is known.
 """
 
 from bisect import bisect_right
@@ -17,8 +17,8 @@ from moore.errors import InputError
 from moore.stages.evidence import cautious_deviation, radius, spread
 
 MARKS = 20
-# A controller that earned the same in a few episodes is not known without error: the least scatter
-# that is believed, as a share of its worth.
+# Smallest scatter that is believed, as a share of the worth: equal returns in a few episodes do not
+# mean that the controller is known without error.
 _LEAST_SPREAD = 0.01
 
 
@@ -27,11 +27,11 @@ class Earnings:
     """The whole episodes of one controller.
 
     Attributes:
-        length: steps of an episode that does not end early; of a process without end, the steps
-            that are accounted together.
-        floor: least reward of a step. Where episodes end early it may not be positive.
+        length: number of steps of an episode that does not end early; for a process without end,
+            the number of steps that are accounted together.
+        floor: lowest reward of a step. It must not be positive if episodes can end early.
         ends: whether an episode may end early. The steps that are missing then earn 0 reward.
-        worths: worth of each episode.
+        worths: the worth of each episode.
         course: sum over the episodes of the worth at each mark.
     """
 
@@ -61,7 +61,7 @@ class Earnings:
         return len(self.worths)
 
     def add(self, course: Sequence[float], worth: float, steps: int) -> None:
-        """An episode: its worth at the marks that it reached, from mark 0 on, and at its end."""
+        """Adds an episode: its worth at the marks that it reached (from mark 0) and at its end."""
         later = self.marks[len(course) :]
         padded = [*course, *(worth - self.floor * (mark - steps) for mark in later)]
         self.course = [total + value for total, value in zip(self.course, padded, strict=True)]
@@ -70,22 +70,22 @@ class Earnings:
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the worth of most episodes."""
+        """Robust standard deviation of the worth of the episodes."""
         if self._spread is None:
             self._spread = max(spread(self.worths), _LEAST_SPREAD * self.level)
         return self._spread
 
     def part(self, since: int, until: int) -> float:
-        """What the reference earns between two steps, in parts of its mean episode."""
+        """What the reference earns between two steps, as a part of its mean episode."""
         if self.level <= 0.0 or until <= since:
             return 0.0
         between = self._at(until) - self._at(since)
         return max(between / (self.level * self.episodes), 0.0)
 
     def level_within(self, error: float) -> tuple[float, float]:
-        """Bounds on the mean worth that fail, each, with this probability at any moment at all.
+        """Bounds on the mean worth; each fails with this probability at any time during the run.
 
-        They assume independent episodes whose worth scatters no wider than a normal one.
+        They assume independent episodes whose worth scatters no more widely than a normal variable.
         """
         if error not in self._bounds:
             self._bounds[error] = self._level_within(error)
@@ -117,14 +117,14 @@ class Earnings:
 def earnings_of_log(
     episodes: Iterable[Float[np.ndarray, " _"]], *, length: int, floor: float, ends: bool
 ) -> Earnings:
-    """From the rewards of the reference's whole episodes.
+    """The earnings of the reference from the rewards of its whole episodes.
 
-    Where episodes do not end early, longer records are cut into stretches of `length` steps, and
-    what is left over is not used.
+    If episodes do not end early, longer records are cut into stretches of `length` steps, and the
+    remainder is not used.
 
     Raises:
-        InputError: rewards that are not finite, an episode that is too long, or a mean that does
-            not lie above the floor, so that a share of it means nothing.
+        InputError: a reward is not finite, an episode is too long, or the mean is not above the
+            floor, so that a share of it has no meaning.
     """
     earnings = Earnings(length, float(floor), ends)
     for rewards in episodes:

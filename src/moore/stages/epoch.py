@@ -1,4 +1,4 @@
-"""An online epoch under way: how far it has come, and what it has measured."""
+"""An online epoch under way: the steps that were taken, and what was measured."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,17 +19,17 @@ def _nothing() -> dict[str, list[dict]]:
 
 @dataclass
 class Epoch:
-    """What a run that is stopped in the middle of an epoch needs beside the learner's state.
+    """What a run needs, besides the learner's state, to go on from the middle of an epoch.
 
     Attributes:
-        number: t.
-        observed: steps taken in the system.
-        learned: steps after which everything that was due is learned.
-        in_episode: an episode goes on after the last step.
-        dropped: steps whose transition was not measured whole.
-        returns: of the episodes that have ended, up to the last refresh.
+        number: t, the number of the epoch.
+        observed: number of steps taken in the system.
+        learned: number of steps after which all updates that were due have been made.
+        in_episode: whether an episode goes on after the last step.
+        dropped: number of steps whose transition was not measured completely.
+        returns: returns of the episodes that ended before the last refresh.
         fits: reports of the refits.
-        measured: rows of metrics by what they are about.
+        measured: rows of metrics, by kind.
     """
 
     number: int
@@ -42,18 +42,18 @@ class Epoch:
     measured: dict[str, list[dict]] = field(default_factory=_nothing)
 
     def steps(self, last: int) -> Iterator[int]:
-        """The steps that are left; one is learned from when the next is asked for."""
+        """The remaining steps; a step counts as learned when the next one is asked for."""
         for step in range(self.learned + 1, last + 1):
             yield step
             self.learned = step
 
     def observe(self, step: int, *, in_episode: bool, dropped: bool = False) -> None:
-        """A step was taken in the system."""
+        """Notes a step in the system."""
         self.observed, self.in_episode = step, in_episode
         self.dropped += dropped
 
     def refreshed(self, fresh: Refreshed, returns: Sequence[float], gates: Metrics) -> None:
-        """The experience has taken in what is new, and a gate has judged."""
+        """Notes a refresh of the experience, and the metrics of the gate."""
         if fresh.report is not None:
             self.fits.append(fresh.report)
         self.returns += returns
@@ -61,8 +61,8 @@ class Epoch:
         self.measured["gates"].append(gates)
 
     def metrics(self, returns: Sequence[float]) -> dict:
-        """The epoch's row; `returns` of the episodes that have ended since the last refresh."""
-        self.returns += returns  # an epoch whose evaluation fails is gone on with from here
+        """The epoch's row of metrics; `returns`: of episodes that ended since the last refresh."""
+        self.returns += returns  # a run whose evaluation fails goes on from here
         means = {name: mean_metrics(rows) for name, rows in self.measured.items()}
         result = {"online/episode_returns": list(self.returns)}
         result["online/dropped_transitions"] = self.dropped

@@ -1,7 +1,6 @@
-"""What a run measures of its models and policies beside learning; no result depends on it.
+"""Measurements of models and policies during a run; no result depends on them.
 
-Each function answers with nothing where the configuration wants no diagnostics, or where there are
-no models.
+Each function returns nothing if the configuration turns diagnostics off or there are no models.
 """
 
 import jax
@@ -14,7 +13,7 @@ from moore.trees import copied
 
 
 def wanted(learner: Learner) -> bool:
-    """Whether there is anything to measure, and it is asked for."""
+    """Whether there are models to measure and the configuration asks for diagnostics."""
     return learner.models is not None and learner.config.diagnostics
 
 
@@ -32,7 +31,7 @@ def _pair(learner: Learner, state: LearnerState) -> PolicyInModels:
 def compare_epochs(
     learner: Learner, old: PolicyInModels | None, state: LearnerState, epoch: int
 ) -> dict[str, float]:
-    """What the theory says of the step from `old` to this epoch."""
+    """The quantities of the theory for the step from `old` to this epoch."""
     if old is None:
         return {}
     with learner.clock("diagnose"):
@@ -44,11 +43,11 @@ def compare_epochs(
             _pair(learner, state),
             learner.offline,
             state.online,
-            learner.draws(epoch, state).rows(key_starts, (count,)),
+            learner.task.draws(learner.moment(state, epoch)).rows(key_starts, (count,)),
             key_rollout,
             state.experience.penalty_coef,
             agent=learner.algorithm.agent,
-            terminated_fn=learner.terminated_fn,
+            terminated_fn=learner.task.terminated_fn,
             settings=rollout_settings(learner.config, learner.agent_config.discount, count),
             spread=learner.models.spread,
             within=learner.models.within(state.online),
@@ -57,25 +56,25 @@ def compare_epochs(
 
 
 def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]:
-    """Whole episodes of the evaluated policy in the models, always from the same few states."""
-    if not wanted(learner) or learner.first_states is None:
+    """Metrics of whole episodes of the evaluated policy in the models, from the same few states."""
+    if not wanted(learner) or learner.task.first_states is None:
         return {}
     with learner.clock("diagnose"):
         key = diagnostics.own_key(learner.config.seed, 0)
         key_starts, key_rollout = jax.random.split(key)
         few = (diagnostics.EPISODES,)
-        rows = jax.random.randint(key_starts, few, 0, len(learner.first_states))
+        rows = jax.random.randint(key_starts, few, 0, len(learner.task.first_states))
         found = diagnostics.imagine_episodes(
             learner.policy(state),
             state.experience.model.ensemble,
-            learner.first_states[rows],
+            learner.task.first_states[rows],
             key_rollout,
             agent=learner.algorithm.agent,
-            terminated_fn=learner.terminated_fn,
+            terminated_fn=learner.task.terminated_fn,
             settings=rollout_settings(
                 learner.config, learner.agent_config.discount, diagnostics.EPISODES
             ),
-            steps=learner.episode_steps,
+            steps=learner.task.episode_steps,
             spread=learner.models.spread,
             within=learner.models.within(state.online),
         )

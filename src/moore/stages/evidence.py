@@ -1,28 +1,28 @@
-"""How far a mean of noisy returns may be off, whenever one looks.
+"""Bounds on the error of a mean of noisy returns that hold at all times at once.
 
-A bound that is read again and again, and acted on, must hold at every moment at once. The normal
+A bound that is read after every episode, and acted on, must hold at all times at once. The normal
 mixture (Robbins 1970; Howard, Ramdas, McAuliffe, Sekhon 2021, "Time-uniform, nonparametric,
-nonasymptotic confidence sequences", section 3.2) does so for sums whose noise is no wider than a
-normal one of known scale. The scale is estimated here, on the cautious side.
+nonasymptotic confidence sequences", section 3.2) gives such a bound for sums whose noise is no
+wider than normal noise of known scale. The scale is estimated here, on the cautious side.
 """
 
 import math
 from collections.abc import Sequence
 
-# The bound is narrowest after about this many episodes: a live system decides after a handful.
+# The bound is narrowest after about this many episodes; a live system decides after a few.
 _NARROWEST = 8.0
 # The interquartile range of a normal distribution, in standard deviations.
 _QUARTILES = 1.349
-# Fewer values than this have no quartiles worth the name.
+# With fewer values than this, quartiles are not used.
 _ENOUGH = 8
 
 
 def radius(count: float, error: float) -> float:
-    """How far the mean of `count` values may lie from the truth, in standard deviations, one-sided.
+    """One-sided bound on the error of the mean of `count` values, in standard deviations.
 
     Args:
-        count: a part of an episode counts as that part.
-        error: probability that the bound fails at any count at all.
+        count: number of episodes; a part of an episode counts as that part.
+        error: probability that the bound fails at any count.
     """
     if count <= 0.0:
         return math.inf
@@ -34,20 +34,20 @@ def radius(count: float, error: float) -> float:
 
 
 def spending(error: float, test: int) -> float:
-    """The error of the test of this number, from 1 on, so that all together err with `error`."""
+    """Error probability of the test with this number (from 1 on); they sum up to `error`."""
     return error / (test * (test + 1))
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Standard deviation of two values or more."""
+    """Standard deviation of at least two values."""
     mean = sum(values) / len(values)
     return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def cautious_deviation(values: Sequence[float]) -> float:
-    """A standard deviation that is too small in one case of ten, for normal values.
+    """A standard deviation that, for normal values, is too small in one case of ten.
 
-    By the chi-squared quantile of Wilson and Hilferty (1931).
+    It uses the approximation of the chi-squared quantile by Wilson and Hilferty (1931).
     """
     free = len(values) - 1
     quantile = free * (1.0 - 2.0 / (9.0 * free) - 1.2816 * math.sqrt(2.0 / (9.0 * free))) ** 3
@@ -55,7 +55,7 @@ def cautious_deviation(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Standard deviation of most of the values: a few episodes that went wrong hardly count.
+    """Robust standard deviation: a few episodes that went wrong hardly change it.
 
     0 for fewer than two values.
     """

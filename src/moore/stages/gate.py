@@ -1,8 +1,8 @@
-"""The gate: the policy that acts is replaced only by one that the models find no worse.
+"""The gate: the acting policy is replaced only by one that the models judge to be no worse.
 
-They are asked from the first offline epoch on, so that what is handed over has passed too; how they
-judge is told in moore.experience.policy_comparison. Here is what the acting policy has really
-earned.
+The models are asked from the first offline epoch on, so that the policy that is handed over has
+passed too; `moore.experience.policy_comparison` says how they judge. This module keeps what the
+acting policy has really earned.
 """
 
 import dataclasses
@@ -14,13 +14,14 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 
 class ActingReturns(eqx.Module):
-    """What the acting policy has earned: the bar for the next one, where `gate.earned` is on.
+    """Returns of the acting policy, the bar for the next one if `gate.earned` is on.
 
     Attributes:
-        total, episodes: return and number of the episodes that it has acted from beginning to end.
-        mixed: the running episode was begun by the policy before it.
-        bar: the mean return of the last policy that has finished an episode; infinite where none
-            has, -infinite where nothing is asked of the next one.
+        total, episodes: sum of returns and number of the episodes in which it acted from beginning
+            to end.
+        mixed: whether the previous policy began the running episode.
+        bar: mean return of the last policy that finished an episode; infinite if none has, and
+            -infinite if the next policy need not reach any return.
     """
 
     total: Float[Array, ""]
@@ -30,14 +31,14 @@ class ActingReturns(eqx.Module):
 
 
 def no_returns_yet(bar: float) -> ActingReturns:
-    """Of a policy that begins to act with an episode."""
+    """The returns of a policy that begins to act at the beginning of an episode."""
     return ActingReturns(
         jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.asarray(False), jnp.asarray(bar)
     )
 
 
 def after_episodes(acting_returns: ActingReturns, returns: Sequence[float]) -> ActingReturns:
-    """After episodes have ended, the first of them perhaps begun by the policy before."""
+    """The returns after episodes have ended, of which the previous policy may have begun one."""
     if not returns:
         return acting_returns
     own = list(returns)[int(acting_returns.mixed) :]
@@ -47,9 +48,9 @@ def after_episodes(acting_returns: ActingReturns, returns: Sequence[float]) -> A
 
 
 def after_replacement(acting_returns: ActingReturns, *, in_episode: bool = True) -> ActingReturns:
-    """After another policy has begun to act: the bar stays.
+    """The returns after another policy has begun to act; the bar stays.
 
-    `in_episode`: in the middle of one; else the next episode is the new policy's own.
+    `in_episode`: whether it began in the middle of an episode, which then is not its own.
     """
     return dataclasses.replace(
         no_returns_yet(0.0), mixed=jnp.asarray(in_episode), bar=acting_returns.bar
@@ -57,16 +58,16 @@ def after_replacement(acting_returns: ActingReturns, *, in_episode: bool = True)
 
 
 def after_abandoned_episode(acting_returns: ActingReturns) -> ActingReturns:
-    """After the running episode was left: the next one is the acting policy's own."""
+    """The returns after an episode was abandoned: the next one is the acting policy's own."""
     return dataclasses.replace(acting_returns, mixed=jnp.asarray(False))
 
 
 class Gate(eqx.Module):
-    """Where a gate stands.
+    """The state of a gate.
 
     Attributes:
-        acting: the policy that it has let through last.
-        record: what that one has earned.
+        acting: the policy that passed last.
+        acting_returns: what this policy has earned.
     """
 
     acting: PyTree

@@ -1,4 +1,4 @@
-"""What learns: the operations of Algorithm 1 on the state of a run.
+"""The learner: the operations of Algorithm 1 on the state of a run.
 
 `act` and `observe` face the system; `start`, `refresh` and `update` learn. Each takes a frozen
 state and returns a new one; big buffers are donated, so the old state must not be used again.
@@ -6,29 +6,24 @@ state and returns a new one; big buffers are donated, so the old state must not 
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from moore.agents.bc import BCConfig
 from moore.algorithms import Algorithm
 from moore.clock import Clock
 from moore.config import Config
-from moore.data.episodes import TIME_LIMIT
-from moore.dynamics.imagine import TerminationFn
 from moore.experience.learning import gradient_steps
 from moore.experience.part import part_of
 from moore.experience.policy_comparison import NO_BAR
 from moore.experience.protocol import Experience, Metrics, Models, Moment, OnPass, Refreshed, Task
 from moore.replay.buffer import Replay, Transition, empty_replay
-from moore.replay.draws import Draws, EachRow, Groups, each_row
-from moore.replay.priorities import RowScheme
-from moore.replay.schemes import Scheme
 from moore.stages import acting
 from moore.stages.clone import clone_metrics, fit_clone, floor_gate
 from moore.stages.gate import (
@@ -41,59 +36,46 @@ from moore.stages.gate import (
 from moore.stages.reported import in_users_units
 from moore.stages.state import LearnerState as LearnerState
 from moore.trees import copied
-from moore.units import AS_GIVEN, Units
+from moore.units import Units
 
 
 @dataclass(frozen=True)
 class Learner:
-    """The operations of Algorithm 1 for one log, algorithm and configuration.
+    """The operations of Algorithm 1 for one algorithm and one task.
 
     Everything here is in the agents' units: buffers, states, actions, rewards, returns.
 
     Attributes:
-        config: of the run.
-        algorithm: a row of the table: an agent, an experience, a scheme.
-        offline: the log D_off, on the device; actions scaled to [-1, 1]. Empty without a log.
-        terminated_fn: the rule that ends imagined rollouts.
-        first_states: where the log's episodes begin (episodes, obs); None without a log.
-        episode_steps: the longest that an imagined episode may be.
-        units: how the user's units become these.
-        clock: where the time went.
-        parsed_scheme: the scheme, if it has been read already; None: the configuration's.
+        algorithm: row of the table of algorithms: an agent and a kind of experience.
+        task: log, configuration, scheme, units, ...
     """
 
-    config: Config
     algorithm: Algorithm
-    offline: Replay
-    terminated_fn: TerminationFn
-    first_states: Float[Array, "episodes obs"] | None = None
-    episode_steps: int = TIME_LIMIT
-    units: Units = AS_GIVEN
-    clock: Clock = field(default_factory=Clock)
-    parsed_scheme: Scheme | RowScheme | None = None
-    _tables: dict[tuple[int, int], EachRow] = field(default_factory=dict, repr=False)
+    task: Task
 
-    @cached_property
-    def scheme(self) -> Scheme | RowScheme:
-        return self.parsed_scheme or self.algorithm.scheme(self.config)
+    @property
+    def config(self) -> Config:
+        return self.task.config
 
-    @cached_property
+    @property
     def agent_config(self) -> Any:
-        return self.units.settings_in(self.algorithm.agent.config(self.config))
+        """The agent's settings, in its units."""
+        return self.task.agent_config
 
-    @cached_property
-    def task(self) -> Task:
-        """What the experience is made for."""
-        return Task(
-            self.config,
-            self.algorithm.agent,
-            self.agent_config,
-            self.offline,
-            self.terminated_fn,
-            self.first_states,
-            self.episode_steps,
-            self.clock,
-        )
+    @property
+    def offline(self) -> Replay:
+        """The log D_off; empty without one."""
+        return self.task.log
+
+    @property
+    def units(self) -> Units:
+        """Conversion of the user's units to the agent's."""
+        return self.task.units
+
+    @property
+    def clock(self) -> Clock:
+        """Measures the time of each part of the run."""
+        return self.task.clock
 
     @cached_property
     def experience(self) -> Experience:
@@ -101,34 +83,38 @@ class Learner:
 
     @property
     def models(self) -> Models | None:
-        """The experience, if it has models that can be asked; else None."""
+        """The experience if it has models, otherwise None."""
         return self.experience if isinstance(self.experience, Models) else None
 
     @property
     def gated(self) -> bool:
-        """Whether a new policy acts only if the models let it, or trials do."""
+        """Whether a new policy acts only after the models or trials have accepted it."""
         return self._asks_models or bool(self.config.dip_budget)
 
     @property
     def _widths(self) -> tuple[int, ...]:
-        """Hidden layers of the policy, which a clone of the log is to have too."""
+        """Widths of the policy's hidden layers; a clone of the log has the same."""
         return self.agent_config.hidden
 
     @property
     def _asks_models(self) -> bool:
         return self.models is not None and self.config.gate.enabled
 
+    def changed(self, **parts: Any) -> "Learner":
+        """This learner with other parts of the task."""
+        return dataclasses.replace(self, task=dataclasses.replace(self.task, **parts))
+
     def reported(self, metrics: dict) -> dict:
-        """Metrics of these operations in the user's units."""
+        """The metrics in the user's units."""
         return in_users_units(metrics, self.units, uncertainty=self.config.uncertainty)
 
     @property
     def dims(self) -> tuple[int, int]:
-        """Entries of an observation and of an action."""
+        """Numbers of entries of an observation and of an action."""
         return self.task.dims
 
     def init(self, key: PRNGKeyArray) -> LearnerState:
-        """A fresh agent and experience, no online data."""
+        """A fresh agent and experience without online data."""
         key, key_agent, key_experience = jax.random.split(key, 3)
         agent = self.algorithm.agent.init(key_agent, *self.dims, self.agent_config)
         gate = None
@@ -141,10 +127,10 @@ class Learner:
             key=key,
             gate=gate,
         )
-        return self.summarise_data(state)  # which may fix the shapes of what the agent notes
+        return self.summarise_data(state)  # this may fix the shapes of the agent's notes
 
     def hand_over(self, state: LearnerState) -> LearnerState:
-        """Lines 4 and 5: everything learned goes on, D_on and what is made for it start empty."""
+        """Lines 4 and 5: keeps everything that was learned and begins with an empty D_on."""
         gate = state.gate
         if gate is not None:
             bar = np.inf if self.config.gate.earned else NO_BAR
@@ -161,7 +147,7 @@ class Learner:
         return self.summarise_data(state)
 
     def summarise_data(self, state: LearnerState) -> LearnerState:
-        """Before each epoch: the agent takes note of the data as a whole."""
+        """Before each epoch: lets the agent summarise the data as a whole."""
         agent = self.algorithm.agent
         seen = acting.summarise_data(
             state.agent, self.offline, state.online, agent, self.agent_config
@@ -169,40 +155,23 @@ class Learner:
         return dataclasses.replace(state, agent=seen)
 
     def newest_policy(self, state: LearnerState) -> PyTree:
-        """The policy that the last update has left, whether it may act or not."""
+        """The policy after the last update, whether it may act or not."""
         return self.algorithm.agent.policy(state.agent)
 
     def policy(self, state: LearnerState) -> PyTree:
-        """The policy that acts: the newest one, or the last that the gate has let through."""
+        """The policy that acts: the newest one, or the last one that passed the gate."""
         return self.newest_policy(state) if state.gate is None else state.gate.acting
 
     def moment(self, state: LearnerState, epoch: int) -> Moment:
-        """What the experience sees of the state at an epoch of the stage under way."""
-        of_scheme = 1 if state.stage == "offline" else epoch
-        find_draws = partial(self.draws, of_scheme, state)
-        return Moment(state.stage, epoch, state.agent, state.online, find_draws)
-
-    def draws(self, epoch: int, state: LearnerState) -> Draws:
-        """Line 8: what the scheme draws from D_off and D_on at epoch t.
-
-        Priorities of single rows are those of the last refit, or of the epoch's beginning.
-        """
-        if isinstance(self.scheme, Scheme):
-            return Groups(self.scheme, epoch, self.offline, state.online)
-        refit_every = self.config.online.refit_every
-        n_on = int(state.online.size) // refit_every * refit_every
-        if (epoch, n_on) not in self._tables:
-            self._tables.clear()
-            table = each_row(self.scheme, epoch, self.offline, state.online, n_on, self.units)
-            self._tables[epoch, n_on] = table
-        return self._tables[epoch, n_on]
+        """What the experience may see of the state at an epoch of the stage under way."""
+        return Moment(state.stage, epoch, state.agent, state.online)
 
     def start(
         self, state: LearnerState, epoch: int = 1, *, on_pass: OnPass | None = None
     ) -> tuple[LearnerState, Refreshed]:
-        """Before the first epoch of a stage: line 2 offline, a full D_model online.
+        """Prepares the first epoch of a stage: line 2 offline, and a filled D_model online.
 
-        Offline the log is cloned too, where that is wanted, and the clone acts from now on.
+        Offline, clones the log if the configuration asks for it; the clone acts from then on.
         """
         now = self.moment(state, epoch)
         experience, key, found = self.experience.start(state.experience, now, state.key, on_pass)
@@ -227,7 +196,7 @@ class Learner:
     def refresh(
         self, state: LearnerState, epoch: int, *, on_pass: OnPass | None = None
     ) -> tuple[LearnerState, Refreshed]:
-        """Lines 12 to 16: the experience takes in what is new."""
+        """Lines 12 to 16: lets the experience take in the new data."""
         now = self.moment(state, epoch)
         experience, key, found = self.experience.refresh(state.experience, now, state.key, on_pass)
         return dataclasses.replace(state, experience=experience, key=key), found
@@ -262,10 +231,10 @@ class Learner:
         *,
         in_episode: bool = True,
     ) -> tuple[LearnerState, Metrics]:
-        """The newest policy acts from now on, if there is no gate or the models let it.
+        """Lets the newest policy act from now on if the models accept it or need not be asked.
 
-        `returns`: of the episodes that ended since the last time, in the user's rewards.
-        `in_episode`: one is running.
+        `returns` are those of the episodes that ended since the last call, in the user's rewards.
+        `in_episode` says whether an episode is running.
         """
         if state.gate is None:
             return state, {}
@@ -278,34 +247,26 @@ class Learner:
                 acting_returns = after_episodes(
                     acting_returns, [self.units.reward_in(value) for value in returns]
                 )
-            accepted, policy, key, metrics = self.models.compare_policies(
-                state.experience,
-                self.moment(state, epoch),
-                state.key,
-                state.gate.acting,
-                jnp.asarray(acting_returns.bar),
-            )
-            acting_returns = (
-                after_replacement(acting_returns, in_episode=in_episode)
-                if accepted
-                else acting_returns
-            )
+            accepted, policy, key, metrics = self._compare_newest(state, epoch, acting_returns.bar)
+            if accepted:
+                acting_returns = after_replacement(acting_returns, in_episode=in_episode)
             return dataclasses.replace(state, key=key, gate=Gate(policy, acting_returns)), metrics
 
     def compare_newest(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
-        """The newest policy beside the acting one, as the models see them; nobody is replaced."""
+        """Compares the newest policy with the acting one in the models; replaces nothing."""
         with self.clock("gate"):
-            _, _, key, metrics = self.models.compare_policies(
-                state.experience,
-                self.moment(state, epoch),
-                state.key,
-                self.policy(state),
-                jnp.asarray(NO_BAR),
-            )
+            _, _, key, metrics = self._compare_newest(state, epoch, NO_BAR)
             return dataclasses.replace(state, key=key), metrics
 
+    def _compare_newest(
+        self, state: LearnerState, epoch: int, bar: float | Float[Array, ""]
+    ) -> tuple[Bool[Array, ""], PyTree, PRNGKeyArray, Metrics]:
+        """Whether the newest policy may act instead of the acting one, who acts, and why."""
+        now, who = self.moment(state, epoch), self.policy(state)
+        return self.models.compare_policies(state.experience, now, state.key, who, jnp.asarray(bar))
+
     def new_episode(self, state: LearnerState) -> LearnerState:
-        """The running episode was left without an end, and another begins."""
+        """Told that the running episode was abandoned and another one begins."""
         gate = state.gate
         if gate is not None:
             gate = Gate(gate.acting, after_abandoned_episode(gate.acting_returns))
@@ -315,7 +276,7 @@ class Learner:
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool = False
     ) -> tuple[np.ndarray, LearnerState]:
-        """Line 10: a sampled action in [-1, 1] for one observation; `random`: a uniform one."""
+        """Line 10: a sampled action in [-1, 1] for one observation; with `random` a uniform one."""
         with self.clock("act"):
             if random:
                 action, key = acting.act_randomly(state.key, self.dims[1])
@@ -325,12 +286,12 @@ class Learner:
             return np.asarray(action), dataclasses.replace(state, key=key)
 
     def act_mode(self, policy: PyTree, obs: np.ndarray) -> np.ndarray:
-        """The action in [-1, 1] of a policy without its noise."""
+        """The action in [-1, 1] of a policy without noise."""
         with self.clock("act"):
             return np.asarray(acting.act_mode(policy, obs, self.algorithm.agent))
 
     def observe(self, state: LearnerState, transition: Transition) -> LearnerState:
-        """Line 11: the transition joins D_on."""
+        """Line 11: adds the transition to D_on."""
         with self.clock("observe"):
             fraction = self.config.model.holdout_fraction
             online, key = acting.observe(state.online, transition, state.key, fraction)

@@ -1,14 +1,15 @@
-"""The account of the dip budget: what was earned, and what the reference would have earned.
+"""The account of the dip budget: what was earned and what the reference would have earned.
 
-All worth is reward above the floor. The reference would have earned what it did earn in the
-stretches in which it acted, and its mean from where another began to act to the end of that
+All worth is reward above the floor. The reference would have earned what it did earn while it
+acted, and its mean from the step at which another policy began to act until the end of that
 episode. With the share b the promise is, at every moment,
 
     earned >= (1 - b) x what the reference would have earned - one mean episode of the reference.
 
-The reference's own stretches stand on both sides, so that its luck there cancels. What remains is
-the margin b x own + other - (1 - b) x units x level + level, not negative, where `level` is the
-reference's mean worth of an episode, and `units` how many of its episodes the others have had.
+The stretches in which the reference acted stand on both sides, so that its luck there cancels. What
+remains is the margin b x own + other - (1 - b) x units x level + level, not negative, where `level`
+is the reference's mean worth of an episode, and `units` how many of its episodes the others have
+had.
 """
 
 from dataclasses import dataclass, field
@@ -16,16 +17,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Ledger:
-    """The sums, and the moments at which the line was nearest.
+    """The sums of the account, and the moments at which it was nearest to the line.
 
     Attributes:
-        share: b, the part of the reference's worth that may be lost.
-        own: worth that the reference earned where it acted.
-        other: worth earned since another began to act, in each such episode up to its end.
-        units: what the reference would have earned there, in its mean episodes.
-        own_units: the same of the stretches in which it acted.
-        nearest: (other + b own, units) of the nearest moment of each episode in which another
-            acted, so that they can be judged again once the level is known better.
+        share: b, the share of the reference's worth that may be lost.
+        own: worth that the reference earned while it acted.
+        other: worth earned after another policy began to act, in each such episode up to its end.
+        units: what the reference would have earned there, in numbers of its mean episode.
+        own_units: the same for the stretches in which it acted.
+        nearest: (other + b own, units) at the moment nearest to the line, for each episode in which
+            another policy acted. They are judged again when the level is known better.
     """
 
     share: float
@@ -36,23 +37,23 @@ class Ledger:
     nearest: list[list[float]] = field(default_factory=list)
 
     def margin(self, level: float, *, further: float = 0.0) -> float:
-        """Worth above the line, after `further` units in which nothing is earned."""
+        """Worth above the line if nothing were earned in `further` more units."""
         return self._of(self._now(), level) - level * (1.0 - self.share) * further
 
     def margin_of_mean(self, level: float) -> float:
-        """The same where the reference's own stretches are held to its mean.
+        """The margin if the reference's own stretches count at its mean.
 
-        The reference's luck counts here: it can lie below zero although nobody else has acted.
+        It contains the reference's luck, so it can be negative although no other policy has acted.
         """
         units = self.units + self.own_units
         return self.other + self.own + level * (1.0 - (1.0 - self.share) * units)
 
     def begin(self) -> None:
-        """Another begins to act in this episode."""
+        """Told that another policy begins to act in this episode."""
         self.nearest.append(self._now())
 
     def note(self, level: float) -> None:
-        """Keep this moment, if it is the nearest one of the episode."""
+        """Keeps this moment if it is the one of the episode that is nearest to the line."""
         now = self._now()
         if self._of(now, level) < self._of(self.nearest[-1], level):
             self.nearest[-1] = now

@@ -1,4 +1,4 @@
-"""Room for an online stage that has become longer than it was meant to be."""
+"""Makes room for an online stage that is to be longer than it was planned."""
 
 import dataclasses
 from typing import Any
@@ -15,13 +15,13 @@ from moore.stages.learner import Learner, LearnerState
 
 
 def lengthened(learner: Learner, state: LearnerState) -> LearnerState:
-    """The state of a shorter online stage in the buffers of this learner's.
+    """The state of a shorter online stage, with the larger buffers of this learner.
 
-    Note: buffers of another size may draw other random numbers, so the longer run is not bit for
-    bit the one that was meant to be so long from the start.
+    Note: buffers of another size may draw other random numbers, so the run can differ from one that
+    had this length from the start.
 
     Raises:
-        InputError: something else is held whose size depends on the stage's length.
+        InputError: the state holds something else whose size depends on the length of the stage.
     """
     wanted = eqx.filter_eval_shape(lambda key: learner.hand_over(learner.init(key)), state.key)
     experience = jax.tree.map(_grown, state.experience, wanted.experience, is_leaf=_has_rows)
@@ -45,7 +45,7 @@ def _has_rows(node: Any) -> bool:
 
 
 def _grown(node: Any, wanted: Any) -> Any:
-    """A part of the experience's state with the room of another one; others as they are."""
+    """Enlarges a part of the experience's state to the size of `wanted`, if it is a buffer."""
     if isinstance(node, SumTree):
         return _grown_tree(node, wanted.capacity)
     return _grown_ring(node, wanted.capacity) if isinstance(node, Ring) else node
@@ -65,13 +65,13 @@ def _grown_replay(replay: Replay, rows: int) -> Replay:
 
 
 def _grown_ring(ring: Ring, rows: int) -> Ring:
-    """Rows beyond the present room are not used until there is more of it."""
+    """A larger ring; the new rows are not used until `room` grows."""
     return dataclasses.replace(
         ring, data=jax.tree.map(lambda column: _padded(column, rows), ring.data)
     )
 
 
 def _grown_tree(tree: SumTree, rows: int) -> SumTree:
-    """The online data come last, so the new rows do."""
+    """A larger tree; the new rows come last, as the online data do."""
     leaves = tree.nodes[tree.leaves : tree.leaves + tree.capacity]
     return sum_tree.build(_padded(leaves, rows))

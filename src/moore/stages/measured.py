@@ -1,4 +1,4 @@
-"""What was measured, put together: means of rows of metrics, and what there is to say of fits."""
+"""Summaries of measurements: means of rows of metrics, and metrics of fits."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ from moore.dynamics.fit import FitReport
 
 
 def mean_metrics(rows: list[dict]) -> dict:
-    """Means over an epoch; counts are summed, maxima stay maxima, undone updates are left out."""
+    """Means over an epoch; counts are summed, maxima stay maxima, undone updates do not count."""
     rows = jax.device_get(rows)
     columns = {name: np.asarray([row[name] for row in rows]) for name in (rows[0] if rows else ())}
     result = {}
@@ -23,7 +23,7 @@ def mean_metrics(rows: list[dict]) -> dict:
 
 
 def fit_metrics(reports: list[FitReport]) -> dict:
-    """The last fit's errors, the steps of all, and which rule stopped each; nothing for no fit."""
+    """Errors of the last fit, and the steps and the stopping rule of all fits; empty for no fit."""
     if not reports:
         return {}
     errors = reports[-1].holdout_mse

@@ -8,7 +8,7 @@ import numpy as np
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.measured import fit_metrics, mean_metrics
 
-# (epoch, state, metrics); called after the fit with epoch 0, then after each epoch.
+# Takes (epoch, state, metrics); called with epoch 0 after the fit, then after each epoch.
 OnEpoch = Callable[[int, LearnerState, dict], None]
 
 
@@ -21,15 +21,15 @@ def offline_stage(
     on_epoch: OnEpoch,
     on_pass: Callable | None = None,
 ) -> LearnerState:
-    """Fits the ensemble, then trains the agent inside it: for all epochs, or until it stands still.
+    """Fits the ensemble, then trains the agent in it for all epochs or until the values settle.
 
     Args:
-        learner: the operations.
-        state: from `learner.init`, or from a checkpoint.
-        done: epochs that are done; None: not even the fit is.
-        values: the critics' mean target in each of these epochs; nan without critics.
-        on_epoch: evaluates, logs and saves.
-        on_pass: told about the progress of the fit.
+        learner: the operations of Algorithm 1.
+        state: state from `learner.init` or from a checkpoint.
+        done: number of epochs that are done; None: the fit is not done either.
+        values: mean target of the critics in each of these epochs; NaN without critics.
+        on_epoch: function that evaluates, logs and saves.
+        on_pass: function that is told about the progress of the fit.
     """
     config = learner.config.offline
     if done is None:
@@ -58,12 +58,12 @@ def offline_stage(
 def stands_still(values: Sequence[float], patience: int | None, tolerance: float) -> bool:
     """Whether the last `patience` values lie in a narrow band.
 
-    Means over them would not do: where values turn, a mean before and one after agree. Values of 0
-    are those of critics that do not learn yet.
+    Comparing two means would not do, because the means before and after a turning point agree.
+    Values of 0 come from critics that do not learn yet.
 
     Args:
-        values: the critics' mean targets, one an epoch.
-        patience: None: never.
+        values: mean targets of the critics, one for each epoch.
+        patience: number of values; None: they never count as settled.
         tolerance: half of the band's width, relative to the values' mean.
     """
     if patience is None or len(values) < patience:

@@ -16,10 +16,10 @@ class System(Protocol):
     """The live system: an environment, a robot, a process. Actions lie in [-1, 1]."""
 
     def observation(self) -> np.ndarray:
-        """What it shows now (obs,); where an episode has ended, the next one begins with it."""
+        """The current observation (obs,); if an episode has ended, the first one of the next."""
 
     def step(self, action: np.ndarray) -> Transition | None:
-        """Acts once; None where what came of it was not measured whole."""
+        """Takes one step; returns None if the transition was not measured completely."""
 
     @property
     def in_episode(self) -> bool:
@@ -44,16 +44,16 @@ def online_stage(
     """Algorithm 1 from the hand-over on.
 
     Args:
-        learner: the operations.
-        state: from `learner.hand_over` (4, 5), or from a checkpoint.
-        system: what to act on.
-        done: epochs that are done.
-        epoch: the one after them, if it was stopped in the middle.
-        on_epoch: evaluates, logs and saves; True ends the stage.
-        on_step: sees, before and after every step in the system, the epoch and a state that
+        learner: the operations of Algorithm 1.
+        state: state from `learner.hand_over` (4, 5) or from a checkpoint.
+        system: the live system.
+        done: number of epochs that are done.
+        epoch: the next epoch, if it was stopped in the middle.
+        on_epoch: function that evaluates, logs and saves; if it returns True the stage ends.
+        on_step: called before and after every step in the system with the epoch and a state, which
             together are all that is needed to go on from there.
-        on_pass: told about the progress of a refit.
-        chooser: decides who acts; by default the learner's gate, or none.
+        on_pass: function that is told about the progress of a refit.
+        chooser: decides who acts; by default the learner's gate, if it has one.
     """
     config = learner.config.online
     warm_up = max(config.random_steps, config.frozen_steps)
@@ -68,7 +68,7 @@ def online_stage(
         for step in epoch.steps(config.steps_per_epoch):  # 9
             on_step(epoch, state)
             taken = (number - 1) * config.steps_per_epoch + step
-            if step > epoch.observed:  # else it was taken before the run was stopped
+            if step > epoch.observed:  # otherwise the step was taken before the run was stopped
                 random = taken <= config.random_steps
                 action, acted = chooser.act(state, system.observation(), random=random)  # 10
                 transition = system.step(action)

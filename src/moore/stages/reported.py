@@ -1,4 +1,4 @@
-"""Metrics in the user's units: which of them count in rewards, by name."""
+"""Conversion of metrics to the user's units; lists the metrics that are in units of reward."""
 
 from collections.abc import Mapping
 
@@ -20,12 +20,12 @@ _OF_REWARDS = frozenset(
         "theory/drop_term",
     )
 )
-# Of the critics. What optimisers work on (losses, the conservative term, the temperature) stays in
-# the agents' units.
+# Values of the critics. What optimisers work on (losses, the conservative term, the temperature)
+# stays in the agents' units.
 _OF_VALUES = frozenset(
     f"losses/{name}" for name in ("q_target", "q_target_max", "q_possible", "q_logged", "advantage")
 )
-# u, where it is one of values; that of standard deviations is a norm over unlike things.
+# u, if it is one of values; one of standard deviations mixes the units of all entries.
 _OF_UNCERTAINTY = frozenset(
     (
         "model/uncertainty_mean",
@@ -37,16 +37,16 @@ _OF_UNCERTAINTY = frozenset(
         "theory/uncertainty_new",
     )
 )
-# IQL scales the rewards once more, and reports its values so: this is the factor to the user's.
+# IQL scales the rewards once more; this factor converts its values to the user's units.
 _FACTOR = "losses/reward_scale"
 
 
 def in_users_units(metrics: Mapping, units: Units, *, uncertainty: str) -> dict:
-    """Metrics of models and agents as the user is to read them.
+    """Metrics of models and agents in the user's units.
 
     Args:
-        metrics: by name; None where a number is missing.
-        units: of the run.
+        metrics: values by name; None if a number is missing.
+        units: units of the run.
         uncertainty: u of the configuration, "std" or "value".
     """
     if units.reward_scale == 1.0:

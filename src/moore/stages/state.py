@@ -1,4 +1,4 @@
-"""The state of a run: what learning changes."""
+"""The state of learning."""
 
 import equinox as eqx
 from jaxtyping import PRNGKeyArray, PyTree
@@ -9,15 +9,15 @@ from moore.stages.gate import Gate
 
 
 class LearnerState(eqx.Module):
-    """Everything that learning changes, and so everything that a checkpoint needs of it.
+    """Everything that learning changes, and so what a checkpoint has to hold.
 
     Attributes:
-        agent: networks, optimisers, ...
-        experience: what its batches are made from besides log and online data.
+        agent: state of the agent: networks, optimisers, ...
+        experience: state of the experience: models, imagined data, priorities, ...
         online: D_on.
-        key: where the run's randomness stands.
-        gate: who may act; None: always the newest policy.
-        stage: which one is under way.
+        key: the key from which the run draws next.
+        gate: state of the gate; None: the newest policy always acts.
+        stage: the stage that is under way.
     """
 
     agent: PyTree

@@ -1,4 +1,4 @@
-"""The rules of trials, and the running episode that they are applied to."""
+"""The rules of trials, and the state of the running episode."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -8,21 +8,23 @@ from moore.errors import InputError
 
 @dataclass(frozen=True)
 class Rules:
-    """Everything about trials but the budget. Chosen by benchmarks/budget_simulation.py.
+    """The settings of trials besides the budget; chosen by benchmarks/budget_simulation.py.
 
     Attributes:
-        window: longest trial, in parts of an episode; it is the last part of one.
-        promote: by how many standard errors of the difference a challenger must have earned more
-            than the incumbent; infinite: what an anytime-valid test asks for.
-        least_parts: episodes that a challenger must have acted before it can be promoted.
-        most_parts: a challenger that is not decided by then is dropped.
-        demote: by how many standard errors less than its predecessor costs the incumbent its place.
-        stop_loss: a trial is over when it is behind by this part of an episode...
+        window: longest trial, as a part of an episode; a trial is its last part.
+        promote: a challenger is promoted if it earned more than the incumbent by this many standard
+            errors of the difference; infinite: by what an anytime-valid test asks for.
+        least_parts: number of episodes that a challenger must have acted before it can be promoted.
+        most_parts: number of episodes after which a challenger is dropped if nothing is decided.
+        demote: the incumbent loses its place if it earned less than its predecessor by this many
+            standard errors.
+        stop_loss: a trial is stopped if it is behind by this part of an episode...
         envelope: ...or by this many standard deviations of what the acting policy earns there.
-        settle: episodes that a new incumbent acts before the next trial.
-        screen: standard errors by which the models must call a challenger worse to refuse it.
-        error: probability, over the whole run, that the reference is not within its bounds; and of
-            a wrong verdict where tests are anytime-valid.
+        settle: number of episodes that a new incumbent acts before the next trial.
+        screen: a challenger is refused if the models predict it to be worse by this many standard
+            errors.
+        error: probability, over the whole run, that the reference is not within its bounds, and of
+            a wrong verdict if tests are anytime-valid.
     """
 
     window: float = 1.0
@@ -50,18 +52,18 @@ class Running:
     """The running episode.
 
     Attributes:
-        steps, worth: so far.
-        course: worth at each mark that was reached.
-        acting: who acts on the next step.
-        since: step and worth at which it began to.
-        planned: whether it is settled who acts when.
-        others_at, trial_at: steps at which another than the reference, and the challenger, are to
-            begin; none: not in this episode.
-        others_since, trial_since: the same of those that have begun.
-        units, own_units: of the ledger, before.
-        needed: what the ledger's `other` must not fall below: with it, even a rest of the episode
-            that earns nothing stays above the line.
-        handed_back: a policy was stopped; from here on the record tells nothing of anybody.
+        steps, worth: number of steps and worth so far.
+        course: worth at each mark that was reached so far.
+        acting: the policy that acts on the next step.
+        since: step and worth at which it began to act.
+        planned: whether it is decided who acts when.
+        others_at, trial_at: steps at which a policy other than the reference, and the challenger,
+            are to begin; None: not in this episode.
+        others_since, trial_since: steps at which they began.
+        units, own_units: entries of the ledger before the episode.
+        needed: lower limit of the ledger's `other`; above it the account stays above the line even
+            if the rest of the episode earns nothing.
+        handed_back: whether a policy was stopped; nothing is recorded for the rest of the episode.
     """
 
     steps: int = 0

@@ -1,8 +1,8 @@
-"""Trials within a dip budget: its numbers (moore.stages.budget), with the policies behind them.
+"""Trials within a dip budget: `moore.stages.budget` counts, this module keeps the policies.
 
 The policy that was handed over is the reference. Every refresh offers a frozen copy of the newest
-policy, unless the models call it worse than the acting one. Who acts, acts with its mode: what a
-trial costs is to be the policy's doing, not that of its noise.
+policy, unless the models call it worse than the acting one. Policies act without noise, so that the
+cost of a trial is due to the policy.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ from moore.trees import copied
 
 
 class Trials:
-    """Who acts under a dip budget.
+    """Decides who acts within a dip budget.
 
     Attributes:
-        budget: the account, and the decisions.
-        policies: those that may act, by their numbers.
-        offered: how many were offered so far.
+        budget: the account and its decisions.
+        policies: the policies that may act, by number.
+        offered: number of policies that were offered so far.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Trials:
 
     @classmethod
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
-        """With the policy that was handed over as the reference."""
+        """The trials of a new online stage; the policy that was handed over is the reference."""
         return cls(learner, budget, {REFERENCE: copied(learner.policy(state))})
 
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool
     ) -> tuple[np.ndarray, LearnerState]:
-        """The mode of whoever is to act; random steps are nobody's."""
+        """The action without noise of the policy whose turn it is, or a random one."""
         if random:
             return self._learner.act(state, obs, random=True)
         return self._learner.act_mode(self.policies[self.budget.acting], obs), state
@@ -55,7 +55,7 @@ class Trials:
     def observed(
         self, state: LearnerState, transition: Transition | None, *, in_episode: bool
     ) -> LearnerState:
-        """Books the reward; the incumbent is the policy that is evaluated and saved."""
+        """Books the reward. The incumbent is the policy that is evaluated and saved."""
         reward = math.nan
         if transition is not None:
             reward = float(self._learner.units.reward_out(transition.reward))
@@ -86,7 +86,7 @@ class Trials:
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
 
     def new_episode(self, state: LearnerState) -> LearnerState:
-        """What was earned until then counts; the rest of the episode is not accounted."""
+        """Ends the episode early: what was earned counts, the rest of it does not."""
         self.budget.end(terminated=False)
         return self._settled(self._learner.new_episode(state))
 
@@ -96,7 +96,7 @@ class Trials:
         return told | budget_summary.metrics(self.budget)
 
     def _settled(self, state: LearnerState) -> LearnerState:
-        """Forgets policies that will not act again; the gate's policy is the incumbent."""
+        """Drops policies that will not act again, and puts the incumbent into the gate."""
         for number in self.policies.keys() - self.budget.kept - {REFERENCE}:
             del self.policies[number]
         incumbent = self.policies[self.budget.incumbent]
@@ -138,7 +138,7 @@ class Trials:
 def unpack_trials(
     learner: Learner, state: LearnerState, facts: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> Trials:
-    """The trials that `Trials.pack` has packed; `state`: for the policies' structure."""
+    """The trials that `Trials.pack` has packed; `state` gives the structure of a policy."""
     structure = jax.tree.structure(learner.policy(state))
     policies = {}
     for number in facts["policies"]:
