@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import pages
 from desk import TINY, files, write_hdf5
 
 # Set before jax is imported, and inherited by child processes.
@@ -115,6 +116,24 @@ def optimised_where_marked(request):
     jax.config.update("jax_disable_most_optimizations", low)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_pictures():
+    """The pages of runs are without figures: to draw them takes longer than a run of the tests.
+
+    They are drawn for `tiny_run`, in files with the marker `pictures`, and within `pages.drawn`.
+    """
+    pages.leave_out_figures()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pictures_where_marked(request):
+    if request.node.get_closest_marker("pictures") is None:
+        yield
+        return
+    with pages.drawn():
+        yield
+
+
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     """The working folder of a user with a log and a configuration."""
@@ -146,7 +165,8 @@ def tiny_run(log_file, tmp_path_factory):
     from tiny import ENV, tiny_config
 
     folder = tmp_path_factory.mktemp("tiny") / "run"
-    return run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
+    with pages.drawn():
+        return run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,8 @@ from tiny import ENV, tiny_config, tiny_log
 
 REFERENCE = {"random": -20.272305, "expert": 3234.3, "source": "D4RL infos.py"}
 ONLINE = [812.5, 640.0, 700.0, 900.0, 1530.25]
+pytestmark = pytest.mark.pictures
+
 CONFIG = """algorithm = "moore"
 dataset = "hopper.hdf5"
 env_id = "Hopper-v5"
