@@ -120,18 +120,9 @@ def optimised_where_marked(request):
 def few_pictures():
     """The pages of runs are without figures: to draw them takes longer than a run of the tests.
 
-    They are drawn for `tiny_run`, in files with the marker `pictures`, and within `pages.drawn`.
+    They are drawn for `tiny_run`, and within `pages.drawn`.
     """
     pages.leave_out_figures()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def pictures_where_marked(request):
-    if request.node.get_closest_marker("pictures") is None:
-        yield
-        return
-    with pages.drawn():
-        yield
 
 
 @pytest.fixture

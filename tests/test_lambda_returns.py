@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from made_models import NEVER, TINY, models
@@ -68,6 +68,7 @@ def test_a_clipped_target_enters_the_one_before_it():
     reward=st.floats(-5.0, 5.0),
     cut=st.integers(1, 6),
 )
+@settings(max_examples=10)
 def test_a_value_that_is_right_makes_every_target_right(trace, discount, reward, cut):
     right = reward / (1.0 - discount)
     happened = np.arange(6) < cut

@@ -45,7 +45,7 @@ push, with_room = jax.jit(push), jax.jit(with_room)
 
 
 class TestRing:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=8))
     def test_holds_the_newest_rows_like_a_list(self, batches):
         ring, model, first = empty_ring(7, 2, 1), [], 0
