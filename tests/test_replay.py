@@ -8,17 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from moore.replay import buffer, sampler
 from moore.replay.buffer import (
     Transition,
     append,
     empty_replay,
     empty_ring,
     full_replay,
-    push,
     with_room,
 )
-from moore.replay.sampler import gather, sample_ring, sample_rows
 from moore.replay.schemes import moore
+
+push, gather = jax.jit(buffer.push), jax.jit(sampler.gather)
+sample_ring = jax.jit(sampler.sample_ring, static_argnames="count")
+sample_rows = jax.jit(sampler.sample_rows, static_argnames=("shape", "train_only"))
 
 
 def numbered(first: int, count: int) -> Transition:
