@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import pages
 from desk import TINY, files, write_hdf5
 
 # Set before jax is imported, and inherited by child processes.
@@ -38,20 +39,28 @@ _SETTINGS = {
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
-# Files that need the tiny run go to one worker, which trains it once and compiles it once.
-_TOGETHER = (
-    "test_resume.py", "test_end_to_end.py", "test_diagnostics.py", "test_hand_over.py",
-    "test_paper.py",
+# Files that need the same run go to one worker, which trains it once and compiles it once.
+_TINY_RUN = (
+    "test_resume.py", "test_end_to_end.py", "test_diagnostics.py", "test_handover_runs.py",
+    "test_paper.py", "test_online_settings.py", "test_compilations.py", "test_priorities.py",
+)  # fmt: skip
+_QUICK_RUN = (
+    "test_stops.py", "test_live_system.py", "test_disk.py", "test_damage.py", "test_hand_over.py",
 )  # fmt: skip
 # These come first, the longest of them at the front: no worker is left with one at the end.
 _FIRST = (
-    *_TOGETHER, "test_handover_runs.py", "test_units_runs.py", "test_baselines.py",
-    "test_units.py", "test_stops.py", "test_online_settings.py", "test_live_system.py",
-    "test_disk.py", "test_damage.py", "test_collect.py", "test_scratch.py", "test_examples.py",
-    "test_keys.py", "test_balanced.py", "test_cli_runs.py", "test_cql.py", "test_adaptive_bc.py",
-    "test_handover_options.py", "test_iql.py", "test_terminal_head.py", "test_dynamics.py",
-    "test_balanced_replay.py", "test_awac.py", "test_sac.py", "test_surroundings.py",
-    "test_fuzz.py", "test_benchmarks.py",
+    *_TINY_RUN, *_QUICK_RUN,
+    "test_baselines.py", "test_trials.py", "test_collect.py", "test_reproduce.py",
+    "test_dynamics.py", "test_balanced_replay.py", "test_cql.py", "test_penalty.py",
+    "test_units_runs.py", "test_replay.py", "test_bc.py", "test_adaptive_bc.py",
+    "test_handover_options.py", "test_examples.py", "test_open_loop.py", "test_surroundings.py",
+    "test_sum_tree.py", "test_sweep.py", "test_fuzz.py", "test_units.py", "test_cli_runs.py",
+    "test_sac.py", "test_report.py", "test_log_page.py", "test_balanced.py",
+    "test_lambda_returns.py", "test_theory_survey.py", "test_bear.py", "test_pessimistic.py",
+    "test_cli_logs.py", "test_awac.py", "test_policy.py", "test_terminal_head.py",
+    "test_scratch.py", "test_config.py", "test_iql.py", "test_keys.py", "test_cli_process.py",
+    "test_large_logs.py", "test_termination.py", "test_brac.py", "test_cli.py",
+    "test_budget_simulation.py", "test_sinks.py", "test_theory_bounds.py", "test_formats.py",
 )  # fmt: skip
 
 # A job in the background of a shell ignores Ctrl-C, and so would the runs that the tests stop.
@@ -82,7 +91,9 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
-            return "the tiny run" if Path(file).name in _TOGETHER else file
+            together = {"the tiny run": _TINY_RUN, "the quick run": _QUICK_RUN}
+            shared = (name for name, files in together.items() if Path(file).name in files)
+            return next(shared, file)
 
     return ByFile(config, log)
 
@@ -113,6 +124,15 @@ def optimised_where_marked(request):
     jax.clear_caches()
     low = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] not in ("", "0", "false")
     jax.config.update("jax_disable_most_optimizations", low)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_pictures():
+    """The pages of runs are without figures: to draw them takes longer than a run of the tests.
+
+    They are drawn for `tiny_run`, and within `pages.drawn`.
+    """
+    pages.leave_out_figures()
 
 
 @pytest.fixture
@@ -146,7 +166,8 @@ def tiny_run(log_file, tmp_path_factory):
     from tiny import ENV, tiny_config
 
     folder = tmp_path_factory.mktemp("tiny") / "run"
-    return run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
+    with pages.drawn():
+        return run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
 
 
 @pytest.fixture(scope="session")

@@ -381,6 +381,7 @@ def mode(state) -> float:
     return float(balanced.act_mode(balanced.policy(state), jnp.ones(1))[0])
 
 
+@pytest.mark.slow
 def test_offline_it_stays_where_the_log_is_and_online_finds_the_best_action():
     uniform = np.random.default_rng(0).uniform(-1.0, 1.0, 2000)
     log, new = bandit(0.5 * uniform - 0.5), bandit(uniform)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+import pages
 from moore.algorithms import find
 from moore.config import OfflineConfig, OnlineConfig
 from moore.runs.folder import read_metrics
@@ -40,7 +41,8 @@ def _unless_one_of_a_kind(algorithm: str):
 @pytest.fixture(params=map(_unless_one_of_a_kind, SETTINGS), scope="module")
 def finished(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    return request.param, run(config(request.param), **arguments(folder))
+    with pages.drawn():  # of every kind of agent
+        return request.param, run(config(request.param), **arguments(folder))
 
 
 def test_a_run_without_models_has_both_stages_and_no_model_metrics(finished):

@@ -167,8 +167,8 @@ def test_random_actions_are_called_too_poor_to_clone():
 
 def test_actions_that_drift_whatever_is_observed_are_too_poor_to_clone():
     rng = np.random.default_rng(1)
-    action = np.sin(np.cumsum(rng.normal(scale=0.3, size=(4000, 1)), axis=0))
-    offline = replay_of(rng.normal(size=(4000, 3)), action)
+    action = np.sin(np.cumsum(rng.normal(scale=0.3, size=(3000, 2)), axis=0))
+    offline = replay_of(rng.normal(size=(3000, 3)), action)
     found = clone.fit_clone(offline, whole(offline), jax.random.key(0), SMALL)
     assert found.explained < 0.1
     assert found.too_poor

@@ -150,6 +150,7 @@ def mode_learned(data, config):
     return bear.act_mode(bear.policy(state), jnp.zeros((1, 1)))[0, 0]
 
 
+@pytest.mark.slow
 def test_it_stays_where_most_of_the_log_is_although_rare_actions_earn_more():
     """Nine rows in ten play (-0.6, 0), the tenth (0.6, 1), and an action earns 2 a.
 

@@ -10,6 +10,7 @@ import pytest
 from moore.agents.sac import SACConfig
 from moore.collecting import collect as collecting
 from moore.collecting import episode_chunks
+from moore.collecting import training as trainings
 from moore.collecting.collect import collect
 from moore.collecting.recipe import Recipe
 from moore.collecting.training import SACTraining
@@ -25,7 +26,6 @@ from moore.runs.reading import newest_epoch
 ENV_ID = "TinyLinear-v0"
 gym.register(ENV_ID, entry_point="tiny:LinearGaussian", max_episode_steps=20)
 
-# A hundred evaluations, as always, of a training that is over in seconds.
 TRAIN = {
     "train_steps": 1000,
     "sac": SACConfig(
@@ -34,10 +34,25 @@ TRAIN = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_evaluations():
+    """Ten in a training, not a hundred: each has a checkpoint too."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trainings, "EVALUATIONS", 10)
+        yield
+
+
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
     """One SAC training for all the tiers."""
     return tmp_path_factory.mktemp("training") / "sac"
+
+
+@pytest.fixture(scope="module")
+def begun(training, tmp_path_factory):
+    """The training, when a medium policy has come of it."""
+    make("medium", tmp_path_factory.mktemp("medium") / "medium.hdf5", training)
+    return training
 
 
 def make(tier, out, training, **changes):
@@ -268,10 +283,10 @@ def test_replay_of_an_environment_that_does_not_repeat_itself_is_what_the_traini
         ({"tier": "medium", "train_steps": 500}, "holds a training with other settings"),
     ],
 )
-def test_what_cannot_be_collected_is_said(tmp_path, training, changes, message):
-    make("medium", tmp_path / "there.hdf5", training)
+def test_what_cannot_be_collected_is_said(tmp_path, begun, changes, message):
+    settings = {"tier": "random"} | changes
     with pytest.raises(InputError, match=message):
-        make(changes.pop("tier", "random"), tmp_path / "log.hdf5", training, **changes)
+        make(out=tmp_path / "log.hdf5", training=begun, **settings)
     assert not (tmp_path / "log.hdf5").exists()
 
 

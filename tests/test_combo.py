@@ -100,6 +100,7 @@ def mode_learned(real, imagined, config):
     return combo.act_mode(combo.policy(state), jnp.zeros((1, 1)))[0, 0]
 
 
+@pytest.mark.slow
 def test_it_does_not_follow_models_that_promise_more_than_the_log():
     """The log earns -(a + 0.5)^2 with a in (-1, 0); the models promise 1 for a in (0.5, 1)."""
     rng = np.random.default_rng(0)

@@ -306,9 +306,9 @@ def bandit(action, reward) -> Batch:
     return batch(np.ones(SIZE), action, reward, np.ones(SIZE), terminated=np.ones(SIZE, bool))
 
 
-@partial(jax.jit, static_argnames="config")
-def learned(data: Batch, config=SMALL):
-    """A fresh agent after 1200 updates on random rows of a fixed data set; also its metrics."""
+@partial(jax.jit, static_argnames=("config", "updates"))
+def learned(data: Batch, config=SMALL, updates=1200):
+    """A fresh agent after updates on random rows of a fixed data set; also its metrics."""
 
     def step(state, key):
         key_rows, key_update = jax.random.split(key)
@@ -319,7 +319,7 @@ def learned(data: Batch, config=SMALL):
     state = cql.init(jax.random.key(0), 1, 1, config)
     log = replay(data.reward, SIZE, terminated=range(SIZE))
     state = cql.summarise_data(state, log, replay([], 1), config)
-    return jax.lax.scan(step, state, jax.random.split(jax.random.key(1), 1200))
+    return jax.lax.scan(step, state, jax.random.split(jax.random.key(1), updates))
 
 
 def mode(state) -> float:
@@ -361,6 +361,7 @@ def test_finds_the_best_action_of_a_bandit_and_the_conservative_values_of_all(so
     np.testing.assert_allclose(learned_q(solved, GRID)[inner], expected[inner], atol=0.3)
 
 
+@pytest.mark.slow
 def test_calibration_raises_the_values_of_the_policy_to_what_was_earned(solved):
     data = bandit(UNIFORM, -4 * (UNIFORM - 0.3) ** 2)
     calibrated = learned(data, SMALL_CALIBRATED)[0]
@@ -370,6 +371,7 @@ def test_calibration_raises_the_values_of_the_policy_to_what_was_earned(solved):
     assert plain + 0.15 < raised < 0.1
 
 
+@pytest.mark.slow
 def test_stays_where_the_data_is_although_the_reward_rises_towards_its_end():
     action = 0.5 * UNIFORM - 0.5
     state = learned(bandit(action, 2.0 * action))[0]
@@ -381,7 +383,8 @@ def test_stays_where_the_data_is_although_the_reward_rises_towards_its_end():
 
 def test_stays_finite_on_actions_that_all_lie_on_the_border():
     sign = np.tile([1.0, -1.0], SIZE // 2)
-    for leaf in jax.tree.leaves(eqx.filter(learned(bandit(sign, sign)), eqx.is_inexact_array)):
+    found = learned(bandit(sign, sign), updates=200)
+    for leaf in jax.tree.leaves(eqx.filter(found, eqx.is_inexact_array)):
         assert bool(jnp.isfinite(leaf).all())
 
 

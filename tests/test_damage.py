@@ -102,7 +102,7 @@ FILES = st.sampled_from(
     place=st.floats(0.0, 1.0),
     bit=st.integers(0, 7),
 )
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(which="finished", file="metrics.jsonl", how="cut", place=0.5, bit=0)
 @example(which="stopped", file="checkpoints/plan.json", how="flip", place=0.02, bit=0)
 def test_any_damage_is_harmless_or_told(folders, tmp_path_factory, which, file, how, place, bit):

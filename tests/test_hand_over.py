@@ -15,7 +15,7 @@ from moore.runs.hand_over import HandOverFindings, check_hand_over, hand_over
 from moore.runs.run import run
 from moore.runs.world import World
 from steps import fit
-from tiny import ENV, tiny_config, tiny_log
+from tiny import ENV, quick_config, tiny_config, tiny_log
 
 
 def row(returns=(), *, accepted=None, epoch=1) -> dict:
@@ -98,8 +98,7 @@ class TestRun:
             return env
 
         log = log_with([50.0, 51.0])  # of a controller that no policy here comes near
-        config = tiny_config(evaluation=EvaluationConfig(episodes=3))
-        config = dataclasses.replace(config, offline=dataclasses.replace(config.offline, epochs=1))
+        config = quick_config(evaluation=EvaluationConfig(episodes=3))
         arguments = {"dataset": log, "env": ENV, "system": live}
         with pytest.raises(InputError, match="does not go online"):
             run(config, out=tmp_path / "run", **arguments)

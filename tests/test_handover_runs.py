@@ -14,7 +14,6 @@ from gymnasium.wrappers import TimeLimit
 from safetensors.numpy import load_file
 
 from moore.config import Config, GateConfig, from_dict
-from moore.data.npz import write_npz
 from moore.dynamics.imagine import rollout
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
@@ -101,23 +100,17 @@ def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Non
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
-@pytest.fixture(scope="module")
-def log_file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("log") / "log.npz"
-    write_npz(path, tiny_log())
-    return path
-
-
 @pytest.mark.parametrize("horizon", [5, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_gate_that_lets_nothing_through_keeps_the_first_policy_in_both_stages(
     horizon, log_file, tmp_path
 ):
     gate = GateConfig(enabled=True, horizon=horizon, rollouts=50, confidence=1e9)
     tiny = tiny_config(gate=gate, accept=("hand-over",))
-    config = replace(
-        tiny, offline=replace(tiny.offline, epochs=2), online=replace(tiny.online, epochs=2)
-    )
-    run(config, dataset=log_file, env=ENV, out=tmp_path / "run", quiet=True)
+    config = replace(tiny, offline=replace(tiny.offline, epochs=2))
+    run(
+        config, dataset=log_file, env=ENV, out=tmp_path / "run", quiet=True,
+        until=lambda row, state: row["epoch"] == 2,
+    )  # fmt: skip
     _, *epochs = rows(tmp_path / "run", "offline") + rows(tmp_path / "run", "online")[1:]
     assert len(epochs) == 4
     for row in epochs:
@@ -135,7 +128,11 @@ def test_a_gate_that_lets_nothing_through_keeps_the_first_policy_in_both_stages(
 
 def test_a_refused_policy_need_not_meet_the_environment(log_file, tmp_path):
     tiny = tiny_config(gate=GateConfig(enabled=True, rollouts=8))
-    config = replace(tiny, evaluation=replace(tiny.evaluation, candidate=False))
+    config = replace(
+        tiny,
+        offline=replace(tiny.offline, epochs=1),
+        evaluation=replace(tiny.evaluation, candidate=False),
+    )
     run(config, dataset=log_file, env=ENV, out=tmp_path / "run", stages="offline", quiet=True)
     assert not any("eval/candidate_return" in row for row in rows(tmp_path / "run"))
     assert all("eval/return" in row for row in rows(tmp_path / "run")[1:])
@@ -366,12 +363,11 @@ def test_imagined_data_may_start_full(full, batches, monkeypatch):
     assert found == [batches * 60, 240]
 
 
-def test_a_lambda_that_was_given_may_be_given_anew(tmp_path):
-    offline = tmp_path / "offline"
-    run(tiny_config(), dataset=tiny_log(), env=ENV, out=offline, stages="offline", quiet=True)
-    start = {"env": ENV, "stages": "online", "start_from": offline, "quiet": True}
+def test_a_lambda_that_was_given_may_be_given_anew(tiny_offline, log_file, tmp_path):
+    start = {"env": ENV, "stages": "online", "start_from": tiny_offline, "quiet": True}
+    start |= {"until": lambda row, state: row["epoch"] == 1}
     for coverage, expected in ((None, 5.0), (0.9, tiny_config().penalty_coef)):
         config = replace(tiny_config(), penalty_coef=5.0, penalty_coverage=coverage)
         folder = tmp_path / f"online-{coverage}"
-        run(config, dataset=tiny_log(), out=folder, **start)
+        run(config, dataset=log_file, out=folder, **start)
         assert rows(folder, "online")[1]["model/penalty_coef"] == pytest.approx(expected)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from made_models import NEVER, TINY, models
@@ -57,6 +57,7 @@ def test_where_a_rollout_was_cut_the_value_stands_for_the_rest():
     reward=st.floats(-5.0, 5.0),
     cut=st.integers(1, 6),
 )
+@settings(max_examples=10)
 def test_a_value_that_is_right_makes_every_target_right(trace, discount, reward, cut):
     right = reward / (1.0 - discount)
     goes_on = np.arange(6) != cut

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import pages
 from made_plants import Shown, bad_reading, bad_reward
 from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.algorithms import AGENTS
@@ -145,7 +146,8 @@ def unwatched(tmp_path_factory):
     touched = []
     folder = tmp_path_factory.mktemp("unwatched") / "run"
     arguments = {"dataset": tiny_log(), "env": lambda: Plant(touched), "quiet": True}
-    return run(config(evaluation=NONE), out=folder, **arguments), touched
+    with pages.drawn():
+        return run(config(evaluation=NONE), out=folder, **arguments), touched
 
 
 class TestWithoutSimulator:

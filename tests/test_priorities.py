@@ -209,10 +209,12 @@ def near_the_middle(d, t):
 def test_a_run_draws_by_a_users_function(tmp_path):
     config = tiny_config()
     name = f"{__name__}:near_the_middle"
-    online = dataclasses.replace(config.online, scheme=name, epochs=2, real_ratio=0.25)
-    config = dataclasses.replace(config, online=online)
+    online = dataclasses.replace(config.online, scheme=name, real_ratio=0.25)
+    offline = dataclasses.replace(config.offline, epochs=1)
+    config = dataclasses.replace(config, online=online, offline=offline)
     assert str(parse_scheme(name)) == name
-    result = run(config, dataset=tiny_log(), env=ENV, out=tmp_path / "run", quiet=True)
+    short = {"until": lambda row, state: row["epoch"] == 2, "quiet": True}
+    result = run(config, dataset=tiny_log(), env=ENV, out=tmp_path / "run", **short)
     assert result.summary["scheme"] == name
     setup = prepare(config, dataset=tiny_log(), env=ENV)
     state = setup.learner.hand_over(setup.learner.init(setup.key))

@@ -8,17 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from moore.replay import buffer, sampler
 from moore.replay.buffer import (
     Transition,
     append,
     empty_replay,
     empty_ring,
     full_replay,
-    push,
     with_room,
 )
-from moore.replay.sampler import gather, sample_ring, sample_rows
 from moore.replay.schemes import moore
+
+push, gather = jax.jit(buffer.push), jax.jit(sampler.gather)
+sample_ring = jax.jit(sampler.sample_ring, static_argnames="count")
+sample_rows = jax.jit(sampler.sample_rows, static_argnames=("shape", "train_only"))
 
 
 def numbered(first: int, count: int) -> Transition:
@@ -45,7 +48,7 @@ push, with_room = jax.jit(push), jax.jit(with_room)
 
 
 class TestRing:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=8))
     def test_holds_the_newest_rows_like_a_list(self, batches):
         ring, model, first = empty_ring(7, 2, 1), [], 0

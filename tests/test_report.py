@@ -12,6 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+import pages
 from moore.cli.train import _verdict
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
@@ -94,7 +95,8 @@ def _run(folder: Path, rows: list[dict], summary: dict | None, *, end: str = "\n
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> str:
     folder = _run(tmp_path_factory.mktemp("run"), ROWS, _summary())
-    path = write_report(folder)
+    with pages.drawn():
+        path = write_report(folder)
     assert path == folder / "report.html"
     assert {file.name for file in folder.iterdir()} == {
         *("config.toml", "metrics.jsonl", "summary.json", "report.html")
@@ -189,14 +191,16 @@ def _without_values(row: dict, gap: float | None) -> dict:
 def test_missing_values_are_said_to_be_missing(tmp_path, gap):
     rows = [_without_values(row, gap) for row in ROWS]
     for summary in ({"env_id": "Hopper-v5", "transfer": {"offline": None}}, None):
-        page = write_report(_run(tmp_path, rows, summary)).read_text(encoding="utf-8")
+        with pages.drawn():
+            page = write_report(_run(tmp_path, rows, summary)).read_text(encoding="utf-8")
         assert "not recorded" in page and "not logged" in page
         (tmp_path / "summary.json").unlink(missing_ok=True)
 
 
 def test_curves_without_any_key_are_left_out(tmp_path):
     rows = [{"stage": row["stage"], "epoch": row["epoch"]} for row in ROWS]
-    page = write_report(_run(tmp_path, rows, {})).read_text(encoding="utf-8")
+    with pages.drawn():
+        page = write_report(_run(tmp_path, rows, {})).read_text(encoding="utf-8")
     assert "<svg" not in page
 
 
@@ -279,7 +283,7 @@ _PLACE = ("stage", "epoch", "env_steps", "updates")
 rows_with_holes = st.composite(lambda draw: [_holed(draw, row) for row in EVERY])
 
 
-@settings(max_examples=8, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
 @given(rows=rows_with_holes())
 def test_any_number_of_the_metrics_may_be_null_or_missing(rows):
     for figure in FIGURES:
@@ -297,7 +301,7 @@ def test_a_gate_without_a_standard_error_has_its_curve_without_a_band():
     assert plots.gate_curves(EVERY).axes[0].collections
 
 
-@settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=2, phases=[Phase.explicit, Phase.generate])
 @given(rows=rows_with_holes(), data=st.data())
 def test_a_page_comes_of_whatever_is_there(rows, data, tmp_path_factory):
     rows = [row | {key: full[key] for key in _PLACE} for row, full in zip(rows, EVERY, strict=True)]
@@ -312,7 +316,8 @@ def test_a_page_comes_of_whatever_is_there(rows, data, tmp_path_factory):
 
 
 def _check_page(folder: Path) -> None:
-    page = write_report(folder).read_text(encoding="utf-8")
+    with pages.drawn():
+        page = write_report(folder).read_text(encoding="utf-8")
     assert "None" not in re.sub(r"(?s)<svg.*?</svg>", "", page)
 
 

@@ -15,6 +15,7 @@ from moore.agents.sac import SACConfig, bellman_target
 from moore.replay.buffer import Transition
 
 CONFIG = SACConfig(hidden=(32, 32), batch_size=64, target_entropy=-1.0, learning_rate=3e-3)
+update = jax.jit(sac.update, static_argnames="config")
 
 
 def batch(key, size: int = 64, *, terminated: bool = True) -> Transition:
@@ -75,15 +76,15 @@ def test_the_update_ignores_truncation_and_heeds_termination():
     cut = eqx.tree_at(lambda d: d.truncated, data, jnp.ones(64, bool))
     ended = eqx.tree_at(lambda d: d.terminated, data, jnp.ones(64, bool))
     key = jax.random.key(2)
-    plain, _ = sac.update(state, data, key, CONFIG)
-    assert eqx.tree_equal(plain, sac.update(state, cut, key, CONFIG)[0])
-    assert not eqx.tree_equal(plain, sac.update(state, ended, key, CONFIG)[0])
+    plain, _ = update(state, data, key, CONFIG)
+    assert eqx.tree_equal(plain, update(state, cut, key, CONFIG)[0])
+    assert not eqx.tree_equal(plain, update(state, ended, key, CONFIG)[0])
 
 
 def test_q_target_of_a_terminal_batch_is_its_mean_reward():
     state = sac.init(jax.random.key(0), 1, 1, CONFIG)
     data = batch(jax.random.key(1))
-    _, metrics = sac.update(state, data, jax.random.key(2), CONFIG)
+    _, metrics = update(state, data, jax.random.key(2), CONFIG)
     assert float(metrics["q_target"]) == pytest.approx(float(data.reward.mean()), rel=1e-5)
 
 
@@ -102,14 +103,14 @@ def test_the_bellman_target_sends_no_gradient_into_actor_or_target_critics():
 def test_temperature_falls_while_the_entropy_is_above_its_target():
     config = SACConfig(hidden=(8,), target_entropy=-50.0)
     state = sac.init(jax.random.key(0), 1, 1, config)
-    after, _ = sac.update(state, batch(jax.random.key(1)), jax.random.key(2), config)
+    after, _ = update(state, batch(jax.random.key(1)), jax.random.key(2), config)
     # Adam's first step has the size of the learning rate.
     assert float(after.log_temperature) == pytest.approx(-config.learning_rate, rel=1e-3)
 
 
 def test_target_critics_move_by_the_target_rate():
     state = sac.init(jax.random.key(0), 1, 1, CONFIG)
-    after, _ = sac.update(state, batch(jax.random.key(1)), jax.random.key(2), CONFIG)
+    after, _ = update(state, batch(jax.random.key(1)), jax.random.key(2), CONFIG)
     old, new = state.target_critics.layers[0].weight, after.critics.layers[0].weight
     np.testing.assert_allclose(
         after.target_critics.layers[0].weight, 0.995 * old + 0.005 * new, rtol=1e-4, atol=1e-7
@@ -130,6 +131,7 @@ def test_finds_the_best_action_of_a_bandit():
     assert float(metrics["entropy"][-200:].mean()) < -0.3
 
 
+@pytest.mark.slow
 def test_rlpd_finds_it_too_with_ten_normalised_critics_two_of_which_judge():
     """And they have learned the true values, -(a - 0.5)^2."""
     config = dataclasses.replace(
@@ -163,7 +165,7 @@ def test_one_update_maps_over_a_seed_axis():
     updated = jax.jit(jax.vmap(lambda s, d, k: sac.update(s, d, k, CONFIG)))
     batched, _ = updated(states, data, keys)
     one = lambda tree: jax.tree.map(lambda x: x[1], tree)  # noqa: E731
-    single, _ = sac.update(one(states), one(data), keys[1], CONFIG)
+    single, _ = update(one(states), one(data), keys[1], CONFIG)
     np.testing.assert_allclose(
         one(batched).actor.trunk.layers[0].weight, single.actor.trunk.layers[0].weight, atol=1e-5
     )
@@ -181,16 +183,15 @@ def test_samples_lie_inside_the_bounds_and_follow_the_key():
 def test_the_actor_may_learn_once_in_so_many_updates():
     config = dataclasses.replace(CONFIG, actor_every=2)
     state = sac.init(jax.random.key(0), 1, 1, config)
-    step = jax.jit(sac.update, static_argnames="config")
-    waited, first = step(state, batch(jax.random.key(1)), jax.random.key(2), config)
-    learned, second = step(waited, batch(jax.random.key(1)), jax.random.key(3), config)
+    waited, first = update(state, batch(jax.random.key(1)), jax.random.key(2), config)
+    learned, second = update(waited, batch(jax.random.key(1)), jax.random.key(3), config)
     assert eqx.tree_equal(waited.actor, state.actor)
     assert not eqx.tree_equal(waited.critics, state.critics)
     assert not eqx.tree_equal(learned.actor, state.actor)
     assert float(first["entropy"]) == 0.0
     # Scaled so that the mean over both updates is that of the one step.
     every, alone = dataclasses.replace(config, actor_every=1), waited
-    _, same = step(alone, batch(jax.random.key(1)), jax.random.key(3), every)
+    _, same = update(alone, batch(jax.random.key(1)), jax.random.key(3), every)
     assert float(second["entropy"]) == pytest.approx(2 * float(same["entropy"]), rel=1e-5)
 
 
@@ -200,7 +201,7 @@ def test_the_target_entropy_goes_by_the_number_of_actions():
     def temperature(per_action):
         config = dataclasses.replace(CONFIG, target_entropy=None, entropy_per_action=per_action)
         state = sac.init(jax.random.key(0), 1, 1, config)
-        after, metrics = sac.update(state, batch(jax.random.key(1)), jax.random.key(2), config)
+        after, metrics = update(state, batch(jax.random.key(1)), jax.random.key(2), config)
         return float(metrics["entropy"]), float(after.log_temperature)
 
     entropy, _ = temperature(-1.0)

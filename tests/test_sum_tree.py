@@ -62,7 +62,7 @@ def grown(capacity, history):
 
 
 @given(histories())
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_every_history_leaves_the_tree_of_its_last_priorities(case):
     capacity, history = case
     tree, leaves = grown(capacity, history), by_hand(capacity, history)
@@ -129,7 +129,7 @@ def test_all_priorities_zero_draw_minus_one():
     np.testing.assert_array_equal(draw(sum_tree.empty(5), jax.random.key(0), 3), [-1, -1, -1])
 
 
-def test_20_000_rewrites_leave_no_remainder():
+def test_4000_rewrites_leave_no_remainder():
     """Large and small priorities in turn, then 0 but for one row: that row alone is drawn."""
 
     def step(tree, key):
@@ -142,7 +142,7 @@ def test_20_000_rewrites_leave_no_remainder():
     def history(tree, keys):
         return jax.lax.scan(step, tree, keys)[0]
 
-    tree = history(sum_tree.empty(100), jax.random.split(jax.random.key(0), 20_000))
+    tree = history(sum_tree.empty(100), jax.random.split(jax.random.key(0), 4000))
     leaves = sum_tree.get(tree, jnp.arange(100))
     np.testing.assert_array_equal(tree.nodes, sum_tree.build(leaves).nodes)
     tree = applied(tree, np.arange(100), np.where(np.arange(100) == 37, 1e-6, 0.0))

@@ -142,17 +142,33 @@ def test_a_grid_from_a_file(tmp_path):
     assert grid == Grid(schemes=("uniform",), seeds=(0, 3), settings={"online": {"epochs": 2}})
 
 
+class Here:
+    """In place of the pool of processes: a cell runs in this one when it is started."""
+
+    room, pause = 2, 0.0
+
+    def __init__(self, jobs):
+        pass
+
+    def start(self, cell):
+        run_cell(cell)
+        return ""
+
+    def ended(self, process):
+        return process
+
+    def close(self):
+        pass
+
+
 def test_cells_run_go_on_and_are_found_done(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        grids,
-        "preset",
-        lambda name, algorithm="moore": dataclasses.replace(tiny, algorithm=algorithm),
-    )
-    monkeypatch.setenv("PYTHONPATH", "tests")
-    planned = cells(Grid(schemes=("moore:1", "uniform")), tmp_path / "sweep")
-    outcome = sweep(planned, jobs=2, quiet=True)
-    assert not outcome.failed, outcome.failed
-    assert len(outcome.done) == 3
+    monkeypatch.setattr(sweeps, "_ProcessPool", Here)
+    planned = cells(Grid(algorithms=("awac",)), tmp_path / "sweep")
+    more = dataclasses.replace(from_dict(planned[1].config).online, updates_per_step=2)
+    other = to_dict(dataclasses.replace(from_dict(planned[1].config), online=more))
+    planned.append(dataclasses.replace(planned[1], folder=f"{planned[1].folder}-2", config=other))
+    outcome = sweep(planned, quiet=True)
+    assert outcome.done == [cell.folder for cell in planned]
     # The variants start from the very same policy.
     starts = {
         read_metrics(tmp_path / "sweep" / name / "metrics.jsonl")[1]["eval/return"]
@@ -170,8 +186,8 @@ def test_a_failed_cell_is_named_and_the_others_run(tiny, tmp_path, monkeypatch):
         "preset",
         lambda name, algorithm="moore": dataclasses.replace(tiny, algorithm=algorithm),
     )
-    good = cells(Grid(algorithms=("awac",)), tmp_path / "sweep")
-    broken = dict(good[0].config, dataset="missing.npz")
+    good = cells(Grid(algorithms=("sac",)), tmp_path / "sweep")
+    broken = dict(good[0].config, dataset="missing.npz", algorithm="awac")
     bad = [Cell(str(tmp_path / "bad"), broken, "offline")]
     lost = [Cell(str(tmp_path / "lost"), broken, "online", bad[0].folder)]
     outcome = sweep([*bad, *lost, *good], jobs=2, quiet=True)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import pages
 from moore.config import GateConfig
 from moore.errors import InputError
 from moore.reports.html import run_page
@@ -42,7 +43,8 @@ def steady_log():
 @pytest.fixture(scope="module")
 def finished(steady_log, tmp_path_factory):
     out = tmp_path_factory.mktemp("trials") / "run"
-    return run(config(), dataset=steady_log, env=ENV, out=out, quiet=True)
+    with pages.drawn():
+        return run(config(), dataset=steady_log, env=ENV, out=out, quiet=True)
 
 
 def test_the_summary_tells_of_the_clone_and_of_the_budget(finished):

@@ -128,6 +128,7 @@ def learn(state, data: Batch, updates: int):
     return jax.jit(lambda s: jax.lax.scan(step, s, keys)[0])(state)
 
 
+@pytest.mark.slow
 def test_it_finds_the_best_action_of_a_bandit_online():
     """Reward 1 - (a - 0.4)^2 of uniform actions, one step an episode."""
     rng = np.random.default_rng(0)

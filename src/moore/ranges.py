@@ -78,7 +78,7 @@ def check_numbers(settings: Any, prefix: str = "") -> None:
     for name, notes in _notes(type(settings)).items():  # type: ignore[arg-type]
         value, name = getattr(settings, name), prefix + name
         if dataclasses.is_dataclass(value):
-            check_numbers(value, f"{name}.")
+            _check_section(_Same(value), f"{name}.")
             continue
         numbers = value if isinstance(value, tuple) else (value,)
         if len(numbers) > _MOST_ENTRIES:
@@ -88,6 +88,25 @@ def check_numbers(settings: Any, prefix: str = "") -> None:
         for number in numbers:
             if isinstance(number, int | float) and not isinstance(number, bool):
                 _check(number, notes, name)
+
+
+class _Same:
+    """An object as a key, which is equal to nothing but the same object."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+
+@functools.lru_cache(maxsize=1024)
+def _check_section(section: _Same, prefix: str) -> None:
+    """`check_numbers`, once for each object: configurations of a grid share most sections."""
+    check_numbers(section.value, prefix)
 
 
 def _check(number: int | float, notes: tuple, name: str) -> None:

@@ -2,10 +2,13 @@
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import numpy as np
+from jaxtyping import Array, ArrayLike, Int, PRNGKeyArray, PyTree
 
+from moore.agents.agent import Agent
 from moore.collecting.recipe import DEFAULT_STEPS, Recipe
 from moore.collecting.training import SACTraining, best, first_reaching
 from moore.envs.make import episode_seed, make_env
@@ -94,12 +97,21 @@ def _acts_randomly(action_dim: int, seed: int) -> Act:
 
 
 def _acts_as(policy: Policy, seed: int) -> Act:
-    @jax.jit
-    def sample(obs, row):
-        key = jax.random.fold_in(key_of(episode_seed(seed, "collect", 0)), row)
-        return policy.agent.act(policy.weights, obs, key)
+    key = key_of(episode_seed(seed, "collect", 0))
 
-    return lambda obs, row: np.asarray(sample(policy.units.obs_in(obs), row))
+    def act(obs: np.ndarray, row: int) -> np.ndarray:
+        seen = policy.units.obs_in(obs)
+        return np.asarray(_sampled(policy.agent, policy.weights, seen, key, np.int32(row)))
+
+    return act
+
+
+@partial(jax.jit, static_argnames="agent")
+def _sampled(
+    agent: Agent, weights: PyTree, obs: Array, key: PRNGKeyArray, row: Int[ArrayLike, ""]
+) -> Array:
+    """The action of one row of the log, by a key of its own."""
+    return agent.act(weights, obs, jax.random.fold_in(key, row))
 
 
 def _about(learner: SACTraining, steps: int) -> dict:

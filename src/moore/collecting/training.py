@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import jax
@@ -111,7 +112,7 @@ class SACTraining:
         Raises:
             InputError: the training has not made so many transitions yet.
         """
-        setup = self._setup()
+        setup = self._setup
         checkpoint = newest_checkpoint(setup, self.folder, self.config, Reporter(quiet=self.quiet))
         size = 0 if checkpoint is None else int(checkpoint.state.online.size)
         if size < rows:
@@ -121,6 +122,7 @@ class SACTraining:
         data = jax.tree.map(lambda column: np.asarray(column[:rows]), checkpoint.state.online.data)
         return setup.units.transition_out(data)
 
+    @cached_property
     def _setup(self) -> Setup:
         return prepare(self.config, units=read_units(self.folder, self.config))
 
@@ -130,7 +132,7 @@ class SACTraining:
     def _keep(self, epoch: int, state: LearnerState) -> None:
         folder = self._policy_folder(epoch)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        setup = self._setup()
+        setup = self._setup
         save_policy(folder, setup.policy(setup.learner.policy(state)))
 
 

@@ -1,5 +1,6 @@
 """Pages that load no other files, with one style sheet and one format of numbers."""
 
+import functools
 from importlib import resources
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from moore.numbers import is_finite
 def render(template: str, **values: object) -> str:
     """Renders a template of this folder, which can use `style` and the filters `number` and
     `duration`."""
+    return _compiled(template).render(**values, style=Markup(_read("style.css")))
+
+
+@functools.cache
+def _compiled(template: str) -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "duration": duration}
-    style = Markup(_read("style.css"))
-    return environment.from_string(_read(template)).render(**values, style=style)
+    return environment.from_string(_read(template))
 
 
 def _read(name: str) -> str:

@@ -104,13 +104,16 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
             for seed in grid.seeds:
                 config = _cell_config(base, scheme, seed)
                 folder = str(out / f"{task}__{_label(config)}__{seed}")
+                table = to_dict(config)
                 if not (share_offline and _has_offline_stage(config)):
-                    runs.append(Cell(folder, to_dict(config)))
+                    runs.append(Cell(folder, table))
                     continue
-                key = _offline_key(config)
-                as_moore = key == _offline_key(dataclasses.replace(moore, seed=seed))
-                start = offline.setdefault(key, _offline(config, task, out, as_moore=as_moore))
-                runs.append(Cell(folder, to_dict(config), "online", start.folder))
+                key = _offline_key(table)
+                if key not in offline:
+                    of_moore = to_dict(dataclasses.replace(moore, seed=seed))
+                    as_moore = key == _offline_key(of_moore)
+                    offline[key] = _offline(config, task, out, as_moore=as_moore)
+                runs.append(Cell(folder, table, "online", offline[key].folder))
     planned = [*offline.values(), *runs]
     for folder, count in Counter(cell.folder for cell in planned).items():
         if count > 1:
@@ -144,10 +147,10 @@ def _label(config: Config) -> str:
     return str(config.online.parsed_scheme()).replace(":", "-").replace("/", "-")
 
 
-def _offline_key(config: Config) -> str:
+def _offline_key(table: dict) -> str:
     """The settings that the offline stage depends on, which are all but those of the online one."""
-    rest = {k: v for k, v in to_dict(config).items() if k not in ("online", "algorithm")}
-    row = algorithms.find(config.algorithm)
+    rest = {k: v for k, v in table.items() if k not in ("online", "algorithm")}
+    row = algorithms.find(table["algorithm"])
     rest |= {"experience": row.experience.name, "agent": row.agent.name}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
