@@ -35,6 +35,7 @@ from moore.runs.policy_file import (
     checked_obs,
     facts_of,
     hash_of,
+    noise_of,
     read_files,
     telling_damage,
     within_bounds,
@@ -174,7 +175,7 @@ def _assemble(about: dict, weights: bytes, folder: Path, seed: int) -> Policy:
         _loaded(weights),
         obs_dim=obs_dim,
         action_dim=low.size,
-        noise=_noise(about),
+        noise=noise_of(about),
     )
     _check_widths(about, actor)
     config = _config(about, folder)
@@ -183,14 +184,6 @@ def _assemble(about: dict, weights: bytes, folder: Path, seed: int) -> Policy:
     if units.obs_mean and len(units.obs_mean) != obs_dim:
         raise ValueError(f"its units have {len(units.obs_mean)} means for {obs_dim} observations")
     return Policy(actor, agent, config, obs_dim, low, high, env_id, seed, units)
-
-
-def _noise(about: dict) -> float:
-    """The deviation of a deterministic actor's samples; format 1 has it among the settings."""
-    if "acting" in about:
-        return about["acting"]["noise"]
-    default = Config().adaptive_bc.exploration_noise
-    return about["config"].get("adaptive_bc", {}).get("exploration_noise", default)
 
 
 def _check_widths(about: dict, actor: AnyActor) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.errors import InputError
 from moore.files import standing
 from moore.version import __version__
@@ -114,6 +115,14 @@ def bounds_of(about: dict) -> tuple[np.ndarray, np.ndarray]:
     if not (np.isfinite([low, high]).all() and (low <= high).all()):
         raise ValueError(f"its actions lie between {low.tolist()} and {high.tolist()}")
     return low, high
+
+
+def noise_of(about: dict) -> float:
+    """The deviation of a deterministic actor's samples; format 1 has it among the settings."""
+    if "acting" in about:
+        return about["acting"]["noise"]
+    default = AdaptiveBCConfig().exploration_noise
+    return about["config"].get("adaptive_bc", {}).get("exploration_noise", default)
 
 
 def checked_obs(obs: object, obs_dim: int) -> np.ndarray:
