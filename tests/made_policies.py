@@ -30,3 +30,30 @@ def made(name: str = "sac", seed: int = 0, *, units: Units = AS_GIVEN, **changes
     shapes, rng = eqx.filter_eval_shape(init, jax.random.key(0)), np.random.default_rng(seed)
     weights = jax.tree.map(lambda x: rng.normal(0.0, 0.4, x.shape).astype(np.float32), shapes)
     return Policy(weights, agent, config, 3, LOW, HIGH, "Some-v0", units=units)
+
+
+def by_hand(*members: tuple[float, float, float], units: Units = AS_GIVEN) -> Policy:
+    """A policy of one observation and one action within [-1, 3], whose numbers are worked by hand.
+
+    Before the tanh it is a relu(x) + b relu(-x) + c for the (a, b, c) of a member. One member is a
+    SAC policy, several are a mixture; the log standard deviation is 0.
+    """
+    weights = [
+        (np.asarray([[1.0, -1.0]]), np.zeros(2), np.asarray([[a, 0.0], [b, 0.0]]), [c, 0.0])
+        for a, b, c in members
+    ]
+    stacked = [
+        np.stack([np.asarray(x, np.float32) for x in part]) for part in zip(*weights, strict=True)
+    ]
+    agent = AGENTS["balanced_replay" if len(members) > 1 else "sac"]
+    config = Config()
+    sizes = {"hidden": (2,)} | ({"members": len(members)} if len(members) > 1 else {})
+    section = dataclasses.replace(agent.config(config), **sizes)
+    like = agent.policy(agent.init(jax.random.key(0), 1, 1, section))
+    leaves = stacked if len(members) > 1 else [part[0] for part in stacked]
+    trunk = (like.actors if len(members) > 1 else like).trunk
+    where = lambda t: [x for layer in t.layers for x in (layer.weight, layer.bias)]  # noqa: E731
+    trunk = eqx.tree_at(where, trunk, leaves)
+    place = (lambda p: p.actors.trunk) if len(members) > 1 else (lambda p: p.trunk)
+    low, high = np.asarray([-1.0], np.float32), np.asarray([3.0], np.float32)
+    return Policy(eqx.tree_at(place, like, trunk), agent, config, 1, low, high, "", units=units)

@@ -66,7 +66,7 @@ def export_policy(arguments: list[str]) -> None:
     for check in verification["checks"]:
         show(
             f"{check['file']}: largest error {check['largest_error']:.2g} of the action's range on "
-            f"{check['rows']:,} {check['states']} states ({verification['tolerance']:g} is allowed)"
+            f"{check['rows']:,} {check['states']} states ({check['allowed']:.2g} is allowed)"
         )
     if not any(check["states"] == "logged" for check in verification["checks"]):
         show(f"note: no logged states were compared: {verification['logged_states']}")

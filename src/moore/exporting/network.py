@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.agents.acting import as_arrays
-from moore.agents.numpy_acting import LayerArrays
+from moore.agents.numpy_acting import LayerArrays, forward
 from moore.errors import InputError
 from moore.runs.policy import Policy
 
@@ -63,6 +63,15 @@ class Network:
         """
         coarse = self.obs_mean.astype(np.float32)
         return coarse, (self.obs_mean - coarse).astype(np.float32)
+
+    def exact(self, obs: Float[np.ndarray, "rows obs"]) -> Float[np.ndarray, "rows action"]:
+        """The actions before any rate limit in float64: what float32 comes near to."""
+        x = obs.astype(np.float64)
+        x = (x - self.obs_mean) / self.obs_std if self.obs_mean.size else x
+        layers = [LayerArrays(*(part.astype(np.float64) for part in x)) for x in self.layers]
+        output = forward(layers, x)
+        output = output.mean(axis=0) if output.ndim == 3 else output
+        return self.low + (np.tanh(output) + 1.0) * self.half_range
 
     def limited(
         self, action: Float[np.ndarray, "rows action"], previous: Float[np.ndarray, "rows action"]

@@ -109,9 +109,9 @@ def _action(graph: _Graph, network: Network) -> str:
             x = graph.node("Relu", x)
     if network.layers[0].weight.ndim == 3:
         axis = graph.constant("members_axis", np.asarray([0]))
-        share = graph.constant("member_share", np.float32(1.0 / network.members))
+        share = graph.constant("member_share", np.asarray(1.0 / network.members, np.float32))
         x = graph.node("Mul", graph.node("ReduceSum", x, axis, keepdims=0), share)
-    x = graph.node("Add", graph.node("Tanh", x), graph.constant("one", np.float32(1.0)))
+    x = graph.node("Add", graph.node("Tanh", x), graph.constant("one", np.ones(1, np.float32)))
     x = graph.node("Mul", x, graph.constant("half_range", network.half_range))
     x = graph.node("Add", x, graph.constant("low", network.low))
     graph.constant("high", network.high)
