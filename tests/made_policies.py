@@ -12,8 +12,8 @@ from moore.runs.policy import Policy
 from moore.units import AS_GIVEN, Units
 
 LOW, HIGH = np.asarray([-1.0, 0.0], np.float32), np.asarray([2.0, 0.1], np.float32)
-# A pressure in pascal that hardly varies, a valve's position, a temperature.
-PLANT = Units(obs_mean=(101_325.0, 0.4, -12.0), obs_std=(10.0, 0.2, 30.0))
+# A pressure in pascal that hardly varies, a valve's position, a temperature. No float32 is a mean.
+PLANT = Units(obs_mean=(101_325.3, 0.4, -12.0), obs_std=(10.0, 0.2, 30.0))
 
 
 def made(name: str = "sac", seed: int = 0, *, units: Units = AS_GIVEN, **changes) -> Policy:

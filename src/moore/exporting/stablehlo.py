@@ -45,7 +45,9 @@ def _program(network: Network) -> Callable[..., Array]:
         x = obs
         if network.obs_mean.size:
             coarse, rest = network.split_mean
-            x = ((x - coarse) - rest) / network.obs_std.astype(np.float32)
+            # XLA would add the two constants first, and lose the second.
+            x = jax.lax.optimization_barrier(x - coarse) - rest
+            x = x / network.obs_std.astype(np.float32)
         for i, layer in enumerate(network.layers):
             x = jnp.matmul(x, layer.weight, precision="highest") + layer.bias[..., None, :]
             x = jax.nn.relu(x) if i + 1 < len(network.layers) else x
