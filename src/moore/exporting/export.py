@@ -55,9 +55,9 @@ def export(
     policy, record = load_policy(run), read_record(Path(run).expanduser())
     folder = _target(run, out)
     network = network_of(policy, rate_limit)
-    files = _files(policy, network, record)
     logged = logged_states(policy, dataset, seed=seed)
     random, how = random_states(policy, logged, seed=seed)
+    files = _files(policy, network, record)
     states: dict[str, np.ndarray] = {"random": random, "logged": logged.obs}
     checks = verify(files, policy, network, states, seed=seed)
     exported = Exported(policy, network, record, logged, files, checks, how, seed, command)

@@ -97,9 +97,10 @@ def _scores(scores: dict) -> list[str]:
     if evaluation := scores.get("evaluation"):
         returns = [value for value in evaluation["returns"] or [] if is_finite(value)]
         spread = f", from {min(returns):.6g} to {max(returns):.6g}" if returns else ""
+        count = f"{len(returns)} episode{'' if len(returns) == 1 else 's'}"
         score = "" if evaluation["score"] is None else f" (score {evaluation['score']:.4g})"
         lines.append(
-            f"Mean return of {len(returns)} episodes, deterministic, in the environment of "
+            f"Mean return of {count}, deterministic, in the environment of "
             f"evaluation after {evaluation['stage']} epoch {evaluation['epoch']}: "
             f"{evaluation['return']:.6g}{score}{spread}."
         )
