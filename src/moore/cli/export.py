@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,17 +48,22 @@ def export_policy(arguments: list[str]) -> None:
     from moore.exporting.verification import VerificationError
 
     try:
-        folder, contract = export(
-            run,
-            options.out,
-            rate_limit=options.rate_limit,
-            dataset=options.dataset,
-            seed=options.seed,
-            command=shlex.join(["moore", "export", *arguments]),
-        )
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always")
+            folder, contract = export(
+                run,
+                options.out,
+                rate_limit=options.rate_limit,
+                dataset=options.dataset,
+                seed=options.seed,
+                command=shlex.join(["moore", "export", *arguments]),
+            )
     except VerificationError as error:
         print(f"moore: {plain(str(error))} Nothing was written.", file=sys.stderr)
         raise SystemExit(1) from None
+    for note in notes:
+        if issubclass(note.category, UserWarning):  # of settings of another version
+            print(f"note: {plain(str(note.message))}", file=sys.stderr)
     if options.json:
         print(json.dumps(contract, indent=1))
         return

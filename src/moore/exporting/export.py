@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,6 @@ from moore.exporting.verification import verify
 from moore.files import replace_folder, to_disk, whole_path, writing
 from moore.numbers import with_nulls
 from moore.runs.policy import Policy, load_policy
-
-Say = Callable[[str], None]
 
 
 def export(
@@ -52,7 +49,7 @@ def export(
         VerificationError: a file does not do what the policy does; nothing is left.
     """
     need_onnx()
-    policy, record = load_policy(run), read_record(Path(run).expanduser())
+    policy, record = _read(run)
     folder = _target(run, out)
     network = network_of(policy, rate_limit)
     logged = logged_states(policy, dataset, seed=seed)
@@ -66,6 +63,16 @@ def export(
     texts["MODEL_CARD.md"] = model_card(exported, contract)
     _write(folder, files | {name: text.encode() for name, text in texts.items()})
     return folder, contract
+
+
+def _read(run: str | Path) -> tuple[Policy, Record]:
+    """The policy and what is known about it; both of the same one, also while the run goes on."""
+    place = Path(run).expanduser()
+    while True:
+        record = read_record(place)
+        policy = load_policy(run)
+        if read_record(place).policy_id == record.policy_id:
+            return policy, record
 
 
 def _target(run: str | Path, out: str | Path | None) -> Path:
