@@ -29,10 +29,9 @@ int policy_act(const float *obs, const float *previous, float *action)
         for (int layer = 0; layer < POLICY_LAYERS; layer++) {
             int inputs = policy_widths[layer], outputs = policy_widths[layer + 1];
             const float *bias = number + inputs * outputs;
-            for (int j = 0; j < outputs; j++) {
-                out[j] = bias[j];
-                for (int i = 0; i < inputs; i++) out[j] += in[i] * number[i * outputs + j];
-            }
+            for (int j = 0; j < outputs; j++) out[j] = bias[j];
+            for (int i = 0; i < inputs; i++)
+                for (int j = 0; j < outputs; j++) out[j] += in[i] * number[i * outputs + j];
             for (int j = 0; j < outputs; j++)
                 in[j] = layer + 1 < POLICY_LAYERS && out[j] < 0.0f ? 0.0f : out[j];
             number = bias + outputs;
