@@ -17,6 +17,7 @@ COMMANDS = (
     "offline",
     "online",
     "evaluate",
+    "export",
     "sweep",
     "compare",
     "reproduce",

@@ -7,7 +7,6 @@ import multiprocessing
 import pickle
 import warnings
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,30 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from made_policies import HIGH, LOW, made
 from moore.algorithms import AGENTS
 from moore.config import Config
 from moore.errors import InputError
 from moore.runs.policy import Policy, load_policy, save_policy
 from moore.version import __version__
 
-LOW, HIGH = np.asarray([-1.0, 0.0], np.float32), np.asarray([2.0, 0.1], np.float32)
 OBS = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
-
-
-def made(name: str = "sac", seed: int = 0) -> Policy:
-    """An agent's policy with weights drawn at random."""
-    agent, config = AGENTS[name], Config()
-    section = agent.config(config)
-    changes = {"hidden": (8, 7)} | ({"members": 3} if hasattr(section, "members") else {})
-    section = dataclasses.replace(section, **changes)
-    config = dataclasses.replace(config, **{name: section})
-    init = lambda key: agent.policy(agent.init(key, 3, 2, section))  # noqa: E731
-    shapes, rng = eqx.filter_eval_shape(init, jax.random.key(0)), np.random.default_rng(seed)
-    weights = jax.tree.map(
-        lambda x: rng.normal(0.0, 0.4, x.shape).astype(np.float32),
-        shapes,
-    )
-    return Policy(weights, agent, config, 3, LOW, HIGH, "Some-v0")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ The names below are loaded on first use, so that `import moore` costs nothing.
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 from moore.errors import InputError
@@ -63,10 +64,21 @@ __all__ = [
 ]
 
 
+# Where only NumPy is installed, a saved policy acts all the same.
+_NEEDED = ("jax", "equinox", "jaxtyping", "safetensors")
+_WITH_NUMPY_ALONE = {
+    "load_policy": ("moore.exporting.numpy_policy", "load_policy"),
+    "Policy": ("moore.exporting.numpy_policy", "NumpyPolicy"),
+}
+
+
 def __getattr__(name: str):
     if name not in _HOMES:
         raise AttributeError(f"module 'moore' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, attribute = _HOMES[name], name
+    if name in _WITH_NUMPY_ALONE and not all(map(importlib.util.find_spec, _NEEDED)):
+        module, attribute = _WITH_NUMPY_ALONE[name]
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

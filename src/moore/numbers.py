@@ -24,6 +24,15 @@ def without_nulls(value):
     return value
 
 
+def with_nulls(value):
+    """Replaces numbers that are not finite by null, which JSON has, also in nested tables."""
+    if isinstance(value, dict):
+        return {name: with_nulls(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [with_nulls(item) for item in value]
+    return value if _is_there(value) else None
+
+
 def _is_there(value: object) -> bool:
     return value is not None and (not isinstance(value, float) or math.isfinite(value))
 

@@ -20,13 +20,11 @@ from moore.agents.agent import Agent
 from moore.agents.awac import capped_exp, inside
 from moore.agents.critics import bellman_target, critic_loss, new_critics, q_values
 from moore.agents.nets import MLP
+from moore.agents.numpy_acting import CLIPPED_LOG_STD_MAX, CLIPPED_LOG_STD_MIN
 from moore.ranges import Fraction, Positive
 from moore.replay.buffer import Batch, Replay
 
-# Bounds of the policy's log standard deviation (the authors' learner.py and policy.py).
-LOG_STD_MIN = -5.0
-LOG_STD_MAX = 2.0
-# Rewards are scaled so that the episode returns have this spread (the authors' train_offline.py).
+# The spread of the episode returns that rewards are scaled to (the authors' train_offline.py).
 RETURN_SPREAD = 1000.0
 # Returns that differ by less than this share of the largest count as equal; it is about the
 # rounding error of a float32 sum over an episode.
@@ -82,7 +80,8 @@ class GaussianActor(eqx.Module):
         self, obs: Float[Array, "*batch obs"]
     ) -> tuple[Float[Array, "*batch action"], Float[Array, " action"]]:
         """Mean and log standard deviation."""
-        return jnp.tanh(self.trunk(obs)), jnp.clip(self.log_std, LOG_STD_MIN, LOG_STD_MAX)
+        log_std = jnp.clip(self.log_std, CLIPPED_LOG_STD_MIN, CLIPPED_LOG_STD_MAX)
+        return jnp.tanh(self.trunk(obs)), log_std
 
 
 class IQLState(eqx.Module):

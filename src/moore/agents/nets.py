@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-# Bounds of the policy's log standard deviation (softlearning, as MOPO and MBPO use it).
-LOG_STD_MIN = -20.0
-LOG_STD_MAX = 2.0
-# Added to the variance in a layer normalisation (flax's default).
+from moore.agents.numpy_acting import LOG_STD_MAX as LOG_STD_MAX
+from moore.agents.numpy_acting import LOG_STD_MIN as LOG_STD_MIN
+
+# Under the variance of a layer normalisation (flax's default).
 _NORM_EPSILON = 1e-6
 
 

@@ -8,6 +8,7 @@ from moore.cli.collect import collect_log
 from moore.cli.compare import compare_runs
 from moore.cli.convert import convert_log
 from moore.cli.evaluate import evaluate, preview_schemes
+from moore.cli.export import export_policy
 from moore.cli.logs import inspect_log
 from moore.cli.reproduce import reproduce_figure
 from moore.cli.sweep import sweep_grid
@@ -28,6 +29,7 @@ commands:
   offline [PRESET]  only the offline stage
   online            only the online stage, from a run whose offline stage is done
   evaluate RUN      measure the returns of a saved policy
+  export RUN        write a saved policy as ONNX, StableHLO, NumPy and C, and check it
   sweep             run a grid of settings, as processes or on Ray
   compare RUN...    compare runs: metrics over seeds, with intervals
   reproduce FIGURE  make a figure of the paper (fig1 to fig4): runs, tables and plots
@@ -88,6 +90,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "offline": lambda arguments: train_stages(arguments, "offline"),
     "online": lambda arguments: train_stages(arguments, "online"),
     "evaluate": evaluate,
+    "export": export_policy,
     "sweep": sweep_grid,
     "compare": compare_runs,
     "reproduce": reproduce_figure,

@@ -4,7 +4,6 @@ Reading a policy runs no code that its files name. It needs neither the version 
 the training, because the weights tell what the network is.
 """
 
-import hashlib
 import json
 import shutil
 import warnings
@@ -26,17 +25,25 @@ from moore.agents.nets import Actor
 from moore.algorithms import AGENTS
 from moore.config import Config, from_dict, known_settings, to_dict
 from moore.errors import InputError
-from moore.files import replace_folder, standing, to_disk, write_whole, writing
+from moore.files import replace_folder, to_disk, write_whole, writing
+from moore.runs.policy_file import (
+    ABOUT,
+    FORMAT,
+    WEIGHTS,
+    bounds_of,
+    check_hash,
+    checked_obs,
+    facts_of,
+    hash_of,
+    noise_of,
+    read_files,
+    telling_damage,
+    within_bounds,
+)
 from moore.units import AS_GIVEN, Units
 from moore.version import __version__
 
-_WEIGHTS, _ABOUT = "policy.safetensors", "policy.json"
-# Format 1 had no `format`, `moore`, `acting` and `sha256`. The number increases if older versions
-# cannot act with the weights; settings do not matter, because acting does not need them.
-_FORMAT = 2
-# Entries that the actions depend on, besides the weights; the hash covers them.
-_HASHED = ("agent", "obs_dim", "action_low", "action_high", "acting", "units")
-# Agents whose actor is not a squashed Gaussian.
+# Agents whose actor is not the squashed Gaussian.
 _ACTORS: dict[str, type[AnyActor]] = {
     "iql": GaussianActor,
     "adaptive_bc": DeterministicActor,
@@ -79,22 +86,11 @@ class Policy:
         Raises:
             InputError: the observation has another number of entries, or one that is not finite.
         """
-        obs = np.asarray(obs, np.float32)
-        if obs.ndim not in (1, 2) or obs.shape[-1] != self.obs_dim:
-            raise InputError(
-                f"the observation has shape {obs.shape}; this policy takes ({self.obs_dim},) "
-                f"or (n, {self.obs_dim})."
-            )
-        if not np.isfinite(obs).all():
-            raise InputError(
-                "the observation holds a value that is not a finite number (entry "
-                f"{int(np.argwhere(~np.isfinite(obs))[0][-1])}); no action follows from it."
-            )
+        obs = checked_obs(obs, self.obs_dim)
         drawn_from = gaussian(self.weights, np.atleast_2d(self.units.obs_in(obs)))
         squashed = drawn_from.mode() if deterministic else drawn_from.sample(self._rng)
-        action = self.low + (squashed + 1.0) * (0.5 * (self.high - self.low))
-        # Rounding may move an action beyond the bound, which some environments refuse.
-        return np.clip(action, self.low, self.high).reshape(*obs.shape[:-1], self.low.size)
+        action = within_bounds(squashed, self.low, self.high)
+        return action.reshape(*obs.shape[:-1], self.low.size)
 
 
 def _named(weights: PyTree) -> dict[str, np.ndarray]:
@@ -117,16 +113,16 @@ def save_policy(folder: Path, policy: Policy) -> None:
     with writing(folder):
         shutil.rmtree(partial_folder, ignore_errors=True)
         partial_folder.mkdir(parents=True)
-        (partial_folder / _WEIGHTS).write_bytes(weights)
-        to_disk(partial_folder / _WEIGHTS)
-        write_whole(partial_folder / _ABOUT, json.dumps(about, indent=1))
+        (partial_folder / WEIGHTS).write_bytes(weights)
+        to_disk(partial_folder / WEIGHTS)
+        write_whole(partial_folder / ABOUT, json.dumps(about, indent=1))
         replace_folder(partial_folder, folder)
 
 
 def _describe(policy: Policy, weights: bytes) -> dict:
     """The content of policy.json. `config` is for people; acting needs only the rest."""
     about = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "moore": __version__,
         "agent": policy.agent.name,
         "env_id": policy.env_id,
@@ -136,13 +132,7 @@ def _describe(policy: Policy, weights: bytes) -> dict:
         "units": policy.units.to_dict(),
         "acting": {"noise": getattr(policy.weights, "noise", 0.0)},
     }
-    return about | {"sha256": _hash(about, weights), "config": to_dict(policy.config)}
-
-
-def _hash(about: dict, weights: bytes) -> str:
-    """Hash of everything that the actions depend on."""
-    acting = {name: about[name] for name in _HASHED if name in about}
-    return hashlib.sha256(json.dumps(acting, sort_keys=True).encode() + weights).hexdigest()
+    return about | {"sha256": hash_of(about, weights), "config": to_dict(policy.config)}
 
 
 def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
@@ -158,61 +148,34 @@ def load_policy(run: str | Path, *, seed: int = 0) -> Policy:
     Raises:
         InputError: there is no policy, it is damaged, or its format belongs to a newer version.
     """
-    folder = Path(run).expanduser()
-    inside = standing(folder / "policy")
-    folder = inside if inside.is_dir() else standing(folder)
-    try:
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        weights = (folder / _WEIGHTS).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"there is no saved policy in {run}.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"the policy in {folder} cannot be read: {error}.") from None
-    try:
-        _check_format(about, folder)
+    folder, about, weights = read_files(run)
+    with telling_damage(folder):
         return _assemble(about, weights, folder, seed)
-    except InputError:
-        raise
-    except KeyError as error:
-        raise InputError(f"the policy in {folder} is damaged: it has no {error}.") from None
-    except (TypeError, ValueError, OverflowError, SafetensorError) as error:
-        raise InputError(f"the policy in {folder} is damaged: {error}.") from None
 
 
-def _check_format(about: object, folder: Path) -> None:
-    """Refuses a format of a later version of moore."""
-    if not isinstance(about, dict):
-        raise ValueError(f"{_ABOUT} is not a table")
-    written = about.get("format", 1)
-    if type(written) is not int or written < 1:
-        raise ValueError(f"its format is {written!r}, not a number")
-    if written > _FORMAT:
-        raise InputError(
-            f"the policy in {folder} was saved by moore {about.get('moore', 'of a later version')} "
-            f"in format {written}; this is moore {__version__}, which reads formats up to "
-            f"{_FORMAT}. Install that version or a later one."
-        )
+def _loaded(weights: bytes) -> dict[str, np.ndarray]:
+    """The arrays of the weights' file; ValueError if it is damaged."""
+    try:
+        return load(weights)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
 
 
 def _assemble(about: dict, weights: bytes, folder: Path, seed: int) -> Policy:
     if about["agent"] not in AGENTS:
         raise ValueError(f"its agent is {about['agent']!r}, none of {', '.join(AGENTS)}")
-    if "sha256" in about and about["sha256"] != _hash(about, weights):
-        raise ValueError("its weights or bounds are not those that were saved (the hash differs)")
-    agent, obs_dim, env_id = AGENTS[about["agent"]], about["obs_dim"], about["env_id"]
-    if type(obs_dim) is not int or obs_dim < 1:
-        raise ValueError(f"an observation has {obs_dim!r} entries")
-    if not isinstance(env_id, str):
-        raise ValueError(f"its environment is {env_id!r}, not a name")
+    check_hash(about, weights)
+    agent = AGENTS[about["agent"]]
+    obs_dim, env_id = facts_of(about)
     if not isinstance(about["config"], dict):
         raise ValueError("its settings are not a table")
-    low, high = _bounds(about)
+    low, high = bounds_of(about)
     actor = from_arrays(
         _ACTORS.get(agent.name, Actor),
-        load(weights),
+        _loaded(weights),
         obs_dim=obs_dim,
         action_dim=low.size,
-        noise=_noise(about),
+        noise=noise_of(about),
     )
     _check_widths(about, actor)
     config = _config(about, folder)
@@ -221,23 +184,6 @@ def _assemble(about: dict, weights: bytes, folder: Path, seed: int) -> Policy:
     if units.obs_mean and len(units.obs_mean) != obs_dim:
         raise ValueError(f"its units have {len(units.obs_mean)} means for {obs_dim} observations")
     return Policy(actor, agent, config, obs_dim, low, high, env_id, seed, units)
-
-
-def _bounds(about: dict) -> tuple[np.ndarray, np.ndarray]:
-    low, high = (np.asarray(about[name], np.float32) for name in ("action_low", "action_high"))
-    if low.ndim != 1 or low.size == 0 or low.shape != high.shape:
-        raise ValueError(f"its bounds have the shapes {low.shape} and {high.shape}")
-    if not (np.isfinite([low, high]).all() and (low <= high).all()):
-        raise ValueError(f"its actions lie between {low.tolist()} and {high.tolist()}")
-    return low, high
-
-
-def _noise(about: dict) -> float:
-    """Standard deviation of a deterministic actor's noise; format 1 has it among the settings."""
-    if "acting" in about:
-        return about["acting"]["noise"]
-    default = Config().adaptive_bc.exploration_noise
-    return about["config"].get("adaptive_bc", {}).get("exploration_noise", default)
 
 
 def _check_widths(about: dict, actor: AnyActor) -> None:

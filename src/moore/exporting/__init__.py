@@ -1,0 +1,1 @@
+"""A policy for machines without this package: ONNX, StableHLO, NumPy and C, with a contract."""
