@@ -50,7 +50,8 @@ _QUICK_RUN = (
 # These come first, the longest of them at the front: no worker is left with one at the end.
 _FIRST = (
     *_TINY_RUN, *_QUICK_RUN,
-    "test_baselines.py", "test_trials.py", "test_collect.py", "test_reproduce.py",
+    "test_baselines.py", "test_trials.py", "test_on_policy.py", "test_collect.py",
+    "test_reproduce.py", "test_exporting.py", "test_export_command.py",
     "test_dynamics.py", "test_balanced_replay.py", "test_cql.py", "test_penalty.py",
     "test_units_runs.py", "test_replay.py", "test_bc.py", "test_adaptive_bc.py",
     "test_handover_options.py", "test_examples.py", "test_open_loop.py", "test_surroundings.py",

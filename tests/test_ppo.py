@@ -56,7 +56,7 @@ def test_a_fresh_actor_draws_with_the_standard_deviation_of_the_settings():
 def test_it_acts_within_the_bounds_and_closer_to_the_mode_than_it_draws():
     state = agent(config=dataclasses.replace(CONFIG, log_std=1.0))
     keys = jax.random.split(jax.random.key(1), 2000)
-    acted = jax.vmap(lambda k: ppo.act(state.actor, OBS[0], k))(keys)
+    acted = jax.vmap(lambda k: ppo.act(ppo.policy(state), OBS[0], k))(keys)
     drawn = jax.vmap(lambda k: ppo.draw_action(state.actor, OBS[0], k))(keys)
     assert float(jnp.abs(acted).max()) <= 1.0 < float(jnp.abs(drawn).max())
     assert float(acted.std()) < 0.5 * float(drawn.std())

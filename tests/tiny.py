@@ -68,7 +68,7 @@ def ENV() -> gym.Env:
     return gym.wrappers.TimeLimit(LinearGaussian(), 20)
 
 
-def tiny_log(episodes: int = 15, seed: int = 0, gain: float = 0.3) -> Dataset:
+def tiny_log(episodes: int = 15, seed: int = 0, gain: float = 0.3, noise: float = 1.0) -> Dataset:
     """A poor controller a = -gain s with much noise."""
     rng, env = np.random.default_rng(seed), ENV()
     rows = []
@@ -76,7 +76,7 @@ def tiny_log(episodes: int = 15, seed: int = 0, gain: float = 0.3) -> Dataset:
         obs, _ = env.reset(seed=1000 * seed + episode)
         ended = False
         while not ended:
-            action = np.clip(-gain * obs + rng.normal(size=1), -2, 2).astype(np.float32)
+            action = np.clip(-gain * obs + noise * rng.normal(size=1), -2, 2).astype(np.float32)
             next_obs, reward, terminated, truncated, _ = env.step(action)
             rows.append((obs, action, np.float32(reward), next_obs, terminated, truncated))
             obs, ended = next_obs, terminated or truncated

@@ -1,8 +1,9 @@
 """Proximal policy optimisation (Schulman et al. 2017), near the policy that learning began with.
 
-Rows are rollouts of the newest policy (`moore.experience.on_policy`). The policy is a Gaussian
-around tanh of a network, and what it draws is clipped to the bounds of the actions: under a
-squashed Gaussian, small changes of actions at a bound are large changes of the density.
+Rows are rollouts of the newest policy (`moore.experience.on_policy`). In them the policy is a
+Gaussian around tanh of a network, and what it draws is clipped to the bounds of the actions: under
+a squashed Gaussian, small changes of actions at a bound are large changes of the density. In the
+system it acts as SAC's does, with less noise.
 
 Beside the clipped objective stands a pull to the anchor, the policy that learning began with, where
 there was one: models are right where the log is, and a policy that may go anywhere finds where they
@@ -24,6 +25,8 @@ from moore.agents.agent import Agent
 from moore.agents.lambda_returns import lambda_returns
 from moore.agents.logged_returns import logged_returns
 from moore.agents.nets import MLP, Actor
+from moore.agents.sac import act as act
+from moore.agents.sac import act_mode as act_mode
 from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Replay
 from moore.trees import copied
@@ -189,19 +192,6 @@ def draw_action(
     return jnp.tanh(mean) + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
 
 
-def act(
-    actor: Actor, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
-) -> Float[Array, "*batch action"]:
-    """An action within the bounds, with less noise than the models are shown."""
-    mean = act_mode(actor, obs)
-    return jnp.clip(mean + LIVE_NOISE * (draw_action(actor, obs, key) - mean), -1.0, 1.0)
-
-
-def act_mode(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
-    """The mean of the policy."""
-    return jnp.tanh(actor(obs)[0])
-
-
 def worth(critic: MLP, obs: Float[Array, "*batch obs"]) -> Float[Array, " *batch"]:
     """What the critic says of states, in units of 1 / (1 - gamma) rewards."""
     return critic(obs)[..., 0]
@@ -316,8 +306,10 @@ def _actor_step(
 
 
 def policy(state: PPOState) -> Actor:
-    """What acts and is evaluated."""
-    return state.actor
+    """What acts and is evaluated: the actor, with less noise than the models are shown."""
+    bias = state.actor.trunk.layers[-1].bias
+    quieter = bias.at[bias.size // 2 :].add(jnp.log(LIVE_NOISE))
+    return eqx.tree_at(lambda actor: actor.trunk.layers[-1].bias, state.actor, quieter)
 
 
 AGENT = Agent(
