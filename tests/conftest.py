@@ -64,9 +64,12 @@ _FIRST = (
     "test_budget_simulation.py", "test_sinks.py", "test_theory_bounds.py", "test_formats.py",
 )  # fmt: skip
 
-# A job in the background of a shell ignores Ctrl-C, and so would the runs that the tests stop.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A job in the background of a shell ignores Ctrl-C, one under nohup a hang-up, and so would the
+# runs that the tests stop.
+for _number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        _default = signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(_number, _default)
 
 settings.register_profile("repeat", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile("search", derandomize=False, deadline=None)

@@ -111,18 +111,18 @@ def test_the_anchor_pulls_the_actor_back():
 def test_a_won_trial_loosens_the_pull_and_moves_the_anchor_and_a_lost_one_tightens_it():
     first, second = agent(1).actor, agent(2).actor
     state = ppo.begin_with(agent(0), first, CONFIG)
-    assert float(state.pull) == 10.0
+    assert float(state.pull) == 100.0
     won = ppo.after_trial(state, second, True, CONFIG)
-    assert float(won.pull) == 5.0
+    assert float(won.pull) == 50.0
     assert np.array_equal(ppo.act_mode(won.anchor, OBS), ppo.act_mode(second, OBS))
     lost = ppo.after_trial(won, second, False, CONFIG)
-    assert float(lost.pull) == 10.0
+    assert float(lost.pull) == 100.0
     for _ in range(20):
         won, lost = (
             ppo.after_trial(now, second, better, CONFIG)
             for now, better in ((won, True), (lost, False))
         )
-    assert (float(won.pull), float(lost.pull)) == (10.0 / 64.0, 640.0)
+    assert (float(won.pull), float(lost.pull)) == (100.0 / 256.0, 25_600.0)
 
 
 def test_without_an_anchor_nothing_pulls():

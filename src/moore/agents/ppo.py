@@ -37,7 +37,7 @@ RATE, RATE_STEP, LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.2, 1e-7, 1e-3
 # the system should not pay for it.
 LIVE_NOISE = 0.25
 # What a trial changes the pull by, and the most that all trials may.
-PULL_STEP, PULL_RANGE = 2.0, 64.0
+PULL_STEP, PULL_RANGE = 2.0, 256.0
 # Gradients of the actor are scaled down to this norm (Schulman's code and CleanRL's).
 GRADIENT_NORM = 0.5
 # Under the standard deviation of the advantages of a batch.
@@ -64,7 +64,7 @@ class PPOConfig:
     they are values of the controllers that made it."""
     critic_first: NonNegative[int] = 450
     """Number of updates at the beginning in which only the critic learns, from rollouts."""
-    anchor: NonNegative[float] = 10.0
+    anchor: NonNegative[float] = 100.0
     """Weight of the mean squared distance between the mean action and that of the anchor, which is
     the policy that learning began with. The objective counts in standard deviations of the
     advantages. A trial that is won in the system halves the weight and makes the winner the anchor;
