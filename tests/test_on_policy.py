@@ -17,6 +17,7 @@ from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.stages.learner import LearnerState
 from moore.trees import copied
+from runs_alike import assert_same_run
 from tiny import ENV, tiny_config, tiny_log
 
 
@@ -126,11 +127,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, quiet_log, tmp_path):
     until = lambda row, state: row["epoch"] == 1  # noqa: E731
     run(config(), dataset=quiet_log, env=ENV, out=folder, quiet=True, until=until)
     resume(folder, dataset=quiet_log, env=ENV, quiet=True)
-    one, other = (read_metrics(place / "metrics.jsonl") for place in (finished.folder, folder))
-    for a, b in zip(one, other, strict=True):
-        assert {k: v for k, v in a.items() if "time/" not in k} == {
-            k: v for k, v in b.items() if "time/" not in k
-        }
+    assert_same_run(finished.folder, folder)
 
 
 def test_a_trial_that_is_lost_tightens_the_pull(learner, begun):

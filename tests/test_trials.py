@@ -20,6 +20,7 @@ from moore.runs.setup import prepare
 from moore.stages.budget import dip_budget
 from moore.stages.earnings import earnings_of_log
 from moore.stages.trials import Trials, unpack_trials
+from runs_alike import assert_same_run
 from tiny import ENV, tiny_config, tiny_log
 
 GATE = GateConfig(enabled=True, rollouts=8, penalised=False, earned=True)
@@ -81,11 +82,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, steady_log, tmp_path):
     until = lambda row, state: row["epoch"] == 1  # noqa: E731
     run(config(), dataset=steady_log, env=ENV, out=folder, quiet=True, until=until)
     resume(folder, dataset=steady_log, env=ENV, quiet=True)
-    one, other = (read_metrics(place / "metrics.jsonl") for place in (finished.folder, folder))
-    for a, b in zip(one, other, strict=True):
-        assert {k: v for k, v in a.items() if "time/" not in k} == {
-            k: v for k, v in b.items() if "time/" not in k
-        }
+    assert_same_run(finished.folder, folder)
 
 
 class TestBooking:
