@@ -261,10 +261,11 @@ def test_the_discount_follows_the_step_limit_where_episodes_can_end_early():
     ends = log.terminated.copy()
     ends[5] = True
     config = replace(tiny_config(), horizons_per_episode=3.0)  # of discount 0.9
-    assert discount_for(config, log, 1000) == 0.9
-    assert discount_for(config, replace(log, terminated=ends), 1000) == pytest.approx(0.997)
-    assert discount_for(config, replace(log, terminated=ends), None) == 0.9  # 1 - 3 / 20 is less
-    assert discount_for(tiny_config(), replace(log, terminated=ends), 1000) == 0.9
+    terminal = replace(log, terminated=ends)
+    assert discount_for(config, config.sac, log, 1000) == 0.9
+    assert discount_for(config, config.sac, terminal, 1000) == pytest.approx(0.997)
+    assert discount_for(config, config.sac, terminal, None) == 0.9  # 1 - 3 / 20 is less
+    assert discount_for(tiny_config(), config.sac, terminal, 1000) == 0.9
 
 
 def test_a_run_learns_under_the_discount_that_its_configuration_says():
