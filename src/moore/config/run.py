@@ -92,9 +92,9 @@ class Config:
     whole online stage and at every moment of it, beyond one episode. 0 allows no trials. None has
     no budget: the newest policy acts, or the one that the gate lets through."""
     horizons_per_episode: Positive[float] | None = None
-    """Raise the discount of sac or ppo to 1 - n / (step limit of an episode), where n is this number,
-    if the log has terminals: with a short horizon the critic barely notices an early termination.
-    None leaves the discount as it is."""
+    """Raise the discount of sac or ppo to 1 - n / (step limit of an episode), where n is this
+    number, if the log has terminals: with a short horizon the critic barely notices an early
+    termination. None leaves the discount as it is."""
     trust_quantile: Fraction | None = None
     """Also end a rollout after a step whose u exceeds this quantile of u over real transitions,
     which the scheme draws. None ends rollouts after H steps or at a predicted termination only."""
