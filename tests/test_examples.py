@@ -89,7 +89,7 @@ class TestLiveSystem:
         """Runs the script on a small configuration; returns the online epochs there are."""
         settings = SETTINGS | {"dataset": "builtin:pendulum-medium"}
         settings["online"] = {
-            **{"epochs": epochs, "steps_per_epoch": 200, "refit_every": 100},
+            **{"epochs": epochs, "steps_per_epoch": 300, "refit_every": 100},
             "updates_per_step": 1,
         }
         small = from_dict(settings, base=Config())
@@ -105,14 +105,14 @@ class TestLiveSystem:
     ):
         for _ in range(2):
             assert self.go(monkeypatch, tmp_path, epochs=4, lowest=0) == [0, 1, 2]
-        assert "'episodes': 2" in capsys.readouterr().out
+        assert "'episodes': 3" in capsys.readouterr().out
 
     def test_interrupted_it_goes_on_and_remembers_a_low_epoch(self, monkeypatch, tmp_path):
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             stepped, taken = live_system.Plant.step, itertools.count()
 
             def step(plant, action):
-                if next(taken) == 250:
+                if next(taken) == 400:
                     raise KeyboardInterrupt
                 return stepped(plant, action)
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.experimental.key_reuse._core import check_key_reuse
 
+from moore.agents.ppo import PPOBatch
 from moore.algorithms import AGENTS, find
 from moore.config import Config
 from moore.dynamics import fit
@@ -90,6 +91,8 @@ def test_an_agent_uses_no_key_twice(name):
         drawn = batch()
         if name == "balanced_replay":
             drawn = GroupedBatch(drawn, drawn, drawn)
+        if name == "ppo":
+            drawn = PPOBatch(drawn.obs, drawn.action, *[drawn.reward] * 3)
         return agent.update(state, drawn, key, section)
 
     check_key_reuse(init, KEY)

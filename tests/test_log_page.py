@@ -67,12 +67,12 @@ def test_a_sound_log_fits_one_screen(printed):
     assert len(lines) <= 40
     assert lines[-1].startswith("The log fits Pendulum-v1")
     assert "Training takes this log; 1 warning." in lines
-    assert sum(line.startswith("warning: No reference returns") for line in lines) == 1
+    assert sum(line.startswith("warning: There are no reference returns") for line in lines) == 1
 
 
 def test_a_log_that_training_refuses_is_described_nevertheless(printed):
     text = printed("inspect bad.hdf5")
-    assert "refused: Values that are NaN or infinite: reward 1 (first: row 7)" in text
+    assert "refused: There are values that are NaN or infinite: reward 1 (first: row 7)" in text
     assert text.endswith("Training refuses this log, for 1 reason; 1 warning besides.\n")
     found = json.loads(printed("inspect bad.hdf5 --json"))
     assert len(found["refused"]) == 1 and found["refused"][0] in found["warnings"]
@@ -132,7 +132,7 @@ def test_a_terminal_without_block_signs_gets_plain_ones(desk):
 def test_the_page_shows_numbers_warnings_and_figures_and_loads_nothing(desk, printed):
     text = printed("inspect bad.hdf5 --replay-check --rows 100 --html page.html")
     page = (desk / "page.html").read_text(encoding="utf-8")
-    assert "Training refuses this: </b>Values that are NaN" in page
+    assert "Training refuses this: </b>There are values that are NaN" in page
     assert "It fits Pendulum-v1." in page and "Pendulum-v1" in text
     assert page.count("<svg") == 8 and "Errors by dimension" in page
     assert f"<strong>{ROWS}</strong>" in page and "observation 2" in page

@@ -77,7 +77,7 @@ def test_other_arrays_are_left_alone_and_named(tmp_path, capsys):
     same(load_dataset(path), log)
     cli.main(["inspect", path])
     text = capsys.readouterr().out
-    assert "not read: valve, {brace};" in text or "not read: {brace}, valve;" in text
+    assert "not read: valve, {brace}." in text or "not read: {brace}, valve." in text
     for name in ("observations", "valve", "obs", "reward", "infos", "goal", "next"):
         assert not may_mean(name, "next_obs", "next_observations"), name
 
@@ -260,7 +260,7 @@ def test_an_environment_that_cannot_be_made_is_told(tank, capsys, moore_refuses)
     save_hdf5("log.hdf5", plant_log(**THINNED), env_id="Pendulm-v1")
     assert "Pendulm" in moore_refuses("inspect log.hdf5 --env-id Pendulm-v1")
     cli.main(["inspect", "log.hdf5"])
-    assert "not checked: environment 'Pendulm-v1' cannot be made" in capsys.readouterr().out
+    assert "cannot be checked: environment 'Pendulm-v1' cannot be made" in capsys.readouterr().out
 
 
 def test_what_a_file_says_moves_no_cursor(tmp_path, capsys):
