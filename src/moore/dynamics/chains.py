@@ -32,7 +32,8 @@ class ChainsConfig:
 
     price: NonNegative[float] = 0.25
     """Reward that a step costs where two models differ by twice as much as they usually do on the
-    log; three times as much cost twice the price, and so on."""
+    log; three times as much cost twice the price, and so on. With `scale_rewards` it is measured in
+    divided rewards."""
     usual: Fraction = 0.9
     """Share of the log's rows on which two models differ by no more than usually."""
     most: Positive[float] = 5.0
