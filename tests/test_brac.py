@@ -153,6 +153,7 @@ def learned(data, config):
     return jax.lax.scan(step, state, jax.random.split(jax.random.key(1), 1600))[0]
 
 
+@pytest.mark.slow
 def test_it_copies_the_log_and_stays_near_it_as_far_as_the_weight_says():
     """The log plays tanh of N(0.2, 0.3); the reward 2 a rises beyond all that it tried."""
     action = np.tanh(np.random.default_rng(0).normal(0.2, 0.3, 500))
