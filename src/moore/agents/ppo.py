@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from moore.agents.adam import adam_step
 from moore.agents.agent import Agent
 from moore.agents.lambda_returns import lambda_returns
 from moore.agents.logged_returns import logged_returns
@@ -159,15 +160,20 @@ def summarise_data(state: PPOState, offline: Replay, online: Replay, config: PPO
 
 def _warm_up(state: PPOState, log: Replay, config: PPOConfig) -> PPOState:
     targets = (1.0 - config.discount) * logged_returns(log.data, config.discount)
-    optimiser = optax.adam(config.critic_learning_rate)
 
     def step(carry: tuple[MLP, optax.OptState], key: PRNGKeyArray):
         critic, opt = carry
         place = jax.random.randint(key, (config.batch_size,), 0, log.train_size)
         rows = log.train_rows[place]
-        grad = jax.grad(squared_error)(critic, log.data.obs[rows], targets[rows])
-        change, opt = optimiser.update(grad, opt)
-        return (optax.apply_updates(critic, change), opt), None
+        critic, opt, _ = adam_step(
+            squared_error,
+            critic,
+            opt,
+            config.critic_learning_rate,
+            log.data.obs[rows],
+            targets[rows],
+        )
+        return (critic, opt), None
 
     # Nothing else draws from this key, and the same log gives the same critic.
     keys = jax.random.split(jax.random.key(0), config.critic_warm_up)
@@ -261,14 +267,16 @@ def update(
 ) -> tuple[PPOState, dict[str, Float[Array, ""]]]:
     """One gradient step of the critic, and of the actor after the first `critic_first`."""
     del key
-    loss, grad = jax.value_and_grad(squared_error)(state.critic, batch.obs, batch.target)
-    optimiser = optax.adam(config.critic_learning_rate)
-    step, critic_opt = optimiser.update(grad, state.critic_opt)
+    critic, critic_opt, loss = adam_step(
+        squared_error,
+        state.critic,
+        state.critic_opt,
+        config.critic_learning_rate,
+        batch.obs,
+        batch.target,
+    )
     new_state = dataclasses.replace(
-        state,
-        critic=optax.apply_updates(state.critic, step),
-        critic_opt=critic_opt,
-        updates=state.updates + 1,
+        state, critic=critic, critic_opt=critic_opt, updates=state.updates + 1
     )
     learned, metrics = jax.lax.cond(
         state.updates >= config.critic_first,

@@ -19,6 +19,7 @@ from moore.dynamics.fit import FitReport, ModelState, fit_ensemble, init_model
 from moore.dynamics.pessimistic import Halt
 from moore.errors import InputError
 from moore.experience import diagnostics, rollouts
+from moore.experience.defaults import learns_no_notes
 from moore.experience.partly_imagined import PartlyImagined
 from moore.experience.penalty_calibration import calibrate_penalty
 from moore.experience.policy_comparison import compare_policies
@@ -71,14 +72,18 @@ class Imagination:
         share = self.task.config.imagined_range
         return None if share is None else diagnostics.widened(self.seen_range(online), share)
 
-    def begin(self, key: PRNGKeyArray) -> ImaginationState:
-        """Untrained models, and an empty D_model of the size of the offline stage."""
+    def begin(self, key: PRNGKeyArray, room: int | None = None) -> ImaginationState:
+        """Untrained models, and an empty D_model.
+
+        `room`: its rows; by default as many as the offline stage keeps.
+        """
         task, config = self.task, self.task.config
         offline = config.offline
-        rows = offline.retain_epochs * offline.rollout_batch * config.rollout_length
+        if room is None:
+            room = offline.retain_epochs * offline.rollout_batch * config.rollout_length
         return ImaginationState(
             model=init_model(key, *task.dims, config.model),
-            imagined=empty_ring(rows, *task.dims),
+            imagined=empty_ring(room, *task.dims),
             penalty_coef=jnp.asarray(config.penalty_coef),
             # Nothing is imagined before the first fit.
             halt=None if self.halt_of is None else Halt(jnp.zeros(()), jnp.zeros(())),
@@ -155,9 +160,7 @@ class Imagination:
             planned = self.task.draws(now).rows(key, (count, real_rows))
         return Batches(PartlyImagined(size, real_rows), state.imagined, None, planned)
 
-    def noted(self, state: ImaginationState, notes: None) -> ImaginationState:
-        del notes
-        return state
+    noted = learns_no_notes
 
     def pack_hand_over(self, state: ImaginationState) -> dict:
         return {"model": state.model, "penalty_coef": state.penalty_coef}

@@ -22,6 +22,7 @@ from moore.dynamics.ensemble import Normaliser
 from moore.dynamics.fit import ModelState, inputs_and_targets
 from moore.dynamics.imagine import TerminationFn
 from moore.experience import diagnostics
+from moore.experience.defaults import learns_no_notes, notes_nothing
 from moore.experience.imagination import Imagination, ImaginationState
 from moore.experience.protocol import (
     Batches,
@@ -32,7 +33,7 @@ from moore.experience.protocol import (
     Refreshed,
     Task,
 )
-from moore.replay.buffer import Replay, empty_ring, take
+from moore.replay.buffer import Replay, take
 from moore.replay.sampler import gather
 
 # States that are drawn for chains to begin from, and rows of the log that tell what is usual.
@@ -70,9 +71,7 @@ class OfTheRound:
         del notes, offline, online, key
         return jax.tree.map(lambda column: column[planned], pool), None, {}
 
-    def learned(self, notes: None, batch: PPOBatch, agent: PyTree) -> tuple[None, Metrics]:
-        del notes, batch, agent
-        return None, {}
+    learned = notes_nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +108,7 @@ class OnPolicy:
 
     def begin(self, key: PRNGKeyArray) -> OnPolicyState:
         """Fresh models, and no rows yet."""
-        state = self._models.begin(key)
-        state = dataclasses.replace(state, imagined=empty_ring(1, *self.task.dims))
+        state = self._models.begin(key, room=1)
         return self._empty(state, self.task.config.offline.rollout_batch)
 
     def hand_over(self, state: OnPolicyState) -> OnPolicyState:
@@ -180,9 +178,7 @@ class OnPolicy:
         )
         return Batches(OfTheRound(), state.rows, None, planned)
 
-    def noted(self, state: OnPolicyState, notes: None) -> OnPolicyState:
-        del notes
-        return state
+    noted = learns_no_notes
 
     def pack_hand_over(self, state: OnPolicyState) -> dict:
         return self._models.pack_hand_over(state.imagination)
