@@ -287,7 +287,7 @@ class TestGate:
 
     def compare_policies(
         self, old, new, *, noisy="move", penalty=0.0, confidence=0.0, act=told, bar=NO_BAR,
-        reward=1.0, bound=np.inf,
+        reward=1.0, bound=np.inf, calibrated=False,
     ):  # fmt: skip
         of_reward = noisy == "reward"
         ensemble = models(
@@ -301,7 +301,7 @@ class TestGate:
             jnp.asarray(penalty), jax.random.key(0),
             agent=replace(SAC, act=act), terminated_fn=NEVER,
             settings=RolloutSettings(rollout_length=3, imagined_bound=bound), discount=0.9,
-            confidence=confidence, bar=jnp.asarray(bar),
+            confidence=confidence, bar=jnp.asarray(bar), calibrated=calibrated,
         )  # fmt: skip
 
     def test_a_policy_is_no_worse_than_itself(self):
@@ -348,6 +348,23 @@ class TestGate:
         np.testing.assert_allclose(metrics["gate/return"], 11.0 - 20 * penalty, rtol=1e-3)
         shown = float(metrics["gate/bar"])
         assert np.isnan(shown) if np.isinf(bar) else shown == pytest.approx(bar)
+
+    @pytest.mark.parametrize(
+        ("earned", "needed"),
+        [
+            (8.0, 10.0),  # one too much is said of the acting policy: 9 + 1
+            (6.0, 12.0),  # three too much
+            (13.0, 13.0),  # four too little
+            (9.0, 9.9),  # nothing wrong, but a tenth must be gained
+            (NO_BAR, NO_BAR),
+        ],
+    )
+    def test_calibrated_models_must_promise_more_than_their_error(self, earned, needed):
+        # The acting policy earns 9 in the models, the candidate 11.
+        accepted, _, metrics = self.compare_policies(-1.0, 1.0, bar=earned, calibrated=True)
+        assert bool(accepted) == (needed <= 11.0)
+        if np.isfinite(needed):
+            np.testing.assert_allclose(metrics["gate/bar"], needed, rtol=1e-3)
 
     @pytest.mark.parametrize(("bound", "expected"), [(np.inf, True), (4.0, False)])
     def test_to_leave_the_numbers_is_no_way_to_a_better_return(self, bound, expected):

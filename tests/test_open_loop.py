@@ -87,6 +87,13 @@ def test_a_rollout_with_one_member_never_changes_its_mind():
     assert len(np.unique(np.round(data.next_obs[-1]))) > 2
 
 
+def test_rollouts_that_ask_one_member_alone_ask_another_one_at_every_step():
+    data, _, _ = imagined(uncertainty_fn=None, noise=False)
+    steps = np.round(np.asarray(data.next_obs - data.obs)[..., 0])
+    assert (np.sort(steps, axis=1) == np.repeat([-1.0, 1.0], 32)).all(), "half of them each"
+    assert len({tuple(row) for row in steps}) == len(steps)
+
+
 def test_without_noise_a_member_says_its_mean():
     def last(noise):
         data, _, _ = rollout(

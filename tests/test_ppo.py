@@ -111,18 +111,44 @@ def test_the_anchor_pulls_the_actor_back():
 def test_a_won_trial_loosens_the_pull_and_moves_the_anchor_and_a_lost_one_tightens_it():
     first, second = agent(1).actor, agent(2).actor
     state = ppo.begin_with(agent(0), first, CONFIG)
-    assert float(state.pull) == 100.0
+    assert float(state.pull) == 10.0
     won = ppo.after_trial(state, second, True, CONFIG)
-    assert float(won.pull) == 50.0
+    assert float(won.pull) == 5.0
     assert np.array_equal(ppo.act_mode(won.anchor, OBS), ppo.act_mode(second, OBS))
     lost = ppo.after_trial(won, second, False, CONFIG)
-    assert float(lost.pull) == 100.0
+    assert float(lost.pull) == 10.0
     for _ in range(20):
         won, lost = (
             ppo.after_trial(now, second, better, CONFIG)
             for now, better in ((won, True), (lost, False))
         )
-    assert (float(won.pull), float(lost.pull)) == (100.0 / 256.0, 25_600.0)
+    assert (float(won.pull), float(lost.pull)) == (10.0 / 256.0, 2560.0)
+
+
+def test_after_a_lost_trial_learning_begins_anew_at_the_acting_policy():
+    begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG)
+    learned, _ = learn(begun, batch(begun, lambda a: a), 50)
+    assert mode(learned) != mode(begun)
+    acting = agent(2).actor
+    back = ppo.after_trial(learned, acting, False, CONFIG)
+    for place in (back.actor, back.average, back.anchor):
+        assert np.array_equal(ppo.act_mode(place, OBS), ppo.act_mode(acting, OBS))
+    assert jax.tree.all(jax.tree.map(np.array_equal, back.critic, learned.critic))
+    _, log_std = back.actor(OBS)
+    assert np.allclose(log_std, CONFIG.log_std)
+    assert int(back.updates) == int(learned.updates)
+
+
+def test_what_may_act_is_an_average_that_follows_the_actor():
+    config = dataclasses.replace(CONFIG, average_rate=0.25)
+    state = dataclasses.replace(agent(), rate=jnp.asarray(1e-3))
+    after, _ = learn(state, batch(state, lambda a: a), config=config)
+    before, theirs, ours = (
+        x.trunk.layers[-1].bias for x in (state.actor, after.actor, after.average)
+    )
+    assert np.abs(theirs - before).max() > 5e-4
+    assert np.allclose(ours - before, 0.25 * (theirs - before), atol=1e-6)
+    assert np.array_equal(ppo.act_mode(ppo.policy(after), OBS), ppo.act_mode(after.average, OBS))
 
 
 def test_without_an_anchor_nothing_pulls():

@@ -65,11 +65,14 @@ class PPOConfig:
     they are values of the controllers that made it."""
     critic_first: NonNegative[int] = 450
     """Number of updates at the beginning in which only the critic learns, from rollouts."""
-    anchor: NonNegative[float] = 100.0
+    anchor: NonNegative[float] = 10.0
     """Weight of the mean squared distance between the mean action and that of the anchor, which is
     the policy that learning began with. The objective counts in standard deviations of the
-    advantages. A trial that is won in the system halves the weight and makes the winner the anchor;
-    one that is lost doubles the weight. Without an anchor there is no pull."""
+    advantages. A trial that is won in the system halves the weight, one that is lost doubles it and
+    learning begins anew at the acting policy, which is the anchor from then on. Without an anchor
+    there is no pull."""
+    average_rate: Fraction = 1.5e-3
+    """Share by which the policy that may act follows the actor at every update."""
     log_std: AnySign[float] = -1.5
     """Log standard deviation of the actions, in bounds of -1 and 1, that a fresh actor begins
     with."""
@@ -95,12 +98,14 @@ class PPOBatch(eqx.Module):
 class PPOState(eqx.Module):
     """All that an update changes, and the anchor.
 
+    `average`: of the actors so far, the later ones count more; what may act in the system.
     `critic`: of states, in units of 1 / (1 - gamma) rewards: its values are about the mean reward,
     whatever the horizon. `warm`: it has learned the returns of the log. `rate`: the learning rate
     of the actor. `pull`: to the anchor; 0 without one.
     """
 
     actor: Actor
+    average: Actor
     critic: MLP
     warm: Bool[Array, ""]
     anchor: Actor
@@ -124,6 +129,7 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: PPOConfig) ->
     critic = MLP(obs_dim, config.hidden, 1, key=key_critic, layer_norm=True)
     return PPOState(
         actor=actor,
+        average=copied(actor),
         critic=critic,
         warm=jnp.zeros((), bool),
         anchor=copied(actor),
@@ -138,17 +144,34 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: PPOConfig) ->
 def begin_with(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
     """The agent whose actor, and anchor, is this policy."""
     pull = jnp.asarray(config.anchor, jnp.float32)
-    return dataclasses.replace(state, actor=copied(policy), anchor=copied(policy), pull=pull)
+    return dataclasses.replace(_anew(state, policy, config), pull=pull)
+
+
+def _anew(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
+    """Learning begins at this policy, with the noise of the settings; the critic goes on."""
+    last = policy.trunk.layers[-1]
+    count = last.bias.size // 2
+    heads = last.weight.at[:, count:].set(0.0), last.bias.at[count:].set(config.log_std)
+    actor = eqx.tree_at(
+        lambda x: (x.trunk.layers[-1].weight, x.trunk.layers[-1].bias), policy, heads
+    )
+    return dataclasses.replace(
+        state,
+        actor=copied(actor),
+        average=copied(actor),
+        anchor=copied(actor),
+        actor_opt=_actor_optimiser().init(actor),
+        rate=jnp.asarray(RATE),
+    )
 
 
 def after_trial(state: PPOState, acting: Actor, won: bool, config: PPOConfig) -> PPOState:
     """A trial in the system is over; `acting`: who acts from now on, the tried policy if it won."""
     if won:
-        loosest = config.anchor / PULL_RANGE
-        pull = jnp.maximum(state.pull / PULL_STEP, loosest)
+        pull = jnp.maximum(state.pull / PULL_STEP, config.anchor / PULL_RANGE)
         return dataclasses.replace(state, anchor=copied(acting), pull=pull)
-    tightest = config.anchor * PULL_RANGE
-    return dataclasses.replace(state, pull=jnp.minimum(state.pull * PULL_STEP, tightest))
+    pull = jnp.minimum(state.pull * PULL_STEP, config.anchor * PULL_RANGE)
+    return dataclasses.replace(_anew(state, acting, config), pull=pull)
 
 
 def summarise_data(state: PPOState, offline: Replay, online: Replay, config: PPOConfig) -> PPOState:
@@ -304,20 +327,24 @@ def _actor_step(
     rate = jnp.clip(state.rate * change, LOWEST_RATE, HIGHEST_RATE)
     step, actor_opt = _actor_optimiser().update(grad, state.actor_opt)
     actor = jax.tree.map(lambda x, moved: x - rate * moved, state.actor, step)
+    average = optax.incremental_update(actor, state.average, config.average_rate)
     metrics = {
         "actor_loss": loss,
         "clipped_share": clipped,
         "anchor_distance": distance,
         "actor_rate": rate,
     }
-    return dataclasses.replace(state, actor=actor, actor_opt=actor_opt, rate=rate), metrics
+    learned = dataclasses.replace(
+        state, actor=actor, average=average, actor_opt=actor_opt, rate=rate
+    )
+    return learned, metrics
 
 
 def policy(state: PPOState) -> Actor:
-    """What acts and is evaluated: the actor, with less noise than the models are shown."""
-    bias = state.actor.trunk.layers[-1].bias
+    """What acts and is evaluated: the average, with less noise than the models are shown."""
+    bias = state.average.trunk.layers[-1].bias
     quieter = bias.at[bias.size // 2 :].add(jnp.log(LIVE_NOISE))
-    return eqx.tree_at(lambda actor: actor.trunk.layers[-1].bias, state.actor, quieter)
+    return eqx.tree_at(lambda actor: actor.trunk.layers[-1].bias, state.average, quieter)
 
 
 AGENT = Agent(

@@ -55,6 +55,11 @@ def _check_stages(config: "Config") -> None:
         raise InputError(
             "gate.earned compares with whole episodes; leave gate.horizon out, or gate.earned."
         )
+    if config.gate.calibrated and config.gate.horizon is not None:
+        raise InputError(
+            "gate.calibrated compares with whole episodes; leave gate.horizon out, or "
+            "gate.calibrated."
+        )
     updates, rounds = config.offline.updates_per_epoch, config.offline.rounds
     if updates % rounds:
         raise InputError(

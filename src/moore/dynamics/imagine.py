@@ -42,15 +42,21 @@ def imagine_step(
 
     Args:
         ensemble, obs, action, key: the models, (s, a) of each row, and what is drawn.
-        uncertainty_fn: u; None: there is none, and each row asks its own member alone, as of
-            `predict_own`.
+        uncertainty_fn: u; None: there is none, and each row asks one member alone: its own, as of
+            `predict_own`, if `member` is given, and otherwise that of its place in an order that
+            is drawn.
         member: the member of each row, where it is given.
         noise: whether the member's own noise is drawn, or its mean is taken.
     """
     key_noise, key_elite, key_judge = jax.random.split(key, 3)
     inputs = jnp.concatenate([obs, action], axis=-1)
     if uncertainty_fn is None:
-        mean, std = predict_own(ensemble, inputs)
+        if member is None:
+            order = jax.random.permutation(key_elite, obs.shape[0])
+            back = jnp.argsort(order)
+            mean, std = (x[back] for x in predict_own(ensemble, inputs[order]))
+        else:
+            mean, std = predict_own(ensemble, inputs)
         outcome = mean + std * jax.random.normal(key_noise, mean.shape) if noise else mean
         return Step(outcome[:, 0], obs + outcome[:, 1:], jnp.zeros(obs.shape[0]))
     mean, std = predict_all(ensemble, inputs)
@@ -90,7 +96,7 @@ def rollout(
 
     `one_member`: each rollout keeps the elite member that it began with, which may be wrong but
     does not contradict itself (NEUBAY, arXiv 2512.04341), instead of a new one at every step
-    (MBPO); without `uncertainty_fn`, and with a multiple of the elites of rollouts, no other
+    (MBPO). Without `uncertainty_fn`, and with a multiple of the elites of rollouts, only that
     member is asked. `noise`: whether the member's own noise is drawn, or its mean is taken.
     `within`: the lowest and the highest observation; what is predicted beyond is cut to them, as
     the limits of a system would.
@@ -133,7 +139,7 @@ def rollout(
     count, elites = starts.shape[0], ensemble.elites.shape[0]
     if one_member:
         member = ensemble.elites[jnp.arange(count) * elites // count]
-    if uncertainty_fn is None and (not one_member or count % elites):
+    if uncertainty_fn is None and count % elites:
         uncertainty_fn = of_std
     alive = jnp.ones(starts.shape[0], bool)
     _, outputs = jax.lax.scan(step, (starts, alive), jax.random.split(key, length))

@@ -307,10 +307,12 @@ class Imagination:
             key_rollout,
             agent=task.agent,
             terminated_fn=task.terminated_fn,
-            settings=self._rollouts(gate.rollouts, steps),
+            # A member a step: one member's own error adds up over a whole episode.
+            settings=dataclasses.replace(self._rollouts(gate.rollouts, steps), one_member=False),
             discount=discount,
             confidence=gate.confidence,
             bar=bar,
+            calibrated=gate.calibrated and now.stage == "offline",
             agent_state=now.agent,
             spread=self.spread,
             within=self.within(now.online),

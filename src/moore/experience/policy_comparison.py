@@ -24,6 +24,8 @@ from moore.dynamics.imagine import TerminationFn
 from moore.experience.diagnostics import PolicyInModels, Range, sums
 from moore.experience.settings import RolloutSettings
 
+# Smallest gain that is worth a change from a policy whose worth is known, as a share of it.
+LEAST_GAIN = 0.1
 # Stands for no bar: a policy need not reach any return.
 NO_BAR = -float("inf")
 # Largest share of a candidate's imagined episodes that may become non-finite or leave the bound.
@@ -31,7 +33,18 @@ NO_BAR = -float("inf")
 MOST_BROKEN = 0.5
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings", "discount", "confidence"))
+def beyond_their_error(
+    predicted: Float[Array, ""], earned: float | Float[Array, ""]
+) -> Float[Array, ""]:
+    """What the models must say of a candidate, given what they say of a policy that earned this.
+
+    No policy has earned NO_BAR, and no candidate must reach it.
+    """
+    error = jnp.maximum(jnp.abs(predicted - earned), LEAST_GAIN * jnp.abs(earned))
+    return jnp.where(jnp.isfinite(earned), predicted + error, NO_BAR)
+
+
+@partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings", "discount", "confidence", "calibrated"))
 def compare_policies(
     acting: PyTree,
     candidate: PyTree,
@@ -46,6 +59,7 @@ def compare_policies(
     discount: float,
     confidence: float,
     bar: float | Float[Array, ""] = NO_BAR,
+    calibrated: bool = False,
     agent_state: PyTree = None,
     spread: Normaliser | None = None,
     within: Range | None = None,
@@ -66,6 +80,8 @@ def compare_policies(
         key: key of the rollouts.
         agent, terminated_fn, settings, discount: define a rollout; its length is the horizon.
         confidence, bar: see above.
+        calibrated: the bar is what the acting policy has earned. The models say something else of
+            it, and the candidate must exceed that by more than their error.
         agent_state: state of the agent whose critics measure u, if `uncertainty` is "value".
         spread: the unit of `imagined_bound`.
         within: range that imagined observations are clipped to.
@@ -78,11 +94,8 @@ def compare_policies(
         gate/broken, the share of its episodes that became non-finite or left the bound;
         gate/accepted.
     """
-    if penalty_coef is None:
-        # Computing u from values takes longer than the rollouts themselves.
-        settings = dataclasses.replace(
-            settings, uncertainty="none" if settings.one_member else "std"
-        )
+    if penalty_coef is None:  # nothing is asked of u, which takes longer than the rollouts
+        settings = dataclasses.replace(settings, uncertainty="none")
 
     def estimate(policy: PyTree):
         pair = PolicyInModels(policy, ensemble, agent_state)
@@ -94,6 +107,7 @@ def compare_policies(
         new, old = eta_new - penalty_coef * u_new, eta_old - penalty_coef * u_old
     gains = new - old
     error = jnp.std(gains) / jnp.sqrt(starts.shape[0])
+    bar = beyond_their_error(jnp.mean(old), bar) if calibrated else bar
     accepted = (jnp.mean(gains) >= confidence * error) & (jnp.mean(new) >= bar)
     accepted &= (broken.sum() <= broken_old.sum()) & (jnp.mean(broken) <= MOST_BROKEN)
     chosen = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), candidate, acting)

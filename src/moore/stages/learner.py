@@ -189,7 +189,8 @@ class Learner:
                 agent = self.algorithm.agent.begin_with(state.agent, clone.actor, self.agent_config)
                 gate = None
                 if self.gated:
-                    gate = floor_gate(clone, earned=self.config.gate.earned)
+                    known = self.config.gate.earned or self.config.gate.calibrated
+                    gate = floor_gate(clone, earned=known)
                 state = dataclasses.replace(state, agent=agent, gate=gate)
             return state, Refreshed(found.report, told)
 
@@ -250,6 +251,8 @@ class Learner:
             accepted, policy, key, metrics = self._compare_newest(state, epoch, acting_returns.bar)
             if accepted:
                 acting_returns = after_replacement(acting_returns, in_episode=in_episode)
+                if self.config.gate.calibrated and not self.config.gate.earned:
+                    acting_returns = no_returns_yet(NO_BAR)  # the clone's worth is not this one's
             return dataclasses.replace(state, key=key, gate=Gate(policy, acting_returns)), metrics
 
     def compare_newest(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
