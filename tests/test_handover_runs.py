@@ -22,7 +22,7 @@ from moore.experience.imagination import Imagination
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
-from moore.stages.offline import stands_still
+from moore.stages.offline import gains_nothing, stands_still
 from moore.stages.online import online_stage
 from moore.trees import copied
 from steps import imagine
@@ -47,6 +47,37 @@ from tiny import ENV, LinearGaussian, tiny_config, tiny_log
 )
 def test_critics_that_stand_still(values, patience, tolerance, expected):
     assert stands_still(values, patience, tolerance) is expected
+
+
+@pytest.mark.parametrize(
+    ("accepted", "refusals", "expected"),
+    [
+        ([0.0] * 10, None, False),
+        ([0.0, 0.0], 3, False),
+        ([1.0, 0.0, 0.0], 3, False),
+        ([0.0, 1.0, 0.0, 0.0, 0.0], 3, True),
+        ([float("nan")] * 5, 3, False),  # there is no gate
+    ],
+)
+def test_a_gate_that_lets_nobody_through(accepted, refusals, expected):
+    assert gains_nothing(accepted, refusals) is expected
+
+
+def test_an_offline_stage_ends_once_the_gate_has_refused_often_enough(log_file, tmp_path):
+    config = with_all_options()
+    gate = replace(config.gate, confidence=1e6)
+    offline = replace(config.offline, patience=None, refusals=2, epochs=4)
+    folder = tmp_path / "run"
+    run(
+        replace(config, gate=gate, offline=offline),
+        dataset=log_file, env=ENV, out=folder, stages="offline", quiet=True,
+    )  # fmt: skip
+    assert [row["epoch"] for row in rows(folder)] == [0, 1, 2]
+    kept = rows(folder)
+    shutil.rmtree(folder / "checkpoints" / "hand-over")
+    (folder / "summary.json").unlink()
+    resume(folder, env=ENV, quiet=True)
+    assert rows(folder) == kept, "resumed at its end, it trains no further"
 
 
 @pytest.mark.parametrize(
@@ -209,6 +240,7 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
                 length=7,
                 penalty_coef=3.0 if penalised else 0.0,
                 obs_bound=np.inf,
+                **({} if penalised else {"uncertainty_fn": None}),  # what nobody asks for
             )
             assert happened.all()
             sums[name] = transitions.reward.sum(axis=0)

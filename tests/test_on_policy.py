@@ -26,7 +26,11 @@ def config(**changes):
         algorithm="moore_safe",
         gate=GateConfig(enabled=True, rollouts=8, penalised=False, confidence=1.0),
         ppo=PPOConfig(
-            discount=0.9, hidden=(32,), batch_size=100, critic_warm_up=100, critic_first=20,
+            discount=0.9,
+            hidden=(32,),
+            batch_size=100,
+            critic_warm_up=100,
+            critic_first=20,
             average_rate=0.05,
         ),
         chains=ChainsConfig(restart=0.05),

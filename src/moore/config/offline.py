@@ -33,3 +33,6 @@ class OfflineConfig:
     tolerance: Positive[float] = 0.01
     """Half the width of the band that `patience` waits for, relative to the mean of these targets:
     0.01 means within 1% on either side."""
+    refusals: Positive[int] | None = None
+    """Stop the stage once the gate has let no new policy act in this many epochs in a row; `epochs`
+    is then the upper limit. None: the gate does not end the stage."""

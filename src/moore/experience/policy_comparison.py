@@ -44,7 +44,10 @@ def beyond_their_error(
     return jnp.where(jnp.isfinite(earned), predicted + error, NO_BAR)
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings", "discount", "confidence", "calibrated"))
+@partial(
+    jax.jit,
+    static_argnames=("agent", "terminated_fn", "settings", "discount", "confidence", "calibrated"),
+)
 def compare_policies(
     acting: PyTree,
     candidate: PyTree,

@@ -18,16 +18,19 @@ def offline_stage(
     *,
     done: int | None = None,
     values: Sequence[float] = (),
+    accepted: Sequence[float] = (),
     on_epoch: OnEpoch,
     on_pass: Callable | None = None,
 ) -> LearnerState:
-    """Fits the ensemble, then trains the agent in it for all epochs or until the values settle.
+    """Fits the ensemble, then trains the agent in it for all epochs, or until nothing is gained:
+    the values settle, or the gate lets no new policy act.
 
     Args:
         learner: the operations of Algorithm 1.
         state: state from `learner.init` or from a checkpoint.
         done: number of epochs that are done; None: the fit is not done either.
         values: mean target of the critics in each of these epochs; NaN without critics.
+        accepted: whether the gate let a new policy act after each of them; NaN without a gate.
         on_epoch: function that evaluates, logs and saves.
         on_pass: function that is told about the progress of the fit.
     """
@@ -38,9 +41,11 @@ def offline_stage(
         on_epoch(0, state, fit_metrics(fits) | {k: float(v) for k, v in begun.metrics.items()})
         done = 0
 
-    values = list(values)
+    values, accepted = list(values), list(accepted)
     for epoch in range(done + 1, config.epochs + 1):
         if stands_still(values, config.patience, config.tolerance):
+            break
+        if gains_nothing(accepted, config.refusals):
             break
         state, learned = learner.summarise_data(state), []
         for _ in range(config.rounds):
@@ -51,6 +56,7 @@ def offline_stage(
         rows = learned[0] if config.rounds == 1 else mean_metrics(learned)
         metrics = learner.reported(jax.device_get(rows | decision))
         values.append(float(metrics.get("losses/q_target", np.nan)))
+        accepted.append(float(metrics.get("gate/accepted", np.nan)))
         on_epoch(epoch, state, metrics)
     return state
 
@@ -70,3 +76,15 @@ def stands_still(values: Sequence[float], patience: int | None, tolerance: float
         return False
     last = np.asarray(values[-patience:])
     return bool(last.any() and np.ptp(last) <= 2 * tolerance * abs(last.mean()))
+
+
+def gains_nothing(accepted: Sequence[float], refusals: int | None) -> bool:
+    """Whether the gate has let no new policy act in the last epochs.
+
+    Args:
+        accepted: 1 for each epoch after which it did, otherwise 0; NaN without a gate.
+        refusals: number of epochs; None: they never count.
+    """
+    if refusals is None or len(accepted) < refusals:
+        return False
+    return all(value == 0.0 for value in accepted[-refusals:])
