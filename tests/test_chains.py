@@ -68,10 +68,13 @@ def test_every_chain_keeps_its_member():
     assert chains[:, 0].tolist() == [3.0, -3.0]
 
 
-def test_observations_are_cut_to_the_range_and_counted():
-    _, steps = roll(within=(jnp.asarray([0.0]), jnp.asarray([1.5])))
+def test_observations_are_cut_to_the_range_counted_and_as_dear_as_can_be():
+    config = dataclasses.replace(PLAIN, price=0.25, most=4.0)
+    _, steps = roll(within=(jnp.asarray([0.0]), jnp.asarray([1.5])), config=config)
     assert steps.next_obs[:, 0, 0].tolist() == [1.0, 1.5, 1.5]
     assert steps.outside[:, 0].tolist() == [False, True, True]
+    assert steps.excess[:, 0].tolist() == [0.0, 4.0, 4.0]
+    assert (steps.reward[1, 0] - steps.reward[0, 0]).tolist() == -1.0
 
 
 def test_an_action_is_clipped_before_it_acts_but_kept_as_it_was_drawn():

@@ -36,5 +36,5 @@ class GateConfig:
     calibrated: bool = False
     """Offline, as long as the clone acts: the models must promise more than their own error about
     the clone, which is the difference of what they say of it and what its part of the log has
-    earned, and more than a tenth of that. Later policies need not, for they are compared with one
+    earned, and more than a fifth of that. Later policies need not, for they are compared with one
     that has passed. Works only with whole episodes, that is, without `horizon`."""

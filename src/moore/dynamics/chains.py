@@ -55,7 +55,7 @@ class Trajectory(eqx.Module):
         obs, action, reward, next_obs: s, a as it was drawn, r with its price, s'.
         terminated: the rule ended the episode at s'.
         cut: the chain was begun anew although nothing had ended.
-        excess: u, see `excess`.
+        excess: u, see `excess`; its upper limit where the step led outside.
         outside: s' was predicted beyond the range, and cut to it.
     """
 
@@ -151,13 +151,13 @@ def roll_chains(
         action = jnp.clip(drawn, -1.0, 1.0)
         other = jax.random.randint(key_other, (), min(1, elites - 1), elites)
         mean = predict_two(ensemble, jnp.concatenate([obs, action], axis=-1), other)
-        u = excess(mean, usual, config.most)
         predicted = obs + mean[0, :, 1:]
         next_obs = jnp.clip(predicted, *within)
+        outside = jnp.any(predicted != next_obs, axis=-1)
+        u = jnp.where(outside, config.most, excess(mean, usual, config.most))
         terminated = jax.vmap(terminated_fn)(obs, action, next_obs)
         cut = jax.random.bernoulli(key_cut, config.restart, (count,)) & ~terminated
         new = fresh[jax.random.randint(key_fresh, (count,), 0, fresh.shape[0])]
-        outside = jnp.any(predicted != next_obs, axis=-1)
         reward = mean[0, :, 0] - config.price * u
         row = Trajectory(obs, drawn, reward, next_obs, terminated, cut, u, outside)
         return jnp.where((terminated | cut)[:, None], new, next_obs), row
