@@ -24,9 +24,11 @@ from moore.dynamics.imagine import TerminationFn
 from moore.experience.diagnostics import PolicyInModels, Range, sums
 from moore.experience.settings import RolloutSettings
 
-# What a clone earns is known to a fifth or so of what its part of the log has earned
-# (docs/results/clone-parts.csv): a smaller gain is not worth the change.
-LEAST_GAIN = 0.2
+# Calibrated: smallest gains that are worth a change, as shares of what is there. What a clone earns
+# is known to a fifth or so of what its part of the log has earned (docs/results/clone-parts.csv).
+# After it, gains of less than a twentieth are mostly errors of the models that a policy has found
+# (docs/learning.md).
+LEAST_GAIN, LEAST_FURTHER_GAIN = 0.2, 0.05
 # Stands for no bar: a policy need not reach any return.
 NO_BAR = -float("inf")
 # Largest share of a candidate's imagined episodes that may become non-finite or leave the bound.
@@ -37,12 +39,13 @@ MOST_BROKEN = 0.5
 def beyond_their_error(
     predicted: Float[Array, ""], earned: float | Float[Array, ""]
 ) -> Float[Array, ""]:
-    """What the models must say of a candidate, given what they say of a policy that earned this.
+    """What the models must say of a candidate, given what they say of the acting policy.
 
-    No policy has earned NO_BAR, and no candidate must reach it.
+    `earned`: what the acting policy has earned; NO_BAR if that is unknown.
     """
+    known = jnp.isfinite(earned)
     error = jnp.maximum(jnp.abs(predicted - earned), LEAST_GAIN * jnp.abs(earned))
-    return jnp.where(jnp.isfinite(earned), predicted + error, NO_BAR)
+    return predicted + jnp.where(known, error, LEAST_FURTHER_GAIN * jnp.abs(predicted))
 
 
 @partial(
@@ -84,8 +87,8 @@ def compare_policies(
         key: key of the rollouts.
         agent, terminated_fn, settings, discount: define a rollout; its length is the horizon.
         confidence, bar: see above.
-        calibrated: the bar is what the acting policy has earned. The models say something else of
-            it, and the candidate must exceed that by more than their error.
+        calibrated: the bar is what the acting policy has earned, if that is known. The models say
+            something else of it, and the candidate must exceed that by more than their error.
         agent_state: state of the agent whose critics measure u, if `uncertainty` is "value".
         spread: the unit of `imagined_bound`.
         within: range that imagined observations are clipped to.
