@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from made_models import replay, transitions
+from made_models import NOTHING, of_rewards, replay, transitions
 from moore.agents import ppo
 from moore.agents.ppo import PPOBatch, PPOConfig
 
@@ -137,6 +137,28 @@ def test_after_a_lost_trial_learning_begins_anew_at_the_acting_policy():
     _, log_std = back.actor(OBS)
     assert np.allclose(log_std, CONFIG.log_std)
     assert int(back.updates) == int(learned.updates)
+
+
+def test_online_every_epoch_begins_anew_at_the_anchor():
+    begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG)
+    learned, _ = learn(begun, batch(begun, lambda a: a), 50)
+    log = of_rewards([1.0, 2.0, 3.0, 4.0])
+    offline = ppo.summarise_data(learned, log, NOTHING, CONFIG)
+    assert mode(offline) == mode(learned) != mode(begun)
+    online = ppo.summarise_data(learned, log, log, CONFIG)
+    assert mode(online) == mode(begun)
+    free = dataclasses.replace(learned, pull=jnp.zeros(()))
+    assert mode(ppo.summarise_data(free, log, log, CONFIG)) == mode(learned)
+
+
+def test_the_acting_policy_is_the_anchor_from_the_hand_over_on():
+    begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG)
+    acting = agent(2).actor
+    adopted = ppo.adopt(begun, acting, CONFIG)
+    assert np.array_equal(ppo.act_mode(adopted.anchor, OBS), ppo.act_mode(acting, OBS))
+    assert float(adopted.pull) == CONFIG.anchor
+    assert eqx.tree_equal(ppo.adopt(agent(0), acting, CONFIG), agent(0)), "nothing pulled before"
+    assert eqx.tree_equal(ppo.after_trial(agent(0), acting, False, CONFIG), agent(0))
 
 
 def test_what_may_act_is_an_average_that_follows_the_actor():

@@ -49,6 +49,13 @@ class BeginWith(Protocol):
 
 
 @runtime_checkable
+class Adopt(Protocol):
+    """Called at the hand-over with the policy that acts from then on, if a gate has chosen it."""
+
+    def __call__(self, state: PyTree, acting: PyTree, config: Any) -> PyTree: ...
+
+
+@runtime_checkable
 class AfterTrial(Protocol):
     """Called after a trial in the system, with the policy that acts now and the verdict."""
 
@@ -121,6 +128,12 @@ def begins_afresh(state: PyTree, policy: PyTree, config: Any) -> PyTree:
     return state
 
 
+def goes_its_own_way(state: PyTree, acting: PyTree, config: Any) -> PyTree:
+    """For an agent that learns on whoever acts."""
+    del acting, config
+    return state
+
+
 def learns_nothing_of_trials(state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree:
     """For an agent that learns only from rows."""
     del acting, won, config
@@ -167,7 +180,7 @@ class Agent:
         value: see the protocol; None if the critics do not evaluate the policy.
         summarise_data, follow, hand_over, new_episode: see the protocols; by default nothing is
             done.
-        begin_with, after_trial: see the protocols; by default nothing is done.
+        begin_with, adopt, after_trial: see the protocols; by default nothing is done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
     """
 
@@ -182,6 +195,7 @@ class Agent:
     summarise_data: SummariseData = summarises_nothing
     follow: Follow = follows_nothing
     begin_with: BeginWith = begins_afresh
+    adopt: Adopt = goes_its_own_way
     after_trial: AfterTrial = learns_nothing_of_trials
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes

@@ -68,10 +68,11 @@ class PPOConfig:
     anchor: NonNegative[float] = 10.0
     """Weight of the mean squared distance between the mean action and that of the anchor, which is
     the policy that learning began with. The objective counts in standard deviations of the
-    advantages. A trial that is won in the system halves the weight, one that is lost doubles it and
-    learning begins anew at the acting policy, which is the anchor from then on. Without an anchor
-    there is no pull."""
-    average_rate: Fraction = 1.5e-3
+    advantages. Online the anchor is the acting policy, and learning begins anew at it in every
+    epoch, so that a challenger is a short step away. A trial that is won in the system halves the
+    weight, and so makes longer steps; one that is lost doubles it. Without an anchor there is no
+    pull, and learning goes on from epoch to epoch."""
+    average_rate: Fraction = 5e-4
     """Share by which the policy that may act follows the actor at every update."""
     log_std: AnySign[float] = -1.5
     """Log standard deviation of the actions, in bounds of -1 and 1, that a fresh actor begins
@@ -161,24 +162,44 @@ def _anew(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
         average=copied(actor),
         anchor=copied(actor),
         actor_opt=_actor_optimiser().init(actor),
-        rate=jnp.asarray(RATE),
+        rate=jnp.full_like(state.rate, RATE),
     )
+
+
+def adopt(state: PPOState, acting: Actor, config: PPOConfig) -> PPOState:
+    """The policy that acts from the hand-over on is the anchor, where there is one."""
+    return _if_pulled(begin_with(state, acting, config), state)
+
+
+def _if_pulled(changed: PPOState, state: PPOState) -> PPOState:
+    """The changed state, if there was an anchor."""
+    return jax.tree.map(lambda new, old: jnp.where(state.pull > 0.0, new, old), changed, state)
 
 
 def after_trial(state: PPOState, acting: Actor, won: bool, config: PPOConfig) -> PPOState:
     """A trial in the system is over; `acting`: who acts from now on, the tried policy if it won."""
     if won:
         pull = jnp.maximum(state.pull / PULL_STEP, config.anchor / PULL_RANGE)
-        return dataclasses.replace(state, anchor=copied(acting), pull=pull)
-    pull = jnp.minimum(state.pull * PULL_STEP, config.anchor * PULL_RANGE)
-    return dataclasses.replace(_anew(state, acting, config), pull=pull)
+        changed = dataclasses.replace(state, anchor=copied(acting), pull=pull)
+    else:
+        pull = jnp.minimum(state.pull * PULL_STEP, config.anchor * PULL_RANGE)
+        changed = dataclasses.replace(_anew(state, acting, config), pull=pull)
+    return _if_pulled(changed, state)
 
 
 def summarise_data(state: PPOState, offline: Replay, online: Replay, config: PPOConfig) -> PPOState:
-    """The first time that there is a log, the critic learns its returns."""
-    del online
+    """The first time that there is a log, the critic learns its returns.
+
+    As soon as there are online data, learning begins anew at the anchor, where there is one.
+    """
     due = ~state.warm & (offline.train_size > 0)
-    return jax.lax.cond(due, lambda before: _warm_up(before, offline, config), lambda x: x, state)
+    state = jax.lax.cond(due, lambda before: _warm_up(before, offline, config), lambda x: x, state)
+    return jax.lax.cond(
+        (online.size > 0) & (state.pull > 0.0),
+        lambda before: _anew(before, before.anchor, config),
+        lambda before: before,
+        state,
+    )
 
 
 def _warm_up(state: PPOState, log: Replay, config: PPOConfig) -> PPOState:
@@ -357,5 +378,6 @@ AGENT = Agent(
     act_mode=act_mode,
     summarise_data=summarise_data,
     begin_with=begin_with,
+    adopt=adopt,
     after_trial=after_trial,
 )

@@ -34,8 +34,7 @@ class GateConfig:
     has really earned in its episodes. No new policy passes before an episode has ended. Works only
     with whole episodes, that is, without `horizon`."""
     calibrated: bool = False
-    """Offline, ask for more than a better prediction. While the clone acts, the models must promise
-    more than their own error about the clone, which is the difference of what they say of it and
-    what its part of the log has earned, and more than a fifth of that. A later policy must promise
-    a twentieth more than the acting one. Works only with whole episodes, that is, without
-    `horizon`."""
+    """Offline, ask for more than a better prediction. While the clone acts, nothing passes if the
+    models are wrong about it by more than 15% of what its part of the log has earned; otherwise
+    they must promise a gain of more than a fifth of that. A later policy must promise a twentieth
+    more than the acting one. Works only with whole episodes, that is, without `horizon`."""

@@ -24,11 +24,11 @@ from moore.dynamics.imagine import TerminationFn
 from moore.experience.diagnostics import PolicyInModels, Range, sums
 from moore.experience.settings import RolloutSettings
 
-# Calibrated: smallest gains that are worth a change, as shares of what is there. What a clone earns
-# is known to a fifth or so of what its part of the log has earned (docs/results/clone-parts.csv).
-# After it, gains of less than a twentieth are mostly errors of the models that a policy has found
-# (docs/learning.md).
-LEAST_GAIN, LEAST_FURTHER_GAIN = 0.2, 0.05
+# Calibrated, as shares of what the clone's part of the log has earned or the models say. What a
+# clone earns is known to a fifth or so (docs/results/clone-parts.csv), so less is no gain; models
+# that are wrong about it by more than the second share are not believed (docs/learning.md). After
+# the clone, gains of less than the third are mostly errors that a policy has found.
+LEAST_GAIN, MOST_WRONG, LEAST_FURTHER_GAIN = 0.2, 0.15, 0.05
 # Stands for no bar: a policy need not reach any return.
 NO_BAR = -float("inf")
 # Largest share of a candidate's imagined episodes that may become non-finite or leave the bound.
@@ -41,11 +41,14 @@ def beyond_their_error(
 ) -> Float[Array, ""]:
     """What the models must say of a candidate, given what they say of the acting policy.
 
+    Infinite where they are too wrong about that policy to be believed.
+
     `earned`: what the acting policy has earned; NO_BAR if that is unknown.
     """
-    known = jnp.isfinite(earned)
-    error = jnp.maximum(jnp.abs(predicted - earned), LEAST_GAIN * jnp.abs(earned))
-    return predicted + jnp.where(known, error, LEAST_FURTHER_GAIN * jnp.abs(predicted))
+    error, size = jnp.abs(predicted - earned), jnp.abs(earned)
+    needed = jnp.where(error > MOST_WRONG * size, jnp.inf, jnp.maximum(error, LEAST_GAIN * size))
+    further = LEAST_FURTHER_GAIN * jnp.abs(predicted)
+    return predicted + jnp.where(jnp.isfinite(earned), needed, further)
 
 
 @partial(

@@ -136,9 +136,12 @@ class Learner:
             bar = np.inf if self.config.gate.earned else NO_BAR
             gate = Gate(gate.acting, no_returns_yet(bar))
         rows, most = self.task.online_rows, self.config.model.max_holdout
+        agent = self.algorithm.agent.hand_over(state.agent, self.agent_config)
+        if gate is not None:
+            agent = self.algorithm.agent.adopt(agent, gate.acting, self.agent_config)
         state = dataclasses.replace(
             state,
-            agent=self.algorithm.agent.hand_over(state.agent, self.agent_config),
+            agent=agent,
             experience=self.experience.hand_over(state.experience),
             online=empty_replay(rows, *self.dims, max_holdout=most),
             gate=gate,

@@ -79,7 +79,8 @@ class Trials:
                 float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error")
             )
         number = self.offered + 1
-        accepted = self.budget.offer(number, predicted=predicted, standard_error=error)
+        same = predicted == error == 0.0  # the newest policy is the incumbent
+        accepted = not same and self.budget.offer(number, predicted=predicted, standard_error=error)
         if accepted:
             self.offered = number
             self.policies[number] = copied(learner.newest_policy(state))
