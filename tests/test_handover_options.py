@@ -17,7 +17,7 @@ from moore.dynamics.ensemble import predict_all
 from moore.dynamics.fit import fit_ensemble, init_model
 from moore.dynamics.holdout import std_errors
 from moore.dynamics.model_config import ModelConfig
-from moore.experience.policy_comparison import NO_BAR, compare_policies
+from moore.experience.policy_comparison import NO_BAR, compare_policies, doubt_about
 from moore.experience.settings import RolloutSettings
 from moore.stages.gate import after_episodes, after_replacement, no_returns_yet
 
@@ -267,6 +267,16 @@ class TestCalibration:
         mean, std = predict_all(scaled, jnp.zeros((5, 2)))
         np.testing.assert_allclose(mean[:, 0], [(1.0, 2.0), (3.0, 4.0)])
         np.testing.assert_allclose(std[:, 0], [(2.0, 6.0), (1.0, 12.0)], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "earned", "doubt"),
+    [(10.0, 10.0, 0.0), (11.5, 10.0, 1.0), (-1150.0, -1000.0, 1.0), (7.0, 10.0, 2.0)],
+)
+def test_the_doubt_about_models_is_their_error_as_a_share_of_what_it_may_be(
+    predicted, earned, doubt
+):
+    assert doubt_about(predicted, earned) == pytest.approx(doubt)
 
 
 def told(policy, obs, key):

@@ -189,6 +189,11 @@ def test_beginning_with_a_policy_makes_it_actor_and_anchor():
     assert float(state.pull) == CONFIG.anchor
 
 
+@pytest.mark.parametrize(("doubt", "pull"), [(1.0, 10.0), (0.5, 2.5), (2.0, 10.0), (0.0, 10 / 256)])
+def test_the_pull_grows_with_the_square_of_the_models_error(doubt, pull):
+    assert float(ppo.begin_with(agent(0), agent(1).actor, CONFIG, doubt).pull) == pull
+
+
 @pytest.mark.parametrize(("share", "grows"), [(0.0, True), (1.0, False)])
 def test_the_learning_rate_follows_the_share_of_clipped_rows(share, grows):
     state = agent()

@@ -43,9 +43,15 @@ class Follow(Protocol):
 
 @runtime_checkable
 class BeginWith(Protocol):
-    """Called before learning with a clone of the log, if there is one to begin with."""
+    """Called before learning with a clone of the log, if there is one to begin with.
 
-    def __call__(self, state: PyTree, policy: PyTree, config: Any) -> PyTree: ...
+    `doubt`: how far the models may be trusted near it: 0 if they know what it earns, 1 if they are
+    as wrong about it as they may be, or nothing is known.
+    """
+
+    def __call__(
+        self, state: PyTree, policy: PyTree, config: Any, doubt: float = 1.0
+    ) -> PyTree: ...
 
 
 @runtime_checkable
@@ -122,9 +128,9 @@ def follows_nothing(state: PyTree, online: Replay, config: Any) -> PyTree:
     return state
 
 
-def begins_afresh(state: PyTree, policy: PyTree, config: Any) -> PyTree:
+def begins_afresh(state: PyTree, policy: PyTree, config: Any, doubt: float = 1.0) -> PyTree:
     """For an agent that does not begin with a known policy."""
-    del policy, config
+    del policy, config, doubt
     return state
 
 

@@ -13,7 +13,6 @@ for systems of other scales.
 """
 
 import dataclasses
-from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -26,9 +25,9 @@ from moore.agents.agent import Agent
 from moore.agents.lambda_returns import lambda_returns
 from moore.agents.logged_returns import logged_returns
 from moore.agents.nets import MLP, Actor
+from moore.agents.ppo_config import PPOConfig as PPOConfig
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
-from moore.ranges import AnySign, Fraction, NonNegative, Positive
 from moore.replay.buffer import Replay
 from moore.trees import copied
 
@@ -43,44 +42,6 @@ PULL_STEP, PULL_RANGE = 2.0, 256.0
 GRADIENT_NORM = 0.5
 # Under the standard deviation of the advantages of a batch.
 _SMALLEST_SPREAD = 1e-8
-
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """Settings of proximal policy optimisation."""
-
-    discount: Fraction = 0.99
-    """gamma: discount factor of one step."""
-    trace: Fraction = 0.98
-    """lambda of the lambda-returns: how much of an advantage is taken from the rollout itself
-    instead of from the critic."""
-    clip: Positive[float] = 0.2
-    """Change of the probability ratio beyond which a row no longer pulls at the actor."""
-    clipped_share: Fraction = 0.1
-    """Share of rows beyond `clip` that the learning rate of the actor is adapted to reach."""
-    critic_learning_rate: Positive[float] = 1e-3
-    """Learning rate of Adam for the critic."""
-    critic_warm_up: NonNegative[int] = 1500
-    """Number of updates of the critic on the returns of the log, before anything else is learned:
-    they are values of the controllers that made it."""
-    critic_first: NonNegative[int] = 450
-    """Number of updates at the beginning in which only the critic learns, from rollouts."""
-    anchor: NonNegative[float] = 10.0
-    """Weight of the mean squared distance between the mean action and that of the anchor, which is
-    the policy that learning began with. The objective counts in standard deviations of the
-    advantages. Online the anchor is the acting policy, and learning begins anew at it in every
-    epoch, so that a challenger is a short step away. A trial that is won in the system halves the
-    weight, and so makes longer steps; one that is lost doubles it. Without an anchor there is no
-    pull, and learning goes on from epoch to epoch."""
-    average_rate: Fraction = 5e-4
-    """Share by which the policy that may act follows the actor at every update."""
-    log_std: AnySign[float] = -1.5
-    """Log standard deviation of the actions, in bounds of -1 and 1, that a fresh actor begins
-    with."""
-    batch_size: Positive[int] = 1000
-    """Number of rows in the batch of one update."""
-    hidden: tuple[Positive[int], ...] = (256, 256)
-    """Widths of the hidden layers of actor and critic."""
 
 
 class PPOBatch(eqx.Module):
@@ -142,9 +103,10 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: PPOConfig) ->
     )
 
 
-def begin_with(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
-    """The agent whose actor, and anchor, is this policy."""
-    pull = jnp.asarray(config.anchor, jnp.float32)
+def begin_with(state: PPOState, policy: Actor, config: PPOConfig, doubt: float = 1.0) -> PPOState:
+    """The agent whose actor, and anchor, is this policy; the pull grows with the models' error."""
+    weakest, strongest = config.anchor / PULL_RANGE, config.anchor
+    pull = jnp.clip(jnp.asarray(config.anchor * doubt**2, jnp.float32), weakest, strongest)
     return dataclasses.replace(_anew(state, policy, config), pull=pull)
 
 

@@ -16,6 +16,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent
@@ -49,6 +50,14 @@ def beyond_their_error(
     needed = jnp.where(error > MOST_WRONG * size, jnp.inf, jnp.maximum(error, LEAST_GAIN * size))
     further = LEAST_FURTHER_GAIN * jnp.abs(predicted)
     return predicted + jnp.where(jnp.isfinite(earned), needed, further)
+
+
+def doubt_about(predicted: float, earned: float) -> float:
+    """How wrong the models are about a policy that has earned this, as a share of what they may.
+
+    1 is the limit beyond which `beyond_their_error` does not believe them.
+    """
+    return abs(predicted - earned) / max(MOST_WRONG * abs(earned), float(np.finfo(np.float32).tiny))
 
 
 @partial(

@@ -21,7 +21,7 @@ from moore.clock import Clock
 from moore.config import Config
 from moore.experience.learning import gradient_steps
 from moore.experience.part import part_of
-from moore.experience.policy_comparison import NO_BAR
+from moore.experience.policy_comparison import NO_BAR, doubt_about
 from moore.experience.protocol import Experience, Metrics, Models, Moment, OnPass, Refreshed, Task
 from moore.replay.buffer import Replay, Transition, empty_replay
 from moore.stages import acting
@@ -181,21 +181,31 @@ class Learner:
         state = dataclasses.replace(state, experience=experience, key=key)
         if not self.config.clone or state.stage == "online":
             return state, found
+        state, told = self._begin_with_clone(state, epoch)
+        return state, Refreshed(found.report, told)
+
+    def _begin_with_clone(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
+        """Clones the log's better part; the clone acts, unless the log has nothing to clone."""
+        gate, agent, config = self.config.gate, self.algorithm.agent, self.agent_config
         with self.clock("clone"):
             key, key_clone = jax.random.split(state.key)
             clone = fit_clone(
                 self.offline, part_of(self.offline), key_clone, BCConfig(hidden=self._widths)
             )
-            told = clone_metrics(clone, self.units)
-            state = dataclasses.replace(state, key=key)
-            if not clone.too_poor:
-                agent = self.algorithm.agent.begin_with(state.agent, clone.actor, self.agent_config)
-                gate = None
-                if self.gated:
-                    known = self.config.gate.earned or self.config.gate.calibrated
-                    gate = floor_gate(clone, earned=known)
-                state = dataclasses.replace(state, agent=agent, gate=gate)
-            return state, Refreshed(found.report, told)
+            state, told = dataclasses.replace(state, key=key), clone_metrics(clone, self.units)
+            if clone.too_poor:
+                return state, told
+            begun = agent.begin_with(state.agent, clone.actor, config)
+            floor = floor_gate(clone, earned=gate.earned or gate.calibrated) if self.gated else None
+            state = dataclasses.replace(state, agent=begun, gate=floor)
+            if not (gate.calibrated and self._asks_models):
+                return state, told
+            state, seen = self.compare_newest(state, epoch)
+            predicted = float(seen["gate/return"] - seen["gate/gain"])
+            doubt = doubt_about(predicted, clone.part.mean_return)
+            begun = agent.begin_with(state.agent, clone.actor, config, doubt)
+            told |= {"clone/model_return": jnp.asarray(self.units.reward_out(predicted))}
+            return dataclasses.replace(state, agent=begun), told
 
     def refresh(
         self, state: LearnerState, epoch: int, *, on_pass: OnPass | None = None
