@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 import pages
+import type_checks
 from desk import TINY, files, write_hdf5
 
 # Set before jax is imported, and inherited by child processes.
@@ -38,6 +39,8 @@ _SETTINGS = {
 }
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
+
+type_checks.use()  # before the package is imported
 
 # Files that need the same run go to one worker, which trains it once and compiles it once.
 _TINY_RUN = (
