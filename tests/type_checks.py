@@ -15,9 +15,7 @@ from typing import Any, ForwardRef, get_args, get_type_hints
 import jaxtyping
 from beartype import beartype
 
-# A context has no state of its own: it puts sizes on a stack of jaxtyping's, and takes them off.
-_SIZES = jaxtyping.jaxtyped("context")
-_WITH_SHAPES = (type(jaxtyping.AbstractArray), type(jaxtyping.PyTree))
+_jaxtyped = jaxtyping.jaxtyped
 
 
 def use() -> None:
@@ -44,15 +42,22 @@ def _checked_function(fn: Callable) -> Callable:
             fn.__annotations__[name] = _looked_up(hint, fn)
     plain = beartype(fn)
     hints = fn.__annotations__.values()
-    if not any(isinstance(part, _WITH_SHAPES) for hint in hints for part in _parts(hint)):
+    if not any(isinstance(part, _kinds_of_shapes()) for hint in hints for part in _parts(hint)):
         return plain
+    sizes = _jaxtyped("context")  # has no state of its own: it uses a stack of jaxtyping's
 
     @functools.wraps(fn)
     def with_sizes(*args, **kwargs):
-        with _SIZES:
+        with sizes:
             return plain(*args, **kwargs)
 
     return with_sizes
+
+
+@functools.cache
+def _kinds_of_shapes() -> tuple[type, ...]:
+    """Not known before the first use: jaxtyping imports jax for them, whose settings come first."""
+    return type(jaxtyping.AbstractArray), type(jaxtyping.PyTree)
 
 
 def _parts(hint: Any) -> Iterator[Any]:
