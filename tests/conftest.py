@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 import pages
+import type_checks
 from desk import TINY, files, write_hdf5
 
 # Set before jax is imported, and inherited by child processes.
@@ -39,6 +40,8 @@ _SETTINGS = {
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
+type_checks.use()  # before the package is imported
+
 # Files that need the same run go to one worker, which trains it once and compiles it once.
 _TINY_RUN = (
     "test_resume.py", "test_end_to_end.py", "test_diagnostics.py", "test_handover_runs.py",
@@ -47,21 +50,30 @@ _TINY_RUN = (
 _QUICK_RUN = (
     "test_stops.py", "test_live_system.py", "test_disk.py", "test_damage.py", "test_hand_over.py",
 )  # fmt: skip
-# These come first, the longest of them at the front: no worker is left with one at the end.
-_FIRST = (
+# Files that train runs of these sizes, or prepare their learners, share compiled programs: they go
+# to one worker, while another does the rest. A worker without work of its kind helps the other.
+_RUNS = (
     *_TINY_RUN, *_QUICK_RUN,
-    "test_baselines.py", "test_trials.py", "test_on_policy.py", "test_collect.py",
-    "test_reproduce.py", "test_exporting.py", "test_export_command.py",
-    "test_dynamics.py", "test_balanced_replay.py", "test_cql.py", "test_penalty.py",
-    "test_units_runs.py", "test_replay.py", "test_bc.py", "test_adaptive_bc.py",
-    "test_handover_options.py", "test_examples.py", "test_open_loop.py", "test_surroundings.py",
-    "test_sum_tree.py", "test_sweep.py", "test_fuzz.py", "test_units.py", "test_cli_runs.py",
-    "test_sac.py", "test_report.py", "test_log_page.py", "test_balanced.py",
-    "test_lambda_returns.py", "test_theory_survey.py", "test_bear.py", "test_pessimistic.py",
-    "test_cli_logs.py", "test_awac.py", "test_policy.py", "test_terminal_head.py",
-    "test_scratch.py", "test_config.py", "test_iql.py", "test_keys.py", "test_cli_process.py",
-    "test_large_logs.py", "test_termination.py", "test_brac.py", "test_cli.py",
-    "test_budget_simulation.py", "test_sinks.py", "test_theory_bounds.py", "test_formats.py",
+    "test_baselines.py", "test_trials.py", "test_on_policy.py", "test_units_runs.py",
+    "test_pessimistic.py", "test_surroundings.py", "test_units.py", "test_report.py",
+    "test_scratch.py", "test_sinks.py", "test_imagined_range.py", "test_adaptive_bc_replay.py",
+    "test_reading.py", "test_findings.py",
+)  # fmt: skip
+# These come first, the longest of them at the front: no worker is left with one at the end. Those
+# with the marker `optimised` begin, because all that was compiled before them is dropped.
+_FIRST = (
+    *_RUNS,
+    "test_balanced.py", "test_terminal_head.py",
+    "test_collect.py", "test_reproduce.py", "test_balanced_replay.py", "test_examples.py",
+    "test_budget_simulation.py", "test_sweep.py", "test_cql.py", "test_dynamics.py",
+    "test_cli_runs.py", "test_iql.py", "test_handover_options.py", "test_adaptive_bc.py",
+    "test_theory_survey.py", "test_bc.py", "test_keys.py", "test_fuzz.py", "test_cli_logs.py",
+    "test_cli.py", "test_sum_tree.py", "test_awac.py", "test_theory_bounds.py", "test_ppo.py",
+    "test_cli_process.py", "test_sac.py", "test_formats.py", "test_exporting.py",
+    "test_results.py", "test_log_page.py", "test_replay_check.py", "test_benchmarks.py",
+    "test_brac.py", "test_config.py", "test_large_logs.py", "test_penalty.py", "test_inspect.py",
+    "test_policy.py", "test_write.py", "test_chains.py", "test_budget.py", "test_termination.py",
+    "test_bear.py", "test_export_command.py", "test_open_loop.py", "test_replay.py",
 )  # fmt: skip
 
 # A job in the background of a shell ignores Ctrl-C, one under nohup a hang-up, and so would the
@@ -75,9 +87,10 @@ settings.register_profile("repeat", derandomize=True, deadline=None, max_example
 settings.register_profile("search", derandomize=False, deadline=None)
 settings.load_profile("repeat")
 
-# A process may have 65,530 of them (Linux, vm.max_map_count). Every compiled program has several,
-# and where there are no more, jaxlib dies of a segmentation fault.
-_MOST_MAPS = 30_000
+# A process may have so many of them (Linux). Every compiled program has several, and where there
+# are no more, jaxlib dies of a segmentation fault.
+_MAPS_LIMIT = Path("/proc/sys/vm/max_map_count")
+_MOST_MAPS = int(_MAPS_LIMIT.read_text()) * 2 // 3 if _MAPS_LIMIT.exists() else 40_000
 
 
 def pytest_collection_modifyitems(items):
@@ -85,19 +98,44 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
+def pytest_collection_finish():
+    """What is there now stays: the garbage collector need not look at it again and again.
+
+    Tracing makes very many objects; at Python's own thresholds, they are looked at too often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """One file at a time to each worker, in their order here."""
+    """One file at a time to each worker, in their order here, of the kind that it had before."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
+    together = {"the tiny run": _TINY_RUN, "the quick run": _QUICK_RUN}
+
+    def trains(scope):
+        return scope in together or Path(scope).name in _RUNS
+
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
-            together = {"the tiny run": _TINY_RUN, "the quick run": _QUICK_RUN}
             shared = (name for name, files in together.items() if Path(file).name in files)
             return next(shared, file)
+
+        def _assign_work_unit(self, node):
+            kinds = {worker: set(map(trains, had)) for worker, had in self.assigned_work.items()}
+            own = kinds.pop(node)
+
+            def strangeness(scope):
+                kind = trains(scope)
+                return bool(own) and kind not in own, sum(kind in had for had in kinds.values())
+
+            self.workqueue.move_to_end(min(self.workqueue, key=strangeness), last=False)
+            super()._assign_work_unit(node)
 
     return ByFile(config, log)
 

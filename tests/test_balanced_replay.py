@@ -57,16 +57,20 @@ learn = jax.jit(step, static_argnames="config")
 def replay(capacity, obs, action=None, reward=None, terminated=True) -> Replay:
     """So many rows of room, the first ones filled; what lies behind them is not a number."""
     rows = len(obs)
-    zeros = np.zeros(rows)
-    column = lambda x, fill: jnp.full(capacity, fill, jnp.float32).at[:rows].set(x)  # noqa: E731
-    obs = column(jnp.asarray(obs), jnp.nan)[:, None]
+
+    def column(values=None):
+        whole = np.full(capacity, np.nan, np.float32)
+        whole[:rows] = 0.0 if values is None else values
+        return jnp.asarray(whole)
+
+    states = column(obs)[:, None]
     data = Transition(
-        obs=obs,
-        action=column(zeros if action is None else jnp.asarray(action), jnp.nan)[:, None],
-        reward=column(zeros if reward is None else jnp.asarray(reward), jnp.nan),
-        next_obs=obs,
-        terminated=jnp.full(capacity, terminated),
-        truncated=jnp.zeros(capacity, bool),
+        obs=states,
+        action=column(action)[:, None],
+        reward=column(reward),
+        next_obs=states,
+        terminated=jnp.asarray(np.full(capacity, terminated)),
+        truncated=jnp.asarray(np.zeros(capacity, bool)),
     )
     empty = empty_replay(capacity, 1, 1, max_holdout=1)
     return dataclasses.replace(empty, data=data, size=jnp.asarray(rows, jnp.int32))
@@ -74,9 +78,11 @@ def replay(capacity, obs, action=None, reward=None, terminated=True) -> Replay:
 
 def linear(network, rows):
     """The layer's weights and biases from rows of (..., inputs and 1, outputs)."""
-    rows = jnp.asarray(rows, jnp.float32)
+    rows = np.asarray(rows, np.float32)
     where = lambda n: (n.layers[0].weight, n.layers[0].bias)  # noqa: E731
-    return eqx.tree_at(where, network, (rows[..., :-1, :], rows[..., -1, :]))
+    return eqx.tree_at(
+        where, network, (jnp.asarray(rows[..., :-1, :]), jnp.asarray(rows[..., -1, :]))
+    )
 
 
 def fresh(config=LINEAR) -> BalancedState:
@@ -353,6 +359,7 @@ def train(state, offline, online, seed):
     return jax.lax.scan(once, state, jax.random.split(jax.random.key(seed), STEPS))
 
 
+@pytest.mark.slow
 def test_logged_rows_like_the_online_ones_are_drawn_as_often_as_those():
     """A log of two states, and online data from one of them: w is 2 there and 0 elsewhere.
 
@@ -387,6 +394,7 @@ def mode(state) -> float:
     return float(balanced.act_mode(balanced.policy(state.ensemble), jnp.ones(1))[0])
 
 
+@pytest.mark.slow
 def test_offline_it_stays_where_the_log_is_and_online_finds_the_best_action():
     actions = np.append(np.random.default_rng(0).uniform(-1.0, 1.0, 254), [-1.0, 1.0])
     log, nothing = bandit(SMALL_LOG, 0.5 * actions - 0.5), replay(SMALL_ROOM, [])

@@ -149,8 +149,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, training, tier, suffix):
 def test_another_training_of_the_same_seed_gives_the_same_bytes(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
-        make("medium", tmp_path / name / "medium.hdf5", tmp_path / name / "sac", train_steps=200,
-             target_return=-1e9)  # fmt: skip
+        make("medium", tmp_path / name / "medium.hdf5", tmp_path / name / "sac", target_return=-1e9)
     a, b = (tmp_path / name / "medium.hdf5" for name in "ab")
     assert a.read_bytes() == b.read_bytes()
 

@@ -351,6 +351,7 @@ def solved():
     return learned(bandit(UNIFORM, -4 * (UNIFORM - 0.3) ** 2))[0]
 
 
+@pytest.mark.slow
 def test_finds_the_best_action_of_a_bandit_and_the_conservative_values_of_all(solved):
     assert mode(solved) == pytest.approx(0.3, abs=0.15)
     reward = -4 * (GRID - 0.3) ** 2

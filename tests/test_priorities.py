@@ -113,6 +113,13 @@ def test_training_rows_are_mixed_and_leave_out_held_out_ones(buffers):
     assert (rows[0] != rows[1]).any()
 
 
+def test_rows_to_fit_are_shuffled_and_others_come_in_the_order_of_the_rows(buffers):
+    drawn = each_row(RowScheme("age", by_age), 1, *buffers, N_ON)
+    for train_only in (False, True):
+        rows = np.asarray(drawn.rows(jax.random.key(5), (400,), train_only=train_only))
+        assert (np.diff(rows) < 0).any() == train_only
+
+
 def test_every_batch_is_drawn_from_all_rows(buffers):
     offline, _ = buffers
     drawn = each_row(RowScheme("age", by_age), 2, *buffers, N_ON)
@@ -186,16 +193,33 @@ def test_a_function_sees_both_groups_and_what_it_needs(buffers):
     np.testing.assert_array_equal(d.episode_return, returns + online)
 
 
+def test_an_open_episode_at_the_end_of_the_log_does_not_run_on_into_the_online_data(buffers):
+    """Rows 35 to 39 earn 185 and online rows 100 to 104 earn 510, not both of them 695."""
+    offline, online = buffers
+    still_open = np.asarray(offline.data.truncated) & (np.arange(offline.capacity) != N_OFF - 1)
+    data = dataclasses.replace(offline.data, truncated=jnp.asarray(still_open))
+    seen = []
+
+    def look(d, t):
+        seen.append(d.episode_return)
+        return np.ones(len(d.reward))
+
+    each_row(RowScheme("look", look), 1, dataclasses.replace(offline, data=data), online, N_ON)
+    np.testing.assert_array_equal(seen[0][35:45], [185.0] * 5 + [510.0] * 5)
+
+
 # --- Shift ---
 
 
 def test_the_shift_is_the_total_variation_over_the_rows(buffers):
     offline, online = buffers
     scheme = RowScheme("f", lambda d, t: np.where(d.online, 1.0, 1.0 / t))
-    for epoch, new in ((1, N_ON), (3, 4)):
+    for epoch, new in ((1, N_ON), (2, 4), (3, 4)):
         assert shift(scheme, epoch, offline, online, new) == pytest.approx(
             shift(moore(1.0), epoch, offline, online, new)
         )
+    # In epoch 2 from 8 of 48 draws online, with f = 1, to 12 of 32, with f = 1/2.
+    assert shift(scheme, 2, offline, online, 4) == pytest.approx((5 + 2 + 3) / 48)
     assert shift(uniform(), 1, offline, online, N_ON) == pytest.approx(12 / 52)
 
 
