@@ -31,7 +31,7 @@ LAYERS = (
     ("presets", "envs"),
     ("algorithms",),
     ("experience",),
-    ("config", "units"),
+    ("config", "units", "guarding"),
     ("theory", "agents", "dynamics", "data"),
     ("sinks", "replay", "evaluation"),
     ("basics",),
