@@ -27,7 +27,8 @@ _BELOW_ONE = 1e-6
 # More money than this is given away, which cannot help an alarm.
 _MOST = 1e100
 
-Values = Float[np.ndarray, "*runs"]
+# One number, or one for each run that is simulated at the same time.
+Values = float | Float[np.ndarray, "*runs"]
 Levels = Float[np.ndarray, " levels"]
 Money = Float[np.ndarray, "*runs bets levels"]
 
@@ -36,7 +37,7 @@ def factors(values: Values, levels: Levels) -> Money:
     """What every bet's money is multiplied by: 1 + share (level - value) / (1 - level).
 
     Args:
-        values: in [0, 1], one for each run that is watched at the same time.
+        values: in [0, 1].
         levels: in [0, 1]; each is tested by bets of its own.
     """
     lower = np.clip(levels, 0.0, 1.0 - _BELOW_ONE)

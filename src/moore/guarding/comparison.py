@@ -65,7 +65,9 @@ class Range:
         return (inside - self.low) / (self.high - self.low)
 
 
-def split_reference(returns: Sequence[float]) -> tuple[Range, list[float]]:
+def split_reference(
+    returns: Sequence[float] | Float[np.ndarray, " episodes"],
+) -> tuple[Range, list[float]]:
     """The range that the first returns of the reference suggest, and the other returns.
 
     The returns that set the range are not compared with anything, because a range that depends on
@@ -134,7 +136,7 @@ class Comparison:
         runs = self.acting.money.shape[:-2]
         return replace(self, acting=first_detector(self.acting.levels, runs))
 
-    def evidence(self) -> Float[np.ndarray, "*runs"]:
+    def evidence(self) -> Values:
         """How much speaks for a loss: alarm when it reaches 1/error."""
         return np.min(self.reference.total * self.acting.total, axis=-1)
 

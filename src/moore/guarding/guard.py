@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from moore.errors import InputError
 from moore.guarding.comparison import Comparison, Range, first_comparison, split_reference
@@ -86,12 +87,11 @@ class Guard:
             raise InputError(
                 f"the return of an episode is {episode_return}; expected a finite number."
             )
-        value = np.asarray(episode_return, float)
         if by == "old":
-            return replace(self, comparison=self.comparison.after_reference(value))
+            return replace(self, comparison=self.comparison.after_reference(episode_return))
         if not self.trusted:
             return self
-        comparison = self.comparison.after_acting(value)
+        comparison = self.comparison.after_acting(episode_return)
         return _judged(replace(self, comparison=comparison))
 
     def after_step(self, readings: Mapping[str, float], now: float, *, by: Actor) -> "Guard":
@@ -136,7 +136,7 @@ class Guard:
 
 
 def first_guard(
-    reference_returns: Sequence[float] | None,
+    reference_returns: Sequence[float] | Float[np.ndarray, " episodes"] | None,
     *,
     error: float = 0.05,
     tolerance: float = 0.0,
@@ -170,7 +170,7 @@ def first_guard(
             range, rest = split_reference(rest)
         comparison = first_comparison(range, tolerance=tolerance)
         for value in rest:
-            comparison = comparison.after_reference(np.asarray(value, float))
+            comparison = comparison.after_reference(float(value))
     return Guard(error, comparison, tuple(map(first_signal, limits)))
 
 

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from moore.errors import InputError
 from moore.guarding.interlocks import Interlocks, allowed
 from moore.guarding.transfer import Transfer, begun, first_transfer, moved
 
@@ -87,9 +88,13 @@ class Switchboard:
     last: Action | None = None
     at: float = 0.0
 
-    def in_mode(self, mode: Mode) -> "Switchboard":
-        """The switchboard after the user has chosen a mode; the next step acts by it."""
-        return replace(self, mode=Mode(mode))
+    def in_mode(self, mode: str) -> "Switchboard":
+        """The switchboard after the user has chosen a mode; the next step acts by it.
+
+        Raises:
+            InputError: there is no such mode.
+        """
+        return replace(self, mode=mode_of(mode))
 
     def asks_new(self) -> bool:
         """Whether the new policy is asked for an action in this mode."""
@@ -120,8 +125,19 @@ class Sent:
     interlocks: tuple[str, ...]
 
 
+def mode_of(name: str) -> Mode:
+    """The mode of this name.
+
+    Raises:
+        InputError: there is no such mode.
+    """
+    if name not in list(Mode):
+        raise InputError(f"the mode is {name}; expected one of {', '.join(Mode)}.")
+    return Mode(name)
+
+
 def first_switchboard(
-    mode: Mode, interlocks: Interlocks, transfer_rate: Action | None = None
+    mode: str, interlocks: Interlocks, transfer_rate: Action | None = None
 ) -> Switchboard:
     """A switchboard before the first step.
 
@@ -129,10 +145,13 @@ def first_switchboard(
         mode: the mode.
         interlocks: limits on all actions.
         transfer_rate: largest change of each entry in one second after a switch; None: no limit.
+
+    Raises:
+        InputError: there is no such mode.
     """
     size = interlocks.low.shape
     rate = np.full(size, np.inf) if transfer_rate is None else transfer_rate
-    return Switchboard(Mode(mode), interlocks, rate, first_transfer(size))
+    return Switchboard(mode_of(mode), interlocks, rate, first_transfer(size))
 
 
 def step(

@@ -1,9 +1,9 @@
 """Reads the plain data in a pickle without unpickling it.
 
 Python's `pickle` runs whatever code a file names. Here the instructions are read one by one
-(`pickletools.genops` only decodes them), and only those that build plain data are followed: numbers,
-texts, lists, tuples, tables. A name of code is refused, unless the caller gave a function of its
-own that stands for it. Nothing is imported.
+(`pickletools.genops` only decodes them), and only those that build plain data are followed:
+numbers, texts, lists, tuples, tables. A name of code is refused, unless the caller gave a function
+of its own that stands for it. Nothing is imported.
 """
 
 import pickletools

@@ -83,7 +83,7 @@ class Signal:
         broken = self.broken or _broken(self, value, now)
         readings, detector = self.readings + 1, self.detector
         if readings == self.limit.block and self.limit.allowed > 0.0:
-            detector = detector.after(np.asarray(0.0 if broken else 1.0))
+            detector = detector.after(0.0 if broken else 1.0)
         ended = readings == self.limit.block
         last = value if math.isfinite(value) else None
         return Signal(self.limit, last, now, 0 if ended else readings, broken, detector)

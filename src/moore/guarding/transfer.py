@@ -66,8 +66,8 @@ def moved(
         return transfer, wanted
     if not seconds >= 0.0:
         raise InputError(f"{seconds} s have passed since the last action; expected 0 or more.")
-    # An infinite rate and no time at all give no number, and mean no limit.
-    reach = np.where(np.isinf(rate), np.inf, np.where(np.isinf(rate), 0.0, rate) * seconds)
+    unlimited = np.isinf(rate)
+    reach = np.where(unlimited, np.inf, np.where(unlimited, 0.0, rate) * seconds)
     arrived = np.abs(wanted - last) <= reach
     step = np.clip(wanted - last, -reach, reach)
     action = np.where(transfer.moving & ~arrived, last + step, wanted).astype(wanted.dtype)
