@@ -6,11 +6,12 @@ by Ville's inequality the wealth ever reaches 1/error with probability `error` a
 often it is read and whenever one stops. Only this is assumed: values lie in [0, 1], and each one's
 mean, given everything before it, is at least `level`. They need not be independent, nor have the
 same distribution. (Waudby-Smith & Ramdas 2023, "Estimating means of bounded random variables by
-betting", section 4; Ramdas, Grünwald, Vovk & Shafer 2023, section 3.)
+betting", section 4; Ramdas, Grünwald, Vovk & Shafer 2023, "Game-theoretic statistics and safe
+anytime-valid inference".)
 
 A fault may come late. So not all is bet from the beginning: a part of the money waits for every
-later moment (the mixture of e-processes over the time of change of Shin, Ramdas & Rinaldo 2024,
-"E-detectors", section 3, with weights that sum to 1, so that the error probability holds for ever).
+later moment: e-processes that begin at every time are added up, as in Shin, Ramdas & Rinaldo 2024,
+"E-detectors", but with weights that sum to 1, so that the error probability holds for ever.
 """
 
 from dataclasses import dataclass

@@ -5,8 +5,8 @@ most m, and every return of the acting policy one of at least m - tolerance, eac
 before it. For every small interval of m, one bettor bets that the reference earns more, another
 that the acting policy earns less. If m is there, the product of what both have is an e-process, so
 the least product over all intervals reaches 1/error with probability `error` at most, at any time
-(Waudby-Smith & Ramdas 2023, sections 4 and 5, for each of the two; the minimum over the unknown
-level is the usual one for a nuisance parameter: Ramdas, Grünwald, Vovk & Shafer 2023, section 5).
+(Waudby-Smith & Ramdas 2023, section 4, for each of the two; the minimum over the unknown level is
+the e-process of a hypothesis with many members: Ramdas, Grünwald, Vovk & Shafer 2023).
 
 Returns are clipped to a range that is fixed beforehand, and means are those of clipped returns. So
 returns need no bounds and may have heavy tails. What a policy earns above the upper end does not

@@ -1,10 +1,9 @@
 """Bumpless transfer: after a switch, the action moves to the new actor's at a bounded rate.
 
 From the switch on, every entry of the action changes by at most rate x time per step, until it has
-arrived at what the new actor wants; from then on the new actor has it to itself. (Åström & Hägglund
-1995, "PID Controllers", section 3.5, name the problem; there the controller's own state is set so
-that it continues from the last action. That is impossible for a policy without a state, so the
-action itself is moved.)
+arrived at what the new actor wants; from then on the new actor has it to itself. (For PID
+controllers, Åström & Hägglund 1995, "PID Controllers", set the controller's own state so that it
+goes on from the last action. A policy has no such state, so the action itself is moved.)
 """
 
 from dataclasses import dataclass
