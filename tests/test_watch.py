@@ -159,6 +159,6 @@ def test_who_acts_is_what_the_last_row_says(row, acting):
 
 def test_a_chart_spans_its_points_from_the_lower_left_to_the_upper_right():
     drawn = chart([[(0.0, 1.0), (10.0, 3.0)], [(5.0, 2.0)]], 5)
-    assert '<polyline class="curve0" points="62.0,176.0 632.0,10.0"/>' in drawn
-    assert '<polyline class="curve1" points="347.0,93.0"/>' in drawn
-    assert 'class="handover" x1="347.0" x2="347.0"' in drawn
+    assert '<polyline class="curve0" points="70.0,156.0 452.0,10.0"/>' in drawn
+    assert '<polyline class="curve1" points="261.0,83.0"/>' in drawn
+    assert 'class="handover" x1="261.0" x2="261.0"' in drawn

@@ -11,7 +11,7 @@ from moore.numbers import finite, is_finite
 from moore.reports.page import render
 
 # Size of a chart in its own units, and its margins: left for numbers, below for the x axis.
-_WIDTH, _HEIGHT, _LEFT, _BELOW, _TOP = 640, 200, 62, 24, 10
+_WIDTH, _HEIGHT, _LEFT, _BELOW, _TOP = 460, 180, 70, 24, 10
 _LAST_ROWS = 8
 
 Point = tuple[float, float]
