@@ -76,6 +76,17 @@ def first_loss(state) -> int:
     return count
 
 
+def test_the_reference_is_tested_at_the_upper_end_of_a_cell_and_the_policy_at_its_lower_end():
+    found = first_comparison(Range(0.0, 10.0)).after_reference(8.0).after_acting(5.0)
+    ends = np.linspace(0.0, 1.0, len(found.acting.levels) + 1)
+    products = [
+        np.mean(1.0 + SHARES * (0.8 - above) / above)
+        * (0.5 * np.mean(1.0 + SHARES * (below - 0.5) / (1.0 - below)) + 0.5)
+        for below, above in zip(ends[:-1], ends[1:-1], strict=False)
+    ]
+    assert found.evidence() == pytest.approx(min(products))
+
+
 def test_a_policy_that_earns_the_same_is_not_found_worse():
     rng = np.random.default_rng(0)
     found = first_comparison(Range(-4.0, 1.0), runs=(500,))

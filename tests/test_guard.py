@@ -50,6 +50,11 @@ def test_the_policy_is_handed_over_again_only_if_the_gate_agrees():
     assert again.trusted and again.tests == 2 and again.alarms == guard.alarms
 
 
+def test_episodes_of_a_policy_that_is_not_trusted_do_not_count():
+    guard = fallen_back()
+    assert guard.after_episode(0.0, by="new") is guard
+
+
 def test_the_gate_is_not_asked_while_the_policy_is_trusted():
     def gate() -> bool:
         raise AssertionError("asked")

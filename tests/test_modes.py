@@ -69,6 +69,17 @@ def test_after_a_switch_the_action_moves_at_the_rate_and_is_then_free():
     assert sent.action == -5.0
 
 
+def test_an_entry_that_has_arrived_is_free_while_another_still_moves():
+    wide = Interlocks(array(-10.0, -10.0), array(10.0, 10.0))
+    board, now = first_switchboard("shadow", wide, array(1.0, 1.0)), 0.0
+    for new in ([0.5, 5.0], [0.5, 5.0], [-3.0, 5.0]):
+        board, sent = step(
+            board, obs=OBS, old=array(0.0, 0.0), new=array(*new), now=now, conditions=Conditions()
+        )
+        board, now = board.in_mode("on"), now + 1.0
+    assert sent.action.tolist() == [-3.0, 2.0]
+
+
 @given(
     wanted=st.lists(st.floats(-10.0, 10.0, width=32), min_size=2, max_size=20),
     rate=st.floats(0.125, 4.0, width=32),
