@@ -1,5 +1,7 @@
 """Tests by betting: hand-worked wealth, and error rates that hold whenever the wealth is read."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,7 +84,7 @@ def test_the_reference_is_tested_at_the_upper_end_of_a_cell_and_the_policy_at_it
     products = [
         np.mean(1.0 + SHARES * (0.8 - above) / above)
         * (0.5 * np.mean(1.0 + SHARES * (below - 0.5) / (1.0 - below)) + 0.5)
-        for below, above in zip(ends[:-1], ends[1:-1], strict=False)
+        for below, above in itertools.pairwise(ends)
     ]
     assert found.evidence() == pytest.approx(min(products))
 
