@@ -18,6 +18,7 @@ COMMANDS = (
     "online",
     "evaluate",
     "export",
+    "watch",
     "sweep",
     "compare",
     "reproduce",

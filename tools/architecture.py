@@ -25,13 +25,13 @@ BASICS = (
 # From the top. Rooms of one layer do not import each other.
 LAYERS = (
     ("moore", "cli"),
-    ("sweeps", "collecting", "exporting"),
+    ("sweeps", "collecting", "exporting", "watching"),
     ("runs",),
     ("reports", "stages", "inspecting"),
     ("presets", "envs"),
     ("algorithms",),
     ("experience",),
-    ("config", "units"),
+    ("config", "units", "guarding"),
     ("theory", "agents", "dynamics", "data"),
     ("sinks", "replay", "evaluation"),
     ("basics",),

@@ -5,7 +5,7 @@ for threads that the fork did not copy. Shapes stand in comments, for jaxtyping 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -99,12 +99,18 @@ def _of_members(output: np.ndarray) -> Gaussian:
     return Gaussian(mean, np.exp(log_std), squashed=True)
 
 
-def forward(layers: Sequence[Layer], x: np.ndarray) -> np.ndarray:
+def relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0.0)
+
+
+def forward(
+    layers: Sequence[Layer], x: np.ndarray, activation: Callable[[np.ndarray], np.ndarray] = relu
+) -> np.ndarray:
     """The network on (rows, inputs); with stacked members: (members, rows, outputs)."""
     for i, layer in enumerate(layers):
         x = x @ layer.weight + layer.bias[..., None, :]
         if i + 1 < len(layers):
-            x = np.maximum(x, 0.0)
+            x = activation(x)
     return x
 
 

@@ -14,6 +14,7 @@ from moore.cli.reproduce import reproduce_figure
 from moore.cli.sweep import sweep_grid
 from moore.cli.theory import check_theory
 from moore.cli.train import train_stages
+from moore.cli.watch import watch_run
 from moore.console import plain
 from moore.errors import InputError
 from moore.runs.signals import listening
@@ -30,6 +31,7 @@ commands:
   online            only the online stage, from a run whose offline stage is done
   evaluate RUN      measure the returns of a saved policy
   export RUN        write a saved policy as ONNX, StableHLO, NumPy and C, and check it
+  watch RUN         show a run while it goes on, on a page for this machine alone
   sweep             run a grid of settings, as processes or on Ray
   compare RUN...    compare runs: metrics over seeds, with intervals
   reproduce FIGURE  make a figure of the paper (fig1 to fig4): runs, tables and plots
@@ -91,6 +93,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "online": lambda arguments: train_stages(arguments, "online"),
     "evaluate": evaluate,
     "export": export_policy,
+    "watch": watch_run,
     "sweep": sweep_grid,
     "compare": compare_runs,
     "reproduce": reproduce_figure,

@@ -1,0 +1,156 @@
+"""The controller that ran before, as a policy: one protocol, and how it is asked safely.
+
+Whatever it is (a function, a server, a file of another library), it is asked by `act(obs)`, in the
+user's units. `ask` turns whatever may go wrong into a sentence and the last good action: a session
+must send an action even when the controller fails.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from moore.errors import InputError
+from moore.imports import import_function
+
+Obs = Float[np.ndarray, "*rows obs"]
+Action = Float[np.ndarray, "*rows action"]
+
+
+@runtime_checkable
+class Controller(Protocol):
+    """Anything that answers observations with actions, both in the user's units."""
+
+    def act(self, obs: Obs) -> Action:
+        """Actions for one observation (obs,) or for a batch (rows, obs)."""
+
+
+@runtime_checkable
+class Tracking(Protocol):
+    """A controller with a memory, such as a PID controller, that wants to know what was sent.
+
+    Without this its integrator winds up while another policy acts.
+    """
+
+    def track(self, obs: Obs, sent: Action) -> None:
+        """Told the action that was really sent after this observation."""
+
+
+@dataclass(frozen=True)
+class FunctionController:
+    """A Python function as a controller.
+
+    Attributes:
+        function: takes an observation (obs,) and returns an action (action,), or one number.
+        batched: whether it takes batches (rows, obs) as well; otherwise it is called row by row.
+    """
+
+    function: Callable[[np.ndarray], object]
+    batched: bool = False
+
+    def act(self, obs: Obs) -> Action:
+        if obs.ndim == 1 or self.batched:
+            return as_action(self.function(obs))
+        return np.stack([as_action(self.function(row)) for row in obs])
+
+
+def named_function(name: str, *, batched: bool = False) -> FunctionController:
+    """The controller that `module:function` names. This runs the module.
+
+    Args:
+        name: the name, which the user must have given on purpose; names in files are not for this.
+        batched: whether the function takes batches.
+
+    Raises:
+        InputError: not such a name, a module that cannot be imported, or no such function.
+    """
+    function = import_function(
+        name, what="controller", example="my_plant:pid", takes="(obs), returning an action"
+    )
+    return FunctionController(function, batched)
+
+
+def as_action(answer: object) -> np.ndarray:
+    """A controller's answer as an array; a single number is an action with one entry."""
+    return np.atleast_1d(np.asarray(answer, np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What is done with a controller's answer.
+
+    Attributes:
+        action: the action to send, finite and within the bounds.
+        held: rows in which the last good action is sent, because there is no new one.
+        fault: what was wrong, as a sentence; empty if nothing was.
+    """
+
+    action: Action
+    held: Bool[np.ndarray, "*rows"]
+    fault: str = ""
+
+
+def ask(
+    controller: Controller,
+    obs: Obs,
+    *,
+    low: Float[np.ndarray, " action"],
+    high: Float[np.ndarray, " action"],
+    last: Action | None,
+    outside: Literal["clip", "hold"] = "clip",
+) -> Answer:
+    """Asks a controller, and holds the last good action where its answer is of no use.
+
+    Args:
+        controller: any controller; whatever it raises is caught.
+        obs: one observation or a batch.
+        low, high: bounds of the actions.
+        last: the last good actions, of the same shape as the answer; None: there are none yet.
+        outside: what becomes of an answer outside the bounds: "clip" moves it to the nearest
+            bound, which suits controllers that saturate; "hold" treats it as a fault.
+
+    Raises:
+        InputError: the answer is of no use and there is no last action to hold.
+    """
+    shape = (*obs.shape[:-1], low.size)
+    action, fault = _answer(controller, obs, shape)
+    good = np.isfinite(action).all(axis=-1)
+    if not fault and not good.all():
+        fault = "the controller's action holds a value that is not a finite number"
+    within = ((action >= low) & (action <= high)).all(axis=-1)
+    if not fault and not within.all():
+        wrong = action.reshape(-1, low.size)[~within.reshape(-1)][0]
+        fault = f"the controller's action {wrong.tolist()} lies outside the bounds"
+        fault += f" {low.tolist()} to {high.tolist()}"
+    if outside == "hold":
+        good = good & within
+    if not good.all():
+        if last is None:
+            raise InputError(
+                f"{fault}, and there is no earlier action to hold; give a controller that answers "
+                "its first observation."
+            )
+        action = np.where(good[..., None], action, last)
+        fault += "; the last good action is held"
+    elif fault:
+        fault += "; it is moved to the bounds"
+    action = np.clip(action, low, high).astype(np.float32)
+    return Answer(action, np.asarray(~good), fault and f"{fault}.")
+
+
+def _answer(controller: Controller, obs: Obs, shape: tuple[int, ...]) -> tuple[Action, str]:
+    """The controller's answer and an empty text; or NaN and what is wrong."""
+    nothing = np.full(shape, np.nan, np.float32)
+    try:
+        action = as_action(controller.act(obs))
+    except Exception as error:  # whatever a user's function or a server raises
+        told = " ".join(str(error).split()) or type(error).__name__
+        return nothing, f"the controller failed ({told.removesuffix('.')})"
+    if action.shape != shape:
+        return nothing, (
+            f"the controller's action has shape {action.shape}; expected {shape} for an "
+            f"observation of shape {obs.shape}"
+        )
+    return action, ""

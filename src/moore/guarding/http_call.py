@@ -1,0 +1,109 @@
+"""A controller behind HTTP: a server that answers observations with actions, as JSON.
+
+    POST URL      {"obs": [[0.1, -0.3], ...]}
+    200           {"action": [[1.5], ...]}
+
+Always as rows, also for one observation. Only Python's own HTTP client is used. It follows no
+redirects and opens no other kind of address.
+"""
+
+import http.client
+import json
+import math
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import numpy as np
+from jaxtyping import Float
+
+from moore.errors import InputError
+
+_LARGEST_ANSWER = 2**20
+
+
+@dataclass(eq=False)
+class HttpController:
+    """A server as a controller. The connection is kept open between calls.
+
+    Attributes:
+        url: address of the server, http or https.
+        timeout: seconds that each of connecting and waiting for the answer may take.
+    """
+
+    url: str
+    timeout: float = 0.5
+    _connection: http.client.HTTPConnection | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise InputError(
+                f"the controller's address is {self.url}; expected one such as "
+                "http://localhost:8700/act."
+            )
+        if not (math.isfinite(self.timeout) and self.timeout > 0.0):
+            raise InputError(f"the time-out is {self.timeout}; expected seconds, more than 0.")
+
+    def act(self, obs: Float[np.ndarray, "*rows obs"]) -> Float[np.ndarray, "*rows action"]:
+        """The server's actions.
+
+        Raises:
+            InputError: it does not answer in time, or not with a list of actions.
+        """
+        body = json.dumps({"obs": np.atleast_2d(obs).tolist()}, allow_nan=False)
+        status, content = self._ask(body)
+        if status != 200:
+            raise InputError(f"{self.url} answered with status {status}; expected 200.")
+        if len(content) > _LARGEST_ANSWER:
+            raise InputError(f"{self.url} answered with more than {_LARGEST_ANSWER} bytes.")
+        try:
+            actions = np.asarray(json.loads(content)["action"], np.float32)
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+            raise InputError(
+                f"{self.url} answered {content[:60]!r}; expected "
+                '{"action": [[...], ...]} with one list of numbers for each observation.'
+            ) from None
+        rows = 1 if obs.ndim == 1 else len(obs)
+        if actions.ndim != 2 or len(actions) != rows:
+            raise InputError(
+                f"{self.url} answered with actions of shape {actions.shape}; expected {rows} rows."
+            )
+        return actions.reshape(*obs.shape[:-1], -1)
+
+    def _ask(self, body: str) -> tuple[int, bytes]:
+        kept = self._connection is not None
+        try:
+            return self._exchange(body)
+        except TimeoutError:
+            self.close()
+            raise InputError(f"{self.url} did not answer within {self.timeout:g} s.") from None
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if kept:  # the server has closed the connection since
+                return self._ask(body)
+            told = str(error) or type(error).__name__
+            raise InputError(f"{self.url} cannot be asked ({told}).") from None
+
+    def _exchange(self, body: str) -> tuple[int, bytes]:
+        parts = urlsplit(self.url)
+        if self._connection is None:
+            secure = parts.scheme == "https"
+            kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+            self._connection = kind(parts.hostname or "", parts.port, timeout=self.timeout)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._connection.request("POST", path, body, {"Content-Type": "application/json"})
+        answer = self._connection.getresponse()
+        content = answer.read(_LARGEST_ANSWER + 1)
+        if answer.will_close or len(content) > _LARGEST_ANSWER:
+            self.close()
+        return answer.status, content
+
+    def close(self) -> None:
+        """Closes the connection; the next call opens another one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,179 @@
+"""Interlocks: what no policy may do, whoever acts.
+
+They know nothing of learning. An action is, in this order, replaced by the last one if it is not
+finite, moved into the bounds, kept from changing too fast, and given to the user's projection,
+which may couple entries ("not both valves open"). The bounds have the last word.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from moore.errors import InputError
+
+Action = Float[np.ndarray, " action"]
+Projection = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (obs, action) -> action
+
+
+@dataclass(frozen=True, eq=False)
+class Interlocks:
+    """Limits on actions, for one unit.
+
+    Attributes:
+        low, high: bounds.
+        rate: largest change of each entry in one second; None: no limit.
+        project: a function of the user's own, (obs, action) -> action; None: there is none.
+    """
+
+    low: Action
+    high: Action
+    rate: Action | None = None
+    project: Projection | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.low, self.high
+        if low.shape != high.shape or not (low <= high).all() or np.isnan([low, high]).any():
+            raise InputError(
+                f"the bounds are {low.tolist()} and {high.tolist()}; expected as many lower as "
+                "upper ones, each lower one first."
+            )
+        if self.rate is not None and not (self.rate.shape == low.shape and (self.rate > 0).all()):
+            raise InputError(
+                f"the rate limits are {self.rate.tolist()}; expected {low.size} numbers above 0."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Allowed:
+    """An action that may be sent.
+
+    Attributes:
+        action: (action,) float32.
+        reasons: what was changed, as sentences; empty if the action is as it was wanted.
+    """
+
+    action: Action
+    reasons: tuple[str, ...]
+
+
+def allowed(
+    interlocks: Interlocks,
+    wanted: Action,
+    *,
+    obs: Float[np.ndarray, " obs"],
+    last: Action | None,
+    seconds: float,
+) -> Allowed:
+    """The action that may be sent.
+
+    Args:
+        interlocks: the limits.
+        wanted: action that a policy wants.
+        obs: the observation, for the projection.
+        last: action that was sent last; None: there is none yet, and no rate limit applies.
+        seconds: time since then.
+
+    Raises:
+        InputError: the first action is not finite, so there is nothing that could be sent.
+    """
+    low, high = interlocks.low, interlocks.high
+    action, reasons = np.asarray(wanted, np.float32), []
+    if action.shape != low.shape or not np.isfinite(action).all():
+        if last is None:
+            raise InputError(
+                f"the first action is {action.tolist()}; expected {low.size} finite numbers."
+            )
+        action = last
+        reasons.append("The action is not finite numbers; the last one is held.")
+    action = _within(action, low, high, reasons)
+    if interlocks.rate is not None and last is not None:
+        reach = interlocks.rate * max(seconds, 0.0)
+        slow = np.clip(action, last - reach, last + reach)
+        if (np.abs(slow - action) > 0.0).any():
+            reasons.append("The action may not change that fast.")
+        action = slow
+    if interlocks.project is not None:
+        action = _projected(interlocks.project, obs, action, last, reasons)
+        action = _within(action, low, high, reasons)
+    return Allowed(action.astype(np.float32), tuple(reasons))
+
+
+def _within(action: Action, low: Action, high: Action, reasons: list[str]) -> Action:
+    inside = np.clip(action, low, high)
+    if (inside != action).any():
+        reasons.append("The action lies outside its bounds.")
+    return inside
+
+
+def _projected(
+    project: Projection, obs: np.ndarray, action: Action, last: Action | None, reasons: list[str]
+) -> Action:
+    """The user's projection; the last action where it fails, for then nobody knows what is safe."""
+    try:
+        projected = np.asarray(project(obs.copy(), action.copy()), np.float32)
+        problem = ""
+        if projected.shape != action.shape or not np.isfinite(projected).all():
+            problem = f"gave {projected.tolist()}"
+    except Exception as error:  # whatever the user's function raises
+        problem = f"failed ({' '.join(str(error).split()) or type(error).__name__})"
+    if not problem:
+        if (projected != action).any():
+            reasons.append("The projection has changed the action.")
+        return projected
+    if last is None:
+        raise InputError(
+            f"the projection {problem}; expected {action.size} finite numbers, and there is no "
+            "earlier action to hold."
+        )
+    reasons.append(f"The projection {problem}; the last action is held.")
+    return last
+
+
+@dataclass(frozen=True)
+class DeadMan:
+    """Time-outs. Times are in seconds, on a clock that never goes back.
+
+    Attributes:
+        between_calls: longest time between two calls of `act`; whoever runs the session asks
+            `expired` from a timer, because a call that does not come cannot notice itself.
+        observation_age: greatest age of an observation that may be acted on.
+    """
+
+    between_calls: float = math.inf
+    observation_age: float = math.inf
+
+    def __post_init__(self) -> None:
+        for name in ("between_calls", "observation_age"):
+            if not getattr(self, name) > 0.0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected seconds, more than 0.")
+
+    def expired(self, now: float, *, last_call: float | None) -> str:
+        """Why the controller that ran before must take over now; empty if it need not.
+
+        Args:
+            now: the time.
+            last_call: when `act` was called last; None: it was not called yet.
+        """
+        if last_call is None or now - last_call <= self.between_calls:
+            return ""
+        return (
+            f"No action was asked for since {now - last_call:.3g} s; "
+            f"{self.between_calls:.3g} s are allowed."
+        )
+
+    def stale(self, now: float, *, observed_at: float) -> str:
+        """Why an observation is too old, or from the future; empty if it may be acted on.
+
+        Args:
+            now: the time.
+            observed_at: when it was measured.
+        """
+        age = now - observed_at
+        if math.isfinite(self.observation_age) and age < 0.0:
+            return f"The observation was measured {-age:.3g} s in the future; check the clocks."
+        if not age <= self.observation_age:
+            return f"The observation is {age:.3g} s old; {self.observation_age:.3g} s are allowed."
+        return ""

@@ -1,0 +1,1 @@
+"""A live page of a run folder, served on this machine while the run goes on."""

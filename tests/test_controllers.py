@@ -1,0 +1,263 @@
+"""Controllers that ran before: functions, servers, ONNX and npz files; and asking them safely."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from moore.agents.numpy_acting import ActorArrays, LayerArrays
+from moore.errors import InputError
+from moore.guarding.controllers import Controller, FunctionController, ask
+from moore.guarding.http_call import HttpController
+from moore.guarding.networks import ActorController
+from moore.guarding.opening import open_controller
+from moore.units import Units
+
+LOW, HIGH = np.array([-1.0, 0.0], np.float32), np.array([1.0, 5.0], np.float32)
+OBS = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], np.float32)
+
+
+def opened(source, **kwargs) -> Controller:
+    return open_controller(source, low=LOW, high=HIGH, **kwargs)
+
+
+def asked(function, obs=OBS[0], **kwargs):
+    return ask(
+        FunctionController(function), obs, **({"low": LOW, "high": HIGH, "last": None} | kwargs)
+    )
+
+
+def test_a_function_is_asked_row_by_row_or_in_batches():
+    one = FunctionController(lambda obs: obs[:2])
+    both = FunctionController(lambda obs: obs[..., :2], batched=True)
+    assert one.act(OBS).tolist() == both.act(OBS).tolist() == OBS[:, :2].tolist()
+    assert FunctionController(lambda obs: 0.5).act(OBS).tolist() == [[0.5], [0.5]]
+
+
+def test_a_function_that_the_user_names_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "my_controller.py").write_text("def pid(obs):\n    return [obs[0], 1.0]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert opened("my_controller:pid").act(OBS[0]).tolist() == pytest.approx([0.1, 1.0])
+    with pytest.raises(InputError, match="my_controller has no function pd"):
+        opened("my_controller:pd")
+
+
+@pytest.mark.parametrize("source", ["controller.pkl", "controller", "ftp://a/b", ""])
+def test_what_is_no_controller_is_told_with_what_could_be_one(source):
+    with pytest.raises(
+        InputError, match="is of no known kind; expected a function module:function"
+    ):
+        opened(source)
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.npz", "a.zip", "a.d3"])
+def test_a_file_that_is_missing_or_something_else_is_told(name, tmp_path):
+    path = tmp_path / name
+    with pytest.raises(InputError, match="cannot be read"):
+        opened(path)
+    path.write_bytes(b"something else")
+    with pytest.raises(InputError, match=r"cannot be read as|is no ONNX model"):
+        opened(path)
+
+
+def test_a_good_answer_is_passed_on():
+    answer = asked(lambda obs: [0.5, 2.0])
+    assert (answer.action.tolist(), answer.fault, bool(answer.held)) == ([0.5, 2.0], "", False)
+
+
+@pytest.mark.parametrize(
+    "function, told",
+    [
+        (lambda obs: [np.nan, 1.0], "holds a value that is not a finite number"),
+        (lambda obs: [1.0], r"has shape (1,); expected (2,) for an observation of shape (3,)"),
+        (lambda obs: obs[7], "the controller failed (index 7 is out of bounds"),
+        (lambda obs: "a", "the controller failed (could not convert string to float: 'a')"),
+        (lambda obs: None, "holds a value that is not a finite number"),
+    ],
+)
+def test_a_useless_answer_is_told_and_the_last_good_action_is_held(function, told):
+    last = np.array([0.1, 0.2], np.float32)
+    answer = asked(function, last=last)
+    if "shape" not in answer.fault:
+        assert told in answer.fault
+    assert answer.action.tolist() == last.tolist() and answer.held
+    assert answer.fault.endswith("; the last good action is held.")
+    with pytest.raises(InputError, match="there is no earlier action to hold"):
+        asked(function)
+
+
+def test_only_the_rows_without_a_good_answer_are_held():
+    last = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
+    answer = asked(lambda obs: [0.5, 2.0] if obs[0] < 0.2 else [np.inf, 1.0], OBS, last=last)
+    np.testing.assert_allclose(answer.action, [[0.5, 2.0], [0.3, 0.4]])
+    assert answer.held.tolist() == [False, True]
+
+
+def test_an_action_outside_the_bounds_is_clipped_or_held_and_told():
+    answer = asked(lambda obs: [3.0, 2.0])
+    assert answer.action.tolist() == [1.0, 2.0] and not answer.held
+    assert answer.fault == (
+        "the controller's action [3.0, 2.0] lies outside the bounds [-1.0, 0.0] to [1.0, 5.0]; it "
+        "is moved to the bounds."
+    )
+    held = asked(lambda obs: [3.0, 2.0], last=np.array([0.1, 0.2], np.float32), outside="hold")
+    np.testing.assert_allclose(held.action, [0.1, 0.2])
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers by the path that is asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        obs = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["obs"]
+        if self.path == "/slow":
+            time.sleep(0.5)
+        text = {
+            "/act": json.dumps({"action": [row[:2] for row in obs]}),
+            "/one": json.dumps({"action": [0.5, 1.0]}),
+            "/text": "hello",
+        }.get(self.path, "{}")
+        self.send_response(500 if self.path == "/broken" else 200)
+        self.send_header("Content-Length", str(len(text)))
+        if self.path == "/act":
+            self.send_header("Connection", "close" if len(obs) == 2 else "keep-alive")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+def test_a_server_answers_one_observation_or_a_batch_over_one_connection(server):
+    controller = opened(f"{server}/act")
+    assert controller.act(OBS[0]).tolist() == OBS[0, :2].tolist()
+    kept = controller._connection
+    assert controller.act(OBS[1]).tolist() == OBS[1, :2].tolist() and controller._connection is kept
+    assert controller.act(OBS).tolist() == OBS[:, :2].tolist()  # which the server closes
+    assert controller.act(OBS[0]).tolist() == OBS[0, :2].tolist()
+
+
+@pytest.mark.parametrize(
+    "path, told",
+    [
+        ("/slow", r"/slow did not answer within 0\.1 s"),
+        ("/broken", "answered with status 500; expected 200"),
+        ("/text", "answered b'hello'; expected"),
+        ("/other", "answered b'{}'; expected"),
+        ("/one", r"actions of shape \(2,\); expected 1 rows"),
+    ],
+)
+def test_a_server_that_does_not_answer_well_is_told(server, path, told):
+    controller = HttpController(server + path, timeout=0.1)
+    with pytest.raises(InputError, match=told):
+        controller.act(OBS[0])
+    controller.close()
+
+
+def test_a_server_that_is_not_there_is_told_and_the_last_action_held():
+    controller = HttpController("http://127.0.0.1:9/act", timeout=0.2)
+    answer = ask(controller, OBS[0], low=LOW, high=HIGH, last=LOW)
+    assert "http://127.0.0.1:9/act cannot be asked" in answer.fault
+    assert answer.action.tolist() == LOW.tolist()
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "http://", "localhost:80", "http://a:b/"])
+def test_an_address_that_is_none_is_told(url):
+    with pytest.raises(InputError, match="the controller's address is"):
+        HttpController(url)
+
+
+def made_npz(path, **changed):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "weight_0": rng.normal(size=(3, 4)), "bias_0": rng.normal(size=4),
+        "weight_1": rng.normal(size=(4, 2)), "bias_1": rng.normal(size=2),
+        "low": LOW, "high": HIGH, "obs_mean": np.ones(3), "obs_std": np.full(3, 2.0),
+    }  # fmt: skip
+    arrays = {name: np.asarray(x, np.float32) for name, x in (arrays | changed).items()}
+    np.savez(path, **arrays)
+    return arrays
+
+
+def test_an_npz_acts_as_its_numbers_say(tmp_path):
+    made = made_npz(tmp_path / "policy.npz")
+    x = (OBS - 1.0) / 2.0
+    hidden = np.maximum(x @ made["weight_0"] + made["bias_0"], 0.0)
+    squashed = np.tanh(hidden @ made["weight_1"] + made["bias_1"])
+    expected = LOW + (squashed + 1.0) / 2.0 * (HIGH - LOW)
+    np.testing.assert_allclose(opened(tmp_path / "policy.npz").act(OBS), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changed, told",
+    [
+        ({"bias_1": np.zeros(3)}, r"a layer has weights \(4, 2\) and biases \(3,\)"),
+        ({"low": np.zeros(3), "high": np.ones(3)}, "2 outputs and 3 bounds"),
+        ({"weight_0": np.full((3, 4), np.nan)}, "not a finite number"),
+        ({"obs_std": np.zeros(3)}, "a deviation is not positive"),
+        ({"obs_mean": np.ones(2), "obs_std": np.ones(2)}, "2 means for 3 observations"),
+    ],
+)
+def test_an_npz_whose_numbers_do_not_fit_is_told(changed, told, tmp_path):
+    made_npz(tmp_path / "policy.npz", **changed)
+    with pytest.raises(InputError, match=told):
+        opened(tmp_path / "policy.npz")
+
+
+def onnx_model(path, inputs, rows="batch"):
+    """A model whose action is twice the first two entries of the observation."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    weights = onnx.numpy_helper.from_array(np.eye(3, 2, dtype=np.float32) * 2.0, "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", [inputs[0], "w"], ["action"])],
+        "controller",
+        [helper.make_tensor_value_info(name, kind, [rows, 3]) for name in inputs],
+        [helper.make_tensor_value_info("action", kind, [rows, 2])],
+        [weights],
+    )
+    opsets = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+
+
+@pytest.mark.parametrize("rows", ["batch", 1])
+def test_an_onnx_file_acts_also_if_it_takes_one_row_at_a_time(rows, tmp_path):
+    onnx_model(tmp_path / "a.onnx", ["obs"], rows)
+    controller = opened(tmp_path / "a.onnx")
+    np.testing.assert_allclose(controller.act(OBS), 2.0 * OBS[:, :2], rtol=1e-6)
+    assert controller.act(OBS[0]).shape == (2,)
+
+
+def test_an_onnx_file_acts_without_onnx_runtime(tmp_path, monkeypatch):
+    onnx_model(tmp_path / "a.onnx", ["obs"])
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    np.testing.assert_allclose(opened(tmp_path / "a.onnx").act(OBS), 2.0 * OBS[:, :2], rtol=1e-6)
+
+
+def test_an_onnx_file_with_two_inputs_is_told(tmp_path):
+    onnx_model(tmp_path / "a.onnx", ["obs", "previous_action"])
+    with pytest.raises(InputError, match=r"takes 2 inputs \(obs, previous_action\); expected one"):
+        opened(tmp_path / "a.onnx")
+
+
+def test_a_clone_acts_in_the_user_s_units():
+    weight = np.array([[1.0, 0.0, 9.0, 9.0], [0.0, 2.0, 9.0, 9.0], [0.0] * 4], np.float32)
+    actor = ActorArrays("squashed", [LayerArrays(weight, np.zeros(4, np.float32))])
+    units = Units(obs_mean=(1.0, 1.0, 1.0), obs_std=(2.0, 2.0, 2.0))
+    controller = ActorController(actor, LOW, HIGH, units.obs_in)
+    x = (OBS - 1.0) / 2.0
+    expected = LOW + (np.tanh(x[:, :2] * [1.0, 2.0]) + 1.0) / 2.0 * (HIGH - LOW)
+    np.testing.assert_allclose(controller.act(OBS), expected, rtol=1e-5)
+    assert controller.act(OBS[0]).shape == (2,)
