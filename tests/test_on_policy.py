@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,6 +87,12 @@ def test_a_pass_uses_every_row_once():
     for one in (planned[:3], planned[3:6]):
         assert sorted(one.reshape(-1).tolist()) == list(range(12))
     assert planned[:3].tolist() != planned[3:6].tolist()
+
+
+def test_the_log_is_measured_once_even_if_it_is_first_asked_for_while_shapes_are_traced(learner):
+    fresh = learner.changed(config=replace(learner.config, imagined_bound=10.0))
+    eqx.filter_eval_shape(fresh.init, jax.random.key(0))
+    assert np.isfinite(np.asarray(fresh.models.spread.mean)).all()
 
 
 def test_learning_begins_with_the_clone(learner, begun):

@@ -55,11 +55,13 @@ class Imagination:
     @cached_property
     def spread(self) -> Normaliser | None:
         """Means and standard deviations of the log, the unit of `imagined_bound`."""
-        return diagnostics.logged_spread(self.task.log, self.task.config.imagined_bound)
+        with jax.ensure_compile_time_eval():  # it may be asked for while shapes are traced
+            return diagnostics.logged_spread(self.task.log, self.task.config.imagined_bound)
 
     @cached_property
     def _logged_range(self) -> diagnostics.Range:
-        return diagnostics.observed_range(self.task.log)
+        with jax.ensure_compile_time_eval():
+            return diagnostics.observed_range(self.task.log)
 
     def seen_range(self, online: Replay) -> diagnostics.Range:
         """The range of the observations of the log and the online data."""
