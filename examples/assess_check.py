@@ -1,0 +1,278 @@
+"""Can the answers of `moore assess` be trusted? Policies whose return is known are judged.
+
+    python examples/assess_check.py measure --out assess-check.csv
+    python examples/assess_check.py table assess-check.csv
+
+For each quick task the models of a run are fitted to the log, and these policies are judged by the
+log and the models alone: those of every epoch of an offline stage, clones of four parts of the log,
+and clones whose weights are disturbed. Each also acts in the simulator; that is the truth. `table`
+prints for each estimator the rank correlation with the truth, the error, and how often the 90%
+interval holds it; and how often the verdict says yes to a policy that is no better than the log.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import gymnasium as gym
+import jax
+import numpy as np
+from jaxtyping import PyTree
+from scipy import stats
+
+from moore.agents.bc import BCConfig
+from moore.assessing.controller import Controller
+from moore.assessing.judge import FITTED_Q, MODELS, Case, Judgement
+from moore.assessing.logged import as_logged
+from moore.data.dataset import Dataset, from_log
+from moore.data.log import Log
+from moore.experience.part import part_of
+from moore.jax_settings import key_of, plain_jax
+from moore.presets import preset
+from moore.runs.setup import Evaluator, Setup, prepare
+from moore.stages.clone import fit_clone
+from moore.stages.offline import offline_stage
+
+TANK = "tank"
+TASKS = (TANK, "quick/pendulum", "quick/inverted-pendulum")
+# Sizes that a core can do in minutes.
+FIT_STEPS, EPOCHS, UPDATES, ROLLOUTS = 1500, 14, 300, 1500
+CLONING = BCConfig(hidden=(64, 64), updates=1200)
+PARTS = {"rule": None, "tenth": 0.1, "half": 0.5, "all": 1.0}
+DISTURBANCES, DRAWS = (0.05, 0.1, 0.2, 0.4), 4
+EPISODES = {TANK: 30, "quick/pendulum": 20, "quick/inverted-pendulum": 10}
+ESTIMATORS = {"models": MODELS, "fitted_q": FITTED_Q}
+NUMBERS = ("value", "low", "high", "gain", "gain_low", "gain_high")
+SHARES = ("states_outside", "actions_outside", "actions_outside_in_log", "at_bounds")
+COLUMNS = (
+    *("task", "policy", "kind", "truth", "standard_error", "old", "best", "verdict"),
+    *("knows_old", "knows_new", "agree", *SHARES),
+    *(f"{name}_{number}" for name in ESTIMATORS for number in NUMBERS),
+    *(f"{name}_error_on_old" for name in ESTIMATORS),
+)
+
+
+class Tank(gym.Env):
+    """A heated tank: deviation of its temperature, and of the heat that reaches it with a lag."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = np.array([self.np_random.uniform(-2.0, 2.0), 0.0])
+        return self.state.astype(np.float32), {}
+
+    def step(self, action):
+        temperature, heat = self.state
+        reward = -float(temperature**2 + 0.02 * action[0] ** 2)
+        noise = 0.02 * self.np_random.normal()
+        self.state = np.array(
+            [0.95 * temperature + 0.1 * heat + noise, 0.7 * heat + 0.6 * float(action[0])]
+        )
+        return self.state.astype(np.float32), reward, False, False, {}
+
+
+def make_tank() -> gym.Env:
+    return gym.wrappers.TimeLimit(Tank(), 60)
+
+
+def tank_log(episodes: int = 40) -> Dataset:
+    """What a timid controller with noise does: a = -0.25 temperature + 0.3 noise."""
+    env, rng, rows = make_tank(), np.random.default_rng(0), []
+    for episode in range(episodes):
+        obs, _ = env.reset(seed=episode)
+        cut = False
+        while not cut:
+            action = np.clip(-0.25 * obs[:1] + 0.3 * rng.normal(size=1), -1.0, 1.0)
+            next_obs, reward, _, cut, _ = env.step(action)
+            rows.append((obs, action, reward, next_obs, False, cut))
+            obs = next_obs
+    names = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
+    columns = (np.asarray(column) for column in zip(*rows, strict=True))
+    return from_log(Log(**dict(zip(names, columns, strict=True)), name=TANK))
+
+
+def ready(task: str) -> Setup:
+    """Log, environments and learner of a task, at small sizes."""
+    config = preset("quick/pendulum" if task == TANK else task, algorithm="moore")
+    given = {}
+    if task == TANK:
+        config = replace(config, env_id="", dataset="", termination="never")
+        given = {"dataset": tank_log(), "env": make_tank}
+    return prepare(
+        replace(
+            config,
+            model=replace(config.model, max_fit_steps=FIT_STEPS),
+            offline=replace(
+                config.offline, epochs=EPOCHS, updates_per_epoch=UPDATES, rollout_batch=ROLLOUTS
+            ),
+            evaluation=replace(config.evaluation, episodes=EPISODES.get(task, 10)),
+        ),
+        **given,
+    )
+
+
+def learned(setup: Setup) -> tuple[object, dict[str, PyTree]]:
+    """The models of a run, and its policy after every offline epoch."""
+    learner, found = setup.learner, {}
+
+    def keep(epoch: int, state, metrics: dict) -> None:
+        del metrics
+        if epoch:
+            found[f"epoch {epoch}"] = jax.device_get(learner.newest_policy(state))
+
+    state = offline_stage(learner, learner.init(setup.key), on_epoch=keep)
+    return state.experience.model.ensemble, found
+
+
+def clones(setup: Setup) -> dict[str, PyTree]:
+    """Clones of parts of the log."""
+    log = setup.learner.offline
+    return {
+        f"clone of {name}": jax.device_get(
+            fit_clone(log, part_of(log, share=share), key_of(7), CLONING).actor
+        )
+        for name, share in PARTS.items()
+    }
+
+
+def disturbed(policies: dict[str, PyTree]) -> dict[str, PyTree]:
+    """Copies with noise on the weights, relative to the deviation of each array."""
+    rng = np.random.default_rng(5)
+    names, found = sorted(policies), {}
+    for size in DISTURBANCES:
+        for draw in range(DRAWS):
+            name = names[draw % len(names)]
+            found[f"{name}, disturbed by {size:g}"] = jax.tree.map(
+                lambda x, size=size: (
+                    x + size * (x.std() + 0.02) * rng.normal(size=x.shape)
+                ).astype(np.float32),
+                policies[name],
+            )
+    return found
+
+
+def all_policies(setup: Setup, snapshots: dict) -> Iterator[tuple[str, str, PyTree]]:
+    """Name, kind and weights."""
+    cloned = clones(setup)
+    kinds = {"learned": snapshots, "clone": cloned, "disturbed": disturbed(cloned)}
+    for kind, policies in kinds.items():
+        for name, weights in policies.items():
+            yield name, kind, weights
+
+
+def line(task: str, name: str, kind: str, returns: list[float], judged: Judgement) -> dict:
+    """A line of the table."""
+    facts, statuses = judged.facts, [reading.status for reading in judged.readings]
+    found = {
+        "task": task, "policy": name, "kind": kind, "truth": float(np.mean(returns)),
+        "standard_error": float(np.std(returns, ddof=1) / np.sqrt(len(returns))),
+        "old": facts.old.value, "best": facts.best, "verdict": judged.answer,
+    }  # fmt: skip
+    found |= dict(zip(("knows_old", "knows_new", "agree"), statuses, strict=True))
+    found |= {share: getattr(facts.covered, share) for share in SHARES}
+    for short, estimator in ESTIMATORS.items():
+        value, gain = facts.estimates[estimator].value, facts.estimates[estimator].gain
+        numbers = (value.value, value.low, value.high, gain.value, gain.low, gain.high)
+        found |= {f"{short}_{n}": x for n, x in zip(NUMBERS, numbers, strict=True)}
+        found[f"{short}_error_on_old"] = facts.errors.get(estimator)
+    return found
+
+
+@plain_jax()
+def measure(tasks: list[str], out: Path) -> None:
+    """Judges all policies; tasks that are in the file already are left out."""
+    lines = list(csv.DictReader(out.open())) if out.exists() else []
+    for task in tasks:
+        if any(one["task"] == task for one in lines):
+            continue
+        setup, fresh = ready(task), []
+        ensemble, snapshots = learned(setup)
+        limit = setup.world.limit.steps
+        logged = as_logged(setup.dataset, setup.units, setup.world.bounds, limit)
+        rule = setup.learner.task.terminated_fn
+        case = Case(logged, setup.units, rule, ensemble, cloning=CLONING)
+        evaluator = Evaluator(setup)
+        for name, kind, weights in all_policies(setup, snapshots):
+            returns = evaluator.deterministic(weights).returns
+            act_mode = setup.learner.algorithm.agent.act_mode
+            judged = case.judge(Controller(act_mode, weights))
+            fresh.append(line(task, name, kind, returns, judged))
+            told = fresh[-1]
+            values = [told[f"{short}_value"] or np.nan for short in ESTIMATORS]
+            print(task, name, told["verdict"], *np.round([told["truth"], *values], 1), flush=True)
+        evaluator.close()
+        lines += fresh
+        write(out, lines)
+
+
+def write(path: Path, lines: list[dict]) -> None:
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows(
+            {name: f"{x:.5g}" if isinstance(x, float) else x for name, x in one.items()}
+            for one in lines
+        )
+
+
+def table(path: Path) -> None:
+    """Prints what the document says."""
+    lines = list(csv.DictReader(path.open()))
+    tasks = list(dict.fromkeys(one["task"] for one in lines))
+    print("| task | estimator | policies | refused | rank correlation | median error | "
+          "as a share of the spread of the truth | 90% interval holds the truth |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
+    for task in tasks:
+        mine = [one for one in lines if one["task"] == task]
+        for name in ESTIMATORS:
+            print(f"| {task} | {ESTIMATORS[name]} | {_estimator(mine, name)} |")
+    print("\n| task | verdict | policies | of these better than the log |\n|---|---|---|---|")
+    for task in tasks:
+        for answer in ("yes", "unknown", "no"):
+            said = [one for one in lines if one["task"] == task and one["verdict"] == answer]
+            better = sum(float(one["truth"]) > float(one["old"]) for one in said)
+            print(f"| {task} | {answer} | {len(said)} | {better} |")
+    bad = [one for one in lines if float(one["truth"]) <= float(one["old"])]
+    yes = [one for one in lines if one["verdict"] == "yes"]
+    false = sum(one["verdict"] == "yes" for one in bad)
+    print(f"\nYes to {false} of {len(bad)} policies that are no better than the log; "
+          f"{false} of {len(yes)} yeses are false.")  # fmt: skip
+
+
+def _estimator(lines: list[dict], name: str) -> str:
+    known = [one for one in lines if one[f"{name}_value"]]
+    refused = len(lines) - len(known)
+    if len(known) < 3:
+        return f"{len(lines)} | {refused} | – | – | – | –"
+    truth, value, low, high = (
+        np.asarray([float(one[column]) for one in known])
+        for column in ("truth", f"{name}_value", f"{name}_low", f"{name}_high")
+    )
+    error = float(np.median(np.abs(value - truth)))
+    rank = stats.spearmanr(truth, value).statistic
+    inside = np.mean((low <= truth) & (truth <= high))
+    share = error / float(np.ptp(truth))
+    return f"{len(lines)} | {refused} | {rank:.2f} | {error:.4g} | {share:.2f} | {inside:.0%}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    measuring = commands.add_parser("measure", help="judge policies, and let them act")
+    measuring.add_argument("tasks", nargs="*", default=TASKS, metavar="PRESET")
+    measuring.add_argument("--out", type=Path, required=True)
+    showing = commands.add_parser("table", help="print the tables of the document")
+    showing.add_argument("csv", type=Path)
+    args = parser.parse_args()
+    if args.command == "measure":
+        measure(args.tasks, args.out)
+    else:
+        table(args.csv)
+
+
+if __name__ == "__main__":
+    main()
