@@ -38,8 +38,8 @@ from moore.stages.offline import offline_stage
 TANK = "tank"
 TASKS = (TANK, "quick/pendulum", "quick/inverted-pendulum")
 # Sizes that a core can do in minutes.
-FIT_STEPS, EPOCHS, UPDATES, ROLLOUTS = 1500, 14, 300, 1500
-CLONING = BCConfig(hidden=(64, 64), updates=1200)
+FIT_STEPS, EPOCHS, UPDATES, ROLLOUTS, REPLICATES = 1000, 10, 200, 1000, 6
+CLONING = BCConfig(hidden=(64, 64), updates=800)
 PARTS = {"rule": None, "tenth": 0.1, "half": 0.5, "all": 1.0}
 DISTURBANCES, DRAWS = (0.05, 0.1, 0.2, 0.4), 4
 EPISODES = {TANK: 30, "quick/pendulum": 20, "quick/inverted-pendulum": 10}
@@ -189,24 +189,23 @@ def measure(tasks: list[str], out: Path) -> None:
     for task in tasks:
         if any(one["task"] == task for one in lines):
             continue
-        setup, fresh = ready(task), []
+        setup = ready(task)
         ensemble, snapshots = learned(setup)
         limit = setup.world.limit.steps
         logged = as_logged(setup.dataset, setup.units, setup.world.bounds, limit)
         rule = setup.learner.task.terminated_fn
-        case = Case(logged, setup.units, rule, ensemble, cloning=CLONING)
+        case = Case(logged, setup.units, rule, ensemble, replicates=REPLICATES, cloning=CLONING)
         evaluator = Evaluator(setup)
         for name, kind, weights in all_policies(setup, snapshots):
             returns = evaluator.deterministic(weights).returns
             act_mode = setup.learner.algorithm.agent.act_mode
             judged = case.judge(Controller(act_mode, weights))
-            fresh.append(line(task, name, kind, returns, judged))
-            told = fresh[-1]
+            told = line(task, name, kind, returns, judged)
+            lines.append(told)
+            write(out, lines)
             values = [told[f"{short}_value"] or np.nan for short in ESTIMATORS]
             print(task, name, told["verdict"], *np.round([told["truth"], *values], 1), flush=True)
         evaluator.close()
-        lines += fresh
-        write(out, lines)
 
 
 def write(path: Path, lines: list[dict]) -> None:

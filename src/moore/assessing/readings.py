@@ -137,7 +137,7 @@ def _of_the_estimates(facts: Facts) -> Reading:
     text = f"{_capital(said)}; the intervals {'overlap' if agree else 'exclude each other'}."
     above = max(values.values()) > facts.best
     if above:
-        text += f" More than the best logged episode ever earned ({facts.best:.4g})."
+        text += f" That is more than the best logged episode ever earned ({facts.best:.4g})."
     return Reading(name, "against" if not agree else "open" if above else "fine", text)
 
 
