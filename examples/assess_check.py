@@ -1,13 +1,11 @@
 """Can the answers of `moore assess` be trusted? Policies whose return is known are judged.
 
-    python examples/assess_check.py measure --out assess-check.csv
-    python examples/assess_check.py table assess-check.csv
+    python examples/assess_check.py tank quick/pendulum --out assess-check.csv
 
-For each quick task the models of a run are fitted to the log, and these policies are judged by the
-log and the models alone: those of every epoch of an offline stage, clones of four parts of the log,
-and clones whose weights are disturbed. Each also acts in the simulator; that is the truth. `table`
-prints for each estimator the rank correlation with the truth, the error, and how often the 90%
-interval holds it; and how often the verdict says yes to a policy that is no better than the log.
+For each task the models of a run are fitted to the log, and these policies are judged by the log
+and the models alone: those of every epoch of an offline stage, clones of four parts of the log, and
+clones whose weights are disturbed. Each also acts in the simulator; that is the truth. A line a
+policy is written. docs/assess.md has tables of them, which tools/tables_assess.py makes.
 """
 
 import argparse
@@ -20,7 +18,6 @@ import gymnasium as gym
 import jax
 import numpy as np
 from jaxtyping import PyTree
-from scipy import stats
 
 from moore.agents.bc import BCConfig
 from moore.assessing.controller import Controller
@@ -218,59 +215,12 @@ def write(path: Path, lines: list[dict]) -> None:
         )
 
 
-def table(path: Path) -> None:
-    """Prints what the document says."""
-    lines = list(csv.DictReader(path.open()))
-    tasks = list(dict.fromkeys(one["task"] for one in lines))
-    print("| task | estimator | policies | refused | rank correlation | median error | "
-          "as a share of the spread of the truth | 90% interval holds the truth |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|")
-    for task in tasks:
-        mine = [one for one in lines if one["task"] == task]
-        for name in ESTIMATORS:
-            print(f"| {task} | {ESTIMATORS[name]} | {_estimator(mine, name)} |")
-    print("\n| task | verdict | policies | of these better than the log |\n|---|---|---|---|")
-    for task in tasks:
-        for answer in ("yes", "unknown", "no"):
-            said = [one for one in lines if one["task"] == task and one["verdict"] == answer]
-            better = sum(float(one["truth"]) > float(one["old"]) for one in said)
-            print(f"| {task} | {answer} | {len(said)} | {better} |")
-    bad = [one for one in lines if float(one["truth"]) <= float(one["old"])]
-    yes = [one for one in lines if one["verdict"] == "yes"]
-    false = sum(one["verdict"] == "yes" for one in bad)
-    print(f"\nYes to {false} of {len(bad)} policies that are no better than the log; "
-          f"{false} of {len(yes)} yeses are false.")  # fmt: skip
-
-
-def _estimator(lines: list[dict], name: str) -> str:
-    known = [one for one in lines if one[f"{name}_value"]]
-    refused = len(lines) - len(known)
-    if len(known) < 3:
-        return f"{len(lines)} | {refused} | – | – | – | –"
-    truth, value, low, high = (
-        np.asarray([float(one[column]) for one in known])
-        for column in ("truth", f"{name}_value", f"{name}_low", f"{name}_high")
-    )
-    error = float(np.median(np.abs(value - truth)))
-    rank = stats.spearmanr(truth, value).statistic
-    inside = np.mean((low <= truth) & (truth <= high))
-    share = error / float(np.ptp(truth))
-    return f"{len(lines)} | {refused} | {rank:.2f} | {error:.4g} | {share:.2f} | {inside:.0%}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    measuring = commands.add_parser("measure", help="judge policies, and let them act")
-    measuring.add_argument("tasks", nargs="*", default=TASKS, metavar="PRESET")
-    measuring.add_argument("--out", type=Path, required=True)
-    showing = commands.add_parser("table", help="print the tables of the document")
-    showing.add_argument("csv", type=Path)
+    parser.add_argument("tasks", nargs="*", default=TASKS, metavar="TASK")
+    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    if args.command == "measure":
-        measure(args.tasks, args.out)
-    else:
-        table(args.csv)
+    measure(args.tasks, args.out)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import documents
 import sentences
 import tables_algorithms
+import tables_assess
 import tables_handover
 import tables_options
 import tables_quick
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODULES = (
     sentences,
     tables_algorithms,
+    tables_assess,
     tables_handover,
     tables_options,
     tables_quick,
