@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from made_models import NEVER, TINY, models
+from moore.agents.bc import BCConfig
 from moore.assessing.controller import Controller
 from moore.assessing.coverage import Covered, Surroundings
 from moore.assessing.estimate import QUANTILE, Estimate, mean_of, refused
 from moore.assessing.fitted_q import FittedQ, recursion
 from moore.assessing.imagined import Compared, Imagined, corrected, imagine_episodes
 from moore.assessing.importance import by_importance, effective, weighted, weights_of
+from moore.assessing.judge import FITTED_Q, MODELS, Case
 from moore.assessing.logged import as_logged
 from moore.assessing.readings import Facts, readings, verdict
 from moore.data.dataset import from_log
@@ -179,6 +181,31 @@ def test_states_that_the_log_never_saw_are_outside_of_it():
     near = jnp.asarray(logged.data.obs[:20].reshape(4, 5, 1))
     assert around.of(constant(0.0), visited(near)).states_outside < 0.2
     assert around.of(constant(0.0), visited(near + 40.0)).states_outside == 1.0
+
+
+# --- A case without models ---
+
+
+@pytest.mark.parametrize(
+    ("logged", "words"),
+    [
+        (walk(12, limit=20), "100% of the log lies in episodes that neither ended"),
+        (walk(9), "9 whole episodes"),
+    ],
+)
+def test_where_the_return_of_an_episode_has_no_meaning_every_estimator_says_so(logged, words):
+    small = BCConfig(hidden=(8,), updates=20, batch_size=16)
+    judged = Case(logged, AS_GIVEN, NEVER, None, cloning=small).judge(constant(0.0))
+    assert judged.answer == "unknown"
+    assert {words in found.value.refused for found in judged.facts.estimates.values()} == {True}
+
+
+def test_without_models_fitted_q_speaks_alone_and_there_is_no_yes():
+    case = Case(walk(), AS_GIVEN, NEVER, None, cloning=BCConfig(hidden=(8,), updates=20))
+    judged = case.judge(constant(0.3))
+    assert "no models" in judged.facts.estimates[MODELS].value.refused
+    assert judged.facts.estimates[FITTED_Q].gain.low > 0.0
+    assert judged.answer == "unknown"
 
 
 # --- The verdict ---

@@ -34,6 +34,8 @@ MODELS, FITTED_Q, IMPORTANCE = "the models", "fitted Q evaluation", "importance 
 STARTS, STRETCHES = 32, 256
 # Largest share of the log that the recording may have cut short.
 MOST_CUT = 0.5
+# Longest episode, in steps, that is imagined or evaluated: that of D4RL's tasks. Errors add up.
+LONGEST = 1000
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Case:
         more = BEYOND * (high - low)
         return imagine_episodes(
             controller, self.ensemble, self._begin, key_of(self.seed),
-            terminated_fn=self.terminated_fn, steps=self.logged.horizon,
+            terminated_fn=self.terminated_fn, steps=min(self.logged.horizon, LONGEST),
             limits=(low - more, high + more),
         )  # fmt: skip
 
@@ -173,6 +175,11 @@ class Case:
             return (
                 f"{self.logged.cut:.0%} of the log lies in episodes that neither ended nor lasted "
                 f"{self.logged.horizon} steps: what a whole episode earns is not known."
+            )
+        if self.logged.horizon > LONGEST:
+            return (
+                f"An episode has {self.logged.horizon} steps, and the errors of an estimate add up "
+                f"over more than {LONGEST}: cut the log into shorter records."
             )
         return old.refused
 
@@ -236,9 +243,9 @@ class Case:
 
 def _course(logged: Logged) -> np.ndarray:
     """Mean over the episodes of the log of what was earned up to each step."""
-    total = np.zeros(logged.horizon)
+    total = np.zeros(min(logged.horizon, LONGEST))
     step = np.arange(len(logged.known)) - np.repeat(logged.first, logged.stop - logged.first)
-    np.add.at(total, np.minimum(step, logged.horizon - 1), logged.data.reward)
+    np.add.at(total, np.minimum(step, len(total) - 1), logged.data.reward)
     return np.cumsum(total) / len(logged.first)
 
 
