@@ -21,7 +21,8 @@ from jaxtyping import PyTree
 
 from moore.agents.bc import BCConfig
 from moore.assessing.controller import Controller
-from moore.assessing.judge import FITTED_Q, MODELS, Case, Judgement
+from moore.assessing.estimate import FITTED_Q, MODELS
+from moore.assessing.judge import Case, Judgement
 from moore.assessing.logged import as_logged
 from moore.data.dataset import Dataset, from_log
 from moore.data.log import Log

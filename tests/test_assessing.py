@@ -12,11 +12,11 @@ from made_models import NEVER, TINY, models
 from moore.agents.bc import BCConfig
 from moore.assessing.controller import Controller
 from moore.assessing.coverage import Covered, Surroundings
-from moore.assessing.estimate import QUANTILE, Estimate, mean_of, refused
+from moore.assessing.estimate import FITTED_Q, MODELS, QUANTILE, Estimate, mean_of, refused
 from moore.assessing.fitted_q import FittedQ, recursion
 from moore.assessing.imagined import Compared, Imagined, corrected, imagine_episodes
 from moore.assessing.importance import by_importance, effective, weighted, weights_of
-from moore.assessing.judge import FITTED_Q, MODELS, Case
+from moore.assessing.judge import Case
 from moore.assessing.logged import as_logged
 from moore.assessing.readings import Facts, readings, verdict
 from moore.data.dataset import from_log
@@ -248,6 +248,7 @@ def with_models(found: Compared, facts: Facts = GOOD) -> Facts:
         (replace(GOOD, covered=replace(COVERED, states_outside=0.3)), "no", "30% of the states"),
         (replace(GOOD, covered=replace(COVERED, actions_outside_in_log=0.1)), "unknown", "10%"),
         (replace(GOOD, errors={"the models": 5.0}), "no", "5 more than the old controller"),
+        (replace(GOOD, errors={"fitted Q evaluation": 5.0}), "unknown", "5 more than the old"),
         (replace(GOOD, errors={"the models": -3.0}), "unknown", "3 less than the old controller"),
         (replace(GOOD, open_loop={100: 1.2}), "unknown", "After 100 steps"),
         (replace(GOOD, broken=0.1), "no", "became infinite"),

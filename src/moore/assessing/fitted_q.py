@@ -56,8 +56,8 @@ class FittedQ:
     seed: int = 0
     replicates: int = REPLICATES
 
-    @property
-    def refused(self) -> str:
+    @cached_property
+    def why_refused(self) -> str:
         """Why there is no estimate from this log; empty if there is one."""
         if len(self.logged.first) < FEWEST:
             return (
@@ -82,7 +82,7 @@ class FittedQ:
 
     def of(self, new: Controller) -> Compared:
         """The value of a policy without noise."""
-        if why := self.refused:
+        if why := self.why_refused:
             return Compared(refused(why), refused(why))
         values = self._values(new.actions(self.logged.data.next_obs[self._rows]),
                               new.actions(self.logged.starts), self._weights)  # fmt: skip
@@ -90,11 +90,10 @@ class FittedQ:
         earned = self.logged.returns
         levels = earned[self._draws(len(earned))].mean(axis=1)
         gain, error = float(gains[0]), self._error
-        spread = gains[1:] - np.mean(gains[1:])
-        scatter = float(np.std(levels[1:] - levels[1:].mean() + spread))
+        scatter = float(np.std(levels[1:] + gains[1:], ddof=1))
         return Compared(
             value=within(earned.mean() + gain, np.hypot(scatter, error)),
-            gain=within(gain, np.hypot(np.std(spread), error)),
+            gain=within(gain, np.hypot(np.std(gains[1:], ddof=1), error)),
         )
 
     # --- The rows and their features ---

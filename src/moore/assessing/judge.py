@@ -10,7 +10,7 @@ import numpy as np
 from moore.agents.bc import BCConfig
 from moore.assessing.controller import Controller, cloned
 from moore.assessing.coverage import Covered, Surroundings
-from moore.assessing.estimate import Estimate, mean_of, refused
+from moore.assessing.estimate import FITTED_Q, IMPORTANCE, MODELS, Estimate, mean_of, refused
 from moore.assessing.fitted_q import REPLICATES, FittedQ
 from moore.assessing.imagined import (
     BEYOND,
@@ -29,7 +29,6 @@ from moore.dynamics.open_loop import HORIZONS, open_loop_errors, stretch_starts
 from moore.jax_settings import key_of
 from moore.units import Units
 
-MODELS, FITTED_Q, IMPORTANCE = "the models", "fitted Q evaluation", "importance sampling"
 # Starts of imagined episodes, in every member; and stretches for the open-loop error.
 STARTS, STRETCHES = 32, 256
 # Largest share of the log that the recording may have cut short.
@@ -46,7 +45,8 @@ class Judgement:
         answer, line: "yes", "no" or "unknown", and why.
         facts: the numbers.
         readings: the three readings.
-        clone: estimator -> what it says about the clone of the log's better part.
+        clone: estimator -> what it says about the clone of the log's better part; empty if no
+            estimator can say anything.
         courses: name -> mean of what was earned up to each step, for the picture.
     """
 
@@ -89,7 +89,7 @@ class Case:
         facts = self._facts(self._surroundings.of(new, visited), estimates, visited)
         found = readings(facts)
         answer, line = verdict(facts, found)
-        clone = self._in_users_units(self._estimates(self.clone, self._imagined_clone))
+        clone = {} if self._no_episodes() else self._of_the_clone
         return Judgement(answer, line, facts, found, clone, self._courses(visited))
 
     # --- What the policies share ---
@@ -116,8 +116,8 @@ class Case:
         return self._imagined(self._clones[1])
 
     @cached_property
-    def _imagined_clone(self) -> Imagined | None:
-        return self._imagined(self.clone)
+    def _of_the_clone(self) -> dict[str, Compared]:
+        return self._in_users_units(self._estimates(self.clone, self._imagined(self.clone)))
 
     @cached_property
     def _begin(self) -> np.ndarray:
