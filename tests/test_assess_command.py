@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -26,7 +27,7 @@ def small_clones(monkeypatch):
 def test_models_come_from_the_newest_checkpoint(tiny_run):
     ensemble = saved_models(tiny_run.folder, read_toml(tiny_run.folder / "config.toml"), (1, 1))
     log = tiny_log()
-    mean, _ = predict_all(ensemble, np.concatenate([log.obs, log.action], axis=1))
+    mean, _ = predict_all(ensemble, jnp.concatenate([log.obs, log.action], axis=1))
     error = np.mean((np.asarray(mean[:, :, 0]) - log.reward) ** 2)
     assert error < 0.2 * log.reward.var()
 

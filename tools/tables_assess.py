@@ -65,7 +65,8 @@ def _verdicts() -> str:
 
 
 def _better(rows: list[dict]) -> list[dict]:
-    return [row for row in rows if number(row["truth"]) > number(row["old"])]
+    """Those that earn more than the old controller: than its truth, where it is known."""
+    return [row for row in rows if number(row["truth"]) > number(row["old_truth"] or row["old"])]
 
 
 def _kinds() -> str:

@@ -92,8 +92,8 @@ class FittedQ:
         gain, error = float(gains[0]), self._error
         scatter = float(np.std(levels[1:] + gains[1:], ddof=1))
         return Compared(
-            value=within(earned.mean() + gain, np.hypot(scatter, error)),
-            gain=within(gain, np.hypot(np.std(gains[1:], ddof=1), error)),
+            value=within(float(earned.mean()) + gain, float(np.hypot(scatter, error))),
+            gain=within(gain, float(np.hypot(np.std(gains[1:], ddof=1), error))),
         )
 
     # --- The rows and their features ---
@@ -188,7 +188,8 @@ class FittedQ:
         )  # fmt: skip
         begin = self._features(self.logged.starts, first_action) @ theta
         low, high = _limits(data.reward[rows], self.logged.horizon)
-        return (np.clip(begin, low, high) * weights).sum(axis=0) / weights.sum(axis=0)
+        found = (np.clip(begin, low, high) * weights).sum(axis=0) / weights.sum(axis=0)
+        return found.astype(np.float64)
 
 
 def recursion(
