@@ -70,8 +70,9 @@ def assess(
     asked = Asked() if asked is None else asked
     folder = whole_path(run)
     policy, config = load_policy(folder), settings_of(folder)
+    config = _trusting(config, asked)
     log = _log(config, policy, asked)
-    case = _case(folder, policy, _trusting(config, asked), log, asked)
+    case = _case(folder, policy, config, log, asked)
     judged = case.judge(Controller(policy.agent.act_mode, policy.weights))
     result = _about(folder, policy, log, case.logged, asked) | _numbers(judged)
     page = folder / PAGE if out is None else whole_path(out)
