@@ -6,9 +6,9 @@ Three questions, each answered by numbers that anybody can check:
    it, or models that lose the system within an episode, cannot be believed about a new policy.
 2. Does the log know what the new policy does? Where states or actions are not in the log, nothing
    that is learned from the log can say what happens.
-3. Do the estimates agree, and do they stay within what was ever earned? Two estimators that
-   contradict each other cannot both be right; a return above the best logged episode has no
-   example.
+3. Do the estimates agree, and do they stay within what was ever earned? Two estimators whose
+   intervals exclude each other cannot both be right, and worse so if one says gain and the other
+   loss; a return above the best logged episode has no example.
 """
 
 from dataclasses import dataclass
@@ -139,7 +139,9 @@ def _of_the_estimates(facts: Facts) -> Reading:
     above = max(values.values()) > facts.best
     if above:
         text += f" That is more than the best logged episode ever earned ({facts.best:.4g})."
-    return Reading(name, "against" if not agree else "open" if above else "fine", text)
+    opposite = max(lows) > 0.0 > min(highs)
+    status: Status = "against" if opposite else "open" if above or not agree else "fine"
+    return Reading(name, status, text)
 
 
 def verdict(facts: Facts, found: list[Reading]) -> tuple[Answer, str]:
