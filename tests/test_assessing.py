@@ -241,10 +241,10 @@ def with_models(found: Compared, facts: Facts = GOOD) -> Facts:
     [
         (GOOD, "yes", "as a trial that can be stopped"),
         (with_models(says(4.0, 5.0)), "unknown", "the gain may as well be nothing or a loss"),
-        (with_models(NOTHING), "unknown", "fewer than two estimators speak"),
-        (with_models(says(-4.0, 1.0)), "no", "by the models the new policy earns less"),
+        (with_models(NOTHING), "unknown", "Fewer than two estimators speak"),
+        (with_models(says(-4.0, 1.0)), "no", "By the models the new policy earns less"),
         (with_models(says(8.0, 1.0)), "unknown", "exclude each other"),
-        (with_models(says(11.0, 8.0)), "unknown", "more than the best logged episode"),
+        (with_models(says(11.0, 8.0)), "unknown", "above the best logged episode"),
         (replace(GOOD, covered=replace(COVERED, states_outside=0.3)), "no", "30% of the states"),
         (replace(GOOD, covered=replace(COVERED, actions_outside_in_log=0.1)), "unknown", "10%"),
         (replace(GOOD, errors={"the models": 5.0}), "no", "5 more than the old controller"),

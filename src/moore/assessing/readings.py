@@ -138,7 +138,7 @@ def _of_the_estimates(facts: Facts) -> Reading:
     text = f"{_capital(said)}; the intervals {'overlap' if agree else 'exclude each other'}."
     above = max(values.values()) > facts.best
     if above:
-        text += f" That is more than the best logged episode ever earned ({facts.best:.4g})."
+        text += f" The highest is above the best logged episode ({facts.best:.4g})."
     opposite = max(lows) > 0.0 > min(highs)
     status: Status = "against" if opposite else "open" if above or not agree else "fine"
     return Reading(name, status, text)
@@ -155,16 +155,16 @@ def verdict(facts: Facts, found: list[Reading]) -> tuple[Answer, str]:
     worse = [name for name, one in known.items() if one.gain.high < 0.0]
     better = [name for name, one in known.items() if one.gain.low > 0.0]
     if worse:
-        return "no", f"No: by {_and(worse)} the new policy earns less than the old controller."
+        return "no", f"No. By {_and(worse)} the new policy earns less than the old controller."
     if against:
-        return "no", f"No: {_lower(against[0].name)} {against[0].text}"
+        return "no", f"No. {against[0].text}"
     if not facts.old.known:
-        return "unknown", f"Not known: {facts.old.refused}"
+        return "unknown", f"Not known. {facts.old.refused}"
     if len(better) < 2:
-        return "unknown", f"Not known: {_why_not_better(known, better)}"
+        return "unknown", f"Not known. {_why_not_better(known, better)}"
     still = [reading for reading in found if reading.status == "open"]
     if still:
-        return "unknown", f"Not known: {_lower(still[0].name)} {still[0].text}"
+        return "unknown", f"Not known. {still[0].text}"
     return "yes", (
         f"Yes, as a trial that can be stopped: by {_and(better)} the new policy earns more than "
         "the old controller, and the log knows what it does."
@@ -173,9 +173,9 @@ def verdict(facts: Facts, found: list[Reading]) -> tuple[Answer, str]:
 
 def _why_not_better(known: dict[str, Compared], better: list[str]) -> str:
     if len(known) < 2:
-        return "fewer than two estimators speak, and nothing checks a single one."
+        return "Fewer than two estimators speak, and nothing checks a single one."
     others = [name for name in known if name not in better]
-    return f"by {_and(others)} the gain may as well be nothing or a loss."
+    return f"By {_and(others)} the gain may as well be nothing or a loss."
 
 
 def _and(names: list[str]) -> str:
@@ -184,7 +184,3 @@ def _and(names: list[str]) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
