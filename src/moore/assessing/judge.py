@@ -84,6 +84,7 @@ class Case:
     density: np.ndarray | None = None
 
     def judge(self, new: Controller) -> Judgement:
+        """What can be said about this policy; it acts without noise."""
         visited = self._imagined(new)
         estimates = self._estimates(new, visited) | {IMPORTANCE: self._by_importance(new)}
         facts = self._facts(self._surroundings.of(new, visited), estimates, visited)
