@@ -1,17 +1,22 @@
 """The pages of runs, for most tests without their figures."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 _wanted = False
 
 
 def leave_out_figures() -> None:
     """From now on the pages of this process have no figures, except within `drawn`."""
-    from moore.reports import html
+    from moore.reports import assess_page, html
 
-    figures = html._figures
-    html._figures = lambda *args: figures(*args) if _wanted else {}
+    for page in (html, assess_page):
+        page._figures = functools.partial(_if_wanted, page._figures)
+
+
+def _if_wanted(figures: Callable[..., dict], *args) -> dict:
+    return figures(*args) if _wanted else {}
 
 
 @contextlib.contextmanager

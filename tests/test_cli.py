@@ -17,6 +17,7 @@ COMMANDS = (
     "offline",
     "online",
     "evaluate",
+    "assess",
     "export",
     "watch",
     "sweep",

@@ -16,6 +16,7 @@ import documents
 import sentences
 import tables_algorithms
 import tables_guard
+import tables_assess
 import tables_handover
 import tables_options
 import tables_quick
@@ -28,6 +29,7 @@ MODULES = (
     sentences,
     tables_algorithms,
     tables_guard,
+    tables_assess,
     tables_handover,
     tables_options,
     tables_quick,

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from moore.cli.assess import assess_run
 from moore.cli.collect import collect_log
 from moore.cli.compare import compare_runs
 from moore.cli.convert import convert_log
@@ -30,6 +31,7 @@ commands:
   offline [PRESET]  only the offline stage
   online            only the online stage, from a run whose offline stage is done
   evaluate RUN      measure the returns of a saved policy
+  assess RUN        say from the log whether a saved policy may be deployed
   export RUN        write a saved policy as ONNX, StableHLO, NumPy and C, and check it
   watch RUN         show a run while it goes on, on a page for this machine alone
   sweep             run a grid of settings, as processes or on Ray
@@ -92,6 +94,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "offline": lambda arguments: train_stages(arguments, "offline"),
     "online": lambda arguments: train_stages(arguments, "online"),
     "evaluate": evaluate,
+    "assess": assess_run,
     "export": export_policy,
     "watch": watch_run,
     "sweep": sweep_grid,

@@ -1,0 +1,101 @@
+"""The log as the estimators see it: rows in the agents' units, and their episodes."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from moore.data.dataset import Dataset
+from moore.envs.bounds import Bounds
+from moore.replay.buffer import Transition
+from moore.units import Units, spread_of
+
+# An episode is whole that ended, or is as long as the horizon up to a row or so.
+_WHOLE = 0.99
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
+class Logged:
+    """A log in the agents' units.
+
+    Attributes:
+        data: rows as NumPy arrays; actions in [-1, 1].
+        known: rows whose successor is in the log.
+        first, stop: first row of each episode, and the row after its last.
+        returns: undiscounted returns of the whole episodes.
+        horizon: largest number of steps of an episode.
+        cut: share of the rows that lie in episodes which the recording cut short.
+    """
+
+    data: Transition
+    known: Bool[np.ndarray, " rows"]
+    first: Int[np.ndarray, " episodes"]
+    stop: Int[np.ndarray, " episodes"]
+    returns: Float[np.ndarray, " whole"]
+    horizon: int
+    cut: float
+
+    @property
+    def starts(self) -> Float[np.ndarray, "episodes obs"]:
+        """The observations in which the episodes began."""
+        return self.data.obs[self.first]
+
+    @cached_property
+    def ends(self) -> Bool[np.ndarray, " rows"]:
+        """The last rows of episodes."""
+        ends = np.zeros(len(self.known), bool)
+        ends[self.stop - 1] = True
+        return ends
+
+    @cached_property
+    def episode(self) -> Int[np.ndarray, " rows"]:
+        """The number of each row's episode."""
+        return np.repeat(np.arange(len(self.first)), self.stop - self.first)
+
+    @cached_property
+    def spread(self) -> tuple[Float[np.ndarray, " obs"], Float[np.ndarray, " obs"]]:
+        """Mean and standard deviation of the observations, float32."""
+        mean, std = spread_of(self.data.obs)
+        return mean.astype(np.float32), std.astype(np.float32)
+
+    def rows_of(self, episodes: Int[np.ndarray, " some"]) -> Int[np.ndarray, " rows"]:
+        """All rows of these episodes, in the order of the log."""
+        return np.flatnonzero(np.isin(self.episode, episodes))
+
+
+def as_logged(log: Dataset, units: Units, bounds: Bounds, episode_steps: int | None) -> Logged:
+    """The log in the agents' units.
+
+    Args:
+        log: the log, in the user's units.
+        units, bounds: convert observations and rewards, and actions.
+        episode_steps: step limit of an episode; None: the longest one of the log.
+    """
+    data = Transition(
+        obs=log.obs,
+        action=bounds.scaled(log.action).astype(np.float32),
+        reward=log.reward,
+        next_obs=log.next_obs,
+        terminated=log.terminated,
+        truncated=log.truncated,
+    )
+    ends = log.terminated | log.truncated
+    ends = np.append(ends[:-1], True)
+    stop = np.flatnonzero(ends) + 1
+    first = np.append(0, stop[:-1])
+    horizon = int(episode_steps or log.episode_lengths.max())
+    ended, lengths = log.terminated[stop - 1], stop - first
+    whole = ended | (lengths >= _WHOLE * horizon - 1)
+    earned = log.episode_returns
+    if len(earned) == len(whole):  # the raw log may have episodes that left no row
+        earned = earned[whole | (log.episode_lengths >= _WHOLE * horizon)]
+    return Logged(
+        data=units.transition_in(data),
+        known=log.successor_known,
+        first=first,
+        stop=stop,
+        returns=np.asarray(units.reward_in(earned), np.float64),
+        horizon=horizon,
+        cut=float(lengths[~whole].sum() / lengths.sum()),
+    )

@@ -1,0 +1,96 @@
+"""moore assess: what it prints and writes, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pages
+from made_policies import made
+from moore.agents.bc import BCConfig
+from moore.assessing import controller
+from moore.assessing.saved_models import saved_models
+from moore.config import read_toml
+from moore.dynamics.ensemble import predict_all
+from moore.runs.policy import save_policy
+from tiny import tiny_log
+
+
+@pytest.fixture(autouse=True)
+def small_clones(monkeypatch):
+    """A regression of seconds: the numbers of the tiny task do not matter here."""
+    monkeypatch.setattr(controller, "CLONING", BCConfig(hidden=(16,), updates=100, batch_size=64))
+
+
+def test_models_come_from_the_newest_checkpoint(tiny_run):
+    ensemble = saved_models(tiny_run.folder, read_toml(tiny_run.folder / "config.toml"), (1, 1))
+    log = tiny_log()
+    mean, _ = predict_all(ensemble, jnp.concatenate([log.obs, log.action], axis=1))
+    error = np.mean((np.asarray(mean[:, :, 0]) - log.reward) ** 2)
+    assert error < 0.5 * log.reward.var()
+
+
+def test_a_run_is_judged_without_its_environment(tiny_run, tmp_path, moore_prints):
+    page = tmp_path / "page.html"
+    with pages.drawn():
+        text = moore_prints(f"assess {tiny_run.folder} --out {page} --starts 4 --json")
+    found = json.loads(text)
+    assert found["verdict"] in ("yes", "no", "unknown") and found["line"]
+    assert found["old"]["value"] == pytest.approx(tiny_log().episode_returns.mean(), rel=1e-4)
+    assert list(found["new"]) == ["the models", "fitted Q evaluation", "importance sampling"]
+    models = found["new"]["the models"]["value"]
+    assert models["low"] < models["value"] < models["high"]
+    assert (
+        "does not say with which density"
+        in (found["new"]["importance sampling"]["value"]["refused"])
+    )
+    assert len(found["readings"]) == 3
+    assert "held_out" in found["log"] and not found["log"]["held_out"]
+    assert "--log HELD_OUT" in found["notes"][0]
+    html = page.read_text()
+    assert html.count("<svg") == 3
+    assert "src=" not in html and 'href="http' not in html
+
+
+def test_people_read_the_verdict_first(tiny_run, tmp_path, moore_prints, log_file):
+    page = tmp_path / "page.html"
+    line = f"assess {tiny_run.folder} --log {log_file} --out {page} --starts 4"
+    text = moore_prints(line)
+    assert text.startswith(("Yes, ", "No. ", "Not known. "))
+    assert "old controller, mean of the log" in text
+    assert "Do the estimators know the old controller?" in text
+    assert str(page) in text and "not used in training" in page.read_text()
+
+
+@pytest.fixture
+def run(desk):
+    """A run folder of a plant with three observations, whose log is another one."""
+    save_policy(desk / "run" / "policy", made())
+    (desk / "run" / "config.toml").write_text('dataset = "log.hdf5"\n')
+    return desk / "run"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("assess", "needs a RUN"),
+        ("assess nowhere", "there is no saved policy in"),
+        ("assess run", "give a log of the same system"),
+        ("assess run --log nowhere.npz", "nowhere.npz"),
+        ("assess run --seed -1", "--seed"),
+        ("assess run --starts 0", "--starts"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(line, words, run, moore_refuses):
+    assert words in moore_refuses(line)
+
+
+@pytest.mark.parametrize("name", ["reward", "termination"])
+def test_functions_that_a_run_names_are_imported_only_if_the_user_names_them(
+    name, run, moore_refuses
+):
+    Path("mine.py").write_text("raise RuntimeError('imported')")
+    (run / "config.toml").write_text(f'dataset = "log.hdf5"\n{name} = "mine:function"\n')
+    assert f"--{name} mine:function" in moore_refuses("assess run")
