@@ -15,8 +15,8 @@ from pathlib import Path
 import documents
 import sentences
 import tables_algorithms
-import tables_guard
 import tables_assess
+import tables_guard
 import tables_handover
 import tables_options
 import tables_quick
