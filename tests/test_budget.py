@@ -34,6 +34,17 @@ def whole_episode(budget: DipBudget, earns: dict[int, float]) -> list[int]:
     return acted
 
 
+@pytest.mark.parametrize(("earned", "lost"), [(1.0, 0), (0.7, 1)])
+def test_only_a_challenger_that_is_worse_has_lost(earned, lost):
+    budget = dip_budget(0.5, steady())
+    assert budget.offer(1)
+    for _ in range(12):
+        whole_episode(budget, {REFERENCE: 1.0, 1: earned})
+        budget.end(terminated=False)
+    assert budget.challenger is None and budget.trials > 0
+    assert (budget.lost, budget.promoted) == (lost, 0)
+
+
 def test_a_ledger_worked_by_hand():
     ledger = Ledger(0.1, own=500.0)
     ledger.begin()

@@ -53,6 +53,7 @@ class DipBudget:
         standings: records of all policies that may still act, except the reference.
         challenger, waiting: the policy that is tried, and the next one; None: there is none.
         trials, promoted, demoted: numbers of these events so far.
+        lost: number of challengers that were stopped, or earned less than the incumbent.
         tests: number of verdicts of an anytime-valid test.
         spent: sum over the trials of how much less they earned than the incumbent would have.
         running: the running episode.
@@ -69,7 +70,7 @@ class DipBudget:
     trials: int = 0
     promoted: int = 0
     demoted: int = 0
-    dropped: int = 0
+    lost: int = 0
     tests: int = 0
     spent: float = 0.0
     running: Running = field(default_factory=Running)
@@ -268,6 +269,7 @@ class DipBudget:
         self._record(now.steps)
         now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
         if tried:
+            self.lost += 1
             self._drop()
 
     def _record(self, until: int) -> None:
@@ -303,14 +305,16 @@ class DipBudget:
             self.challenger = None
             if len(self.incumbents) > _PREDECESSORS + 1:
                 self.standings.pop(self.incumbents.pop(1))
-        elif parts >= self.rules.most_parts or mean - bar < -self._apart(parts, bar_parts, 1.0):
+        elif mean - bar < -self._apart(parts, bar_parts, 1.0):
+            self.lost += 1
+            self._drop()
+        elif parts >= self.rules.most_parts:
             self._drop()
 
     def _drop(self) -> None:
         assert self.challenger is not None
         self.standings.pop(self.challenger)
         self.challenger = None
-        self.dropped += 1
 
     def _judge_incumbent(self) -> None:
         standing = self.standings[self.incumbent]

@@ -108,7 +108,7 @@ class Trials:
 
     def _verdicts(self) -> tuple[int, int]:
         """Trials that were won so far, and those that were lost."""
-        return self.budget.promoted, self.budget.dropped + self.budget.demoted
+        return self.budget.promoted, self.budget.lost + self.budget.demoted
 
     def _after_trials(self, state: LearnerState, incumbent: PyTree) -> LearnerState:
         """The agent hears of verdicts that are new."""
