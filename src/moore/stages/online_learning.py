@@ -4,15 +4,18 @@ A loop over an environment (`moore.stages.online`) and a session that a control 
 (`moore.sessions`) both drive `OnlineLearning`; the numbers in comments are lines of Algorithm 1.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from moore.experience.protocol import OnPass
 from moore.replay.buffer import Transition
+from moore.stages import acting
 from moore.stages.choosing import Chooser
 from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
+from moore.stages.lengthen import lengthened
 
 
 class OnlineLearning:
@@ -96,6 +99,29 @@ class OnlineLearning:
 
     def _settle(self, state: LearnerState) -> None:
         self.state = self._acted = state
+
+    def cut(self) -> None:
+        """The next row of D_on does not follow the newest one, as it otherwise does."""
+        online = acting.cut_newest(self.state.online)
+        self._settle(dataclasses.replace(self.state, online=online))
+
+    def abandon(self) -> None:
+        """The running episode is over, and nobody knows how it ended."""
+        self.epoch.in_episode = False
+        self._settle(self.chooser.new_episode(self.state))
+
+    def grow(self) -> None:
+        """Makes room for an online stage of twice the length."""
+        config = self.learner.config
+        longer = dataclasses.replace(config.online, epochs=2 * max(config.online.epochs, 1))
+        self.learner = self.learner.changed(config=dataclasses.replace(config, online=longer))
+        self.chooser.use(self.learner)
+        self._settle(lengthened(self.learner, self.state))
+
+    @property
+    def ready(self) -> bool:
+        """Whether the warm-up is over and there is anything to learn from."""
+        return self._since_hand_over(self.epoch.learned) >= self.warm_up and self.has_data
 
     @property
     def has_data(self) -> bool:
