@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from moore.replay.schemes import Scheme, parse_scheme
     from moore.runs.policy import Policy, load_policy
     from moore.runs.run import RunResult, resume, run
+    from moore.sessions.session import Session
 
 _HOMES = {
     "Config": "moore.config",
@@ -32,6 +33,7 @@ _HOMES = {
     "ReferenceScores": "moore.evaluation.scores",
     "RunResult": "moore.runs.run",
     "Scheme": "moore.replay.schemes",
+    "Session": "moore.sessions.session",
     "load_dataset": "moore.data.load",
     "load_policy": "moore.runs.policy",
     "parse_scheme": "moore.replay.schemes",
@@ -51,6 +53,7 @@ __all__ = [
     "ReferenceScores",
     "RunResult",
     "Scheme",
+    "Session",
     "__version__",
     "load_dataset",
     "load_policy",

@@ -6,6 +6,7 @@ until its episode ends or is cut, or until there are `STRETCH` of them.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,15 +27,26 @@ class Feeder:
         finished: returns of the session's own episodes that ended, until somebody takes them.
     """
 
-    def __init__(self, setup: Setup, learning: OnlineLearning, *, skip: int = 0):
-        """`skip`: number of steps at the beginning that the learner has already."""
+    def __init__(
+        self,
+        setup: Setup,
+        learning: OnlineLearning,
+        *,
+        skip: int = 0,
+        finished: Sequence[float] = (),
+    ):
+        """Goes on where the learner has the first `skip` steps, and `finished` were not taken."""
         self._setup, self._learning, self._skip = setup, learning, skip
+        self._at_skip, self.finished = list(finished), list(finished)
         self._waiting: dict[Unit, list[Step]] = {}
         self._returns: dict[Unit, Return] = {}
-        self._tail: Unit | None = None
-        self._rows = int(learning.state.online.size)
+        self._tail: tuple[Unit] | None = None
+        online = learning.state.online
+        self._rows = int(online.size)
+        ended = online.data.terminated | online.data.truncated
+        # Whether the next row of D_on would be taken to follow the newest one.
+        self._open = self._rows > 0 and not bool(ended[self._rows - 1])
         self.fed = 0
-        self.finished: list[float] = []
 
     def add(self, step: Step) -> None:
         """Takes the next step that came out."""
@@ -54,11 +66,14 @@ class Feeder:
     def _feed(self, step: Step) -> None:
         self.fed += 1
         self._count(step)
-        follows, self._tail = self._tail == step.unit, step.unit if _goes_on(step) else None
+        follows, was_open = self._tail == (step.unit,), self._open
+        self._tail = (step.unit,) if step.whole and not step.ends else None
+        if step.whole:
+            self._open = not step.ends
         if self.fed <= self._skip:
-            self._open = self._tail is not None or (self._open and not step.whole)
+            self.finished = list(self._at_skip)
             return
-        if step.whole and self._open and not follows:
+        if step.whole and was_open and not follows:
             self._learning.cut()
         if step.number == 0:
             self._learning.abandon()
@@ -66,14 +81,10 @@ class Feeder:
         transition = self._transition(step) if step.whole else None
         if transition is not None:
             self._make_room()
-            self._open = not step.ends
         if step.policy is None:
             self._learning.add(transition)
         else:
             self._learning.observe(transition, in_episode=not step.ends)
-
-    # Whether the newest row of D_on is one whose successor row would be taken to follow it.
-    _open = False
 
     def _make_room(self) -> None:
         if self._rows == self._learning.state.online.capacity:
@@ -103,8 +114,3 @@ class Feeder:
             if step.ends:
                 earned = self._returns.pop(step.unit).total
                 self.finished += [] if earned is None else [earned]
-
-
-def _goes_on(step: Step) -> bool:
-    """Whether a row of this step may be followed by a row of the next."""
-    return step.whole and not step.ends

@@ -7,6 +7,7 @@ A loop over an environment (`moore.stages.online`) and a session that a control 
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 
 from moore.experience.protocol import OnPass
@@ -16,6 +17,7 @@ from moore.stages.choosing import Chooser
 from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.lengthen import lengthened
+from moore.trees import copied
 
 
 class OnlineLearning:
@@ -66,7 +68,7 @@ class OnlineLearning:
     def begin_epoch(self, number: int, *, observed: int = 0) -> None:
         """Begins an epoch, in which `observed` steps were taken while the last was learned from."""
         in_episode = True if not observed else self.epoch.in_episode
-        self.state = self.learner.summarise_data(self.state)
+        self._settle(self.learner.summarise_data(self.state))
         self.epoch = Epoch(number, observed=observed, in_episode=in_episode)
 
     def act(self, obs: np.ndarray) -> np.ndarray:
@@ -93,9 +95,7 @@ class OnlineLearning:
         if transition is not None:
             self._settle(self.learner.observe(self.state, transition))
         epoch = self.epoch
-        epoch.observe(
-            epoch.observed + 1, in_episode=epoch.in_episode, dropped=transition is None
-        )
+        epoch.observe(epoch.observed + 1, in_episode=epoch.in_episode, dropped=transition is None)
 
     def _settle(self, state: LearnerState) -> None:
         self.state = self._acted = state
@@ -110,6 +110,12 @@ class OnlineLearning:
         self.epoch.in_episode = False
         self._settle(self.chooser.new_episode(self.state))
 
+    def rehearse(self) -> None:
+        """Compiles what `observe` needs, so that the first call takes no longer than the others."""
+        row = jax.tree.map(lambda column: np.zeros_like(column[0]), self.state.online.data)
+        copy = dataclasses.replace(self.state, online=copied(self.state.online))
+        self.learner.observe(copy, row)
+
     def grow(self) -> None:
         """Makes room for an online stage of twice the length."""
         config = self.learner.config
@@ -119,9 +125,14 @@ class OnlineLearning:
         self._settle(lengthened(self.learner, self.state))
 
     @property
+    def steps_learned(self) -> int:
+        """Number of steps since the hand-over that were learned from."""
+        return self._since_hand_over(self.epoch.learned)
+
+    @property
     def ready(self) -> bool:
         """Whether the warm-up is over and there is anything to learn from."""
-        return self._since_hand_over(self.epoch.learned) >= self.warm_up and self.has_data
+        return self.steps_learned >= self.warm_up and self.has_data
 
     @property
     def has_data(self) -> bool:
