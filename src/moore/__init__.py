@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from moore.config import Config
     from moore.data.dataset import Dataset
     from moore.data.load import load_dataset
+    from moore.envs.plant_spec import PlantSpec
     from moore.evaluation.scores import ReferenceScores, reference_scores
     from moore.evaluation.transfer import transfer_metrics
     from moore.presets import preset, preset_names
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Config": "moore.config",
     "Dataset": "moore.data.dataset",
+    "PlantSpec": "moore.envs.plant_spec",
     "Policy": "moore.runs.policy",
     "ReferenceScores": "moore.evaluation.scores",
     "RunResult": "moore.runs.run",
@@ -49,6 +51,7 @@ __all__ = [
     "Config",
     "Dataset",
     "InputError",
+    "PlantSpec",
     "Policy",
     "ReferenceScores",
     "RunResult",

@@ -1,4 +1,4 @@
-"""Steps that somebody else has made, as records of a session: whole episodes, and logs."""
+"""What is told to a session, as records: outcomes of steps, whole episodes, and logs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +8,52 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moore.data.dataset import Dataset
-from moore.data.live_steps import Unit, plain, plain_reward
+from moore.data.live_steps import Step, Unit, plain, plain_reward
 from moore.data.load import check_against_spaces, load_dataset
 from moore.errors import InputError
 from moore.runs.world import World
+from moore.sessions.readings import each, flag_of, reward_of
 
 # Rounding of an action that was recorded in float32, as a share of its range.
 _ROUNDING = 1e-4
+
+
+def outcomes(
+    steps: Sequence[Step],
+    next_obs: Float[np.ndarray, "steps obs"] | None,
+    reward: Any,
+    terminated: Any,
+    truncated: Any,
+) -> list[dict]:
+    """The records of what came of these steps; see `Session.observe`.
+
+    Raises:
+        InputError: another shape or type, or an episode ends without its last observation.
+    """
+    count, records = len(steps), []
+    rewards = each("reward", reward, count)
+    flags = [each("terminated", terminated, count), each("truncated", truncated, count)]
+    for row, step in enumerate(steps):
+        terminal, timeout = (
+            flag_of(name, flag[row])
+            for name, flag in zip(("terminated", "truncated"), flags, strict=True)
+        )
+        if next_obs is None and (terminal or timeout):
+            raise InputError(
+                "next_obs is missing where the episode ends; give the last observation, because no "
+                "later one belongs to this episode."
+            )
+        records.append(
+            {
+                "kind": "observe",
+                "step": step.number,
+                "next_obs": None if next_obs is None else plain(next_obs[row]),
+                "reward": plain_reward(reward_of(rewards[row])),
+                "terminated": terminal,
+                "truncated": timeout,
+            }
+        )
+    return records
 
 
 def records_of_episode(

@@ -80,16 +80,22 @@ class Feeder:
             return
         transition = self._transition(step) if step.whole else None
         if transition is not None:
-            self._make_room()
+            if self._rows == self._learning.state.online.capacity:
+                self._learning.grow()
+            self._rows += 1
         if step.policy is None:
             self._learning.add(transition)
         else:
             self._learning.observe(transition, in_episode=not step.ends)
 
-    def _make_room(self) -> None:
-        if self._rows == self._learning.state.online.capacity:
+    def make_room(self) -> None:
+        """Doubles the room for rows as soon as half of it is used, and prepares for it.
+
+        This takes seconds, so it is done while learning, and not when it is too late.
+        """
+        if 2 * self._rows >= self._learning.state.online.capacity:
             self._learning.grow()
-        self._rows += 1
+            self._learning.rehearse()
 
     def _transition(self, step: Step) -> Transition:
         """The step in the agents' units."""
