@@ -46,6 +46,7 @@ _TINY_RUN = (
 )  # fmt: skip
 _QUICK_RUN = (
     "test_stops.py", "test_live_system.py", "test_disk.py", "test_damage.py", "test_hand_over.py",
+    "test_session.py",
 )  # fmt: skip
 # These come first, the longest of them at the front: no worker is left with one at the end.
 _FIRST = (
