@@ -13,8 +13,10 @@ from moore.agents.numpy_acting import Gaussian
 from moore.envs.bounds import Bounds
 from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
+from moore.runs.hand_over import HandOverFindings
 from moore.runs.run import run
 from moore.sessions import folder as session_folder
+from moore.sessions import start
 from moore.sessions.acting import log_densities
 from tiny import quick_config
 
@@ -91,7 +93,6 @@ class TestActing:
             ("warm", None, "no array of numbers"),
             ([[1.0], [2.0]], [1], "expected 2 different ids"),
             ([[1.0], [2.0]], [1, 1], "expected 2 different ids"),
-            ([1.0], 1.5, "whole number or a text"),
         ],
     )
     def test_wrong_shapes_are_refused_and_leave_nothing(self, begin, obs, unit, words):
@@ -356,7 +357,11 @@ class TestBeginning:
         control(session, 1)
         assert rows(session).truncated[35], "the run's last episode goes on nowhere"
 
-    def test_what_speaks_against_a_policy_is_asked_first(self, quick_run, log_file, tmp_path):
+    def test_what_speaks_against_a_policy_is_asked_first(
+        self, quick_run, log_file, tmp_path, monkeypatch
+    ):
+        worse = HandOverFindings(-9.0, 1.0, below_log=True, passed_gate=None)
+        monkeypatch.setattr(start, "hand_over", lambda rows, log: worse)
         how = {"dataset": log_file, "at": "hand-over"}
         with pytest.raises(InputError, match=r"accept=\('hand-over',\)"):
             Session.from_run(quick_run, tmp_path / "session", **how)

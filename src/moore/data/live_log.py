@@ -44,7 +44,10 @@ def read_live_log(
     steps, units = Steps(), defaultdict(_Rows)
     for record in records:
         steps.patience = records.header["patience"]
-        for step in steps.take(record):
+        done = list(steps.take(record))
+        if record["kind"] == "act":
+            units.setdefault(record["unit"], _Rows())  # in the order of their first steps
+        for step in done:
             units[step.unit].add(step)
     waiting = [step for left in steps.open.values() for step in left if not step.settled]
     pending = len(waiting)

@@ -65,7 +65,6 @@ class Studying:
                 break
             else:
                 made += self._learn_beyond()
-        self.updates += made
         self._sound = True
         return made
 
@@ -73,10 +72,11 @@ class Studying:
         """Does what is due after the next step, and ends the epoch after its last one."""
         learning = self._learning
         made = learning.learn(self._feeder.take_returns)
+        self.updates += made
         steps, epoch = learning.learner.config.online.steps_per_epoch, learning.epoch
         if epoch.learned >= steps:
             row = {"stage": "online", "epoch": epoch.number, "env_steps": learning.steps_learned}
-            row["updates"] = self.updates + made
+            row["updates"] = self.updates
             self._metrics.write(row | learning.end_epoch(self._feeder.take_returns()))
             learning.begin_epoch(epoch.number + 1, observed=epoch.observed - steps)
         return made
@@ -88,7 +88,9 @@ class Studying:
         if self._beyond % groups == 0:
             self._learning.refresh(self._feeder.take_returns())
         self._beyond += 1
-        return self._learning.update()
+        made = self._learning.update()
+        self.updates += made
+        return made
 
 
 def _budget(updates: int | None, seconds: float | None) -> Callable[[int], bool]:
