@@ -234,7 +234,7 @@ class TestLearning:
         lines = (session.folder / "metrics.jsonl").read_text().splitlines()
         (row,) = map(json.loads, lines)
         assert (row["epoch"], row["env_steps"], row["updates"]) == (1, 12, 12)
-        returns = [-sum((1 - i / 8) ** 2 for i in range(5))] * 2
+        returns = [-sum((1 - i / 8) ** 2 for i in range(5))] * 3
         assert row["online/episode_returns"] == pytest.approx(returns)
 
     def test_there_may_be_more_at_night(self, begin):
