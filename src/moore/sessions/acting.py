@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from moore.agents.acting import gaussian
-from moore.agents.numpy_acting import Gaussian
+from moore.agents.acting import as_arrays
+from moore.agents.numpy_acting import ActorArrays, Gaussian
 from moore.envs.bounds import Bounds
 from moore.runs.policy import Policy, policy_id
 from moore.runs.setup import Setup
@@ -42,12 +42,14 @@ class Actor:
         self._setup, self._seed = setup, seed
         self._of: object = None
         self._policy: Policy | None = None
+        self._arrays: ActorArrays | None = None
         self.id = ""
 
     def use(self, turn: Turn) -> Policy:
         """The policy of this turn; its weights are fetched only if it is another one."""
         if self._policy is None or turn.of is not self._of:
             self._policy, self._of = self._setup.policy(turn.policy()), turn.of
+            self._arrays = as_arrays(self._policy.weights)
             self.id = policy_id(self._policy)
         return self._policy
 
@@ -69,8 +71,9 @@ class Actor:
             reach = bounds.high - bounds.low
             density = -float(np.log(reach[reach > 0], dtype=np.float64).sum())
             return Drawn(action.astype(np.float32), [density] * len(obs))
-        policy = self.use(turn)
-        found = gaussian(policy.weights, self._setup.units.obs_in(obs))
+        self.use(turn)
+        assert self._arrays is not None
+        found = self._arrays.gaussian(self._setup.units.obs_in(obs))
         if not turn.drawn:
             return Drawn(bounds.own(found.mode()), [None] * len(obs))
         noise = rng.standard_normal(found.mean.shape, np.float32)
@@ -95,17 +98,16 @@ def log_densities(
         bounds: the bounds of the actions.
     """
     free = bounds.high > bounds.low
-    half = 0.5 * (bounds.high - bounds.low)[free].astype(np.float64)
-    mean, std, u = (
-        np.broadcast_to(part, value.shape)[:, free].astype(np.float64)
-        for part in (drawn_from.mean, drawn_from.std, value)
-    )
+    half = np.where(free, 0.5 * (bounds.high - bounds.low), 1.0)
+    mean, std, u = (part.astype(np.float64) for part in (drawn_from.mean, drawn_from.std, value))
     if not (std > 0.0).all():
         return [None] * len(value)
-    each = -0.5 * ((u - mean) / std) ** 2 - np.log(std) - 0.5 * math.log(2.0 * math.pi)
+    each = -0.5 * ((u - mean) / std) ** 2 - np.log(std * half) - 0.5 * math.log(2.0 * math.pi)
     if drawn_from.squashed:
-        each = each - 2.0 * (math.log(2.0) - u - np.logaddexp(0.0, -2.0 * u))
-    rows = (each - np.log(half)).sum(axis=1)
-    at_bound = np.zeros(len(value), bool) if drawn_from.squashed else (abs(u) >= 1.0).any(axis=1)
-    usable = np.isfinite(rows) & ~at_bound
-    return [float(row) if fine else None for row, fine in zip(rows, usable, strict=True)]
+        each -= 2.0 * (math.log(2.0) - u - np.logaddexp(0.0, -2.0 * u))
+    else:
+        each[np.abs(u) >= 1.0] = np.nan
+    if not free.all():
+        each = each[:, free]
+    rows = each.sum(axis=1).tolist()
+    return [row if math.isfinite(row) else None for row in rows]
