@@ -269,6 +269,8 @@ class TestLearning:
         found = rows(session)
         assert found.reward.tolist() == [1, 3] and found.terminated.tolist() == [False, True]
         assert found.truncated.tolist() == [True, False], "the step between was not measured"
+        control(session, 2, episode=9)
+        assert len(rows(session).reward) == 4, "a block holds up no step of its own"
         with pytest.raises(InputError, match=r"obs \(4, 1\), action \(2, 1\)"):
             session.observe_episode(obs, action[:2], [1.0, 2.0, 3.0])
         with pytest.raises(InputError, match="entry 0 of action 2 is 9, outside its bounds"):

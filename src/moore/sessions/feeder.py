@@ -1,8 +1,9 @@
 """Hands complete steps to the learner, whole stretches of one unit after the other.
 
 Some agents read returns from rows that follow one another, so the rows of two units must not be
-mixed. One unit's steps go on at once. As soon as there is a second one, every unit's steps wait
-until its episode ends or is cut, or until there are `STRETCH` of them.
+mixed. If the session acts in one unit, its steps go on at once. As soon as it acts in a second one,
+a unit's steps wait until its episode ends or is cut, or until there are `STRETCH` of them. Steps
+that somebody else made come as whole blocks, and go on at once.
 """
 
 import math
@@ -39,6 +40,7 @@ class Feeder:
         self._setup, self._learning, self._skip = setup, learning, skip
         self._at_skip, self.finished = list(finished), list(finished)
         self._waiting: dict[Unit, list[Step]] = {}
+        self._acting: set[Unit] = set()
         self._returns: dict[Unit, Return] = {}
         self._tail: tuple[Unit] | None = None
         online = learning.state.online
@@ -50,13 +52,15 @@ class Feeder:
 
     def add(self, step: Step) -> None:
         """Takes the next step that came out."""
-        self._waiting.setdefault(step.unit, []).append(step)
-        for unit, steps in self._waiting.items():
-            complete = steps and (steps[-1].ends or steps[-1].lost or len(steps) >= STRETCH)
-            if len(self._waiting) == 1 or complete:
-                self._waiting[unit] = []
-                for one in steps:
-                    self._feed(one)
+        if step.policy is not None:
+            self._acting.add(step.unit)
+        waiting = self._waiting.setdefault(step.unit, [])
+        waiting.append(step)
+        at_once = len(self._acting) <= 1 or step.policy is None
+        if at_once or step.ends or step.lost or len(waiting) >= STRETCH:
+            self._waiting[step.unit] = []
+            for one in waiting:
+                self._feed(one)
 
     def take_returns(self) -> list[float]:
         """Returns of the episodes that ended since the last call."""
