@@ -18,6 +18,7 @@ from moore.runs.run import run
 from moore.sessions import folder as session_folder
 from moore.sessions import start
 from moore.sessions.acting import log_densities
+from moore.stages.learner import Learner
 from tiny import quick_config
 
 OBS = np.asarray([0.5], np.float32)
@@ -244,6 +245,22 @@ class TestLearning:
         assert session.learn(updates=3) == 3
         assert session.policy(OBS) != before
         assert session.learn(seconds=0.0) == 0
+
+    def test_an_error_while_learning_loses_no_step_and_stops_no_action(
+        self, begin, log_file, monkeypatch
+    ):
+        session = begin()
+        control(session, 2)
+        monkeypatch.setattr(Learner, "update", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.learn()
+        monkeypatch.undo()
+        control(session, 2, first=2)
+        with pytest.raises(InputError, match="learning was interrupted by an error"):
+            session.save()
+        session.close()
+        with Session.resume(session.folder, dataset=log_file) as again:
+            assert len(rows(again).reward) == again.due == 4
 
     @pytest.mark.parametrize("budget", [{"updates": -1}, {"updates": 1, "seconds": 1.0}])
     def test_a_budget_that_makes_no_sense_is_refused(self, begin, budget):

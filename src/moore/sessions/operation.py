@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from moore.data.live_records import Records
 from moore.data.live_steps import Step, Steps, Unit, plain
+from moore.envs.identity import CUSTOM
 from moore.errors import InputError
 from moore.files import locked
 from moore.runs.policy import Policy
@@ -61,14 +62,14 @@ class Operation:
         self.steps = Steps(PATIENCE)
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(folder))
+            self.studying = Studying(folder, start.learning, self._feeder, info)
+            stack.callback(self.studying.close)
             records = Records(self.log)
             for record in records:
                 self._take(record)
                 self._feed()
             self._journal = Journal(self.log, self._header(), records)
             stack.callback(self._journal.close)
-            self.studying = Studying(folder, start.learning, self._feeder, info)
-            stack.callback(self.studying.close)
             # What comes next does not follow what came before the session was opened.
             self.take([{"kind": "gap", "unit": unit} for unit in self.steps.open])
             self._feeder.make_room()
@@ -169,7 +170,7 @@ class Operation:
         """The facts about the session that its log holds."""
         return {
             "session": self._facts.id,
-            "env_id": self.world.env_id,
+            "env_id": "" if self.world.env_id == CUSTOM else self.world.env_id,
             "action_low": self.world.bounds.low.tolist(),
             "action_high": self.world.bounds.high.tolist(),
             "patience": PATIENCE,
@@ -199,6 +200,9 @@ class Operation:
                 self._held.keep(record["unit"], np.asarray(record["action"], np.float32))
 
     def _feed(self) -> None:
+        """Gives the learner what came out, unless its state is not whole: then it stays on disk."""
+        if not self.studying.sound:
+            return
         steps, self._released = self._released, []
         for step in steps:
             self._feeder.add(step)

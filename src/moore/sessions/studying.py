@@ -15,6 +15,7 @@ class Studying:
 
     Attributes:
         updates: number of updates that the session has made.
+        sound: whether the learner's state is whole; it is not after an error while learning.
     """
 
     def __init__(self, folder: Path, learning: OnlineLearning, feeder: Feeder, info: dict):
@@ -22,7 +23,7 @@ class Studying:
         self._learning, self._feeder = learning, feeder
         self.updates = info.get("updates", 0)
         self._beyond = info.get("beyond", 0)
-        self._sound, self._folder = True, folder
+        self.sound, self._folder = True, folder
         kept = info.get("metrics", {}).get("bytes", 0)
         then = ", then go on with moore.Session.resume"
         self._metrics = MetricsFile(folder / "metrics.jsonl", keep_bytes=kept, then=then)
@@ -45,7 +46,7 @@ class Studying:
 
     def check_sound(self) -> None:
         """Raises InputError if learning was interrupted, so that its state is not whole."""
-        if not self._sound:
+        if not self.sound:
             raise InputError(
                 "learning was interrupted by an error, so its state is not whole and is not saved; "
                 f"moore.Session.resume({str(self._folder)!r}) goes on from the one before, and no "
@@ -56,7 +57,7 @@ class Studying:
         """Learns; see `Session.learn`."""
         wanted = _budget(updates, seconds)
         self.check_sound()
-        self._sound = False
+        self.sound = False
         made = 0
         while wanted(made):
             if self._learning.due:
@@ -65,7 +66,7 @@ class Studying:
                 break
             else:
                 made += self._learn_beyond()
-        self._sound = True
+        self.sound = True
         return made
 
     def _learn_step(self) -> int:
