@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import handover_factors
 import live_system
+import session
 
 from moore.config import Config, from_dict
 from moore.errors import InputError
@@ -122,3 +123,14 @@ class TestLiveSystem:
 
     def test_a_good_one_goes_on_to_the_end(self, monkeypatch, tmp_path):
         assert self.go(monkeypatch, tmp_path, lowest=-1e9) == [0, 1, 2, 3]
+
+
+def test_the_tank_is_controlled_from_its_log_and_every_step_is_kept(desk, monkeypatch, capsys):
+    small = SETTINGS | {"online": {"steps_per_epoch": 24, "refit_every": 12, "updates_per_step": 1}}
+    small |= {"evaluation": {"episodes": 0}, "standardise_obs": True}
+    monkeypatch.setattr(session, "settings", lambda: from_dict(small, base=Config()))
+    monkeypatch.setattr("sys.argv", ["session.py", "--out", "tank", "--days", "2"])
+    session.main()
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("day 0: return ") and told[0].endswith("then 24 updates")
+    assert told[-1].startswith("48 steps of 2 days are in ")

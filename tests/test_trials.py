@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import pages
+from moore import Session
 from moore.config import GateConfig
+from moore.data.load import read_log
 from moore.errors import InputError
 from moore.reports.html import run_page
 from moore.runs.budgeting import earnings_of, floor_of
@@ -83,6 +85,25 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, steady_log, tmp_path):
     run(config(), dataset=steady_log, env=ENV, out=folder, quiet=True, until=until)
     resume(folder, dataset=steady_log, env=ENV, quiet=True)
     assert_same_run(finished.folder, folder)
+
+
+def test_a_session_keeps_to_the_budget_too(finished, steady_log, tmp_path):
+    how = {"dataset": steady_log, "at": "hand-over", "accept": ("hand-over",)}
+    with Session.from_run(finished.folder, tmp_path / "session", **how) as session:
+        for step in range(40):
+            session.act([0.5])
+            session.observe(reward=-1.0, next_obs=[0.5], truncated=step % 20 == 19)
+            if step == 19:
+                assert session.learn() == 20 * config().online.updates_per_step
+        with pytest.raises(InputError, match="a dip budget, which counts one episode after"):
+            session.act([[0.5], [0.5]])
+        learning = session._operation._learning
+        assert learning.verdict is not None, "the newest policy was offered as a challenger"
+        booked = learning.chooser.budget.earnings
+    density = read_log(session.log, infos=True).infos["log_density"]
+    assert np.isnan(density).all(), "policies act without noise"
+    with Session.resume(session.folder, dataset=steady_log) as again:
+        assert again._operation._learning.chooser.budget.earnings == booked
 
 
 class TestBooking:

@@ -25,7 +25,7 @@ BASICS = (
 # From the top. Rooms of one layer do not import each other.
 LAYERS = (
     ("moore", "cli"),
-    ("sweeps", "collecting", "exporting", "assessing", "watching"),
+    ("sweeps", "collecting", "exporting", "assessing", "sessions", "watching"),
     ("runs",),
     ("reports", "stages", "inspecting"),
     ("presets", "envs"),

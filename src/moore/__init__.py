@@ -18,20 +18,24 @@ if TYPE_CHECKING:
     from moore.config import Config
     from moore.data.dataset import Dataset
     from moore.data.load import load_dataset
+    from moore.envs.plant_spec import PlantSpec
     from moore.evaluation.scores import ReferenceScores, reference_scores
     from moore.evaluation.transfer import transfer_metrics
     from moore.presets import preset, preset_names
     from moore.replay.schemes import Scheme, parse_scheme
     from moore.runs.policy import Policy, load_policy
     from moore.runs.run import RunResult, resume, run
+    from moore.sessions.session import Session
 
 _HOMES = {
     "Config": "moore.config",
     "Dataset": "moore.data.dataset",
+    "PlantSpec": "moore.envs.plant_spec",
     "Policy": "moore.runs.policy",
     "ReferenceScores": "moore.evaluation.scores",
     "RunResult": "moore.runs.run",
     "Scheme": "moore.replay.schemes",
+    "Session": "moore.sessions.session",
     "load_dataset": "moore.data.load",
     "load_policy": "moore.runs.policy",
     "parse_scheme": "moore.replay.schemes",
@@ -47,10 +51,12 @@ __all__ = [
     "Config",
     "Dataset",
     "InputError",
+    "PlantSpec",
     "Policy",
     "ReferenceScores",
     "RunResult",
     "Scheme",
+    "Session",
     "__version__",
     "load_dataset",
     "load_policy",

@@ -44,8 +44,8 @@ def load_dataset(
     Args:
         source: `path.hdf5`, `path.h5` (D4RL's flat layout, or robomimic's), `path.npz`,
             `minari:ID`, `builtin:NAME`, `path.csv`, `path.parquet`, a folder or pattern of these,
-            a LeRobot folder, `path.mat`, several of all these joined by commas, or a `Dataset`
-            (only checked).
+            a LeRobot folder, the `log` of a `moore.Session`, `path.mat`, several of all these
+            joined by commas, or a `Dataset` (only checked).
         download: fetch Minari data sets that are not on this machine.
         max_rows: keep at most this many rows of the log; at least 1.
         fraction: keep at most this share of its rows, in (0, 1].

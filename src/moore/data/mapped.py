@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from moore.data.live_records import is_live_log
 from moore.data.log import Log
 from moore.errors import InputError
 
@@ -19,6 +20,10 @@ def mapped_reader(source: str) -> Callable[..., Log] | None:
             from moore.data.lerobot import read_lerobot
 
             return read_lerobot
+        if is_live_log(path):
+            from moore.data.live_log import read_live_log
+
+            return read_live_log
         if not any(name.lower().endswith(_TABLES) for name in _names_in(path)):
             return None
     elif suffix == ".mat":

@@ -119,9 +119,20 @@ def save_policy(folder: Path, policy: Policy) -> None:
         replace_folder(partial_folder, folder)
 
 
+def policy_id(policy: Policy) -> str:
+    """What tells a policy from all others: the hash in its policy.json when it is saved."""
+    return hash_of(_about(policy), save(_named(policy.weights)))
+
+
 def _describe(policy: Policy, weights: bytes) -> dict:
     """The content of policy.json. `config` is for people; acting needs only the rest."""
-    about = {
+    about = _about(policy)
+    return about | {"sha256": hash_of(about, weights), "config": to_dict(policy.config)}
+
+
+def _about(policy: Policy) -> dict:
+    """What acting needs besides the weights, and where the policy comes from."""
+    return {
         "format": FORMAT,
         "moore": __version__,
         "agent": policy.agent.name,
@@ -132,7 +143,6 @@ def _describe(policy: Policy, weights: bytes) -> dict:
         "units": policy.units.to_dict(),
         "acting": {"noise": getattr(policy.weights, "noise", 0.0)},
     }
-    return about | {"sha256": hash_of(about, weights), "config": to_dict(policy.config)}
 
 
 def load_policy(run: str | Path, *, seed: int = 0) -> Policy:

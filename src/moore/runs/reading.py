@@ -78,7 +78,7 @@ def _load(setup: Setup, folder: Path, config: Config, path: Path) -> Checkpoint:
     check_kept(info["config"], config, folder)
     if info["stage"] == HAND_OVER:
         return load_checkpoint(path, _hand_over_template(setup))
-    learner = _sized(setup.learner, from_dict(info["config"]).online.epochs)
+    learner = sized(setup.learner, from_dict(info["config"]).online.epochs)
     online = info["stage"] == "online"
 
     def shapes(key, learner: Learner = learner):
@@ -108,7 +108,7 @@ def _facts(path: Path) -> dict:
     return info
 
 
-def _sized(learner: Learner, epochs: int) -> Learner:
+def sized(learner: Learner, epochs: int) -> Learner:
     """The learner of a run with this number of online epochs."""
     online = dataclasses.replace(learner.config.online, epochs=epochs)
     return learner.changed(config=dataclasses.replace(learner.config, online=online))

@@ -168,6 +168,7 @@ class RunFiles:
         return {
             "dataset_sha256": _sha256(self.setup),
             "moore": __version__,
+            "step_limit": [self.setup.world.limit.steps, self.setup.world.limit.source],
             "config": self.config,
             "metrics": self.metrics.mark,
             "best": self.best,

@@ -96,6 +96,7 @@ def prepare(
     units: Units | None = None,
     acts: bool = True,
     fresh: bool = True,
+    world: World | None = None,
 ) -> Setup:
     """Loads and checks everything that a run needs, before training starts.
 
@@ -111,6 +112,7 @@ def prepare(
             `units_for`.
         acts: whether the run has an online stage.
         fresh: whether simulators are tried out first; False for a run that has begun.
+        world: facts about the environment, where it is known without making one.
 
     Raises:
         InputError: something does not fit: names, files, spaces, bounds, terminations.
@@ -120,7 +122,8 @@ def prepare(
     # The user's functions and files are read before an environment may change the working folder.
     scheme = algorithm.scheme or config.online.parsed_scheme()
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
-    world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
+    if world is None:
+        world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
     env_id, bounds, obs_dim, limit = world.env_id, world.bounds, world.obs_dim, world.limit.steps
     low, high = bounds.low, bounds.high
     known_limit = limit if world.limit.source in ("own", "given", "measured") else None

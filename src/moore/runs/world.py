@@ -23,7 +23,7 @@ class World:
     """The environments of a run.
 
     Attributes:
-        source: makes an environment of evaluation.
+        source: makes an environment of evaluation; None: there is no environment, only facts.
         system_source: makes the environment in which the policy acts online; None: the same as
             `source`.
         env_id: name under which rules and reference scores are looked up.
@@ -34,7 +34,7 @@ class World:
         notes: sentences about the environments that the user should read.
     """
 
-    source: EnvSource
+    source: EnvSource | None
     system_source: EnvSource | None
     env_id: str
     bounds: Bounds
@@ -63,7 +63,9 @@ class World:
             return self._make(self.source, None)
         return self._make(self.system_source, "the live system")
 
-    def _make(self, source: EnvSource, name: str | None) -> Adapter:
+    def _make(self, source: EnvSource | None, name: str | None) -> Adapter:
+        if source is None:
+            raise InputError(f"{self.env_id}: there is no environment; give one with env=.")
         made = make_env(source, name=name, max_bad_readings=self.max_bad_readings)
         # If the environment truncates its own episodes, a guess must not truncate them earlier.
         cuts_itself = self.limit.source in ("own", "measured") or inner_limit(made) is not None

@@ -33,13 +33,20 @@ class MetricsFile:
     row is there twice.
     """
 
-    def __init__(self, path: Path, *, keep_bytes: int = 0):
+    def __init__(self, path: Path, *, keep_bytes: int = 0, then: str | None = None):
         """Opens the file and cuts it back to the length that the checkpoint recorded.
+
+        Args:
+            path: the file.
+            keep_bytes: this length.
+            then: what an error tells to do when its cause is removed; by default to resume the run.
 
         Raises:
             InputError: the file cannot be written.
         """
         self._path = path
+        again = f", then go on with `moore run --resume {path.parent}`"
+        self._then = again if then is None else then
         with writing(path):
             path.touch()
             os.truncate(path, min(keep_bytes, path.stat().st_size))
@@ -55,7 +62,7 @@ class MetricsFile:
             InputError: the row cannot be written, because the disk is full for instance.
         """
         line = (json.dumps(jsonable(row)) + "\n").encode()
-        with writing(self._path, f", then go on with `moore run --resume {self._path.parent}`"):
+        with writing(self._path, self._then):
             left = memoryview(line)
             while left:
                 left = left[self._file.write(left) :]

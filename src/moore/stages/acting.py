@@ -1,5 +1,6 @@
 """The compiled programs of a step in the system: choosing an action, storing the transition."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -41,3 +42,11 @@ def observe(
 ) -> tuple[Replay, PRNGKeyArray]:
     key, key_split = jax.random.split(key)
     return append(online, transition, key_split, holdout_fraction=holdout_fraction), key
+
+
+@partial(jax.jit, donate_argnames=("online",))
+def cut_newest(online: Replay) -> Replay:
+    """Ends the episode after the newest row, because the next one does not follow it."""
+    data, newest = online.data, online.size - 1
+    truncated = data.truncated.at[newest].set(~data.terminated[newest])
+    return dataclasses.replace(online, data=dataclasses.replace(data, truncated=truncated))

@@ -1,18 +1,39 @@
 """Decides who acts in the live system: the newest policy, one that passed a gate, or trials."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import PyTree
 
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Transition
 from moore.stages.learner import Learner, LearnerState
 
 
+class Turn(NamedTuple):
+    """Whose turn it is to act, for a caller that computes the action itself.
+
+    Attributes:
+        of: an object that is another one as soon as another policy acts.
+        policy: returns this policy.
+        drawn: whether the action is drawn; if not, it is the policy's action without noise.
+    """
+
+    of: object
+    policy: Callable[[], PyTree]
+    drawn: bool
+
+
 @runtime_checkable
 class Chooser(Protocol):
     """Decides who acts; the online stage asks it at every step."""
+
+    def turn(self, state: LearnerState) -> Turn:
+        """Who acts on the next step, unless that is a random one."""
+
+    def use(self, learner: Learner) -> None:
+        """Told that the learner was replaced by one with more room."""
 
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool
@@ -44,6 +65,13 @@ class Gatekeeper:
 
     def __init__(self, learner: Learner):
         self._learner = learner
+
+    def use(self, learner: Learner) -> None:
+        self._learner = learner
+
+    def turn(self, state: LearnerState) -> Turn:
+        of = state.agent if state.gate is None else state.gate.acting
+        return Turn(of, lambda: self._learner.policy(state), drawn=True)
 
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool

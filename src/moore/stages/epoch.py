@@ -1,6 +1,6 @@
 """An online epoch under way: the steps that were taken, and what was measured."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import jax
@@ -24,7 +24,7 @@ class Epoch:
     Attributes:
         number: t, the number of the epoch.
         observed: number of steps taken in the system.
-        learned: number of steps after which all updates that were due have been made.
+        learned: number of steps after which everything that was due has been done.
         in_episode: whether an episode goes on after the last step.
         dropped: number of steps whose transition was not measured completely.
         returns: returns of the episodes that ended before the last refresh.
@@ -40,12 +40,6 @@ class Epoch:
     returns: list[float] = field(default_factory=list)
     fits: list[FitReport] = field(default_factory=list)
     measured: dict[str, list[dict]] = field(default_factory=_nothing)
-
-    def steps(self, last: int) -> Iterator[int]:
-        """The remaining steps; a step counts as learned when the next one is asked for."""
-        for step in range(self.learned + 1, last + 1):
-            yield step
-            self.learned = step
 
     def observe(self, step: int, *, in_episode: bool, dropped: bool = False) -> None:
         """Notes a step in the system."""

@@ -1,4 +1,7 @@
-"""The online stage: MOORe, lines 3 to 20 of Algorithm 1. The numbers in comments are its lines."""
+"""The online stage: MOORe, lines 3 to 20 of Algorithm 1. The numbers in comments are its lines.
+
+What each line does is in `moore.stages.online_learning`; here it is driven by an environment.
+"""
 
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
@@ -9,6 +12,7 @@ from moore.replay.buffer import Transition
 from moore.stages.choosing import Chooser, Gatekeeper
 from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
+from moore.stages.online_learning import OnlineLearning
 
 
 @runtime_checkable
@@ -56,39 +60,25 @@ def online_stage(
         chooser: decides who acts; by default the learner's gate, if it has one.
     """
     config = learner.config.online
-    warm_up = max(config.random_steps, config.frozen_steps)
-    from_scratch = int(learner.offline.size) == 0
     chooser = chooser or Gatekeeper(learner)
-    if done == 0 and epoch is None and config.epochs > 0:
-        state, _ = learner.start(state)
+    if config.epochs <= done:
+        return state
+    if epoch is None and done > 0:
+        state, epoch = learner.summarise_data(state), Epoch(done + 1)
+    online = OnlineLearning(learner, state, chooser, epoch=epoch)
 
     for number in range(done + 1, config.epochs + 1):  # 7, 8
-        if epoch is None or epoch.number != number:
-            state, epoch = learner.summarise_data(state), Epoch(number)
-        for step in epoch.steps(config.steps_per_epoch):  # 9
-            on_step(epoch, state)
-            taken = (number - 1) * config.steps_per_epoch + step
-            if step > epoch.observed:  # otherwise the step was taken before the run was stopped
-                random = taken <= config.random_steps
-                action, acted = chooser.act(state, system.observation(), random=random)  # 10
+        if online.epoch.number != number:
+            online.begin_epoch(number)
+        while online.epoch.learned < config.steps_per_epoch:  # 9
+            on_step(online.epoch, online.state)
+            if not online.due:  # otherwise the step was taken before the run was stopped
+                action = online.act(system.observation())  # 10
                 transition = system.step(action)
-                seen = transition is not None
-                state = learner.observe(acted, transition) if seen else acted  # 11
-                epoch.observe(step, in_episode=system.in_episode, dropped=not seen)
-                state = chooser.observed(state, transition, in_episode=epoch.in_episode)
-                on_step(epoch, state)
-            if taken < warm_up or (from_scratch and not int(state.online.size)):
-                continue
-            if step % config.refit_every == 0 or taken == warm_up:  # 12
-                state, fresh = learner.refresh(state, number, on_pass=on_pass)  # 13-16
-                ended = system.take_episode_returns()
-                state, gates = chooser.consider(state, number, ended, in_episode=epoch.in_episode)
-                epoch.refreshed(fresh, ended, gates)
-            if taken > warm_up and step % config.update_every == 0:
-                updates = config.updates_per_step * config.update_every
-                state, loss = learner.update(state, number, updates)  # 18
-                epoch.measured["losses"].append(loss)
-        metrics = learner.reported(epoch.metrics(system.take_episode_returns())) | chooser.metrics()
-        if on_epoch(number, state, metrics):
+                online.observe(transition, in_episode=system.in_episode)  # 11
+                on_step(online.epoch, online.state)
+            online.learn(system.take_episode_returns, on_pass=on_pass)  # 12-18
+        metrics = online.end_epoch(system.take_episode_returns())
+        if on_epoch(number, online.state, metrics):
             break
-    return state
+    return online.state

@@ -19,6 +19,7 @@ from moore.experience.protocol import Metrics
 from moore.replay.buffer import Transition
 from moore.stages import budget_summary
 from moore.stages.budget import REFERENCE, DipBudget
+from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
 from moore.trees import copied
 
@@ -43,6 +44,15 @@ class Trials:
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
         """The trials of a new online stage; the policy that was handed over is the reference."""
         return cls(learner, budget, {REFERENCE: copied(learner.policy(state))})
+
+    def use(self, learner: Learner) -> None:
+        self._learner = learner
+
+    def turn(self, state: LearnerState) -> Turn:
+        """The policy whose turn it is, without noise."""
+        del state
+        policy = self.policies[self.budget.acting]
+        return Turn(policy, lambda: policy, drawn=False)
 
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool

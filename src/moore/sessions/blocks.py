@@ -1,0 +1,181 @@
+"""What is told to a session, as records: outcomes of steps, whole episodes, and logs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from moore.data.dataset import Dataset
+from moore.data.live_steps import Step, Unit, plain, plain_reward
+from moore.data.load import check_against_spaces, load_dataset
+from moore.errors import InputError
+from moore.runs.world import World
+from moore.sessions.readings import each, flag_of, reward_of
+
+# Rounding of an action that was recorded in float32, as a share of its range.
+_ROUNDING = 1e-4
+
+
+def outcomes(
+    steps: Sequence[Step],
+    next_obs: Float[np.ndarray, "steps obs"] | None,
+    reward: Any,
+    terminated: Any,
+    truncated: Any,
+) -> list[dict]:
+    """The records of what came of these steps; see `Session.observe`.
+
+    Raises:
+        InputError: another shape or type, or an episode ends without its last observation.
+    """
+    count, records = len(steps), []
+    rewards = each("reward", reward, count)
+    flags = [each("terminated", terminated, count), each("truncated", truncated, count)]
+    for row, step in enumerate(steps):
+        terminal, timeout = (
+            flag_of(name, flag[row])
+            for name, flag in zip(("terminated", "truncated"), flags, strict=True)
+        )
+        if next_obs is None and (terminal or timeout):
+            raise InputError(
+                "next_obs is missing where the episode ends; give the last observation, because no "
+                "later one belongs to this episode."
+            )
+        records.append(
+            {
+                "kind": "observe",
+                "step": step.number,
+                "next_obs": None if next_obs is None else plain(next_obs[row]),
+                "reward": plain_reward(reward_of(rewards[row])),
+                "terminated": terminal,
+                "truncated": timeout,
+            }
+        )
+    return records
+
+
+def records_of_episode(
+    obs: Any,
+    action: Any,
+    reward: Any,
+    *,
+    world: World,
+    first: int,
+    terminated: bool,
+    truncated: bool,
+    policy: str | None,
+    log_density: Sequence[float | None] | None,
+    unit: Unit,
+) -> list[dict]:
+    """The records of one episode; see `Session.observe_episode`.
+
+    Args:
+        first: number of the first step.
+        world: dimensions and bounds.
+
+    Raises:
+        InputError: shapes do not fit, or an action lies outside the bounds.
+    """
+    width = world.bounds.low.size
+    try:
+        seen, acted = np.array(obs, np.float32), np.array(action, np.float32)
+        earned = np.array(reward, np.float64)
+    except (TypeError, ValueError):
+        raise InputError("an episode holds something that is no number; give arrays.") from None
+    steps = len(earned) if earned.ndim == 1 else 0
+    expected = ((steps + 1, world.obs_dim), (steps, width))
+    if not steps or (seen.shape, acted.shape) != expected:
+        raise InputError(
+            f"an episode has obs {seen.shape}, action {acted.shape} and reward {earned.shape}; "
+            f"expected (steps + 1, {world.obs_dim}), (steps, {width}) and (steps,)."
+        )
+    density = [None] * steps if log_density is None else list(log_density)
+    if len(density) != steps:
+        raise InputError(f"log_density has {len(density)} entries; expected {steps}.")
+    if policy is not None and type(policy) is not str:
+        raise InputError(f"policy is {policy!r}; expected a text.")
+    _check_bounds(acted, world)
+    ends = np.zeros(steps, bool)
+    ends[-1] = True
+    return _records(
+        seen[:-1], acted, earned, seen[1:], ends & terminated, ends & truncated & (not terminated),
+        first=first, unit=unit, by=policy, density=density,
+    )  # fmt: skip
+
+
+def rows_of_log(
+    source: Dataset | str | Path, world: World, *, first: int, unit: Unit
+) -> list[dict]:
+    """The records of a log; see `Session.add_log`.
+
+    Raises:
+        InputError: the log cannot be read, or has other dimensions or bounds.
+    """
+    log = load_dataset(source)
+    check_against_spaces(
+        log,
+        obs_dim=world.obs_dim,
+        action_low=world.bounds.low,
+        action_high=world.bounds.high,
+        env_id=world.env_id,
+    )
+    next_obs = np.where(log.successor_known[:, None], log.next_obs, np.nan)
+    truncated = log.truncated & ~log.terminated
+    truncated[-1] = not log.terminated[-1]
+    return _records(
+        log.obs, log.action, log.reward, next_obs, log.terminated, truncated,
+        first=first, unit=unit, by=None, density=[None] * log.size,
+    )  # fmt: skip
+
+
+def _check_bounds(action: Float[np.ndarray, "steps action"], world: World) -> None:
+    low, high = world.bounds.low, world.bounds.high
+    excess = np.maximum(low - action, action - high)
+    if (excess > _ROUNDING * np.maximum(high - low, 1e-6)).any():
+        row, entry = np.unravel_index(int(np.nanargmax(excess)), excess.shape)
+        raise InputError(
+            f"entry {entry} of action {row} is {action[row, entry]:g}, outside its bounds "
+            f"{low[entry]:g} to {high[entry]:g}; give actions in the units of the system."
+        )
+
+
+def _records(
+    obs: Float[np.ndarray, "steps obs"],
+    action: Float[np.ndarray, "steps action"],
+    reward: Float[np.ndarray, " steps"],
+    next_obs: Float[np.ndarray, "steps obs"],
+    terminated: Bool[np.ndarray, " steps"],
+    truncated: Bool[np.ndarray, " steps"],
+    *,
+    first: int,
+    unit: Unit,
+    by: str | None,
+    density: Sequence[float | None],
+) -> list[dict]:
+    records = []
+    for row in range(len(obs)):
+        records.append(
+            {
+                "kind": "act",
+                "step": first + row,
+                "unit": unit,
+                "obs": plain(obs[row]),
+                "action": plain(action[row]),
+                "log_density": None if density[row] is None else float(density[row]),
+                "policy": None,
+                "by": by,
+            }
+        )
+        records.append(
+            {
+                "kind": "observe",
+                "step": first + row,
+                "next_obs": plain(next_obs[row]),
+                "reward": plain_reward(float(reward[row])),
+                "terminated": bool(terminated[row]),
+                "truncated": bool(truncated[row]),
+            }
+        )
+    return records

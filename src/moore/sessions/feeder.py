@@ -1,0 +1,126 @@
+"""Hands complete steps to the learner, whole stretches of one unit after the other.
+
+Some agents read returns from rows that follow one another, so the rows of two units must not be
+mixed. If the session acts in one unit, its steps go on at once. As soon as it acts in a second one,
+a unit's steps wait until its episode ends or is cut, or until there are `STRETCH` of them. Steps
+that somebody else made come as whole blocks, and go on at once.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from moore.data.live_steps import Step, Unit
+from moore.envs.returns import Return
+from moore.replay.buffer import Transition
+from moore.runs.setup import Setup
+from moore.stages.online_learning import OnlineLearning
+
+STRETCH = 250
+
+
+class Feeder:
+    """The steps on their way to the learner.
+
+    Attributes:
+        fed: number of steps that the learner has, in the order in which they came.
+        finished: returns of the session's own episodes that ended, until somebody takes them.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        learning: OnlineLearning,
+        *,
+        skip: int = 0,
+        finished: Sequence[float] = (),
+    ):
+        """Goes on where the learner has the first `skip` steps, and `finished` were not taken."""
+        self._setup, self._learning, self._skip = setup, learning, skip
+        self._at_skip, self.finished = list(finished), list(finished)
+        self._waiting: dict[Unit, list[Step]] = {}
+        self._acting: set[Unit] = set()
+        self._returns: dict[Unit, Return] = {}
+        self._tail: tuple[Unit] | None = None
+        online = learning.state.online
+        self._rows = int(online.size)
+        ended = online.data.terminated | online.data.truncated
+        # Whether the next row of D_on would be taken to follow the newest one.
+        self._open = self._rows > 0 and not bool(ended[self._rows - 1])
+        self.fed = 0
+
+    def add(self, step: Step) -> None:
+        """Takes the next step that came out."""
+        if step.policy is not None:
+            self._acting.add(step.unit)
+        waiting = self._waiting.setdefault(step.unit, [])
+        waiting.append(step)
+        at_once = len(self._acting) <= 1 or step.policy is None
+        if at_once or step.ends or step.lost or len(waiting) >= STRETCH:
+            self._waiting[step.unit] = []
+            for one in waiting:
+                self._feed(one)
+
+    def take_returns(self) -> list[float]:
+        """Returns of the episodes that ended since the last call."""
+        found, self.finished = self.finished, []
+        return found
+
+    def _feed(self, step: Step) -> None:
+        self.fed += 1
+        self._count(step)
+        follows, was_open = self._tail == (step.unit,), self._open
+        self._tail = (step.unit,) if step.whole and not step.ends else None
+        if step.whole:
+            self._open = not step.ends
+        if self.fed <= self._skip:
+            self.finished = list(self._at_skip)
+            return
+        if step.whole and was_open and not follows:
+            self._learning.cut()
+        if step.number == 0:
+            self._learning.abandon()
+            return
+        transition = self._transition(step) if step.whole else None
+        if transition is not None:
+            if self._rows == self._learning.state.online.capacity:
+                self._learning.grow()
+            self._rows += 1
+        if step.policy is None:
+            self._learning.add(transition)
+        else:
+            self._learning.observe(transition, in_episode=not step.ends)
+
+    def make_room(self) -> None:
+        """Doubles the room for rows as soon as half of it is used, and prepares for it.
+
+        This takes seconds, so it is done while learning, and not when it is too late.
+        """
+        if 2 * self._rows >= self._learning.state.online.capacity:
+            self._learning.grow()
+            self._learning.rehearse()
+
+    def _transition(self, step: Step) -> Transition:
+        """The step in the agents' units."""
+        bounds = self._setup.world.bounds
+        seen = Transition(
+            obs=step.obs,
+            action=bounds.scaled(step.action).astype(np.float32),
+            reward=np.asarray(step.reward, np.float32),
+            next_obs=step.next_obs,
+            terminated=np.asarray(step.terminated, bool),
+            truncated=np.asarray(step.truncated and not step.terminated, bool),
+        )
+        return self._setup.units.transition_in(seen)
+
+    def _count(self, step: Step) -> None:
+        """Adds up the return of the session's own episodes."""
+        if step.number == 0:
+            self._returns.pop(step.unit, None)
+        elif step.policy is not None:
+            total = self._returns.setdefault(step.unit, Return())
+            total.add(math.nan if step.lost or step.reward is None else step.reward)
+            if step.ends:
+                earned = self._returns.pop(step.unit).total
+                self.finished += [] if earned is None else [earned]

@@ -1,0 +1,107 @@
+"""Checks what a control system hands over: shapes first, then which readings are bad.
+
+A wrong shape or type is an error of the program and is refused. A number that is not finite is a
+bad reading of a sensor, which is no error (the rules are those of `moore.envs.adapter`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from moore.data.live_steps import Unit
+from moore.errors import InputError
+
+
+def rows_of(
+    what: str, values: Any, width: int, unit: Unit | Sequence[Unit] | None
+) -> tuple[Float[np.ndarray, "rows width"], list[Unit], bool]:
+    """Numbers for one unit or several, as float32 rows.
+
+    Args:
+        what: name of the values in errors.
+        values: (width,) for one unit, or (units, width).
+        width: number of entries of a row.
+        unit: id of the unit or of all of them; None: 0, or 0, 1, 2, ... for several.
+
+    Returns:
+        The rows, the ids, and whether it was a single unit.
+
+    Raises:
+        InputError: another shape, or no numbers.
+    """
+    try:
+        with np.errstate(over="ignore"):  # what overflows is not finite
+            found = np.array(values, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{what} is {type(values).__name__}, which is no array of numbers; expected "
+            f"({width},), or (units, {width}) for several units."
+        ) from None
+    if found.ndim not in (1, 2) or found.shape[-1] != width or not len(found):
+        raise InputError(
+            f"{what} has shape {found.shape}; expected ({width},), or (units, {width}) for several "
+            "units."
+        )
+    single = found.ndim == 1
+    return np.atleast_2d(found), units_of(unit, len(np.atleast_2d(found)), single=single), single
+
+
+def units_of(unit: Unit | Sequence[Unit] | None, count: int, *, single: bool) -> list[Unit]:
+    """The ids of so many units.
+
+    Raises:
+        InputError: another number of ids, one twice, or something else than numbers and texts.
+    """
+    if unit is None:
+        ids: list = list(range(count))
+    elif single:
+        ids = [unit]
+    else:
+        ids = list(unit) if isinstance(unit, Sequence) and not isinstance(unit, str) else [unit]
+    if any(type(one) not in (int, str) for one in ids):
+        raise InputError(f"unit is {unit!r}; expected a whole number or a text for each unit.")
+    if len(ids) != count or len(set(ids)) != count:
+        raise InputError(f"unit is {unit!r}; expected {count} different ids, one for each row.")
+    return ids
+
+
+def each(what: str, value: Any, count: int) -> list:
+    """One value for each unit, from a single value or from one for each.
+
+    Raises:
+        InputError: another number of values.
+    """
+    if np.ndim(value) == 0:
+        return [value] * count
+    if np.shape(value) != (count,):
+        raise InputError(f"{what} has shape {np.shape(value)}; expected one value, or ({count},).")
+    return list(value)
+
+
+def reward_of(value: Any) -> float | None:
+    """A reward; None is kept, for it may come later.
+
+    Raises:
+        InputError: it is no number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool | str) or np.ndim(value):
+        raise InputError(f"reward is {value!r}; expected one number, or None if it comes later.")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"reward is {value!r}; expected one number.") from None
+
+
+def flag_of(what: str, value: Any) -> bool:
+    """A flag.
+
+    Raises:
+        InputError: it is neither True nor False.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise InputError(f"{what} is {value!r}; expected True or False.")

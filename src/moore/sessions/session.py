@@ -1,0 +1,335 @@
+"""A session without an environment: the control system has the clock, and asks for actions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moore.data.dataset import Dataset
+from moore.data.live_steps import Unit, plain_reward
+from moore.errors import InputError
+from moore.files import whole_path
+from moore.jax_settings import plain_jax
+from moore.runs.policy import Policy
+from moore.sessions.blocks import outcomes, records_of_episode, rows_of_log
+from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
+from moore.sessions.operation import NEW, Operation
+from moore.sessions.readings import flag_of, reward_of, rows_of, units_of
+from moore.sessions.start import begin
+
+
+class Session:
+    """A policy that acts in a live system and learns from it, one call at a time.
+
+    Everything is in the user's units. Every step is written to `log` before anything learns from
+    it. Calls come from one thread; `docs/session.md` explains every one.
+
+    Example:
+        >>> with moore.Session.from_run("runs/plant") as session:  # doctest: +SKIP
+        ...     action = session.act(obs)
+        ...     session.observe(reward=reward, next_obs=next_obs)
+        ...     session.learn(seconds=0.5)
+    """
+
+    def __init__(self, operation: Operation):
+        """Use `from_run` or `resume`, which call this."""
+        self._operation, self._closed = operation, False
+
+    @classmethod
+    @plain_jax()
+    def from_run(
+        cls,
+        run: str | Path,
+        out: str | Path | None = None,
+        *,
+        dataset: Dataset | str | Path | None = None,
+        at: str = "newest",
+        seed: int | None = None,
+        accept: tuple[str, ...] = (),
+    ) -> "Session":
+        """A new session that goes on from a run; nothing is written to the run's folder.
+
+        Args:
+            run: folder of a run whose offline stage is done.
+            out: a new folder for the session; by default sessions/{run}__{time}.
+            dataset: the run's log, if its file has moved or it was given as an object.
+            at: "newest" goes on from the newest state of the run, "hand-over" from the end of its
+                offline stage.
+            seed: seed of the noise of the actions; by default that of the run.
+            accept: ("hand-over",) to act although something speaks against the policy.
+
+        Raises:
+            InputError: there is no such run, something speaks against its policy, or the folder is
+                not empty.
+        """
+        run = whole_path(run)
+        start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
+        folder = new_folder(out, run)
+        facts = write_facts(folder, run, start.setup.config.seed if seed is None else seed)
+        session = cls(Operation(folder, facts, start, NEW))
+        session.save()
+        return session
+
+    @classmethod
+    @plain_jax()
+    def resume(
+        cls,
+        path: str | Path,
+        *,
+        run: str | Path | None = None,
+        dataset: Dataset | str | Path | None = None,
+    ) -> "Session":
+        """Goes on with a saved session.
+
+        Steps that were recorded after it was saved are taken from its log. The restored policy must
+        give the actions that were stored with it.
+
+        Args:
+            path: folder of the session, or a copy that `save(path)` made.
+            run: folder of the run that it started from, if it has moved.
+            dataset: as for `from_run`.
+
+        Raises:
+            InputError: there is no such session, its files are damaged, or the restored policy acts
+                differently.
+        """
+        folder = found_folder(path)
+        facts = read_facts(folder)
+        start, found = load(folder, facts, None if run is None else whole_path(run), dataset)
+        return cls(Operation(folder, facts, start, found.info))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the session."""
+        return self._operation.folder
+
+    @property
+    def log(self) -> Path:
+        """The folder of its log, which `moore.load_dataset` reads."""
+        return self._operation.log
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that acts now, as `moore.load_policy` would return it."""
+        return self._operation.policy
+
+    @property
+    def due(self) -> int:
+        """Number of updates that the schedule of the run asks for and that were not made."""
+        return self._operation.studying.due
+
+    def act(self, obs: Any, *, unit: Unit | Sequence[Unit] | None = None) -> np.ndarray:
+        """The action for an observation, within the bounds.
+
+        If an entry of the observation is not finite, the last good action of the unit is given
+        again, and nothing is learned from the step.
+
+        Args:
+            obs: (obs,), or (units, obs) for several units at once.
+            unit: id of the unit, a whole number or a text, or a list of them; by default 0, or 0,
+                1, 2, ...
+
+        Returns:
+            (action,), or (units, action), float32.
+
+        Raises:
+            InputError: another shape, too many bad readings in a row, or the step cannot be
+                written to the disk.
+        """
+        operation = self._opened()
+        rows, units, single = rows_of("obs", obs, operation.world.obs_dim, unit)
+        actions = operation.act(rows, units)
+        return actions[0] if single else actions
+
+    @plain_jax()
+    def observe(
+        self,
+        *,
+        reward: Any = None,
+        next_obs: Any = None,
+        terminated: Any = False,
+        truncated: Any = False,
+        unit: Unit | Sequence[Unit] | None = None,
+    ) -> int | list[int]:
+        """Tells what came of the newest action of a unit, or of several.
+
+        Args:
+            reward: the reward, or (units,); None: it comes later, by `reward`. A reward that is not
+                finite was not measured, and nothing is learned from the step.
+            next_obs: (obs,) or (units, obs), what followed; None: it is the next `act`'s
+                observation.
+            terminated: whether the system itself ended the episode, one flag or (units,).
+            truncated: whether the episode was cut, one flag or (units,).
+            unit: as for `act`.
+
+        Returns:
+            The number of the step, or of each unit's.
+
+        Raises:
+            InputError: another shape or type, the unit has no open action, an episode ends without
+                `next_obs`, or the disk refuses.
+        """
+        operation, rows = self._opened(), None
+        if next_obs is not None:
+            rows, units, single = rows_of("next_obs", next_obs, operation.world.obs_dim, unit)
+        elif single := np.ndim(reward) == np.ndim(unit) == 0:
+            units = units_of(unit, 1, single=True)
+        else:
+            units = units_of(unit, np.size(reward if np.ndim(reward) else unit), single=False)
+        steps = [operation.running(one) for one in units]
+        records = outcomes(steps, rows, reward, terminated, truncated)
+        operation.take(records)
+        numbers = [record["step"] for record in records]
+        return numbers[0] if single else numbers
+
+    @plain_jax()
+    def reward(self, step: int, reward: float) -> None:
+        """Tells a reward that comes late.
+
+        Steps of a unit are learned from in their order, so a step whose reward is missing holds up
+        those after it; a reward of NaN says that it will never come. After 1000 steps it is taken
+        for granted.
+
+        Args:
+            step: number of the step, from `observe`.
+            reward: the reward.
+
+        Raises:
+            InputError: the step has a reward already, or is not known.
+        """
+        operation = self._opened()
+        found, value = operation.steps.find(step), reward_of(reward)
+        if found is None or not found.seen or found.reward is not None or value is None:
+            raise InputError(
+                f"step {step!r} waits for no reward; give the number that observe() returned, and "
+                "each reward once."
+            )
+        operation.take([{"kind": "reward", "step": step, "reward": plain_reward(value)}])
+
+    @plain_jax()
+    def gap(self, *, unit: Unit | None = None) -> None:
+        """Tells that the unit's next step does not follow its last one.
+
+        What lies between is not bridged. A new episode begins, as far as learning is concerned.
+        """
+        operation = self._opened()
+        operation.take([{"kind": "gap", "unit": units_of(unit, 1, single=True)[0]}])
+
+    @plain_jax()
+    def observe_episode(
+        self,
+        obs: Any,
+        action: Any,
+        reward: Any,
+        *,
+        terminated: bool = False,
+        truncated: bool | None = None,
+        policy: str | None = None,
+        log_density: Sequence[float | None] | None = None,
+        unit: Unit = "episodes",
+    ) -> list[int]:
+        """Takes a whole episode, or a part of one, in which somebody else acted.
+
+        Args:
+            obs: (steps + 1, obs), with the observation after the last action.
+            action: (steps, action), within the bounds.
+            reward: (steps,).
+            terminated: whether the system itself ended the episode.
+            truncated: whether it was cut; by default it was, unless it was terminated. False if
+                the next block goes on with it.
+            policy: who acted, as a text for the log.
+            log_density: logarithms of the densities of the actions, if they are known.
+            unit: id of the unit; its blocks must be given in order.
+
+        Returns:
+            The numbers of the steps.
+
+        Raises:
+            InputError: shapes do not fit, an action lies outside the bounds, or the disk refuses.
+        """
+        operation = self._opened()
+        records = records_of_episode(
+            obs, action, reward, world=operation.world, first=operation.steps.last + 1,
+            terminated=flag_of("terminated", terminated),
+            truncated=not terminated if truncated is None else flag_of("truncated", truncated),
+            policy=policy, log_density=log_density, unit=units_of(unit, 1, single=True)[0],
+        )  # fmt: skip
+        operation.take(records)
+        return [record["step"] for record in records if record["kind"] == "act"]
+
+    @plain_jax()
+    def add_log(self, source: Dataset | str | Path, *, unit: Unit = "episodes") -> int:
+        """Takes the rows of another log, for instance of the days since the last round.
+
+        Args:
+            source: everything that `moore.load_dataset` takes.
+            unit: id of the unit that acted.
+
+        Returns:
+            The number of steps.
+
+        Raises:
+            InputError: the log cannot be read, or does not fit.
+        """
+        operation, one = self._opened(), units_of(unit, 1, single=True)[0]
+        first = operation.steps.last + 1
+        operation.take(rows_of_log(source, operation.world, first=first, unit=one))
+        return operation.steps.last + 1 - first
+
+    @plain_jax()
+    def learn(self, *, updates: int | None = None, seconds: float | None = None) -> int:
+        """Learns from the steps so far; the next action may be another policy's.
+
+        Without arguments it does what the schedule of the run asks for: updates after every step,
+        and refits of the models (if there are any) after every `refit_every` steps. With an
+        argument it makes as much of that as fits, and goes on beyond it if there is room.
+
+        Args:
+            updates: number of gradient updates; they come in whole groups, so there may be a few
+                more.
+            seconds: time that it may take; what has begun then is finished.
+
+        Returns:
+            The number of updates that were made.
+
+        Raises:
+            InputError: both arguments are given, or one is negative.
+        """
+        return self._opened().learn(updates=updates, seconds=seconds)
+
+    @plain_jax()
+    def save(self, path: str | Path | None = None) -> Path:
+        """Saves what was learned, and a copy of the whole session to `path` if it is given.
+
+        Returns:
+            The folder that `resume` takes.
+
+        Raises:
+            InputError: something else is at `path`, or the disk refuses.
+        """
+        return self._opened().save(None if path is None else whole_path(path))
+
+    def close(self) -> None:
+        """Ends the session. What was learned since `save` is lost, no step is."""
+        self._operation.close()
+        self._closed = True
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        """Saves the session, unless an error ends it, and closes it."""
+        try:
+            if kind is None:
+                self.save()
+        finally:
+            self.close()
+
+    def _opened(self) -> Operation:
+        if self._closed:
+            raise InputError(
+                "this session is closed; go on with "
+                f"moore.Session.resume({str(self._operation.folder)!r})."
+            )
+        return self._operation

@@ -1,0 +1,401 @@
+"""A session: a control system asks for actions, tells what came of them, and says when to learn."""
+
+import json
+import math
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from moore import Session, load_dataset, load_policy
+from moore.agents.numpy_acting import Gaussian
+from moore.envs.bounds import Bounds
+from moore.envs.plant_spec import PlantSpec
+from moore.errors import InputError
+from moore.runs.hand_over import HandOverFindings
+from moore.runs.run import run
+from moore.sessions import folder as session_folder
+from moore.sessions import start
+from moore.sessions.acting import log_densities
+from moore.stages.learner import Learner
+from tiny import quick_config
+
+OBS = np.asarray([0.5], np.float32)
+
+
+@pytest.fixture
+def begin(quick_run, log_file, tmp_path):
+    """Begins sessions after the offline stage of the quick run, and closes them in the end."""
+    opened = []
+
+    def begin(name="session", **how):
+        how = {"at": "hand-over", "accept": ("hand-over",), "dataset": log_file} | how
+        opened.append(Session.from_run(quick_run, tmp_path / name, **how))
+        return opened[-1]
+
+    yield begin
+    for session in opened:
+        session.close()
+
+
+def control(session, steps, *, first=0, episode=5, unit=None):
+    """Steps of the linear task without noise, in episodes of `episode` steps."""
+    numbers = []
+    for step in range(first, first + steps):
+        obs = np.asarray([1.0 - step % episode / 8.0], np.float32)
+        action = session.act(obs, unit=unit)
+        numbers.append(
+            session.observe(
+                reward=-float(obs[0] ** 2),
+                next_obs=obs - np.float32(0.125),
+                truncated=step % episode == episode - 1,
+                unit=unit,
+            )
+        )
+        assert action.shape == (1,)
+    return numbers
+
+
+def rows(session):
+    """D_on."""
+    online = session._operation._learning.state.online
+    return jax.tree.map(lambda x: np.asarray(x[: int(online.size)]), online.data)
+
+
+def records(session, kind):
+    lines = [path.read_text().splitlines() for path in sorted(session.log.iterdir())]
+    found = [json.loads(line) for part in lines for line in part]
+    return [record for record in found if record["kind"] == kind]
+
+
+class TestActing:
+    def test_actions_lie_within_the_bounds_and_vary(self, begin):
+        session = begin()
+        actions = np.stack([session.act(OBS) for _ in range(20)])
+        assert actions.dtype == np.float32 and np.abs(actions).max() <= 2.0
+        assert len(np.unique(actions)) > 10, "they are drawn"
+
+    def test_several_units_are_asked_at_once(self, begin):
+        session = begin()
+        actions = session.act(np.ones((3, 1)), unit=["a", "b", "c"])
+        assert actions.shape == (3, 1)
+        numbers = session.observe(
+            reward=[1, 2, 3], next_obs=np.zeros((3, 1)), unit=["a", "b", "c"], truncated=True
+        )
+        assert numbers == [1, 2, 3]
+        assert rows(session).reward.tolist() == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("obs", "unit", "words"),
+        [
+            ([1.0, 2.0], None, r"obs has shape \(2,\); expected \(1,\)"),
+            (3.0, None, r"obs has shape \(\); expected"),
+            ("warm", None, "no array of numbers"),
+            ([[1.0], [2.0]], [1], "expected 2 different ids"),
+            ([[1.0], [2.0]], [1, 1], "expected 2 different ids"),
+        ],
+    )
+    def test_wrong_shapes_are_refused_and_leave_nothing(self, begin, obs, unit, words):
+        session = begin()
+        with pytest.raises(InputError, match=words):
+            session.act(obs, unit=unit)
+        assert not records(session, "act")
+
+    def test_a_bad_reading_gets_the_last_good_action_and_teaches_nothing(self, begin):
+        session = begin()
+        assert session.act([np.nan]).tolist() == [0.0], "the middle, for there was no good one"
+        session.observe(reward=1.0, next_obs=OBS)
+        good = session.act(OBS)
+        session.observe(reward=1.0, next_obs=[np.inf])
+        assert session.act([np.inf]) == good
+        session.observe(reward=np.nan, next_obs=OBS)
+        control(session, 1)
+        assert len(rows(session).reward) == 1
+        assert session._operation._learning.epoch.dropped == 3
+
+    def test_a_unit_that_stays_blind_gets_no_action_until_it_sees_again(self, begin):
+        session = begin()
+        for _ in range(10):
+            session.act([np.nan])
+        with pytest.raises(InputError, match="unit 0 has given 11 readings in a row"):
+            session.act([np.nan])
+        assert session.act(OBS).shape == (1,)
+
+    def test_its_policy_is_the_one_that_is_saved(self, begin):
+        session = begin()
+        control(session, 6)
+        assert session.learn() > 0
+        session.save()
+        saved = load_policy(session.folder)
+        assert session.policy(OBS) == saved(OBS)
+        session.act(OBS)
+        about = json.loads((session.folder / "policy" / "policy.json").read_text())
+        assert records(session, "act")[-1]["policy"] == about["sha256"]
+
+
+class TestDensities:
+    """Of a = tanh(u) in [-2, 2], u ~ N(0, 1): p(a) = N(u) / ((1 - a'^2) 2), a' = a / 2."""
+
+    bounds = Bounds(np.asarray([-2.0], np.float32), np.asarray([2.0], np.float32))
+
+    def of(self, value, *, std=1.0, squashed=True, bounds=None):
+        drawn_from = Gaussian(np.zeros((1, len(value))), np.full(len(value), std), squashed)
+        return log_densities(drawn_from, np.asarray([value]), bounds or self.bounds)[0]
+
+    def test_a_squashed_action(self):
+        expected = math.exp(-0.125) / math.sqrt(2 * math.pi) / (1 - math.tanh(0.5) ** 2) / 2
+        assert self.of([0.5]) == pytest.approx(math.log(expected))
+
+    def test_a_clipped_one_has_none_where_it_is_at_a_bound(self):
+        expected = math.exp(-0.125) / math.sqrt(2 * math.pi) / 2
+        assert self.of([0.5], squashed=False) == pytest.approx(math.log(expected))
+        assert self.of([1.5], squashed=False) is None
+
+    def test_a_deterministic_policy_has_none(self):
+        assert self.of([0.5], std=0.0, squashed=False) is None
+
+    def test_locked_entries_do_not_count(self):
+        locked = Bounds(np.asarray([-2.0, 1.0], np.float32), np.asarray([2.0, 1.0], np.float32))
+        assert self.of([0.5, 7.0], bounds=locked) == self.of([0.5])
+
+    def test_it_stands_in_the_log(self, begin):
+        session = begin()
+        control(session, 2)
+        assert all(math.isfinite(record["log_density"]) for record in records(session, "act"))
+
+
+class TestObserving:
+    def test_there_must_be_an_action_to_observe(self, begin):
+        session = begin()
+        with pytest.raises(InputError, match="no action whose outcome is open"):
+            session.observe(reward=1.0, next_obs=OBS)
+        control(session, 1)
+        with pytest.raises(InputError, match="no action whose outcome is open"):
+            session.observe(reward=1.0, next_obs=OBS)
+
+    @pytest.mark.parametrize(
+        ("what", "words"),
+        [
+            ({"terminated": 1.0}, "terminated is 1.0; expected True or False"),
+            ({"reward": "much"}, "reward is 'much'"),
+            ({"next_obs": [1.0, 2.0]}, "next_obs has shape"),
+            ({"next_obs": None, "truncated": True}, "next_obs is missing where the episode ends"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused_and_may_be_told_again(self, begin, what, words):
+        session = begin()
+        session.act(OBS)
+        with pytest.raises(InputError, match=words):
+            session.observe(**{"reward": 1.0, "next_obs": OBS, **what})
+        assert session.observe(reward=1.0, next_obs=OBS) == 1
+
+    def test_a_reward_may_come_late(self, begin):
+        session = begin()
+        session.act(OBS)
+        step = session.observe(next_obs=OBS)
+        control(session, 1)
+        assert len(rows(session).reward) == 0
+        session.reward(step, 7.0)
+        assert rows(session).reward.tolist() == [7.0, -1.0]
+        with pytest.raises(InputError, match="step 1 waits for no reward"):
+            session.reward(step, 7.0)
+
+    def test_a_gap_is_not_bridged(self, begin):
+        session = begin()
+        control(session, 2, episode=100)
+        session.gap()
+        control(session, 1, episode=100)
+        session.act(OBS)  # whose outcome is never told
+        control(session, 1, episode=100)
+        assert rows(session).truncated.tolist() == [False, True, True, False]
+
+    def test_units_are_not_mixed(self, begin):
+        session = begin()
+        for step in range(3):
+            session.act([[1.0], [2.0]])
+            session.observe(reward=[1, 2], next_obs=[[1.0], [2.0]], truncated=step == 2)
+        found = rows(session)
+        assert found.obs.ravel().tolist() == [1, 1, 1, 2, 2, 2]
+        assert found.truncated.tolist() == [False, False, True] * 2
+
+    def test_there_is_room_for_more_steps_than_the_run_planned(self, begin):
+        session = begin()
+        control(session, 40)  # the quick run has 36
+        assert len(rows(session).reward) == 40
+
+
+class TestLearning:
+    def test_the_schedule_of_the_run_is_kept(self, begin):
+        """An update after every step, an epoch every 12 steps."""
+        session = begin()
+        control(session, 15)
+        assert session.due == 15 and session.learn(updates=2) == 2 and session.due == 13
+        assert session.learn() == 13 and session.due == 0 and session.learn() == 0
+        lines = (session.folder / "metrics.jsonl").read_text().splitlines()
+        (row,) = map(json.loads, lines)
+        assert (row["epoch"], row["env_steps"], row["updates"]) == (1, 12, 12)
+        returns = [-sum((1 - i / 8) ** 2 for i in range(5))] * 3
+        assert row["online/episode_returns"] == pytest.approx(returns)
+
+    def test_there_may_be_more_at_night(self, begin):
+        session = begin()
+        control(session, 1)
+        before = session.policy(OBS)
+        assert session.learn(updates=3) == 3
+        assert session.policy(OBS) != before
+        assert session.learn(seconds=0.0) == 0
+
+    def test_an_error_while_learning_loses_no_step_and_stops_no_action(
+        self, begin, log_file, monkeypatch
+    ):
+        session = begin()
+        control(session, 2)
+        monkeypatch.setattr(Learner, "update", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.learn()
+        monkeypatch.undo()
+        control(session, 2, first=2)
+        with pytest.raises(InputError, match="learning was interrupted by an error"):
+            session.save()
+        session.close()
+        with Session.resume(session.folder, dataset=log_file) as again:
+            assert len(rows(again).reward) == again.due == 4
+
+    @pytest.mark.parametrize("budget", [{"updates": -1}, {"updates": 1, "seconds": 1.0}])
+    def test_a_budget_that_makes_no_sense_is_refused(self, begin, budget):
+        with pytest.raises(InputError, match=r"expected a number|not both"):
+            begin().learn(**budget)
+
+    def test_rounds_work_with_files_alone(self, begin):
+        live = begin("live")
+        control(live, 10)
+        live.close()
+        rounds = begin("rounds")
+        assert rounds.add_log(live.log) == 10
+        for one, other in zip(*map(jax.tree.leaves, map(rows, (live, rounds))), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert rounds.learn() == 10
+        assert not rounds._operation._feeder.finished, "nobody's returns: others have acted"
+
+    def test_whole_episodes_are_taken_as_blocks(self, begin):
+        session = begin()
+        obs, action = np.arange(4.0)[:, None], np.zeros((3, 1))
+        steps = session.observe_episode(obs, action, [1.0, np.nan, 3.0], terminated=True)
+        assert steps == [1, 2, 3]
+        found = rows(session)
+        assert found.reward.tolist() == [1, 3] and found.terminated.tolist() == [False, True]
+        assert found.truncated.tolist() == [True, False], "the step between was not measured"
+        control(session, 2, episode=9)
+        assert len(rows(session).reward) == 4, "a block holds up no step of its own"
+        with pytest.raises(InputError, match=r"obs \(4, 1\), action \(2, 1\)"):
+            session.observe_episode(obs, action[:2], [1.0, 2.0, 3.0])
+        with pytest.raises(InputError, match="entry 0 of action 2 is 9, outside its bounds"):
+            session.observe_episode(obs, [[0], [0], [9]], [1.0, 2.0, 3.0])
+
+
+class TestSavingAndResuming:
+    def test_it_goes_on_where_it_was_saved(self, begin, log_file, tmp_path):
+        session = begin()
+        control(session, 13)
+        session.learn()
+        copy = session.save(tmp_path / "copy")
+        control(session, 7, first=13)
+        made = session.learn(updates=4)
+        with Session.resume(copy, dataset=log_file) as again:
+            again.gap()
+            control(again, 7, first=13)
+            assert again.learn(updates=4) == made
+            for one, other in zip(*map(jax.tree.leaves, map(rows, (session, again))), strict=True):
+                assert len(one) == len(other)
+            assert again._operation._learning.epoch.number == 2
+
+    def test_killed_without_warning_it_loses_no_step(self, begin, log_file, tmp_path):
+        session = begin()
+        control(session, 13)
+        session.learn()
+        session.save()
+        control(session, 5, first=13)
+        shutil.copytree(session.folder, tmp_path / "killed")
+        with Session.resume(tmp_path / "killed", dataset=log_file) as again:
+            for one, other in zip(*map(jax.tree.leaves, map(rows, (session, again))), strict=True):
+                np.testing.assert_array_equal(one, other)
+            assert again.due == 5
+            assert again._operation._feeder.finished == session._operation._feeder.finished
+            assert again.act(OBS).shape == (1,)
+            assert again.observe(reward=0.0, next_obs=OBS) == 19
+        assert load_dataset(tmp_path / "killed" / "log").size == 19
+
+    def test_a_policy_that_is_not_the_stored_one_does_not_act(
+        self, begin, log_file, tmp_path, monkeypatch
+    ):
+        copy = begin().save(tmp_path / "copy")
+        honest = session_folder.load_checkpoint
+
+        def with_another_actor(path, template):
+            found = honest(path, template)
+            actor = jax.tree.map(lambda x: x + 0.1, found.state.agent.actor)
+            object.__setattr__(found.state.agent, "actor", actor)
+            return found
+
+        monkeypatch.setattr(session_folder, "load_checkpoint", with_another_actor)
+        with pytest.raises(InputError, match=r"not the one that was saved.*It does not act"):
+            Session.resume(copy, dataset=log_file)
+
+    def test_only_one_process_has_it_open(self, begin, log_file):
+        session = begin()
+        with pytest.raises(InputError, match="another process is writing"):
+            Session.resume(session.folder, dataset=log_file)
+
+    def test_nothing_is_overwritten(self, begin, tmp_path):
+        session = begin()
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "file").write_text("mine")
+        with pytest.raises(InputError, match="is no copy of this session"):
+            session.save(tmp_path / "other")
+        with pytest.raises(InputError, match="a session is never overwritten"):
+            begin()
+
+    def test_once_closed_it_says_how_to_go_on(self, begin):
+        session = begin()
+        session.close()
+        with pytest.raises(InputError, match=r"closed; go on with moore.Session.resume"):
+            session.act(OBS)
+
+    def test_where_there_is_none_it_says_so(self, tmp_path):
+        with pytest.raises(InputError, match="is no session"):
+            Session.resume(tmp_path)
+
+
+class TestBeginning:
+    def test_it_goes_on_from_the_newest_state_of_a_run(self, begin, quick_run):
+        session = begin(at="newest")
+        assert session._operation._learning.epoch.number == 4
+        assert len(rows(session).reward) == 36
+        assert session.policy(OBS) == load_policy(quick_run)(OBS)
+        control(session, 1)
+        assert rows(session).truncated[35], "the run's last episode goes on nowhere"
+
+    def test_what_speaks_against_a_policy_is_asked_first(
+        self, quick_run, log_file, tmp_path, monkeypatch
+    ):
+        worse = HandOverFindings(-9.0, 1.0, below_log=True, passed_gate=None)
+        monkeypatch.setattr(start, "hand_over", lambda rows, log: worse)
+        how = {"dataset": log_file, "at": "hand-over"}
+        with pytest.raises(InputError, match=r"accept=\('hand-over',\)"):
+            Session.from_run(quick_run, tmp_path / "session", **how)
+        assert not (tmp_path / "session").exists()
+
+    def test_a_plant_needs_no_environment(self, log_file, tmp_path):
+        plant = PlantSpec(1, action_low=[-2.0], action_high=[2.0], episode_steps=20)
+        config = quick_config()
+        config = config.__class__(**vars(config) | {"evaluation": config.evaluation.__class__(0)})
+        run(config, dataset=log_file, env=plant, out=tmp_path / "run", stages="offline", quiet=True)
+        with Session.from_run(tmp_path / "run", tmp_path / "session") as session:
+            control(session, 1)
+        with pytest.raises(InputError, match="cannot be stepped"):
+            plant().reset()
+
+    def test_a_specification_that_is_none_is_refused(self):
+        with pytest.raises(InputError, match="describes no plant"):
+            PlantSpec(1, action_low=[1.0], action_high=[-1.0])()
