@@ -75,8 +75,10 @@ def read_plan(folder: Path) -> Plan:
     return found
 
 
-def _assemble(plan: dict, folder: Path) -> Plan:
+def _assemble(plan: object, folder: Path) -> Plan:
     """The plan in these facts; KeyError, TypeError or ValueError if they are no plan."""
+    if not isinstance(plan, dict):
+        raise ValueError("no plan")
     stages, start, split_seed = plan["stages"], plan["start_from"], plan["split_seed"]
     given, config = plan.get("given", []), plan.get("config")
     fits = stages in typing.get_args(Stages) and (split_seed is None or type(split_seed) is int)

@@ -87,7 +87,7 @@ class Studying:
         config = self._learning.learner.config.online
         groups = max(config.refit_every // config.update_every, 1)
         if self._beyond % groups == 0:
-            self._learning.refresh(self._feeder.take_returns())
+            self._learning.refresh(self._feeder.take_returns)
         self._beyond += 1
         made = self._learning.update()
         self.updates += made

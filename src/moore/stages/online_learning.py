@@ -157,16 +157,19 @@ class OnlineLearning:
         taken = self._since_hand_over(step)
         if taken >= self.warm_up and self.has_data:
             if step % config.refit_every == 0 or taken == self.warm_up:  # 12
-                self.refresh(take_returns(), on_pass=on_pass)
+                self.refresh(take_returns, on_pass=on_pass)
             if taken > self.warm_up and step % config.update_every == 0:
                 updates = self.update()
         self.epoch.learned = step
         return updates
 
-    def refresh(self, returns: Sequence[float], *, on_pass: OnPass | None = None) -> None:
+    def refresh(
+        self, take_returns: Callable[[], Sequence[float]], *, on_pass: OnPass | None = None
+    ) -> None:
         """Refits the models, imagines, and asks whether the newest policy may act."""
         learner, epoch = self.learner, self.epoch
         state, fresh = learner.refresh(self.state, epoch.number, on_pass=on_pass)  # 13-16
+        returns = take_returns()  # after the refit: a run that is stopped in it has lost none
         state, gates = self.chooser.consider(
             state, epoch.number, returns, in_episode=epoch.in_episode
         )
