@@ -139,7 +139,7 @@ def test_after_a_lost_trial_learning_begins_anew_at_the_acting_policy():
     assert int(back.updates) == int(learned.updates)
 
 
-def test_online_every_epoch_begins_anew_at_the_anchor():
+def test_online_every_epoch_begins_anew_at_the_anchor_unless_the_models_are_right_about_it():
     begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG)
     learned, _ = learn(begun, batch(begun, lambda a: a), 50)
     log = of_rewards([1.0, 2.0, 3.0, 4.0])
@@ -147,6 +147,8 @@ def test_online_every_epoch_begins_anew_at_the_anchor():
     assert mode(offline) == mode(learned) != mode(begun)
     online = ppo.summarise_data(learned, log, log, CONFIG)
     assert mode(online) == mode(begun)
+    known = ppo.after_comparison(learned, 0.9, CONFIG)
+    assert mode(ppo.summarise_data(known, log, log, CONFIG)) == mode(learned)
     free = dataclasses.replace(learned, pull=jnp.zeros(()))
     assert mode(ppo.summarise_data(free, log, log, CONFIG)) == mode(learned)
 
@@ -191,7 +193,10 @@ def test_beginning_with_a_policy_makes_it_actor_and_anchor():
 
 @pytest.mark.parametrize(("doubt", "pull"), [(1.0, 10.0), (0.5, 2.5), (2.0, 10.0), (0.0, 10 / 256)])
 def test_the_pull_grows_with_the_square_of_the_models_error(doubt, pull):
-    assert float(ppo.begin_with(agent(0), agent(1).actor, CONFIG, doubt).pull) == pull
+    begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG, doubt)
+    assert float(begun.anchor_weight) == pull
+    asked_later = ppo.after_comparison(ppo.begin_with(begun, agent(1).actor, CONFIG), doubt, CONFIG)
+    assert float(asked_later.anchor_weight) == pull
 
 
 @pytest.mark.parametrize(("share", "grows"), [(0.0, True), (1.0, False)])

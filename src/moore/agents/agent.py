@@ -62,6 +62,16 @@ class Adopt(Protocol):
 
 
 @runtime_checkable
+class AfterComparison(Protocol):
+    """Called online when the models were asked about the policy that acts in trials.
+
+    `doubt`: how wrong they are about what it earns; as for `BeginWith`, but not cut at 1.
+    """
+
+    def __call__(self, state: PyTree, doubt: float, config: Any) -> PyTree: ...
+
+
+@runtime_checkable
 class AfterTrial(Protocol):
     """Called after a trial in the system, with the policy that acts now and the verdict."""
 
@@ -140,6 +150,12 @@ def goes_its_own_way(state: PyTree, acting: PyTree, config: Any) -> PyTree:
     return state
 
 
+def learns_nothing_of_models(state: PyTree, doubt: float, config: Any) -> PyTree:
+    """For an agent that does not ask how right the models are."""
+    del doubt, config
+    return state
+
+
 def learns_nothing_of_trials(state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree:
     """For an agent that learns only from rows."""
     del acting, won, config
@@ -186,7 +202,8 @@ class Agent:
         value: see the protocol; None if the critics do not evaluate the policy.
         summarise_data, follow, hand_over, new_episode: see the protocols; by default nothing is
             done.
-        begin_with, adopt, after_trial: see the protocols; by default nothing is done.
+        begin_with, adopt, after_comparison, after_trial: see the protocols; by default nothing is
+            done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
     """
 
@@ -202,6 +219,7 @@ class Agent:
     follow: Follow = follows_nothing
     begin_with: BeginWith = begins_afresh
     adopt: Adopt = goes_its_own_way
+    after_comparison: AfterComparison = learns_nothing_of_models
     after_trial: AfterTrial = learns_nothing_of_trials
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes

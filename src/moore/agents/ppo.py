@@ -7,9 +7,8 @@ system it acts as SAC's does, with less noise.
 
 Beside the clipped objective stands a pull to the anchor, the policy that learning began with, where
 there was one: models are right where the log is, and a policy that may go anywhere finds where they
-are wrong. What a trial in the system shows is what loosens the pull, or tightens it. The learning
-rate follows the share of a batch whose probability ratios were clipped, so that one setting does
-for systems of other scales.
+are wrong. `moore.agents.ppo_anchor` says how strong it is. The learning rate follows the share of a
+batch whose probability ratios were clipped, so that one setting does for systems of other scales.
 """
 
 import dataclasses
@@ -18,147 +17,44 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.agents.adam import adam_step
 from moore.agents.agent import Agent
 from moore.agents.lambda_returns import lambda_returns
 from moore.agents.logged_returns import logged_returns
 from moore.agents.nets import MLP, Actor
+from moore.agents.ppo_anchor import adopt as adopt
+from moore.agents.ppo_anchor import after_comparison as after_comparison
+from moore.agents.ppo_anchor import after_trial as after_trial
+from moore.agents.ppo_anchor import begin_with as begin_with
+from moore.agents.ppo_anchor import begun_anew
 from moore.agents.ppo_config import PPOConfig as PPOConfig
+from moore.agents.ppo_state import HIGHEST_RATE, LOWEST_RATE, RATE_STEP, PPOBatch, PPOState
+from moore.agents.ppo_state import actor_optimiser as actor_optimiser
+from moore.agents.ppo_state import init as init
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.replay.buffer import Replay
-from moore.trees import copied
 
-# The learning rate of the actor: where it begins, how it moves after a batch, and its limits.
-RATE, RATE_STEP, LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.2, 1e-7, 1e-3
 # Share of the policy's standard deviation with which it acts: rollouts explore in the models, and
 # the system should not pay for it.
 LIVE_NOISE = 0.25
-# What a trial changes the pull by, and the most that all trials may.
-PULL_STEP, PULL_RANGE = 2.0, 256.0
-# Gradients of the actor are scaled down to this norm (Schulman's code and CleanRL's).
-GRADIENT_NORM = 0.5
 # Under the standard deviation of the advantages of a batch.
 _SMALLEST_SPREAD = 1e-8
-
-
-class PPOBatch(eqx.Module):
-    """Rows of rollouts. `action`: as drawn, before it is clipped to the bounds.
-
-    `log_density`: of the action under the policy that drew it. `target`: what the critic learns.
-    """
-
-    obs: Float[Array, "batch obs"]
-    action: Float[Array, "batch action"]
-    log_density: Float[Array, " batch"]
-    advantage: Float[Array, " batch"]
-    target: Float[Array, " batch"]
-
-
-class PPOState(eqx.Module):
-    """All that an update changes, and the anchor.
-
-    `average`: of the actors so far, the later ones count more; what may act in the system.
-    `critic`: of states, in units of 1 / (1 - gamma) rewards: its values are about the mean reward,
-    whatever the horizon. `warm`: it has learned the returns of the log. `rate`: the learning rate
-    of the actor. `pull`: to the anchor; 0 without one.
-    """
-
-    actor: Actor
-    average: Actor
-    critic: MLP
-    warm: Bool[Array, ""]
-    anchor: Actor
-    pull: Float[Array, ""]
-    actor_opt: optax.OptState
-    critic_opt: optax.OptState
-    rate: Float[Array, ""]
-    updates: Int[Array, ""]
-
-
-def _actor_optimiser() -> optax.GradientTransformation:
-    return optax.chain(optax.clip_by_global_norm(GRADIENT_NORM), optax.scale_by_adam())
-
-
-def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: PPOConfig) -> PPOState:
-    """A fresh agent without an anchor."""
-    key_actor, key_critic = jax.random.split(key)
-    actor = Actor(obs_dim, action_dim, config.hidden, key=key_actor)
-    bias = actor.trunk.layers[-1].bias.at[action_dim:].set(config.log_std)
-    actor = eqx.tree_at(lambda x: x.trunk.layers[-1].bias, actor, bias)
-    critic = MLP(obs_dim, config.hidden, 1, key=key_critic, layer_norm=True)
-    return PPOState(
-        actor=actor,
-        average=copied(actor),
-        critic=critic,
-        warm=jnp.zeros((), bool),
-        anchor=copied(actor),
-        pull=jnp.zeros(()),
-        actor_opt=_actor_optimiser().init(actor),
-        critic_opt=optax.adam(config.critic_learning_rate).init(critic),
-        rate=jnp.asarray(RATE),
-        updates=jnp.zeros((), jnp.int32),
-    )
-
-
-def begin_with(state: PPOState, policy: Actor, config: PPOConfig, doubt: float = 1.0) -> PPOState:
-    """The agent whose actor, and anchor, is this policy; the pull grows with the models' error."""
-    weakest, strongest = config.anchor / PULL_RANGE, config.anchor
-    pull = jnp.clip(jnp.asarray(config.anchor * doubt**2, jnp.float32), weakest, strongest)
-    return dataclasses.replace(_anew(state, policy, config), pull=pull)
-
-
-def _anew(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
-    """Learning begins at this policy, with the noise of the settings; the critic goes on."""
-    last = policy.trunk.layers[-1]
-    count = last.bias.size // 2
-    heads = last.weight.at[:, count:].set(0.0), last.bias.at[count:].set(config.log_std)
-    actor = eqx.tree_at(
-        lambda x: (x.trunk.layers[-1].weight, x.trunk.layers[-1].bias), policy, heads
-    )
-    return dataclasses.replace(
-        state,
-        actor=copied(actor),
-        average=copied(actor),
-        anchor=copied(actor),
-        actor_opt=_actor_optimiser().init(actor),
-        rate=jnp.full_like(state.rate, RATE),
-    )
-
-
-def adopt(state: PPOState, acting: Actor, config: PPOConfig) -> PPOState:
-    """The policy that acts from the hand-over on is the anchor, where there is one."""
-    return _if_pulled(begin_with(state, acting, config), state)
-
-
-def _if_pulled(changed: PPOState, state: PPOState) -> PPOState:
-    """The changed state, if there was an anchor."""
-    return jax.tree.map(lambda new, old: jnp.where(state.pull > 0.0, new, old), changed, state)
-
-
-def after_trial(state: PPOState, acting: Actor, won: bool, config: PPOConfig) -> PPOState:
-    """A trial in the system is over; `acting`: who acts from now on, the tried policy if it won."""
-    if won:
-        pull = jnp.maximum(state.pull / PULL_STEP, config.anchor / PULL_RANGE)
-        changed = dataclasses.replace(state, anchor=copied(acting), pull=pull)
-    else:
-        pull = jnp.minimum(state.pull * PULL_STEP, config.anchor * PULL_RANGE)
-        changed = dataclasses.replace(_anew(state, acting, config), pull=pull)
-    return _if_pulled(changed, state)
 
 
 def summarise_data(state: PPOState, offline: Replay, online: Replay, config: PPOConfig) -> PPOState:
     """The first time that there is a log, the critic learns its returns.
 
-    As soon as there are online data, learning begins anew at the anchor, where there is one.
+    Online, learning begins anew at the anchor, where there is one, unless the models are right
+    about it.
     """
     due = ~state.warm & (offline.train_size > 0)
     state = jax.lax.cond(due, lambda before: _warm_up(before, offline, config), lambda x: x, state)
     return jax.lax.cond(
-        (online.size > 0) & (state.pull > 0.0),
-        lambda before: _anew(before, before.anchor, config),
+        (online.size > 0) & (state.pull > 0.0) & (state.doubt >= 1.0),
+        lambda before: begun_anew(before, before.anchor, config),
         lambda before: before,
         state,
     )
@@ -258,7 +154,7 @@ def actor_loss(
     clipped = jnp.mean(jnp.abs(ratio - 1.0) > config.clip)
     away = act_mode(actor, batch.obs) - act_mode(state.anchor, batch.obs)
     distance = jnp.mean(away**2)
-    return state.pull * distance - objective, (clipped, distance)
+    return state.anchor_weight * distance - objective, (clipped, distance)
 
 
 def squared_error(
@@ -308,7 +204,7 @@ def _actor_step(
     ratio = clipped / config.clipped_share
     change = jnp.where(ratio > 1.5, 1.0 / RATE_STEP, jnp.where(ratio < 1.0 / 1.5, RATE_STEP, 1.0))
     rate = jnp.clip(state.rate * change, LOWEST_RATE, HIGHEST_RATE)
-    step, actor_opt = _actor_optimiser().update(grad, state.actor_opt)
+    step, actor_opt = actor_optimiser().update(grad, state.actor_opt)
     actor = jax.tree.map(lambda x, moved: x - rate * moved, state.actor, step)
     average = optax.incremental_update(actor, state.average, config.average_rate)
     metrics = {
@@ -341,5 +237,6 @@ AGENT = Agent(
     summarise_data=summarise_data,
     begin_with=begin_with,
     adopt=adopt,
+    after_comparison=after_comparison,
     after_trial=after_trial,
 )

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from moore.experience.policy_comparison import doubt_about
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Transition
 from moore.stages import budget_summary
@@ -84,6 +85,7 @@ class Trials:
         predicted, error = None, 0.0
         if learner.models is not None:
             state, found = learner.compare_newest(state, epoch)
+            state, found = self._told_of_models(state, found)
             out = learner.units.reward_out
             predicted, error = (
                 float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error")
@@ -95,6 +97,16 @@ class Trials:
             self.offered = number
             self.policies[number] = copied(learner.newest_policy(state))
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
+
+    def _told_of_models(self, state: LearnerState, found: Metrics) -> tuple[LearnerState, Metrics]:
+        """The agent hears how wrong the models are about what the incumbent earns."""
+        learner, earned = self._learner, self.budget.incumbent_return
+        if earned is None:
+            return state, found
+        predicted = learner.units.reward_out(float(found["gate/return"] - found["gate/gain"]))
+        doubt = doubt_about(float(predicted), earned)
+        told = learner.algorithm.agent.after_comparison(state.agent, doubt, learner.agent_config)
+        return dataclasses.replace(state, agent=told), found | {"gate/doubt": jnp.asarray(doubt)}
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Ends the episode early: what was earned counts, the rest of it does not."""

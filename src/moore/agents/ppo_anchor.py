@@ -1,0 +1,72 @@
+"""The anchor of proximal policy optimisation: the policy that learning is pulled to, and how much.
+
+What the models say of the anchor, compared with what it has earned, and what trials in the system
+show, loosen the pull or tighten it.
+"""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from moore.agents.nets import Actor
+from moore.agents.ppo_config import PPOConfig
+from moore.agents.ppo_state import PULL_RANGE, RATE, PPOState, actor_optimiser
+from moore.trees import copied
+
+# What a trial changes the pull by.
+PULL_STEP = 2.0
+
+
+def begin_with(state: PPOState, policy: Actor, config: PPOConfig, doubt: float = 1.0) -> PPOState:
+    """The agent whose actor, and anchor, is this policy."""
+    begun = dataclasses.replace(
+        begun_anew(state, policy, config), pull=jnp.full_like(state.pull, config.anchor)
+    )
+    return after_comparison(begun, doubt, config)
+
+
+def after_comparison(state: PPOState, doubt: float, config: PPOConfig) -> PPOState:
+    """The models were asked about the anchor, and this is how wrong they are."""
+    del config
+    return dataclasses.replace(state, doubt=jnp.full_like(state.doubt, doubt))
+
+
+def begun_anew(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
+    """Learning begins at this policy, with the noise of the settings; the critic goes on."""
+    last = policy.trunk.layers[-1]
+    count = last.bias.size // 2
+    heads = last.weight.at[:, count:].set(0.0), last.bias.at[count:].set(config.log_std)
+    actor = eqx.tree_at(
+        lambda x: (x.trunk.layers[-1].weight, x.trunk.layers[-1].bias), policy, heads
+    )
+    return dataclasses.replace(
+        state,
+        actor=copied(actor),
+        average=copied(actor),
+        anchor=copied(actor),
+        actor_opt=actor_optimiser().init(actor),
+        rate=jnp.full_like(state.rate, RATE),
+    )
+
+
+def adopt(state: PPOState, acting: Actor, config: PPOConfig) -> PPOState:
+    """The policy that acts from the hand-over on is the anchor, where there is one."""
+    return _if_pulled(begin_with(state, acting, config), state)
+
+
+def _if_pulled(changed: PPOState, state: PPOState) -> PPOState:
+    """The changed state, if there was an anchor."""
+    return jax.tree.map(lambda new, old: jnp.where(state.pull > 0.0, new, old), changed, state)
+
+
+def after_trial(state: PPOState, acting: Actor, won: bool, config: PPOConfig) -> PPOState:
+    """A trial in the system is over; `acting`: who acts from now on, the tried policy if it won."""
+    if won:
+        pull = jnp.maximum(state.pull / PULL_STEP, config.anchor / PULL_RANGE)
+        changed = dataclasses.replace(state, anchor=copied(acting), pull=pull)
+    else:
+        pull = jnp.minimum(state.pull * PULL_STEP, config.anchor * PULL_RANGE)
+        changed = dataclasses.replace(begun_anew(state, acting, config), pull=pull)
+    return _if_pulled(changed, state)
