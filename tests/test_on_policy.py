@@ -140,9 +140,3 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, quiet_log, tmp_path):
     run(config(), dataset=quiet_log, env=ENV, out=folder, quiet=True, until=until)
     resume(folder, dataset=quiet_log, env=ENV, quiet=True)
     assert_same_run(finished.folder, folder)
-
-
-def test_a_trial_that_is_lost_tightens_the_pull(learner, begun):
-    agent = learner.algorithm.agent
-    lost = agent.after_trial(begun.agent, begun.gate.acting, False, learner.agent_config)
-    assert float(lost.pull) == 2.0 * float(begun.agent.pull)

@@ -11,6 +11,7 @@ import pytest
 from made_models import NOTHING, of_rewards, replay, transitions
 from moore.agents import ppo
 from moore.agents.ppo import PPOBatch, PPOConfig
+from moore.agents.ppo_anchor import begun_anew
 
 CONFIG = PPOConfig(hidden=(16,), batch_size=64, critic_first=0, critic_warm_up=200)
 OBS = jnp.zeros((64, 1))
@@ -108,29 +109,12 @@ def test_the_anchor_pulls_the_actor_back():
     assert float(metrics["anchor_distance"]) < away(state) ** 2
 
 
-def test_a_won_trial_loosens_the_pull_and_moves_the_anchor_and_a_lost_one_tightens_it():
-    first, second = agent(1).actor, agent(2).actor
-    state = ppo.begin_with(agent(0), first, CONFIG)
-    assert float(state.pull) == 10.0
-    won = ppo.after_trial(state, second, True, CONFIG)
-    assert float(won.pull) == 5.0
-    assert np.array_equal(ppo.act_mode(won.anchor, OBS), ppo.act_mode(second, OBS))
-    lost = ppo.after_trial(won, second, False, CONFIG)
-    assert float(lost.pull) == 10.0
-    for _ in range(20):
-        won, lost = (
-            ppo.after_trial(now, second, better, CONFIG)
-            for now, better in ((won, True), (lost, False))
-        )
-    assert (float(won.pull), float(lost.pull)) == (10.0 / 256.0, 2560.0)
-
-
-def test_after_a_lost_trial_learning_begins_anew_at_the_acting_policy():
+def test_learning_anew_begins_at_the_policy_with_the_noise_of_the_settings():
     begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG)
     learned, _ = learn(begun, batch(begun, lambda a: a), 50)
     assert mode(learned) != mode(begun)
     acting = agent(2).actor
-    back = ppo.after_trial(learned, acting, False, CONFIG)
+    back = begun_anew(learned, acting, CONFIG)
     for place in (back.actor, back.average, back.anchor):
         assert np.array_equal(ppo.act_mode(place, OBS), ppo.act_mode(acting, OBS))
     assert jax.tree.all(jax.tree.map(np.array_equal, back.critic, learned.critic))
@@ -153,14 +137,14 @@ def test_online_every_epoch_begins_anew_at_the_anchor_unless_the_models_are_righ
     assert mode(ppo.summarise_data(free, log, log, CONFIG)) == mode(learned)
 
 
-def test_the_acting_policy_is_the_anchor_from_the_hand_over_on():
-    begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG)
+def test_who_acts_is_the_anchor_and_learning_goes_on_where_it_is():
+    begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG, 0.5)
     acting = agent(2).actor
     adopted = ppo.adopt(begun, acting, CONFIG)
     assert np.array_equal(ppo.act_mode(adopted.anchor, OBS), ppo.act_mode(acting, OBS))
-    assert float(adopted.pull) == CONFIG.anchor
+    assert mode(adopted) == mode(begun)
+    assert float(adopted.anchor_weight) == float(begun.anchor_weight)
     assert eqx.tree_equal(ppo.adopt(agent(0), acting, CONFIG), agent(0)), "nothing pulled before"
-    assert eqx.tree_equal(ppo.after_trial(agent(0), acting, False, CONFIG), agent(0))
 
 
 def test_what_may_act_is_an_average_that_follows_the_actor():

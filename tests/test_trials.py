@@ -148,20 +148,22 @@ class TestBooking:
         assert trials.budget.promoted == 1 and trials.budget.incumbent == 1
         assert state.gate.acting is trials.policies[1]
 
-    def test_the_agent_hears_of_every_verdict_once(self, learner, trials, monkeypatch):
+    def test_the_agent_adopts_a_policy_that_was_promoted_and_hears_of_it_once(
+        self, learner, trials, monkeypatch
+    ):
         trials, state = trials
         heard = []
 
-        def hear(agent, acting, won, config):
-            heard.append(won)
+        def adopt(agent, acting, config):
+            heard.append(acting)
             return agent
 
-        row = replace(learner.algorithm, agent=replace(learner.algorithm.agent, after_trial=hear))
+        row = replace(learner.algorithm, agent=replace(learner.algorithm.agent, adopt=adopt))
         monkeypatch.setattr(trials, "_learner", replace(learner, algorithm=row))
         self.offer(learner, trials, state)
         for _ in range(6):
             state, _ = self.episode(learner, trials, state, lambda who: -0.1 if who else -1.0)
-        assert heard == [True]
+        assert [who is trials.policies[1] for who in heard].count(True) == 1
 
     def test_one_that_earns_less_is_dropped_and_forgotten(self, learner, trials):
         trials, state = trials

@@ -56,7 +56,7 @@ class BeginWith(Protocol):
 
 @runtime_checkable
 class Adopt(Protocol):
-    """Called at the hand-over with the policy that acts from then on, if a gate has chosen it."""
+    """Called when another policy acts from now on: at the hand-over, and after trials."""
 
     def __call__(self, state: PyTree, acting: PyTree, config: Any) -> PyTree: ...
 
@@ -69,13 +69,6 @@ class AfterComparison(Protocol):
     """
 
     def __call__(self, state: PyTree, doubt: float, config: Any) -> PyTree: ...
-
-
-@runtime_checkable
-class AfterTrial(Protocol):
-    """Called after a trial in the system, with the policy that acts now and the verdict."""
-
-    def __call__(self, state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree: ...
 
 
 @runtime_checkable
@@ -156,12 +149,6 @@ def learns_nothing_of_models(state: PyTree, doubt: float, config: Any) -> PyTree
     return state
 
 
-def learns_nothing_of_trials(state: PyTree, acting: PyTree, won: bool, config: Any) -> PyTree:
-    """For an agent that learns only from rows."""
-    del acting, won, config
-    return state
-
-
 def goes_on(state: PyTree, config: Any) -> PyTree:
     """For an agent that does not change at the hand-over."""
     del config
@@ -202,8 +189,7 @@ class Agent:
         value: see the protocol; None if the critics do not evaluate the policy.
         summarise_data, follow, hand_over, new_episode: see the protocols; by default nothing is
             done.
-        begin_with, adopt, after_comparison, after_trial: see the protocols; by default nothing is
-            done.
+        begin_with, adopt, after_comparison: see the protocols; by default nothing is done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
     """
 
@@ -220,7 +206,6 @@ class Agent:
     begin_with: BeginWith = begins_afresh
     adopt: Adopt = goes_its_own_way
     after_comparison: AfterComparison = learns_nothing_of_models
-    after_trial: AfterTrial = learns_nothing_of_trials
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions

@@ -1,7 +1,6 @@
 """The anchor of proximal policy optimisation: the policy that learning is pulled to, and how much.
 
-What the models say of the anchor, compared with what it has earned, and what trials in the system
-show, loosen the pull or tighten it.
+The pull grows with the square of the models' error about what the anchor earns.
 """
 
 import dataclasses
@@ -12,11 +11,8 @@ import jax.numpy as jnp
 
 from moore.agents.nets import Actor
 from moore.agents.ppo_config import PPOConfig
-from moore.agents.ppo_state import PULL_RANGE, RATE, PPOState, actor_optimiser
+from moore.agents.ppo_state import RATE, PPOState, actor_optimiser
 from moore.trees import copied
-
-# What a trial changes the pull by.
-PULL_STEP = 2.0
 
 
 def begin_with(state: PPOState, policy: Actor, config: PPOConfig, doubt: float = 1.0) -> PPOState:
@@ -52,21 +48,9 @@ def begun_anew(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
 
 
 def adopt(state: PPOState, acting: Actor, config: PPOConfig) -> PPOState:
-    """The policy that acts from the hand-over on is the anchor, where there is one."""
-    return _if_pulled(begin_with(state, acting, config), state)
-
-
-def _if_pulled(changed: PPOState, state: PPOState) -> PPOState:
-    """The changed state, if there was an anchor."""
-    return jax.tree.map(lambda new, old: jnp.where(state.pull > 0.0, new, old), changed, state)
-
-
-def after_trial(state: PPOState, acting: Actor, won: bool, config: PPOConfig) -> PPOState:
-    """A trial in the system is over; `acting`: who acts from now on, the tried policy if it won."""
-    if won:
-        pull = jnp.maximum(state.pull / PULL_STEP, config.anchor / PULL_RANGE)
-        changed = dataclasses.replace(state, anchor=copied(acting), pull=pull)
-    else:
-        pull = jnp.minimum(state.pull * PULL_STEP, config.anchor * PULL_RANGE)
-        changed = dataclasses.replace(begun_anew(state, acting, config), pull=pull)
-    return _if_pulled(changed, state)
+    """Another policy acts from now on, and is the anchor, where there is one."""
+    del config
+    anchor = jax.tree.map(
+        lambda new, old: jnp.where(state.pull > 0.0, new, old), acting, state.anchor
+    )
+    return dataclasses.replace(state, anchor=anchor)

@@ -27,12 +27,11 @@ class PPOConfig:
     """Number of updates at the beginning in which only the critic learns, from rollouts."""
     anchor: NonNegative[float] = 10.0
     """Weight of the mean squared distance between the mean action and that of the anchor, which is
-    the policy that learning began with. The objective counts in standard deviations of the
-    advantages. Offline the weight grows with the square of the models' error about the anchor, up
-    to this value. Online it begins with this value; the anchor is the acting policy, and learning
-    begins anew at it in every epoch, so that a challenger is a short step away. A trial that is won
-    in the system halves the weight, and so makes longer steps; one that is lost doubles it. Without
-    an anchor there is no pull, and learning goes on from epoch to epoch."""
+    the policy that learning began with, and from the hand-over on the one that acts. The objective
+    counts in standard deviations of the advantages. This is the weight where the models are as
+    wrong about what the anchor earns as they may be; it falls with the square of their error.
+    Online, learning begins anew at the anchor in every epoch as long as they are more wrong, so
+    that a challenger is a short step away. Without an anchor there is no pull."""
     average_rate: Fraction = 5e-4
     """Share by which the policy that may act follows the actor at every update."""
     log_std: AnySign[float] = -1.5

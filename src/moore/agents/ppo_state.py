@@ -12,7 +12,7 @@ from moore.trees import copied
 
 # The learning rate of the actor: where it begins, how it moves after a batch, and its limits.
 RATE, RATE_STEP, LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.2, 1e-7, 1e-3
-# The pull is weakened by this factor at the most where the models are right, and by trials.
+# The pull is weakened by this factor at the most, where the models are right.
 PULL_RANGE = 256.0
 # Gradients of the actor are scaled down to this norm (Schulman's code and CleanRL's).
 GRADIENT_NORM = 0.5
@@ -37,8 +37,8 @@ class PPOState(eqx.Module):
     `average`: of the actors so far, the later ones count more; what may act in the system.
     `critic`: of states, in units of 1 / (1 - gamma) rewards: its values are about the mean reward,
     whatever the horizon. `warm`: it has learned the returns of the log. `rate`: the learning rate
-    of the actor. `pull`: to the anchor, before the models' error weakens it; 0 without one.
-    `doubt`: that error, about the anchor; 1 is as much as they may err and be believed.
+    of the actor. `pull`: to the anchor, where the models know nothing; 0 without one. `doubt`:
+    their error about the anchor; 1 is as much as they may err and be believed.
     """
 
     actor: Actor

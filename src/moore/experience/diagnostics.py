@@ -103,13 +103,23 @@ def sums(
     discount: float,
     spread: Normaliser | None = None,
     within: Range | None = None,
+    drawn: bool = True,
 ) -> tuple[Float[Array, " count"], Float[Array, " count"], Bool[Array, " count"]]:
-    """U_M(pi) and eta_M(pi) from each start; True where a rollout was cut short by the bound."""
+    """U_M(pi) and eta_M(pi) from each start; True where a rollout was cut short by the bound.
+
+    `drawn`: whether the policy's actions are drawn, or it acts without noise.
+    """
+
+    def choose(obs, k):
+        return agent.act(pair.policy, obs, k) if drawn else agent.act_mode(pair.policy, obs)
+
     critics = pair.agent_state
     uncertainty_fn = make_uncertainty(settings, agent, critics, terminated_fn, spread)
     transitions, happened, uncertainty = rollout(
         pair.ensemble,
-        lambda obs, k: agent.act(pair.policy, obs, k),
+        lambda obs, k: (
+            agent.act(pair.policy, obs, k) if drawn else agent.act_mode(pair.policy, obs)
+        ),
         terminated_fn,
         starts,
         key,

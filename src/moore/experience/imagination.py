@@ -300,6 +300,7 @@ class Imagination:
             rows = task.draws(now).rows(key_starts, (gate.rollouts,))
             starts = gather(task.log, now.online, rows).obs
             steps, discount = gate.horizon, task.agent_config.discount
+        in_trials = bool(task.config.dip_budget) and now.stage == "online"
         accepted, acting, metrics = compare_policies(
             acting,
             task.agent.policy(now.agent),
@@ -309,8 +310,12 @@ class Imagination:
             key_rollout,
             agent=task.agent,
             terminated_fn=task.terminated_fn,
-            # A member a step: one member's own error adds up over a whole episode.
-            settings=dataclasses.replace(self._rollouts(gate.rollouts, steps), one_member=False),
+            settings=dataclasses.replace(
+                self._rollouts(gate.rollouts, steps),
+                # A member's own error adds up over an episode, but changing it is like noise, and
+                # in trials policies act without.
+                one_member=in_trials and task.config.one_member,
+            ),
             discount=discount,
             confidence=gate.confidence,
             bar=bar,
@@ -318,6 +323,7 @@ class Imagination:
             agent_state=now.agent,
             spread=self.spread,
             within=self.within(now.online),
+            drawn=not in_trials,
         )
         return accepted, acting, key, metrics
 

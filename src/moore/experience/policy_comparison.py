@@ -62,8 +62,10 @@ def doubt_about(predicted: float, earned: float) -> float:
 
 @partial(
     jax.jit,
-    static_argnames=("agent", "terminated_fn", "settings", "discount", "confidence", "calibrated"),
-)
+    static_argnames=(
+        "agent", "terminated_fn", "settings", "discount", "confidence", "calibrated", "drawn",
+    ),
+)  # fmt: skip
 def compare_policies(
     acting: PyTree,
     candidate: PyTree,
@@ -82,6 +84,7 @@ def compare_policies(
     agent_state: PyTree = None,
     spread: Normaliser | None = None,
     within: Range | None = None,
+    drawn: bool = True,
 ) -> tuple[Bool[Array, ""], PyTree, dict[str, Float[Array, ""]]]:
     """Whether the candidate may act, the policy that acts from now on, and the comparison.
 
@@ -104,6 +107,7 @@ def compare_policies(
         agent_state: state of the agent whose critics measure u, if `uncertainty` is "value".
         spread: the unit of `imagined_bound`.
         within: range that imagined observations are clipped to.
+        drawn: whether the policies' actions are drawn, as they are in the system, or not.
 
     Returns:
         Whether the candidate is accepted, the policy that acts from now on, and metrics: gate/gain,
@@ -118,7 +122,9 @@ def compare_policies(
 
     def estimate(policy: PyTree):
         pair = PolicyInModels(policy, ensemble, agent_state)
-        return sums(pair, starts, key, agent, terminated_fn, settings, discount, spread, within)
+        return sums(
+            pair, starts, key, agent, terminated_fn, settings, discount, spread, within, drawn
+        )
 
     (u_old, eta_old, broken_old), (u_new, eta_new, broken) = estimate(acting), estimate(candidate)
     new, old = eta_new, eta_old

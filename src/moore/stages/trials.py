@@ -39,7 +39,6 @@ class Trials:
     ):
         self._learner = learner
         self.budget, self.policies, self.offered = budget, policies, offered
-        self._told = self._verdicts()
 
     @classmethod
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
@@ -123,26 +122,12 @@ class Trials:
         for number in self.policies.keys() - self.budget.kept - {REFERENCE}:
             del self.policies[number]
         incumbent = self.policies[self.budget.incumbent]
-        state = self._after_trials(state, incumbent)
         if state.gate is None or state.gate.acting is incumbent:
             return state
-        return dataclasses.replace(state, gate=dataclasses.replace(state.gate, acting=incumbent))
-
-    def _verdicts(self) -> tuple[int, int]:
-        """Trials that were won so far, and those that were lost."""
-        return self.budget.promoted, self.budget.lost + self.budget.demoted
-
-    def _after_trials(self, state: LearnerState, incumbent: PyTree) -> LearnerState:
-        """The agent hears of verdicts that are new."""
-        before, self._told = self._told, self._verdicts()
-        if self._told == before:
-            return state
         learner = self._learner
-        won = self._told[0] > before[0]
-        agent = learner.algorithm.agent.after_trial(
-            state.agent, incumbent, won, learner.agent_config
-        )
-        return dataclasses.replace(state, agent=agent)
+        agent = learner.algorithm.agent.adopt(state.agent, incumbent, learner.agent_config)
+        gate = dataclasses.replace(state.gate, acting=incumbent)
+        return dataclasses.replace(state, agent=agent, gate=gate)
 
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """As JSON and arrays, for a checkpoint."""
