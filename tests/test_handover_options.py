@@ -279,6 +279,11 @@ def test_the_doubt_about_models_is_their_error_as_a_share_of_what_it_may_be(
     assert doubt_about(predicted, earned) == pytest.approx(doubt)
 
 
+def test_models_do_not_answer_for_the_luck_of_the_episodes():
+    assert doubt_about(1000.0, 1200.0, 50.0) == pytest.approx(150.0 / 180.0)
+    assert doubt_about(1000.0, 1200.0, 300.0) == 0.0
+
+
 def told(policy, obs, key):
     """Acts with what the policy says."""
     return jnp.full_like(obs, policy)
@@ -297,7 +302,7 @@ class TestGate:
 
     def compare_policies(
         self, old, new, *, noisy="move", penalty=0.0, confidence=0.0, act=told, bar=NO_BAR,
-        reward=1.0, bound=np.inf, calibrated=False,
+        reward=1.0, bound=np.inf, calibrated=False, drawn=True,
     ):  # fmt: skip
         of_reward = noisy == "reward"
         ensemble = models(
@@ -309,9 +314,10 @@ class TestGate:
         return compare_policies(
             jnp.asarray(old), jnp.asarray(new), ensemble, jnp.zeros((2000, 1)),
             jnp.asarray(penalty), jax.random.key(0),
-            agent=replace(SAC, act=act), terminated_fn=NEVER,
+            agent=replace(SAC, act=act, act_mode=lambda policy, obs: told(policy, obs, None)),
+            terminated_fn=NEVER,
             settings=RolloutSettings(rollout_length=3, imagined_bound=bound), discount=0.9,
-            confidence=confidence, bar=jnp.asarray(bar), calibrated=calibrated,
+            confidence=confidence, bar=jnp.asarray(bar), calibrated=calibrated, drawn=drawn,
         )  # fmt: skip
 
     def test_a_policy_is_no_worse_than_itself(self):
@@ -346,6 +352,14 @@ class TestGate:
         np.testing.assert_allclose(metrics["gate/gain"], new - old, atol=4 * 0.19436)
         at_zero, *_ = self.compare_policies(old, new, noisy="reward")
         assert bool(at_zero) != bool(accepted), "without confidence the sign alone decides"
+
+    def test_policies_that_act_without_noise_are_compared_without_it(self):
+        calm, shaky = (
+            self.compare_policies(-1.0, 1.0, noisy="reward", act=shaken, drawn=drawn)[2]
+            for drawn in (False, True)
+        )
+        untouched = self.compare_policies(-1.0, 1.0, noisy="reward", act=told)[2]
+        assert calm["gate/gain"] == untouched["gate/gain"] != shaky["gate/gain"]
 
     @pytest.mark.parametrize(
         ("penalty", "bar", "expected"),

@@ -52,12 +52,14 @@ def beyond_their_error(
     return predicted + jnp.where(jnp.isfinite(earned), needed, further)
 
 
-def doubt_about(predicted: float, earned: float) -> float:
+def doubt_about(predicted: float, earned: float, standard_error: float = 0.0) -> float:
     """How wrong the models are about a policy that has earned this, as a share of what they may.
 
-    1 is the limit beyond which `beyond_their_error` does not believe them.
+    1 is the limit beyond which `beyond_their_error` does not believe them. They are not held
+    responsible for the standard error of what was earned.
     """
-    return abs(predicted - earned) / max(MOST_WRONG * abs(earned), float(np.finfo(np.float32).tiny))
+    error = max(abs(predicted - earned) - standard_error, 0.0)
+    return error / max(MOST_WRONG * abs(earned), float(np.finfo(np.float32).tiny))
 
 
 @partial(

@@ -166,14 +166,6 @@ class DipBudget:
             return -math.inf
         return min(self.ledger.margin(level, further=further) for level in bounds)
 
-    @property
-    def incumbent_return(self) -> float | None:
-        """What the incumbent earns an episode, in reward; None: that is not known yet."""
-        if self.earnings.episodes < 2:
-            return None
-        worth = self.earnings.level + self.record_of(self.incumbent)[0]
-        return worth + self.earnings.floor * self.earnings.length
-
     def record_of(self, policy: int) -> tuple[float, float]:
         """Gain per episode over the reference, and the number of episodes behind it."""
         if policy == REFERENCE:

@@ -1,12 +1,13 @@
 """What a run reports about its dip budget, and how the budget is stored."""
 
 import dataclasses
+import math
 from typing import Any
 
-from moore.stages.budget import DipBudget
+from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.earnings import Earnings
 from moore.stages.ledger import Ledger
-from moore.stages.standing import Standing
+from moore.stages.standing import Standing, apart
 from moore.stages.trial_rules import Rules, Running
 
 
@@ -50,6 +51,18 @@ def metrics(budget: DipBudget) -> dict[str, float]:
         "budget/demoted": float(budget.demoted),
         "budget/incumbent": float(budget.incumbent),
     }
+
+
+def incumbent_return(budget: DipBudget) -> tuple[float, float] | None:
+    """Mean return of the incumbent and its standard error, in reward; None: not known yet."""
+    earnings, incumbent = budget.earnings, budget.incumbent
+    if earnings.episodes < 2:
+        return None
+    gain, parts = budget.record_of(incumbent)
+    error = earnings.spread / math.sqrt(earnings.episodes)
+    if incumbent != REFERENCE:
+        error = apart(parts, float(earnings.episodes), spread=earnings.spread, by=1.0, error=0.0)
+    return earnings.level + gain + earnings.floor * earnings.length, error
 
 
 def pack(budget: DipBudget) -> dict[str, Any]:

@@ -99,11 +99,11 @@ class Trials:
 
     def _told_of_models(self, state: LearnerState, found: Metrics) -> tuple[LearnerState, Metrics]:
         """The agent hears how wrong the models are about what the incumbent earns."""
-        learner, earned = self._learner, self.budget.incumbent_return
-        if earned is None:
+        learner, known = self._learner, budget_summary.incumbent_return(self.budget)
+        if known is None:
             return state, found
         predicted = learner.units.reward_out(float(found["gate/return"] - found["gate/gain"]))
-        doubt = doubt_about(float(predicted), earned)
+        doubt = doubt_about(float(predicted), *known)
         told = learner.algorithm.agent.after_comparison(state.agent, doubt, learner.agent_config)
         return dataclasses.replace(state, agent=told), found | {"gate/doubt": jnp.asarray(doubt)}
 
