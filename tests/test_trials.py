@@ -173,6 +173,18 @@ class TestBooking:
         assert trials.budget.promoted == 0 and trials.policies.keys() == {0}
         assert trials.metrics()["budget/least_margin"] >= 0.0
 
+    @pytest.mark.parametrize(("promised", "wrong"), [(-2.0, True), (-78.0, False)])
+    def test_one_that_loses_against_the_models_promise_disproves_them(
+        self, learner, trials, promised, wrong
+    ):
+        trials, state = trials
+        self.offer(learner, trials, state)
+        trials.promised[1] = promised
+        for _ in range(6):
+            state, _ = self.episode(learner, trials, state, lambda who: -4.0 if who else -1.0)
+        assert trials.budget.lost == 1
+        assert (trials.disproof > 1.0) == wrong
+
     def test_a_transition_that_was_not_measured_costs_nothing(self, learner, trials):
         trials, state = trials
         for step in range(20):

@@ -55,13 +55,17 @@ def metrics(budget: DipBudget) -> dict[str, float]:
 
 def incumbent_return(budget: DipBudget) -> tuple[float, float] | None:
     """Mean return of the incumbent and its standard error, in reward; None: not known yet."""
-    earnings, incumbent = budget.earnings, budget.incumbent
-    if earnings.episodes < 2:
+    if budget.earnings.episodes < 2:
         return None
-    gain, parts = budget.record_of(incumbent)
-    error = earnings.spread / math.sqrt(earnings.episodes)
-    if incumbent != REFERENCE:
-        error = apart(parts, float(earnings.episodes), spread=earnings.spread, by=1.0, error=0.0)
+    if budget.incumbent == REFERENCE:
+        return return_of(budget, 0.0, math.inf)
+    return return_of(budget, *budget.record_of(budget.incumbent))
+
+
+def return_of(budget: DipBudget, gain: float, parts: float) -> tuple[float, float]:
+    """Mean return of a policy with this record, and its standard error, in reward."""
+    earnings = budget.earnings
+    error = apart(parts, float(earnings.episodes), spread=earnings.spread, by=1.0, error=0.0)
     return earnings.level + gain + earnings.floor * earnings.length, error
 
 

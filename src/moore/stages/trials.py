@@ -22,6 +22,7 @@ from moore.stages import budget_summary
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
+from moore.stages.standing import Standing
 from moore.trees import copied
 
 
@@ -32,13 +33,23 @@ class Trials:
         budget: the account and its decisions.
         policies: the policies that may act, by number.
         offered: number of policies that were offered so far.
+        promised: what the models said that the policies that may act earn, by number.
+        disproof: how wrong the models were about the challenger that was tried last, if it lost.
     """
 
     def __init__(
-        self, learner: Learner, budget: DipBudget, policies: dict[int, PyTree], offered: int = 0
+        self,
+        learner: Learner,
+        budget: DipBudget,
+        policies: dict[int, PyTree],
+        *,
+        offered: int = 0,
+        promised: dict[int, float] | None = None,
+        disproof: float = 0.0,
     ):
         self._learner = learner
         self.budget, self.policies, self.offered = budget, policies, offered
+        self.promised, self.disproof = promised or {}, disproof
 
     @classmethod
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
@@ -67,13 +78,24 @@ class Trials:
     ) -> LearnerState:
         """Books the reward. The incumbent is the policy that is evaluated and saved."""
         reward = math.nan
+        tried, lost = self.budget.challenger, self.budget.lost
+        record = self.budget.standings.get(tried)
         if transition is not None:
             reward = float(self._learner.units.reward_out(transition.reward))
         self.budget.step(reward)
         if not in_episode:
             ended = transition is not None and bool(transition.terminated)
             self.budget.end(terminated=ended)
+        if record is not None and self.budget.challenger != tried:
+            self._take_verdict(tried, record, lost=self.budget.lost > lost)
         return self._settled(state)
+
+    def _take_verdict(self, policy: int, record: Standing, *, lost: bool) -> None:
+        """A challenger that lost tells how wrong the models were about it."""
+        promised, self.disproof = self.promised.get(policy), 0.0
+        if lost and promised is not None:
+            known = budget_summary.return_of(self.budget, *record.mean())
+            self.disproof = doubt_about(promised, *known)
 
     def consider(
         self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
@@ -81,13 +103,13 @@ class Trials:
         """Offers the newest policy as a challenger."""
         del returns, in_episode
         learner, found = self._learner, {}
-        predicted, error = None, 0.0
+        predicted, error, promised = None, 0.0, None
         if learner.models is not None:
             state, found = learner.compare_newest(state, epoch)
             state, found = self._told_of_models(state, found)
             out = learner.units.reward_out
-            predicted, error = (
-                float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error")
+            predicted, error, promised = (
+                float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error", "return")
             )
         number = self.offered + 1
         same = predicted == error == 0.0  # the newest policy is the incumbent
@@ -95,15 +117,17 @@ class Trials:
         if accepted:
             self.offered = number
             self.policies[number] = copied(learner.newest_policy(state))
+            if promised is not None:
+                self.promised[number] = promised
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
 
     def _told_of_models(self, state: LearnerState, found: Metrics) -> tuple[LearnerState, Metrics]:
-        """The agent hears how wrong the models are about what the incumbent earns."""
+        """The agent hears how wrong the models are about the incumbent, and who lost to it."""
         learner, known = self._learner, budget_summary.incumbent_return(self.budget)
         if known is None:
             return state, found
         predicted = learner.units.reward_out(float(found["gate/return"] - found["gate/gain"]))
-        doubt = doubt_about(float(predicted), *known)
+        doubt = max(doubt_about(float(predicted), *known), self.disproof)
         told = learner.algorithm.agent.after_comparison(state.agent, doubt, learner.agent_config)
         return dataclasses.replace(state, agent=told), found | {"gate/doubt": jnp.asarray(doubt)}
 
@@ -121,6 +145,7 @@ class Trials:
         """Drops policies that will not act again, and puts the incumbent into the gate."""
         for number in self.policies.keys() - self.budget.kept - {REFERENCE}:
             del self.policies[number]
+            self.promised.pop(number, None)
         incumbent = self.policies[self.budget.incumbent]
         if state.gate is None or state.gate.acting is incumbent:
             return state
@@ -139,6 +164,8 @@ class Trials:
             "budget": budget_summary.pack(self.budget),
             "policies": sorted(self.policies),
             "offered": self.offered,
+            "promised": [[number, value] for number, value in self.promised.items()],
+            "disproof": self.disproof,
         }
         return facts, arrays
 
@@ -153,4 +180,11 @@ def unpack_trials(
         leaves = [arrays[f"policies/{number}/{i}"] for i in range(structure.num_leaves)]
         policies[number] = jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
     budget = budget_summary.unpack(facts["budget"])
-    return Trials(learner, budget, policies, facts["offered"])
+    return Trials(
+        learner,
+        budget,
+        policies,
+        offered=facts["offered"],
+        promised=dict(facts["promised"]),
+        disproof=facts["disproof"],
+    )
