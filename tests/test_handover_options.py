@@ -17,7 +17,12 @@ from moore.dynamics.ensemble import predict_all
 from moore.dynamics.fit import fit_ensemble, init_model
 from moore.dynamics.holdout import std_errors
 from moore.dynamics.model_config import ModelConfig
-from moore.experience.policy_comparison import NO_BAR, compare_policies, doubt_about
+from moore.experience.policy_comparison import (
+    NO_BAR,
+    compare_policies,
+    doubt_about,
+    tells_of_models,
+)
 from moore.experience.settings import RolloutSettings
 from moore.stages.gate import after_episodes, after_replacement, no_returns_yet
 
@@ -279,9 +284,9 @@ def test_the_doubt_about_models_is_their_error_as_a_share_of_what_it_may_be(
     assert doubt_about(predicted, earned) == pytest.approx(doubt)
 
 
-def test_models_do_not_answer_for_the_luck_of_the_episodes():
-    assert doubt_about(1000.0, 1200.0, 50.0) == pytest.approx(150.0 / 180.0)
-    assert doubt_about(1000.0, 1200.0, 300.0) == 0.0
+def test_what_is_not_known_itself_is_not_held_against_the_models():
+    assert tells_of_models(-1200.0, 180.0)
+    assert not tells_of_models(-1200.0, 181.0)
 
 
 def told(policy, obs, key):

@@ -52,14 +52,21 @@ def beyond_their_error(
     return predicted + jnp.where(jnp.isfinite(earned), needed, further)
 
 
-def doubt_about(predicted: float, earned: float, standard_error: float = 0.0) -> float:
+def doubt_about(predicted: float, earned: float) -> float:
     """How wrong the models are about a policy that has earned this, as a share of what they may.
 
-    1 is the limit beyond which `beyond_their_error` does not believe them. They are not held
-    responsible for the standard error of what was earned.
+    1 is the limit beyond which `beyond_their_error` does not believe them.
     """
-    error = max(abs(predicted - earned) - standard_error, 0.0)
-    return error / max(MOST_WRONG * abs(earned), float(np.finfo(np.float32).tiny))
+    return abs(predicted - earned) / _allowed(earned)
+
+
+def tells_of_models(earned: float, standard_error: float) -> bool:
+    """Whether this return is known well enough to be held against what the models say of it."""
+    return standard_error <= _allowed(earned)
+
+
+def _allowed(earned: float) -> float:
+    return max(MOST_WRONG * abs(earned), float(np.finfo(np.float32).tiny))
 
 
 @partial(

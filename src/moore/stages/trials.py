@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from moore.experience.policy_comparison import doubt_about
+from moore.experience.policy_comparison import doubt_about, tells_of_models
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Transition
 from moore.stages import budget_summary
@@ -93,9 +93,9 @@ class Trials:
     def _take_verdict(self, policy: int, record: Standing, *, lost: bool) -> None:
         """A challenger that lost tells how wrong the models were about it."""
         promised, self.disproof = self.promised.get(policy), 0.0
-        if lost and promised is not None:
-            known = budget_summary.return_of(self.budget, *record.mean())
-            self.disproof = doubt_about(promised, *known)
+        earned, error = budget_summary.return_of(self.budget, *record.mean())
+        if lost and promised is not None and tells_of_models(earned, error):
+            self.disproof = doubt_about(promised, earned)
 
     def consider(
         self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
@@ -123,11 +123,14 @@ class Trials:
 
     def _told_of_models(self, state: LearnerState, found: Metrics) -> tuple[LearnerState, Metrics]:
         """The agent hears how wrong the models are about the incumbent, and who lost to it."""
-        learner, known = self._learner, budget_summary.incumbent_return(self.budget)
-        if known is None:
+        learner, doubts = self._learner, [self.disproof] if self.disproof > 1.0 else []
+        known = budget_summary.incumbent_return(self.budget)
+        if known is not None and tells_of_models(*known):
+            predicted = learner.units.reward_out(float(found["gate/return"] - found["gate/gain"]))
+            doubts.append(doubt_about(float(predicted), known[0]))
+        if not doubts:
             return state, found
-        predicted = learner.units.reward_out(float(found["gate/return"] - found["gate/gain"]))
-        doubt = max(doubt_about(float(predicted), *known), self.disproof)
+        doubt = max(doubts)
         told = learner.algorithm.agent.after_comparison(state.agent, doubt, learner.agent_config)
         return dataclasses.replace(state, agent=told), found | {"gate/doubt": jnp.asarray(doubt)}
 
