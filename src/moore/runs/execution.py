@@ -31,7 +31,7 @@ from moore.sinks.console import Reporter
 from moore.sinks.json_lines import jsonable
 from moore.stages.epoch import Epoch, unpack_epoch
 from moore.stages.learner import LearnerState
-from moore.stages.offline import gains_nothing, offline_stage
+from moore.stages.offline import gain_if_believed, gains_nothing, offline_stage
 
 _ANSWER = "\nmoore: stopping, nothing is lost; a second Ctrl-C stops at once.\n"
 
@@ -187,11 +187,14 @@ class Execution:
             done=done,
             values=self._logged("losses/q_target"),
             accepted=self._logged("gate/accepted"),
+            promised=self._promised(),
             on_epoch=on_epoch,
             on_pass=on_pass,
         )
         if (ended := self._rows()[-1]["epoch"]) < epochs:
-            refused = gains_nothing(self._logged("gate/accepted"), self.config.offline.refusals)
+            refused = gains_nothing(
+                self._logged("gate/accepted"), self._promised(), self.config.offline.refusals
+            )
             why = "no new policy was accepted" if refused else "the critics' values have settled"
             self.report.say(f"{why}: offline epoch {ended} is the last")
         return state
@@ -200,6 +203,9 @@ class Execution:
         """A metric of the epochs so far; NaN where it is missing."""
         logged = [row.get(name) for row in self._rows() if row["epoch"] > 0]
         return [np.nan if value is None else value for value in logged]
+
+    def _promised(self) -> list[float]:
+        return [gain_if_believed(row) for row in self._rows() if row["epoch"] > 0]
 
     def _report_hand_over(self) -> None:
         """Prints what speaks for the policy and what speaks against it."""

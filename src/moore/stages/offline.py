@@ -1,6 +1,6 @@
 """The offline stage: MOPO (Yu et al. 2020), line 2 of Algorithm 1."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ def offline_stage(
     done: int | None = None,
     values: Sequence[float] = (),
     accepted: Sequence[float] = (),
+    promised: Sequence[float] = (),
     on_epoch: OnEpoch,
     on_pass: Callable | None = None,
 ) -> LearnerState:
@@ -31,6 +32,7 @@ def offline_stage(
         done: number of epochs that are done; None: the fit is not done either.
         values: mean target of the critics in each of these epochs; NaN without critics.
         accepted: whether the gate let a new policy act after each of them; NaN without a gate.
+        promised: the gain that the models saw in it, see `gain_if_believed`.
         on_epoch: function that evaluates, logs and saves.
         on_pass: function that is told about the progress of the fit.
     """
@@ -41,11 +43,11 @@ def offline_stage(
         on_epoch(0, state, fit_metrics(fits) | {k: float(v) for k, v in begun.metrics.items()})
         done = 0
 
-    values, accepted = list(values), list(accepted)
+    values, accepted, promised = list(values), list(accepted), list(promised)
     for epoch in range(done + 1, config.epochs + 1):
         if stands_still(values, config.patience, config.tolerance):
             break
-        if gains_nothing(accepted, config.refusals):
+        if gains_nothing(accepted, promised, config.refusals):
             break
         state, learned = learner.summarise_data(state), []
         for _ in range(config.rounds):
@@ -57,6 +59,7 @@ def offline_stage(
         metrics = learner.reported(jax.device_get(rows | decision))
         values.append(float(metrics.get("losses/q_target", np.nan)))
         accepted.append(float(metrics.get("gate/accepted", np.nan)))
+        promised.append(gain_if_believed(metrics))
         on_epoch(epoch, state, metrics)
     return state
 
@@ -78,13 +81,24 @@ def stands_still(values: Sequence[float], patience: int | None, tolerance: float
     return bool(last.any() and np.ptp(last) <= 2 * tolerance * abs(last.mean()))
 
 
-def gains_nothing(accepted: Sequence[float], refusals: int | None) -> bool:
-    """Whether the gate has let no new policy act in the last epochs.
+def gain_if_believed(metrics: Mapping) -> float:
+    """The gain that the models see in the newest policy; NaN if nothing says when to believe it."""
+    gain, bar = metrics.get("gate/gain"), metrics.get("gate/bar")
+    known = gain is not None and bar is not None and np.isfinite(bar)
+    return float(gain) if known else np.nan
+
+
+def gains_nothing(
+    accepted: Sequence[float], promised: Sequence[float], refusals: int | None
+) -> bool:
+    """Whether the gate has let no new policy act in the last epochs, and will hardly let one.
 
     Args:
         accepted: 1 for each epoch after which it did, otherwise 0; NaN without a gate.
+        promised: `gain_if_believed` of these epochs. As long as it grows, refusals do not count.
         refusals: number of epochs; None: they never count.
     """
     if refusals is None or len(accepted) < refusals:
         return False
-    return all(value == 0.0 for value in accepted[-refusals:])
+    grows = promised[-1] > promised[-refusals]
+    return not grows and all(value == 0.0 for value in accepted[-refusals:])
