@@ -129,7 +129,7 @@ class Trials:
             predicted = learner.units.reward_out(float(found["gate/return"] - found["gate/gain"]))
             doubts.append(doubt_about(float(predicted), known[0]))
         if not doubts:
-            return state, found
+            return state, found | {"gate/doubt": jnp.asarray(jnp.nan)}
         doubt = max(doubts)
         told = learner.algorithm.agent.after_comparison(state.agent, doubt, learner.agent_config)
         return dataclasses.replace(state, agent=told), found | {"gate/doubt": jnp.asarray(doubt)}
