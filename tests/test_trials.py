@@ -173,6 +173,17 @@ class TestBooking:
         assert trials.budget.promoted == 0 and trials.policies.keys() == {0}
         assert trials.metrics()["budget/least_margin"] >= 0.0
 
+    def test_a_comparison_has_the_same_metrics_whether_the_incumbent_is_known_or_not(
+        self, learner, trials
+    ):
+        known, state = trials
+        log = [np.full(20, -1.0)]
+        earnings = earnings_of_log(log, length=20, floor=-5.0, ends=False)
+        unknown = Trials.begun(learner, dip_budget(0.5, earnings), state)
+        found = [one.consider(state, 1, [], in_episode=True)[1] for one in (known, unknown)]
+        assert found[0].keys() == found[1].keys()
+        assert np.isfinite(found[0]["gate/doubt"]) and np.isnan(found[1]["gate/doubt"])
+
     @pytest.mark.parametrize(("promised", "wrong"), [(-2.0, True), (-78.0, False)])
     def test_one_that_loses_against_the_models_promise_disproves_them(
         self, learner, trials, promised, wrong
