@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from moore.errors import InputError
 from moore.stages.budget import REFERENCE, DipBudget, dip_budget
-from moore.stages.budget_summary import incumbent_return, metrics, pack, summary, unpack
+from moore.stages.budget_summary import metrics, of_incumbent, pack, summary, unpack
 from moore.stages.earnings import Earnings, earnings_of_log
 from moore.stages.ledger import Ledger
 from moore.stages.trial_rules import Rules
@@ -47,17 +47,17 @@ def test_only_a_challenger_that_is_worse_has_lost(earned, lost):
 
 def test_what_the_incumbent_earns_is_known_as_well_as_both_records_allow():
     budget = dip_budget(0.5, steady(episodes=1))
-    assert incumbent_return(budget) is None
+    assert of_incumbent(budget) is None
     budget = dip_budget(0.5, steady(floor=-1.0, episodes=16))
-    earned, error = incumbent_return(budget)
-    assert (earned, error) == (LENGTH, pytest.approx(budget.earnings.spread / 4.0))
+    known = of_incumbent(budget)
+    assert known == (LENGTH, pytest.approx(budget.earnings.spread / 4.0), 2 * LENGTH)
     assert budget.offer(1)
     for _ in range(4):
         whole_episode(budget, {REFERENCE: 1.0, 1: 1.5})
         budget.end(terminated=False)
     assert budget.incumbent == 1
-    earned, error_of_both = incumbent_return(budget)
-    assert earned == pytest.approx(1.5 * LENGTH) and error_of_both > error
+    promoted = of_incumbent(budget)
+    assert promoted.mean == pytest.approx(1.5 * LENGTH) and promoted.error > known.error
 
 
 def test_a_ledger_worked_by_hand():

@@ -284,9 +284,13 @@ def test_the_doubt_about_models_is_their_error_as_a_share_of_what_it_may_be(
     assert doubt_about(predicted, earned) == pytest.approx(doubt)
 
 
+def test_errors_may_be_measured_against_what_is_earned_above_a_floor():
+    assert doubt_about(-100.0, -400.0, 2000.0) == pytest.approx(1.0)
+
+
 def test_what_is_not_known_itself_is_not_held_against_the_models():
-    assert tells_of_models(-1200.0, 180.0)
-    assert not tells_of_models(-1200.0, 181.0)
+    assert tells_of_models(1200.0, 180.0)
+    assert not tells_of_models(1200.0, 181.0)
 
 
 def told(policy, obs, key):

@@ -52,21 +52,22 @@ def beyond_their_error(
     return predicted + jnp.where(jnp.isfinite(earned), needed, further)
 
 
-def doubt_about(predicted: float, earned: float) -> float:
+def doubt_about(predicted: float, earned: float, size: float | None = None) -> float:
     """How wrong the models are about a policy that has earned this, as a share of what they may.
 
-    1 is the limit beyond which `beyond_their_error` does not believe them.
+    1 is the limit beyond which `beyond_their_error` does not believe them. `size`: what errors are
+    measured against; the size of `earned` by default.
     """
-    return abs(predicted - earned) / _allowed(earned)
+    return abs(predicted - earned) / _allowed(abs(earned) if size is None else size)
 
 
-def tells_of_models(earned: float, standard_error: float) -> bool:
-    """Whether this return is known well enough to be held against what the models say of it."""
-    return standard_error <= _allowed(earned)
+def tells_of_models(size: float, standard_error: float) -> bool:
+    """Whether a return is known well enough to be held against what the models say of it."""
+    return standard_error <= _allowed(size)
 
 
-def _allowed(earned: float) -> float:
-    return max(MOST_WRONG * abs(earned), float(np.finfo(np.float32).tiny))
+def _allowed(size: float) -> float:
+    return max(MOST_WRONG * size, float(np.finfo(np.float32).tiny))
 
 
 @partial(

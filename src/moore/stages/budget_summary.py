@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.earnings import Earnings
@@ -53,20 +53,36 @@ def metrics(budget: DipBudget) -> dict[str, float]:
     }
 
 
-def incumbent_return(budget: DipBudget) -> tuple[float, float] | None:
-    """Mean return of the incumbent and its standard error, in reward; None: not known yet."""
+class Earned(NamedTuple):
+    """What a policy earns an episode, in reward.
+
+    Attributes:
+        mean: mean return.
+        error: its standard error.
+        size: the same above the floor, or that of the reference, if it is more.
+    """
+
+    mean: float
+    error: float
+    size: float
+
+
+def of_incumbent(budget: DipBudget) -> Earned | None:
+    """What the incumbent earns; None: not known yet."""
     if budget.earnings.episodes < 2:
         return None
     if budget.incumbent == REFERENCE:
-        return return_of(budget, 0.0, math.inf)
-    return return_of(budget, *budget.record_of(budget.incumbent))
+        return earned(budget, 0.0, math.inf)
+    return earned(budget, *budget.record_of(budget.incumbent))
 
 
-def return_of(budget: DipBudget, gain: float, parts: float) -> tuple[float, float]:
-    """Mean return of a policy with this record, and its standard error, in reward."""
+def earned(budget: DipBudget, gain: float, parts: float) -> Earned:
+    """What a policy with this record earns."""
     earnings = budget.earnings
     error = apart(parts, float(earnings.episodes), spread=earnings.spread, by=1.0, error=0.0)
-    return earnings.level + gain + earnings.floor * earnings.length, error
+    worth = earnings.level + gain
+    mean = worth + earnings.floor * earnings.length
+    return Earned(mean, error, size=max(worth, earnings.level))
 
 
 def pack(budget: DipBudget) -> dict[str, Any]:

@@ -93,9 +93,9 @@ class Trials:
     def _take_verdict(self, policy: int, record: Standing, *, lost: bool) -> None:
         """A challenger that lost tells how wrong the models were about it."""
         promised, self.disproof = self.promised.get(policy), 0.0
-        earned, error = budget_summary.return_of(self.budget, *record.mean())
-        if lost and promised is not None and tells_of_models(earned, error):
-            self.disproof = doubt_about(promised, earned)
+        found = budget_summary.earned(self.budget, *record.mean())
+        if lost and promised is not None and tells_of_models(found.size, found.error):
+            self.disproof = doubt_about(promised, found.mean, found.size)
 
     def consider(
         self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
@@ -124,10 +124,10 @@ class Trials:
     def _told_of_models(self, state: LearnerState, found: Metrics) -> tuple[LearnerState, Metrics]:
         """The agent hears how wrong the models are about the incumbent, and who lost to it."""
         learner, doubts = self._learner, [self.disproof] if self.disproof > 1.0 else []
-        known = budget_summary.incumbent_return(self.budget)
-        if known is not None and tells_of_models(*known):
+        known = budget_summary.of_incumbent(self.budget)
+        if known is not None and tells_of_models(known.size, known.error):
             predicted = learner.units.reward_out(float(found["gate/return"] - found["gate/gain"]))
-            doubts.append(doubt_about(float(predicted), known[0]))
+            doubts.append(doubt_about(float(predicted), known.mean, known.size))
         if not doubts:
             return state, found | {"gate/doubt": jnp.asarray(jnp.nan)}
         doubt = max(doubts)
