@@ -24,7 +24,8 @@ LANGUAGES = {".py": "python", ".c": "c", ".toml": "toml", ".h": "c"}
 _FENCE = re.compile(r"^```.*?^```[^\S\n]*$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"(`+).+?\1", re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]+)?(?=\))")
-_FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?=\S)(.+?)(?<=\S)\$(?![\w$])", re.DOTALL)
+_DISPLAYED = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FORMULA = re.compile(r"(?<![\\$\w])\$(?=\S)([^$]+?)(?<=\S)\$(?![\w$])")
 
 
 class BrokenLink(Exception):
@@ -85,15 +86,19 @@ def with_formulas(text: str) -> str:
     """The text with its formulas as MathML."""
     from latex2mathml.converter import convert
 
+    def displayed(match: re.Match) -> str:
+        return f'<div class="formula">{convert(match[1], display="block")}</div>'
+
+    text = _DISPLAYED.sub(displayed, text)
     code = [match.span() for match in (*_FENCE.finditer(text), *_CODE.finditer(text))]
 
-    def made(match: re.Match) -> str:
+    def inline(match: re.Match) -> str:
         if any(start <= match.start() < end for start, end in code):
             return match[0]
-        whole = match[1] is not None
-        return convert(match[1] or match[2], display="block" if whole else "inline")
+        # In a span: a line that begins with <math> would be a block of its own.
+        return f"<span>{convert(match[1])}</span>"
 
-    return _FORMULA.sub(made, text)
+    return _FORMULA.sub(inline, text)
 
 
 def write_pages(root: Path, out: Path) -> list[Path]:
