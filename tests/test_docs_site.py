@@ -53,5 +53,5 @@ def test_links_to_code_lead_to_a_page_that_shows_it(tmp_path):
 def test_a_link_that_leads_nowhere_names_its_page(link, tmp_path):
     (tmp_path / "README.md").touch()
     (tmp_path / "src").mkdir()
-    with pytest.raises(documentation.BrokenLink, match="docs/a.md"):
+    with pytest.raises(documentation.BrokenLink, match=r"docs/a\.md"):
         documentation.linked(Path("docs/a.md"), f"[x]({link})", tmp_path)
