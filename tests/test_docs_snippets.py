@@ -48,6 +48,11 @@ def test_code_in_the_documents_parses_and_its_commands_exist():
     assert min(seen.values()) >= 3
 
 
+def test_the_reference_names_every_command():
+    reference = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"moore {name}" not in reference] == []
+
+
 def test_what_protects_a_plant_is_called_as_documented():
     """The pages of the guard and of the modes, one after the other, for a plant with one action."""
     low, high = np.asarray([0.0], np.float32), np.asarray([10.0], np.float32)
