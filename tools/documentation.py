@@ -1,10 +1,10 @@
-"""The documentation as a site: https pages, or a folder that opens without a server.
+"""The documentation as a site, which opens with or without a server.
 
     python tools/documentation.py            # builds site/; exit status 1 where a link is broken
 
 Sources are docs/*.md, as GitHub shows them. Three things differ on a site, and are made here, in
 build/pages: a file outside docs that a page links to becomes a page too; formulas become MathML,
-which browsers draw without a script; and what GitHub calls README.md is left out, since the site
+which browsers draw without a script; and the README of the repository is left out, since the site
 has a home of its own. Zensical then makes the site (zensical.toml) and checks all links.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_NAMES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-LANGUAGES = {".py": "python", ".c": "c", ".toml": "toml", ".h": "c"}
+LANGUAGES = {".py": "python", ".c": "c", ".toml": "toml"}
 
 _FENCE = re.compile(r"^```.*?^```[^\S\n]*$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"(`+).+?\1", re.DOTALL)
