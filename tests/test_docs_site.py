@@ -55,3 +55,11 @@ def test_a_link_that_leads_nowhere_names_its_page(link, tmp_path):
     (tmp_path / "src").mkdir()
     with pytest.raises(documentation.BrokenLink, match=r"docs/a\.md"):
         documentation.linked(Path("docs/a.md"), f"[x]({link})", tmp_path)
+
+
+def test_what_pages_load_from_a_network_is_found_and_links_are_not(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.html").write_text(
+        '<link href="../a.css"><a href="https://b.org">b</a><script defer src="https://c.org/c.js">'
+    )
+    assert documentation.loaded(tmp_path) == ["https://c.org/c.js"]

@@ -26,6 +26,7 @@ _CODE = re.compile(r"(`+).+?\1", re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]+)?(?=\))")
 _DISPLAYED = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FORMULA = re.compile(r"(?<![\\$\w])\$(?=\S)([^$]+?)(?<=\S)\$(?![\w$])")
+_LOADED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=\"(https?://[^\"]*)")
 
 
 class BrokenLink(Exception):
@@ -125,6 +126,12 @@ def write_pages(root: Path, out: Path) -> list[Path]:
     return sorted(map(place, done))
 
 
+def loaded(site: Path) -> list[str]:
+    """What the pages of a site load from a network; a page from the file system loads nothing."""
+    pages = (page.read_text(encoding="utf-8") for page in site.rglob("*.html"))
+    return sorted({address for page in pages for address in _LOADED.findall(page)})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.parse_args()
@@ -134,7 +141,11 @@ def main() -> int:
         print(broken, file=sys.stderr)
         return 1
     tool = shutil.which("zensical") or Path(sys.executable).parent / "zensical"
-    return subprocess.run([tool, "build", "--clean", "--strict"], cwd=ROOT).returncode
+    built = subprocess.run([tool, "build", "--clean", "--strict"], cwd=ROOT)
+    found = loaded(ROOT / "site") if built.returncode == 0 else []
+    for address in found:
+        print(f"the site loads {address} from a network.", file=sys.stderr)
+    return built.returncode or bool(found)
 
 
 if __name__ == "__main__":
