@@ -1,7 +1,7 @@
 # The commands that people run. They use .venv if it is there, else the Python that is active.
 BIN := $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: setup test slow lint docs
+.PHONY: setup test slow lint tables docs
 
 setup:  ## a virtual environment with everything that the tests need
 	python3 -m venv .venv
@@ -19,6 +19,9 @@ lint:  ## format the code, then check style, types, and which room imports which
 	$(BIN)mypy
 	$(BIN)python tools/architecture.py --check
 
-docs:  ## tables, numbers and the picture of the rooms, made anew from the results and the code
+tables:  ## tables, numbers and the picture of the rooms, made anew from the results and the code
 	$(BIN)python tools/results.py --write
 	$(BIN)python tools/architecture.py --write
+
+docs:  ## the documentation as a site in site/, built strictly; needs pip install -e ".[docs]"
+	$(BIN)python tools/documentation.py

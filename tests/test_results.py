@@ -30,7 +30,7 @@ PAGES = [str(page.relative_to(ROOT)) for page in results.pages(ROOT)]
 def copied(tmp_path) -> Path:
     """README.md and docs/*.md, to be changed."""
     for page in PAGES:
-        (tmp_path / page).parent.mkdir(exist_ok=True)
+        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / page, tmp_path / page)
     return tmp_path
 
@@ -68,7 +68,7 @@ def test_the_main_documents_are_covered():
     counts = {
         page: len(documents.names((ROOT / page).read_text(encoding="utf-8"))) for page in PAGES
     }
-    for page in ("README.md", "docs/handover.md", "docs/results.md", "docs/results-handover.md"):
+    for page in ("README.md", "docs/results.md", "docs/results-handover.md"):
         assert counts[page] >= 9, page
 
 

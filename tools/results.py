@@ -53,7 +53,8 @@ def numbers() -> dict[str, str]:
 
 def pages(root: Path) -> list[Path]:
     """The documents that are looked at."""
-    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    docs = root / "docs"
+    return [root / "README.md", *sorted(docs.glob("*.md")), *sorted((docs / "causes").glob("*.md"))]
 
 
 def differing(root: Path) -> list[str]:

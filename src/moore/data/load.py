@@ -62,7 +62,7 @@ def load_dataset(
         InputError: the data set cannot be used; one line says what was given, what was expected
             and what to do.
 
-    Example:
+    Examples:
         >>> load_dataset("hopper-medium.hdf5,hopper-expert.hdf5").size  # doctest: +SKIP
         150000
     """
@@ -121,7 +121,7 @@ def read_log(
     Raises:
         InputError: one line that says what was given, what was expected and what to do.
 
-    Example:
+    Examples:
         >>> read_log("hopper-medium-v2.hdf5", infos=True).infos["qpos"].shape  # doctest: +SKIP
         (999906, 6)
     """

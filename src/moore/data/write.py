@@ -25,7 +25,7 @@ def write_log(out: str | Path, log: Log, format: str | None = None) -> None:
         InputError: the name is taken or implies no format, the folder is missing, the log does not
             fit the format, or it cannot be written.
 
-    Example:
+    Examples:
         >>> write_log("minari:hopper/own-v0", read_log("own.hdf5"))  # doctest: +SKIP
     """
     kind, place = check_target(out, format)

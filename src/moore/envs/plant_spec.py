@@ -21,7 +21,7 @@ class PlantSpec:
         action_low, action_high: bounds of each entry of an action.
         episode_steps: number of steps after which an episode is cut; None: found in the log.
 
-    Example:
+    Examples:
         >>> plant = PlantSpec(2, action_low=[0.0], action_high=[5.0])
         >>> plant().action_space.shape
         (1,)

@@ -33,7 +33,7 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
             By default `moore_robust` for quickstart, plant and laptop/<task>, `sac` for sac, and
             the paper's `moore` for the others.
 
-    Example:
+    Examples:
         >>> preset("paper/hopper-medium-replay").rollout_length
         5
 

@@ -47,7 +47,7 @@ def run(
         system: the live system, as an id or a function. Only the acting policy uses it, from the
             hand-over on; it is made once before, to check that it fits. By default an environment
             of `env`.
-        out: a new folder; by default runs/{env}__{algorithm}__{seed}__{time}.
+        out: a new folder; by default `runs/{env}__{algorithm}__{seed}__{time}`.
         stages: both stages, or only one; "online" needs `start_from`.
         start_from: run with a finished offline stage, from which the online stage starts.
         until: function of the metrics and the state of every online epoch; if it returns True the
@@ -57,7 +57,7 @@ def run(
     Raises:
         InputError: the arguments do not fit together; this is found before training starts.
 
-    Example:
+    Examples:
         >>> result = run(preset("quickstart"), out="runs/first")  # doctest: +SKIP
         >>> result.summary["transfer"]["gain"]  # doctest: +SKIP
     """

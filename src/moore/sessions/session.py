@@ -25,7 +25,7 @@ class Session:
     Everything is in the user's units. Every step is written to `log` before anything learns from
     it. Calls come from one thread; `docs/session.md` explains every one.
 
-    Example:
+    Examples:
         >>> with moore.Session.from_run("runs/plant") as session:  # doctest: +SKIP
         ...     action = session.act(obs)
         ...     session.observe(reward=reward, next_obs=next_obs)
@@ -52,7 +52,7 @@ class Session:
 
         Args:
             run: folder of a run whose offline stage is done.
-            out: a new folder for the session; by default sessions/{run}__{time}.
+            out: a new folder for the session; by default `sessions/{run}__{time}`.
             dataset: the run's log, if its file has moved or it was given as an object.
             at: "newest" goes on from the newest state of the run, "hand-over" from the end of its
                 offline stage.

@@ -1,0 +1,65 @@
+"""The documentation as a site: every page is in its menu, and every link of a page leads somewhere.
+
+That anchors exist too is checked by the builder, in .ci/run.
+"""
+
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+import documentation
+
+ROOT = documentation.ROOT
+SOURCES = sorted(path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md"))
+
+
+def in_menu(entries: list) -> Iterator[str]:
+    for entry in entries:
+        for value in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from in_menu(value) if isinstance(value, list) else [value]
+
+
+def test_every_page_is_in_the_menu_once():
+    settings = tomllib.loads((ROOT / "zensical.toml").read_text())
+    pages = [documentation.place(page).as_posix() for page in SOURCES]
+    assert sorted(in_menu(settings["project"]["nav"])) == sorted(
+        [*pages, *documentation.OWN_NAMES.values()]
+    )
+
+
+@pytest.mark.parametrize("page", [*map(str, SOURCES), *documentation.OWN_NAMES])
+def test_every_link_of_a_page_leads_to_a_file_of_the_repository(page):
+    documentation.linked(Path(page), (ROOT / page).read_text(encoding="utf-8"), ROOT)
+
+
+def test_links_to_code_lead_to_a_page_that_shows_it(tmp_path):
+    (tmp_path / "docs" / "deep").mkdir(parents=True)
+    (tmp_path / "CHANGELOG.md").write_text("# Changes\n")
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "docs" / "a.md").write_text("[b](deep/b.md#c) `[no](link)` [w](https://x.org)\n")
+    (tmp_path / "docs" / "deep" / "b.md").write_text("[the code](../../a.py)\n")
+    pages = documentation.write_pages(tmp_path, tmp_path / "out")
+    assert [*map(str, pages)] == ["a.md", "changelog.md", "code/a.py.md", "deep/b.md"]
+    assert (tmp_path / "out" / "deep" / "b.md").read_text() == "[the code](../code/a.py.md)\n"
+    assert "```python\nx = 1\n```" in (tmp_path / "out" / "code" / "a.py.md").read_text()
+
+
+@pytest.mark.parametrize("link", ["gone.md", "../src", "../../elsewhere.md", "../README.md"])
+def test_a_link_that_leads_nowhere_names_its_page(link, tmp_path):
+    (tmp_path / "README.md").touch()
+    (tmp_path / "src").mkdir()
+    with pytest.raises(documentation.BrokenLink, match=r"docs/a\.md"):
+        documentation.linked(Path("docs/a.md"), f"[x]({link})", tmp_path)
+
+
+def test_what_pages_load_from_a_network_is_found_and_links_are_not(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.html").write_text(
+        '<link href="../a.css"><a href="https://b.org">b</a><script defer src="https://c.org/c.js">'
+    )
+    assert documentation.loaded(tmp_path) == ["https://c.org/c.js"]
