@@ -16,6 +16,9 @@ from moore.data.live_records import misfit
 Unit = int | str
 # A reward that was not measured and never will be; null stands for one that may still come.
 UNMEASURED = "not measured"
+# Kinds of records that tell of no step: the mode was changed, the new policy is trusted again after
+# an alarm, or it is not any more.
+ABOUT_THE_SESSION = ("mode", "trust", "distrust")
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Step:
             was deterministic, or the action was not drawn from it.
         policy: id of the policy; None: somebody else acted.
         gate: whether the newest policy had been accepted; None: there is no gate.
+        decision: who acted and why, where a controller stands by (`moore.sessions.supervisor`).
+        alarmed: whether the guard has alarmed after this step.
         next_obs: (obs,) float32; None until it is known.
         reward: NaN if it was not measured; None until it is known.
         seen: whether the step was observed.
@@ -43,12 +48,30 @@ class Step:
     log_density: float | None = None
     policy: str | None = None
     gate: bool | None = None
+    decision: dict | None = None
+    alarmed: bool = False
     next_obs: np.ndarray | None = None
     reward: float | None = None
     terminated: bool = False
     truncated: bool = False
     seen: bool = False
     lost: bool = False
+
+    @property
+    def actor(self) -> str | None:
+        """ "old" or "new"; None where no other controller stands by."""
+        return None if self.decision is None else self.decision["actor"]
+
+    @property
+    def may_try(self) -> bool:
+        """Whether mode and guard let a trial go on in this step."""
+        decision = self.decision or {}
+        return decision.get("mode") == "canary" and not decision["alarm"]
+
+    @property
+    def own(self) -> bool:
+        """Whether the session gave the action, rather than being told of it."""
+        return self.policy is not None or self.decision is not None
 
     @property
     def settled(self) -> bool:
@@ -99,6 +122,8 @@ class Steps:
         Raises:
             InputError: the record does not fit those before it.
         """
+        if record["kind"] in ABOUT_THE_SESSION:
+            return
         try:
             unit = getattr(self, f"_{record['kind']}")(record)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -120,7 +145,7 @@ class Steps:
                 before.lost = True
             elif before.next_obs is None:
                 before.next_obs = obs
-        names = ("log_density", "policy", "gate")
+        names = ("log_density", "policy", "gate", "decision")
         step = Step(number, unit, obs, vector(record["action"]), *map(record.get, names))
         self.open.setdefault(unit, deque()).append(step)
         self.last = number

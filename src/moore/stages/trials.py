@@ -33,6 +33,8 @@ class Trials:
         offered: number of policies that were offered so far.
     """
 
+    account: type[DipBudget] = DipBudget
+
     def __init__(
         self, learner: Learner, budget: DipBudget, policies: dict[int, PyTree], offered: int = 0
     ):
@@ -147,7 +149,11 @@ class Trials:
 
 
 def unpack_trials(
-    learner: Learner, state: LearnerState, facts: dict[str, Any], arrays: dict[str, np.ndarray]
+    learner: Learner,
+    state: LearnerState,
+    facts: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    kind: type[Trials] = Trials,
 ) -> Trials:
     """The trials that `Trials.pack` has packed; `state` gives the structure of a policy."""
     structure = jax.tree.structure(learner.policy(state))
@@ -155,5 +161,5 @@ def unpack_trials(
     for number in facts["policies"]:
         leaves = [arrays[f"policies/{number}/{i}"] for i in range(structure.num_leaves)]
         policies[number] = jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
-    budget = budget_summary.unpack(facts["budget"])
-    return Trials(learner, budget, policies, facts["offered"])
+    budget = budget_summary.unpack(facts["budget"], kind.account)
+    return kind(learner, budget, policies, facts["offered"])
