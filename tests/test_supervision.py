@@ -70,15 +70,21 @@ def budget_run(log_file, tmp_path_factory):
     return folder
 
 
-def control(session, time, steps, earns=lambda actor: 1.0, *, first=0, obs=OBS, **told):
-    """So many steps, one a second, which earn by who acted; the actions that were sent."""
+def control(session, time, steps, earns=lambda actor: 1.0, *, first=0, obs=OBS, lags=False, **told):
+    """So many steps, one a second, which earn by who acted; the actions that were sent.
+
+    With `lags` the next observation is not told where it is the one of the next call.
+    """
     actions = []
     for step in range(first, first + steps):
         time.now += 1.0
         actions.append(session.act(obs))
-        actor = session.standing[0].actor
+        ends = step % EPISODE == EPISODE - 1
         session.observe(
-            reward=earns(actor), next_obs=obs, truncated=step % EPISODE == EPISODE - 1, **told
+            reward=earns(session.standing[0].actor),
+            next_obs=None if lags and not ends else obs,
+            truncated=ends,
+            **told,
         )
     return np.concatenate(actions)
 
@@ -254,12 +260,14 @@ class TestCanary:
         control(session, time, 10 * EPISODE, lambda actor: 1.0 + rng.normal(0.0, 0.01))
         return session
 
-    def test_trials_keep_the_promise_and_the_better_policy_is_promoted(self, session, time):
+    @pytest.mark.parametrize("lags", [False, True])
+    def test_trials_keep_the_promise_and_the_better_policy_is_promoted(self, session, time, lags):
         assert set(who(session)) == {"old"}
         budget = session._operation.trials.budget
         assert budget.earnings.episodes == 10 and budget.trials == 0 and session.budget > 0.0
         session.set_mode("canary")
-        control(session, time, 12 * EPISODE, lambda actor: 1.5 if actor == "new" else 1.0)
+        paid = lambda actor: 1.5 if actor == "new" else 1.0  # noqa: E731
+        control(session, time, 12 * EPISODE, paid, lags=lags)
         assert "new" in who(session)[40:]
         assert budget.trials and budget.promoted and budget.incumbent == 1
         assert budget.ledger.least_margin(budget.earnings.level) >= 0.0
@@ -281,7 +289,10 @@ class TestCanary:
         control(session, time, 3 * EPISODE, lambda actor: -5.0)
         assert who(session)[-1] == "new" and session.budget == 0.0
         assert budget.earnings.episodes == 10, "these were not the reference's"
+        control(session, time, 1, lambda actor: -5.0)
         session.set_mode("canary")
+        control(session, time, EPISODE - 1, first=1)
+        assert who(session)[-EPISODE:] == ["new", "old", "old", "old"]
         control(session, time, EPISODE)
         assert who(session)[-EPISODE:] == ["old"] * EPISODE
         assert decisions(session)[-1]["why"] == "The loss budget does not allow a trial."
@@ -303,7 +314,7 @@ class TestCanary:
         assert who(session)[-EPISODE:] == ["old"] * EPISODE, "the user's mode is not enough"
         with pytest.raises(InputError, match="as soon as a newer one is accepted"):
             session.trust_again()
-        assert session.learn() > 0
+        assert session.learn(updates=8) > 0
         control(session, time, EPISODE)
         assert who(session)[-EPISODE:] == ["new"] * EPISODE, "learning went on, and was accepted"
         assert session.standing[0].trusted

@@ -172,6 +172,8 @@ class Operation:
             return False
         if not isinstance(trials, SupervisedTrials) or not self.studying.sound:
             return False
+        if self.supervisor.distrusted:
+            return False
         waiting = (step for unit in units for step in self.steps.open.get(unit, ()))
         return not any(step.ends or step.number == 0 for step in waiting) and trials.may_act
 

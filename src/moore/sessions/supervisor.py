@@ -129,10 +129,8 @@ class Supervisor:
             )
             as_proposed = sent.actor == "new" and new is not None
             as_proposed = as_proposed and bool((sent.action == new).all())
-            told = self._told(one, sent, now) | {
-                "moving": None if after.transfer.over else after.transfer.moving.tolist(),
-                "fault": answer.fault,
-            }
+            moving = None if after.transfer.over else after.transfer.moving.tolist()
+            told = self._told(one, sent, now) | {"moving": moving, "fault": answer.fault}
             found.append(Decided(sent.action, as_proposed, told))
         return found
 
@@ -151,7 +149,8 @@ class Supervisor:
         bounds = {"low": settings.low, "high": settings.high}
         if len(rows) > 1 and all(action is not None for action in last):
             found = ask(self._controller, obs[rows], last=np.stack(last), **bounds)
-            return [Answer(found.action[i], found.held[i], found.fault) for i in range(len(rows))]
+            parts = zip(found.action, found.held, strict=True)
+            return [Answer(action, np.asarray(held), found.fault) for action, held in parts]
         return [
             ask(self._controller, obs[row], last=action, **bounds)
             for row, action in zip(rows, last, strict=True)
@@ -164,7 +163,8 @@ class Supervisor:
         action = np.clip(held, locks.low, locks.high) if board.last is None else board.last
         action = action.astype(np.float32)
         sent = Sent(action, board.actor or "old", _BAD_READING, action, None, False, False, ())
-        return Decided(action, False, self._told(one, sent, now) | {"old": None})
+        nothing = {"old": None, "moving": None, "fault": ""}
+        return Decided(action, False, self._told(one, sent, now) | nothing)
 
     def _told(self, one: Watched, sent: Sent, now: float) -> dict[str, Any]:
         return {
@@ -209,7 +209,7 @@ class Supervisor:
         guard = self._settings.guard
         names = [] if guard is None else [limit.name for limit in guard.limits]
         if not names:
-            return [{"clock": self._clock()} for _ in range(count)]
+            return [{} for _ in range(count)]
         each = [signals] * count if isinstance(signals, Mapping) or signals is None else signals
         if len(each) != count:
             raise InputError(f"signals has {len(each)} entries; expected one for each unit.")

@@ -49,6 +49,12 @@ class SupervisedBudget(DipBudget):
         if now.planned and now.acting == REFERENCE:
             self._change_over()
 
+    def end(self, *, terminated: bool) -> None:
+        """As in `DipBudget`; an episode in which no trial could begin is the reference's."""
+        if self.running.others_since is None and not self.earnings.ends:
+            self.running.trial_at = None
+        super().end(terminated=terminated)
+
     def take_back(self) -> None:
         """After an alarm: every promotion is taken back, and nobody waits to be tried."""
         if self.running.acting != REFERENCE:
@@ -113,7 +119,8 @@ class SupervisedTrials(Trials):
     @property
     def may_act(self) -> bool:
         """Whether the budget lets a policy act in the next step."""
-        return self.budget.acting != REFERENCE
+        budget = self.budget
+        return budget.acting != REFERENCE and budget.running.needed > _NO_LIMIT
 
     def turn(self, state: LearnerState) -> Turn:
         """The policy that acts, or would act if the old controller did not."""
