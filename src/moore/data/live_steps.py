@@ -122,7 +122,7 @@ class Steps:
         Raises:
             InputError: the record does not fit those before it.
         """
-        if record["kind"] in ABOUT_THE_SESSION:
+        if record.get("kind") in ABOUT_THE_SESSION:
             return
         try:
             unit = getattr(self, f"_{record['kind']}")(record)
@@ -145,8 +145,9 @@ class Steps:
                 before.lost = True
             elif before.next_obs is None:
                 before.next_obs = obs
-        names = ("log_density", "policy", "gate", "decision")
-        step = Step(number, unit, obs, vector(record["action"]), *map(record.get, names))
+        names, action = ("log_density", "policy", "gate"), vector(record["action"])
+        decision = _decision(record.get("decision"), action)
+        step = Step(number, unit, obs, action, *map(record.get, names), decision)
         self.open.setdefault(unit, deque()).append(step)
         self.last = number
         return unit
@@ -205,6 +206,20 @@ def plain(values: np.ndarray) -> list:
 def plain_reward(reward: float | None) -> float | str | None:
     """A reward for a record."""
     return reward if reward is None or math.isfinite(reward) else UNMEASURED
+
+
+def _decision(told: dict | None, action: np.ndarray) -> dict | None:
+    """What a record tells of who acted, if it does."""
+    if told is None:
+        return None
+    if told["actor"] not in ("old", "new") or not isinstance(told["alarm"], str):
+        raise ValueError("nobody knows who acted")
+    if not math.isfinite(told["clock"]) or not isinstance(told["mode"], str):
+        raise ValueError("nobody knows when, or in which mode")
+    for name in ("old", "new"):
+        if told[name] is not None and vector(told[name]).shape != action.shape:
+            raise ValueError("an action has another length")
+    return told
 
 
 def _reward(value: float | str | None) -> float | None:

@@ -79,7 +79,8 @@ class Supervisor:
     def overdue(self) -> str:
         """Why an action should have been asked for by now; empty if it need not."""
         now, dead_man = self._clock(), self._settings.dead_man
-        found = (dead_man.expired(now, last_call=one.called) for one in self._units.values())
+        units = list(self._units.values())  # another thread may add one meanwhile
+        found = (dead_man.expired(now, last_call=one.called) for one in units)
         return next(filter(None, found), "")
 
     # --- deciding
