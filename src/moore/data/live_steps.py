@@ -59,7 +59,7 @@ class Step:
 
     @property
     def actor(self) -> str | None:
-        """ "old" or "new"; None where no other controller stands by."""
+        """Who acted, "old" or "new"; None where no other controller stands by."""
         return None if self.decision is None else self.decision["actor"]
 
     @property

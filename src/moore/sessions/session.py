@@ -44,7 +44,7 @@ class Session(Opened):
 
     @property
     def policy(self) -> Policy:
-        """The policy that acts now, as `moore.load_policy` would return it."""
+        """The policy that acts now, or would act if the old controller did not."""
         return self._operation.policy
 
     @property
