@@ -60,6 +60,7 @@ class Supervisor:
         """
         self._settings, self._controller, self._clock = settings, controller, clock
         self.mode, self.trusts, self.blamed = settings.mode, 0, set[str]()
+        self._tracking = controller if isinstance(controller, Tracking) else None
         self._units: dict[Unit, Watched] = {}
         self._untold: list[str] = []
         if settings.guard is not None:
@@ -153,7 +154,7 @@ class Supervisor:
             parts = zip(found.action, found.held, strict=True)
             return [Answer(action, np.asarray(held), found.fault) for action, held in parts]
         return [
-            ask(self._controller, obs[row], last=action, **bounds)
+            ask(self._controller, obs[row].copy(), last=action, **bounds)
             for row, action in zip(rows, last, strict=True)
         ]
 
@@ -256,13 +257,13 @@ class Supervisor:
 
     def track(self, units: list[Unit]) -> None:
         """Tells the old controller what was just sent, if it wants to know."""
-        if not isinstance(self._controller, Tracking):
+        if self._tracking is None:
             return
         for one in (self._unit(unit).newest for unit in units):
             if one is None or not np.isfinite(one.obs).all():
                 continue
             try:
-                self._controller.track(one.obs.copy(), one.action.copy())
+                self._tracking.track(one.obs.copy(), one.action.copy())
             except Exception as error:  # whatever it is, the action must be sent
                 warnings.warn(f"the controller's track failed ({error}).", stacklevel=2)
 
