@@ -177,9 +177,27 @@ class TestSteps:
         assert come_out([*late, *steps(4, first=2)], patience=5) == []
         assert come_out([*late, *steps(5, first=2)], patience=5) == [1, 2, 3, 4, 5, 6]
 
+    def test_who_acted_is_read_where_a_controller_stood_by(self, tmp_path):
+        told = {"actor": "old", "mode": "shadow", "alarm": "", "clock": 1.0}
+        first = act(1, policy=None, decision=told | {"old": [0.25], "new": None})
+        second = act(2, decision=told | {"actor": "new", "old": [0.5], "new": [0.25]})
+        mode = {"kind": "mode", "mode": "on"}
+        log = written(tmp_path / "log", [first, observe(1), mode, second, observe(2)])
+        infos = read_log(log, infos=True).infos
+        assert infos["actor"].tolist() == [0, 1] and infos["policy"].tolist() == [-1, 0]
+        assert infos["old_action"].tolist() == [[0.25], [0.5]]
+        assert np.isnan(infos["new_action"][0]) and infos["new_action"][1] == 0.25
+
     @pytest.mark.parametrize(
         "records",
-        [[observe(1)], [act(2)], [act(1), observe(1), observe(1)], [{"kind": "other"}], [{}]],
+        [
+            [observe(1)],
+            [act(2)],
+            [act(1), observe(1), observe(1)],
+            [{"kind": "other"}],
+            [{}],
+            [act(1, decision={"actor": "nobody"})],
+        ],
     )
     def test_records_that_no_session_writes_are_refused(self, records):
         with pytest.raises(InputError, match="does not fit those before it"):

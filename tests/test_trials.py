@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pages
-from moore import Session
+from moore import Session, load_policy
 from moore.config import GateConfig
 from moore.data.load import read_log
 from moore.errors import InputError
@@ -104,6 +104,19 @@ def test_a_session_keeps_to_the_budget_too(finished, steady_log, tmp_path):
     assert np.isnan(density).all(), "policies act without noise"
     with Session.resume(session.folder, dataset=steady_log) as again:
         assert again._operation._learning.chooser.budget.earnings == booked
+
+
+def test_the_clone_can_stand_by_as_the_controller_that_ran_before(finished, steady_log, tmp_path):
+    how = {"dataset": steady_log, "at": "hand-over", "accept": ("hand-over",)}
+    how |= {"controller": "clone", "mode": "canary"}
+    with Session.from_run(finished.folder, tmp_path / "session", **how) as session:
+        clone = load_policy(finished.folder / "clone")
+        for obs in ([0.5], [-1.0]):
+            assert session.act(obs) == pytest.approx(clone(np.asarray(obs)))
+            session.observe(reward=-1.0, next_obs=obs)
+        assert session.standing[0].actor == "old", "nothing is known yet of what it earns"
+    with Session.resume(session.folder, dataset=steady_log) as again:
+        assert again.mode == "canary" and again.standing == session.standing
 
 
 class TestBooking:

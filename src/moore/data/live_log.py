@@ -15,7 +15,7 @@ import numpy as np
 
 from moore.data.column_map import ColumnMap
 from moore.data.live_records import Records
-from moore.data.live_steps import Step, Steps, Unit
+from moore.data.live_steps import Step, Steps, Unit, vector
 from moore.data.log import Log, hash_file, with_notes
 from moore.errors import InputError
 
@@ -138,12 +138,27 @@ def _infos(rows: list[Step], about: dict) -> dict[str, np.ndarray]:
     units: dict[Unit, int] = {unit: i for i, unit in enumerate(about["units"])}
     density = [np.nan if step.log_density is None else step.log_density for step in rows]
     gate = [-1 if step.gate is None else int(step.gate) for step in rows]
-    return {
+    found = {
         "log_density": np.asarray(density),
         "policy": np.asarray([policies.get(step.policy, -1) for step in rows]),
         "gate": np.asarray(gate),
         "unit": np.asarray([units[step.unit] for step in rows]),
         "step": np.asarray([step.number for step in rows]),
+    }
+    return found | (_decisions(rows) if any(step.decision for step in rows) else {})
+
+
+def _decisions(rows: list[Step]) -> dict[str, np.ndarray]:
+    """Where a controller stood by: who acted (0 the old one, 1 the new policy), and both actions.
+
+    -1 and NaN stand for nothing. What was sent may be neither: a transfer, an interlock.
+    """
+    nothing = [None] * len(rows[0].action)
+    told = [step.decision or {} for step in rows]
+    return {
+        "actor": np.asarray([("old", "new").index(x["actor"]) if x else -1 for x in told]),
+        "old_action": np.stack([vector(x.get("old") or nothing) for x in told]),
+        "new_action": np.stack([vector(x.get("new") or nothing) for x in told]),
     }
 
 

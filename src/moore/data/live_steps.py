@@ -16,6 +16,9 @@ from moore.data.live_records import misfit
 Unit = int | str
 # A reward that was not measured and never will be; null stands for one that may still come.
 UNMEASURED = "not measured"
+# Kinds of records that tell of no step: the mode was changed, the new policy is trusted again after
+# an alarm, or it is not any more.
+ABOUT_THE_SESSION = ("mode", "trust", "distrust")
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Step:
             was deterministic, or the action was not drawn from it.
         policy: id of the policy; None: somebody else acted.
         gate: whether the newest policy had been accepted; None: there is no gate.
+        decision: who acted and why, where a controller stands by (`moore.sessions.supervisor`).
+        alarmed: whether the guard has alarmed after this step.
         next_obs: (obs,) float32; None until it is known.
         reward: NaN if it was not measured; None until it is known.
         seen: whether the step was observed.
@@ -43,12 +48,30 @@ class Step:
     log_density: float | None = None
     policy: str | None = None
     gate: bool | None = None
+    decision: dict | None = None
+    alarmed: bool = False
     next_obs: np.ndarray | None = None
     reward: float | None = None
     terminated: bool = False
     truncated: bool = False
     seen: bool = False
     lost: bool = False
+
+    @property
+    def actor(self) -> str | None:
+        """Who acted, "old" or "new"; None where no other controller stands by."""
+        return None if self.decision is None else self.decision["actor"]
+
+    @property
+    def may_try(self) -> bool:
+        """Whether mode and guard let a trial go on in this step."""
+        decision = self.decision or {}
+        return decision.get("mode") == "canary" and not decision["alarm"]
+
+    @property
+    def own(self) -> bool:
+        """Whether the session gave the action, rather than being told of it."""
+        return self.policy is not None or self.decision is not None
 
     @property
     def settled(self) -> bool:
@@ -99,6 +122,8 @@ class Steps:
         Raises:
             InputError: the record does not fit those before it.
         """
+        if record.get("kind") in ABOUT_THE_SESSION:
+            return
         try:
             unit = getattr(self, f"_{record['kind']}")(record)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -120,8 +145,9 @@ class Steps:
                 before.lost = True
             elif before.next_obs is None:
                 before.next_obs = obs
-        names = ("log_density", "policy", "gate")
-        step = Step(number, unit, obs, vector(record["action"]), *map(record.get, names))
+        names, action = ("log_density", "policy", "gate"), vector(record["action"])
+        decision = _decision(record.get("decision"), action)
+        step = Step(number, unit, obs, action, *map(record.get, names), decision)
         self.open.setdefault(unit, deque()).append(step)
         self.last = number
         return unit
@@ -180,6 +206,20 @@ def plain(values: np.ndarray) -> list:
 def plain_reward(reward: float | None) -> float | str | None:
     """A reward for a record."""
     return reward if reward is None or math.isfinite(reward) else UNMEASURED
+
+
+def _decision(told: dict | None, action: np.ndarray) -> dict | None:
+    """What a record tells of who acted, if it does."""
+    if told is None:
+        return None
+    if told["actor"] not in ("old", "new") or not isinstance(told["alarm"], str):
+        raise ValueError("nobody knows who acted")
+    if not math.isfinite(told["clock"]) or not isinstance(told["mode"], str):
+        raise ValueError("nobody knows when, or in which mode")
+    for name in ("old", "new"):
+        if told[name] is not None and vector(told[name]).shape != action.shape:
+            raise ValueError("an action has another length")
+    return told
 
 
 def _reward(value: float | str | None) -> float | None:

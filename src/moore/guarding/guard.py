@@ -23,6 +23,10 @@ from moore.guarding.signals import Limit, Signal, first_signal
 Actor = Literal["old", "new", "both"]
 
 
+class GuardAlarm(UserWarning):
+    """The warning by which a session tells of an alarm."""
+
+
 @dataclass(frozen=True)
 class Alarm:
     """Why a policy is not trusted any more.

@@ -34,6 +34,9 @@ class Interlocks:
     project: Projection | None = None
 
     def __post_init__(self) -> None:
+        for name in ("low", "high", "rate"):
+            if getattr(self, name) is not None:  # lists will do
+                object.__setattr__(self, name, np.asarray(getattr(self, name)))
         low, high = self.low, self.high
         if low.shape != high.shape or not (low <= high).all() or np.isnan([low, high]).any():
             raise InputError(

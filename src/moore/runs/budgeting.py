@@ -9,6 +9,7 @@ from moore.stages.budget import dip_budget
 from moore.stages.choosing import Chooser, Gatekeeper
 from moore.stages.earnings import Earnings
 from moore.stages.state import LearnerState
+from moore.stages.supervised import SupervisedTrials, supervised
 from moore.stages.trials import Trials, unpack_trials
 
 # If the log's worst episodes earn nearly as much as its mean, a share of the difference would be
@@ -30,9 +31,18 @@ def make_chooser(
     if not setup.config.dip_budget:
         return Gatekeeper(setup.learner)
     if choice:
-        return unpack_trials(setup.learner, state, choice, arrays)
+        kind = SupervisedTrials if choice.get("supervised") else Trials
+        return unpack_trials(setup.learner, state, choice, arrays, kind)
     budget = dip_budget(setup.config.dip_budget, earnings_of(setup))
     return Trials.begun(setup.learner, budget, state)
+
+
+def supervised_chooser(setup: Setup, state: LearnerState) -> Chooser:
+    """The one of a new session beside a controller, which is the reference of a dip budget."""
+    if not setup.config.dip_budget:
+        return Gatekeeper(setup.learner)
+    budget = dip_budget(setup.config.dip_budget, earnings_of(setup))
+    return SupervisedTrials.begun(setup.learner, supervised(budget), state)
 
 
 def earnings_of(setup: Setup) -> Earnings:

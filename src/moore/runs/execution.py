@@ -155,6 +155,7 @@ class Execution:
             return state
         for row in offline_rows(self.start):
             self.files.write(row)
+        self.files.take_clone(self.start)
         parts = load_hand_over(self.setup, self.start)
         # With the same seed the two runs equal a single one; another seed draws its own numbers.
         if read_toml(self.start / "config.toml").seed != self.config.seed:
@@ -176,6 +177,7 @@ class Execution:
                 row |= self.measures.of_policy(state)
             if metrics.get("clone/acts"):
                 row |= self.measures.of_clone(state)
+                self.files.save_clone(state)
             last = epoch == epochs
             self.files.end_epoch(row | metrics, state, None, last=last, stopping=self.stop.asked)
             if not last:

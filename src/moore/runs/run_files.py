@@ -12,7 +12,7 @@ from moore.config import Config
 from moore.envs.collector import Collector, RunningEpisode
 from moore.runs.checkpoint import Checkpoint, is_whole, prune, save_checkpoint
 from moore.runs.folder import read_metrics
-from moore.runs.policy import save_policy
+from moore.runs.policy import load_policy, save_policy
 from moore.runs.setup import Setup
 from moore.sinks.console import ConsoleSink, Reporter
 from moore.sinks.json_lines import MetricsFile
@@ -25,6 +25,8 @@ from moore.tables import flat
 from moore.version import __version__
 
 HAND_OVER = "hand-over"
+# Folder of the clone of the log, a saved policy.
+CLONE = "clone"
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,16 @@ class RunFiles:
         """
         setup = self.setup
         save_policy(self.folder / "policy", setup.policy(setup.learner.policy(state)))
+
+    def save_clone(self, state: LearnerState) -> None:
+        """Saves the clone of the log, which acts now, for sessions beside it."""
+        setup = self.setup
+        save_policy(self.folder / CLONE, setup.policy(setup.learner.policy(state)))
+
+    def take_clone(self, run: Path) -> None:
+        """Saves the clone of the run whose offline stage this one goes on from, if it has one."""
+        if (run / CLONE).is_dir():
+            save_policy(self.folder / CLONE, load_policy(run / CLONE))
 
 
 def _sha256(setup: Setup) -> str:

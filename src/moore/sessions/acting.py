@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from moore.agents.acting import as_arrays
 from moore.agents.numpy_acting import ActorArrays, Gaussian
@@ -29,6 +29,38 @@ class Drawn:
 
     action: Float[np.ndarray, "rows action"]
     log_density: list[float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Proposed:
+    """What a policy would do in some rows, of which it was shown only the good ones.
+
+    Attributes:
+        action: (rows, action) float32; NaN where there is no usable action.
+        log_density: as in `Drawn`.
+        policy: id of the policy.
+    """
+
+    action: Float[np.ndarray, "rows action"]
+    log_density: list[float | None]
+    policy: str
+
+    @classmethod
+    def nothing(cls, rows: int, width: int, policy: str) -> "Proposed":
+        """No action in any row."""
+        return cls(np.full((rows, width), np.nan, np.float32), [None] * rows, policy)
+
+    @property
+    def usable(self) -> Bool[np.ndarray, " rows"]:
+        """In which rows there is an action."""
+        return np.isfinite(self.action).all(axis=1)
+
+    def fill(self, rows: Bool[np.ndarray, " rows"], drawn: Drawn) -> None:
+        """Puts in what was drawn for these rows."""
+        found = zip(np.flatnonzero(rows), drawn.action, drawn.log_density, strict=True)
+        for row, action, density in found:
+            if np.isfinite(action).all():
+                self.action[row], self.log_density[row] = action, density
 
 
 class Actor:

@@ -16,6 +16,7 @@ from moore.envs.returns import Return
 from moore.replay.buffer import Transition
 from moore.runs.setup import Setup
 from moore.stages.online_learning import OnlineLearning
+from moore.stages.supervised import SupervisedTrials
 
 STRETCH = 250
 
@@ -25,7 +26,8 @@ class Feeder:
 
     Attributes:
         fed: number of steps that the learner has, in the order in which they came.
-        finished: returns of the session's own episodes that ended, until somebody takes them.
+        finished: returns of episodes in which the session's policy alone acted, as they ended,
+            until somebody takes them.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Feeder:
         self._waiting: dict[Unit, list[Step]] = {}
         self._acting: set[Unit] = set()
         self._returns: dict[Unit, Return] = {}
+        self._shared: set[Unit] = set()  # units in whose episode another controller has acted
         self._tail: tuple[Unit] | None = None
         online = learning.state.online
         self._rows = int(online.size)
@@ -52,11 +55,11 @@ class Feeder:
 
     def add(self, step: Step) -> None:
         """Takes the next step that came out."""
-        if step.policy is not None:
+        if step.own:
             self._acting.add(step.unit)
         waiting = self._waiting.setdefault(step.unit, [])
         waiting.append(step)
-        at_once = len(self._acting) <= 1 or step.policy is None
+        at_once = len(self._acting) <= 1 or not step.own
         if at_once or step.ends or step.lost or len(waiting) >= STRETCH:
             self._waiting[step.unit] = []
             for one in waiting:
@@ -87,10 +90,15 @@ class Feeder:
             if self._rows == self._learning.state.online.capacity:
                 self._learning.grow()
             self._rows += 1
-        if step.policy is None:
+        if not step.own:
             self._learning.add(transition)
-        else:
-            self._learning.observe(transition, in_episode=not step.ends)
+            return
+        trials = self._learning.chooser
+        if step.decision is not None and isinstance(trials, SupervisedTrials):
+            trials.told(by_reference=step.actor == "old", free=step.may_try)
+        self._learning.observe(transition, in_episode=not step.ends)
+        if step.alarmed:
+            self._learning.alarmed()
 
     def make_room(self) -> None:
         """Doubles the room for rows as soon as half of it is used, and prepares for it.
@@ -118,9 +126,14 @@ class Feeder:
         """Adds up the return of the session's own episodes."""
         if step.number == 0:
             self._returns.pop(step.unit, None)
-        elif step.policy is not None:
+            self._shared.discard(step.unit)
+        elif step.own:
             total = self._returns.setdefault(step.unit, Return())
             total.add(math.nan if step.lost or step.reward is None else step.reward)
+            if step.actor == "old":
+                self._shared.add(step.unit)
             if step.ends:
                 earned = self._returns.pop(step.unit).total
-                self.finished += [] if earned is None else [earned]
+                is_own = earned is not None and step.unit not in self._shared
+                self.finished += [earned] if is_own else []
+                self._shared.discard(step.unit)

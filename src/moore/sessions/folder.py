@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -54,11 +54,14 @@ class Facts:
         id: tells the session from all others.
         run: the run that it started from.
         seed: seed of the noise of its actions.
+        beside: settings of what stands beside the policy, as `Supervision.described` describes
+            them; empty: nothing does.
     """
 
     id: str
     run: Path
     seed: int
+    beside: dict = field(default_factory=dict)
 
 
 def new_folder(out: str | Path | None, run: Path) -> Path:
@@ -93,12 +96,14 @@ def _numbered() -> Iterator[str]:
         number += 1
 
 
-def write_facts(folder: Path, run: Path, seed: int) -> Facts:
+def write_facts(folder: Path, run: Path, seed: int, beside: dict | None = None) -> Facts:
     """Writes what does not change; from here on the folder is a session."""
     facts = {"format": FORMAT, "id": uuid.uuid4().hex, "run": str(run), "seed": seed}
     facts["relative_run"] = os.path.relpath(run, folder)
+    if beside:
+        facts["beside"] = beside
     write_whole(folder / _FACTS, sealed(facts))
-    return Facts(facts["id"], run, seed)
+    return Facts(facts["id"], run, seed, beside or {})
 
 
 def read_facts(folder: Path) -> Facts:
@@ -115,7 +120,7 @@ def read_facts(folder: Path) -> Facts:
             raise ValueError(f"its format is {facts['format']}; this version reads {FORMAT}")
         near = folder / facts["relative_run"]
         run = near.resolve() if near.is_dir() else Path(facts["run"])
-        return Facts(facts["id"], run, int(facts["seed"]))
+        return Facts(facts["id"], run, int(facts["seed"]), facts.get("beside", {}))
     except FileNotFoundError:
         raise InputError(f"{short_path(folder)} is no session: it has no {_FACTS}.") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -3,24 +3,29 @@
 import contextlib
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from moore.data.live_records import Records
 from moore.data.live_steps import Step, Steps, Unit, plain
 from moore.envs.identity import CUSTOM
 from moore.errors import InputError
 from moore.files import locked
+from moore.guarding.modes import Mode
 from moore.runs.policy import Policy
-from moore.sessions.acting import Actor
+from moore.sessions.acting import Actor, Proposed
 from moore.sessions.feeder import Feeder
 from moore.sessions.folder import LOG, Facts, copy_to, save_state
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
+from moore.sessions.supervisor import Supervisor, check_mode, entries
 from moore.stages.choosing import Turn
+from moore.stages.supervised import SupervisedTrials
+from moore.stages.trials import Trials
 
 # Steps of a unit that may wait for their rewards at a time.
 PATIENCE = 1000
@@ -43,14 +48,24 @@ class Operation:
         studying: learns.
     """
 
-    def __init__(self, folder: Path, facts: Facts, start: Start, info: dict):
+    def __init__(
+        self,
+        folder: Path,
+        facts: Facts,
+        start: Start,
+        info: dict,
+        supervisor: Supervisor | None = None,
+    ):
         """Opens a folder; `info` is that of the checkpoint which `start` was read from, or `NEW`.
+
+        `supervisor` decides who acts, where a controller that ran before stands by.
 
         Raises:
             InputError: another process has it open, its log is damaged, or the disk refuses.
         """
         self.folder, self.log = folder, folder / LOG
         self._facts, self._setup, self._learning = facts, start.setup, start.learning
+        self.supervisor = supervisor
         self.world = start.setup.world
         self._actor = Actor(start.setup, facts.seed)
         self._held = Held(self.world.bounds, self.world.max_bad_readings)
@@ -71,7 +86,9 @@ class Operation:
             self._journal = Journal(self.log, self._header(), records)
             stack.callback(self._journal.close)
             # What comes next does not follow what came before the session was opened.
-            self.take([{"kind": "gap", "unit": unit} for unit in self.steps.open])
+            gaps = [{"kind": "gap", "unit": unit} for unit in self.steps.open]
+            lost = [] if supervisor is None else supervisor.go_live(info.get("trusts", 0))
+            self.take([*gaps, *lost])
             self._feeder.make_room()
             self._learning.rehearse()
             self._actor.use(self._turn)
@@ -86,34 +103,79 @@ class Operation:
     def _turn(self) -> Turn:
         return self._learning.chooser.turn(self._learning.state)
 
+    @property
+    def trials(self) -> Trials | None:
+        """The trials within the loss budget; None: there is no budget."""
+        chooser = self._learning.chooser
+        return chooser if isinstance(chooser, Trials) else None
+
     def act(
-        self, obs: Float[np.ndarray, "rows obs"], units: list[Unit]
+        self,
+        obs: Float[np.ndarray, "rows obs"],
+        units: list[Unit],
+        observed_at: float | None = None,
     ) -> Float[np.ndarray, "rows action"]:
         """Actions for the observations of these units; see `Session.act`."""
         self._refuse_several(units)
         good = np.isfinite(obs).all(axis=1)
         self._held.count(units, good)
-        actions, density = self._held.actions(units), [None] * len(units)
-        random, turn = self._learning.random, self._turn
-        first, policy = self.steps.last + 1, "random"
+        held, supervisor = self._held.actions(units), self.supervisor
+        if supervisor is None:
+            proposed = self._propose(obs, good)
+            actions = np.where(proposed.usable[:, None], proposed.action, held)
+            told = [
+                {"log_density": density, "policy": proposed.policy}
+                for density in proposed.log_density
+            ]
+        else:
+            affordable = self._affordable(units)  # which may decide whose turn it is
+            proposed = self._propose(obs, good) if supervisor.mode is not Mode.OFF else None
+            decided = supervisor.decide(
+                obs, units, good=good, held=held, affordable=affordable, observed_at=observed_at,
+                proposed=None if proposed is None else proposed.action,
+            )  # fmt: skip
+            actions = np.stack([one.action for one in decided])
+            told = entries(decided, proposed)
+        about = {"gate": self._learning.verdict, "time": round(time.time(), 3)}
+        first, records = self.steps.last + 1, []
+        for row, unit in enumerate(units):
+            record = {"kind": "act", "step": first + row, "unit": unit, "obs": plain(obs[row])}
+            records.append(record | {"action": plain(actions[row])} | told[row] | about)
+        self._record(records)
+        if supervisor is not None:
+            supervisor.track(units)
+        return actions
+
+    def _propose(
+        self, obs: Float[np.ndarray, "rows obs"], good: Bool[np.ndarray, " rows"]
+    ) -> Proposed:
+        """What the policy whose turn it is would do; nothing for observations that are not good."""
+        random, turn = self._learning.random and self.supervisor is None, self._turn
+        policy = "random"
         if not random:
             self._actor.use(turn)
             policy = self._actor.id
+        found = Proposed.nothing(len(obs), self.world.bounds.low.size, policy)
         if good.any():
-            drawn = self._actor.draw(obs[good], first, turn, random=random)
-            for row, action, value in zip(
-                np.flatnonzero(good), drawn.action, drawn.log_density, strict=True
-            ):
-                if np.isfinite(action).all():
-                    actions[row], density[row] = action, value
-        about = {"policy": policy, "gate": self._learning.verdict, "time": round(time.time(), 3)}
-        records = []
-        for row, unit in enumerate(units):
-            record = {"kind": "act", "step": first + row, "unit": unit, "obs": plain(obs[row])}
-            record |= {"action": plain(actions[row]), "log_density": density[row], **about}
-            records.append(record)
-        self._record(records)
-        return actions
+            drawn = self._actor.draw(obs[good], self.steps.last + 1, turn, random=random)
+            found.fill(good, drawn)
+        return found
+
+    def _affordable(self, units: list[Unit]) -> bool:
+        """Whether the loss budget lets the new policy act in the next step.
+
+        The account must have come to the running episode: while rewards of an earlier one are
+        missing, it cannot tell.
+        """
+        trials = self._learning.chooser
+        if self.supervisor is None or self.supervisor.mode is not Mode.CANARY:
+            return False
+        if not isinstance(trials, SupervisedTrials) or not self.studying.sound:
+            return False
+        if self.supervisor.distrusted:
+            return False
+        waiting = (step for unit in units for step in self.steps.open.get(unit, ()))
+        return not any(step.ends or step.number == 0 for step in waiting) and trials.may_act
 
     def running(self, unit: Unit) -> Step:
         """The unit's step whose outcome is open.
@@ -139,14 +201,56 @@ class Operation:
             self._record(records)
         self._feed()
 
+    def with_signals(self, records: list[dict], signals: Any) -> list[dict]:
+        """Records of outcomes, with what the guard watches; see `Session.observe`."""
+        if self.supervisor is None:
+            if signals is not None:
+                raise InputError(
+                    "signals are for the guard, which stands beside a controller that ran before; "
+                    "begin a session with controller= and guard=."
+                )
+            return records
+        readings = self.supervisor.readings(signals, len(records))
+        return [record | read for record, read in zip(records, readings, strict=True)]
+
+    def set_mode(self, mode: str) -> None:
+        """See `Session.set_mode`."""
+        if self.supervisor is None:
+            raise InputError(
+                "this session has no controller that ran before, so its policy always acts; begin "
+                "one with moore.Session.from_run(..., controller=...)."
+            )
+        check_mode(mode, self._setup.config)
+        self.take([{"kind": "mode", "mode": mode, "time": round(time.time(), 3)}])
+
+    def trust_again(self) -> None:
+        """See `Session.trust_again`."""
+        if self.supervisor is None or self._learning.learner.gated:
+            raise InputError(
+                "the user need not say that the new policy is trusted again: it is as soon as a "
+                "newer one is accepted, by the models or for a trial."
+            )
+        self.take([{"kind": "trust", "by": "user"}])
+
     def learn(self, *, updates: int | None, seconds: float | None) -> int:
         """Learns; see `Session.learn`."""
         self._feed()
         self._journal.sync()
         self._feeder.make_room()
+        accepted = self._learning.accepted
         made = self.studying.learn(updates=updates, seconds=seconds)
         self._actor.use(self._turn)
+        if self._learning.accepted > accepted:
+            self._trust_again()
         return made
+
+    def _trust_again(self) -> None:
+        """After an alarm: the new policy may act again, for the gate has accepted a newer one."""
+        supervisor = self.supervisor
+        if supervisor is None or not supervisor.distrusted:
+            return
+        if self._actor.id not in supervisor.blamed:
+            self.take([{"kind": "trust", "by": "gate", "policy": self._actor.id}])
 
     def save(self, path: Path | None) -> Path:
         """Saves; see `Session.save`."""
@@ -156,6 +260,8 @@ class Operation:
         self._number += 1
         info = {"number": self._number, "session": self._facts.id, **self.studying.info}
         info |= {"fed": self._feeder.fed, "finished": self._feeder.finished}
+        if self.supervisor is not None:
+            info["trusts"] = self.supervisor.trusts
         save_state(self.folder, self._number, self._setup, self._learning, self.policy, info)
         if path is None or path == self.folder:
             return self.folder
@@ -191,13 +297,19 @@ class Operation:
         self._journal.write(records)
         for record in records:
             self._take(record)
+        if self.supervisor is not None:
+            self.supervisor.tell()
 
     def _take(self, record: dict) -> None:
-        self._released += self.steps.take(record)
-        if record["kind"] == "act" and record["policy"] is not None:
-            self._acted.add(record["unit"])
-            if None not in record["obs"]:
-                self._held.keep(record["unit"], np.asarray(record["action"], np.float32))
+        released = list(self.steps.take(record))
+        newest = self.steps.newest(record["unit"]) if record["kind"] == "act" else None
+        if newest is not None and newest.own:
+            self._acted.add(newest.unit)
+            if np.isfinite(newest.obs).all():
+                self._held.keep(newest.unit, newest.action)
+        if self.supervisor is not None:
+            self.supervisor.take(record, newest, released)
+        self._released += released
 
     def _feed(self) -> None:
         """Gives the learner what came out, unless its state is not whole: then it stays on disk."""

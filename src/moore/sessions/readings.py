@@ -4,13 +4,13 @@ A wrong shape or type is an error of the program and is refused. A number that i
 bad reading of a sensor, which is no error (the rules are those of `moore.envs.adapter`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from moore.data.live_steps import Unit
+from moore.data.live_steps import Unit, plain
 from moore.errors import InputError
 
 
@@ -105,3 +105,22 @@ def flag_of(what: str, value: Any) -> bool:
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise InputError(f"{what} is {value!r}; expected True or False.")
+
+
+def signals_of(signals: Any, names: list[str]) -> dict[str, float | None]:
+    """The readings of these signals; None is one that is not finite.
+
+    Raises:
+        InputError: one is missing, or is no number.
+    """
+    if not isinstance(signals, Mapping) or (missing := [x for x in names if x not in signals]):
+        told = "signals is missing" if not isinstance(signals, Mapping) else f"{missing[0]} is"
+        raise InputError(
+            f"{told} not told; the guard watches {', '.join(names)}: "
+            "observe(..., signals={name: value})."
+        )
+    try:
+        values = np.asarray([float(signals[name]) for name in names])
+    except (TypeError, ValueError):
+        raise InputError("a signal is no number; expected one number for each name.") from None
+    return dict(zip(names, plain(values), strict=True))

@@ -13,13 +13,13 @@ from moore.files import whole_path
 from moore.jax_settings import plain_jax
 from moore.runs.policy import Policy
 from moore.sessions.blocks import outcomes, records_of_episode, rows_of_log
-from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
-from moore.sessions.operation import NEW, Operation
+from moore.sessions.opening import Opened
+from moore.sessions.operation import Operation
 from moore.sessions.readings import flag_of, reward_of, rows_of, units_of
-from moore.sessions.start import begin
+from moore.sessions.watched import Standing
 
 
-class Session:
+class Session(Opened):
     """A policy that acts in a live system and learns from it, one call at a time.
 
     Everything is in the user's units. Every step is written to `log` before anything learns from
@@ -31,73 +31,6 @@ class Session:
         ...     session.observe(reward=reward, next_obs=next_obs)
         ...     session.learn(seconds=0.5)
     """
-
-    def __init__(self, operation: Operation):
-        """Use `from_run` or `resume`, which call this."""
-        self._operation, self._closed = operation, False
-
-    @classmethod
-    @plain_jax()
-    def from_run(
-        cls,
-        run: str | Path,
-        out: str | Path | None = None,
-        *,
-        dataset: Dataset | str | Path | None = None,
-        at: str = "newest",
-        seed: int | None = None,
-        accept: tuple[str, ...] = (),
-    ) -> "Session":
-        """A new session that goes on from a run; nothing is written to the run's folder.
-
-        Args:
-            run: folder of a run whose offline stage is done.
-            out: a new folder for the session; by default `sessions/{run}__{time}`.
-            dataset: the run's log, if its file has moved or it was given as an object.
-            at: "newest" goes on from the newest state of the run, "hand-over" from the end of its
-                offline stage.
-            seed: seed of the noise of the actions; by default that of the run.
-            accept: ("hand-over",) to act although something speaks against the policy.
-
-        Raises:
-            InputError: there is no such run, something speaks against its policy, or the folder is
-                not empty.
-        """
-        run = whole_path(run)
-        start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
-        folder = new_folder(out, run)
-        facts = write_facts(folder, run, start.setup.config.seed if seed is None else seed)
-        session = cls(Operation(folder, facts, start, NEW))
-        session.save()
-        return session
-
-    @classmethod
-    @plain_jax()
-    def resume(
-        cls,
-        path: str | Path,
-        *,
-        run: str | Path | None = None,
-        dataset: Dataset | str | Path | None = None,
-    ) -> "Session":
-        """Goes on with a saved session.
-
-        Steps that were recorded after it was saved are taken from its log. The restored policy must
-        give the actions that were stored with it.
-
-        Args:
-            path: folder of the session, or a copy that `save(path)` made.
-            run: folder of the run that it started from, if it has moved.
-            dataset: as for `from_run`.
-
-        Raises:
-            InputError: there is no such session, its files are damaged, or the restored policy acts
-                differently.
-        """
-        folder = found_folder(path)
-        facts = read_facts(folder)
-        start, found = load(folder, facts, None if run is None else whole_path(run), dataset)
-        return cls(Operation(folder, facts, start, found.info))
 
     @property
     def folder(self) -> Path:
@@ -111,7 +44,7 @@ class Session:
 
     @property
     def policy(self) -> Policy:
-        """The policy that acts now, as `moore.load_policy` would return it."""
+        """The policy that acts now, or would act if the old controller did not."""
         return self._operation.policy
 
     @property
@@ -119,7 +52,40 @@ class Session:
         """Number of updates that the schedule of the run asks for and that were not made."""
         return self._operation.studying.due
 
-    def act(self, obs: Any, *, unit: Unit | Sequence[Unit] | None = None) -> np.ndarray:
+    @property
+    def mode(self) -> str | None:
+        """off, shadow, canary or on; None without a controller that ran before."""
+        supervisor = self._operation.supervisor
+        return None if supervisor is None else str(supervisor.mode)
+
+    @property
+    def standing(self) -> dict[Unit, Standing]:
+        """For every unit who acted last and why; empty without a controller that ran before."""
+        supervisor = self._operation.supervisor
+        return {} if supervisor is None else supervisor.standing
+
+    @property
+    def budget(self) -> float | None:
+        """What trials may still lose, in the units of rewards; None without a loss budget."""
+        trials = self._operation.trials
+        return None if trials is None else max(trials.budget.affordable(), 0.0)
+
+    @property
+    def overdue(self) -> str:
+        """Why `act` should have been called by now, as a sentence; empty if it need not.
+
+        A timer in another thread may read it, for a call that does not come cannot notice itself.
+        """
+        supervisor = self._operation.supervisor
+        return "" if supervisor is None else supervisor.overdue
+
+    def act(
+        self,
+        obs: Any,
+        *,
+        unit: Unit | Sequence[Unit] | None = None,
+        observed_at: float | None = None,
+    ) -> np.ndarray:
         """The action for an observation, within the bounds.
 
         If an entry of the observation is not finite, the last good action of the unit is given
@@ -129,6 +95,7 @@ class Session:
             obs: (obs,), or (units, obs) for several units at once.
             unit: id of the unit, a whole number or a text, or a list of them; by default 0, or 0,
                 1, 2, ...
+            observed_at: when it was measured, in seconds of the session's clock; for time-outs.
 
         Returns:
             (action,), or (units, action), float32.
@@ -139,7 +106,7 @@ class Session:
         """
         operation = self._opened()
         rows, units, single = rows_of("obs", obs, operation.world.obs_dim, unit)
-        actions = operation.act(rows, units)
+        actions = operation.act(rows, units, observed_at)
         return actions[0] if single else actions
 
     @plain_jax()
@@ -150,6 +117,7 @@ class Session:
         next_obs: Any = None,
         terminated: Any = False,
         truncated: Any = False,
+        signals: Any = None,
         unit: Unit | Sequence[Unit] | None = None,
     ) -> int | list[int]:
         """Tells what came of the newest action of a unit, or of several.
@@ -161,6 +129,8 @@ class Session:
                 observation.
             terminated: whether the system itself ended the episode, one flag or (units,).
             truncated: whether the episode was cut, one flag or (units,).
+            signals: readings of the signals that the guard watches, {name: value}, or one for each
+                unit.
             unit: as for `act`.
 
         Returns:
@@ -179,7 +149,7 @@ class Session:
             units = units_of(unit, np.size(reward if np.ndim(reward) else unit), single=False)
         steps = [operation.running(one) for one in units]
         records = outcomes(steps, rows, reward, terminated, truncated)
-        operation.take(records)
+        operation.take(operation.with_signals(records, signals))
         numbers = [record["step"] for record in records]
         return numbers[0] if single else numbers
 
@@ -276,6 +246,29 @@ class Session:
         first = operation.steps.last + 1
         operation.take(rows_of_log(source, operation.world, first=first, unit=one))
         return operation.steps.last + 1 - first
+
+    @plain_jax()
+    def set_mode(self, mode: str) -> None:
+        """Says from the next action on how far the new policy is trusted.
+
+        Args:
+            mode: "off", "shadow", "canary" or "on"; docs/modes.md says who acts in which.
+
+        Raises:
+            InputError: there is no such mode, the session has no controller that ran before, or
+                the run has no loss budget for "canary".
+        """
+        self._opened().set_mode(mode)
+
+    @plain_jax()
+    def trust_again(self) -> None:
+        """Lets the new policy act again after an alarm of the guard, if no gate can decide that.
+
+        Raises:
+            InputError: the run has a gate or a loss budget, so the next policy that is accepted
+                is trusted again by itself.
+        """
+        self._opened().trust_again()
 
     @plain_jax()
     def learn(self, *, updates: int | None = None, seconds: float | None = None) -> int:

@@ -94,8 +94,8 @@ def pack(budget: DipBudget) -> dict[str, Any]:
     return packed
 
 
-def unpack(packed: dict[str, Any]) -> DipBudget:
-    """The budget that `pack` wrote."""
+def unpack(packed: dict[str, Any], kind: type[DipBudget] = DipBudget) -> DipBudget:
+    """The budget that `pack` wrote, as one of this kind."""
     parts = {
         "earnings": Earnings(**packed["earnings"]),
         "rules": Rules(**{name: float(value) for name, value in packed["rules"].items()}),
@@ -103,4 +103,4 @@ def unpack(packed: dict[str, Any]) -> DipBudget:
         "standings": {int(key): Standing(**record) for key, record in packed["standings"]},
         "running": Running(**packed["running"]),
     }
-    return DipBudget(**{**packed, **parts})
+    return kind(**{**packed, **parts})

@@ -17,6 +17,7 @@ from moore.stages.choosing import Chooser
 from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.lengthen import lengthened
+from moore.stages.supervised import SupervisedTrials
 from moore.trees import copied
 
 
@@ -33,6 +34,7 @@ class OnlineLearning:
         epoch: the epoch under way: the one whose steps are learned from.
         verdict: whether the newest policy was accepted when it was considered last; None if
             nobody has considered one.
+        accepted: number of times that it was, in this process.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class OnlineLearning:
         """Goes on with an epoch; None: the first one begins, right after the hand-over."""
         self.learner, self.chooser = learner, chooser
         self.verdict: bool | None = None
+        self.accepted = 0
         self._from_scratch = int(learner.offline.size) == 0
         self.state, self._acted = state, state
         if epoch is None:
@@ -96,6 +99,11 @@ class OnlineLearning:
             self._settle(self.learner.observe(self.state, transition))
         epoch = self.epoch
         epoch.observe(epoch.observed + 1, in_episode=epoch.in_episode, dropped=transition is None)
+
+    def alarmed(self) -> None:
+        """A guard does not trust the policy that acts: promotions in trials are taken back."""
+        if isinstance(self.chooser, SupervisedTrials):
+            self._settle(self.chooser.alarmed(self.state))
 
     def _settle(self, state: LearnerState) -> None:
         self.state = self._acted = state
@@ -175,6 +183,7 @@ class OnlineLearning:
         )
         if (accepted := gates.get("gate/accepted")) is not None:
             self.verdict = bool(accepted)
+            self.accepted += self.verdict
         epoch.refreshed(fresh, returns, gates)
         self._settle(state)
 

@@ -37,6 +37,8 @@ class Trials:
         disproof: how wrong the models were about the challenger that was tried last, if it lost.
     """
 
+    account: type[DipBudget] = DipBudget
+
     def __init__(
         self,
         learner: Learner,
@@ -55,6 +57,11 @@ class Trials:
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
         """The trials of a new online stage; the policy that was handed over is the reference."""
         return cls(learner, budget, {REFERENCE: copied(learner.policy(state))})
+
+    @property
+    def known(self) -> budget_summary.Earned | None:
+        """What the incumbent earns."""
+        return budget_summary.of_incumbent(self.budget)
 
     def use(self, learner: Learner) -> None:
         self._learner = learner
@@ -124,7 +131,7 @@ class Trials:
     def _told_of_models(self, state: LearnerState, found: Metrics) -> tuple[LearnerState, Metrics]:
         """The agent hears how wrong the models are about the incumbent, and who lost to it."""
         learner, doubts = self._learner, [self.disproof] if self.disproof > 1.0 else []
-        known = budget_summary.of_incumbent(self.budget)
+        known = self.known
         if known is not None and tells_of_models(known.size, known.error):
             predicted = learner.units.reward_out(float(found["gate/return"] - found["gate/gain"]))
             doubts.append(doubt_about(float(predicted), known.mean, known.size))
@@ -174,7 +181,11 @@ class Trials:
 
 
 def unpack_trials(
-    learner: Learner, state: LearnerState, facts: dict[str, Any], arrays: dict[str, np.ndarray]
+    learner: Learner,
+    state: LearnerState,
+    facts: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    kind: type[Trials] = Trials,
 ) -> Trials:
     """The trials that `Trials.pack` has packed; `state` gives the structure of a policy."""
     structure = jax.tree.structure(learner.policy(state))
@@ -182,8 +193,8 @@ def unpack_trials(
     for number in facts["policies"]:
         leaves = [arrays[f"policies/{number}/{i}"] for i in range(structure.num_leaves)]
         policies[number] = jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
-    budget = budget_summary.unpack(facts["budget"])
-    return Trials(
+    budget = budget_summary.unpack(facts["budget"], kind.account)
+    return kind(
         learner,
         budget,
         policies,

@@ -1,0 +1,126 @@
+"""How a session is opened: from a run, or from its own folder."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from moore.data.dataset import Dataset
+from moore.files import whole_path
+from moore.guarding.interlocks import DeadMan, Interlocks
+from moore.guarding.supervision import GuardSettings, Source
+from moore.jax_settings import plain_jax
+from moore.sessions.beside import Beside
+from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
+from moore.sessions.operation import NEW, Operation
+from moore.sessions.start import begin
+
+# A kind of session.
+S = TypeVar("S", bound="Opened")
+
+
+class Opened:
+    """A session as it was opened; `moore.sessions.session` says what can be done with it."""
+
+    def __init__(self, operation: Operation):
+        """Use `from_run` or `resume`, which call this."""
+        self._operation, self._closed = operation, False
+
+    @classmethod
+    @plain_jax()
+    def from_run(
+        cls: type[S],
+        run: str | Path,
+        out: str | Path | None = None,
+        *,
+        dataset: Dataset | str | Path | None = None,
+        at: str = "newest",
+        seed: int | None = None,
+        accept: tuple[str, ...] = (),
+        controller: Source | None = None,
+        mode: str | None = None,
+        guard: GuardSettings | None = None,
+        interlocks: Interlocks | None = None,
+        transfer_rate: float | Sequence[float] | np.ndarray | None = None,
+        dead_man: DeadMan | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> S:
+        """A new session that goes on from a run; nothing is written to the run's folder.
+
+        Args:
+            run: folder of a run whose offline stage is done.
+            out: a new folder for the session; by default `sessions/{run}__{time}`.
+            dataset: the run's log, if its file has moved or it was given as an object.
+            at: "newest" goes on from the newest state of the run, "hand-over" from the end of its
+                offline stage.
+            seed: seed of the noise of the actions; by default that of the run.
+            accept: ("hand-over",) to act although something speaks against the policy.
+            controller: the controller that ran before, which stands by: a function (obs,) ->
+                (action,), an object with `act(obs)`, what
+                `moore.guarding.opening.open_controller` opens, the folder of a run, or "clone" for
+                the run's clone of its log. None: the policy acts alone, and all that follows is
+                not for it.
+            mode: "off", "shadow" (the default), "canary" or "on".
+            guard: what the guard tests; None: there is no guard.
+            interlocks: limits on all actions.
+            transfer_rate: largest change of each entry of the action in one second after another
+                actor has taken over; None: no limit.
+            dead_man: time-outs.
+            clock: returns seconds, and never goes back; by default the computer's clock.
+
+        Raises:
+            InputError: there is no such run, something speaks against its policy, the folder is
+                not empty, or the controller and what goes with it cannot be used.
+        """
+        run = whole_path(run)
+        start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
+        beside = Beside.begun(
+            start, run, controller=controller, mode=mode, guard=guard, interlocks=interlocks,
+            transfer_rate=transfer_rate, dead_man=dead_man, clock=clock,
+        )  # fmt: skip
+        folder = new_folder(out, run)
+        seed = start.setup.config.seed if seed is None else seed
+        facts = write_facts(folder, run, seed, beside.described)
+        session = cls(Operation(folder, facts, start, NEW, beside.supervisor))
+        session._operation.save(None)
+        return session
+
+    @classmethod
+    @plain_jax()
+    def resume(
+        cls: type[S],
+        path: str | Path,
+        *,
+        run: str | Path | None = None,
+        dataset: Dataset | str | Path | None = None,
+        controller: Source | None = None,
+        project: Callable | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> S:
+        """Goes on with a saved session.
+
+        Steps that were recorded after it was saved are taken from its log. The restored policy must
+        give the actions that were stored with it.
+
+        Args:
+            path: folder of the session, or a copy that `save(path)` made.
+            run: folder of the run that it started from, if it has moved.
+            dataset: as for `from_run`.
+            controller: the controller that ran before, if the session has one; only "clone" need
+                not be given again, because nothing that a file names is run.
+            project: the projection of its interlocks, if they have one.
+            clock: as for `from_run`.
+
+        Raises:
+            InputError: there is no such session, its files are damaged, the restored policy acts
+                differently, or a function is missing.
+        """
+        folder = found_folder(path)
+        facts = read_facts(folder)
+        start, found = load(folder, facts, None if run is None else whole_path(run), dataset)
+        beside = Beside.restored(
+            facts, start, None if run is None else whole_path(run),
+            controller=controller, project=project, clock=clock,
+        )  # fmt: skip
+        return cls(Operation(folder, facts, start, found.info, beside.supervisor))

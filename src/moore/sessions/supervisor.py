@@ -1,0 +1,316 @@
+"""Who acts in a session beside a controller that ran before, and what the guard makes of it.
+
+`decide` finds the actions of a step and says why; `take` reads the record that was made of it.
+Everything that lasts from one step to the next comes from the records, live and after `resume`, so
+a session that goes on has the very state that it had: mode, guard, transfers, last actions.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from moore.config import Config
+from moore.data.live_steps import Step, Unit, plain
+from moore.errors import InputError
+from moore.guarding.controllers import Answer, Controller, Tracking, ask
+from moore.guarding.guard import GuardAlarm
+from moore.guarding.modes import Conditions, Mode, Sent, mode_of, step
+from moore.guarding.supervision import Supervision
+from moore.sessions.acting import Proposed
+from moore.sessions.clock import Clock
+from moore.sessions.readings import signals_of
+from moore.sessions.watched import Standing, Watched
+
+_BAD_READING = "The observation holds a value that is not finite; the last action is sent again."
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """An action that is to be sent, and what the log tells of it.
+
+    Attributes:
+        action: (action,) float32.
+        as_proposed: whether it is the new policy's action as that one gave it.
+        decision: entries of the record, for JSON.
+    """
+
+    action: Float[np.ndarray, " action"]
+    as_proposed: bool
+    decision: dict[str, Any]
+
+
+class Supervisor:
+    """Decides whose action is sent, for every unit.
+
+    Attributes:
+        mode: the mode that the user has chosen.
+        trusts: number of times that the gate's consent made the policy trusted again.
+        blamed: ids of the policies that were acting when the guard alarmed.
+    """
+
+    def __init__(self, settings: Supervision, controller: Controller, clock: Clock):
+        """Beside this controller, before the first step.
+
+        Raises:
+            InputError: the guard's settings are impossible.
+        """
+        self._settings, self._controller, self._clock = settings, controller, clock
+        self.mode, self.trusts, self.blamed = settings.mode, 0, set[str]()
+        self._tracking = controller if isinstance(controller, Tracking) else None
+        self._units: dict[Unit, Watched] = {}
+        self._untold: list[str] = []
+        if settings.guard is not None:
+            settings.guard.first_guard()  # what is wrong with the settings is said at once
+
+    @property
+    def standing(self) -> dict[Unit, Standing]:
+        """How every unit stands."""
+        return {unit: one.standing for unit, one in self._units.items()}
+
+    @property
+    def distrusted(self) -> list[Unit]:
+        """Units in which the guard does not trust the new policy."""
+        return [unit for unit, one in self._units.items() if not one.trusted]
+
+    @property
+    def overdue(self) -> str:
+        """Why an action should have been asked for by now; empty if it need not."""
+        now, dead_man = self._clock(), self._settings.dead_man
+        units = list(self._units.values())  # another thread may add one meanwhile
+        found = (dead_man.expired(now, last_call=one.called) for one in units)
+        return next(filter(None, found), "")
+
+    # --- deciding
+
+    def decide(
+        self,
+        obs: Float[np.ndarray, "rows obs"],
+        units: list[Unit],
+        *,
+        good: Bool[np.ndarray, " rows"],
+        held: Float[np.ndarray, "rows action"],
+        proposed: Float[np.ndarray, "rows action"] | None,
+        affordable: bool,
+        observed_at: float | None,
+    ) -> list[Decided]:
+        """What is sent to these units. Nothing is changed before `take` has the records.
+
+        Args:
+            obs: their observations.
+            units: their ids.
+            good: whether an observation is finite.
+            held: actions for rows that are not, if nothing was sent before.
+            proposed: actions of the new policy, NaN where it has none; None: it was not asked.
+            affordable: whether the loss budget lets the new policy act.
+            observed_at: when the observations were measured, on the session's clock.
+
+        Raises:
+            InputError: there are more units than the guard is made for, the old controller has
+                no first action, or nobody said how old the observations are.
+        """
+        self._refuse_units(units)
+        now = self._clock()
+        stale = self._stale(now, observed_at)
+        answers = iter(self._ask_old(obs, units, good))
+        found = []
+        for row, unit in enumerate(units):
+            one = self._unit(unit)
+            if not good[row]:
+                found.append(self._held(one, held[row], now))
+                continue
+            answer, new = next(answers), None if proposed is None else proposed[row]
+            late = self._settings.dead_man.expired(now, last_call=one.called)
+            conditions = Conditions(one.trusted, affordable, stale or late)
+            board = replace(one.board, mode=self.mode)
+            after, sent = step(
+                board, obs=obs[row], old=answer.action, new=new, now=now, conditions=conditions
+            )
+            as_proposed = sent.actor == "new" and new is not None
+            as_proposed = as_proposed and bool((sent.action == new).all())
+            moving = None if after.transfer.over else after.transfer.moving.tolist()
+            told = self._told(one, sent, now) | {"moving": moving, "fault": answer.fault}
+            found.append(Decided(sent.action, as_proposed, told))
+        return found
+
+    def _ask_old(
+        self,
+        obs: Float[np.ndarray, "rows obs"],
+        units: list[Unit],
+        good: Bool[np.ndarray, " rows"],
+    ) -> list[Answer]:
+        """The old controller's answers to the good observations; all at once if it can."""
+        settings = self._settings
+        rows = np.flatnonzero(good)
+        last = [self._unit(units[row]).old for row in rows]
+        if not len(rows):
+            return []
+        bounds = {"low": settings.low, "high": settings.high}
+        if len(rows) > 1 and all(action is not None for action in last):
+            found = ask(self._controller, obs[rows], last=np.stack(last), **bounds)
+            parts = zip(found.action, found.held, strict=True)
+            return [Answer(action, np.asarray(held), found.fault) for action, held in parts]
+        return [
+            ask(self._controller, obs[row].copy(), last=action, **bounds)
+            for row, action in zip(rows, last, strict=True)
+        ]
+
+    def _held(self, one: Watched, held: Float[np.ndarray, " action"], now: float) -> Decided:
+        """The last action, for a reading that is not finite."""
+        board = one.board
+        locks = board.interlocks
+        action = np.clip(held, locks.low, locks.high) if board.last is None else board.last
+        action = action.astype(np.float32)
+        sent = Sent(action, board.actor or "old", _BAD_READING, action, None, False, False, ())
+        nothing = {"old": None, "moving": None, "fault": ""}
+        return Decided(action, False, self._told(one, sent, now) | nothing)
+
+    def _told(self, one: Watched, sent: Sent, now: float) -> dict[str, Any]:
+        return {
+            "mode": str(self.mode),
+            "actor": sent.actor,
+            "why": sent.why,
+            "old": plain(sent.old),
+            "new": None if sent.new is None else plain(sent.new),
+            "alarm": one.alarm,
+            "switched": sent.switched,
+            "interlocks": list(sent.interlocks),
+            "clock": now,
+        }
+
+    def _refuse_units(self, units: list[Unit]) -> None:
+        guard = self._settings.guard
+        if guard is not None and len({*self._units, *units}) > guard.units:
+            raise InputError(
+                f"the guard is made for {guard.units} units, which share its error probability; "
+                "begin a session with guard=GuardSettings(units=...)."
+            )
+
+    def _stale(self, now: float, observed_at: float | None) -> str:
+        dead_man = self._settings.dead_man
+        if observed_at is None:
+            if np.isfinite(dead_man.observation_age):
+                raise InputError(
+                    "the session watches the age of observations; say when this one was measured: "
+                    "act(..., observed_at=...), in seconds of the session's clock."
+                )
+            return ""
+        return dead_man.stale(now, observed_at=observed_at)
+
+    # --- signals
+
+    def readings(self, signals: Any, count: int) -> list[dict[str, Any]]:
+        """Entries of the records of so many steps for the signals that the guard watches.
+
+        Raises:
+            InputError: a signal is missing, or is no number.
+        """
+        guard = self._settings.guard
+        names = [] if guard is None else [limit.name for limit in guard.limits]
+        if not names:
+            return [{} for _ in range(count)]
+        each = [signals] * count if isinstance(signals, Mapping) or signals is None else signals
+        if len(each) != count:
+            raise InputError(f"signals has {len(each)} entries; expected one for each unit.")
+        return [{"clock": self._clock(), "signals": signals_of(one, names)} for one in each]
+
+    # --- what happened
+
+    def take(self, record: dict, newest: Step | None, released: list[Step]) -> None:
+        """Takes a record.
+
+        Args:
+            record: the record.
+            newest: of a record of an action the step that it begins.
+            released: the steps that it has completed.
+        """
+        kind = record["kind"]
+        self._clock.passed(record.get("clock", -np.inf))
+        if kind == "act" and newest is not None and newest.decision is not None:
+            self._clock.passed(newest.decision["clock"])
+            self._unit(newest.unit).acted(newest, newest.decision)
+        elif kind == "observe" and "signals" in record:
+            for one in self._units.values():
+                if one.newest is not None and one.newest.number == record["step"]:
+                    self._note(one.read(record["signals"], record["clock"]), one.newest)
+        elif kind == "mode":
+            self.mode = mode_of(record["mode"])
+        elif kind == "trust":
+            self.trusts += record["by"] == "gate"
+            for one in self._units.values():
+                one.trust_again(self.trusts if record["by"] == "gate" else 0)
+        elif kind == "distrust":
+            for one in self._units.values():
+                one.distrust(record["since"])
+        for done in released:
+            known = done.unit in self._units if done.number == 0 else done.actor is not None
+            if known:
+                self._note(self._unit(done.unit).settle(done), done)
+
+    def _note(self, alarm: str, step: Step) -> None:
+        if alarm:
+            self.blamed.add(step.policy or "")
+            self._untold.append(f"unit {step.unit!r}, step {step.number}: {alarm}")
+
+    def track(self, units: list[Unit]) -> None:
+        """Tells the old controller what was just sent, if it wants to know."""
+        if self._tracking is None:
+            return
+        for one in (self._unit(unit).newest for unit in units):
+            if one is None or not np.isfinite(one.obs).all():
+                continue
+            try:
+                self._tracking.track(one.obs.copy(), one.action.copy())
+            except Exception as error:  # whatever it is, the action must be sent
+                warnings.warn(f"the controller's track failed ({error}).", stacklevel=2)
+
+    def go_live(self, saved: int) -> list[dict]:
+        """The records so far are read. What happens from now on is told.
+
+        Args:
+            saved: `trusts` when what was learned was saved. A policy that was accepted later is
+                lost, and the trust in it.
+
+        Returns:
+            Records that are to be written first.
+        """
+        self._untold.clear()
+        self._clock.go_on()
+        return [{"kind": "distrust", "since": saved}] if self.trusts > saved else []
+
+    def tell(self) -> None:
+        """Warns of alarms that nobody was told of."""
+        texts, self._untold = self._untold, []
+        for text in texts:
+            warnings.warn(text, GuardAlarm, stacklevel=2)
+
+    def _unit(self, unit: Unit) -> Watched:
+        if unit not in self._units:
+            self._units[unit] = Watched(self._settings)
+        return self._units[unit]
+
+
+def check_mode(mode: str, config: Config) -> None:
+    """Raises InputError if there is no such mode, or no budget for its trials."""
+    if mode_of(mode) is Mode.CANARY and not config.dip_budget:
+        raise InputError(
+            "the mode canary tries the new policy within a loss budget, and the run has none; "
+            "train one with dip_budget, such as --dip-budget 0.05, or take shadow or on."
+        )
+
+
+def entries(decided: list[Decided], proposed: Proposed | None) -> list[dict[str, Any]]:
+    """Entries of the records of actions: the decision, and what is known of a policy's action."""
+    found = []
+    for row, one in enumerate(decided):
+        policy = density = None
+        if proposed is not None:
+            policy = proposed.policy if one.decision["actor"] == "new" else None
+            density = proposed.log_density[row] if one.as_proposed else None
+        proposer = None if proposed is None else proposed.policy
+        decision = one.decision | {"proposer": proposer}
+        found.append({"log_density": density, "policy": policy, "decision": decision})
+    return found

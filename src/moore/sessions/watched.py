@@ -1,0 +1,124 @@
+"""One unit of a session beside a controller that ran before: who acted, and what the guard says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from moore.data.live_steps import Step, vector
+from moore.envs.returns import Return
+from moore.guarding.guard import Guard
+from moore.guarding.supervision import Supervision
+from moore.guarding.transfer import Transfer
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a unit stands.
+
+    Attributes:
+        actor: who acted last, "old" or "new"; None: nobody yet.
+        why: why it was that one, as a sentence.
+        trusted: whether the guard trusts the new policy; True without a guard.
+        alarm: why it does not, as a sentence; empty if it does.
+    """
+
+    actor: str | None
+    why: str
+    trusted: bool
+    alarm: str
+
+
+class Watched:
+    """What is known of one unit, all of it from the records of the session.
+
+    Attributes:
+        board: who acted last, what was sent, and the transfer under way.
+        guard: the guard; None: there is none.
+        old: last good action of the old controller; None: there is none yet.
+        called: when an action was asked for last; None: not yet.
+        newest: its newest step; None: none yet.
+    """
+
+    def __init__(self, settings: Supervision):
+        self.board = settings.first_board()
+        self.guard: Guard | None = None if settings.guard is None else settings.guard.first_guard()
+        self.old: np.ndarray | None = None
+        self.called: float | None = None
+        self.newest: Step | None = None
+        self._trust = 0  # number of the gate's consent by which the policy is trusted again
+        self._begin_episode()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the guard lets the new policy act."""
+        return self.guard is None or self.guard.trusted
+
+    @property
+    def alarm(self) -> str:
+        """Why it does not; empty if it does."""
+        return "" if self.guard is None or self.guard.alarm is None else self.guard.alarm.text
+
+    @property
+    def standing(self) -> Standing:
+        decision = None if self.newest is None else self.newest.decision
+        why = "" if decision is None else decision["why"]
+        return Standing(self.board.actor, why, self.trusted, self.alarm)
+
+    def acted(self, step: Step, decision: dict) -> None:
+        """An action was sent."""
+        self.newest, self.called = step, decision["clock"]
+        if decision["old"] is None:  # the last action was sent again
+            return
+        self.old = vector(decision["old"])
+        moving = decision["moving"] or [False] * len(self.old)
+        self.board = replace(
+            self.board,
+            transfer=Transfer(np.asarray(moving, bool)),
+            actor=decision["actor"],
+            last=step.action,
+            at=decision["clock"],
+        )
+
+    def read(self, signals: Mapping[str, float | None], clock: float) -> str:
+        """The signals after the newest step; returns the alarm, empty if there is none."""
+        assert self.newest is not None
+        if self.guard is None:
+            return ""
+        values = dict(zip(signals, vector(list(signals.values())).tolist(), strict=True))
+        return self._judged(self.guard.after_step(values, clock, by=self.newest.actor), self.newest)
+
+    def settle(self, step: Step) -> str:
+        """Takes a step of which everything is known; returns the alarm, empty if there is none."""
+        if step.number == 0:
+            self._begin_episode()
+            return ""
+        self._actors.add(step.actor)
+        self._earned.add(np.nan if step.lost or step.reward is None else step.reward)
+        if not step.ends:
+            return ""
+        total, by = self._earned.total, step.actor if len(self._actors) == 1 else "both"
+        self._begin_episode()
+        if total is None or self.guard is None:
+            return ""
+        return self._judged(self.guard.after_episode(total, by=by), step)
+
+    def trust_again(self, consent: int) -> None:
+        """After an alarm a new test begins; `consent` numbers the gate's, and is 0 for a user's."""
+        if self.guard is not None and not self.guard.trusted:
+            self.guard, self._trust = self.guard.hand_over(lambda: True), consent
+
+    def distrust(self, since: int) -> None:
+        """The gate's consents after this number are void."""
+        if self.guard is not None and self._trust > since:
+            self.guard = replace(self.guard, alarm=self.guard.alarms[-1])
+
+    def _judged(self, after: Guard, step: Step) -> str:
+        """Keeps the guard's new state; an alarm is noted at the step."""
+        is_new = after.alarm is not None and self.trusted
+        self.guard = after
+        step.alarmed = step.alarmed or is_new
+        return self.alarm if is_new else ""
+
+    def _begin_episode(self) -> None:
+        self._earned, self._actors = Return(), set()

@@ -1,0 +1,157 @@
+"""Trials beside a controller that ran before: that one is the reference, and the account is told.
+
+In a run the dip budget itself decides who acts. Where a supervisor decides (by a mode, a guard,
+time-outs), the budget says only whether a policy may act, and is told in every step who did. So
+the account is right whoever acted, and a trial that was cut short is no verdict.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from moore.stages.budget import REFERENCE, DipBudget
+from moore.stages.budget_summary import Earned
+from moore.stages.choosing import Turn
+from moore.stages.learner import Learner, LearnerState
+from moore.stages.trials import Trials
+from moore.trees import copied
+
+# A limit that nothing falls below: JSON, in which the account is stored, has no infinity.
+_NO_LIMIT = -sys.float_info.max
+# The policy that was handed over, as a challenger like those that come later.
+_HANDED_OVER = 1
+
+
+class SupervisedBudget(DipBudget):
+    """The account of a system in which somebody else decides who acts."""
+
+    def told(self, *, by_reference: bool, free: bool, policy: int) -> None:
+        """Told before `step` who acts in this step.
+
+        Args:
+            by_reference: whether the reference acts.
+            free: whether policies may be tried; if not, no trial begins in this episode any more.
+            policy: number of the policy that acts if the reference does not.
+        """
+        if not free:
+            self._begin_no_trial()
+        acting = self.acting
+        if by_reference and acting != REFERENCE:
+            self._give_way()
+        elif not by_reference and acting == REFERENCE and self.running.others_since is None:
+            self._take_over(policy)  # the user wants it to act, whatever it costs
+            self.running.needed = _NO_LIMIT
+
+    def step(self, reward: float, steps: int = 1) -> None:
+        """As in `DipBudget`; a policy that could not begin at its mark begins after this step."""
+        super().step(reward, steps)
+        now = self.running
+        if now.planned and now.acting == REFERENCE:
+            self._change_over()
+
+    def end(self, *, terminated: bool) -> None:
+        """As in `DipBudget`; an episode in which no trial could begin is the reference's."""
+        if self.running.others_since is None and not self.earnings.ends:
+            self.running.trial_at = None
+        super().end(terminated=terminated)
+
+    def take_back(self) -> None:
+        """After an alarm: every promotion is taken back, and nobody waits to be tried."""
+        if self.running.acting != REFERENCE:
+            self._give_way()
+        self._begin_no_trial()
+        self.lost += self.challenger is not None and self.record_of(self.challenger)[1] > 0.0
+        self.demoted += len(self.incumbents) - 1
+        self.incumbents, self.challenger, self.waiting = [REFERENCE], None, None
+        self.standings.clear()
+
+    def _begin_no_trial(self) -> None:
+        now = self.running
+        if not now.planned:
+            now.planned, now.units, now.own_units = True, self.ledger.units, self.ledger.own_units
+        now.others_at = now.trial_at = None
+
+    def _give_way(self) -> None:
+        """The reference acts although a policy was to; what that one did so far counts."""
+        now = self.running
+        if now.steps == int(now.since[0]) == now.others_since:
+            self._put_off()
+            return
+        self._record(now.steps)
+        now.handed_back, now.acting = True, REFERENCE
+        now.since = [float(now.steps), now.worth]
+
+    def _put_off(self) -> None:
+        """The policy has not begun yet; it may one step later, if parts of episodes count."""
+        now = self.running
+        tried = now.trial_since is not None
+        self.trials -= tried
+        self.ledger.nearest.pop()
+        later = None if self.earnings.ends else now.steps + 1
+        now.others_at, now.trial_at = later, later if tried else None
+        now.acting, now.others_since, now.trial_since = REFERENCE, None, None
+        now.since = [float(now.steps), now.worth]
+
+
+def supervised(budget: DipBudget) -> SupervisedBudget:
+    """A new account, to be told who acts."""
+    return SupervisedBudget(budget.share, budget.earnings, budget.rules, budget.ledger)
+
+
+class SupervisedTrials(Trials):
+    """Trials whose reference is the controller that ran before, which is no policy of the learner.
+
+    Where it is asked for a policy instead (by the models, as the one that newer policies are
+    compared with), the policy that was handed over stands in. That one is the first challenger.
+    """
+
+    budget: SupervisedBudget
+    account = SupervisedBudget
+
+    @classmethod
+    def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "SupervisedTrials":
+        """The trials of a new session."""
+        policy = copied(learner.policy(state))
+        policies = {REFERENCE: policy, _HANDED_OVER: policy}
+        trials = cls(learner, budget, policies, offered=_HANDED_OVER)
+        budget.offer(_HANDED_OVER)
+        return trials
+
+    @property
+    def known(self) -> Earned | None:
+        """What the incumbent earns, if it is a policy that the models can be asked about."""
+        return None if self.budget.incumbent == REFERENCE else super().known
+
+    @property
+    def may_act(self) -> bool:
+        """Whether the budget lets a policy act in the next step."""
+        budget = self.budget
+        return budget.acting != REFERENCE and budget.running.needed > _NO_LIMIT
+
+    def turn(self, state: LearnerState) -> Turn:
+        """The policy that acts, or would act if the old controller did not."""
+        del state
+        policy = self.policies[self._candidate]
+        return Turn(policy, lambda: policy, drawn=False)
+
+    @property
+    def _candidate(self) -> int:
+        budget = self.budget
+        for number in (budget.running.acting, budget.incumbent, budget.challenger, budget.waiting):
+            if number and number in self.policies:
+                return number
+        return REFERENCE
+
+    def told(self, *, by_reference: bool, free: bool) -> None:
+        """Told before `observed` who acted; see `SupervisedBudget.told`."""
+        self.budget.told(by_reference=by_reference, free=free, policy=self._candidate)
+
+    def alarmed(self, state: LearnerState) -> LearnerState:
+        """After an alarm of the guard: the reference is the incumbent again."""
+        self.budget.take_back()
+        return self._settled(state)
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        facts, arrays = super().pack()
+        return facts | {"supervised": True}, arrays
