@@ -59,7 +59,8 @@ class Earned(NamedTuple):
     Attributes:
         mean: mean return.
         error: its standard error.
-        size: the same above the floor, or that of the reference, if it is more.
+        size: what errors are measured against: the size of the mean, or of what it or the reference
+            earns above the floor, whichever is most.
     """
 
     mean: float
@@ -82,7 +83,7 @@ def earned(budget: DipBudget, gain: float, parts: float) -> Earned:
     error = apart(parts, float(earnings.episodes), spread=earnings.spread, by=1.0, error=0.0)
     worth = earnings.level + gain
     mean = worth + earnings.floor * earnings.length
-    return Earned(mean, error, size=max(worth, earnings.level))
+    return Earned(mean, error, size=max(abs(mean), worth, earnings.level))
 
 
 def pack(budget: DipBudget) -> dict[str, Any]:
