@@ -15,7 +15,8 @@ import pages
 from made_plants import Shown, bad_reading, bad_reward
 from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.algorithms import AGENTS
-from moore.cli import main, train
+from moore.cli import main
+from moore.cli.verdict import verdict
 from moore.config import Config, EvaluationConfig
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
@@ -215,7 +216,7 @@ class TestWithoutSimulator:
         acting = result.summary["acting"]
         levels = [f"{name} {acting[name]:.1f}" for name in ("first", "lowest", "last")]
         line = f"acting policy, mean of an epoch: {', '.join(levels)} (6 episodes)"
-        assert train._verdict(result.summary) == line
+        assert verdict(result.summary) == line
         line = f": acting {acting['first']:.1f} -> {acting['last']:.1f}"
         assert sweep._news(str(result.folder)) == line
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import pages
-from moore.cli.train import _verdict
+from moore.cli.verdict import verdict
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
@@ -324,8 +324,27 @@ def _check_page(folder: Path) -> None:
 @settings(max_examples=40)
 @given(st.composite(_holed)(_summary() | {"offline": {"return": 1.0, "swing_share": 0.1}}))
 def test_the_last_lines_of_a_run_come_of_whatever_is_there(summary):
-    lines = _verdict(summary)
+    lines = verdict(summary)
     assert "None" not in lines and "nan" not in lines
+
+
+def test_the_last_lines_say_what_was_achieved_and_at_which_cost():
+    summary = {
+        "offline": {"return": -640.0},
+        "hand_over": {"log_return": -650.0},
+        "transfer": {"offline": -640.0, "dip": 20.0, "final": -200.0, "gain": 440.0},
+        "online": {"return": -175.0},
+        "budget": {"share": 0.05, "least_margin": 12.0, "trials": 24, "promoted": 4},
+    }
+    lines = verdict(summary, Path("/runs/my run")).splitlines()
+    assert lines[2:] == [
+        "from -650.0 (the controller in the log) to -640.0 at the hand-over to -175.0; "
+        "the lowest evaluation on the way was -660.0",
+        "trials: 4 of 24 won; the dip budget of 5% was kept, 12.0 to spare",
+        "next: moore assess '/runs/my run', or moore export '/runs/my run' --out DIR",
+    ]
+    broken = verdict(summary | {"budget": summary["budget"] | {"least_margin": -3.0}})
+    assert "broken by 3.0" in broken and "next" not in broken
 
 
 @functools.cache

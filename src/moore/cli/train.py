@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from moore.cli.parse import example, flags, parse, value_of
+from moore.cli.verdict import verdict
 from moore.console import show
 from moore.errors import InputError
-from moore.numbers import fixed, without_nulls
 
 
 def _run_options(command: str):
@@ -87,7 +87,7 @@ def train_stages(arguments: list[str], command: str) -> None:
     if options.json:
         print(json.dumps(result.summary, indent=1))
     elif not options.quiet:
-        show(_verdict(result.summary))
+        show(verdict(result.summary, result.folder))
 
 
 def _base_config(first: str | None, rest: list[str], command: str):
@@ -154,49 +154,3 @@ def _resume(options, preset: str | None, arguments: list[str]):
         quiet=options.quiet,
         **changes,
     )
-
-
-def _verdict(summary: dict) -> str:
-    """Two lines that sum up the run."""
-    summary = without_nulls(summary)
-    offline, acting = summary.get("offline", {}), summary.get("acting", {})
-    if "offline" in summary.get("transfer", {}):
-        return _of_transfer(summary["transfer"], offline)
-    if "first" in acting:
-        names = ("first", "lowest", "last")
-        levels = ", ".join(f"{name} {fixed(acting.get(name))}" for name in names)
-        return f"acting policy, mean of an epoch: {levels} ({acting.get('episodes', 0)} episodes)"
-    if "return" in offline:
-        return f"offline return {fixed(offline['return'])}{_notes(_swing(offline))}"
-    return ""
-
-
-def _of_transfer(transfer: dict, offline: dict) -> str:
-    luck = transfer.get("behaviour_dip_share_by_luck")
-    acting = fixed(transfer["behaviour_dip"]) if "behaviour_dip" in transfer else "not measured"
-    acting_share = _percent(transfer.get("behaviour_dip_share"))
-    levels = {name: fixed(transfer.get(name)) for name in ("offline", "dip", "final", "gain")}
-    by_luck = f"chance alone would give {_percent(luck)}"
-    return (
-        f"offline {levels['offline']}, dip {levels['dip']}"
-        f"{_notes(_percent(transfer.get('dip_share')), _swing(offline))}, "
-        f"final {levels['final']}, gain {levels['gain']}\n"
-        f"acting policy: dip {acting}"
-        f"{_notes(acting_share, by_luck if luck is not None else '')}"
-    )
-
-
-def _swing(offline: dict) -> str:
-    """How large a dip would be if the policy only went on swinging as it did offline."""
-    share = _percent(offline.get("swing_share"))
-    return f"the last offline epochs swung by {share}" if share else ""
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f}%"
-
-
-def _notes(*notes: str) -> str:
-    """The notes that are not empty, in brackets."""
-    there = "; ".join(note for note in notes if note)
-    return f" ({there})" if there else ""
