@@ -10,7 +10,7 @@ from jaxtyping import Float
 from moore.data.live_records import Records
 from moore.data.live_steps import Step, Steps, Unit, plain
 from moore.envs.identity import CUSTOM
-from moore.errors import InputError
+from moore.errors import InputError, TurnError
 from moore.files import locked
 from moore.runs.policy import Policy
 from moore.sessions.acting import Actor
@@ -20,6 +20,7 @@ from moore.sessions.held import Held
 from moore.sessions.journal import Journal
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
+from moore.sessions.telling import Status, awaited_steps, budget_of, open_steps
 from moore.stages.choosing import Turn
 
 # Steps of a unit that may wait for their rewards at a time.
@@ -83,6 +84,24 @@ class Operation:
         return self._actor.use(self._turn)
 
     @property
+    def status(self) -> Status:
+        """How the session stands."""
+        self._actor.use(self._turn)
+        return Status(
+            policy=self._actor.id,
+            steps=self.steps.last,
+            open=open_steps(self.steps),
+            awaited=awaited_steps(self.steps),
+            due=self.studying.due,
+            updates=self.studying.updates,
+            gate=self._learning.verdict,
+            budget=budget_of(self._learning.chooser.metrics()),
+            obs_size=self.world.obs_dim,
+            action_low=self.world.bounds.low,
+            action_high=self.world.bounds.high,
+        )
+
+    @property
     def _turn(self) -> Turn:
         return self._learning.chooser.turn(self._learning.state)
 
@@ -119,11 +138,11 @@ class Operation:
         """The unit's step whose outcome is open.
 
         Raises:
-            InputError: there is none.
+            TurnError: there is none.
         """
         step = self.steps.newest(unit)
         if step is None or step.seen or step.lost:
-            raise InputError(
+            raise TurnError(
                 f"unit {unit!r} has no action whose outcome is open; call act() first, and "
                 "observe() once after it."
             )

@@ -8,7 +8,7 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.live_steps import Unit, plain_reward
-from moore.errors import InputError
+from moore.errors import InputError, TurnError
 from moore.files import whole_path
 from moore.jax_settings import plain_jax
 from moore.runs.policy import Policy
@@ -17,6 +17,7 @@ from moore.sessions.folder import found_folder, load, new_folder, read_facts, wr
 from moore.sessions.operation import NEW, Operation
 from moore.sessions.readings import flag_of, reward_of, rows_of, units_of
 from moore.sessions.start import begin
+from moore.sessions.telling import Status
 
 
 class Session:
@@ -106,7 +107,7 @@ class Session:
 
     @property
     def log(self) -> Path:
-        """The folder of its log, which `moore.load_dataset` reads."""
+        """The folder of its log, for `moore.load_dataset`."""
         return self._operation.log
 
     @property
@@ -119,6 +120,11 @@ class Session:
         """Number of updates that the schedule of the run asks for and that were not made."""
         return self._operation.studying.due
 
+    @property
+    def status(self) -> Status:
+        """How the session stands."""
+        return self._operation.status
+
     def act(self, obs: Any, *, unit: Unit | Sequence[Unit] | None = None) -> np.ndarray:
         """The action for an observation, within the bounds.
 
@@ -127,8 +133,7 @@ class Session:
 
         Args:
             obs: (obs,), or (units, obs) for several units at once.
-            unit: id of the unit, a whole number or a text, or a list of them; by default 0, or 0,
-                1, 2, ...
+            unit: id of the unit, a whole number or a text, or a list of them; by default 0, 1, ...
 
         Returns:
             (action,), or (units, action), float32.
@@ -201,7 +206,7 @@ class Session:
         operation = self._opened()
         found, value = operation.steps.find(step), reward_of(reward)
         if found is None or not found.seen or found.reward is not None or value is None:
-            raise InputError(
+            raise TurnError(
                 f"step {step!r} waits for no reward; give the number that observe() returned, and "
                 "each reward once."
             )
