@@ -6,16 +6,18 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from moore import Session
+from moore import Session, serving
 from moore.cli import main
 from moore.errors import InputError
 from moore.serving.app import App
@@ -275,7 +277,8 @@ class TestLearning:
         server.learnt()
         assert "ZeroDivisionError" in capsys.readouterr().err
         assert server.ask("GET", "/v1/status")[1]["learning"]["failed"]
-        assert refused(server.post("learn")) == (409, "learning_failed")
+        for call in ("learn", "save"):
+            assert refused(server.post(call)) == (409, "learning_failed")
         assert server.post("act", {"obs": OBS})[0] == 200
 
 
@@ -431,6 +434,25 @@ class TestNonsense:
         assert server.post("act", {"obs": OBS})[0] == 200
 
 
+def test_the_document_has_every_refusal_and_limit():
+    sources = "".join(path.read_text() for path in Path(serving.__file__).parent.glob("*.py"))
+    document = (Path(__file__).parents[1] / "docs" / "serve.md").read_text()
+    codes = set(re.findall(r'Refusal\(\s*(\d+), "(\w+)"', sources))
+    rows = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", document, re.MULTILINE))
+    assert rows == codes
+    limits = Limits()
+    for told in (
+        f"content | {limits.body:,} |",
+        f"address | {limits.rate:.0f} |",
+        f"units | {limits.units} |",
+        f"`log` | {limits.rows:,} |",
+        f"arrive | {limits.arrival:.0f} s",
+        f"connections | {limits.connections} |",
+        f"`--patience` ({limits.patience:.0f} s)",
+    ):
+        assert told in document, told
+
+
 # --- Requests that nobody should send ---
 
 
@@ -539,6 +561,16 @@ def test_the_client_has_the_calls_of_a_session(address):
         assert client.status()["steps"] == 4
     with pytest.raises(ServerError, match="token"):
         Client(address, token="wrong").status()
+
+
+def test_no_answer_is_held_back(address):
+    """Systems hold back small packets for 40 ms, unless they are told not to."""
+    with Client(address, token=TOKEN) as client:
+        times = [time.perf_counter()]
+        for _ in range(20):
+            client.status()
+            times.append(time.perf_counter())
+    assert np.diff(times).min() < 0.03
 
 
 def test_what_is_no_http_is_refused_and_whoever_is_slow_is_left(address):

@@ -8,6 +8,7 @@ from pathlib import Path
 from moore.cli.parse import example, with_target
 from moore.console import show
 from moore.errors import InputError
+from moore.files import short_path
 from moore.runs.signals import listening as to_signals
 
 _ASKED = "moore: saving the session; a second signal stops without saving.\n"
@@ -80,7 +81,8 @@ def serve_session(arguments: list[str]) -> None:
         )
         try:
             with to_signals() as stop, stop.patience(_ASKED):
-                show(f"{address_of(socket)} serves {session.folder}; Ctrl-C saves and ends it.")
+                folder = short_path(session.folder)
+                show(f"{address_of(socket)} serves {folder}; Ctrl-C saves and ends it.")
                 sys.stdout.flush()
                 serve(
                     session, socket, token=token, limits=limits, stretch=options.learn_stretch,

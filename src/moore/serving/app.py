@@ -98,6 +98,8 @@ class App:
 
     async def _make(self, request: Request, call: Call, entries: Entries) -> Answer:
         """Makes the call; the request has its turn."""
+        if request.name == "save":
+            self._lessons.check_sound()
         named: set = set()
         if request.name in ("act", "gap", "episode", "log"):
             default = "episodes" if call.is_long else None

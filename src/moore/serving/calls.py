@@ -1,5 +1,6 @@
 """The calls of a session as messages: what each takes in either form, and what it gives."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,14 +52,22 @@ class Call:
         Raises:
             Refusal: one is missing, is unknown or has another type.
         """
-        known = dict(list(inspect.signature(self.make).parameters.items())[1:])
+        known = _needs(self.make)
         for name in given.keys() - known.keys():
             listed = ", ".join(known) or "none"
             raise invalid(f"The message has {name!r:.50}; the known entries are: {listed}.")
-        for name, entry in known.items():
-            if entry.default is entry.empty and given.get(name) is None:
+        for name, is_needed in known.items():
+            if is_needed and given.get(name) is None:
                 raise invalid(f"The message has no {name}.")
-        return {name: _TYPES[name](name, value) for name, value in given.items()}
+        there = {name: value for name, value in given.items() if value is not None}
+        return {name: _TYPES[name](name, value) for name, value in there.items()}
+
+
+@functools.cache
+def _needs(make: Callable) -> dict[str, bool]:
+    """The entries that a call takes, and whether it needs them."""
+    _, *entries = inspect.signature(make).parameters.values()
+    return {entry.name: entry.default is entry.empty for entry in entries}
 
 
 _TYPES: dict[str, Callable[[str, Any], Any]] = {

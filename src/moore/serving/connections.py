@@ -1,6 +1,7 @@
 """Connections that cannot be held up: a request must arrive in time, and its head must be short."""
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,6 +22,9 @@ def bounded_connections(limits: Limits) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            # Or the system holds back an answer's body until the client has confirmed its head.
+            plug = transport.get_extra_info("socket")
+            plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if len(self.connections) > limits.connections:
                 transport.abort()
             self._late = self.loop.call_later(limits.arrival, transport.abort)

@@ -56,11 +56,15 @@ class Lessons:
         Raises:
             Refusal: learning has failed.
         """
+        self.check_sound()
+        self._goal = _Goal(updates, None if seconds is None else time.monotonic() + seconds)
+        self._wake.set()
+
+    def check_sound(self) -> None:
+        """Raises Refusal if an error has ended learning, so that there is nothing to save."""
         if self.failed:
             sentence = "Learning was ended by an error; start the server again to resume."
             raise Refusal(409, "learning_failed", sentence)
-        self._goal = _Goal(updates, None if seconds is None else time.monotonic() + seconds)
-        self._wake.set()
 
     def look(self) -> None:
         """Steps may have come: there may be something to learn from."""
