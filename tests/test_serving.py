@@ -1,117 +1,29 @@
 """A session over HTTP: the same calls and actions, and no request that does more than it may."""
 
-import asyncio
-import contextlib
-import itertools
 import json
-import os
 import random
 import re
-import signal
-import socket
 import struct
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from moore import Session, serving
-from moore.cli import main
+from made_requests import made_up
+from moore import serving
 from moore.errors import InputError
-from moore.serving.app import App
-from moore.serving.calls import CALLS
-from moore.serving.client import Client, ServerError
-from moore.serving.desk import Desk
 from moore.serving.forms import F32, JSON
-from moore.serving.lessons import Lessons
 from moore.serving.limits import Limits, Rates
-from moore.serving.server import address_of, check_token, listen, open_session, serve
+from moore.serving.server import address_of, check_token, listen
 from moore.stages.learner import Learner
-
-OBS = [0.5]
-TOKEN = "a-token-of-the-tests"
-
-
-class Served:
-    """A server without sockets: requests go to its application, one after the other."""
-
-    def __init__(self, session, *, limits=None, token=None, between=False):
-        self.session = session
-        self.loop = asyncio.Runner()
-        limits = limits or Limits(rate=1e9)
-        self.desk = Desk(session, limits.patience)
-        self.lessons = Lessons(self.desk, stretch=0.001, between=between)
-        self.app = App(self.desk, self.lessons, limits, token)
-
-    def post(self, call, content=None, *, kind=JSON, query="", **headers):
-        body = content if isinstance(content, bytes) else json.dumps(content or {}).encode()
-        return self.ask("POST", f"/v1/{call}", body, query, **{"content-type": kind} | headers)
-
-    def ask(self, method, path, body=b"", query="", **headers):
-        """Status, and the body: an object where it is JSON."""
-        return self.loop.run(self.asked(method, path, body, query, **headers))
-
-    async def asked(self, method, path, body=b"", query="", *, parts=1, **headers):
-        headers = {"host": "localhost:1", "content-length": str(len(body)), **headers}
-        pairs = [
-            (name.replace("_", "-").encode(), value.encode("latin-1", "replace"))
-            for name, value in headers.items()
-        ]
-        scope = {"type": "http", "method": method, "path": path, "client": ("127.0.0.1", 9)}
-        scope |= {"query_string": query.encode(), "headers": pairs}
-        cuts = [len(body) * part // parts for part in range(parts + 1)]
-        left = [body[a:b] for a, b in itertools.pairwise(cuts)]
-        sent = []
-
-        async def receive():
-            part = left.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(left)}
-
-        async def send(message):
-            sent.append(message)
-
-        await self.app(scope, receive, send)
-        start, content = sent
-        kind = dict(start["headers"])[b"content-type"].decode()
-        return start["status"], json.loads(content["body"]) if kind == JSON else content["body"]
-
-    def learnt(self):
-        """Runs what was asked to be learned."""
-
-        async def run():
-            learning = asyncio.create_task(self.lessons.run())
-            while self.lessons.told()["wanted"] or self.session.due:
-                await asyncio.sleep(0.001)
-                if self.lessons.failed:
-                    break
-            self.lessons.end()
-            await learning
-
-        self.loop.run(run())
-
-    def state(self):
-        """Everything that a refused request must leave as it is."""
-        status = self.session.status
-        files = [(path, path.stat().st_size) for path in sorted(self.session.folder.rglob("*"))]
-        return status.steps, status.updates, status.open, status.awaited, status.due, files
+from served import OBS, TOKEN, Served, refused, sessions
 
 
 @pytest.fixture(scope="module")
 def begin(quick_run, log_file, tmp_path_factory):
-    """Begins sessions after the offline stage of the quick run, and closes them in the end."""
-    opened = []
-
-    def begin():
-        how = {"at": "hand-over", "accept": ("hand-over",), "dataset": log_file}
-        folder = tmp_path_factory.mktemp("sessions") / "session"
-        opened.append(Session.from_run(quick_run, folder, **how))
-        return opened[-1]
-
-    yield begin
-    for session in opened:
-        session.close()
+    """Begins sessions."""
+    with sessions(quick_run, log_file, tmp_path_factory) as begin:
+        yield begin
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +46,11 @@ def served(shared):
         one.loop.close()
 
 
-def refused(answer):
-    """Status and code of a request that was refused."""
-    status, content = answer
-    assert content["error"]["message"].endswith("."), content
-    return status, content["error"]["code"]
+def outcomes(session):
+    """What the session's log says of outcomes."""
+    lines = next(session.log.iterdir()).read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    return [record | {"crc": ""} for record in found if record["kind"] == "observe"]
 
 
 class TestCalls:
@@ -161,11 +73,7 @@ class TestCalls:
         assert status == 200 and struct.unpack("<2I", steps) == (1, 2)
         told = {"reward": [1, 2], "terminated": [False, True], "truncated": [True, False]}
         one.post("observe", told | {"next_obs": [[0.125], [0.125]], "unit": ["north", 7]})
-        lines = [next(s.session.log.iterdir()).read_text().splitlines() for s in (one, other)]
-        outcomes = [[json.loads(x) for x in part if '"observe"' in x] for part in lines]
-        assert [
-            {name: x for name, x in record.items() if name != "crc"} for record in outcomes[0]
-        ] == [{name: x for name, x in record.items() if name != "crc"} for record in outcomes[1]]
+        assert outcomes(one.session) == outcomes(other.session)
 
     def test_a_reward_may_come_late_and_null_is_a_bad_reading(self, served):
         server = served()
@@ -216,7 +124,14 @@ class TestRepeating:
         assert server.post("act", {"obs": OBS}, request_id="a") == act
         observe = server.post("observe", {"reward": 1.0, "next_obs": OBS}, request_id="b")
         before = server.session.status.steps
-        again = server.post("observe", {"reward": 1.0, "next_obs": OBS}, request_id="b")
+
+        async def ask_while_it_learns():
+            told = b'{"reward": 1.0, "next_obs": [0.5]}'
+            async with server.desk.turn():
+                how = {"content-type": JSON, "request-id": "b"}
+                return await server.asked("POST", "/v1/observe", told, **how)
+
+        again = server.loop.run(ask_while_it_learns())
         assert again == observe == (200, {"step": before})
 
     def test_an_id_belongs_to_one_request(self, served):
@@ -451,181 +366,3 @@ def test_the_document_has_every_refusal_and_limit():
         f"`--patience` ({limits.patience:.0f} s)",
     ):
         assert told in document, told
-
-
-# --- Requests that nobody should send ---
-
-
-def made_up(rng):
-    """A request with one or more parts that are wrong, and sometimes none."""
-    call = rng.choice([*(set(CALLS) - {"save"}), "learn", "status"])
-    method = "GET" if call == "status" else "POST"
-    path, query, headers = f"/v1/{call}", "", {"content-type": JSON}
-    body = rng.choice([_json, _right, _right, _bytes, _cut])(rng)
-    what = rng.randrange(12)
-    if what == 0:
-        path = rng.choice(["/", "/v1", "/v2/act", "/v1/act%00", "/v1/" + "x" * 999, "", "//v1/act"])
-    elif what == 1:
-        method = rng.choice(["GET", "PUT", "HEAD", "OPTIONS", "X" * 99])
-    elif what == 2:
-        headers["content-type"] = rng.choice(["", "text/plain", "application/x-pickle", "\xff"])
-    elif what == 3:
-        headers[rng.choice(["host", "origin"])] = rng.choice(["[", "evil", "a" * 999, "[::1", "@"])
-    elif what == 4:
-        headers["request-id"] = rng.choice(["", " ", "\xe9", "x" * 65, "ok", "ok2"])
-    elif what == 5:
-        headers["content-length"] = rng.choice(["-1", "x", "9" * 30, "\xb2", "2001", ""])
-    elif what <= 8:
-        headers["content-type"] = F32
-        query = rng.choice(["", "", "unit=1", "unit=a&unit=b", "late=1", "late=x", "%ff=%", "&&=&"])
-        body = rng.randbytes(4 * rng.randrange(8) + rng.choice([0, 0, 1]))
-    elif what == 9:
-        body = b" " * 2001
-    elif what == 10:
-        query = rng.choice(["obs=1", "=", "&" * 99, "unit=" + "9" * 99])
-    return method, path, body, query, headers
-
-
-_NAMES = (
-    "obs", "action", "reward", "next_obs", "terminated", "truncated", "unit", "step", "policy",
-    "log_density", "updates", "seconds", "path", "__class__",
-)  # fmt: skip
-
-
-def _json(rng):
-    """An object with some of the names, and values of any kind."""
-    names = rng.sample(_NAMES, rng.randrange(len(_NAMES)))
-    return json.dumps({name: _value(rng, 3) for name in names}).encode()
-
-
-def _right(rng):
-    """What could be right for some call, or lacks an entry for it."""
-    entries = {"obs": [0.5], "next_obs": [0.25], "reward": 1.0, "action": [[0.0]]}
-    entries |= {"unit": rng.choice([0, "a"]), "truncated": rng.choice([True, False])}
-    names = rng.choice([("obs",), ("reward", "next_obs"), ("obs", "unit"), ("reward", "unit"), ()])
-    return json.dumps({name: entries[name] for name in names}).encode()
-
-
-def _value(rng, depth):
-    plain = [None, True, 0, 1, -1, 0.5, 1e308, 10**30, 2**63, "", "a", "\ud800", "\0", "../x", {}]
-    if depth and rng.random() < 0.5:
-        return [_value(rng, depth - 1) for _ in range(rng.randrange(4))]
-    return rng.choice(plain)
-
-
-def _bytes(rng):
-    return rng.randbytes(rng.randrange(40))
-
-
-def _cut(rng):
-    text = json.dumps({"obs": [0.5], "reward": 1.0})
-    place = rng.randrange(len(text))
-    return (text[:place] + rng.choice(["", "\\", "]", "NaN", "1e999"]) + text[place + 1 :]).encode()
-
-
-# --- With sockets ---
-
-
-@pytest.fixture
-def address(begin):
-    """The address of a server in a thread, which has saved the session in the end."""
-    stop, session, listening = threading.Event(), begin(), listen("127.0.0.1", 0)
-    how = {"token": TOKEN, "limits": Limits(arrival=0.3, connections=4), "stretch": 0.01}
-    how |= {"between": True, "stopping": stop.is_set}
-    server = threading.Thread(target=serve, args=(session, listening), kwargs=how)
-    server.start()
-    yield address_of(listening)
-    stop.set()
-    server.join()
-    assert len(list((session.folder / "checkpoints").iterdir())) == 2
-
-
-def test_the_client_has_the_calls_of_a_session(address):
-    with Client(address, token=TOKEN) as client:
-        assert len(client.act(np.asarray(OBS))) == 1
-        assert client.observe(next_obs=OBS) == 1
-        client.reward(1, float("nan"))
-        assert len(client.act_binary([None], unit="b")) == 1
-        assert client.observe(reward=1.0, next_obs=OBS, unit="b", terminated=True) == 2
-        client.gap()
-        assert client.observe_episode([[0], [1]], np.zeros((1, 1)), [1], unit="c") == [3]
-        rows = {"next_obs": [[1]], "unit": "c"}
-        assert client.add_rows([[0]], [[0]], [1], [True], **rows) == 1
-        assert client.learn(updates=2) >= 2
-        client.save()
-        assert client.status()["steps"] == 4 and client.due == 0
-        with pytest.raises(ServerError, match=r"obs has shape \(2,\)") as error:
-            client.act([1, 2])
-        assert (error.value.status, error.value.code) == (422, "invalid")
-        client._connection.sock.close()  # the connection is lost; the next call has another
-        assert client.status()["steps"] == 4
-    with pytest.raises(ServerError, match="token"):
-        Client(address, token="wrong").status()
-
-
-def test_no_answer_is_held_back(address):
-    """Systems hold back small packets for 40 ms, unless they are told not to."""
-    with Client(address, token=TOKEN) as client:
-        times = [time.perf_counter()]
-        for _ in range(20):
-            client.status()
-            times.append(time.perf_counter())
-    assert np.diff(times).min() < 0.03
-
-
-def test_what_is_no_http_is_refused_and_whoever_is_slow_is_left(address):
-    host, port = address.removeprefix("http://").split(":")
-
-    def said(content):
-        with socket.create_connection((host, int(port)), timeout=5) as plug:
-            plug.sendall(content)
-            found = b""
-            with contextlib.suppress(ConnectionResetError):
-                while part := plug.recv(4096):
-                    found += part
-        return found
-
-    assert b'"malformed"' in said(b"\0\1\2\r\n\r\n")
-    assert b'"malformed"' in said(b"GET / HTTP/9.9\r\n\r\n")
-    assert b'"malformed"' in said(b"GET / HTTP/1.1\r\n" + b"x: " + b"y" * 65_600)
-    assert b'"malformed"' in said(b"CONNECT a:1 HTTP/1.1\r\n\r\n")
-    assert b" 401 " in said(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-    head = b"POST /v1/gap HTTP/1.1\r\nhost: x\r\n"
-    assert said(b"") == said(head) == b""
-    head += b"content-type: application/json\r\nauthorization: Bearer " + TOKEN.encode()
-    assert said(head + b"\r\ncontent-length: 9\r\n\r\n{") == b""
-    both = b"\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}"
-    assert b'"malformed"' in said(head + both)
-    many = [socket.create_connection((host, int(port)), timeout=5) for _ in range(5)]
-    with contextlib.suppress(ConnectionResetError):
-        assert many[4].recv(10) == b"", "four are enough"
-    for one in many:
-        one.close()
-
-
-def test_a_signal_saves_the_session_and_is_no_error(
-    quick_run, log_file, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setenv("MOORE_TOKEN", TOKEN)
-    out, found = tmp_path / "served", []
-
-    def control():
-        while not (line := capsys.readouterr().out):
-            time.sleep(0.01)
-        found.append(line)
-        try:
-            with Client(line.split()[0]) as client:
-                found.append(client.act(OBS))
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=control, daemon=True)
-    thread.start()
-    line = f"serve {quick_run} --port 0 --out {out} --dataset {log_file} --accept hand-over"
-    main(line.split())
-    thread.join()
-    assert len(found[0].splitlines()) == 1 and TOKEN not in found[0]
-    assert len(list((out / "checkpoints").iterdir())) == 2
-    assert '"kind": "act"' in next((out / "log").iterdir()).read_text()
-    with pytest.raises(InputError, match="--accept is for a new one"):
-        open_session(out, accept=("hand-over",))

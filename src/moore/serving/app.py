@@ -72,8 +72,10 @@ class App:
             return await self._learn(request)
         call = CALLS[request.name]
         entries = self._entries(request, call)
+        if answer := self._answered.find(request.id, request.content):
+            return answer
         async with self._desk.turn():
-            answer = self._answered.find(request.id, request.content)
+            answer = self._answered.find(request.id, request.content)  # it may have waited too
             if answer is None:
                 answer = await self._make(request, call, entries)
                 self._answered.keep(request.id, request.content, answer)
