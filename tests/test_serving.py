@@ -304,6 +304,8 @@ class TestNonsense:
             ("log", {"obs": 3, "action": 3, "reward": 3, "terminated": True}, (422, "invalid")),
             ("log", {"source": "/etc/passwd"}, (422, "invalid")),
             ("save", {"path": "/tmp"}, (422, "invalid")),
+            ("gap", {"unit": ["a", "b"]}, (422, "invalid")),
+            ("reward", {"step": 1, "reward": [1]}, (422, "invalid")),
             ("learn", {"seconds": -1}, (422, "invalid")),
         ],
     )

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 
@@ -128,3 +129,13 @@ def test_a_signal_saves_the_session_and_is_no_error(
     assert '"kind": "act"' in next((out / "log").iterdir()).read_text()
     with pytest.raises(InputError, match="--accept is for a new one"):
         open_session(out, accept=("hand-over",))
+
+
+def test_what_cannot_be_served_is_told_in_one_line(moore_refuses, desk, monkeypatch):
+    assert "a token is required" in moore_refuses("serve run --host 0.0.0.0")
+    assert "--token-file none cannot be read" in moore_refuses("serve run --token-file none")
+    assert "limit of rate is 0.0" in moore_refuses("serve run --max-rate 0")
+    assert "--learn-stretch is -1.0" in moore_refuses("serve run --learn-stretch -1")
+    assert "nothing" in moore_refuses("serve nothing --port 0")
+    monkeypatch.setitem(sys.modules, "httptools", None)
+    assert 'pip install "moore-rl[serve]"' in moore_refuses("serve run")

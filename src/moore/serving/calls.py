@@ -102,11 +102,13 @@ def _observe(
 
 
 def _reward(session: Session, step, reward) -> dict[str, Any]:
+    _check_single(reward=reward)
     session.reward(step, reward)
     return {}
 
 
 def _gap(session: Session, unit=None) -> dict[str, Any]:
+    _check_single(unit=unit)
     session.gap(unit=unit)
     return {}
 
@@ -115,6 +117,7 @@ def _episode(
     session: Session, obs, action, reward, terminated=False, truncated=None, policy=None,
     log_density=None, unit="episodes",
 ) -> dict[str, Any]:  # fmt: skip
+    _check_single(terminated=terminated, truncated=truncated, unit=unit)
     if log_density is not None:
         log_density = [float(x) if np.isfinite(x) else None for x in np.ravel(log_density)]
     steps = session.observe_episode(
@@ -128,8 +131,15 @@ def _log(
     session: Session, obs, action, reward, terminated, truncated=None, next_obs=None,
     unit="episodes",
 ) -> dict[str, Any]:  # fmt: skip
+    _check_single(unit=unit)
     rows = _dataset(obs, action, reward, terminated, truncated, next_obs)
     return {"steps": session.add_log(rows, unit=unit)}
+
+
+def _check_single(**entries: Any) -> None:
+    for name, value in entries.items():
+        if isinstance(value, list):
+            raise invalid(f"{name} is a list; this call takes one.")
 
 
 def _dataset(obs, action, reward, terminated, truncated, next_obs) -> Dataset:

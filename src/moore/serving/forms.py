@@ -58,7 +58,9 @@ def floats_of(body: bytes) -> Float[np.ndarray, " numbers"]:
     """
     if len(body) % 4:
         raise malformed(f"The body has {len(body)} bytes; expected 4 for each number.")
-    return np.frombuffer(body, "<f4").astype(np.float32)
+    values = np.frombuffer(body, "<f4").astype(np.float32)
+    values[np.isnan(values)] = np.nan  # the others may raise signals later
+    return values
 
 
 def query_of(text: bytes, known: tuple[str, ...]) -> dict[str, list[str]]:
