@@ -2,16 +2,15 @@
 
 import json
 
-from moore.serving.calls import CALLS
 from moore.serving.forms import F32, JSON
 
 
 def made_up(rng):
     """A request with one or more parts that are wrong, and sometimes none."""
-    call = rng.choice([*(set(CALLS) - {"save"}), "learn", "status"])
+    call = rng.choice([*_NEEDED, "status"])
     method = "GET" if call == "status" else "POST"
     path, query, headers = f"/v1/{call}", "", {"content-type": JSON}
-    body = rng.choice([_json, _right, _right, _bytes, _cut])(rng)
+    body = rng.choice([_json, _right, _right, _bytes, _cut])(rng, call)
     what = rng.randrange(12)
     if what == 0:
         path = rng.choice(["/", "/v1", "/v2/act", "/v1/act%00", "/v1/" + "x" * 999, "", "//v1/act"])
@@ -36,23 +35,29 @@ def made_up(rng):
     return method, path, body, query, headers
 
 
+# Calls, and what they need.
+_NEEDED = {
+    "act": ("obs",), "observe": ("reward", "next_obs"), "reward": ("step", "reward"), "gap": (),
+    "episode": ("obs", "action", "reward"), "log": ("obs", "action", "reward", "terminated"),
+    "learn": ("updates",),
+}  # fmt: skip
 _NAMES = (
     "obs", "action", "reward", "next_obs", "terminated", "truncated", "unit", "step", "policy",
     "log_density", "updates", "seconds", "path", "__class__",
 )  # fmt: skip
 
 
-def _json(rng):
+def _json(rng, call):
     """An object with some of the names, and values of any kind."""
     names = rng.sample(_NAMES, rng.randrange(len(_NAMES)))
     return json.dumps({name: _value(rng, 3) for name in names}).encode()
 
 
-def _right(rng):
-    """What could be right for some call, or lacks an entry for it."""
-    entries = {"obs": [0.5], "next_obs": [0.25], "reward": 1.0, "action": [[0.0]]}
-    entries |= {"unit": rng.choice([0, "a"]), "truncated": rng.choice([True, False])}
-    names = rng.choice([("obs",), ("reward", "next_obs"), ("obs", "unit"), ("reward", "unit"), ()])
+def _right(rng, call):
+    """What is right for most calls, if it is their turn."""
+    entries = {"obs": [0.5], "next_obs": [0.25], "reward": 1.0, "action": [[0.0]], "updates": 1}
+    entries |= {"step": rng.randrange(5), "unit": rng.choice([0, "a"]), "terminated": True}
+    names = (*_NEEDED.get(call, ()), *rng.sample(["unit", "terminated"], rng.randrange(2)))
     return json.dumps({name: entries[name] for name in names}).encode()
 
 
@@ -63,11 +68,11 @@ def _value(rng, depth):
     return rng.choice(plain)
 
 
-def _bytes(rng):
+def _bytes(rng, call):
     return rng.randbytes(rng.randrange(40))
 
 
-def _cut(rng):
+def _cut(rng, call):
     text = json.dumps({"obs": [0.5], "reward": 1.0})
     place = rng.randrange(len(text))
     return (text[:place] + rng.choice(["", "\\", "]", "NaN", "1e999"]) + text[place + 1 :]).encode()

@@ -36,15 +36,12 @@ class Desk:
         Raises:
             Refusal: the session was busy for too long; nothing was done.
         """
-        if patient or not self._turn.locked():
-            await self._turn.acquire()
-        else:
-            try:
-                async with asyncio.timeout(self._patience):
-                    await self._turn.acquire()
-            except TimeoutError:
-                sentence = "The session is learning or saving; nothing was done, so ask again."
-                raise Refusal(503, "busy", sentence, retry_after="1") from None
+        try:
+            async with asyncio.timeout(None if patient else self._patience):
+                await self._turn.acquire()
+        except TimeoutError:
+            sentence = "The session is learning or saving; nothing was done, so ask again."
+            raise Refusal(503, "busy", sentence, retry_after="1") from None
         try:
             yield self.session
         finally:
