@@ -124,19 +124,21 @@ def _called(method: str, path: str) -> str:
 async def _body(headers: dict[str, str], receive: Receive, most: int) -> bytes:
     """The body, which is not read further than the limit."""
     length, body = headers.get("content-length", "0"), b""
-    too_large = Refusal(
-        413, "too_large", f"The body has more than {most} bytes; send less.", connection="close"
-    )
     if not length.isascii() or not length.isdigit() or len(length) > 18:
         raise malformed("Content-Length is no number.")
     if int(length) > most:
-        raise too_large
+        raise _too_large(most)
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise malformed("The connection ended before the body.")
         body += message.get("body", b"")
         if len(body) > most:
-            raise too_large
+            raise _too_large(most)
         if not message.get("more_body"):
             return body
+
+
+def _too_large(most: int) -> Refusal:
+    sentence = f"The body has more than {most} bytes; send less."
+    return Refusal(413, "too_large", sentence, connection="close")
