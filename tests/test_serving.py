@@ -1,5 +1,6 @@
 """A session over HTTP: the same calls and actions, and no request that does more than it may."""
 
+import dataclasses
 import json
 import random
 import re
@@ -12,6 +13,7 @@ import pytest
 from made_requests import made_up
 from moore import serving
 from moore.errors import InputError
+from moore.serving.desk import plain_status
 from moore.serving.forms import F32, JSON
 from moore.serving.limits import Limits, Rates
 from moore.serving.server import address_of, check_token, listen
@@ -109,6 +111,10 @@ class TestCalls:
         assert told["learning"] == {"wanted": False, "between": False, "failed": False}
         assert told["gate"] is told["budget"] is None
         assert len(told["policy"]) == 64
+
+    def test_a_budget_without_end_is_null_in_json(self, shared):
+        told = dataclasses.replace(shared.status, budget={"margin": float("inf"), "spent": 1.0})
+        assert plain_status(told)["budget"] == {"margin": None, "spent": 1.0}
 
     def test_it_can_be_saved(self, served):
         server = served()

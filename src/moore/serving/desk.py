@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from moore.numbers import with_nulls
 from moore.serving.refusal import Refusal
 from moore.sessions.session import Session
 from moore.sessions.telling import Status
@@ -67,4 +68,5 @@ def plain_status(status: Status) -> dict[str, Any]:
         {"unit": unit, "open": count, "awaited": units[1].get(unit)}
         for unit, count in units[0].items()
     ]
-    return {name: x.tolist() if isinstance(x, np.ndarray) else x for name, x in told.items()}
+    plain = {name: x.tolist() if isinstance(x, np.ndarray) else x for name, x in told.items()}
+    return with_nulls(plain)
