@@ -19,6 +19,7 @@ COMMANDS = (
     "evaluate",
     "assess",
     "export",
+    "serve",
     "watch",
     "sweep",
     "compare",

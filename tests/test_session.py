@@ -18,6 +18,7 @@ from moore.runs.run import run
 from moore.sessions import folder as session_folder
 from moore.sessions import start
 from moore.sessions.acting import log_densities
+from moore.sessions.telling import budget_of
 from moore.stages.learner import Learner
 from tiny import quick_config
 
@@ -292,6 +293,29 @@ class TestLearning:
             session.observe_episode(obs, action[:2], [1.0, 2.0, 3.0])
         with pytest.raises(InputError, match="entry 0 of action 2 is 9, outside its bounds"):
             session.observe_episode(obs, [[0], [0], [9]], [1.0, 2.0, 3.0])
+
+
+class TestStatus:
+    def test_it_tells_which_steps_are_open_and_what_is_due(self, begin):
+        session = begin()
+        assert (session.status.steps, session.status.open, session.status.awaited) == (0, {}, {})
+        session.act(OBS, unit="north")
+        session.observe(next_obs=OBS, unit="north")  # its reward comes later
+        session.act(OBS, unit="north")
+        told = session.status
+        assert (told.steps, told.open, told.awaited) == (2, {"north": 2}, {"north": 2})
+        session.reward(1, 1.0)
+        session.gap(unit="north")
+        assert (session.status.open, session.status.awaited) == ({"north": 0}, {})
+        assert session.learn(updates=1) == session.status.updates == 1
+        assert session.status.due == 1, "the lost step has its share of the schedule"
+        assert session.status.gate is session.status.budget is None
+        about = json.loads((session.save() / "policy" / "policy.json").read_text())
+        assert session.status.policy == about["sha256"]
+
+    def test_a_budget_is_told_by_the_names_of_its_metrics(self):
+        assert budget_of({"budget/margin": 3.0, "online/returns": 1.0}) == {"margin": 3.0}
+        assert budget_of({}) is None
 
 
 class TestSavingAndResuming:

@@ -25,7 +25,8 @@ BASICS = (
 # From the top. Rooms of one layer do not import each other.
 LAYERS = (
     ("moore", "cli"),
-    ("sweeps", "collecting", "exporting", "assessing", "sessions", "watching"),
+    ("sweeps", "collecting", "exporting", "assessing", "watching", "serving"),
+    ("sessions",),
     ("runs",),
     ("reports", "stages", "inspecting"),
     ("presets", "envs"),

@@ -6,3 +6,11 @@ class InputError(ValueError):
 
     The command line prints the message as one line and exits with status 2.
     """
+
+
+class TurnError(InputError):
+    """A call that is not its session's turn: it does not fit what was called before."""
+
+
+class WriteError(InputError):
+    """The disk refuses; what could not be written is not used, and the call may be repeated."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from moore.errors import InputError
+from moore.errors import InputError, WriteError
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -39,19 +39,19 @@ def short_path(path: Path) -> Path:
 
 @contextlib.contextmanager
 def writing(what: Path | str, then: str = "") -> Iterator[None]:
-    """Turns errors of writing into InputError, in one line.
+    """Turns errors of writing into WriteError, in one line.
 
     Args:
         what: the file or folder that is being written.
         then: what the user should do after the cause is removed.
 
     Raises:
-        InputError: the disk is full, or the folder cannot be written to.
+        WriteError: the disk is full, or the folder cannot be written to.
     """
     try:
         yield
     except OSError as error:
-        raise InputError(f"{what} cannot be written: {trouble(error)}{then}.") from None
+        raise WriteError(f"{what} cannot be written: {trouble(error)}{then}.") from None
 
 
 def trouble(error: OSError) -> str:

@@ -12,6 +12,7 @@ from moore.cli.evaluate import evaluate, preview_schemes
 from moore.cli.export import export_policy
 from moore.cli.logs import inspect_log
 from moore.cli.reproduce import reproduce_figure
+from moore.cli.serve import serve_session
 from moore.cli.sweep import sweep_grid
 from moore.cli.theory import check_theory
 from moore.cli.train import train_stages
@@ -33,6 +34,7 @@ commands:
   evaluate RUN      measure the returns of a saved policy
   assess RUN        say from the log whether a saved policy may be deployed
   export RUN        write a saved policy as ONNX, StableHLO, NumPy and C, and check it
+  serve RUN         give a session to control systems, by HTTP
   watch RUN         show a run while it goes on, on a page for this machine alone
   sweep             run a grid of settings, as processes or on Ray
   compare RUN...    compare runs: metrics over seeds, with intervals
@@ -96,6 +98,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "assess": assess_run,
     "export": export_policy,
+    "serve": serve_session,
     "watch": watch_run,
     "sweep": sweep_grid,
     "compare": compare_runs,

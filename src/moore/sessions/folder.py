@@ -261,6 +261,11 @@ def copy_to(target: Path, folder: Path, facts: Facts) -> None:
         replace_folder(partial, target)
 
 
+def is_session(path: str | Path) -> bool:
+    """Whether there is a session, undamaged or not."""
+    return (found_folder(path) / _FACTS).exists()
+
+
 def found_folder(path: str | Path) -> Path:
     """The folder of a session that is to be gone on with."""
     return standing(whole_path(path))

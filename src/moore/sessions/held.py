@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 
 from moore.data.live_steps import Unit
 from moore.envs.bounds import Bounds
-from moore.errors import InputError
+from moore.errors import TurnError
 
 
 class Held:
@@ -34,12 +34,12 @@ class Held:
         """Counts readings.
 
         Raises:
-            InputError: too many bad ones in a row, so the sensor is taken to be broken.
+            TurnError: too many bad ones in a row, so the sensor is taken to be broken.
         """
         for unit, fine in zip(units, good, strict=True):
             self._bad[unit] = 0 if fine else self._bad.get(unit, 0) + 1
             if self._bad[unit] > self._most:
-                raise InputError(
+                raise TurnError(
                     f"unit {unit!r} has given {self._bad[unit]} readings in a row that are not "
                     "finite, so there is no action for it; look at its sensors. The next good "
                     "reading is acted on again."

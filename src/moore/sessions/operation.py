@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from moore.data.live_records import Records
 from moore.data.live_steps import Step, Steps, Unit, plain
 from moore.envs.identity import CUSTOM
-from moore.errors import InputError
+from moore.errors import InputError, TurnError
 from moore.files import locked
 from moore.guarding.modes import Mode
 from moore.runs.policy import Policy
@@ -23,6 +23,7 @@ from moore.sessions.journal import Journal
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
 from moore.sessions.supervisor import Supervisor, check_mode, entries
+from moore.sessions.telling import Status, awaited_steps, budget_of, open_steps
 from moore.stages.choosing import Turn
 from moore.stages.supervised import SupervisedTrials
 from moore.stages.trials import Trials
@@ -98,6 +99,26 @@ class Operation:
     def policy(self) -> Policy:
         """The policy that acts."""
         return self._actor.use(self._turn)
+
+    @property
+    def status(self) -> Status:
+        """How the session stands."""
+        self._actor.use(self._turn)
+        return Status(
+            policy=self._actor.id,
+            steps=self.steps.last,
+            open=open_steps(self.steps),
+            awaited=awaited_steps(self.steps),
+            due=self.studying.due,
+            updates=self.studying.updates,
+            gate=self._learning.verdict,
+            mode=None if self.supervisor is None else str(self.supervisor.mode),
+            standing={} if self.supervisor is None else self.supervisor.standing,
+            budget=budget_of(self._learning.chooser.metrics()),
+            obs_size=self.world.obs_dim,
+            action_low=self.world.bounds.low,
+            action_high=self.world.bounds.high,
+        )
 
     @property
     def _turn(self) -> Turn:
@@ -181,11 +202,11 @@ class Operation:
         """The unit's step whose outcome is open.
 
         Raises:
-            InputError: there is none.
+            TurnError: there is none.
         """
         step = self.steps.newest(unit)
         if step is None or step.seen or step.lost:
-            raise InputError(
+            raise TurnError(
                 f"unit {unit!r} has no action whose outcome is open; call act() first, and "
                 "observe() once after it."
             )

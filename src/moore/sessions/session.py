@@ -8,7 +8,7 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.live_steps import Unit, plain_reward
-from moore.errors import InputError
+from moore.errors import InputError, TurnError
 from moore.files import whole_path
 from moore.jax_settings import plain_jax
 from moore.runs.policy import Policy
@@ -16,6 +16,7 @@ from moore.sessions.blocks import outcomes, records_of_episode, rows_of_log
 from moore.sessions.opening import Opened
 from moore.sessions.operation import Operation
 from moore.sessions.readings import flag_of, reward_of, rows_of, units_of
+from moore.sessions.telling import Status
 from moore.sessions.watched import Standing
 
 
@@ -39,7 +40,7 @@ class Session(Opened):
 
     @property
     def log(self) -> Path:
-        """The folder of its log, which `moore.load_dataset` reads."""
+        """The folder of its log, for `moore.load_dataset`."""
         return self._operation.log
 
     @property
@@ -51,6 +52,11 @@ class Session(Opened):
     def due(self) -> int:
         """Number of updates that the schedule of the run asks for and that were not made."""
         return self._operation.studying.due
+
+    @property
+    def status(self) -> Status:
+        """How the session stands."""
+        return self._operation.status
 
     @property
     def mode(self) -> str | None:
@@ -171,7 +177,7 @@ class Session(Opened):
         operation = self._opened()
         found, value = operation.steps.find(step), reward_of(reward)
         if found is None or not found.seen or found.reward is not None or value is None:
-            raise InputError(
+            raise TurnError(
                 f"step {step!r} waits for no reward; give the number that observe() returned, and "
                 "each reward once."
             )

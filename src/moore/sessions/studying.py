@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from moore.errors import InputError
+from moore.errors import InputError, TurnError
 from moore.sessions.feeder import Feeder
 from moore.sinks.json_lines import MetricsFile
 from moore.stages.online_learning import OnlineLearning
@@ -45,9 +45,9 @@ class Studying:
         return max(groups, 0) * every * config.updates_per_step
 
     def check_sound(self) -> None:
-        """Raises InputError if learning was interrupted, so that its state is not whole."""
+        """Raises TurnError if learning was interrupted, so that its state is not whole."""
         if not self.sound:
-            raise InputError(
+            raise TurnError(
                 "learning was interrupted by an error, so its state is not whole and is not saved; "
                 f"moore.Session.resume({str(self._folder)!r}) goes on from the one before, and no "
                 "step is lost."

@@ -1,0 +1,103 @@
+"""moore serve."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from moore.cli.parse import example, with_target
+from moore.console import show
+from moore.errors import InputError
+from moore.files import short_path
+from moore.runs.signals import listening as to_signals
+
+_ASKED = "moore: saving the session; a second signal stops without saving.\n"
+
+
+@example("moore serve runs/tank --port 8702 --out sessions/tank")
+@dataclass(frozen=True)
+class ServeOptions:
+    """Gives a session to control systems by HTTP, with the calls of docs/session.md.
+
+    RUN is the folder of a run, from which a new session begins, or that of a session, which goes
+    on. Ctrl-C and SIGTERM save it. Only this machine is answered, unless --host says otherwise.
+    Needs the extra "serve": pip install "moore-rl[serve]".
+
+    Attributes:
+        port: port of the server; 0 takes a free one.
+        host: address to listen on; where others can reach it, clients need a token.
+        token_file: file with the token; without it, the variable MOORE_TOKEN counts.
+        out: folder of the new session; None uses sessions/RUN__TIME.
+        dataset: where the log of the run is now, if it was moved.
+        at: begin at the "newest" state of the run, or at its "hand-over".
+        accept: hand-over, to act although something speaks against the policy.
+        learn_between: learn what is due whenever no request waits.
+        learn_stretch: seconds that it learns at a time, so that an action waits no longer.
+        patience: seconds after which a request that waits for its turn is refused.
+        max_body: bytes of a request's body.
+        max_rate: requests per second from one address.
+        max_units: ids of units that the session may have.
+    """
+
+    port: int = 8702
+    host: str = "127.0.0.1"
+    token_file: Path | None = None
+    out: Path | None = None
+    dataset: str | None = None
+    at: str = "newest"
+    accept: tuple[str, ...] = ()
+    learn_between: bool = False
+    learn_stretch: float = 0.02
+    patience: float = 1.0
+    max_body: int = 1_000_000
+    max_rate: float = 1000.0
+    max_units: int = 64
+
+
+def serve_session(arguments: list[str]) -> None:
+    run, options = with_target(ServeOptions, arguments, "serve", "RUN")
+    if not 0 < options.learn_stretch <= 3600:
+        raise InputError(f"--learn-stretch is {options.learn_stretch}; expected 0 to 3600 s.")
+
+    from moore.serving.limits import Limits
+    from moore.serving.server import (
+        address_of,
+        check_installed,
+        check_token,
+        listen,
+        open_session,
+        serve,
+    )
+
+    check_installed()
+    limits = Limits(
+        body=options.max_body, rate=options.max_rate, units=options.max_units,
+        patience=options.patience,
+    )  # fmt: skip
+    token = check_token(_token(options.token_file), options.host)
+    with listen(options.host, options.port) as socket:
+        session = open_session(
+            run, out=options.out, dataset=options.dataset, at=options.at, accept=options.accept
+        )
+        try:
+            with to_signals() as stop, stop.patience(_ASKED):
+                folder = short_path(session.folder)
+                show(f"{address_of(socket)} serves {folder}; Ctrl-C saves and ends it.")
+                sys.stdout.flush()
+                serve(
+                    session, socket, token=token, limits=limits, stretch=options.learn_stretch,
+                    between=options.learn_between, stopping=lambda: stop.asked,
+                )  # fmt: skip
+        finally:
+            session.close()
+
+
+def _token(path: Path | None) -> str | None:
+    """The token from the file or the environment, which is never printed."""
+    if path is None:
+        return os.environ.get("MOORE_TOKEN") or None
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InputError(f"--token-file {path} cannot be read: {reason}.") from None

@@ -1,0 +1,1 @@
+"""A session over HTTP, for control systems that speak no Python."""

@@ -1,0 +1,163 @@
+"""Serves a session by HTTP until it is told to stop, and saves it then."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from moore.errors import InputError
+from moore.serving.app import App
+from moore.serving.desk import Desk
+from moore.serving.lessons import Lessons
+from moore.serving.limits import Limits
+from moore.serving.requests import is_loopback
+from moore.sessions.folder import is_session
+from moore.sessions.session import Session
+
+_KEPT_ALIVE = 75  # seconds that a connection may be idle
+_SHORTEST_TOKEN = 16
+
+
+def open_session(
+    path: str | Path,
+    *,
+    out: str | Path | None = None,
+    dataset: str | None = None,
+    at: str = "newest",
+    accept: tuple[str, ...] = (),
+) -> Session:
+    """The session of a folder: one is resumed, and a run begins one.
+
+    Args:
+        path: folder of a session or of a run.
+        out: folder of a new session.
+        dataset: the run's log, if it has moved.
+        at: as for `Session.from_run`.
+        accept: as for `Session.from_run`.
+
+    Raises:
+        InputError: it cannot be opened, or is a session and something for a new one is given.
+    """
+    if not is_session(path):
+        return Session.from_run(path, out, dataset=dataset, at=at, accept=accept)
+    for name, given in (("out", out is not None), ("at", at != "newest"), ("accept", accept)):
+        if given:
+            raise InputError(
+                f"{path} is a session, which goes on as it is; --{name} is for a new one, from a "
+                "run."
+            )
+    return Session.resume(path, dataset=dataset)
+
+
+def check_token(token: str | None, host: str) -> str | None:
+    """The token that clients must know.
+
+    Raises:
+        InputError: it is too short or not printable, or is missing where others reach the server.
+    """
+    if token is None:
+        if not is_loopback(host):
+            raise InputError(
+                f"{host} can be reached by other machines, so a token is required: give "
+                "--token-file, or set MOORE_TOKEN."
+            )
+        return None
+    if len(token) < _SHORTEST_TOKEN or not (token.isascii() and token.isprintable()):
+        raise InputError(f"the token is no printable ASCII of at least {_SHORTEST_TOKEN} signs.")
+    return token
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 takes a free one.
+
+    Raises:
+        InputError: the address or the port cannot be used.
+    """
+    if not 0 <= port < 65536:
+        raise InputError(f"the port is {port}; expected 0 to 65535.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise InputError(
+            f"{host}, port {port} cannot be used ({error.strerror}); give another one, or port 0 "
+            "for a free one."
+        ) from None
+
+
+def address_of(listening: socket.socket) -> str:
+    """The address that clients use."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def check_installed() -> None:
+    """Raises InputError unless the packages are there that serve HTTP."""
+    try:
+        import httptools  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise InputError(
+            'serving needs uvicorn and httptools; install the extra: pip install "moore-rl[serve]".'
+        ) from None
+
+
+def serve(
+    session: Session,
+    listening: socket.socket,
+    *,
+    token: str | None,
+    limits: Limits,
+    stretch: float,
+    between: bool,
+    stopping: Callable[[], bool],
+) -> None:
+    """Serves a session until `stopping` says so; then saves it.
+
+    Args:
+        session: the session; the caller closes it.
+        listening: a socket from `listen`, which is closed in the end.
+        token: what clients must know; None: they need none.
+        limits: how much they may ask.
+        stretch: seconds that an action should wait for learning at most.
+        between: learn between requests without being asked.
+        stopping: asked every tenth of a second.
+
+    Raises:
+        InputError: the session cannot be saved.
+    """
+    check_installed()
+    asyncio.run(_serve(session, listening, token, limits, stretch, between, stopping))
+    session.save()
+
+
+async def _serve(session, listening, token, limits, stretch, between, stopping) -> None:
+    import uvicorn
+
+    from moore.serving.connections import bounded_connections
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # they are the business of `stopping`
+
+        async def on_tick(self, counter: int) -> bool:
+            self.should_exit = self.should_exit or stopping()
+            return await super().on_tick(counter)
+
+    desk = Desk(session, limits.patience)
+    lessons = Lessons(desk, stretch=stretch, between=between)
+    config = uvicorn.Config(
+        App(desk, lessons, limits, token), http=bounded_connections(limits), loop="asyncio",
+        ws="none", lifespan="off", log_config=None, log_level="critical", access_log=False,
+        server_header=False, date_header=False, proxy_headers=False,
+        timeout_keep_alive=_KEPT_ALIVE,
+    )  # fmt: skip
+    learning = asyncio.create_task(lessons.run())
+    lessons.look()
+    try:
+        await Server(config).serve(sockets=[listening])
+    finally:
+        lessons.end()
+        await learning

@@ -1,0 +1,67 @@
+"""How a session stands, for those who watch it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from moore.data.live_steps import Steps, Unit
+from moore.sessions.watched import Standing
+
+
+@dataclass(frozen=True, eq=False)
+class Status:
+    """How a session stands.
+
+    Attributes:
+        policy: id of the acting policy, which also stands in its policy.json.
+        steps: number of the newest step.
+        open: for each unit, how many of its steps are not complete: their outcome, their reward or
+            an earlier step of the unit is missing.
+        awaited: for the units whose newest action has no outcome yet, the number of that step.
+        due: number of updates that the schedule of the run asks for and that were not made.
+        updates: number of updates that the session has made.
+        gate: whether the newest policy was accepted when it was considered last; None: there is no
+            gate, or it has not considered one.
+        mode: off, shadow, canary or on; None without a controller that ran before.
+        standing: for each unit who acted last and why; empty without such a controller.
+        budget: how the dip budget stands, by the names of its metrics; None: the run has none.
+        obs_size: number of entries of an observation.
+        action_low, action_high: (action,) bounds of the actions, in the user's units.
+    """
+
+    policy: str
+    steps: int
+    open: dict[Unit, int]
+    awaited: dict[Unit, int]
+    due: int
+    updates: int
+    gate: bool | None
+    mode: str | None
+    standing: dict[Unit, Standing]
+    budget: dict[str, float] | None
+    obs_size: int
+    action_low: Float[np.ndarray, " action"]
+    action_high: Float[np.ndarray, " action"]
+
+
+def open_steps(steps: Steps) -> dict[Unit, int]:
+    """How many steps of each unit are not complete; see `Status.open`."""
+    return {unit: sum(step.number > 0 for step in waiting) for unit, waiting in steps.open.items()}
+
+
+def awaited_steps(steps: Steps) -> dict[Unit, int]:
+    """The steps whose outcome is to be told; see `Status.awaited`."""
+    newest = {unit: steps.newest(unit) for unit in steps.open}
+    return {
+        unit: step.number
+        for unit, step in newest.items()
+        if step is not None and not step.seen and not step.lost
+    }
+
+
+def budget_of(metrics: dict[str, float]) -> dict[str, float] | None:
+    """How the dip budget stands, from the metrics of whoever decides about acting."""
+    kind = "budget/"
+    found = {name.removeprefix(kind): x for name, x in metrics.items() if name.startswith(kind)}
+    return found or None

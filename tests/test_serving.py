@@ -1,0 +1,384 @@
+"""A session over HTTP: the same calls and actions, and no request that does more than it may."""
+
+import dataclasses
+import json
+import random
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from made_requests import made_up
+from moore import serving
+from moore.errors import InputError
+from moore.serving.desk import plain_status
+from moore.serving.forms import F32, JSON
+from moore.serving.limits import Limits, Rates
+from moore.serving.server import address_of, check_token, listen
+from moore.sessions.watched import Standing
+from moore.stages.learner import Learner
+from served import OBS, TOKEN, Served, refused, sessions
+
+
+@pytest.fixture(scope="module")
+def begin(quick_run, log_file, tmp_path_factory):
+    """Begins sessions."""
+    with sessions(quick_run, log_file, tmp_path_factory) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def shared(begin):
+    """A session for tests that bear the steps of others."""
+    return begin()
+
+
+@pytest.fixture
+def served(shared):
+    """Serves the shared session, or the one that is given."""
+    made = []
+
+    def served(session=shared, **how):
+        made.append(Served(session, **how))
+        return made[-1]
+
+    yield served
+    for one in made:
+        one.loop.close()
+
+
+def outcomes(session):
+    """What the session's log says of outcomes."""
+    lines = next(session.log.iterdir()).read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    return [record | {"crc": ""} for record in found if record["kind"] == "observe"]
+
+
+class TestCalls:
+    def test_the_actions_are_those_of_the_session(self, served, begin):
+        server, twin = served(begin()), begin()
+        for step in range(3):
+            told = {"reward": 1.0, "next_obs": OBS, "truncated": step == 2}
+            assert server.post("act", {"obs": OBS}) == (200, {"action": twin.act(OBS).tolist()})
+            assert server.post("observe", told) == (200, {"step": twin.observe(**told)})
+
+    def test_bare_numbers_say_the_same_as_json(self, served, begin):
+        one, other = served(begin()), served(begin())
+        _, content = one.post("act", {"obs": [[0.5], [0.25]], "unit": ["north", 7]})
+        body, query = struct.pack("<2f", 0.5, 0.25), "unit=north&unit=7"
+        status, action = other.post("act", body, kind=F32, query=query)
+        assert status == 200
+        assert np.frombuffer(action, "<f4").tolist() == np.ravel(content["action"]).tolist()
+        rows = struct.pack("<8f", 1.0, 0, 1, 0.125, 2.0, 1, 0, 0.125)
+        status, steps = other.post("observe", rows, kind=F32, query=query)
+        assert status == 200 and struct.unpack("<2I", steps) == (1, 2)
+        told = {"reward": [1, 2], "terminated": [False, True], "truncated": [True, False]}
+        one.post("observe", told | {"next_obs": [[0.125], [0.125]], "unit": ["north", 7]})
+        assert outcomes(one.session) == outcomes(other.session)
+
+    def test_a_reward_may_come_late_and_null_is_a_bad_reading(self, served):
+        server = served()
+        server.post("act", {"obs": [None], "unit": "late"})
+        step = server.post("observe", {"next_obs": OBS, "unit": "late"})[1]["step"]
+        units = server.ask("GET", "/v1/status")[1]["units"]
+        assert {"unit": "late", "open": 1, "awaited": None} in units
+        assert server.post("reward", {"step": step, "reward": "not measured"}) == (200, {})
+        again = server.post("reward", {"step": step, "reward": 1})
+        assert refused(again) == (409, "out_of_turn")
+
+    def test_episodes_and_rows_of_others_are_taken(self, served):
+        server = served()
+        before = server.session.status.steps
+        told = {"obs": [[0], [1], [2]], "action": [[0], [1]], "reward": [1, None]}
+        assert server.post("episode", told)[1] == {"step": [before + 1, before + 2]}
+        body = struct.pack("<7f", 0, 0, 1, 1, 1, 2, 2)
+        status, steps = server.post("episode", body, kind=F32, query="terminated=1&unit=x")
+        assert status == 200 and struct.unpack("<2I", steps) == (before + 3, before + 4)
+        rows = {"obs": [[0], [1]], "action": [[0], [0]], "reward": [1, 2]}
+        rows |= {"next_obs": [[1], [2]], "terminated": [False, True]}
+        assert server.post("log", rows) == (200, {"steps": 2})
+        assert server.post("gap", {"unit": "x"}) == (200, {})
+        assert server.session.status.steps == before + 6
+
+    def test_the_status_says_how_the_session_stands(self, served):
+        server = served()
+        server.post("act", {"obs": OBS, "unit": "north"})
+        status, told = server.ask("GET", "/v1/status")
+        assert status == 200
+        assert {"unit": "north", "open": 1, "awaited": told["steps"]} in told["units"]
+        assert (told["obs_size"], told["action_high"]) == (1, [2.0])
+        assert told["learning"] == {"wanted": False, "between": False, "failed": False}
+        assert told["gate"] is told["budget"] is None
+        assert len(told["policy"]) == 64
+
+    def test_a_budget_without_end_is_null_in_json(self, shared):
+        told = dataclasses.replace(shared.status, budget={"margin": float("inf"), "spent": 1.0})
+        assert plain_status(told)["budget"] == {"margin": None, "spent": 1.0}
+
+    def test_a_unit_beside_a_controller_says_who_acts_and_why(self, shared):
+        standing = {"north": Standing("old", "The mode is shadow.", trusted=True, alarm="")}
+        told = plain_status(dataclasses.replace(shared.status, mode="shadow", standing=standing))
+        assert told["mode"] == "shadow"
+        unit = next(one for one in told["units"] if one["unit"] == "north")
+        assert (unit["actor"], unit["why"]) == ("old", "The mode is shadow.")
+
+    def test_it_can_be_saved(self, served):
+        server = served()
+        before = sorted((server.session.folder / "checkpoints").iterdir())
+        assert server.post("save") == (200, {})
+        assert sorted((server.session.folder / "checkpoints").iterdir()) > before
+
+
+class TestRepeating:
+    def test_a_request_with_the_same_id_is_done_once(self, served):
+        server = served()
+        act = server.post("act", {"obs": OBS}, request_id="a")
+        assert server.post("act", {"obs": OBS}, request_id="a") == act
+        observe = server.post("observe", {"reward": 1.0, "next_obs": OBS}, request_id="b")
+        before = server.session.status.steps
+
+        async def ask_while_it_learns():
+            told = b'{"reward": 1.0, "next_obs": [0.5]}'
+            async with server.desk.turn():
+                how = {"content-type": JSON, "request-id": "b"}
+                return await server.asked("POST", "/v1/observe", told, **how)
+
+        again = server.loop.run(ask_while_it_learns())
+        assert again == observe == (200, {"step": before})
+
+    def test_an_id_belongs_to_one_request(self, served):
+        server = served()
+        server.post("act", {"obs": OBS}, request_id="a")
+        answer = server.post("act", {"obs": [0.25]}, request_id="a")
+        assert refused(answer) == (409, "id_used")
+        assert refused(server.post("act", {"obs": OBS}, request_id="a b")) == (400, "malformed")
+
+    def test_what_was_refused_may_be_mended_under_its_id(self, served):
+        server = served()
+        assert server.post("act", {"obs": [1, 2]}, request_id="a")[0] == 422
+        assert server.post("act", {"obs": OBS}, request_id="a")[0] == 200
+
+
+class TestLearning:
+    def test_it_is_asked_for_and_goes_on_in_the_background(self, served, begin):
+        server = served(begin())
+        server.post("act", {"obs": OBS})
+        server.post("observe", {"reward": 1.0, "next_obs": OBS, "truncated": True})
+        assert server.post("learn", {"updates": 3}) == (202, {})
+        assert server.ask("GET", "/v1/status")[1]["learning"]["wanted"]
+        server.learnt()
+        told = server.ask("GET", "/v1/status")[1]
+        assert told["updates"] == 3 and not told["learning"]["wanted"]
+        both = server.post("learn", {"updates": 3, "seconds": 1})
+        assert refused(both) == (422, "invalid")
+
+    def test_between_requests_it_does_what_is_due(self, served, begin):
+        server = served(begin(), between=True)
+        for _ in range(4):
+            server.post("act", {"obs": OBS})
+            server.post("observe", {"reward": 1.0, "next_obs": OBS})
+        server.learnt()
+        assert server.session.status.updates == 4 and server.session.due == 0
+
+    def test_whoever_waits_too_long_is_refused_and_nothing_is_done(self, served):
+        server = served(limits=Limits(patience=0.01))
+
+        async def ask_while_it_learns():
+            async with server.desk.turn():
+                status = await server.asked("GET", "/v1/status")
+                kind = {"content-type": JSON}
+                return status, await server.asked("POST", "/v1/act", b'{"obs": [0]}', **kind)
+
+        before = server.state()
+        status, act = server.loop.run(ask_while_it_learns())
+        assert status[0] == 200
+        assert refused(act) == (503, "busy")
+        assert server.state() == before
+
+    def test_an_error_ends_learning_and_not_acting(self, served, begin, monkeypatch, capsys):
+        server = served(begin())
+        server.post("act", {"obs": OBS})
+        server.post("observe", {"reward": 1.0, "next_obs": OBS})
+        monkeypatch.setattr(Learner, "update", lambda *args: 1 / 0)
+        server.post("learn")
+        server.learnt()
+        assert "ZeroDivisionError" in capsys.readouterr().err
+        assert server.ask("GET", "/v1/status")[1]["learning"]["failed"]
+        for call in ("learn", "save"):
+            assert refused(server.post(call)) == (409, "learning_failed")
+        assert server.post("act", {"obs": OBS})[0] == 200
+
+
+class TestWhoMayAsk:
+    def test_without_a_token_only_this_machine_is_answered(self, served):
+        server = served()
+        for host in ("localhost:8702", "127.0.0.1", "[::1]:8702"):
+            assert server.ask("GET", "/v1/status", host=host)[0] == 200
+        for host in ("evil.example", "", "[", "10.0.0.1:8702"):
+            assert refused(server.ask("GET", "/v1/status", host=host)) == (403, "forbidden")
+        page = server.post("act", {"obs": OBS}, origin="http://localhost:8702")
+        assert refused(page) == (403, "forbidden")
+
+    def test_a_token_is_asked_for_and_never_told(self, served):
+        server = served(token=TOKEN)
+        for given in ("", "Bearer", "Bearer another", f"Basic {TOKEN}", f"Bearer {TOKEN}x", TOKEN):
+            answer = server.ask("GET", "/v1/status", authorization=given)
+            assert refused(answer) == (401, "unauthorized")
+            assert TOKEN not in json.dumps(answer)
+        right = {"authorization": f"Bearer {TOKEN}", "host": "plant.example"}
+        assert server.ask("GET", "/v1/status", **right)[0] == 200
+
+    def test_other_machines_are_not_answered_without_a_token(self):
+        assert check_token(None, "127.0.0.1") is None
+        for host in ("0.0.0.0", "::", "", "plant.example", "192.168.0.2"):
+            with pytest.raises(InputError, match="a token is required"):
+                check_token(None, host)
+            assert check_token(TOKEN, host) == TOKEN
+        with pytest.raises(InputError, match="at least 16 signs"):
+            check_token("short", "127.0.0.1")
+
+    def test_it_listens_on_this_machine_alone(self):
+        with listen("127.0.0.1", 0) as one, pytest.raises(InputError, match="cannot be used"):
+            assert address_of(one).startswith("http://127.0.0.1:")
+            listen("127.0.0.1", one.getsockname()[1])
+        with pytest.raises(InputError, match="the port is 70000"):
+            listen("127.0.0.1", 70000)
+
+
+class TestLimits:
+    @pytest.mark.parametrize("parts", [1, 4])
+    def test_a_body_is_not_read_further_than_the_limit(self, served, parts):
+        server = served(limits=Limits(body=100))
+        body = b'{"obs": [0]}'.ljust(101)
+        how = {"content-type": JSON, "content-length": "0"}  # it does not say how long it is
+        answer = server.loop.run(server.asked("POST", "/v1/act", body, parts=parts, **how))
+        assert refused(answer) == (413, "too_large")
+        assert server.post("act", body[:-1])[0] == 200
+        assert refused(server.post("act", body)) == (413, "too_large")
+
+    def test_rows_and_units_are_counted(self, served):
+        had = len(served().session.status.open.keys() - {0, 1})
+        server = served(limits=Limits(rows=2, units=had + 2))
+        long = {"obs": [[0]] * 4, "action": [[0]] * 3, "reward": [0] * 3}
+        assert refused(server.post("episode", long)) == (413, "too_large")
+        server.post("act", {"obs": [[0], [0]]})
+        assert server.post("act", {"obs": [0], "unit": 1})[0] == 200
+        for call in ({"obs": [0], "unit": "one more"}, {"obs": [[0]] * 3}):
+            assert refused(server.post("act", call)) == (409, "too_many_units")
+        assert refused(server.post("gap", {"unit": "one more"})) == (409, "too_many_units")
+
+    def test_a_rate_allows_a_second_s_worth_at_once(self):
+        rates = Rates(2.0)
+        assert [rates.allow("a", 0.0) for _ in range(3)] == [True, True, False]
+        assert rates.allow("b", 0.0)
+        assert [rates.allow("a", 0.5) for _ in range(2)] == [True, False]
+
+    def test_whoever_asks_too_often_is_refused(self, served):
+        server = served(limits=Limits(rate=1.0))
+        assert server.ask("GET", "/v1/status")[0] == 200
+        assert refused(server.ask("GET", "/v1/status")) == (429, "too_many_requests")
+
+
+class TestNonsense:
+    @pytest.mark.parametrize(
+        ("method", "path", "refusal"),
+        [
+            ("GET", "/", (404, "not_found")),
+            ("POST", "/v1/act/", (404, "not_found")),
+            ("POST", "/v1/../v1/act", (404, "not_found")),
+            ("GET", "/v1/act", (405, "method_not_allowed")),
+            ("DELETE", "/v1/status", (405, "method_not_allowed")),
+            ("POST", "/v1/act", (415, "unsupported_type")),
+        ],
+    )
+    def test_only_the_calls_are_there(self, served, method, path, refusal):
+        assert refused(served().ask(method, path)) == refusal
+
+    @pytest.mark.parametrize(
+        ("call", "content", "refusal"),
+        [
+            ("act", b"{", (400, "malformed")),
+            ("act", b"[1]", (400, "malformed")),
+            ("act", b'{"obs": [NaN]}', (400, "malformed")),
+            ("act", b"[" * 50_000, (400, "malformed")),
+            ("act", {}, (422, "invalid")),
+            ("act", {"obs": [1, 2]}, (422, "invalid")),
+            ("act", {"obs": ["1"]}, (422, "invalid")),
+            ("act", {"obs": [10**400]}, (422, "invalid")),
+            ("act", {"obs": [True]}, (422, "invalid")),
+            ("act", {"obs": [[1], [2, 3]]}, (422, "invalid")),
+            ("act", {"obs": [1], "unit": True}, (422, "invalid")),
+            ("act", {"obs": [1], "unit": "\ud800"}, (422, "invalid")),
+            ("act", {"obs": [1], "units": [1]}, (422, "invalid")),
+            ("observe", {"reward": 1, "next_obs": [1], "unit": "new"}, (409, "out_of_turn")),
+            ("observe", {"reward": "much"}, (422, "invalid")),
+            ("episode", {"obs": "/etc/passwd", "action": [], "reward": []}, (422, "invalid")),
+            ("log", {"obs": 3, "action": 3, "reward": 3, "terminated": True}, (422, "invalid")),
+            ("log", {"source": "/etc/passwd"}, (422, "invalid")),
+            ("save", {"path": "/tmp"}, (422, "invalid")),
+            ("gap", {"unit": ["a", "b"]}, (422, "invalid")),
+            ("reward", {"step": 1, "reward": [1]}, (422, "invalid")),
+            ("learn", {"seconds": -1}, (422, "invalid")),
+        ],
+    )
+    def test_it_is_refused_in_a_sentence(self, served, call, content, refusal):
+        server = served()
+        before = server.state()
+        assert refused(server.post(call, content)) == refusal
+        assert server.state() == before
+
+    def test_wrong_numbers_in_binary_are_refused(self, served):
+        server = served()
+        four = struct.pack("<4f", 1, 0, 0.5, 1)
+        for call, body, query, refusal in [
+            ("act", b"abc", "", (400, "malformed")),
+            ("act", b"", "", (422, "invalid")),
+            ("act", four, "unit=1", (422, "invalid")),
+            ("act", four, "obs=1", (422, "invalid")),
+            ("observe", four, "", (422, "invalid")),
+            ("observe", four[:12], "", (422, "invalid")),
+            ("episode", four, "truncated=2", (422, "invalid")),
+            ("gap", four, "", (415, "unsupported_type")),
+        ]:
+            assert refused(server.post(call, body, kind=F32, query=query)) == refusal, call
+
+    @pytest.mark.parametrize(
+        "requests", [400, pytest.param(20_000, marks=pytest.mark.slow)]
+    )  # fmt: skip
+    def test_made_up_requests_crash_nothing_and_change_nothing(self, served, requests, capsys):
+        server, rng = served(limits=Limits(rate=1e9, body=2000)), random.Random(0)
+        answered, before = [], server.state()
+        for _ in range(requests):
+            method, path, body, query, headers = made_up(rng)
+            status, _ = server.loop.run(server.asked(method, path, body, query, **headers))
+            answered.append(status)
+            after = server.state()
+            if status >= 400:
+                assert after == before, (method, path, body, query, headers)
+            before = after
+        assert max(answered) < 500 and capsys.readouterr().err == ""
+        counts = {status: answered.count(status) for status in set(answered)}
+        assert counts.keys() >= {200, 400, 403, 404, 405, 409, 413, 415, 422}
+        assert sum(counts[status] for status in (400, 422)) > requests / 5
+        assert server.post("act", {"obs": OBS})[0] == 200
+
+
+def test_the_document_has_every_refusal_and_limit():
+    sources = "".join(path.read_text() for path in Path(serving.__file__).parent.glob("*.py"))
+    document = (Path(__file__).parents[1] / "docs" / "serve.md").read_text()
+    codes = set(re.findall(r'Refusal\(\s*(\d+), "(\w+)"', sources))
+    rows = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", document, re.MULTILINE))
+    assert rows == codes
+    limits = Limits()
+    for told in (
+        f"content | {limits.body:,} |",
+        f"address | {limits.rate:.0f} |",
+        f"units | {limits.units} |",
+        f"`log` | {limits.rows:,} |",
+        f"arrive | {limits.arrival:.0f} s",
+        f"connections | {limits.connections} |",
+        f"`--patience` ({limits.patience:.0f} s)",
+    ):
+        assert told in document, told
