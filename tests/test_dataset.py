@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from moore.data import load
 from moore.data.dataset import Dataset, concatenate, from_flat_arrays, from_log, validate
 from moore.data.load import check_against_spaces, load_dataset, read_log
+from moore.data.log import Log
 from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
@@ -212,6 +213,38 @@ def test_unreadable_hdf5_files_are_refused(tmp_path):
 def test_unusable_arrays_are_refused(tmp_path, change, match):
     arrays = {key: value for key, value in (RAW | change).items() if value is not None}
     refuses(match, load_dataset, write_hdf5(tmp_path / "bad.hdf5", arrays))
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 255.0, -1.0, 0.5]), min_size=7, max_size=7))
+def test_flags_have_one_value_where_they_are_set(values):
+    flags = np.array(values)
+    arrays = {"reward": RAW["rewards"], "terminals": flags, "timeouts": RAW["timeouts"]}
+    make = lambda: from_flat_arrays(RAW["observations"], RAW["actions"], **arrays)  # noqa: E731
+    if len(set(values) - {0.0}) > 1:
+        with pytest.raises(InputError, match="terminated holds 0, .*expected flags"):
+            make()
+    else:
+        assert make()["terminated"].sum() == (flags != 0).sum()
+
+
+def test_returns_that_are_not_those_of_the_rewards_are_refused():
+    """As where rewards were changed in a file, and the returns beside them were not."""
+    log = Log(
+        obs=RAW["observations"],
+        action=RAW["actions"],
+        reward=RAW["rewards"],
+        terminated=RAW["terminals"],
+        truncated=RAW["timeouts"],
+        next_obs=STORED["next_observations"],
+        name="log",
+        episode_returns=np.array([3.0, 7.0]),
+        episode_lengths=np.array([3, 2]),
+    )
+    assert from_log(log).episode_returns.tolist() == [3, 7]
+    with pytest.raises(InputError, match="episode_returns has 3 for episode 0.*add up to 6"):
+        from_log(replace(log, reward=2 * log.reward))
+    shorter = replace(log, episode_lengths=np.array([9, 9]), reward=2 * log.reward)
+    assert from_log(shorter).episode_returns[0] == 3, "of rows that are not all there"
 
 
 def test_validate_refuses_broken_promises():

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from made_plant_logs import plant_log, save_hdf5, save_npz, with_ends
@@ -182,6 +182,7 @@ def test_counters_of_whole_numbers_rewards_and_derived_successors_lose_steps_too
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-3, 12), st.floats(-4, 2), st.integers(0, 100))
 def test_what_is_found_is_what_float32_does(offset, step, seed):
+    assume(step - offset > -13)  # smaller steps are the rounding of float64 itself
     steps = 10.0**step * np.random.default_rng(seed).normal(size=2000)
     values = 10.0**offset + np.cumsum(steps)
     kept = np.diff(values.astype(np.float32).astype(float))

@@ -17,7 +17,7 @@ from moore.runs.hand_over import HandOverFindings
 from moore.runs.run import run
 from moore.sessions import folder as session_folder
 from moore.sessions import start
-from moore.sessions.acting import log_densities
+from moore.sessions.acting import log_densities, noise_of
 from moore.stages.learner import Learner
 from tiny import quick_config
 
@@ -132,6 +132,14 @@ class TestActing:
         session.act(OBS)
         about = json.loads((session.folder / "policy" / "policy.json").read_text())
         assert records(session, "act")[-1]["policy"] == about["sha256"]
+
+
+@pytest.mark.parametrize("numbers", [1, 20, 1000])
+def test_every_step_has_noise_of_its_own_however_much_it_takes(numbers):
+    """As for wide actions, or for many units at once."""
+    steps = [noise_of(7, step).standard_normal(numbers) for step in (1, 2, 3)]
+    assert len(np.unique(steps)) == 3 * numbers
+    np.testing.assert_array_equal(noise_of(7, 2).standard_normal(numbers), steps[1])
 
 
 class TestDensities:

@@ -59,11 +59,23 @@ def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def as_flags(name: str, key: str, value: np.ndarray) -> np.ndarray:
-    """bool, true where the value is not 0; InputError if a value is NaN or infinite."""
+    """bool, true where the value is not 0; InputError unless all other values are one and the same.
+
+    So neither rewards nor numbers of episodes, nor anything else under this name, pass for flags.
+    """
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise InputError(f"{name}: {key} holds NaN or infinities; expected flags, 0 or 1; set them")
-    # In a file, a byte of a bool may be neither 0 nor 1, and NumPy does not handle that.
-    return (value.view(np.uint8) if value.dtype == bool else value) != 0
+    if value.dtype == bool:  # in a file, a byte may be neither 0 nor 1; NumPy does not handle that
+        return value.view(np.uint8) != 0
+    flags = value != 0
+    set_to = value[flags]
+    if set_to.size and (set_to != set_to[0]).any():
+        other = set_to[(set_to != set_to[0]).argmax()]
+        raise InputError(
+            f"{name}: {key} holds 0, {set_to[0]:g}, {other:g} and perhaps more; expected flags, 0 "
+            "or 1; name the array that holds them, or write them again"
+        )
+    return flags
 
 
 def as_float32(value: np.ndarray) -> np.ndarray:

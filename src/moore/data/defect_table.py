@@ -120,8 +120,9 @@ DEFECTS = (
         "duplicate-rows",
         lambda s: s["duplicate_rows"],
         f"{{duplicate_rows:,}} rows {first('duplicate_rows')} are exact copies of others, so "
-        "they count twice in every fit. Check that no file was joined with itself, and drop the "
-        "copies.",
+        "they count twice in every fit, and rows that a fit has seen are held out to judge it. "
+        "Check that no file was joined with itself, and drop the copies.",
+        in_run=True,
     ),
     Defect(
         "constant-observations",

@@ -18,6 +18,7 @@ from moore.data.end_rows import summarize_ends
 from moore.data.episode_summary import Flags, read_flags, spread, summarize_episodes
 from moore.data.known_files import KnownFile, closest_env, recognise
 from moore.data.log import Log, notes_of, parts_of, told
+from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
 from moore.data.successors import summarize_successors
 from moore.errors import InputError
@@ -135,6 +136,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
     return {
         "float32": lost_in_float32(arrays, flags.ends) or told(metadata, "float32"),
         "unflagged_ends": unflagged,
+        "shuffled": log.next_obs is not None and is_shuffled(log, flags.ends),
         "not_read": _not_read(log),
     }
 
