@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moore.data.live_records import Records, decode, encode, name_of
-from moore.data.live_steps import UNMEASURED, Steps
+from moore.data.live_steps import UNMEASURED, Steps, plain_reward
 from moore.data.load import load_dataset, read_log
 from moore.errors import InputError
 from moore.sessions.journal import Journal
@@ -200,6 +200,11 @@ class TestReading:
         log = read_log(written(tmp_path / "log", mixed), infos=True)
         assert log.infos["step"].tolist() == [1, 3, 2]
         assert log.truncated.tolist() == [False, True, True]
+
+    def test_a_reward_beyond_float32_was_not_measured(self, tmp_path):
+        records = [*steps(1), act(2), observe(2, reward=1e39), *steps(1, first=3)]
+        log = load_dataset(written(tmp_path / "log", records))
+        assert log.reward.tolist() == [1, 3] and plain_reward(1e39) == UNMEASURED
 
     def test_what_was_lost_is_not_bridged(self, tmp_path):
         records = [*steps(2), act(3), *steps(1, first=4), {"kind": "gap", "unit": 0}]

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ from moore.sessions import folder as session_folder
 from moore.sessions import start
 from moore.sessions.acting import log_densities, noise_of
 from moore.stages.learner import Learner
-from tiny import quick_config
+from tiny import quick_config, tiny_log
 
 OBS = np.asarray([0.5], np.float32)
 
@@ -285,6 +286,14 @@ class TestLearning:
             np.testing.assert_array_equal(one, other)
         assert rounds.learn() == 10
         assert not rounds._operation._feeder.finished, "nobody's returns: others have acted"
+
+    def test_a_log_that_a_run_would_refuse_is_refused_until_it_is_accepted(self, begin):
+        session, log = begin(), tiny_log()
+        masks = replace(log, truncated=~log.truncated)
+        with pytest.raises(InputError, match="ends-in-most-rows"):
+            session.add_log(masks)
+        assert not records(session, "act")
+        assert session.add_log(masks, accept=("ends-in-most-rows",)) == log.size
 
     def test_whole_episodes_are_taken_as_blocks(self, begin):
         session = begin()

@@ -78,6 +78,13 @@ def as_flags(name: str, key: str, value: np.ndarray) -> np.ndarray:
     return flags
 
 
+def action_rounding(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """How far beyond its bounds (action_dim,) rounding may carry a logged action, in its units."""
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    share = np.where(high > low, 5e-5 * (high - low), 1e-4)  # locked entries have no range
+    return share + np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))
+
+
 def as_float32(value: np.ndarray) -> np.ndarray:
     """The array as float32, the same one if it is; overflow gives infinity, see `check_finite`."""
     with np.errstate(over="ignore", invalid="ignore"):  # invalid: NaN that signals

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from moore.data.checks import blocks, check_numbers, check_shapes, column, shown
+from moore.data.checks import action_rounding, blocks, check_numbers, check_shapes, column, shown
 from moore.data.columns import Columns, describe, histogram, sample_rows, usable
 from moore.data.cuts import unflagged_ends
 from moore.data.dataset import Dataset
@@ -27,7 +27,6 @@ from moore.evaluation.scores import ReferenceScores, reference_scores
 MATRICES = ("obs", "action", "next_obs")
 _VECTORS = ("reward", "terminated", "truncated", "successor_known")
 _OUTLIER = 50.0  # robust standard deviations
-_ROUNDING = 1e-4  # action units: an environment's own rounding to float32 stays well below this
 
 
 def summarize(
@@ -284,13 +283,14 @@ def _actions(log: Log, facts) -> dict:
     high = facts.action_high.astype(float) if known else -low
     # A tanh-squashed float32 action rounds to exactly 1 within this distance of the border.
     border = 1e-6 * 0.5 * (high - low)
+    rounding = action_rounding(low, high)
     outside, first, at_border, worst = 0, None, 0, 0.0
     for rows in blocks(log.size, log.action[:1].nbytes):
         action = log.action[rows].astype(np.float64)
         excess = np.maximum(low - action, action - high)
         at_border += int((np.abs(excess) <= border).sum())
-        excess = np.where(usable(action), excess, 0.0).max(axis=1)
-        beyond = excess > _ROUNDING
+        excess = np.where(usable(action), excess, 0.0)
+        beyond = (excess > rounding).any(axis=1)
         if first is None and beyond.any():
             first = rows.start + int(beyond.argmax())
         outside += int(beyond.sum())
