@@ -224,6 +224,15 @@ class TestReading:
         log = load_dataset(written(tmp_path / "log", [*steps(2), *end, *steps(1, first=4)]))
         assert log.episode_returns.tolist() == [1 + 2 + 1] and log.episode_lengths.tolist() == [3]
 
+    def test_a_part_of_it_has_the_returns_and_facts_of_that_part(self, tmp_path):
+        records = [r for n in (1, 3, 5) for r in (*steps(1, n), act(n + 1), observe(
+            n + 1, reward=10.0 * n, truncated=True))]  # fmt: skip
+        folder = written(tmp_path / "log", records)
+        whole, part = (read_log(folder, infos=True, max_rows=rows) for rows in (None, 2))
+        assert whole.episode_returns.tolist() == [11, 33, 55]
+        assert part.episode_returns.tolist() == [part.reward.sum()]
+        assert part.infos["step"].tolist() == [part.reward[0], part.reward[0] + 1]
+
     def test_densities_and_policies_are_there_for_whoever_wants_them(self, tmp_path):
         records = [*steps(1), act(2, log_density=None, policy="q", gate=True), observe(2)]
         log = read_log(written(tmp_path / "log", records), infos=True)
