@@ -226,6 +226,18 @@ def test_scales_far_from_order_1_are_named_and_stop_nothing(change, name, said):
 # --- A run hears it ---
 
 
+@pytest.mark.parametrize("value", [-9999.0, 65535.0])
+def test_values_of_a_sensor_that_failed_are_told_to_a_run(value):
+    log = plant_log()
+    assert "lone-observations" not in levels(log)
+    obs = log.obs.copy()
+    obs[[7, 400], 1] = value
+    failed = replace(log, obs=obs)
+    assert levels(failed)["lone-observations"] == "note"
+    told = next(n for n in check_log_for_run(from_log(failed), None) if "lone-obs" in n)
+    assert f"1 ({value:.6g}; others" in told
+
+
 def test_the_built_in_logs_say_nothing_to_a_run():
     for name in builtin_names():
         log = load_dataset(f"builtin:{name}")
@@ -267,6 +279,6 @@ def test_a_large_log_is_heeded_in_a_blink():
             truncated=np.arange(rows) % 1000 == 999,
         )
     )
-    start = time.perf_counter()
+    start = time.process_time()  # whatever else the machine has to do
     check_log_for_run(log, None)
-    assert time.perf_counter() - start < 2, "a million rows take well below a second when idle"
+    assert time.process_time() - start < 1, "a million rows take less than a second"

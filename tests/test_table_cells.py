@@ -74,6 +74,14 @@ def test_cells_that_cannot_be_meant_are_refused_with_their_place(folder, lines, 
     refuses(message, log_of, text(folder / "log.csv", *lines))
 
 
+def test_files_in_different_units_are_no_log(folder):
+    for name, unit in (("a.csv", "bar"), ("b.csv", "psi")):
+        text(folder / name, "x,y,u,r", f"{unit},m,-,-", *(f"{k},{k},0.5,1" for k in range(3)))
+    refuses("b.csv: x is in psi, in a file before in bar", log_of, str(folder))
+    text(folder / "b.csv", "x,y,u,r", *(f"{k},{k},0.5,1" for k in range(3)))
+    assert log_of(str(folder)).size == 6
+
+
 def test_a_decimal_comma_may_be_named(folder):
     name = text(folder / "log.csv", "x,y,u,r", '"1,5",2,3,4', '2,"2,5",3,4')
     assert log_of(name, decimal=",").obs.tolist() == [[1.5, 2], [2, 2.5]]

@@ -170,6 +170,14 @@ DEFECTS = (
         "{reward_extremes[0][row]}. Unless they are events of the task, repair or drop these rows.",
     ),
     Defect(
+        "lone-observations",
+        lambda s: s["lone_obs"],
+        "Single values lie far beyond all others in observation dimensions {lone_obs}. They may "
+        "stand for a sensor that failed. Repair or drop these rows (in a table, name them in "
+        "`missing`).",
+        in_run=True,
+    ),
+    Defect(
         "constant-reward",
         lambda s: s["reward_min"] == s["reward_max"],
         "The reward never changes, so there is nothing to learn. Log the true reward.",

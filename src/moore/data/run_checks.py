@@ -14,6 +14,7 @@ from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
 from moore.data.log import told
 from moore.data.order import is_shuffled
+from moore.data.scales import lone_values
 from moore.data.steps import SAMPLE
 from moore.errors import InputError
 
@@ -60,6 +61,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         "shuffled": is_shuffled(log, ends),
         "obs_mean": mean.tolist(),
         "obs_sd": sd.tolist(),
+        "lone_obs": lone_values(low, high, log.obs[:: max(1, log.size // SAMPLE)]),
         "reward": {"mean": float(reward[2][0]), "sd": float(reward[3][0])},
         "constant_obs_dims": np.flatnonzero(low == high).tolist(),
         "constant_action_dims": np.flatnonzero(action_low == action_high).tolist(),

@@ -116,7 +116,7 @@ def _check_spaces(env: gym.Env, name: str) -> None:
         raise InputError(
             f"{name} has the action space {action}; moore needs a continuous one (Box)."
         )
-    if not isinstance(obs, gym.spaces.Box) or len(obs.shape) != 1:
+    if not isinstance(obs, gym.spaces.Box) or len(obs.shape) != 1 or 0 in obs.shape:
         raise InputError(
             f"{name} has the observation space {obs}; moore needs a flat Box "
             "(gymnasium.wrappers.FlattenObservation makes one)."

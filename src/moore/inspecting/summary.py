@@ -20,6 +20,7 @@ from moore.data.known_files import KnownFile, closest_env, recognise
 from moore.data.log import Log, notes_of, parts_of, told
 from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
+from moore.data.scales import lone_values
 from moore.data.successors import summarize_successors
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -214,6 +215,8 @@ def _ranges(log: Log, columns: dict[str, Columns]) -> dict:
     reward = columns["reward"]
     found = {"reward_min": float(reward.low[0]), "reward_max": float(reward.high[0])}
     found["histograms"] = {}
+    sample = log.obs[sample_rows(log.size)]
+    found["lone_obs"] = lone_values(columns["obs"].low, columns["obs"].high, sample)
     for key in ("obs", "action"):
         found |= {
             f"{key}_min": columns[key].low.tolist(),

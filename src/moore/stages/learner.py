@@ -283,11 +283,21 @@ class Learner:
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Told that the running episode was abandoned and another one begins."""
+        state = self.cut(dataclasses.replace(state, online=copied(state.online)))
         gate = state.gate
         if gate is not None:
             gate = Gate(gate.acting, after_abandoned_episode(gate.acting_returns))
         agent = self.algorithm.agent.new_episode(state.agent)
         return dataclasses.replace(state, agent=agent, gate=gate)
+
+    def cut(self, state: LearnerState) -> LearnerState:
+        """Ends the episode of the newest row of D_on, since the next row does not follow it.
+
+        The given state's D_on is used up.
+        """
+        if not int(state.online.size):
+            return state
+        return dataclasses.replace(state, online=acting.cut_newest(state.online))
 
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool = False
