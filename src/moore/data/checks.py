@@ -59,7 +59,7 @@ def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def as_flags(name: str, key: str, value: np.ndarray) -> np.ndarray:
-    """bool, true where the value is not 0; InputError unless all other values are one and the same.
+    """bool, true where the value is not 0; InputError if there are NaN, or three other values.
 
     So neither rewards nor numbers of episodes, nor anything else under this name, pass for flags.
     """
@@ -69,11 +69,12 @@ def as_flags(name: str, key: str, value: np.ndarray) -> np.ndarray:
         return value.view(np.uint8) != 0
     flags = value != 0
     set_to = value[flags]
-    if set_to.size and (set_to != set_to[0]).any():
-        other = set_to[(set_to != set_to[0]).argmax()]
+    others = set_to[set_to != set_to[:1]]
+    if (others != others[:1]).any():
+        third = others[(others != others[0]).argmax()]
         raise InputError(
-            f"{name}: {key} holds 0, {set_to[0]:g}, {other:g} and perhaps more; expected flags, 0 "
-            "or 1; name the array that holds them, or write them again"
+            f"{name}: {key} holds {set_to[0]:g}, {others[0]:g}, {third:g} and perhaps more; "
+            "expected flags, 0 or 1; name the array that holds them, or write them again"
         )
     return flags
 
