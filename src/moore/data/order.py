@@ -38,9 +38,10 @@ def is_shuffled(log: "Log | Dataset", ends: np.ndarray) -> bool:
     rows = rows[:: max(1, -(-len(rows) // _SAMPLE))]
     if len(rows) < _FEW:
         return False
-    reached = (log.obs if log.next_obs is None else log.next_obs)[rows].astype(np.float64)
-    following = log.obs[rows + 1].astype(np.float64)
-    action = log.action[rows].astype(np.float64)
+    with np.errstate(invalid="ignore"):  # NaN that signals
+        reached = (log.obs if log.next_obs is None else log.next_obs)[rows].astype(np.float64)
+        following = log.obs[rows + 1].astype(np.float64)
+        action = log.action[rows].astype(np.float64)
     if not all(np.isfinite(part).all() for part in (reached, following, action)):
         return False
     size = np.abs(following).max(axis=0)
