@@ -46,7 +46,10 @@ def is_shuffled(log: "Log | Dataset", ends: np.ndarray) -> bool:
         return False
     size = np.abs(following).max(axis=0)
     size = np.where(size > 0, size, 1.0)  # squares of the largest numbers do not fit
-    reached, following = reached / size, following / size
+    with np.errstate(over="ignore"):
+        reached, following = reached / size, following / size
+    if not np.isfinite(reached).all():
+        return False
     moving = following.std(axis=0) > 0
     if not moving.any() or not _apart(reached[:, moving], following[:, moving]):
         return False

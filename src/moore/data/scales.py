@@ -57,12 +57,13 @@ def lone_values(low: np.ndarray, high: np.ndarray, sample: np.ndarray) -> str:
     if len(sample) < _FEW or np.isnan(sample).all(axis=0).any():
         return ""
     first, last = np.nanquantile(sample, (0.005, 0.995), axis=0, method="inverted_cdf")
-    reach = _LONE * (last - first)
+    with np.errstate(over="ignore"):
+        reach, below, above = _LONE * (last - first), first - low, high - last
     found = []
     for dim in np.flatnonzero(reach > 0):
         values = [
             x
-            for x, beyond in ((low[dim], first[dim] - low[dim]), (high[dim], high[dim] - last[dim]))
+            for x, beyond in ((low[dim], below[dim]), (high[dim], above[dim]))
             if beyond > reach[dim]
         ]
         told = " and ".join(f"{value:.6g}" for value in values)
