@@ -283,7 +283,6 @@ class Learner:
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Told that the running episode was abandoned and another one begins."""
-        state = self.cut(dataclasses.replace(state, online=copied(state.online)))
         gate = state.gate
         if gate is not None:
             gate = Gate(gate.acting, after_abandoned_episode(gate.acting_returns))
