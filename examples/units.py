@@ -80,6 +80,7 @@ def config_for(task: str, algorithm: str, seed: int, obs: float, args) -> Config
     rule = "never" if task == "pendulum" else f"units:{RULES[obs]}"
     # No result depends on the diagnostics, and they take time.
     config = replace(config, env_id="", seed=seed, termination=rule, diagnostics=False)
+    config = replace(config, accept=("hand-over",))  # both stages, whatever comes out of the first
     if args.as_given:
         config = replace(config, standardise_obs=False, scale_rewards=False)
     if args.epochs is None:
@@ -106,21 +107,22 @@ def run_once(config: Config, log: Dataset, env_id: str, units: tuple, folder: Pa
 def lines_of(args) -> list[dict]:
     """One an evaluation."""
     lines = []
+    runs = [(seed, *units) for seed in args.seeds for units in UNITS]
+    runs += [(seed, 1.0, 1.0) for seed in args.more_seeds]
     for task in args.tasks:
         log = load_dataset(preset(f"quick/{task}").dataset)
         for algorithm in args.algorithms:
-            for seed in args.seeds:
-                for reward, obs in UNITS:
-                    name = f"{task}__{algorithm}__{seed}__{reward:g}__{obs:g}"
-                    name += "__as-given" if args.as_given else ""
-                    config = config_for(task, algorithm, seed, obs, args)
-                    rows = run_once(config, log, TASKS[task], (reward, obs), args.out / name)
-                    about = (task, algorithm, seed, f"{reward:g}", f"{obs:g}")
-                    settings = "as given" if args.as_given else "standardised and scaled"
-                    for row in rows:
-                        told = row["stage"], row["epoch"], row["env_steps"]
-                        values = (*about, settings, *told, f"{row['eval/return'] / reward:.6g}")
-                        lines.append(dict(zip(COLUMNS, values, strict=True)))
+            for seed, reward, obs in runs:
+                name = f"{task}__{algorithm}__{seed}__{reward:g}__{obs:g}"
+                name += "__as-given" if args.as_given else ""
+                config = config_for(task, algorithm, seed, obs, args)
+                rows = run_once(config, log, TASKS[task], (reward, obs), args.out / name)
+                about = (task, algorithm, seed, f"{reward:g}", f"{obs:g}")
+                settings = "as given" if args.as_given else "standardised and scaled"
+                for row in rows:
+                    told = row["stage"], row["epoch"], row["env_steps"]
+                    values = (*about, settings, *told, f"{row['eval/return'] / reward:.6g}")
+                    lines.append(dict(zip(COLUMNS, values, strict=True)))
     return lines
 
 
@@ -148,6 +150,13 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--more-seeds",
+        type=int,
+        nargs="*",
+        default=[],
+        help="run in the usual units alone, to see how much seeds differ",
+    )
     parser.add_argument("--epochs", type=int, help="of each stage, at most; for a first look")
     parser.add_argument("--as-given", action="store_true", help="neither standardised nor scaled")
     args = parser.parse_args()

@@ -64,6 +64,12 @@ def flag(x):
     return bool(x != 0)
 
 
+def flags(values):
+    if len({x for x in values if x != 0}) > 2:
+        raise Wrong("flags have three values")
+    return [flag(x) for x in values]
+
+
 def matrix(x, what):
     if x.ndim != 2 or 0 in x.shape:
         raise Wrong(f"{what} has shape {x.shape}")
@@ -110,7 +116,7 @@ def parse(arrays: dict[str, np.ndarray]) -> Rows:
         raise Wrong(f"rows differ: {counts}")
     for key in ("terminated", "truncated"):
         if key in parsed:
-            parsed[key] = [flag(x) for x in parsed[key]]
+            parsed[key] = flags(parsed[key])
     if "next_obs" in parsed and len(parsed["next_obs"][0]) != len(parsed["obs"][0]):
         raise Wrong("next_obs and obs differ")
     return Rows(**({"truncated": None} | parsed))
@@ -241,7 +247,12 @@ def _statistics(rows: Rows, expected: Expected) -> None:
         expected.lengths.append(stop - first)
         expected.scale.append(scale)
     if rows.stated is not None:
+        own, lengths = expected.returns, expected.lengths
         expected.returns, expected.lengths = _stated(*rows.stated)
+        size = 1e-3 * max([1e-6, *map(abs, own)])
+        pairs = zip(own, expected.returns, strict=False)
+        if lengths == expected.lengths and any(abs(a - b) > size for a, b in pairs):
+            raise Wrong("returns are not those of the rewards")
         expected.scale = [0.0] * len(expected.returns)
     if not expected.returns or not all(map(math.isfinite, expected.returns)):
         raise Wrong("no complete episode, or a return is not finite")
@@ -250,7 +261,7 @@ def _statistics(rows: Rows, expected: Expected) -> None:
 def expect(rows: Rows, load: dict) -> Expected:
     rows = _part(rows, load)
     if rows.known is not None:
-        rows.known = [flag(x) for x in rows.known]
+        rows.known = flags(rows.known)
     expected = Expected(rows=_transitions(rows))
     _statistics(rows, expected)
     return expected

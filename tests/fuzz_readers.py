@@ -19,7 +19,7 @@ from fuzz_oracle import (
     Wrong,
     drawn,
     expect,
-    flag,
+    flags,
     matrix,
     name_of,
     numeric,
@@ -302,7 +302,7 @@ def _episode(group) -> dict:
     else:
         episode["known"] = [True] * len(episode["reward"])
     for key in ("terminated", "truncated", "known"):
-        episode[key] = [flag(x) for x in episode[key]]
+        episode[key] = flags(episode[key])
     if len({len(column) for column in episode.values()}) > 1:
         raise Wrong("an episode has arrays of different lengths")
     episode["kinds"] = [(key, x.dtype, x.shape[1:]) for key, x in arrays.items()]

@@ -70,6 +70,9 @@ class TestWhichSpaceCounts:
             (gym.spaces.Box(-100, 100, (2,), np.int8), "whole numbers"),
             (gym.spaces.Box(-1.0, np.inf, (2,)), "finite"),
             (gym.spaces.Box(0.0, 0.0, (2,)), "nothing to choose"),
+            (gym.spaces.Box(-3e38, 3e38, (2,)), "differences"),
+            (gym.spaces.Box(-1e300, 1e300, (2,), np.float64), "differences"),
+            (gym.spaces.Box(1e9, 1e9 + 1, (2,), np.float64), "subtract an offset"),
             (gym.spaces.Discrete(3), "continuous"),
             (gym.spaces.Dict({"a": gym.spaces.Box(-1.0, 1.0, (1,))}), "continuous"),
         ],
@@ -223,6 +226,13 @@ class TestBadReadings:
             [adapted(Shown(Tank(), bad_reward(2)), limit=4)], lambda obs: obs[:, :1], [0]
         )
         assert np.isfinite(evaluated.returns).all()
+
+    @pytest.mark.parametrize("value", [1e39, -1e300, np.inf])
+    def test_so_does_one_that_a_learner_could_not_hold(self, value):
+        collector = Collector(adapted(Shown(Tank(), bad_reward(2, value=value)), limit=4), 0)
+        rows = [collector.step(HALF) for _ in range(4)]
+        assert [row is None for row in rows] == [False, True, False, False]
+        assert np.isfinite(collector.take_episode_returns()).all()
 
     def test_the_first_of_several_in_a_row_is_told(self):
         told = []

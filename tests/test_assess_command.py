@@ -1,6 +1,7 @@
 """moore assess: what it prints and writes, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from moore.agents.bc import BCConfig
 from moore.assessing import controller
 from moore.assessing.saved_models import saved_models
 from moore.config import read_toml
+from moore.data.npz import write_npz
 from moore.dynamics.ensemble import predict_all
 from moore.runs.policy import save_policy
 from tiny import tiny_log
@@ -85,6 +87,17 @@ def run(desk):
 )
 def test_bad_input_is_refused_in_one_line(line, words, run, moore_refuses):
     assert words in moore_refuses(line)
+
+
+def test_a_held_out_log_is_looked_at_as_a_run_looks_at_its_own(tiny_run, moore_refuses, tmp_path):
+    log, path = tiny_log(), tmp_path / "held-out.npz"
+    for changed, words in (
+        ({"action": 10 * log.action}, "outside the bounds of the policy"),
+        ({"truncated": ~log.truncated}, "--accept ends-in-most-rows"),
+    ):
+        write_npz(path, replace(log, **changed))
+        line = f"assess {tiny_run.folder} --log {path} --out {tmp_path / 'page.html'} --starts 4"
+        assert words in moore_refuses(line)
 
 
 @pytest.mark.parametrize("name", ["reward", "termination"])

@@ -127,6 +127,7 @@ def test_evaluate_prints_json(saved, moore_prints):
     assert result["lengths"] == [200, 200]
     assert result["return"] == pytest.approx(np.mean(result["returns"]))
     assert json.loads(moore_prints(line)) == result
+    assert json.loads(moore_prints(f"{line} --episode-steps 50"))["lengths"] == [50, 50]
     sampled = json.loads(moore_prints(f"{line} --sampled"))
     assert sampled["returns"] != result["returns"]
 
@@ -149,6 +150,7 @@ def test_evaluate_prints_one_line(saved, moore_prints):
         ("evaluate saved --episodes 0", "--episodes is 0"),
         ("evaluate saved --episodes some", "some"),
         ("evaluate saved --episodes 1 --seed -1", "seed"),
+        ("evaluate saved --episodes 1 --episode-steps 0", "--episode-steps is 0"),
         ("evaluate saved --episodes 1 --env-id Bogus-v1", "'Bogus-v1' cannot be made"),
         ("evaluate saved --episodes 1 --env-id CartPole-v1", "continuous"),
         ("evaluate saved --episodes 1 --env-id Hopper-v5", "(3,)"),

@@ -70,6 +70,21 @@ def test_random_is_uniform_actions_in_the_environments_units(tmp_path, training)
     assert np.abs(log.action).max() <= 2.0 and np.abs(log.action).max() > 1.98
 
 
+class Drifting(gym.wrappers.NormalizeObservation):
+    def __init__(self):
+        super().__init__(gym.make(ENV_ID))
+
+
+def test_an_environment_whose_readings_drift_and_a_guessed_limit_are_told(tmp_path, capsys):
+    gym.register("Drifting-v0", entry_point=Drifting)
+    with pytest.raises(InputError, match="Drifting: its statistics change"):
+        collect(Recipe("Drifting-v0", "random"), tmp_path / "log.hdf5")
+    gym.register("Endless-v0", entry_point="tiny:LinearGaussian")
+    log = collect(Recipe("Endless-v0", "random", steps=1500), tmp_path / "log.hdf5")
+    assert np.flatnonzero(log.truncated).tolist() == [999]
+    assert "episodes are cut after 1,000 steps" in capsys.readouterr().err
+
+
 def test_every_next_state_is_the_true_successor(tmp_path, training):
     log = make("random", tmp_path / "random.hdf5", training, expert_return=0.0)
     inside = ~(log.terminated | log.truncated)[:-1]

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from moore.data import load
 from moore.data.dataset import Dataset, concatenate, from_flat_arrays, from_log, validate
 from moore.data.load import check_against_spaces, load_dataset, read_log
+from moore.data.log import Log
 from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
@@ -214,6 +216,38 @@ def test_unusable_arrays_are_refused(tmp_path, change, match):
     refuses(match, load_dataset, write_hdf5(tmp_path / "bad.hdf5", arrays))
 
 
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 255.0, -1.0, 0.5]), min_size=7, max_size=7))
+def test_what_has_more_values_than_flags_is_none(values):
+    flags = np.array(values)
+    arrays = {"reward": RAW["rewards"], "terminals": flags, "timeouts": RAW["timeouts"]}
+    make = lambda: from_flat_arrays(RAW["observations"], RAW["actions"], **arrays)  # noqa: E731
+    if len(set(values) - {0.0}) > 2:
+        with pytest.raises(InputError, match=r"terminated holds .*expected flags"):
+            make()
+    else:
+        assert make()["terminated"].sum() == (flags != 0).sum()
+
+
+def test_returns_that_are_not_those_of_the_rewards_are_refused():
+    """As where rewards were changed in a file, and the returns beside them were not."""
+    log = Log(
+        obs=RAW["observations"],
+        action=RAW["actions"],
+        reward=RAW["rewards"],
+        terminated=RAW["terminals"],
+        truncated=RAW["timeouts"],
+        next_obs=STORED["next_observations"],
+        name="log",
+        episode_returns=np.array([3.0, 7.0]),
+        episode_lengths=np.array([3, 2]),
+    )
+    assert from_log(log).episode_returns.tolist() == [3, 7]
+    with pytest.raises(InputError, match=r"episode_returns has 3 for episode 0.*add up to 6"):
+        from_log(replace(log, reward=2 * log.reward))
+    shorter = replace(log, episode_lengths=np.array([9, 9]), reward=2 * log.reward)
+    assert from_log(shorter).episode_returns[0] == 3, "of rows that are not all there"
+
+
 def test_validate_refuses_broken_promises():
     good = small()
     validate(good)
@@ -331,6 +365,19 @@ def test_builtin_data_sets_are_read_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(load.resources, "files", lambda package: Path(tmp_path))
     assert load_dataset("builtin:tiny").name == "builtin:tiny"
     refuses("builtin:huge: unknown; expected one of: tiny", load_dataset, "builtin:huge")
+
+
+@given(st.floats(-7, 7), st.floats(-100, 100), st.sampled_from([0.0, 1e-5, 0.01]))
+def test_actions_are_outside_their_bounds_in_any_unit(power, offset, beyond):
+    """A flow in cubic metres a second, or a temperature in kelvin."""
+    unit = 10.0**power
+    low, high = (np.array([unit * (offset + x)]) for x in (-1.0, 1.0))
+    action = np.full((5, 1), unit * (offset + 1 + beyond), np.float32)
+    check = partial(check_against_spaces, replace(small(), action=action), obs_dim=2)
+    if beyond > 1e-4:
+        refuses("5 of 5 actions lie outside", check, action_low=low, action_high=high)
+    else:
+        check(action_low=low, action_high=high)
 
 
 def test_spaces_must_fit_the_log():

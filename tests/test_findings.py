@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from made_plant_logs import plant_log, save_hdf5, save_npz, with_ends
@@ -182,6 +182,7 @@ def test_counters_of_whole_numbers_rewards_and_derived_successors_lose_steps_too
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-3, 12), st.floats(-4, 2), st.integers(0, 100))
 def test_what_is_found_is_what_float32_does(offset, step, seed):
+    assume(step - offset > -13)  # smaller steps are the rounding of float64 itself
     steps = 10.0**step * np.random.default_rng(seed).normal(size=2000)
     values = 10.0**offset + np.cumsum(steps)
     kept = np.diff(values.astype(np.float32).astype(float))
@@ -225,6 +226,18 @@ def test_scales_far_from_order_1_are_named_and_stop_nothing(change, name, said):
 # --- A run hears it ---
 
 
+@pytest.mark.parametrize("value", [-9999.0, 65535.0])
+def test_values_of_a_sensor_that_failed_are_told_to_a_run(value):
+    log = plant_log()
+    assert "lone-observations" not in levels(log)
+    obs = log.obs.copy()
+    obs[[7, 400], 1] = value
+    failed = replace(log, obs=obs)
+    assert levels(failed)["lone-observations"] == "note"
+    told = next(n for n in check_log_for_run(from_log(failed), None) if "lone-obs" in n)
+    assert f"1 ({value:.6g}; others" in told
+
+
 def test_the_built_in_logs_say_nothing_to_a_run():
     for name in builtin_names():
         log = load_dataset(f"builtin:{name}")
@@ -266,6 +279,6 @@ def test_a_large_log_is_heeded_in_a_blink():
             truncated=np.arange(rows) % 1000 == 999,
         )
     )
-    start = time.perf_counter()
+    start = time.process_time()  # whatever else the machine has to do
     check_log_for_run(log, None)
-    assert time.perf_counter() - start < 2, "a million rows take well below a second when idle"
+    assert time.process_time() - start < 1, "a million rows take less than a second"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moore.data.live_records import Records, decode, encode, name_of
-from moore.data.live_steps import UNMEASURED, Steps
+from moore.data.live_steps import UNMEASURED, Steps, plain_reward
 from moore.data.load import load_dataset, read_log
 from moore.errors import InputError
 from moore.sessions.journal import Journal
@@ -219,6 +219,11 @@ class TestReading:
         assert log.infos["step"].tolist() == [1, 3, 2]
         assert log.truncated.tolist() == [False, True, True]
 
+    def test_a_reward_beyond_float32_was_not_measured(self, tmp_path):
+        records = [*steps(1), act(2), observe(2, reward=1e39), *steps(1, first=3)]
+        log = load_dataset(written(tmp_path / "log", records))
+        assert log.reward.tolist() == [1, 3] and plain_reward(1e39) == UNMEASURED
+
     def test_what_was_lost_is_not_bridged(self, tmp_path):
         records = [*steps(2), act(3), *steps(1, first=4), {"kind": "gap", "unit": 0}]
         records += [*steps(1, first=5), act(6), observe(6, reward=UNMEASURED), *steps(1, first=7)]
@@ -236,6 +241,15 @@ class TestReading:
         end = [act(3), observe(3, truncated=True)]
         log = load_dataset(written(tmp_path / "log", [*steps(2), *end, *steps(1, first=4)]))
         assert log.episode_returns.tolist() == [1 + 2 + 1] and log.episode_lengths.tolist() == [3]
+
+    def test_a_part_of_it_has_the_returns_and_facts_of_that_part(self, tmp_path):
+        records = [r for n in (1, 3, 5) for r in (*steps(1, n), act(n + 1), observe(
+            n + 1, reward=10.0 * n, truncated=True))]  # fmt: skip
+        folder = written(tmp_path / "log", records)
+        whole, part = (read_log(folder, infos=True, max_rows=rows) for rows in (None, 2))
+        assert whole.episode_returns.tolist() == [11, 33, 55]
+        assert part.episode_returns.tolist() == [part.reward.sum()]
+        assert part.infos["step"].tolist() == [part.reward[0], part.reward[0] + 1]
 
     def test_densities_and_policies_are_there_for_whoever_wants_them(self, tmp_path):
         records = [*steps(1), act(2, log_density=None, policy="q", gate=True), observe(2)]

@@ -85,6 +85,14 @@ def curve(folder) -> list[dict]:
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
 
 
+def assert_no_gap_is_bridged(online):
+    """Where no episode ends in D_on, the next row is the successor."""
+    data = jax.tree.map(lambda column: np.asarray(column[: int(online.size)]), online.data)
+    goes_on = ~(data.terminated | data.truncated)[:-1]
+    assert goes_on.mean() > 0.5
+    np.testing.assert_array_equal(data.next_obs[:-1][goes_on], data.obs[1:][goes_on])
+
+
 NONE = EvaluationConfig(episodes=0)
 
 
@@ -250,7 +258,10 @@ class TestGoingOn:
         settings = config(evaluation=EvaluationConfig(episodes=2 * evaluated))
         folder = self.stopped(tmp_path / "run", touched, settings=settings, **where)
         touched.clear()
-        resume(folder, dataset=tiny_log(), quiet=True, **where)
+        states = []
+        until = lambda row, state: bool(states.append(state))  # noqa: E731
+        resume(folder, dataset=tiny_log(), quiet=True, until=until, **where)
+        assert_no_gap_is_bridged(states[-1].online)
         assert touched[:5] == ["made", "closed", "made", "reset", "step"]
         assert touched.count("step") == STEPS - EPOCH
         # 80 steps from a beginning on, without the rest of the episode that was given up.
@@ -384,6 +395,7 @@ class TestBadReadings:
         online = rows[-1][1].online
         assert int(online.size) == 400 - 2 - 3
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(online.data))
+        assert_no_gap_is_bridged(online)
         said = capsys.readouterr().err
         assert "not finite" in said and "nan" in said
         assert result.summary["acting"]["episodes"] == 400 // 20

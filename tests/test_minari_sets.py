@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from moore.data.load import load_dataset
+from moore.data.log import notes_of
 from moore.errors import InputError
 
 minari = pytest.importorskip("minari")
@@ -17,9 +18,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
 
 
-def record(env_id, dataset_id, episodes, **metadata):
+def record(env_id, dataset_id, episodes, *, wrap=lambda env: env, **metadata):
     """Write `episodes` of random actions, and return them as Minari reads them."""
-    collector = minari.DataCollector(gymnasium.make(env_id, max_episode_steps=5))
+    collector = minari.DataCollector(wrap(gymnasium.make(env_id, max_episode_steps=5)))
     for seed in range(episodes):
         collector.reset(seed=seed)
         collector.action_space.seed(seed)
@@ -52,6 +53,15 @@ def test_minari_episodes_come_back_with_their_true_successors():
     assert (data.reference.random, data.reference.expert) == (-1500.0, -150.0)
     assert data.metadata["algorithm_name"] == "uniform"
     assert len(data.sha256) == 64 and data.sha256 == load_dataset(data.name).sha256
+
+
+def test_wrappers_that_no_id_makes_are_told():
+    rescale = lambda env: gymnasium.wrappers.RescaleAction(env, -1.0, 1.0)  # noqa: E731
+    record("Pendulum-v1", "pendulum/scaled-v0", 1, wrap=rescale)
+    (note,) = notes_of(load_dataset("minari:pendulum/scaled-v0").metadata)
+    assert "recorded under RescaleAction, which no id makes" in note
+    record("Pendulum-v1", "pendulum/plain-v0", 1)
+    assert notes_of(load_dataset("minari:pendulum/plain-v0").metadata) == []
 
 
 def test_episodes_without_a_flag_end_where_minari_ends_them():

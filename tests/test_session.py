@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -17,10 +18,10 @@ from moore.runs.hand_over import HandOverFindings
 from moore.runs.run import run
 from moore.sessions import folder as session_folder
 from moore.sessions import start
-from moore.sessions.acting import log_densities
+from moore.sessions.acting import log_densities, noise_of
 from moore.sessions.telling import budget_of
 from moore.stages.learner import Learner
-from tiny import quick_config
+from tiny import quick_config, tiny_log
 
 OBS = np.asarray([0.5], np.float32)
 
@@ -133,6 +134,14 @@ class TestActing:
         session.act(OBS)
         about = json.loads((session.folder / "policy" / "policy.json").read_text())
         assert records(session, "act")[-1]["policy"] == about["sha256"]
+
+
+@pytest.mark.parametrize("numbers", [1, 20, 1000])
+def test_every_step_has_noise_of_its_own_however_much_it_takes(numbers):
+    """As for wide actions, or for many units at once."""
+    steps = [noise_of(7, step).standard_normal(numbers) for step in (1, 2, 3)]
+    assert len(np.unique(steps)) == 3 * numbers
+    np.testing.assert_array_equal(noise_of(7, 2).standard_normal(numbers), steps[1])
 
 
 class TestDensities:
@@ -278,6 +287,14 @@ class TestLearning:
             np.testing.assert_array_equal(one, other)
         assert rounds.learn() == 10
         assert not rounds._operation._feeder.finished, "nobody's returns: others have acted"
+
+    def test_a_log_that_a_run_would_refuse_is_refused_until_it_is_accepted(self, begin):
+        session, log = begin(), tiny_log()
+        masks = replace(log, truncated=~log.truncated)
+        with pytest.raises(InputError, match="ends-in-most-rows"):
+            session.add_log(masks)
+        assert not records(session, "act")
+        assert session.add_log(masks, accept=("ends-in-most-rows",)) == log.size
 
     def test_whole_episodes_are_taken_as_blocks(self, begin):
         session = begin()

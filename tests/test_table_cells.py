@@ -22,6 +22,7 @@ from made_tables import (
     write_csv,
     write_parquet,
 )
+from moore.data.dataset import concatenate
 from moore.data.load import load_dataset, read_log
 from moore.errors import InputError
 
@@ -72,6 +73,24 @@ def test_a_german_file_with_units_and_empty_lines(folder):
 )  # fmt: skip
 def test_cells_that_cannot_be_meant_are_refused_with_their_place(folder, lines, message):
     refuses(message, log_of, text(folder / "log.csv", *lines))
+
+
+def test_files_in_different_units_are_no_log(folder):
+    for name, unit in (("a.csv", "bar"), ("b.csv", "psi")):
+        text(folder / name, "x,y,u,r", f"{unit},m,-,-", *(f"{k},{k},0.5,1" for k in range(3)))
+    refuses("b.csv: x is in psi, in a file before in bar", log_of, str(folder))
+    text(folder / "b.csv", "x,y,u,r", *(f"{k},{k},0.5,1" for k in range(3)))
+    assert log_of(str(folder)).size == 6
+
+
+def test_logs_with_other_columns_or_units_are_not_joined(folder):
+    text(folder / "a.csv", "x,y,u,r", "bar,m,-,-", *(f"{k},{k},0.5,1" for k in range(3)))
+    text(folder / "b.csv", "x,y,u,r", "psi,m,-,-", *(f"{k},{k},0.5,1" for k in range(3)))
+    a, b = (load_dataset(f"{name}.csv", columns=COLUMNS) for name in "ab")
+    refuses("its obs units are .*psi.*same units", concatenate, [a, b])
+    swapped = load_dataset("a.csv", columns=COLUMNS | {"obs": ["y", "x"]})
+    refuses("its obs names are .*y.*one order", concatenate, [a, swapped])
+    assert concatenate([a, a]).size == 2 * a.size
 
 
 def test_a_decimal_comma_may_be_named(folder):

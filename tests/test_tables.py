@@ -193,6 +193,19 @@ def test_times_are_read_however_they_are_written(folder, written, more):
     assert "a row every 60 s" in told(log) and "3 min, before" in told(log)
 
 
+def test_times_with_and_without_a_zone_are_not_mixed_across_files(folder):
+    names = [folder / f"day{i}.csv" for i in (1, 2, 3)]
+    for day, end in zip((1, 2, 3), ("Z", "", "Z"), strict=True):
+        moments = [f"2026-01-0{day}T10:00:0{second}{end}" for second in range(4)]
+        write_csv(names[day - 1], rows_of(4, t=moments))
+    how = {"time": "t", "files": "parts"}
+    refuses("day2.csv: t is written in another way.*time zone", log_of, str(folder), **how)
+    write_csv(names[1], rows_of(4, t=[None] * 4))
+    assert "a row every 1 s" in told(log_of(str(folder), **how)), "a file without times says naught"
+    names[2].unlink()
+    assert "a row every 1 s" in told(log_of(str(folder), **how))
+
+
 def test_text_that_is_no_time_is_refused(folder):
     write_csv("log.csv", rows_of(2, t=["31.01.2026 10:00", "31.01.2026 10:01"]))
     refuses("column t holds '31.01.2026 10:00' in line 2.*time_format", log_of, "log.csv", time="t")

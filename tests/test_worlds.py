@@ -257,6 +257,15 @@ class TestTrial:
         notes = find_world(config(), dataset(), env=pascal, system=None).notes
         assert any("units" in note and "[0, 1]" in note for note in notes)
 
+    @pytest.mark.parametrize(("offset", "is_lost"), [(1.7e9, True), (10.0, False)])
+    def test_readings_whose_steps_float32_loses_are_noted(self, offset, is_lost):
+        class Clock(gym.ObservationWrapper):
+            def observation(self, obs):
+                return np.append(obs[:1], offset + self.unwrapped.steps)  # float64
+
+        notes = find_world(config(), None, env=lambda: Clock(Tank(own_limit=20)), system=None).notes
+        assert any("float32" in note and "[1]" in note for note in notes) == is_lost
+
     def test_a_live_system_is_made_and_closed_and_never_moved(self):
         done = []
 

@@ -178,6 +178,16 @@ def test_convert_writes_a_log_in_another_format(capsys):
         assert value == content(path)[key], key
 
 
+def test_reference_scores_go_with_the_environment_unless_they_are_the_files_own():
+    made("known.hdf5", attributes={"env_id": "Hopper-v5"})
+    own = {"ref_min_score": 1.0, "ref_max_score": 2.0}
+    made("own.hdf5", attributes={"env_id": "Hopper-v5"} | own)
+    for source, expected in (("known", None), ("own", (1.0, 2.0))):
+        main(["convert", f"{source}.hdf5", "--out", f"{source}.npz", "--env-id", "Plant-v0"])
+        found = load_dataset(f"{source}.npz").reference
+        assert (found and (found.random, found.expert)) == expected
+
+
 def test_convert_of_a_part_prints_json(capsys):
     made("log.hdf5", episodes=[(4, "timeout")] * 10)
     main(["convert", "log.hdf5", "--out", "part.npz", "--max-rows", "13", "--seed", "2", "--json"])

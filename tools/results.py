@@ -23,6 +23,7 @@ import tables_quick
 import tables_schemes
 import tables_searches
 import tables_stages
+import tables_units
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = (
@@ -36,6 +37,7 @@ MODULES = (
     tables_schemes,
     tables_searches,
     tables_stages,
+    tables_units,
 )
 
 

@@ -13,7 +13,8 @@ from moore.assessing.logged import Logged, as_logged
 from moore.assessing.saved_models import saved_models
 from moore.config import Config
 from moore.data.dataset import Dataset
-from moore.data.load import load_dataset
+from moore.data.load import check_against_spaces, load_dataset
+from moore.data.run_checks import check_log_for_run
 from moore.dynamics.imagine import TerminationFn
 from moore.envs.bounds import Bounds
 from moore.envs.termination import never
@@ -40,6 +41,7 @@ class Asked:
             they are given here.
         starts: number of starts of imagined episodes.
         seed: seed of all draws.
+        accept: names of findings about that log which would refuse it.
     """
 
     log: str | None = None
@@ -47,6 +49,7 @@ class Asked:
     termination: str | None = None
     starts: int = STARTS
     seed: int = 0
+    accept: tuple[str, ...] = ()
 
 
 @plain_jax()
@@ -72,9 +75,10 @@ def assess(
     policy, config = load_policy(folder), settings_of(folder)
     config = _trusting(config, asked)
     log = _log(config, policy, asked)
+    notes = _findings(log, config, asked)
     case = _case(folder, policy, config, log, asked)
     judged = case.judge(Controller(policy.agent.act_mode, policy.weights))
-    result = _about(folder, policy, log, case.logged, asked) | _numbers(judged)
+    result = _about(folder, policy, log, case.logged, asked, notes) | _numbers(judged)
     page = folder / PAGE if out is None else whole_path(out)
     return write_assess_page(page, result, _pictures(judged)), result
 
@@ -106,7 +110,19 @@ def _log(config: Config, policy: Policy, asked: Asked) -> Dataset:
             f"{source}: its observations and actions have {sizes[0]} entries, those of the policy "
             f"{sizes[1]}; give a log of the same system."
         )
+    check_against_spaces(
+        log, obs_dim=policy.obs_dim, action_low=policy.low, action_high=policy.high,
+        env_id="the policy",
+    )  # fmt: skip
     return log
+
+
+def _findings(log: Dataset, config: Config, asked: Asked) -> list[str]:
+    """Notes on a log that no run has checked; InputError if a judgement by it would be wrong."""
+    if asked.log is None:
+        return []
+    scales = ("reward-scale", "observation-scale")  # of no importance here
+    return check_log_for_run(log, None, accept=(*config.accept, *asked.accept, *scales))
 
 
 def _trusting(config: Config, asked: Asked) -> Config:
@@ -142,15 +158,16 @@ def _rule(folder: Path, policy: Policy, config: Config, log: Dataset) -> Termina
     return rule
 
 
-def _about(folder: Path, policy: Policy, log: Dataset, logged: Logged, asked: Asked) -> dict:
+def _about(
+    folder: Path, policy: Policy, log: Dataset, logged: Logged, asked: Asked, notes: list[str]
+) -> dict:
     """What was judged, and by what."""
     about = json.loads((folder / "policy" / "policy.json").read_text(encoding="utf-8"))
-    notes = []
     if asked.log is None:
-        notes.append(
+        notes = [
             "The same log has trained the policy and judges it, so the estimates lean towards the "
             "policy. Give a log that it has not seen: --log HELD_OUT."
-        )
+        ]
     return {
         "run": folder.name,
         "env_id": policy.env_id,

@@ -30,6 +30,7 @@ class AssessOptions:
             module:function is imported only if you name it here.
         starts: number of logged first states from which episodes are imagined in every model.
         seed: seed of all random draws.
+        accept: names of findings about the log of --log which would otherwise refuse it.
         json: print the result as one JSON object.
     """
 
@@ -39,6 +40,7 @@ class AssessOptions:
     termination: str | None = None
     starts: int = 32
     seed: int = 0
+    accept: tuple[str, ...] = ()
     json: bool = False
 
 
@@ -52,7 +54,8 @@ def assess_run(arguments: list[str]) -> None:
     from moore.assessing.assess import Asked, assess
     from moore.reports.assess_text import assess_text
 
-    asked = Asked(options.log, options.reward, options.termination, options.starts, options.seed)
+    given = options.log, options.reward, options.termination, options.starts, options.seed
+    asked = Asked(*given, accept=options.accept)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
         page, result = assess(run, asked, out=options.out)

@@ -41,6 +41,7 @@ def convert_log(arguments: list[str]) -> None:
     from moore.data.load import read_log
     from moore.data.log import notes_of
     from moore.data.write import check_target, write_log
+    from moore.evaluation.scores import reference_scores
 
     kind, _ = check_target(options.out, options.format)
     log = read_log(
@@ -54,7 +55,9 @@ def convert_log(arguments: list[str]) -> None:
         **reading_of(options, source),
     )
     if options.env_id is not None:
-        log = replace(log, env_id=options.env_id)
+        known = log.reference == reference_scores(log.env_id)  # not the file's own
+        reference = reference_scores(options.env_id) if known else log.reference
+        log = replace(log, env_id=options.env_id, reference=reference)
     write_log(options.out, log, options.format)
     result = {
         "source": source,

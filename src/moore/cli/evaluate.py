@@ -23,6 +23,8 @@ class EvaluateOptions:
         env_id: id of the environment, if it is not the one that the policy was trained in. An id
             that imports a module, module:Id, is made only if you give it here.
         seed: seed of the episodes.
+        episode_steps: cut episodes after this many steps; by default as in the run, if this is its
+            environment.
         json: print the result as JSON.
     """
 
@@ -30,6 +32,7 @@ class EvaluateOptions:
     sampled: bool = False
     env_id: str | None = None
     seed: int = 0
+    episode_steps: int | None = None
     json: bool = False
 
 
@@ -39,6 +42,8 @@ def evaluate(arguments: list[str]) -> None:
         raise InputError(f"--episodes is {options.episodes}; it must be positive.")
     if not 0 <= options.seed < 2**63:
         raise InputError(f"--seed is {options.seed}; it must lie in [0, 2**63).")
+    if options.episode_steps is not None and options.episode_steps < 1:
+        raise InputError(f"--episode-steps is {options.episode_steps}; it must be positive.")
 
     from moore.envs.evaluation import evaluate_policy
     from moore.envs.make import Registered
@@ -60,7 +65,7 @@ def evaluate(arguments: list[str]) -> None:
             episodes=options.episodes,
             seed=options.seed,
             deterministic=not options.sampled,
-            limit=policy.config.episode_steps if same else None,
+            limit=options.episode_steps or (policy.config.episode_steps if same else None),
         )
     for note in notes:
         print(f"note: {note.message}", file=sys.stderr)

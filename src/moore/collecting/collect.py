@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from moore.collecting.episode_chunks import begun_with, record_in_chunks
-from moore.collecting.recipe import Recipe, check_recipe, make_recipe_env
+from moore.collecting.recipe import Recipe, check_recipe, found_limit, make_recipe_env
 from moore.collecting.reference import reference_returns
 from moore.collecting.sources import Source, acting_source
 from moore.collecting.training import SACTraining, training_config
@@ -61,6 +61,9 @@ def collect(
     check_target(target, format)
     check_recipe(recipe)
     report = Reporter(quiet=quiet)
+    limit = found_limit(recipe.env_id, recipe.seed)
+    if limit is not None and limit.note is not None:
+        report.say(limit.note)
     folder = place / f"{_slug(recipe.env_id)}__sac__{recipe.seed}"
     folder = whole_path(training) if training else folder
     steps, sac = recipe.train_steps, recipe.sac

@@ -1,5 +1,7 @@
 """What to collect, and the environment that it is collected in."""
 
+import contextlib
+import functools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,7 +9,8 @@ import numpy as np
 
 from moore.agents.sac import SACConfig
 from moore.envs.adapter import Adapter
-from moore.envs.limits import limit_of, step_limit
+from moore.envs.identity import refuse_normalisers
+from moore.envs.limits import StepLimit, limit_of, step_limit
 from moore.envs.make import make_env
 from moore.errors import InputError
 from moore.presets import preset
@@ -54,13 +57,23 @@ def check_recipe(recipe: Recipe) -> None:
         value = getattr(recipe, name)
         if value is not None and not np.isfinite(value):
             raise InputError(f"--{name.replace('_', '-')} is {value}; it must be a finite number.")
-    make_env(recipe.env_id).close()
+    with contextlib.closing(make_env(recipe.env_id)) as env:
+        refuse_normalisers(env, recipe.env_id)
 
 
 def make_recipe_env(recipe: Recipe) -> Adapter:
     """The environment, whose episodes end: one that states no limit is measured, or cut."""
-    env = make_env(recipe.env_id)
-    if step_limit(env) is None:
-        limit = limit_of(env, None, recipe.seed, may_move=True)
-        env.limit = None if limit.source == "measured" else limit.steps
-    return env
+    return make_env(recipe.env_id, limit=cut_after(recipe))
+
+
+def cut_after(recipe: Recipe) -> int | None:
+    """After how many steps its episodes are cut; None: it ends them itself."""
+    limit = found_limit(recipe.env_id, recipe.seed)
+    return None if limit is None or limit.source == "measured" else limit.steps
+
+
+@functools.cache
+def found_limit(env_id: str, seed: int) -> StepLimit | None:
+    """The limit of an environment that states none; None: it states one."""
+    with contextlib.closing(make_env(env_id)) as env:
+        return limit_of(env, None, seed, may_move=True) if step_limit(env) is None else None

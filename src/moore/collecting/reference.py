@@ -1,6 +1,6 @@
 """Returns of a random policy and of an expert, known from D4RL, given, or measured."""
 
-from moore.collecting.recipe import Recipe, make_recipe_env
+from moore.collecting.recipe import Recipe, cut_after, make_recipe_env
 from moore.collecting.training import SACTraining, best
 from moore.envs.evaluation import evaluate_policy, random_policy, run_episodes
 from moore.envs.make import episode_seed
@@ -40,7 +40,11 @@ def reference_returns(
         learner.advance(lambda rows: False)
         policy = learner.policy(best(learner.curve())["epoch"])
         episodes = evaluate_policy(
-            policy, recipe.env_id, episodes=EXPERT_EPISODES, seed=recipe.seed
+            policy,
+            recipe.env_id,
+            episodes=EXPERT_EPISODES,
+            seed=recipe.seed,
+            limit=cut_after(recipe),
         )
         high = episodes.mean_return
         source = (

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from moore.data.checks import shown
 from moore.data.column_map import SECONDS, ColumnMap
+from moore.data.sampling import Clock
 from moore.errors import InputError
 
 MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-nan", "-")
@@ -67,10 +68,10 @@ class Cells:
             self._refuse(row, column, cells[row].as_py(), "a flag: 0, 1, true, false, yes or no")
         return values
 
-    def times(self, cells: pa.Array, column: str) -> tuple[np.ndarray, np.ndarray, float]:
-        """Times (b,) float64 or int64, (b,) bool whether they are known, and seconds per unit."""
+    def times(self, cells: pa.Array, column: str) -> tuple[np.ndarray, np.ndarray, Clock]:
+        """Times (b,) float64 or int64, (b,) bool whether they are known, and what they count."""
         cells = _plain(cells)
-        unit = SECONDS[self.columns.time_unit]
+        unit = Clock(SECONDS[self.columns.time_unit])
         if _is_text(cells.type):
             if self.columns.time_format is None and self._are_numbers(cells):
                 values = self._text_numbers(cells, column)
@@ -86,9 +87,9 @@ class Cells:
                     f"{self.name}: column {shown(column)} holds a date outside 1678 to 2261; "
                     "expected the time of the row"
                 ) from None
-            return _integers(cells), known, 1e-9
+            return _integers(cells), known, Clock(1e-9, getattr(kind, "tz", None) is not None)
         if pa.types.is_time(kind) or pa.types.is_duration(kind):
-            return _integers(cells), known, SECONDS[kind.unit]
+            return _integers(cells), known, Clock(SECONDS[kind.unit])
         if pa.types.is_signed_integer(kind):
             return _integers(cells), known, unit
         values = self.numbers(cells, column)
@@ -220,7 +221,8 @@ class Cells:
                 f"{self.name}: column {shown(column)} holds times with and without a time zone; "
                 "expected one kind"
             )
-        return pa.array(found, pa.int64()).cast(pa.timestamp("us"))
+        zone = "UTC" if zones == {True} else None
+        return pa.array(found, pa.int64()).cast(pa.timestamp("us", zone))
 
     def _moment(self, row: int, cell: str, column: str) -> datetime:
         how = self.columns.time_format

@@ -59,11 +59,31 @@ def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def as_flags(name: str, key: str, value: np.ndarray) -> np.ndarray:
-    """bool, true where the value is not 0; InputError if a value is NaN or infinite."""
+    """bool, true where the value is not 0; InputError if there are NaN, or three other values.
+
+    So neither rewards nor numbers of episodes, nor anything else under this name, pass for flags.
+    """
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise InputError(f"{name}: {key} holds NaN or infinities; expected flags, 0 or 1; set them")
-    # In a file, a byte of a bool may be neither 0 nor 1, and NumPy does not handle that.
-    return (value.view(np.uint8) if value.dtype == bool else value) != 0
+    if value.dtype == bool:  # in a file, a byte may be neither 0 nor 1; NumPy does not handle that
+        return value.view(np.uint8) != 0
+    flags = value != 0
+    set_to = value[flags]
+    others = set_to[set_to != set_to[:1]]
+    if (others != others[:1]).any():
+        third = others[(others != others[0]).argmax()]
+        raise InputError(
+            f"{name}: {key} holds {set_to[0]:g}, {others[0]:g}, {third:g} and perhaps more; "
+            "expected flags, 0 or 1; name the array that holds them, or write them again"
+        )
+    return flags
+
+
+def action_rounding(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """How far beyond its bounds (action_dim,) rounding may carry a logged action, in its units."""
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    share = np.where(high > low, 5e-5 * (high - low), 1e-4)  # locked entries have no range
+    return share + np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))
 
 
 def as_float32(value: np.ndarray) -> np.ndarray:

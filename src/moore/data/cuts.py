@@ -14,6 +14,7 @@ from moore.data.checks import as_float32, blocks
 from moore.data.episodes import TIME_LIMIT, cut_at_limit
 from moore.data.known_files import closest_env, recognise
 from moore.data.log import Log, told
+from moore.data.order import is_shuffled
 
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
@@ -124,10 +125,13 @@ def unflagged_ends(log: Log, ends: np.ndarray) -> dict[str, int]:
     """Signs that rows inside episodes are ends; empty if there are none, or successors are stored.
 
     `every` is the number of steps after which the observations jump again and again, `jumps` the
-    number of rows with jumps unlike all other steps.
+    number of rows with jumps unlike all other steps. `shuffled` is the number of rows if none of
+    them seems to be followed by its successor.
     """
     if log.next_obs is not None:
         return {}
+    if is_shuffled(log, ends):
+        return {"shuffled": log.size}
     surprise, ends = surprises(log, ends), ends[:_ROWS]
     if (every := jumping_period(surprise, ends)) is not None:
         return {"every": every}

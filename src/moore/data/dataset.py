@@ -31,6 +31,7 @@ from moore.evaluation.scores import ReferenceScores
 
 VECTORS = ("reward", "terminated", "truncated", "successor_known")
 EPISODES = ("episode_returns", "episode_lengths")
+_OF_COLUMNS = ("obs_names", "action_names", "obs_units", "action_units")  # in the metadata
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
@@ -142,7 +143,7 @@ def from_log(log: Log, *, max_episode_steps: int | None = None, overwrite: bool 
     if log.next_obs is not None and log.successor_known is not None:
         flat |= _mark_unknown(flat, log.successor_known, log.name)
     if log.episode_returns is not None and log.episode_lengths is not None:
-        flat |= _given_statistics(log)
+        flat |= _given_statistics(log, flat)
     return Dataset(
         **flat,
         name=log.name,
@@ -261,7 +262,8 @@ def _mark_unknown(
     return {"successor_known": known, "next_obs": next_obs}
 
 
-def _given_statistics(log: Log) -> dict[str, np.ndarray]:
+def _given_statistics(log: Log, own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of the source, whose rows may not all be there; `own` are those of the rows."""
     given = {key: getattr(log, key) for key in EPISODES}
     for key, value in given.items():
         check_numbers(log.name, key, value.dtype)
@@ -279,7 +281,19 @@ def _given_statistics(log: Log) -> dict[str, np.ndarray]:
             "1; leave them out if they follow from the flags"
         )
     kinds = {"episode_returns": np.float64, "episode_lengths": np.int64}
-    return {key: np.asarray(value, kinds[key]) for key, value in given.items()}
+    given = {key: np.asarray(value, kinds[key]) for key, value in given.items()}
+    if np.array_equal(given["episode_lengths"], own["episode_lengths"]):  # all rows are there
+        off = np.abs(given["episode_returns"] - own["episode_returns"])
+        wrong = off > 1e-3 * max(np.abs(own["episode_returns"]).max(initial=0.0), 1e-6)
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise InputError(
+                f"{log.name}: episode_returns has {given['episode_returns'][first]:g} for episode "
+                f"{first} (counted from 0), but its rewards add up to "
+                f"{own['episode_returns'][first]:g}; expected the same; leave episode_returns and "
+                "episode_lengths out, or write them again"
+            )
+    return given
 
 
 def _hash(arrays: dict[str, np.ndarray]) -> str:
@@ -300,6 +314,14 @@ def _check_compatible(datasets: Sequence[Dataset]) -> None:
                 f"{other.name}: (obs_dim, action_dim) = {dims}, but {first.name} has {expected}; "
                 "only data sets of one environment can be joined"
             )
+        for key in _OF_COLUMNS:
+            named = first.metadata.get(key), other.metadata.get(key)
+            if None not in named and named[0] != named[1]:
+                raise InputError(
+                    f"{other.name}: its {key.replace('_', ' ')} are {shown(named[1])}, those of "
+                    f"{first.name} {shown(named[0])}; only data sets with the same columns, in one "
+                    "order and in the same units, can be joined"
+                )
     ids = {d.env_id: d.name for d in datasets if d.env_id is not None}
     if len(ids) > 1:
         given = ", ".join(f"{name} is of {env_id}" for env_id, name in ids.items())

@@ -120,8 +120,9 @@ DEFECTS = (
         "duplicate-rows",
         lambda s: s["duplicate_rows"],
         f"{{duplicate_rows:,}} rows {first('duplicate_rows')} are exact copies of others, so "
-        "they count twice in every fit. Check that no file was joined with itself, and drop the "
-        "copies.",
+        "they count twice in every fit, and rows that a fit has seen are held out to judge it. "
+        "Check that no file was joined with itself, and drop the copies.",
+        in_run=True,
     ),
     Defect(
         "constant-observations",
@@ -167,6 +168,14 @@ DEFECTS = (
         f"{{reward_outliers:,}} rewards {first('reward_outliers')} lie more than 50 robust "
         "standard deviations from the median, up to {reward_extremes[0][reward]:.4g} in row "
         "{reward_extremes[0][row]}. Unless they are events of the task, repair or drop these rows.",
+    ),
+    Defect(
+        "lone-observations",
+        lambda s: s["lone_obs"],
+        "Single values lie far beyond all others in observation dimensions {lone_obs}. They may "
+        "stand for a sensor that failed. Repair or drop these rows (in a table, name them in "
+        "`missing`).",
+        in_run=True,
     ),
     Defect(
         "constant-reward",

@@ -3,6 +3,8 @@
 from moore.data.cuts import ends_text
 from moore.data.defect import Defect, first
 
+_FEW = 10  # rows say nothing
+
 
 def _unflagged(s: dict) -> str:
     if "every" in s["unflagged_ends"]:
@@ -16,7 +18,32 @@ def _few_agree(s: dict) -> bool:
     return wrong > max(3, 0.1 * (s["terminals"] + s["unhealthy_unflagged"]))
 
 
+def _mostly_ends(s: dict) -> bool:
+    return s["terminals"] + s["timeouts"] > 0.5 * s["rows"] and s["rows"] >= _FEW
+
+
 EPISODE_DEFECTS = (
+    Defect(
+        "ends-in-most-rows",
+        _mostly_ends,
+        "Of {rows:,} rows, {terminals:,} are flagged terminal and {timeouts:,} timed out, so that "
+        "most episodes have one step. If the flags say that the episode goes on (masks), invert "
+        "them; if the array holds something else, name the right one.",
+        level="ruins",
+        in_run=True,
+    ),
+    Defect(
+        "shuffled-rows",
+        lambda s: s["shuffled"] or "shuffled" in s["unflagged_ends"],
+        lambda s: (
+            "Rows are followed by others that have nothing to do with them, as if they were "
+            "shuffled, so episodes, their returns and their first states mean nothing"
+            + ("" if s["shuffled"] else ", nor do successors, which are taken from the next rows")
+            + ". Put the rows in the order of time."
+        ),
+        level=lambda s: "note" if s["shuffled"] else "ruins",
+        in_run=True,
+    ),
     Defect(
         "padded-successors",
         lambda s: s["padded_successors"],
@@ -45,7 +72,7 @@ EPISODE_DEFECTS = (
     ),
     Defect(
         "unflagged-ends",
-        lambda s: s["unflagged_ends"],
+        lambda s: s["unflagged_ends"] and "shuffled" not in s["unflagged_ends"],
         lambda s: (
             f"Inside episodes the observations jump {_unflagged(s)} as they do nowhere else, and "
             "the next rows are taken for the successors. The ends of episodes seem not to be "
@@ -116,9 +143,9 @@ EPISODE_DEFECTS = (
     ),
     Defect(
         "broken-successors",
-        lambda s: s["broken_successors"],
+        lambda s: s["broken_successors"] and not s["shuffled"],
         f"{{broken_successors:,}} rows inside an episode {first('broken_successors')} have a "
-        "next_obs that is not the next row's obs. This is harmless if rows were shuffled or files "
+        "next_obs that is not the next row's obs. This is harmless if rows were left out or files "
         "were joined without flags; otherwise next_obs is wrong. Write the true successors, or add "
         "time-out flags.",
     ),

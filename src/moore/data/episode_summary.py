@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moore.data.checks import as_flags
 from moore.data.columns import histogram
 from moore.data.cuts import Cuts, find_cuts
 from moore.data.episodes import episode_statistics
@@ -41,11 +42,11 @@ def read_flags(log: Log, max_episode_steps: int | None = None) -> Flags:
         log: the rows.
         max_episode_steps: step limit of the environment that the user names.
     """
-    terminated = log.terminated.astype(bool, copy=False)
+    terminated = as_flags(log.name, "terminated", log.terminated)
     if log.truncated is None:
         cuts = find_cuts(log, max_episode_steps)
         return Flags(terminated, cuts.truncated, 0, cuts)
-    truncated = log.truncated.astype(bool, copy=False)
+    truncated = as_flags(log.name, "truncated", log.truncated)
     both = terminated & truncated
     truncated = truncated & ~terminated
     ends = told(log.metadata, "ends")  # of a log that was read as training does

@@ -19,6 +19,7 @@ UNMEASURED = "not measured"
 # Kinds of records that tell of no step: the mode was changed, the new policy is trusted again after
 # an alarm, or it is not any more.
 ABOUT_THE_SESSION = ("mode", "trust", "distrust")
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Step:
         if self.lost or self.reward is None or self.next_obs is None:
             return False
         parts = (self.obs, self.action, self.next_obs)
-        return math.isfinite(self.reward) and all(bool(np.isfinite(x).all()) for x in parts)
+        return is_measured(self.reward) and all(bool(np.isfinite(x).all()) for x in parts)
 
     @property
     def ends(self) -> bool:
@@ -203,9 +204,14 @@ def plain(values: np.ndarray) -> list:
     return found if np.isfinite(values).all() else [x if math.isfinite(x) else None for x in found]
 
 
+def is_measured(reward: float) -> bool:
+    """Whether a reward is a number that a float32 can hold, as learners do."""
+    return abs(reward) <= _LARGEST  # False for NaN, too
+
+
 def plain_reward(reward: float | None) -> float | str | None:
     """A reward for a record."""
-    return reward if reward is None or math.isfinite(reward) else UNMEASURED
+    return reward if reward is None or is_measured(reward) else UNMEASURED
 
 
 def _decision(told: dict | None, action: np.ndarray) -> dict | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from moore.data import npz
+from moore.data.checks import action_rounding
 from moore.data.column_map import ColumnMap, Columns, make_map
 from moore.data.dataset import Dataset, concatenate, from_log, validate
 from moore.data.log import Log
@@ -167,11 +168,10 @@ def check_against_spaces(
                 f"{dataset.name}: {kind} have {given} dimensions, those of {env_id} {expected}; "
                 "give the environment that the log was recorded in"
             )
-    excess = np.maximum(low - dataset.action, dataset.action - high).max(axis=1)
-    outside = excess > 1e-4  # the environment's own rounding to float32 stays well below this
+    excess = np.maximum(low - dataset.action, dataset.action - high) / action_rounding(low, high)
+    outside = excess.max(axis=1) > 1
     if outside.any():
-        row = int(excess.argmax())
-        worst = int(np.maximum(low - dataset.action[row], dataset.action[row] - high).argmax())
+        row, worst = np.unravel_index(int(excess.argmax()), excess.shape)
         raise InputError(
             f"{dataset.name}: {outside.sum()} of {dataset.size} actions lie outside the bounds of "
             f"{env_id}; the worst is {dataset.action[row, worst]:g} in row {row}, dimension {worst}"

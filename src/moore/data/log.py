@@ -98,7 +98,11 @@ def _is_ends(value: dict) -> bool:
 
 
 def _is_signs(value: dict) -> bool:
-    return len(value) == 1 and value.keys() <= {"every", "jumps"} and _is(*value.values(), int)
+    return (
+        len(value) == 1
+        and value.keys() <= {"every", "jumps", "shuffled"}
+        and _is(*value.values(), int)
+    )
 
 
 def _is(value: object, kind: type) -> bool:

@@ -13,7 +13,7 @@ from moore.data.checks import MATRICES, as_float32, shown
 from moore.data.dataset import EPISODES
 from moore.data.hdf5_checks import check_heaps, check_stored, in_use
 from moore.data.hdf5_tree import read_tree
-from moore.data.log import Log
+from moore.data.log import Log, with_notes
 from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_episodes
 from moore.errors import InputError
@@ -30,6 +30,11 @@ SIDE_FILE = "moore.hdf5"  # beside Minari's file: rows/FIELD, statistics/FIELD, 
 _INFOS = "infos/"
 _MAIN_FILE = "main_data.hdf5"  # Minari's own
 _KEYS = ("observations", "actions", "rewards", "terminations", "truncations")
+# Wrappers under which everything that is logged stays what it is.
+_TRANSPARENT = (
+    *("PassiveEnvChecker", "OrderEnforcing", "TimeLimit", "RecordEpisodeStatistics"),
+    *("RecordVideo", "HumanRendering", "RenderCollection"),
+)
 # What Minari raises for a set that is damaged, or not what its metadata say.
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError, IndexError)
 _DAMAGED += (AttributeError, MemoryError, OverflowError, gymnasium.error.Error)
@@ -86,7 +91,7 @@ def read_minari(
     lost = fields.pop("float32")
     scalars = {k: v for k, v in metadata.items() if isinstance(v, str | bool | int | float)}
     kept = marks.get("metadata", scalars) | ({"env_args": arguments} if arguments else {})
-    kept = kept | ({"float32": lost} if lost else {})
+    kept = with_notes(kept | ({"float32": lost} if lost else {}), _left_out(source.env_spec))
     return Log(
         **fields,
         name=dataset_id,
@@ -311,6 +316,19 @@ def _arguments(spec: gymnasium.envs.registration.EnvSpec | None) -> str:
         return json.dumps(arguments, sort_keys=True) if arguments else ""
     except (TypeError, ValueError):
         return ""
+
+
+def _left_out(spec: gymnasium.envs.registration.EnvSpec | None) -> list[str]:
+    """A note on the wrappers under which the set was recorded, if they may change what it holds."""
+    wrappers = () if spec is None else spec.additional_wrappers
+    names = [w.name for w in wrappers if w.name not in _TRANSPARENT]
+    if not names:
+        return []
+    return [
+        f"it was recorded under {shown(', '.join(names))}, which no id makes: where these change "
+        "observations, actions, rewards or ends, give a function that makes the environment with "
+        "them (env= in Python)"
+    ]
 
 
 def _reference(metadata: dict, env_id: str | None) -> ReferenceScores | None:

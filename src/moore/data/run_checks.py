@@ -10,8 +10,11 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.defects import findings
+from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
 from moore.data.log import told
+from moore.data.order import is_shuffled
+from moore.data.scales import lone_values
 from moore.data.steps import SAMPLE
 from moore.errors import InputError
 
@@ -55,8 +58,10 @@ def _summary(log: Dataset, facts: object) -> dict:
         "ends_steps": limits.get("steps"),
         "unflagged_ends": told(log.metadata, "unflagged_ends"),
         "float32": told(log.metadata, "float32"),
+        "shuffled": is_shuffled(log, ends),
         "obs_mean": mean.tolist(),
         "obs_sd": sd.tolist(),
+        "lone_obs": lone_values(low, high, log.obs[:: max(1, log.size // SAMPLE)]),
         "reward": {"mean": float(reward[2][0]), "sd": float(reward[3][0])},
         "constant_obs_dims": np.flatnonzero(low == high).tolist(),
         "constant_action_dims": np.flatnonzero(action_low == action_high).tolist(),
@@ -65,6 +70,9 @@ def _summary(log: Dataset, facts: object) -> dict:
         **_against(log, facts),
         **_unchanged(log),
     }
+    copies = duplicate_rows([log.obs, log.action, log.reward, log.next_obs])
+    summary["duplicate_rows"] = len(copies)
+    summary["first_rows"]["duplicate_rows"] = int(copies[0]) if len(copies) else None
     at_ends = summarize_ends(log, log.terminated, ends)
     first_rows = summary.pop("first_rows") | at_ends.pop("first_rows")
     # Of a system that goes on without a reset nothing need be said.

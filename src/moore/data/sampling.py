@@ -8,6 +8,14 @@ import numpy as np
 from moore.errors import InputError
 
 
+@dataclass(frozen=True)
+class Clock:
+    """What the times of a column count: units of `tick` seconds, in UTC if they are `zoned`."""
+
+    tick: float
+    zoned: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Intervals:
     """Intervals between consecutive rows of one episode.

@@ -3,10 +3,14 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 _LARGE, _SMALL = 1e3, 1e-3
 _OFFSET = 100.0  # standard deviations between the mean and zero
 _DUST = 1e-6  # relative: a column that changes by less is reported as nearly constant
 _SHOWN = 8
+_FEW = 100  # rows do not show what is usual
+_LONE = 20.0  # times the range of the other values
 
 
 def odd_scales(mean: Sequence[float], sd: Sequence[float]) -> str:
@@ -37,6 +41,34 @@ def odd_reward(mean: float, sd: float) -> str:
     if abs(mean) > _OFFSET * sd:
         return f"lie around {mean:.4g} with a standard deviation of only {sd:.2g}"
     return ""
+
+
+def lone_values(low: np.ndarray, high: np.ndarray, sample: np.ndarray) -> str:
+    """Which columns have an extreme far beyond their other values, in words; empty if none has.
+
+    Sensors that fail write such values: -9999, 65535. The rest of a column are the values that
+    99% of its sample lie between; a column whose rest does not vary is left out.
+
+    Args:
+        low, high: (dims,) extremes of all rows.
+        sample: (m, dims) some of the rows.
+    """
+    sample = np.where(np.isfinite(sample), sample, np.nan).astype(np.float64)
+    if len(sample) < _FEW or np.isnan(sample).all(axis=0).any():
+        return ""
+    first, last = np.nanquantile(sample, (0.005, 0.995), axis=0, method="inverted_cdf")
+    with np.errstate(over="ignore"):
+        reach, below, above = _LONE * (last - first), first - low, high - last
+    found = []
+    for dim in np.flatnonzero(reach > 0):
+        values = [
+            x
+            for x, beyond in ((low[dim], below[dim]), (high[dim], above[dim]))
+            if beyond > reach[dim]
+        ]
+        told = " and ".join(f"{value:.6g}" for value in values)
+        found += [f"{dim} ({told}; others {first[dim]:.4g} to {last[dim]:.4g})"] if told else []
+    return _some(found) if found else ""
 
 
 def order(mean: float, sd: float) -> str:

@@ -134,9 +134,15 @@ def take_part(log: Log, budget: Budget) -> Log:
         return log
     keys = ("obs", "action", "reward", "terminated", "truncated", "next_obs", "successor_known")
     arrays = {key: getattr(log, key) for key in keys}
+    given = {key: getattr(log, key) for key in ("episode_returns", "episode_lengths")}
+    chosen: dict[str, np.ndarray | None] = dict.fromkeys(given)
+    if all(value is not None for value in given.values()):
+        chosen |= subset.of_episodes(given)
     return replace(
         log,
         **{key: None if value is None else value[subset.keep] for key, value in arrays.items()},
+        **chosen,
+        infos={key: value[subset.keep] for key, value in log.infos.items()},
         sha256=subset.digest(log.sha256),
         metadata=log.metadata | {"subset": subset.metadata},
     )

@@ -109,8 +109,11 @@ def _without_units(
         return piece
     for column in numeric:
         word = piece.cells.words(first[column])[0]
-        if word:
-            units.setdefault(column, word)
+        if word and units.setdefault(column, word) != word:
+            raise InputError(
+                f"{piece.cells.name}: {shown(column)} is in {shown(word)}, in a file before in "
+                f"{shown(units[column])}; expected one unit; convert the numbers of one of them"
+            )
     told = ", ".join(f"{c} in {units[c]}" for c in numeric if c in units)
     note = f"the line below the header is read as units: {shown(told)}"
     if note not in notes:

@@ -14,6 +14,7 @@ from moore.data.checks import shown
 from moore.data.column_map import ColumnMap
 from moore.data.log import Log, hash_file
 from moore.data.rows import Block, Places, join_blocks
+from moore.data.sampling import Clock
 from moore.data.transitions import Names, make_log
 from moore.errors import InputError
 
@@ -164,7 +165,7 @@ class _Reading:
     list_names: dict[str, list[str]]
     names: dict[str, list[str]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
-    tick: float | None = None
+    clock: Clock | None = None
     row: int = 0
     label: object = None
     seen: set | None = None
@@ -198,14 +199,16 @@ class _Reading:
                 read = cells.numbers if key == "reward" else cells.flags
                 found[key] = _vector(read(piece.columns[column], column), column, name)
         if columns.time is not None:
-            time, known, tick = cells.times(piece.columns[columns.time], columns.time)
-            self.tick = self.tick or tick
-            if tick != self.tick:
+            time, known, clock = cells.times(piece.columns[columns.time], columns.time)
+            if known.any():  # otherwise it says nothing of the others
+                self.clock = self.clock or clock
+            if known.any() and clock != self.clock:
                 raise InputError(
                     f"{name}: {columns.time} is written in another way than before; expected one "
-                    "kind of time in all rows and files"
+                    "kind of time in all rows and files, all with a time zone or all without"
                 )
-            found |= {"time": time, "time_known": known, "tick": tick}
+            clock = self.clock or clock
+            found |= {"time": time, "time_known": known, "tick": clock.tick}
         first = np.zeros(len(found["obs"]), bool)
         if columns.episode is not None:
             numbers, words = cells.labels(piece.columns[columns.episode])

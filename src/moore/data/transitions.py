@@ -5,12 +5,13 @@ episode. An episode ends at a border (label, file, flag, window), at a gap or an
 of the time, and before a row without observation, so that no transition spans one of these.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from moore.data.checks import blocks
 from moore.data.column_map import ColumnMap
+from moore.data.cuts import unflagged_ends
 from moore.data.log import Log
 from moore.data.rows import TableRows
 from moore.data.sampling import (
@@ -85,6 +86,9 @@ def make_log(
     if not ends and len(used) == rows.size and not log.terminated[-1] and not rows.timeout[-1]:
         log.truncated[-1] = False
     metadata = names.metadata | {"columns": columns.content, "notes": notes}
+    if rows.next_obs is None and log.next_obs is not None:
+        signs = unflagged_ends(replace(log, next_obs=None), log.terminated | log.truncated)
+        metadata |= {"unflagged_ends": signs} if signs else {}
     if rows.windows is not None:
         goes_on = np.zeros(rows.size, bool)
         goes_on[used[:-1]] = ~last[:-1] & (np.diff(used) == 1)

@@ -19,6 +19,7 @@ from moore.jax_settings import settings_differ, users_jax
 
 # Bad readings in a row after which an environment is taken to be broken.
 MAX_BAD_READINGS = 10
+_LARGEST = float(np.finfo(np.float32).max)
 
 _INTERFACE = (
     "moore speaks the interface of gymnasium.Env: reset(seed=...) returns (observation, info), and "
@@ -29,7 +30,7 @@ _INTERFACE = (
 class Adapter(gym.Wrapper):
     """An environment with actions in [-1, 1], true copies, finite readings and a step limit.
 
-    A reading is bad if an entry of the observation, or the reward, is not a finite number. Then
+    A reading is bad if an entry of the observation, or the reward, is no finite float32. Then
     `fault` says what is wrong, the observation is the last good one (zeros if there was none), and
     a reward that was not measured is NaN. While the newest observation is bad, the last action
     that was computed from a good one is sent again, or the middle of the bounds if there was none.
@@ -97,6 +98,8 @@ class Adapter(gym.Wrapper):
             raise InputError(f"{self._name}: step() returns {_kind(result)}; {_INTERFACE}.")
         obs, reward, terminated, truncated, info = result
         reward = self._scalar("reward", reward)
+        if abs(reward) > _LARGEST:  # what overflows as float32 is not finite
+            reward = math.copysign(math.inf, reward)
         self._used = True
         self._steps += 1
         self._read(obs, reward, None if sound else np.asarray(action))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moore.envs.adapter import Adapter
+from moore.envs.identity import refuse_normalisers
 from moore.envs.make import EnvSource, episode_seed, make_env
 from moore.envs.probe import refuse_shared
 from moore.envs.returns import Return
@@ -94,6 +95,7 @@ def evaluate_policy(
     envs = open_all(lambda: make_env(env, limit=limit), episodes)
     try:
         refuse_shared(envs)
+        refuse_normalisers(envs[0], str(getattr(env, "__name__", env)))
         bounds, trained = envs[0].bounds, (policy.low, policy.high)
         if not np.array_equal(trained, (bounds.low, bounds.high)):
             warnings.warn(

@@ -48,6 +48,9 @@ class Registered:
         return self.env_id
 
 
+# Of an action's entry, between its bounds.
+_FEWEST_STEPS = 1000
+
 # A Gymnasium id, or a function without arguments that makes an environment.
 EnvSource = str | Registered | Callable[[], gym.Env]
 
@@ -113,7 +116,7 @@ def _check_spaces(env: gym.Env, name: str) -> None:
         raise InputError(
             f"{name} has the action space {action}; moore needs a continuous one (Box)."
         )
-    if not isinstance(obs, gym.spaces.Box) or len(obs.shape) != 1:
+    if not isinstance(obs, gym.spaces.Box) or len(obs.shape) != 1 or 0 in obs.shape:
         raise InputError(
             f"{name} has the observation space {obs}; moore needs a flat Box "
             "(gymnasium.wrappers.FlattenObservation makes one)."
@@ -129,11 +132,31 @@ def _check_spaces(env: gym.Env, name: str) -> None:
             f"{name} has the action space {action}, of whole numbers ({action.dtype}); moore needs "
             "floating-point actions: give it a float Box and round inside the environment."
         )
-    if not np.all(np.isfinite([action.low, action.high])):
-        raise InputError(f"{name} has the action space {action}; its bounds must be finite.")
-    if (action.low > action.high).any() or (action.low == action.high).all():
+    _check_bounds(action, name)
+
+
+def _check_bounds(action: gym.spaces.Box, name: str) -> None:
+    low, high = (np.asarray(bound, np.float64) for bound in (action.low, action.high))
+    with np.errstate(invalid="ignore"):
+        reach = high - low
+    if not np.all(reach <= np.finfo(np.float32).max):  # False for NaN, too
+        raise InputError(
+            f"{name} has the action space {action}; its bounds must be finite, and so must their "
+            "differences as float32; give it the bounds of the actuators."
+        )
+    if (low > high).any() or (low == high).all():
         raise InputError(
             f"{name} has the action space {action}: its bounds leave nothing to choose from."
+        )
+    steps = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))
+    coarse = (reach > 0) & (reach < _FEWEST_STEPS * steps)
+    if coarse.any():
+        entry = int(coarse.argmax())
+        raise InputError(
+            f"{name} has the action space {action}: between the bounds of entry {entry}, "
+            f"{low[entry]:.10g} and {high[entry]:.10g}, there are fewer than {_FEWEST_STEPS} "
+            "numbers in float32, which moore computes in; subtract an offset inside the "
+            "environment."
         )
 
 

@@ -42,7 +42,7 @@ class PlantSpec:
         Raises:
             InputError: the numbers describe no plant.
         """
-        low, high = (np.asarray(x, np.float32) for x in (self.action_low, self.action_high))
+        low, high = (np.asarray(x, np.float64) for x in (self.action_low, self.action_high))
         fits = type(self.obs_dim) is int and self.obs_dim > 0 and low.ndim == 1 and low.size > 0
         fits = fits and low.shape == high.shape and bool((low <= high).all())
         if not (fits and np.isfinite([low, high]).all()):
@@ -61,7 +61,7 @@ class _Spaces(gym.Env):
 
     def __init__(self, obs_dim: int, low: np.ndarray, high: np.ndarray):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32)
-        self.action_space = gym.spaces.Box(low, high, dtype=np.float32)
+        self.action_space = gym.spaces.Box(low, high, dtype=np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         del seed, options

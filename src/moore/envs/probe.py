@@ -7,9 +7,11 @@ never tried: only its spaces and attributes are checked.
 import contextlib
 from collections.abc import Callable, Iterator
 
+import gymnasium as gym
 import numpy as np
 
 from moore.data.dataset import Dataset
+from moore.data.precision import LOST, lost_in_float32
 from moore.envs.adapter import Adapter
 from moore.errors import InputError
 
@@ -74,6 +76,7 @@ def _another(make: Callable[[], Adapter], there: int, wanted: int) -> Adapter:
 
 def _try(first: Adapter, second: Adapter, seed: int) -> list[str]:
     """Steps the first environment, and compares resets of both with the same seed."""
+    as_given, first.env = first.env, _Precise(first.env)
     begun, _ = first.reset(seed=seed)
     other = begun if second is first else second.reset(seed=seed)[0]
     rng = np.random.default_rng(seed)
@@ -83,8 +86,9 @@ def _try(first: Adapter, second: Adapter, seed: int) -> list[str]:
         faults += [] if first.fault is None else [first.fault]
         if terminated or truncated:
             break
+    notes = _lost(first.env.seen)
+    first.env = as_given
     again, _ = first.reset(seed=seed)
-    notes = []
     if faults:
         notes.append(f"a trial of {_STEPS} steps had readings that are not finite ({faults[0]}).")
     if not np.array_equal(begun, other):
@@ -99,6 +103,39 @@ def _try(first: Adapter, second: Adapter, seed: int) -> list[str]:
             "normalisation; evaluation and live system may show other numbers for the same state."
         )
     return notes
+
+
+class _Precise(gym.Wrapper):
+    """Keeps the observations in the precision in which they came, and changes nothing."""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        self.seen: list[np.ndarray] = []
+
+    def reset(self, **options):
+        return self._keep(self.env.reset(**options))
+
+    def step(self, action):
+        return self._keep(self.env.step(action))
+
+    def _keep(self, result):
+        # The adapter refuses what is no array of numbers, in words.
+        with contextlib.suppress(TypeError, ValueError, IndexError):
+            self.seen.append(np.array(result[0]))
+        return result
+
+
+def _lost(seen: list[np.ndarray]) -> list[str]:
+    """A note if float32, in which moore takes observations, loses their steps."""
+    found = lost_in_float32({"obs": np.stack(seen)}, np.zeros(len(seen), bool)).get("obs", [])
+    entries = [column["dim"] for column in found if column["rounding"] >= LOST]
+    if not entries:
+        return []
+    return [
+        f"observations are taken as float32, which loses the steps of entries {entries} from one "
+        "observation to the next; subtract an offset inside the environment, or leave out what "
+        "only counts time."
+    ]
 
 
 def _unlike_the_log(env: Adapter, log: Dataset, seed: int) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from moore.data.checks import blocks, check_numbers, check_shapes, column, shown
+from moore.data.checks import action_rounding, blocks, check_numbers, check_shapes, column, shown
 from moore.data.columns import Columns, describe, histogram, sample_rows, usable
 from moore.data.cuts import unflagged_ends
 from moore.data.dataset import Dataset
@@ -18,7 +18,9 @@ from moore.data.end_rows import summarize_ends
 from moore.data.episode_summary import Flags, read_flags, spread, summarize_episodes
 from moore.data.known_files import KnownFile, closest_env, recognise
 from moore.data.log import Log, notes_of, parts_of, told
+from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
+from moore.data.scales import lone_values
 from moore.data.successors import summarize_successors
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -26,7 +28,6 @@ from moore.evaluation.scores import ReferenceScores, reference_scores
 MATRICES = ("obs", "action", "next_obs")
 _VECTORS = ("reward", "terminated", "truncated", "successor_known")
 _OUTLIER = 50.0  # robust standard deviations
-_ROUNDING = 1e-4  # action units: an environment's own rounding to float32 stays well below this
 
 
 def summarize(
@@ -135,6 +136,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
     return {
         "float32": lost_in_float32(arrays, flags.ends) or told(metadata, "float32"),
         "unflagged_ends": unflagged,
+        "shuffled": log.next_obs is not None and is_shuffled(log, flags.ends),
         "not_read": _not_read(log),
     }
 
@@ -213,6 +215,8 @@ def _ranges(log: Log, columns: dict[str, Columns]) -> dict:
     reward = columns["reward"]
     found = {"reward_min": float(reward.low[0]), "reward_max": float(reward.high[0])}
     found["histograms"] = {}
+    sample = log.obs[sample_rows(log.size)]
+    found["lone_obs"] = lone_values(columns["obs"].low, columns["obs"].high, sample)
     for key in ("obs", "action"):
         found |= {
             f"{key}_min": columns[key].low.tolist(),
@@ -282,13 +286,14 @@ def _actions(log: Log, facts) -> dict:
     high = facts.action_high.astype(float) if known else -low
     # A tanh-squashed float32 action rounds to exactly 1 within this distance of the border.
     border = 1e-6 * 0.5 * (high - low)
+    rounding = action_rounding(low, high)
     outside, first, at_border, worst = 0, None, 0, 0.0
     for rows in blocks(log.size, log.action[:1].nbytes):
         action = log.action[rows].astype(np.float64)
         excess = np.maximum(low - action, action - high)
         at_border += int((np.abs(excess) <= border).sum())
-        excess = np.where(usable(action), excess, 0.0).max(axis=1)
-        beyond = excess > _ROUNDING
+        excess = np.where(usable(action), excess, 0.0)
+        beyond = (excess > rounding).any(axis=1)
         if first is None and beyond.any():
             first = rows.start + int(beyond.argmax())
         outside += int(beyond.sum())

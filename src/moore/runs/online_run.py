@@ -1,6 +1,7 @@
 """Carries out the online stage of a run, with the system, evaluation and checkpoints."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from moore.stages import epoch_diagnostics
 from moore.stages.epoch import Epoch
 from moore.stages.learner import LearnerState
 from moore.stages.online import online_stage
+from moore.trees import copied
 
 Until = Callable[[dict, LearnerState], bool]
 
@@ -122,7 +124,9 @@ class OnlineRun:
         self.report.say(f"the running episode {why}; a new one begins.")
         if begun.epoch is not None:
             begun.epoch.in_episode = False
-        return self.acting.chooser.new_episode(begun.state)
+        state = self.acting.chooser.new_episode(begun.state)
+        # The next row does not follow. What was begun with may be saved again: its D_on is kept.
+        return self.learner.cut(dataclasses.replace(state, online=copied(state.online)))
 
     def _record_hand_over(self, state: LearnerState) -> None:
         """Writes online epoch 0: the policy without noise and as it acts, before any step."""

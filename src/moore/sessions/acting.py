@@ -97,7 +97,7 @@ class Actor:
             random: draw uniformly between the bounds instead.
         """
         bounds = self._setup.world.bounds
-        rng = np.random.Generator(np.random.Philox(key=self._seed, counter=step))
+        rng = noise_of(self._seed, step)
         if random:
             action = bounds.own(rng.uniform(-1.0, 1.0, (len(obs), bounds.low.size)))
             reach = bounds.high - bounds.low
@@ -112,6 +112,15 @@ class Actor:
         value = found.mean + found.std * noise
         scaled = np.tanh(value) if found.squashed else np.clip(value, -1.0, 1.0)
         return Drawn(bounds.own(scaled), log_densities(found, value, bounds))
+
+
+def noise_of(seed: int, step: int) -> np.random.Generator:
+    """The random numbers of a step, for any number of rows; no other step has one of them.
+
+    Philox counts what it draws from the given counter on, so the steps are counted in the bits
+    above the lowest 64.
+    """
+    return np.random.Generator(np.random.Philox(key=seed, counter=step << 64))
 
 
 def log_densities(

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from moore.data.checks import action_rounding
 from moore.data.dataset import Dataset
 from moore.data.live_steps import Step, Unit, plain, plain_reward
 from moore.data.load import check_against_spaces, load_dataset
+from moore.data.run_checks import check_log_for_run
 from moore.errors import InputError
 from moore.runs.world import World
 from moore.sessions.readings import each, flag_of, reward_of
-
-# Rounding of an action that was recorded in float32, as a share of its range.
-_ROUNDING = 1e-4
 
 
 def outcomes(
@@ -106,12 +105,13 @@ def records_of_episode(
 
 
 def rows_of_log(
-    source: Dataset | str | Path, world: World, *, first: int, unit: Unit
+    source: Dataset | str | Path, world: World, *, first: int, unit: Unit, accept: Sequence[str]
 ) -> list[dict]:
     """The records of a log; see `Session.add_log`.
 
     Raises:
-        InputError: the log cannot be read, or has other dimensions or bounds.
+        InputError: the log cannot be read, has other dimensions or bounds, or a finding that would
+            make what is learned wrong and is not accepted.
     """
     log = load_dataset(source)
     check_against_spaces(
@@ -121,6 +121,7 @@ def rows_of_log(
         action_high=world.bounds.high,
         env_id=world.env_id,
     )
+    check_log_for_run(log, None, accept)
     next_obs = np.where(log.successor_known[:, None], log.next_obs, np.nan)
     truncated = log.truncated & ~log.terminated
     truncated[-1] = not log.terminated[-1]
@@ -133,7 +134,8 @@ def rows_of_log(
 def _check_bounds(action: Float[np.ndarray, "steps action"], world: World) -> None:
     low, high = world.bounds.low, world.bounds.high
     excess = np.maximum(low - action, action - high)
-    if (excess > _ROUNDING * np.maximum(high - low, 1e-6)).any():
+    excess = excess / action_rounding(low, high)
+    if (excess > 1).any():
         row, entry = np.unravel_index(int(np.nanargmax(excess)), excess.shape)
         raise InputError(
             f"entry {entry} of action {row} is {action[row, entry]:g}, outside its bounds "

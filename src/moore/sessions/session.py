@@ -235,12 +235,15 @@ class Session(Opened):
         return [record["step"] for record in records if record["kind"] == "act"]
 
     @plain_jax()
-    def add_log(self, source: Dataset | str | Path, *, unit: Unit = "episodes") -> int:
+    def add_log(
+        self, source: Dataset | str | Path, *, unit: Unit = "episodes", accept: tuple[str, ...] = ()
+    ) -> int:
         """Takes the rows of another log, for instance of the days since the last round.
 
         Args:
             source: everything that `moore.load_dataset` takes.
             unit: id of the unit that acted.
+            accept: names of findings about the log which would otherwise refuse it.
 
         Returns:
             The number of steps.
@@ -250,7 +253,8 @@ class Session(Opened):
         """
         operation, one = self._opened(), units_of(unit, 1, single=True)[0]
         first = operation.steps.last + 1
-        operation.take(rows_of_log(source, operation.world, first=first, unit=one))
+        world = operation.world
+        operation.take(rows_of_log(source, world, first=first, unit=one, accept=accept))
         return operation.steps.last + 1 - first
 
     @plain_jax()

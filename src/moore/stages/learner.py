@@ -289,6 +289,15 @@ class Learner:
         agent = self.algorithm.agent.new_episode(state.agent)
         return dataclasses.replace(state, agent=agent, gate=gate)
 
+    def cut(self, state: LearnerState) -> LearnerState:
+        """Ends the episode of the newest row of D_on, since the next row does not follow it.
+
+        The given state's D_on is used up.
+        """
+        if not int(state.online.size):
+            return state
+        return dataclasses.replace(state, online=acting.cut_newest(state.online))
+
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool = False
     ) -> tuple[np.ndarray, LearnerState]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from moore.experience.protocol import OnPass
 from moore.replay.buffer import Transition
-from moore.stages import acting
 from moore.stages.choosing import Chooser
 from moore.stages.epoch import Epoch
 from moore.stages.learner import Learner, LearnerState
@@ -89,6 +88,8 @@ class OnlineLearning:
         state = self._acted
         if transition is not None:
             state = self.learner.observe(state, transition)  # 11
+        else:  # the next row does not follow the newest one
+            state = self.learner.cut(state)
         epoch, dropped = self.epoch, transition is None
         epoch.observe(epoch.observed + 1, in_episode=in_episode, dropped=dropped)
         self._settle(self.chooser.observed(state, transition, in_episode=epoch.in_episode))
@@ -110,8 +111,7 @@ class OnlineLearning:
 
     def cut(self) -> None:
         """The next row of D_on does not follow the newest one, as it otherwise does."""
-        online = acting.cut_newest(self.state.online)
-        self._settle(dataclasses.replace(self.state, online=online))
+        self._settle(self.learner.cut(self.state))
 
     def abandon(self) -> None:
         """The running episode is over, and nobody knows how it ended."""
