@@ -1,4 +1,4 @@
-"""Returns of the same runs in other units: docs/logs.md."""
+"""Returns of the same runs in other units: docs/units.md."""
 
 import csv
 from functools import cache
