@@ -400,26 +400,37 @@ def test_the_small_presets_need_no_file_of_the_users(name):
     assert name in builtin_names()
 
 
-def test_quickstart_and_laptop_are_our_variant_unless_the_papers_is_asked_for():
-    for name in ("quickstart", "laptop/hopper-random"):
+def test_small_presets_are_our_variant_unless_the_papers_is_asked_for():
+    for name in ("quickstart", "quick/pendulum", "laptop/hopper-random"):
         ours, papers = preset(name), preset(name, algorithm="moore")
-        assert (ours.algorithm, papers.algorithm) == ("moore_robust", "moore")
+        assert (ours.algorithm, papers.algorithm) == ("moore_safe", "moore")
+        assert ours.clone and ours.dip_budget == 0.05
+        assert ours.gate.enabled and ours.gate.calibrated and not ours.gate.penalised
+        assert not papers.clone and papers.dip_budget is None and not papers.gate.enabled
+    assert preset("paper/hopper-random").algorithm == "moore"
+
+
+def test_the_variant_before_is_still_there():
+    for name in ("quickstart", "laptop/hopper-random"):
+        ours, papers = (preset(name, algorithm=row) for row in ("moore_robust", "moore"))
         assert ours.sac.layer_norm and ours.sac.clip_targets == 0.95
         assert not papers.sac.layer_norm and papers.sac.clip_targets is None
         assert papers.sac.average_rate is None and papers.horizons_per_episode is None
         assert papers.offline.patience is None and papers.model.warm_start == "best"
         assert ours.gate.enabled and ours.gate.earned and not ours.gate.penalised
         assert not papers.gate.enabled and papers.uncertainty == "std"
-    assert preset("paper/hopper-random").algorithm == preset("quick/pendulum").algorithm == "moore"
 
 
-def test_our_variant_has_no_settings_of_a_task():
+@pytest.mark.parametrize(
+    ("row", "steps"), [("moore_robust", (100, 2.0)), ("moore_safe", (100, 0.0))]
+)
+def test_our_variants_have_no_settings_of_a_task(row, steps):
     for scale in ("quick", "laptop", "paper"):
         of_scale = [name for name in preset_names() if name.startswith(f"{scale}/")]
-        ours = [preset(name, algorithm="moore_robust") for name in of_scale]
+        ours = [preset(name, algorithm=row) for name in of_scale]
         alike = {(c.rollout_length, c.penalty_coef, c.offline.rollout_batch) for c in ours}
         assert len(alike) == 1 and len(ours) > 1
-        assert alike.pop()[:2] == (100, 2.0)
+        assert alike.pop()[:2] == steps
 
 
 def test_our_variant_imagines_as_many_steps_as_the_papers_where_that_has_rollouts_of_five():

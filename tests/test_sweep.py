@@ -78,8 +78,8 @@ def test_without_algorithms_each_preset_runs_its_own(tmp_path):
     def run_by(**grid):
         return {from_dict(cell.config).algorithm for cell in cells(Grid(**grid), tmp_path)[-2:]}
 
-    assert run_by(presets=("quickstart",), seeds=(0, 1)) == {"moore_robust"}
-    assert run_by(presets=("quick/pendulum", "sac")) == {"moore", "sac"}
+    assert run_by(presets=("quickstart",), seeds=(0, 1)) == {"moore_safe"}
+    assert run_by(presets=("quick/pendulum", "sac")) == {"moore_safe", "sac"}
     assert run_by(presets=("quickstart",), schemes=("uniform", "moore:1")) == {"moore"}
 
 
@@ -111,8 +111,8 @@ def test_joined_logs_do_not_share_a_folder_with_the_first_of_them(tmp_path):
     grid = Grid(presets=("laptop/hopper-medium", "laptop/hopper-medium-expert"))
     names = {Path(cell.folder).name for cell in cells(grid, tmp_path) if cell.stages == "online"}
     assert names == {
-        "Hopper-v5-hopper-medium__moore_robust__0",
-        "Hopper-v5-hopper-medium+hopper-expert__moore_robust__0",
+        "Hopper-v5-hopper-medium__moore_safe__0",
+        "Hopper-v5-hopper-medium+hopper-expert__moore_safe__0",
     }
 
 

@@ -10,6 +10,11 @@ from moore.errors import InputError
 
 # Presets that are a file of their own.
 _WHOLE = ("quickstart", "sac", "plant")
+# What is taken where no algorithm is asked for, by preset or scale; otherwise that of the file.
+_DEFAULT = {
+    "quickstart": "moore_safe", "quick": "moore_safe", "laptop": "moore_safe",
+    "plant": "moore_robust",
+}  # fmt: skip
 
 
 @cache
@@ -30,8 +35,8 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
     Args:
         name: one of `preset_names`.
         algorithm: a row of `moore.algorithms`; its settings for this task and scale are included.
-            By default `moore_robust` for quickstart, plant and laptop/<task>, `sac` for sac, and
-            the paper's `moore` for the others.
+            By default `moore_safe` for quickstart, quick/<task> and laptop/<task>, `moore_robust`
+            for plant, `sac` for sac, and the paper's `moore` for paper/<task>.
 
     Examples:
         >>> preset("paper/hopper-medium-replay").rollout_length
@@ -52,8 +57,8 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
     else:
         config = _over(Config(), "paper", task)
         config = _over(config, "laptop", task) if scale == "laptop" else config
-    if algorithm is None and (name in ("quickstart", "plant") or scale == "laptop"):
-        algorithm = "moore_robust"
+    if algorithm is None:
+        algorithm = _DEFAULT.get(scale or name)
     return config if algorithm is None else _with_algorithm(config, algorithm, scale, task)
 
 
