@@ -28,6 +28,7 @@ COMMANDS = (
     "inspect",
     "convert",
     "preview",
+    "doctor",
     "theory",
 )
 

@@ -8,6 +8,7 @@ from moore.cli.assess import assess_run
 from moore.cli.collect import collect_log
 from moore.cli.compare import compare_runs
 from moore.cli.convert import convert_log
+from moore.cli.doctor import check_installation
 from moore.cli.evaluate import evaluate, preview_schemes
 from moore.cli.export import export_policy
 from moore.cli.logs import inspect_log
@@ -43,6 +44,7 @@ commands:
   inspect DATASET   check a log and sum it up
   convert SOURCE    write a log as D4RL HDF5, Minari set or .npz
   preview           show the online share and the shift per epoch of sampling schemes
+  doctor            check the installation, and print what belongs in a bug report
   theory            compute both sides of the paper's bounds, on random MDPs and counterexamples
 
 `moore COMMAND --help` shows the options with their defaults.
@@ -107,5 +109,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "inspect": inspect_log,
     "convert": convert_log,
     "preview": preview_schemes,
+    "doctor": check_installation,
     "theory": check_theory,
 }
