@@ -59,7 +59,7 @@ def control(session, steps, *, first=0, episode=5, unit=None):
 
 def rows(session):
     """D_on."""
-    online = session._operation._learning.state.online
+    online = session._operation.studying.learning.state.online
     return jax.tree.map(lambda x: np.asarray(x[: int(online.size)]), online.data)
 
 
@@ -112,7 +112,7 @@ class TestActing:
         session.observe(reward=np.nan, next_obs=OBS)
         control(session, 1)
         assert len(rows(session).reward) == 1
-        assert session._operation._learning.epoch.dropped == 3
+        assert session._operation.studying.learning.epoch.dropped == 3
 
     def test_a_unit_that_stays_blind_gets_no_action_until_it_sees_again(self, begin):
         session = begin()
@@ -276,7 +276,7 @@ class TestLearning:
         for one, other in zip(*map(jax.tree.leaves, map(rows, (live, rounds))), strict=True):
             np.testing.assert_array_equal(one, other)
         assert rounds.learn() == 10
-        assert not rounds._operation._feeder.finished, "nobody's returns: others have acted"
+        assert not rounds._operation.studying.feeder.finished, "nobody's returns: others have acted"
 
     def test_whole_episodes_are_taken_as_blocks(self, begin):
         session = begin()
@@ -308,7 +308,7 @@ class TestSavingAndResuming:
             assert again.learn(updates=4) == made
             for one, other in zip(*map(jax.tree.leaves, map(rows, (session, again))), strict=True):
                 assert len(one) == len(other)
-            assert again._operation._learning.epoch.number == 2
+            assert again._operation.studying.learning.epoch.number == 2
 
     def test_killed_without_warning_it_loses_no_step(self, begin, log_file, tmp_path):
         session = begin()
@@ -321,7 +321,10 @@ class TestSavingAndResuming:
             for one, other in zip(*map(jax.tree.leaves, map(rows, (session, again))), strict=True):
                 np.testing.assert_array_equal(one, other)
             assert again.due == 5
-            assert again._operation._feeder.finished == session._operation._feeder.finished
+            assert (
+                again._operation.studying.feeder.finished
+                == session._operation.studying.feeder.finished
+            )
             assert again.act(OBS).shape == (1,)
             assert again.observe(reward=0.0, next_obs=OBS) == 19
         assert load_dataset(tmp_path / "killed" / "log").size == 19
@@ -370,7 +373,7 @@ class TestSavingAndResuming:
 class TestBeginning:
     def test_it_goes_on_from_the_newest_state_of_a_run(self, begin, quick_run):
         session = begin(at="newest")
-        assert session._operation._learning.epoch.number == 4
+        assert session._operation.studying.learning.epoch.number == 4
         assert len(rows(session).reward) == 36
         assert session.policy(OBS) == load_policy(quick_run)(OBS)
         control(session, 1)

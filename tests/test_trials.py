@@ -97,13 +97,13 @@ def test_a_session_keeps_to_the_budget_too(finished, steady_log, tmp_path):
                 assert session.learn() == 20 * config().online.updates_per_step
         with pytest.raises(InputError, match="a dip budget, which counts one episode after"):
             session.act([[0.5], [0.5]])
-        learning = session._operation._learning
+        learning = session._operation.studying.learning
         assert learning.verdict is not None, "the newest policy was offered as a challenger"
         booked = learning.chooser.budget.earnings
     density = read_log(session.log, infos=True).infos["log_density"]
     assert np.isnan(density).all(), "policies act without noise"
     with Session.resume(session.folder, dataset=steady_log) as again:
-        assert again._operation._learning.chooser.budget.earnings == booked
+        assert again._operation.studying.learning.chooser.budget.earnings == booked
 
 
 class TestBooking:

@@ -30,6 +30,8 @@ class Step:
             was deterministic, or the action was not drawn from it.
         policy: id of the policy; None: somebody else acted.
         gate: whether the newest policy had been accepted; None: there is no gate.
+        offer: number of the published policy that is offered for trials from this step on.
+        held: whether only the reference could act, because returns were not known in time.
         next_obs: (obs,) float32; None until it is known.
         reward: NaN if it was not measured; None until it is known.
         seen: whether the step was observed.
@@ -43,6 +45,8 @@ class Step:
     log_density: float | None = None
     policy: str | None = None
     gate: bool | None = None
+    offer: int | None = None
+    held: bool = False
     next_obs: np.ndarray | None = None
     reward: float | None = None
     terminated: bool = False
@@ -120,8 +124,9 @@ class Steps:
                 before.lost = True
             elif before.next_obs is None:
                 before.next_obs = obs
-        names = ("log_density", "policy", "gate")
+        names = ("log_density", "policy", "gate", "offer")
         step = Step(number, unit, obs, vector(record["action"]), *map(record.get, names))
+        step.held = record.get("held", False)
         self.open.setdefault(unit, deque()).append(step)
         self.last = number
         return unit

@@ -7,15 +7,17 @@ that somebody else made come as whole blocks, and go on at once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import PyTree
 
 from moore.data.live_steps import Step, Unit
 from moore.envs.returns import Return
 from moore.replay.buffer import Transition
 from moore.runs.setup import Setup
 from moore.stages.online_learning import OnlineLearning
+from moore.stages.trials import Trials
 
 STRETCH = 250
 
@@ -35,9 +37,14 @@ class Feeder:
         *,
         skip: int = 0,
         finished: Sequence[float] = (),
+        published: Callable[[int], PyTree] | None = None,
     ):
-        """Goes on where the learner has the first `skip` steps, and `finished` were not taken."""
+        """Goes on where the learner has the first `skip` steps, and `finished` were not taken.
+
+        `published` finds a policy that was offered for trials, by its number.
+        """
         self._setup, self._learning, self._skip = setup, learning, skip
+        self._published = published
         self._at_skip, self.finished = list(finished), list(finished)
         self._waiting: dict[Unit, list[Step]] = {}
         self._acting: set[Unit] = set()
@@ -82,7 +89,7 @@ class Feeder:
         if step.number == 0:
             self._learning.abandon()
             return
-        transition = self._transition(step) if step.whole else None
+        transition = transition_of(step, self._setup) if step.whole else None
         if transition is not None:
             if self._rows == self._learning.state.online.capacity:
                 self._learning.grow()
@@ -90,6 +97,7 @@ class Feeder:
         if step.policy is None:
             self._learning.add(transition)
         else:
+            self._repeat(step)
             self._learning.observe(transition, in_episode=not step.ends)
 
     def make_room(self) -> None:
@@ -101,18 +109,15 @@ class Feeder:
             self._learning.grow()
             self._learning.rehearse()
 
-    def _transition(self, step: Step) -> Transition:
-        """The step in the agents' units."""
-        bounds = self._setup.world.bounds
-        seen = Transition(
-            obs=step.obs,
-            action=bounds.scaled(step.action).astype(np.float32),
-            reward=np.asarray(step.reward, np.float32),
-            next_obs=step.next_obs,
-            terminated=np.asarray(step.terminated, bool),
-            truncated=np.asarray(step.truncated and not step.terminated, bool),
-        )
-        return self._setup.units.transition_in(seen)
+    def _repeat(self, step: Step) -> None:
+        """What was decided about trials before this step, in the process that acted."""
+        chooser = self._learning.chooser
+        if not isinstance(chooser, Trials):
+            return
+        if step.offer is not None and self._published is not None:
+            chooser.take_up(step.offer, self._published(step.offer))
+        if step.held:
+            chooser.budget.withhold()
 
     def _count(self, step: Step) -> None:
         """Adds up the return of the session's own episodes."""
@@ -124,3 +129,17 @@ class Feeder:
             if step.ends:
                 earned = self._returns.pop(step.unit).total
                 self.finished += [] if earned is None else [earned]
+
+
+def transition_of(step: Step, setup: Setup) -> Transition:
+    """A step that was measured completely, in the agents' units."""
+    bounds = setup.world.bounds
+    seen = Transition(
+        obs=step.obs,
+        action=bounds.scaled(step.action).astype(np.float32),
+        reward=np.asarray(step.reward, np.float32),
+        next_obs=step.next_obs,
+        terminated=np.asarray(step.terminated, bool),
+        truncated=np.asarray(step.truncated and not step.terminated, bool),
+    )
+    return setup.units.transition_in(seen)

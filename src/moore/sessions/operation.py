@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,13 @@ from moore.errors import InputError
 from moore.files import locked
 from moore.runs.policy import Policy
 from moore.sessions.acting import Actor
-from moore.sessions.feeder import Feeder
-from moore.sessions.folder import LOG, Facts, copy_to, save_state
+from moore.sessions.folder import LOG, Facts, copy_to
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal
+from moore.sessions.learner_side import LearnerSide
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
-from moore.stages.choosing import Turn
+from moore.sessions.studying_apart import StudyingApart
 
 # Steps of a unit that may wait for their rewards at a time.
 PATIENCE = 1000
@@ -40,51 +41,58 @@ class Operation:
         log: folder of its log.
         world: dimensions and bounds.
         steps: the steps whose outcome is open.
-        studying: learns.
+        studying: learns, here or in another process.
     """
 
-    def __init__(self, folder: Path, facts: Facts, start: Start, info: dict):
+    def __init__(
+        self,
+        folder: Path,
+        facts: Facts,
+        start: Start,
+        info: dict,
+        *,
+        elsewhere: Callable[[Path, Studying], StudyingApart] | None = None,
+    ):
         """Opens a folder; `info` is that of the checkpoint which `start` was read from, or `NEW`.
+
+        With `elsewhere` the state is saved, and learning goes on in the process that it starts.
 
         Raises:
             InputError: another process has it open, its log is damaged, or the disk refuses.
         """
         self.folder, self.log = folder, folder / LOG
-        self._facts, self._setup, self._learning = facts, start.setup, start.learning
+        self._facts, self._setup = facts, start.setup
         self.world = start.setup.world
         self._actor = Actor(start.setup, facts.seed)
         self._held = Held(self.world.bounds, self.world.max_bad_readings)
-        self._feeder = Feeder(
-            start.setup, start.learning, skip=info["fed"], finished=info["finished"]
-        )
-        self._number, self._released = info["number"], []
         self._acted: set[Unit] = set()  # units for which this session has acted
         self.steps = Steps(PATIENCE)
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(folder))
-            self.studying = Studying(folder, start.learning, self._feeder, info)
-            stack.callback(self.studying.close)
+            here = Studying(folder, facts, start, info)
+            self.studying: LearnerSide = here
+            stack.callback(lambda: self.studying.close())
             records = Records(self.log)
             for record in records:
                 self._take(record)
-                self._feed()
+                self.studying.feed()
             self._journal = Journal(self.log, self._header(), records)
             stack.callback(self._journal.close)
             # What comes next does not follow what came before the session was opened.
             self.take([{"kind": "gap", "unit": unit} for unit in self.steps.open])
-            self._feeder.make_room()
-            self._learning.rehearse()
-            self._actor.use(self._turn)
+            if elsewhere is not None:
+                self._journal.sync()
+                here.save()
+                here.close()
+                self.studying = elsewhere(folder, here)
+            self.studying.ready()
+            self._actor.use(self.studying.turn)
             self._resources = stack.pop_all()
 
     @property
     def policy(self) -> Policy:
         """The policy that acts."""
-        return self._actor.use(self._turn)
-
-    @property
-    def _turn(self) -> Turn:
-        return self._learning.chooser.turn(self._learning.state)
+        return self._actor.use(self.studying.turn)
 
     def act(
         self, obs: Float[np.ndarray, "rows obs"], units: list[Unit]
@@ -94,7 +102,8 @@ class Operation:
         good = np.isfinite(obs).all(axis=1)
         self._held.count(units, good)
         actions, density = self._held.actions(units), [None] * len(units)
-        random, turn = self._learning.random, self._turn
+        waiting = self.steps.open.get(units[0], ())
+        turn, random, verdict, notes = self.studying.decide(waiting, obs[0])
         first, policy = self.steps.last + 1, "random"
         if not random:
             self._actor.use(turn)
@@ -106,7 +115,7 @@ class Operation:
             ):
                 if np.isfinite(action).all():
                     actions[row], density[row] = action, value
-        about = {"policy": policy, "gate": self._learning.verdict, "time": round(time.time(), 3)}
+        about = {"policy": policy, "gate": verdict, **notes, "time": round(time.time(), 3)}
         records = []
         for row, unit in enumerate(units):
             record = {"kind": "act", "step": first + row, "unit": unit, "obs": plain(obs[row])}
@@ -137,30 +146,27 @@ class Operation:
         """
         if records:
             self._record(records)
-        self._feed()
+        self.studying.feed()
 
     def learn(self, *, updates: int | None, seconds: float | None) -> int:
         """Learns; see `Session.learn`."""
-        self._feed()
-        self._journal.sync()
-        self._feeder.make_room()
+        self.studying.feed()
+        if self.studying.here:
+            self._journal.sync()
         made = self.studying.learn(updates=updates, seconds=seconds)
-        self._actor.use(self._turn)
+        self._actor.use(self.studying.turn)
         return made
 
     def save(self, path: Path | None) -> Path:
         """Saves; see `Session.save`."""
         self.studying.check_sound()
-        self._feed()
+        self.studying.feed()
         self._journal.sync()
-        self._number += 1
-        info = {"number": self._number, "session": self._facts.id, **self.studying.info}
-        info |= {"fed": self._feeder.fed, "finished": self._feeder.finished}
-        save_state(self.folder, self._number, self._setup, self._learning, self.policy, info)
-        if path is None or path == self.folder:
-            return self.folder
-        copy_to(path, self.folder, self._facts)
-        return path
+        with self.studying.saved():
+            if path is None or path == self.folder:
+                return self.folder
+            copy_to(path, self.folder, self._facts)
+            return path
 
     def close(self) -> None:
         """Closes all files."""
@@ -193,18 +199,11 @@ class Operation:
             self._take(record)
 
     def _take(self, record: dict) -> None:
-        self._released += self.steps.take(record)
+        for step in self.steps.take(record):
+            self.studying.add(step)
+            if step.ends:
+                self._held.end_episode(step.unit)
         if record["kind"] == "act" and record["policy"] is not None:
             self._acted.add(record["unit"])
             if None not in record["obs"]:
                 self._held.keep(record["unit"], np.asarray(record["action"], np.float32))
-
-    def _feed(self) -> None:
-        """Gives the learner what came out, unless its state is not whole: then it stays on disk."""
-        if not self.studying.sound:
-            return
-        steps, self._released = self._released, []
-        for step in steps:
-            self._feeder.add(step)
-            if step.ends:
-                self._held.end_episode(step.unit)

@@ -14,9 +14,11 @@ from moore.jax_settings import plain_jax
 from moore.runs.policy import Policy
 from moore.sessions.blocks import outcomes, records_of_episode, rows_of_log
 from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
+from moore.sessions.learner_report import LearnerReport
 from moore.sessions.operation import NEW, Operation
 from moore.sessions.readings import flag_of, reward_of, rows_of, units_of
 from moore.sessions.start import begin
+from moore.sessions.studying_apart import let_go, process_for
 
 
 class Session:
@@ -47,6 +49,7 @@ class Session:
         at: str = "newest",
         seed: int | None = None,
         accept: tuple[str, ...] = (),
+        learner: str = "call",
     ) -> "Session":
         """A new session that goes on from a run; nothing is written to the run's folder.
 
@@ -58,17 +61,19 @@ class Session:
                 offline stage.
             seed: seed of the noise of the actions; by default that of the run.
             accept: ("hand-over",) to act although something speaks against the policy.
+            learner: "call" learns in calls of `learn`, "process" all the time in another process.
 
         Raises:
             InputError: there is no such run, something speaks against its policy, or the folder is
                 not empty.
         """
-        run = whole_path(run)
+        run, elsewhere = whole_path(run), process_for(learner, dataset=dataset)
         start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
         folder = new_folder(out, run)
         facts = write_facts(folder, run, start.setup.config.seed if seed is None else seed)
-        session = cls(Operation(folder, facts, start, NEW))
-        session.save()
+        session = cls(Operation(folder, facts, start, NEW, elsewhere=elsewhere))
+        if elsewhere is None:
+            session.save()
         return session
 
     @classmethod
@@ -79,6 +84,7 @@ class Session:
         *,
         run: str | Path | None = None,
         dataset: Dataset | str | Path | None = None,
+        learner: str = "call",
     ) -> "Session":
         """Goes on with a saved session.
 
@@ -88,16 +94,19 @@ class Session:
         Args:
             path: folder of the session, or a copy that `save(path)` made.
             run: folder of the run that it started from, if it has moved.
-            dataset: as for `from_run`.
+            dataset, learner: as for `from_run`.
 
         Raises:
             InputError: there is no such session, its files are damaged, or the restored policy acts
                 differently.
         """
+        run = None if run is None else whole_path(run)
+        elsewhere = process_for(learner, run=run, dataset=dataset)
         folder = found_folder(path)
         facts = read_facts(folder)
-        start, found = load(folder, facts, None if run is None else whole_path(run), dataset)
-        return cls(Operation(folder, facts, start, found.info))
+        let_go(folder)
+        start, found = load(folder, facts, run, dataset)
+        return cls(Operation(folder, facts, start, found.info, elsewhere=elsewhere))
 
     @property
     def folder(self) -> Path:
@@ -118,6 +127,20 @@ class Session:
     def due(self) -> int:
         """Number of updates that the schedule of the run asks for and that were not made."""
         return self._operation.studying.due
+
+    @property
+    def learner(self) -> LearnerReport:
+        """How far learning is, and whether it goes on."""
+        return self._operation.studying.report
+
+    @plain_jax()
+    def restart_learner(self) -> None:
+        """Starts the learner process again, if it has ended, from the newest saved state.
+
+        Raises:
+            InputError: learning runs in calls of `learn`, or no process can be started.
+        """
+        self._opened().studying.restart()
 
     def act(self, obs: Any, *, unit: Unit | Sequence[Unit] | None = None) -> np.ndarray:
         """The action for an observation, within the bounds.

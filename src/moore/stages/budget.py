@@ -102,12 +102,24 @@ class DipBudget:
             predicted: its return minus that of the incumbent by the models, if they were asked.
             standard_error: standard error of `predicted`.
         """
-        if self.share == 0.0:
-            return False
-        if predicted is not None and predicted < -self.rules.screen * standard_error:
+        if not self.accepts(predicted=predicted, standard_error=standard_error):
             return False
         self.waiting = policy
         return True
+
+    def accepts(self, *, predicted: float | None, standard_error: float) -> bool:
+        """Whether a policy may try, by what the models predict; see `offer`."""
+        worse = predicted is not None and predicted < -self.rules.screen * standard_error
+        return self.share > 0.0 and not worse
+
+    def withhold(self) -> None:
+        """The reference acts in the rest of the running episode, and nobody is to blame for it."""
+        now = self.running
+        if not now.planned:
+            self._begin()
+        now.others_at = now.trial_at = None
+        if now.acting != REFERENCE:
+            self._stop(REFERENCE)
 
     def step(self, reward: float, steps: int = 1) -> None:
         """Books what the acting policy earned in one step, or in several up to the next mark.
@@ -176,8 +188,7 @@ class DipBudget:
 
     def _plan(self) -> None:
         """Decides at the beginning of an episode who may act from which step on."""
-        now, earnings = self.running, self.earnings
-        now.planned, now.units, now.own_units = True, self.ledger.units, self.ledger.own_units
+        now, earnings = self._begin(), self.earnings
         if self.share == 0.0 or self.affordable() <= 0.0:
             return
         self._call_challenger()
@@ -197,6 +208,11 @@ class DipBudget:
         if trial and fits and earnings.part(fits[0], earnings.length) >= _SHORTEST - _ROUNDING:
             now.trial_at = fits[0]
         now.others_at = can[0] if self.incumbent != REFERENCE else now.trial_at
+
+    def _begin(self) -> Running:
+        now = self.running
+        now.planned, now.units, now.own_units = True, self.ledger.units, self.ledger.own_units
+        return now
 
     def _call_challenger(self) -> None:
         """Replaces a challenger that has not proved better by the waiting policy."""
@@ -264,13 +280,17 @@ class DipBudget:
         return behind > min(scatter + _SLACK * level, rules.stop_loss * level)
 
     def _hand_back(self, policy: int) -> None:
-        now = self.running
         tried = self._is_tried()
-        self._record(now.steps)
-        now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
+        self._stop(policy)
         if tried:
             self.lost += 1
             self._drop()
+
+    def _stop(self, policy: int) -> None:
+        """Another policy acts in the rest of the episode; nothing more is recorded."""
+        now = self.running
+        self._record(now.steps)
+        now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
 
     def _record(self, until: int) -> None:
         """Adds the stretch in which the acting policy acted to its record."""

@@ -7,7 +7,7 @@ cost of a trial is due to the policy.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
 from moore.trees import copied
+from moore.units import Units
 
 
 class Trials:
@@ -30,7 +31,9 @@ class Trials:
     Attributes:
         budget: the account and its decisions.
         policies: the policies that may act, by number.
-        offered: number of policies that were offered so far.
+        offered: number of the policy that was offered last, 0 if none was.
+        propose: told of a new challenger, where the account is kept in another process: that one
+            offers it, and `take_up` repeats it here. None: it is offered at once.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Trials:
     ):
         self._learner = learner
         self.budget, self.policies, self.offered = budget, policies, offered
+        self.propose: Callable[[PyTree], None] | None = None
         self._told = self._verdicts()
 
     @classmethod
@@ -66,13 +70,7 @@ class Trials:
         self, state: LearnerState, transition: Transition | None, *, in_episode: bool
     ) -> LearnerState:
         """Books the reward. The incumbent is the policy that is evaluated and saved."""
-        reward = math.nan
-        if transition is not None:
-            reward = float(self._learner.units.reward_out(transition.reward))
-        self.budget.step(reward)
-        if not in_episode:
-            ended = transition is not None and bool(transition.terminated)
-            self.budget.end(terminated=ended)
+        book(self.budget, self._learner.units, transition, in_episode=in_episode)
         return self._settled(state)
 
     def consider(
@@ -88,13 +86,18 @@ class Trials:
             predicted, error = (
                 float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error")
             )
-        number = self.offered + 1
         same = predicted == error == 0.0  # the newest policy is the incumbent
-        accepted = not same and self.budget.offer(number, predicted=predicted, standard_error=error)
-        if accepted:
-            self.offered = number
-            self.policies[number] = copied(learner.newest_policy(state))
+        accepted = not same and self.budget.accepts(predicted=predicted, standard_error=error)
+        if accepted and self.propose is not None:
+            self.propose(learner.newest_policy(state))
+        elif accepted:
+            self.take_up(self.offered + 1, copied(learner.newest_policy(state)))
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
+
+    def take_up(self, number: int, policy: PyTree) -> None:
+        """Offers a policy as a challenger, under a number that was not used before."""
+        if self.budget.offer(number):
+            self.offered, self.policies[number] = number, policy
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Ends the episode early: what was earned counts, the rest of it does not."""
@@ -108,8 +111,7 @@ class Trials:
 
     def _settled(self, state: LearnerState) -> LearnerState:
         """Drops policies that will not act again, and puts the incumbent into the gate."""
-        for number in self.policies.keys() - self.budget.kept - {REFERENCE}:
-            del self.policies[number]
+        drop_others(self.policies, self.budget)
         incumbent = self.policies[self.budget.incumbent]
         state = self._after_trials(state, incumbent)
         if state.gate is None or state.gate.acting is incumbent:
@@ -144,6 +146,24 @@ class Trials:
             "offered": self.offered,
         }
         return facts, arrays
+
+
+def book(
+    budget: DipBudget, units: Units, transition: Transition | None, *, in_episode: bool
+) -> None:
+    """Books a step in the system; `transition` is in the agents' units, None if not measured."""
+    reward = math.nan
+    if transition is not None:
+        reward = float(units.reward_out(transition.reward))
+    budget.step(reward)
+    if not in_episode:
+        budget.end(terminated=transition is not None and bool(transition.terminated))
+
+
+def drop_others(policies: dict[int, PyTree], budget: DipBudget) -> None:
+    """Drops the policies that will not act again."""
+    for number in policies.keys() - budget.kept - {REFERENCE}:
+        del policies[number]
 
 
 def unpack_trials(
