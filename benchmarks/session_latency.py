@@ -1,13 +1,16 @@
-"""How long `act` and `observe` of a session take, while nothing learns.
+"""How long `act` and `observe` of a session take: while nothing learns, and beside a learner.
 
-    python benchmarks/session_latency.py --steps 5000
+    python benchmarks/session_latency.py
+    python benchmarks/session_latency.py --seconds 60 --picture docs/images/session-latency.png
 
 A policy of HalfCheetah's size (17 observations, 6 actions, two layers of 256) acts on made-up
-numbers. Times are of the clock on the wall, and of this thread's own work, which other processes
-on the machine do not lengthen.
+numbers, once with learning in calls of `learn`, of which there are none, and once with a learner
+process that has more to do than it can. Times are of the clock on the wall, and of this thread's
+own work, which other processes on the machine do not lengthen.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from dataclasses import replace
@@ -19,6 +22,7 @@ import moore
 
 OBS, ACTIONS, ROWS = 17, 6, 400
 SHARES = (0.5, 0.99, 0.999)
+WHILE = {"call": "nothing learns", "process": "another process learns"}
 
 
 def finished_run(folder: Path) -> Path:
@@ -41,29 +45,76 @@ def finished_run(folder: Path) -> Path:
     return moore.run(config, dataset=folder / "log.npz", env=plant, **how).folder
 
 
+def drive(session: moore.Session, seconds: float, period: float) -> np.ndarray:
+    """Acts once in every period; (steps, 2 calls, 2 clocks) in seconds."""
+    rng, times, begun = np.random.default_rng(1), [], time.perf_counter()
+    while (now := time.perf_counter() - begun) < seconds:
+        time.sleep(max(len(times) * period - now, 0.0))
+        obs, next_obs = rng.normal(size=(2, OBS))
+        marks = [(time.perf_counter(), time.thread_time())]
+        session.act(obs)
+        marks.append((time.perf_counter(), time.thread_time()))
+        session.observe(reward=0.0, next_obs=next_obs, truncated=len(times) % 100 == 99)
+        marks.append((time.perf_counter(), time.thread_time()))
+        times.append(np.diff(marks, axis=0))
+    return np.asarray(times)
+
+
+def measured(run: Path, learner: str, seconds: float, period: float) -> np.ndarray:
+    """The times of a new session; beside a learner process, from its first policy on."""
+    out = run.with_name(f"session-{learner}")
+    session = moore.Session.from_run(run, out, accept=("hand-over",), learner=learner)
+    while learner == "process" and not session.learner.published:
+        drive(session, 1.0, period)
+    before = session.learner
+    times = drive(session, seconds, period)
+    if learner == "process":
+        now = session.learner
+        print(f"{len(times)} steps; meanwhile {now.updates - before.updates} updates, ", end="")
+        print(f"{now.published - before.published} new policies; {now.due} updates are due")
+    session.close()
+    return times
+
+
+def picture(found: dict[str, np.ndarray], path: Path) -> None:
+    """Histograms of the time that `act` takes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.0, 2.6), layout="constrained")
+    edges = np.geomspace(0.03, 30.0, 91)
+    for learner, times in found.items():
+        taken = np.clip(1e3 * times[:, 0, 0], edges[0], edges[-1])
+        axes.hist(taken, edges, histtype="step", log=True, label=WHILE[learner])
+    for limit in (1.0, 5.0):
+        axes.axvline(limit, color="0.7", linewidth=0.8)
+    axes.set(xscale="log", xlabel="time of act, in ms", ylabel="number of steps")
+    axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=5000)
-    steps = parser.parse_args().steps
-    times = {name: np.zeros((steps, 2)) for name in ("act", "observe")}
-    rng = np.random.default_rng(1)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--period", type=float, default=0.005, help="seconds from step to step")
+    parser.add_argument("--picture", type=Path)
+    args = parser.parse_args()
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{os.cpu_count()} cores, load averages {load}")
     with tempfile.TemporaryDirectory() as place:
         run = finished_run(Path(place))
-        session = moore.Session.from_run(run, Path(place) / "session", accept=("hand-over",))
-        for step in range(steps):
-            obs, next_obs = rng.normal(size=(2, OBS))
-            marks = [(time.perf_counter(), time.thread_time())]
-            session.act(obs)
-            marks.append((time.perf_counter(), time.thread_time()))
-            session.observe(reward=0.0, next_obs=next_obs, truncated=step % 100 == 99)
-            marks.append((time.perf_counter(), time.thread_time()))
-            times["act"][step], times["observe"][step] = np.diff(marks, axis=0)
-        session.close()
-    print("| call | clock | median | 99% | 99.9% |\n|---|---|---|---|---|")
-    for name, found in times.items():
-        for clock, column in zip(("wall", "own work"), 1e3 * found.T, strict=True):
-            cells = " | ".join(f"{value:.2f} ms" for value in np.quantile(column, SHARES))
-            print(f"| `{name}` | {clock} | {cells} |")
+        found = {name: measured(run, name, args.seconds, args.period) for name in WHILE}
+    print("\n| while | call | clock | median | 99% | 99.9% |\n|---|---|---|---|---|---|")
+    for learner, times in found.items():
+        for place, call in enumerate(("act", "observe")):
+            for clock, name in enumerate(("wall", "own work")):
+                column = 1e3 * times[:, place, clock]
+                cells = " | ".join(f"{value:.2f} ms" for value in np.quantile(column, SHARES))
+                print(f"| {WHILE[learner]} | `{call}` | {name} | {cells} |")
+    if args.picture is not None:
+        picture(found, args.picture)
 
 
 if __name__ == "__main__":

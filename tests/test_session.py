@@ -278,6 +278,27 @@ class TestLearning:
         assert rounds.learn() == 10
         assert not rounds._operation.studying.feeder.finished, "nobody's returns: others have acted"
 
+    def test_a_round_deploys_a_policy_and_learns_from_the_log_that_comes_back(
+        self, begin, log_file, tmp_path
+    ):
+        session = begin()
+        session.close()
+        deployed = []
+        for week in ("one", "two"):
+            policy = load_policy(session.folder)
+            deployed.append(float(policy(OBS)[0]))
+            obs = np.linspace(1.0, 0.5, 11, dtype=np.float32)[:, None]
+            np.savez(
+                tmp_path / f"{week}.npz", obs=obs[:-1], next_obs=obs[1:], action=policy(obs[:-1]),
+                reward=-(obs[:-1, 0] ** 2), terminated=np.zeros(10, bool),
+                truncated=np.arange(10) == 9,
+            )  # fmt: skip
+            with Session.resume(session.folder, dataset=log_file) as again:
+                assert again.add_log(tmp_path / f"{week}.npz") == 10
+                assert again.learn() == 10
+        assert len({*deployed, float(load_policy(session.folder)(OBS)[0])}) == 3
+        assert load_dataset(session.log).size == 20
+
     def test_whole_episodes_are_taken_as_blocks(self, begin):
         session = begin()
         obs, action = np.arange(4.0)[:, None], np.zeros((3, 1))

@@ -15,11 +15,10 @@ from moore.config import GateConfig
 from moore.data.load import read_log
 from moore.errors import InputError
 from moore.reports.html import run_page
-from moore.runs.budgeting import earnings_of, floor_of
+from moore.runs.budgeting import dip_budget, earnings_of, floor_of
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
-from moore.stages.budget import dip_budget
 from moore.stages.earnings import earnings_of_log
 from moore.stages.trials import Trials, unpack_trials
 from runs_alike import assert_same_run

@@ -16,7 +16,13 @@ from moore.errors import InputError
 from moore.files import short_path, writing
 from moore.runs.policy import Policy
 from moore.sessions.acting import ready
-from moore.sessions.publication import LEARNER, Publication, read_policy, read_publication
+from moore.sessions.publication import (
+    LEARNER,
+    STATE,
+    Publication,
+    read_policy,
+    read_publication,
+)
 from moore.sessions.turns import Published
 
 # Seconds between two looks at what the process has published.
@@ -24,6 +30,8 @@ PAUSE = 0.05
 # Seconds that it has to end by itself before it is killed.
 _GRACE = 10.0
 OUTPUT = "output.txt"
+# By how much it is nicer than this process, where the system knows that.
+NICE = 10
 
 
 class LearnerChild:
@@ -53,9 +61,8 @@ class LearnerChild:
         self._session, self._folder = session, session / LEARNER
         self._instructions, self._like = instructions, policy
         self._where = os.getcwd()
-        self.told, self.newest = told, None
-        self.trouble = ""
-        self._saves = 0
+        self.told, self._saves = told, 0
+        self.newest: Published | None = None
         self.start()
 
     def start(self) -> None:
@@ -69,9 +76,9 @@ class LearnerChild:
             self._folder.mkdir(exist_ok=True)
             with open(self._folder / OUTPUT, "ab") as output:
                 self._process = _launched(self._session, output, self._where)
-        self.trouble, self._seen = "", 0
+        self.trouble, self._seen = "", (0, 0, 0)
         self._closing = threading.Event()
-        self._order(self._instructions | {"launch": launch})
+        self._order(self._instructions | {"launch": launch, "nice": NICE})
         self._watcher = threading.Thread(
             target=self._watch, args=(launch,), name="moore-learner", daemon=True
         )
@@ -82,9 +89,24 @@ class LearnerChild:
         """Number of the process."""
         return self._process.pid
 
-    def learn(self, **more: float) -> None:
+    @property
+    def published(self) -> int:
+        """Number of the newest policy that has come, 0 before the first."""
+        return 0 if self.newest is None else self.newest.number
+
+    def restart(self) -> None:
+        """Starts the process again if it has ended.
+
+        Raises:
+            InputError: it cannot be started.
+        """
+        if self._process.poll() is not None:
+            self._watcher.join()
+            self.start()
+
+    def learn(self, *, updates: int | None, seconds: float | None) -> None:
         """Orders more updates than the schedule asks for: so many, or for so many seconds."""
-        self._order({"do": "learn", **more})
+        self._order({"do": "learn", "updates": updates or 0, "seconds": seconds or 0.0})
 
     def save(self) -> None:
         """Waits until the state is saved; the process then writes nothing until `go_on`.
@@ -139,21 +161,21 @@ class LearnerChild:
         told = self.told.trouble or f"The learner process has ended ({_why(status)})."
         self.trouble = f"{told} The last policy that it has published acts on."
         with contextlib.suppress(Warning):  # where warnings are errors, acting goes on
-            warnings.warn(f"{short_path(self._session)}: {self.trouble}", stacklevel=2)
+            warnings.warn(f"{short_path(self._session)}: {self.trouble}", stacklevel=1)
 
     def _look(self, launch: str) -> None:
         """Takes what is new."""
         try:
-            changed = (self._folder / "state.json").stat().st_mtime_ns
+            found = (self._folder / STATE).stat()
         except OSError:
             return
+        changed = found.st_mtime_ns, found.st_ino, found.st_size
         if changed == self._seen:
             return
         told = read_publication(self._folder)
         if told is None or told.launch != launch:
             return
-        number = 0 if self.newest is None else self.newest.number
-        if told.policy > number:
+        if told.policy not in (0, self.published):
             try:
                 weights = read_policy(self._folder, told.policy, self._like.weights)
             except InputError:

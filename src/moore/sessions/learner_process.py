@@ -46,7 +46,6 @@ _PAUSE, _POLICIES, _PROGRESS, _STATES = 0.02, 0.5, 0.1, 60.0
 _GRACE = 5.0
 # Seconds from an order to end, after which what is being done is broken off.
 _MOMENT = 1.0
-_NICE = 10
 
 
 class Orders:
@@ -67,14 +66,12 @@ class Orders:
         while not self._lines.empty():
             yield self._lines.get()
 
-    def wait_for(self, what: str) -> None:
-        """Waits for an order of this kind, or the end."""
-        while not self.ended:
-            try:
-                if self._lines.get(timeout=0.1)["do"] == what:
-                    return
-            except queue.Empty:
-                continue
+    def next(self, seconds: float) -> str:
+        """What the next order says; "" if there is none for so long."""
+        try:
+            return self._lines.get(timeout=seconds)["do"]
+        except queue.Empty:
+            return ""
 
     def _read(self) -> None:
         """Whatever the main thread does, a moment after the end of the orders all ends."""
@@ -100,17 +97,17 @@ class LearnerProcess:
             session, facts, None if run is None else Path(run), instructions["dataset"]
         )
         self._session, self._folder, self._orders = session, session / LEARNER, orders
-        self._setup, self._learning = start.setup, start.learning
+        self._learning = start.learning
         self._studying = Studying(session, facts, start, found.info)
         self._following, self._steps = Following(session / LOG), Steps(PATIENCE)
         self._told = Publication(instructions["launch"])
         self._number = last_number(self._folder)
-        self._acting = self._studying.turn.of
         self._trials: Trials | None = None
         if isinstance(self._learning.chooser, Trials):
             self._trials = self._learning.chooser
             self._trials.propose = self._publish_policy
             self._number = max(self._number, self._trials.offered)
+        self._acting = self._studying.turn.of
         self._next = {"policy": 0.0, "progress": 0.0, "state": time.monotonic() + _STATES}
         self._more_updates, self._more_until = 0, 0.0
         self._kept = (self._studying.updates, self._studying.feeder.fed)
@@ -127,7 +124,7 @@ class LearnerProcess:
                 time.sleep(_PAUSE)
             self._publish()
             if time.monotonic() > self._next["state"]:
-                self._save()
+                self._save_now_or_later()
         if self._orders.ended == "alone":
             self._save()
 
@@ -161,13 +158,14 @@ class LearnerProcess:
 
     def _obey(self, order: dict) -> None:
         if order["do"] == "learn":
-            self._more_updates = max(self._more_updates, 0) + order.get("updates", 0)
-            self._more_until = max(self._more_until, time.monotonic() + order.get("seconds", 0.0))
+            self._more_updates = max(self._more_updates, 0) + order["updates"]
+            self._more_until = max(self._more_until, time.monotonic() + order["seconds"])
         elif order["do"] == "save":
             self._follow()
             self._save()
             self.say(saved=order["number"])
-            self._orders.wait_for("go on")
+            while not self._orders.ended and self._orders.next(_PROGRESS) != "go on":
+                self.say()
 
     def _publish(self) -> None:
         now = time.monotonic()
@@ -192,6 +190,14 @@ class LearnerProcess:
         if self._trials is None:
             drop_policies(self._folder, before=number)
 
+    def _save_now_or_later(self) -> None:
+        """Saves without an order; if the disk refuses, it is tried again after a while."""
+        self._next["state"] = time.monotonic() + _STATES
+        try:
+            self._save()
+        except InputError as error:
+            print(error, flush=True)
+
     def _save(self) -> None:
         """Saves, unless nothing came since; what stands in the log is on the disk before."""
         now = (self._studying.updates, self._studying.feeder.fed)
@@ -199,20 +205,19 @@ class LearnerProcess:
             self._following.sync()
             self._studying.save()
             self._kept = now
-        self._next["state"] = time.monotonic() + _STATES
         if self._trials is not None:
             kept = newest_first(self._session / CHECKPOINTS)
             taken = [read_manifest(path)["info"]["choice"].get("offered", 0) for path in kept]
             drop_policies(self._folder, before=min(taken, default=0) + 1)
 
 
-def _make_way() -> None:
+def _make_way(nice: int) -> None:
     """Leaves a core to others, and lets them go first; before JAX starts its threads."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[1:] or cores)
     if hasattr(os, "nice"):
-        os.nice(_NICE)
+        os.nice(nice)
 
 
 @plain_jax()
@@ -220,7 +225,7 @@ def main() -> int:
     """Runs the process; its exit status."""
     session, instructions = Path(sys.argv[1]), json.loads(sys.stdin.readline())
     folder, launch = session / LEARNER, instructions["launch"]
-    _make_way()
+    _make_way(instructions["nice"])
     orders, process = Orders(), None
     try:
         wait_until_unlocked(folder, seconds=2 * _GRACE)

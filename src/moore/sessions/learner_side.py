@@ -41,7 +41,7 @@ class LearnerSide(Protocol):
 
     @property
     def turn(self) -> Turn:
-        """Whose turn it is to act."""
+        """Whose turn it is by what was decided so far."""
 
     @property
     def due(self) -> int:

@@ -55,7 +55,8 @@ class Operation:
     ):
         """Opens a folder; `info` is that of the checkpoint which `start` was read from, or `NEW`.
 
-        With `elsewhere` the state is saved, and learning goes on in the process that it starts.
+        A new session is saved. With `elsewhere` any is, and learning goes on in the process that it
+        starts.
 
         Raises:
             InputError: another process has it open, its log is damaged, or the disk refuses.
@@ -80,9 +81,10 @@ class Operation:
             stack.callback(self._journal.close)
             # What comes next does not follow what came before the session was opened.
             self.take([{"kind": "gap", "unit": unit} for unit in self.steps.open])
-            if elsewhere is not None:
+            if elsewhere is not None or info is NEW:
                 self._journal.sync()
                 here.save()
+            if elsewhere is not None:
                 here.close()
                 self.studying = elsewhere(folder, here)
             self.studying.ready()

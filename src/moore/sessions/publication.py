@@ -23,8 +23,7 @@ from moore.errors import InputError
 from moore.files import short_path, to_disk
 from moore.runs.checkpoint import SEAL, is_sealed, sealed
 
-LEARNER = "learner"
-_STATE = "state.json"
+LEARNER, STATE = "learner", "state.json"
 _DIGITS = 16
 
 
@@ -53,20 +52,20 @@ class Publication:
 
 def write_publication(folder: Path, told: Publication) -> None:
     """Replaces the publication; raises OSError if that is not possible now."""
-    partial = folder / f".{_STATE}.partial"
+    partial = folder / f".{STATE}.partial"
     partial.write_text(sealed(asdict(told)), encoding="utf-8")
-    os.replace(partial, folder / _STATE)
+    os.replace(partial, folder / STATE)
 
 
 def read_publication(folder: Path) -> Publication | None:
     """The newest publication; None if there is none, or none that can be used."""
     try:
-        found = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        if not is_sealed(found):
+        found = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not is_sealed(found):
             return None
         found.pop(SEAL)
         return Publication(**found)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

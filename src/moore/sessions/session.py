@@ -71,10 +71,7 @@ class Session:
         start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
         folder = new_folder(out, run)
         facts = write_facts(folder, run, start.setup.config.seed if seed is None else seed)
-        session = cls(Operation(folder, facts, start, NEW, elsewhere=elsewhere))
-        if elsewhere is None:
-            session.save()
-        return session
+        return cls(Operation(folder, facts, start, NEW, elsewhere=elsewhere))
 
     @classmethod
     @plain_jax()
@@ -133,13 +130,8 @@ class Session:
         """How far learning is, and whether it goes on."""
         return self._operation.studying.report
 
-    @plain_jax()
     def restart_learner(self) -> None:
-        """Starts the learner process again, if it has ended, from the newest saved state.
-
-        Raises:
-            InputError: learning runs in calls of `learn`, or no process can be started.
-        """
+        """Starts the learner process again, if it has ended, from the newest saved state."""
         self._opened().studying.restart()
 
     def act(self, obs: Any, *, unit: Unit | Sequence[Unit] | None = None) -> np.ndarray:
@@ -307,6 +299,8 @@ class Session:
         Without arguments it does what the schedule of the run asks for: updates after every step,
         and refits of the models (if there are any) after every `refit_every` steps. With an
         argument it makes as much of that as fits, and goes on beyond it if there is room.
+        A learner process does what the schedule asks for by itself; then the arguments order more,
+        and nothing is waited for.
 
         Args:
             updates: number of gradient updates; they come in whole groups, so there may be a few
@@ -314,7 +308,7 @@ class Session:
             seconds: time that it may take; what has begun then is finished.
 
         Returns:
-            The number of updates that were made.
+            The number of updates that were made, by a learner process since the last call.
 
         Raises:
             InputError: both arguments are given, or one is negative.

@@ -129,6 +129,7 @@ class Studying:
 
     def learn(self, *, updates: int | None, seconds: float | None) -> int:
         wanted = time_or_updates(updates, seconds)
+        self.check_sound()
         self.feeder.make_room()
         made = 0
         while wanted(made):

@@ -54,7 +54,7 @@ class StudyingApart:
     def report(self) -> LearnerReport:
         child, told = self._child, self._child.told
         return LearnerReport(
-            child.id, not child.trouble, told.steps, told.updates, self.due, told.policy,
+            child.id, not child.trouble, told.steps, told.updates, self.due, child.published,
             child.trouble,
         )  # fmt: skip
 
@@ -76,10 +76,8 @@ class StudyingApart:
     def learn(self, *, updates: int | None, seconds: float | None) -> int:
         """Orders more than the schedule asks for; the number of updates since the last call."""
         check_time_or_updates(updates, seconds)
-        if updates is not None:
-            self._child.learn(updates=updates)
-        if seconds is not None:
-            self._child.learn(seconds=seconds)
+        if updates is not None or seconds is not None:
+            self._child.learn(updates=updates, seconds=seconds)
         before, self._returned = self._returned, self._child.told.updates
         return max(self._returned - before, 0)
 
@@ -95,8 +93,7 @@ class StudyingApart:
             self._child.go_on()
 
     def restart(self) -> None:
-        if self._child.trouble:
-            self._child.start()
+        self._child.restart()
 
 
 def process_for(

@@ -36,7 +36,7 @@ class Turns(Protocol):
 
     @property
     def turn(self) -> Turn:
-        """Whose turn it is."""
+        """Whose turn it is by what was decided so far."""
 
     def decide(
         self, newest: Published | None, waiting: Sequence[Step], obs: Float[np.ndarray, " obs"]
@@ -102,7 +102,7 @@ class TrialTurns:
 
     @property
     def turn(self) -> Turn:
-        return _turn(self._policies[self.budget.acting], drawn=False)
+        return _turn(self._policies[self.budget.running.acting], drawn=False)
 
     def decide(
         self, newest: Published | None, waiting: Sequence[Step], obs: Float[np.ndarray, " obs"]
@@ -118,7 +118,7 @@ class TrialTurns:
             if self.budget.offer(newest.number):
                 self._policies[newest.number] = newest.policy
                 self._notes = {"offer": newest.number}
-        return self.turn, self._notes
+        return _turn(self._policies[self.budget.acting], drawn=False), self._notes
 
     def add(self, step: Step) -> None:
         self._forget_notes([step])

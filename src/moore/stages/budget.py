@@ -19,7 +19,6 @@ Mineiro, Ramdas 2021. The guarantee: docs/theory.md, section 8.
 import math
 from dataclasses import dataclass, field
 
-from moore.errors import InputError
 from moore.stages.earnings import Earnings
 from moore.stages.evidence import spending
 from moore.stages.ledger import Ledger
@@ -38,7 +37,7 @@ _ROUNDING = 1e-9
 
 @dataclass
 class DipBudget:
-    """The account, and the decision who acts. Make it with `dip_budget`.
+    """The account, and the decision who acts. Made by `runs/budgeting.py`.
 
     Call `acting` before every step, `step` after it, `end` when an episode is over, and `offer`
     with a new number for each frozen copy of the newest policy. The policies in `kept` may act
@@ -116,7 +115,7 @@ class DipBudget:
         """The reference acts in the rest of the running episode, and nobody is to blame for it."""
         now = self.running
         if not now.planned:
-            self._begin()
+            self._plan(alone=True)
         now.others_at = now.trial_at = None
         if now.acting != REFERENCE:
             self._stop(REFERENCE)
@@ -186,10 +185,14 @@ class DipBudget:
 
     # --- the running episode
 
-    def _plan(self) -> None:
-        """Decides at the beginning of an episode who may act from which step on."""
-        now, earnings = self._begin(), self.earnings
-        if self.share == 0.0 or self.affordable() <= 0.0:
+    def _plan(self, *, alone: bool = False) -> None:
+        """Decides at the beginning of an episode who may act from which step on.
+
+        `alone`: whether the reference acts whatever can be afforded.
+        """
+        now, earnings = self.running, self.earnings
+        now.planned, now.units, now.own_units = True, self.ledger.units, self.ledger.own_units
+        if alone or self.share == 0.0 or self.affordable() <= 0.0:
             return
         self._call_challenger()
         trial = self.challenger is not None and self._is_settled()
@@ -208,11 +211,6 @@ class DipBudget:
         if trial and fits and earnings.part(fits[0], earnings.length) >= _SHORTEST - _ROUNDING:
             now.trial_at = fits[0]
         now.others_at = can[0] if self.incumbent != REFERENCE else now.trial_at
-
-    def _begin(self) -> Running:
-        now = self.running
-        now.planned, now.units, now.own_units = True, self.ledger.units, self.ledger.own_units
-        return now
 
     def _call_challenger(self) -> None:
         """Replaces a challenger that has not proved better by the waiting policy."""
@@ -346,21 +344,3 @@ class DipBudget:
         if mean - bar < -self._apart(parts, bar_parts, self.rules.demote):
             self.standings.pop(self.incumbents.pop())
             self.demoted += 1
-
-
-def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> DipBudget:
-    """The dip budget at the beginning of the online stage.
-
-    Args:
-        share: share of the reference's earnings that may be lost; with 0 no policy is tried.
-        earnings: what is known of the reference. With fewer than two episodes it acts first.
-        rules: all other settings.
-
-    Raises:
-        InputError: the share is not in [0, 1).
-    """
-    if not 0.0 <= share < 1.0:
-        raise InputError(
-            f"The dip budget is {share}; it must be at least 0 and below 1, such as 0.05."
-        )
-    return DipBudget(float(share), earnings, rules or Rules(), Ledger(float(share)))

@@ -53,10 +53,15 @@ class Trials:
         self._learner = learner
 
     def turn(self, state: LearnerState) -> Turn:
-        """The policy whose turn it is, without noise."""
+        """The policy whose turn it is, without noise; nothing is planned if others decide."""
         del state
-        policy = self.policies[self.budget.acting]
+        policy = self.policies[self.budget.acting] if self.propose is None else self.decided
         return Turn(policy, lambda: policy, drawn=False)
+
+    @property
+    def decided(self) -> PyTree:
+        """The policy that acts by what was decided so far."""
+        return self.policies[self.budget.running.acting]
 
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool
