@@ -26,7 +26,9 @@ PATIENCE = 300.0
 PROGRAM = """
 import sys, time
 import moore
+from moore.sessions import learner_child
 
+learner_child.NICE = 0
 run, out, log = sys.argv[1:]
 how = {"at": "hand-over", "accept": ("hand-over",), "dataset": log, "learner": "process"}
 with moore.Session.from_run(run, out, **how) as session:
@@ -111,7 +113,7 @@ def test_after_either_process_is_killed_no_step_is_lost(quick_run, log_file, tmp
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as acting:
         assert acting.stdout.readline() == "13\n"
         acting.kill()
-    assert wait_until_unlocked(folder / "learner", seconds=30), "the learner ends by itself"
+    assert wait_until_unlocked(folder / "learner", seconds=30.0), "the learner ends by itself"
     with Session.resume(folder, dataset=log_file, learner="process") as session:
         assert session.learner.updates == 13, "the learner has saved its state before"
         control(session, 5)

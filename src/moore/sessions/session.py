@@ -99,9 +99,8 @@ class Session:
         """
         run = None if run is None else whole_path(run)
         elsewhere = process_for(learner, run=run, dataset=dataset)
-        folder = found_folder(path)
+        folder = let_go(found_folder(path))
         facts = read_facts(folder)
-        let_go(folder)
         start, found = load(folder, facts, run, dataset)
         return cls(Operation(folder, facts, start, found.info, elsewhere=elsewhere))
 
@@ -299,12 +298,10 @@ class Session:
         Without arguments it does what the schedule of the run asks for: updates after every step,
         and refits of the models (if there are any) after every `refit_every` steps. With an
         argument it makes as much of that as fits, and goes on beyond it if there is room.
-        A learner process does what the schedule asks for by itself; then the arguments order more,
-        and nothing is waited for.
+        With a learner process they order more than the schedule, and nothing is waited for.
 
         Args:
-            updates: number of gradient updates; they come in whole groups, so there may be a few
-                more.
+            updates: number of gradient updates, rounded up to whole groups.
             seconds: time that it may take; what has begun then is finished.
 
         Returns:

@@ -124,8 +124,8 @@ def process_for(
     return lambda folder, before: StudyingApart(folder, before, instructions)
 
 
-def let_go(folder: Path) -> None:
-    """Waits until no learner process of an earlier time writes to the session's folder.
+def let_go(folder: Path) -> Path:
+    """The session's folder, as soon as no learner process of an earlier time writes to it.
 
     Raises:
         InputError: one still does.
@@ -134,3 +134,4 @@ def let_go(folder: Path) -> None:
         raise InputError(
             f"a learner process is still writing to {short_path(folder)}; let it end first."
         )
+    return folder
