@@ -298,7 +298,7 @@ class Session:
         Without arguments it does what the schedule of the run asks for: updates after every step,
         and refits of the models (if there are any) after every `refit_every` steps. With an
         argument it makes as much of that as fits, and goes on beyond it if there is room.
-        With a learner process they order more than the schedule, and nothing is waited for.
+        With a learner process it orders more than the schedule, and does not wait.
 
         Args:
             updates: number of gradient updates, rounded up to whole groups.
