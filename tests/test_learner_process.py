@@ -14,8 +14,11 @@ import pytest
 from moore import Session, load_dataset
 from moore.errors import InputError
 from moore.files import wait_until_unlocked
+from moore.runs.checkpoint import newest_first, read_manifest
+from moore.runs.run import run
 from moore.sessions import learner_child
-from tiny import tiny_log
+from moore.stages import budget_summary
+from tiny import ENV, quick_config, tiny_log
 
 OBS = np.asarray([0.5], np.float32)
 HAND_OVER = {"at": "hand-over", "accept": ("hand-over",)}
@@ -26,7 +29,10 @@ PATIENCE = 300.0
 PROGRAM = """
 import sys, time
 import moore
+from moore.runs.checkpoint import newest_first, read_manifest
+from moore.runs.run import run
 from moore.sessions import learner_child
+from moore.stages import budget_summary
 
 learner_child.NICE = 0
 run, out, log = sys.argv[1:]
@@ -125,3 +131,24 @@ def test_after_either_process_is_killed_no_step_is_lost(quick_run, log_file, tmp
         until(lambda: session.due == 0)
         assert session.learner.updates == 23
     assert load_dataset(session.log).size == 23
+
+
+@pytest.mark.slow
+def test_within_a_dip_budget_both_processes_keep_one_account(log_file, tmp_path):
+    config = quick_config(dip_budget=0.5)
+    run(config, dataset=log_file, env=ENV, out=tmp_path / "run", stages="offline", quiet=True)
+    how = {"dataset": log_file, "learner": "process", **HAND_OVER}
+    with Session.from_run(tmp_path / "run", tmp_path / "session", **how) as session:
+        for _ in range(6):
+            for step in range(20):
+                session.act(OBS)
+                session.observe(reward=-0.2, next_obs=OBS, truncated=step == 19)
+            until(lambda: session.due == 0 or not session.learner.alive)
+        here = budget_summary.pack(session._operation.studying._turns.budget)
+        session.save()
+    assert here["trials"] > 0 and len(set(policies(session))) > 1, "a policy was tried"
+    newest = newest_first(session.folder / "checkpoints")[0]
+    there = read_manifest(newest)["info"]["choice"]
+    assert there["budget"] == json.loads(json.dumps(here))
+    with Session.resume(session.folder, dataset=log_file) as again:
+        assert again._operation.studying.learning.chooser.offered == there["offered"] > 0

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from dataclasses import replace
 
 import jax
@@ -14,15 +13,12 @@ import pages
 from moore import Session
 from moore.config import GateConfig
 from moore.data.load import read_log
-from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.reports.html import run_page
 from moore.runs.budgeting import dip_budget, earnings_of, floor_of
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
-from moore.sessions import learner_child
-from moore.stages import budget_summary
 from moore.stages.earnings import earnings_of_log
 from moore.stages.trials import Trials, unpack_trials
 from runs_alike import assert_same_run
@@ -107,31 +103,6 @@ def test_a_session_keeps_to_the_budget_too(finished, steady_log, tmp_path):
     assert np.isnan(density).all(), "policies act without noise"
     with Session.resume(session.folder, dataset=steady_log) as again:
         assert again._operation.studying.learning.chooser.budget.earnings == booked
-
-
-@pytest.mark.slow
-def test_a_learner_process_keeps_the_same_account(finished, steady_log, tmp_path, monkeypatch):
-    monkeypatch.setattr(learner_child, "NICE", 0)
-    log = tmp_path / "log.npz"
-    write_npz(log, steady_log)
-    how = {"dataset": log, "at": "hand-over", "accept": ("hand-over",), "learner": "process"}
-    with Session.from_run(finished.folder, tmp_path / "session", **how) as session:
-        for step in range(120):
-            session.act([0.5])
-            session.observe(reward=-1.0, next_obs=[0.5], truncated=step % 20 == 19)
-            while step == 79 and session.learner.alive and session.due:
-                time.sleep(0.1)
-        assert session.learner.published > 0, "a policy was proposed"
-        acts = [json.loads(line) for file in session.log.iterdir() for line in file.open()]
-        offered = {act["offer"] for act in acts if "offer" in act}
-        assert offered, "it was taken up at the beginning of an episode"
-        here = budget_summary.pack(session._operation.studying._turns.budget)
-        session.save()
-    with Session.resume(session.folder, dataset=log) as again:
-        trials = again._operation.studying.learning.chooser
-        assert trials.offered in offered
-        there = budget_summary.pack(trials.budget)
-        assert {**here, "running": None} == {**there, "running": None}
 
 
 class TestBooking:
