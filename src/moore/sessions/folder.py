@@ -37,6 +37,7 @@ from moore.runs.setup import Setup
 from moore.sessions.start import Start, setup_of
 from moore.stages.epoch import unpack_epoch
 from moore.stages.online_learning import OnlineLearning
+from moore.stages.trials import Trials
 
 FORMAT = 1
 _FACTS, CHECKPOINTS, LOG = "session.json", "checkpoints", "log"
@@ -195,7 +196,9 @@ def load(
         epoch = unpack_epoch(found.info["epoch"], found.arrays)
         learning = OnlineLearning(learner, found.state, chooser, epoch=epoch)
         learning.verdict = found.info["verdict"]
-        _prove(folder, setup.policy(chooser.turn(found.state).policy()), found)
+        trials = isinstance(chooser, Trials)  # which would plan the next episode
+        acting = chooser.decided if trials else chooser.turn(found.state).policy()
+        _prove(folder, setup.policy(acting), found)
         return Start(setup, learning), found
     raise InputError(
         f"no checkpoint of {short_path(folder)} can be read ({why}): put back a copy of the "

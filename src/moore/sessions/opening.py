@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from moore.data.dataset import Dataset
+from moore.errors import InputError
 from moore.files import whole_path
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.supervision import GuardSettings, Source
@@ -15,6 +16,7 @@ from moore.sessions.beside import Beside
 from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
 from moore.sessions.operation import NEW, Operation
 from moore.sessions.start import begin
+from moore.sessions.studying_apart import let_go, process_for
 
 # A kind of session.
 S = TypeVar("S", bound="Opened")
@@ -38,6 +40,7 @@ class Opened:
         at: str = "newest",
         seed: int | None = None,
         accept: tuple[str, ...] = (),
+        learner: str = "call",
         controller: Source | None = None,
         mode: str | None = None,
         guard: GuardSettings | None = None,
@@ -56,6 +59,8 @@ class Opened:
                 offline stage.
             seed: seed of the noise of the actions; by default that of the run.
             accept: ("hand-over",) to act although something speaks against the policy.
+            learner: "call" learns in calls of `learn`, "process" all the time in another process,
+                which is not possible beside a controller.
             controller: the controller that ran before, which stands by: a function (obs,) ->
                 (action,), an object with `act(obs)`, what
                 `moore.guarding.opening.open_controller` opens, the folder of a run, or "clone" for
@@ -73,7 +78,8 @@ class Opened:
             InputError: there is no such run, something speaks against its policy, the folder is
                 not empty, or the controller and what goes with it cannot be used.
         """
-        run = whole_path(run)
+        run, elsewhere = whole_path(run), process_for(learner, dataset=dataset)
+        _check_alone(learner, beside=controller is not None)
         start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
         beside = Beside.begun(
             start, run, controller=controller, mode=mode, guard=guard, interlocks=interlocks,
@@ -82,9 +88,7 @@ class Opened:
         folder = new_folder(out, run)
         seed = start.setup.config.seed if seed is None else seed
         facts = write_facts(folder, run, seed, beside.described)
-        session = cls(Operation(folder, facts, start, NEW, beside.supervisor))
-        session._operation.save(None)
-        return session
+        return cls(Operation(folder, facts, start, NEW, beside.supervisor, elsewhere=elsewhere))
 
     @classmethod
     @plain_jax()
@@ -94,6 +98,7 @@ class Opened:
         *,
         run: str | Path | None = None,
         dataset: Dataset | str | Path | None = None,
+        learner: str = "call",
         controller: Source | None = None,
         project: Callable | None = None,
         clock: Callable[[], float] | None = None,
@@ -106,7 +111,7 @@ class Opened:
         Args:
             path: folder of the session, or a copy that `save(path)` made.
             run: folder of the run that it started from, if it has moved.
-            dataset: as for `from_run`.
+            dataset, learner: as for `from_run`.
             controller: the controller that ran before, if the session has one; only "clone" need
                 not be given again, because nothing that a file names is run.
             project: the projection of its interlocks, if they have one.
@@ -116,11 +121,25 @@ class Opened:
             InputError: there is no such session, its files are damaged, the restored policy acts
                 differently, or a function is missing.
         """
-        folder = found_folder(path)
-        facts = read_facts(folder)
-        start, found = load(folder, facts, None if run is None else whole_path(run), dataset)
+        run = None if run is None else whole_path(run)
+        elsewhere = process_for(learner, run=run, dataset=dataset)
+        facts = read_facts(found_folder(path))
+        _check_alone(learner, beside=bool(facts.beside) or controller is not None)
+        folder = let_go(found_folder(path))
+        start, found = load(folder, facts, run, dataset)
         beside = Beside.restored(
-            facts, start, None if run is None else whole_path(run),
-            controller=controller, project=project, clock=clock,
-        )  # fmt: skip
-        return cls(Operation(folder, facts, start, found.info, beside.supervisor))
+            facts, start, run, controller=controller, project=project, clock=clock
+        )
+        return cls(
+            Operation(folder, facts, start, found.info, beside.supervisor, elsewhere=elsewhere)
+        )
+
+
+def _check_alone(learner: str, *, beside: bool) -> None:
+    """Raises InputError for a learner process beside a controller."""
+    if learner == "process" and beside:
+        raise InputError(
+            "learner='process' does not go with controller=, because the learner process does not "
+            "hear the guard; open the session with learner='call', and call learn() when there is "
+            "time."
+        )

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from jaxtyping import PyTree
 
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import Earned
@@ -132,8 +133,13 @@ class SupervisedTrials(Trials):
     def turn(self, state: LearnerState) -> Turn:
         """The policy that acts, or would act if the old controller did not."""
         del state
-        policy = self.policies[self._candidate]
+        policy = self.decided
         return Turn(policy, lambda: policy, drawn=False)
+
+    @property
+    def decided(self) -> PyTree:
+        """The policy of `turn`, for which nothing is planned."""
+        return self.policies[self._candidate]
 
     @property
     def _candidate(self) -> int:
