@@ -14,9 +14,13 @@ import pytest
 from moore import Session, load_dataset
 from moore.errors import InputError
 from moore.files import wait_until_unlocked
+from moore.guarding.guard import GuardAlarm
+from moore.guarding.signals import Limit
+from moore.guarding.supervision import GuardSettings
 from moore.runs.checkpoint import newest_first, read_manifest
 from moore.runs.run import run
 from moore.sessions import learner_child
+from moore.sessions.folder import saved_trusts
 from moore.stages import budget_summary
 from tiny import ENV, quick_config, tiny_log
 
@@ -32,6 +36,7 @@ import moore
 from moore.runs.checkpoint import newest_first, read_manifest
 from moore.runs.run import run
 from moore.sessions import learner_child
+from moore.sessions.folder import saved_trusts
 from moore.stages import budget_summary
 
 learner_child.NICE = 0
@@ -67,10 +72,14 @@ def until(condition):
         time.sleep(0.05)
 
 
+def records(session):
+    """Everything in its log."""
+    return [json.loads(line) for file in sorted(session.log.iterdir()) for line in file.open()]
+
+
 def policies(session):
     """Ids of the policies that have acted."""
-    lines = [line for file in sorted(session.log.iterdir()) for line in file.open()]
-    return [record["policy"] for record in map(json.loads, lines) if record["kind"] == "act"]
+    return [record["policy"] for record in records(session) if record["kind"] == "act"]
 
 
 def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_path):
@@ -152,3 +161,62 @@ def test_within_a_dip_budget_both_processes_keep_one_account(log_file, tmp_path)
     assert there["budget"] == json.loads(json.dumps(here))
     with Session.resume(session.folder, dataset=log_file) as again:
         assert again._operation.studying.learning.chooser.offered == there["offered"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_beside_a_controller_the_learner_hears_the_guard(log_file, tmp_path):
+    """After an alarm only a policy that was accepted later acts; what is lost is not trusted."""
+    config = quick_config(dip_budget=0.5, episode_steps=4)
+    run(config, dataset=log_file, env=ENV, out=tmp_path / "run", stages="offline", quiet=True)
+    heat = GuardSettings(returns=None, limits=[Limit("heat", high=90.0)])
+    how = {"dataset": log_file, "learner": "process", "controller": lambda obs: -0.25 * obs}
+    made = Session.from_run(
+        tmp_path / "run", tmp_path / "session", guard=heat, mode="on", **how, **HAND_OVER
+    )
+
+    def episode(session, signal=80.0):
+        for step in range(4):
+            session.act(OBS)
+            told = {"reward": -1.0, "next_obs": OBS, "truncated": step == 3}
+            session.observe(**told, signals={"heat": signal})
+        return session.standing[0].actor
+
+    def trusted_again(session):
+        while not session.standing[0].trusted:
+            due = session.learner.published + 1
+            session.learn(updates=8)
+            until(lambda due=due: session.learner.published >= due)
+            episode(session)
+            episode(session)
+
+    with made as session:
+        supervisor = session._operation.supervisor
+        assert episode(session) == "new"
+        until(lambda: session.due == 0)
+        with pytest.warns(GuardAlarm, match="above 90"):
+            episode(session, 95.0)
+        trusted_again(session)
+        assert episode(session) == "new"
+        session.save()
+        newest = newest_first(session.folder / "checkpoints")[0]
+        there, here = read_manifest(newest)["info"], session._operation.studying.account
+        assert there["choice"]["budget"] == json.loads(json.dumps(budget_summary.pack(here)))
+        assert there["trusts"] == supervisor.trusts == 1
+
+        episode(session, 95.0)
+        trusted_again(session)
+        os.kill(session.learner.process, signal.SIGKILL)
+        until(lambda: not session.learner.alive)
+        assert episode(session) == "new", "it acts on with what was published"
+        lost = saved_trusts(session.folder) < supervisor.trusts
+        session.restart_learner()
+        assert session.standing[0].trusted != lost, "what is lost is not trusted"
+        trusted_again(session)
+    acts = [record for record in records(session) if record["kind"] == "act"]
+    after = [act for act, before in zip(acts[1:], acts, strict=False) if before["step"] in (5, 6)]
+    assert [act["decision"]["actor"] for act in after] == ["old", "old"]
+    blamed = {acts[4]["policy"]}
+    assert blamed.isdisjoint(x["policy"] for x in records(session) if x["kind"] == "trust")
+    with Session.resume(session.folder, **how | {"learner": "call"}) as again:
+        assert again.standing[0].trusted, "it is saved"

@@ -188,14 +188,6 @@ class TestModes:
             begin(**{"clock": None} | how)
         assert not (tmp_path / "session").exists()
 
-    def test_a_learner_process_is_refused(self, begin):
-        with pytest.raises(InputError, match="learner='call'"):
-            begin(learner="process")
-        session = begin()
-        session.close()
-        with pytest.raises(InputError, match="learner='call'"):
-            begin(resumes=session.folder, learner="process")
-
 
 class TestGuard:
     LIMITS = GuardSettings(returns=None, limits=[Limit("heat", high=90.0)])

@@ -16,13 +16,14 @@ from moore.runs.setup import Setup
 from moore.sessions import turns
 from moore.sessions.acting import Ready
 from moore.sessions.feeder import Feeder
-from moore.sessions.turns import Published, TrialTurns
+from moore.sessions.turns import Published, SupervisedTurns, TrialTurns
 from moore.stages import budget_summary
 from moore.stages.earnings import earnings_of_log
 from moore.stages.learner import Learner
 from moore.stages.online_learning import OnlineLearning
 from moore.stages.state import LearnerState
-from moore.stages.trials import Trials, book
+from moore.stages.supervised import SupervisedTrials, supervised
+from moore.stages.trials import Trials, book, drop_others
 from moore.units import AS_GIVEN
 
 LENGTH = 6
@@ -40,11 +41,14 @@ def setup():
     return made
 
 
-def trials(ends=False):
+def trials(ends=False, *, beside=False):
     """Ten episodes of the reference are known, each of about 6, and half of it may be lost."""
     known = [np.full(LENGTH, 1.0 + 0.01 * (i - 4.5)) for i in range(10)]
     earnings = earnings_of_log(known, length=LENGTH, floor=0.0, ends=ends)
-    return Trials(mock.Mock(spec=Learner), dip_budget(0.5, earnings), {0: REFERENCE})
+    budget = dip_budget(0.5, earnings)
+    if beside:
+        return SupervisedTrials(mock.Mock(spec=Learner), supervised(budget), {0: REFERENCE})
+    return Trials(mock.Mock(spec=Learner), budget, {0: REFERENCE})
 
 
 class Plant:
@@ -70,7 +74,7 @@ class Plant:
     def act(self):
         """Who acts."""
         waiting = self.steps.open.get(0, ())
-        turn, notes = self.turns.decide(self.newest, waiting, np.zeros(1, np.float32))
+        turn, notes, _ = self.turns.decide(self.newest, waiting, np.zeros(1, np.float32))
         record = {"kind": "act", "step": self.steps.last + 1, "unit": 0, "obs": [0.0]}
         self.take(record | {"action": [0.0], "policy": turn.of.id, **notes})
         return turn.of.id
@@ -89,6 +93,42 @@ class Plant:
         return who
 
 
+class Beside(Plant):
+    """A process that acts beside a controller; alarms and modes are the test's."""
+
+    def __init__(self, ends=False):
+        super().__init__(ends)
+        with mock.patch.object(turns, "ready", prepared):
+            self.turns = SupervisedTurns(setup(), trials(ends, beside=True))
+        self.mode, self.alarm, self.alarmed = "canary", "", set()
+
+    def take(self, record):
+        self.log.append(record)
+        for step in alarmed(self.steps.take(record), self.alarmed):
+            self.turns.add(step)
+
+    def act(self):
+        """Who acts."""
+        waiting = self.steps.open.get(0, ())
+        trying = self.mode == "canary" and not self.alarm
+        turn, notes, affordable = self.turns.decide(
+            self.newest, waiting, np.zeros(1, np.float32), trying=trying
+        )
+        new = affordable or (self.mode == "on" and not self.alarm)
+        decision = {"actor": "new" if new else "old", "mode": self.mode, "alarm": self.alarm}
+        record = {"kind": "act", "step": self.steps.last + 1, "unit": 0, "obs": [0.0], **notes}
+        record["decision"] = decision | {"clock": 0.0, "old": None, "new": None}
+        self.take(record | {"action": [0.0], "policy": turn.of.id if new else None})
+        return turn.of.id if new else REFERENCE
+
+
+def alarmed(steps, numbers):
+    """The steps, with the alarms that a supervisor has noted at these."""
+    for step in steps:
+        step.alarmed = step.number in numbers
+        yield step
+
+
 class Repeats(OnlineLearning):
     """The learner, of which only the account is there."""
 
@@ -102,6 +142,10 @@ class Repeats(OnlineLearning):
         budget = self.chooser.budget
         self.in_others.append(budget.acting != 0 or budget.running.others_since is not None)
         book(budget, AS_GIVEN, transition, in_episode=in_episode)
+        drop_others(self.chooser.policies, budget)
+
+    def alarmed(self):
+        self.chooser.budget.take_back()
 
     def cut(self):
         pass
@@ -112,11 +156,12 @@ class Repeats(OnlineLearning):
 
 def repeated(plant, ends=False):
     """The learner that has followed the log of a plant."""
-    learning = Repeats(trials(ends))
+    beside = isinstance(plant, Beside)
+    learning = Repeats(trials(ends, beside=beside))
     feeder = Feeder(setup(), learning, published=lambda number: f"policy {number}")
     steps = Steps()
     for record in plant.log:
-        for step in steps.take(record):
+        for step in alarmed(steps.take(record), plant.alarmed if beside else ()):
             feeder.add(step)
     return learning
 
@@ -208,12 +253,13 @@ event = st.fixed_dictionaries(
 )
 
 
-@given(events=st.lists(event, max_size=60), ends=st.booleans())
-def test_the_learner_repeats_the_account_of_the_process_that_acts(events, ends):
-    plant, late = Plant(ends), deque()
+def happen(plant, events):
+    """Lets all this happen, and then waits for the rewards that are late."""
+    late = deque()
     for number, now in enumerate(events, start=1):
         if now["publish"]:
             plant.publish(number)
+        yield now
         plant.act()
         step = plant.steps.last
         if now["what"] in ("lost", "gap"):
@@ -234,8 +280,61 @@ def test_the_learner_repeats_the_account_of_the_process_that_acts(events, ends):
     for _, step, reward in late:
         if plant.steps.find(step) is not None:
             plant.take({"kind": "reward", "step": step, "reward": reward})
+
+
+@given(events=st.lists(event, max_size=60), ends=st.booleans())
+def test_the_learner_repeats_the_account_of_the_process_that_acts(events, ends):
+    plant = Plant(ends)
+    for _ in happen(plant, events):
+        pass
     learning = repeated(plant, ends)
     here, there = plant.budget, learning.chooser.budget
     assert budget_summary.pack(here) == budget_summary.pack(there)
     acted = [record["policy"] != REFERENCE for record in plant.log if record["kind"] == "act"]
     assert all(there for here, there in zip(acted, learning.in_others, strict=True) if here)
+
+
+def test_beside_a_controller_a_policy_is_taken_up_when_an_episode_begins():
+    plant = Beside()
+    plant.act()
+    plant.publish(7)
+    plant.observe(1.0)
+    assert plant.act() == REFERENCE, "the episode has begun"
+    plant.observe(1.0, truncated=True)
+    assert plant.episode() == ["policy 7"] * LENGTH
+    plant.alarm = "It is too hot."
+    plant.alarmed.add(plant.steps.last + 1)
+    assert plant.episode() == [REFERENCE] * LENGTH
+    assert plant.budget.incumbents == [0], "every promotion is taken back"
+
+
+def test_trust_counts_the_alarms_that_the_learner_knew_of_a_policy_that_was_taken_up():
+    plant = Beside()
+    plant.newest = Published(7, prepared("policy 7"), heard=2)
+    plant.act()
+    assert plant.turns.heard == 0, "its record is not known to be written"
+    plant.observe(1.0)
+    assert plant.turns.heard == 2
+
+
+@given(
+    events=st.lists(event, max_size=60),
+    ends=st.booleans(),
+    rules=st.lists(
+        st.sampled_from(["", "", "", "alarm", "trust", "canary", "on", "shadow"]), min_size=61
+    ),
+)
+def test_beside_a_controller_the_learner_repeats_the_account_too(events, ends, rules):
+    plant = Beside(ends)
+    for rule, _ in zip(rules, happen(plant, events), strict=False):
+        if rule == "alarm":
+            plant.alarm = "It is too hot."
+            plant.alarmed.add(plant.steps.last + 1)
+        elif rule == "trust":
+            plant.alarm = ""
+        elif rule:
+            plant.mode = rule
+    learning = repeated(plant, ends)
+    here, there = plant.budget, learning.chooser.budget
+    assert budget_summary.pack(here) == budget_summary.pack(there)
+    assert plant.turns.turn.of.id == learning.chooser.turn(mock.Mock(spec=LearnerState)).of

@@ -1,5 +1,6 @@
 """The folder of a session: what it goes on from, and the proof that it acts as it did."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -204,6 +205,18 @@ def load(
         f"no checkpoint of {short_path(folder)} can be read ({why}): put back a copy of the "
         "folder, or begin a new session and give it the log of this one."
     )
+
+
+def saved_trusts(folder: Path) -> int:
+    """How often the gate's consent had made a policy trusted again, in the states that are saved.
+
+    The smallest number of all that can be read: any of them may be the one that is gone on with.
+    """
+    found = []
+    for path in newest_first(folder / CHECKPOINTS):
+        with contextlib.suppress(DamagedCheckpoint):
+            found.append(read_manifest(path)["info"].get("trusts", 0))
+    return min(found, default=0)
 
 
 def _load(setup: Setup, path: Path) -> Checkpoint:

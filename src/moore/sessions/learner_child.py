@@ -94,13 +94,18 @@ class LearnerChild:
         """Number of the newest policy that has come, 0 before the first."""
         return 0 if self.newest is None else self.newest.number
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
     def restart(self) -> None:
         """Starts the process again if it has ended.
 
         Raises:
             InputError: it cannot be started.
         """
-        if self._process.poll() is not None:
+        if self.ended:
             self._watcher.join()
             self.start()
 
@@ -181,7 +186,7 @@ class LearnerChild:
             except InputError:
                 return  # it was replaced meanwhile
             policy = ready(replace(self._like, weights=weights))
-            self.newest = Published(told.policy, policy)
+            self.newest = Published(told.policy, policy, told.heard)
         self.told, self._seen = told, changed
 
 

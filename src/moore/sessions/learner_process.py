@@ -25,6 +25,7 @@ from moore.errors import InputError
 from moore.files import locked, wait_until_unlocked
 from moore.jax_settings import plain_jax
 from moore.runs.checkpoint import newest_first, read_manifest
+from moore.sessions.beside import listening
 from moore.sessions.folder import CHECKPOINTS, LOG, load, read_facts
 from moore.sessions.following import Following
 from moore.sessions.operation import PATIENCE
@@ -37,6 +38,7 @@ from moore.sessions.publication import (
     write_publication,
 )
 from moore.sessions.studying import Studying
+from moore.sessions.supervisor import taken
 from moore.stages.trials import Trials
 
 # Seconds: while there is nothing to do; at least between two new policies, and between two
@@ -98,7 +100,8 @@ class LearnerProcess:
         )
         self._session, self._folder, self._orders = session, session / LEARNER, orders
         self._learning = start.learning
-        self._studying = Studying(session, facts, start, found.info)
+        self._supervisor = listening(facts, start.setup.world)
+        self._studying = Studying(session, facts, start, found.info, self._supervisor)
         self._following, self._steps = Following(session / LOG), Steps(PATIENCE)
         self._told = Publication(instructions["launch"])
         self._number = last_number(self._folder)
@@ -142,7 +145,7 @@ class LearnerProcess:
 
     def _follow(self) -> None:
         for record in self._following.new():
-            for step in self._steps.take(record):
+            for step in taken(record, self._steps, self._supervisor)[0]:
                 self._studying.feeder.add(step)
         self._studying.feeder.make_room()
 
@@ -182,14 +185,16 @@ class LearnerProcess:
 
         Of one that is offered for trials, others must find the file.
         """
-        number = self._number + 1
+        number, heard = self._number + 1, self._studying.heard
+        if self._trials is not None and self._supervisor is not None:
+            heard = self._supervisor.alarms  # it is accepted just now
         try:
             write_policy(self._folder, number, weights, durable=self._trials is not None)
         except OSError:
             return None  # the next one
         self._number = number
         self._next["policy"] = time.monotonic() + _POLICIES
-        self.say(policy=number)
+        self.say(policy=number, heard=heard)
         if self._trials is None:
             drop_policies(self._folder, before=number)
         return number

@@ -22,12 +22,14 @@ class Decision(NamedTuple):
         random: whether the action is a random one instead.
         verdict: whether the newest policy was accepted when the gate was asked last, or None.
         notes: entries of the record of the action, by which others come to the same decision.
+        affordable: whether the loss budget lets a policy try beside a controller.
     """
 
     turn: Turn
     random: bool
     verdict: bool | None
     notes: dict
+    affordable: bool
 
 
 @runtime_checkable
@@ -49,8 +51,12 @@ class LearnerSide(Protocol):
         """Number of updates that are due by the schedule."""
 
     @property
-    def accepted(self) -> int:
-        """Number of times that a newer policy was accepted, by the models or for a trial."""
+    def heard(self) -> int:
+        """Number of the guard's alarms that were known when the newest policy was accepted."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the learner process has ended; False if there is none."""
 
     @property
     def account(self) -> DipBudget | None:
@@ -63,22 +69,15 @@ class LearnerSide(Protocol):
     def ready(self) -> None:
         """Prepares, so that the first calls take no longer than the others."""
 
-    def decide(self, waiting: Sequence[Step], obs: Float[np.ndarray, " obs"]) -> Decision:
+    def decide(
+        self, waiting: Sequence[Step], obs: Float[np.ndarray, " obs"], *, trying: bool
+    ) -> Decision:
         """Who acts on the next step.
 
         Args:
             waiting: steps of the unit that did not come out yet.
             obs: the unit's observation.
-        """
-
-    def may_try(self, waiting: Sequence[Step]) -> bool:
-        """Whether the loss budget lets the new policy act in the next step.
-
-        The account must have come to the running episode: while rewards of an earlier one are
-        missing, it cannot tell.
-
-        Args:
-            waiting: steps that did not come out yet.
+            trying: whether the loss budget alone decides if a policy tries beside a controller.
         """
 
     def add(self, step: Step) -> None:
@@ -101,6 +100,17 @@ class LearnerSide(Protocol):
 
     def close(self) -> None:
         """Ends learning."""
+
+
+def knows_episode(waiting: Sequence[Step]) -> bool:
+    """Whether the account of a loss budget has come to the running episode.
+
+    While rewards of an earlier one are missing, it cannot tell who may act.
+
+    Args:
+        waiting: steps that did not come out yet.
+    """
+    return not any(step.ends or step.number == 0 for step in waiting)
 
 
 def updates_due(online: OnlineConfig, *, learned: int, observed: int) -> int:

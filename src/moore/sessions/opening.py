@@ -7,7 +7,6 @@ from typing import TypeVar
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.errors import InputError
 from moore.files import whole_path
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.supervision import GuardSettings, Source
@@ -59,8 +58,7 @@ class Opened:
                 offline stage.
             seed: seed of the noise of the actions; by default that of the run.
             accept: ("hand-over",) to act although something speaks against the policy.
-            learner: "call" learns in calls of `learn`, "process" all the time in another process,
-                which is not possible beside a controller.
+            learner: "call" learns in calls of `learn`, "process" all the time in another process.
             controller: the controller that ran before, which stands by: a function (obs,) ->
                 (action,), an object with `act(obs)`, what
                 `moore.guarding.opening.open_controller` opens, the folder of a run, or "clone" for
@@ -79,7 +77,6 @@ class Opened:
                 not empty, or the controller and what goes with it cannot be used.
         """
         run, elsewhere = whole_path(run), process_for(learner, dataset=dataset)
-        _check_alone(learner, beside=controller is not None)
         start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
         beside = Beside.begun(
             start, run, controller=controller, mode=mode, guard=guard, interlocks=interlocks,
@@ -123,23 +120,12 @@ class Opened:
         """
         run = None if run is None else whole_path(run)
         elsewhere = process_for(learner, run=run, dataset=dataset)
-        facts = read_facts(found_folder(path))
-        _check_alone(learner, beside=bool(facts.beside) or controller is not None)
         folder = let_go(found_folder(path))
+        facts = read_facts(folder)
         start, found = load(folder, facts, run, dataset)
         beside = Beside.restored(
             facts, start, run, controller=controller, project=project, clock=clock
         )
         return cls(
             Operation(folder, facts, start, found.info, beside.supervisor, elsewhere=elsewhere)
-        )
-
-
-def _check_alone(learner: str, *, beside: bool) -> None:
-    """Raises InputError for a learner process beside a controller."""
-    if learner == "process" and beside:
-        raise InputError(
-            "learner='process' does not go with controller=, because the learner process does not "
-            "hear the guard; open the session with learner='call', and call learn() when there is "
-            "time."
         )

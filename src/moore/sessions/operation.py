@@ -17,14 +17,14 @@ from moore.files import locked
 from moore.guarding.modes import Mode
 from moore.runs.policy import Policy
 from moore.sessions.acting import Actor, Proposed
-from moore.sessions.folder import LOG, Facts, copy_to
+from moore.sessions.folder import LOG, Facts, copy_to, saved_trusts
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal
 from moore.sessions.learner_side import Decision, LearnerSide
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
 from moore.sessions.studying_apart import StudyingApart
-from moore.sessions.supervisor import Supervisor, check_mode, entries
+from moore.sessions.supervisor import Supervisor, check_mode, entries, taken
 
 # Steps of a unit that may wait for their rewards at a time.
 PATIENCE = 1000
@@ -113,8 +113,10 @@ class Operation:
         good = np.isfinite(obs).all(axis=1)
         self._held.count(units, good)
         held, supervisor = self._held.actions(units), self.supervisor
-        affordable = self._affordable(units)  # which may decide whose turn it is
-        chosen = self.studying.decide(self.steps.open.get(units[0], ()), obs[0])
+        if not self.studying.here:
+            self._trust_again()
+        waiting = self.steps.open.get(units[0], ())
+        chosen = self.studying.decide(waiting, obs[0], trying=self._trying)
         off = supervisor is not None and supervisor.mode is Mode.OFF
         proposed = None if off else self._propose(obs, good, chosen)
         if supervisor is None:
@@ -123,7 +125,8 @@ class Operation:
             told = proposed.entries
         else:
             decided = supervisor.decide(
-                obs, units, good=good, held=held, affordable=affordable, observed_at=observed_at,
+                obs, units, good=good, held=held,
+                affordable=chosen.affordable, observed_at=observed_at,
                 proposed=None if proposed is None else proposed.action,
             )  # fmt: skip
             actions = np.stack([one.action for one in decided])
@@ -152,13 +155,13 @@ class Operation:
             found.fill(good, drawn)
         return found
 
-    def _affordable(self, units: list[Unit]) -> bool:
-        """Whether the loss budget lets the new policy act in the next step."""
-        if self.supervisor is None or self.supervisor.mode is not Mode.CANARY:
+    @property
+    def _trying(self) -> bool:
+        """Whether the new policy may act if the loss budget allows it."""
+        supervisor = self.supervisor
+        if supervisor is None or supervisor.mode is not Mode.CANARY:
             return False
-        if self.supervisor.distrusted:
-            return False
-        return self.studying.may_try([s for unit in units for s in self.steps.open.get(unit, ())])
+        return not supervisor.distrusted
 
     def running(self, unit: Unit) -> Step:
         """The unit's step whose outcome is open.
@@ -220,11 +223,9 @@ class Operation:
         self.studying.feed()
         if self.studying.here:
             self._journal.sync()
-        accepted = self.studying.accepted
         made = self.studying.learn(updates=updates, seconds=seconds)
         self._actor.use(self.studying.turn)
-        if self.studying.accepted > accepted:
-            self._trust_again()
+        self._trust_again()
         return made
 
     def _trust_again(self) -> None:
@@ -232,8 +233,17 @@ class Operation:
         supervisor = self.supervisor
         if supervisor is None or not supervisor.distrusted:
             return
+        if self.studying.heard < supervisor.alarms:
+            return
+        self._actor.use(self.studying.turn)
         if self._actor.id not in supervisor.blamed:
             self.take([{"kind": "trust", "by": "gate", "policy": self._actor.id}])
+
+    def restart_learner(self) -> None:
+        """See `Session.restart_learner`; the trust in a policy that it has lost is void."""
+        if self.supervisor is not None and self.studying.ended:
+            self.take(self.supervisor.distrust(saved_trusts(self.folder)))
+        self.studying.restart()
 
     def save(self, path: Path | None) -> Path:
         """Saves; see `Session.save`."""
@@ -279,10 +289,7 @@ class Operation:
             self.supervisor.tell()
 
     def _take(self, record: dict) -> None:
-        released = list(self.steps.take(record))
-        newest = self.steps.newest(record["unit"]) if record["kind"] == "act" else None
-        if self.supervisor is not None:
-            self.supervisor.take(record, newest, released)
+        released, newest = taken(record, self.steps, self.supervisor)
         for step in released:
             self.studying.add(step)
             if step.ends:

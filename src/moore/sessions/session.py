@@ -87,7 +87,7 @@ class Session(Opened):
 
     def restart_learner(self) -> None:
         """Starts the learner process again, if it has ended, from the newest saved state."""
-        self._opened().studying.restart()
+        self._opened().restart_learner()
 
     def act(
         self,

@@ -15,14 +15,14 @@ from moore.errors import InputError
 from moore.sessions.feeder import Feeder
 from moore.sessions.folder import Facts, save_state
 from moore.sessions.learner_report import LearnerReport
-from moore.sessions.learner_side import Decision, updates_due
+from moore.sessions.learner_side import Decision, knows_episode, updates_due
 from moore.sessions.publication import LEARNER, read_policy
 from moore.sessions.start import Start
 from moore.sessions.supervisor import Supervisor
 from moore.sinks.json_lines import MetricsFile
 from moore.stages.budget import DipBudget
 from moore.stages.choosing import Turn
-from moore.stages.supervised import SupervisedTrials
+from moore.stages.supervised import SupervisedBudget
 from moore.stages.trials import Trials
 
 
@@ -34,10 +34,11 @@ class Studying:
         feeder: hands it the steps.
         updates: number of updates that the session has made.
         setup: the parts of the run.
+        heard: number of the guard's alarms that were known when a policy was accepted last.
         sound: whether the learner's state is whole; it is not after an error while learning.
     """
 
-    here = True
+    here, ended = True, False
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Studying:
     ):
         """Goes on from the information of a checkpoint; an empty one begins."""
         self._folder, self._facts, self.setup = folder, facts, start.setup
-        self._supervisor = supervisor
+        self._supervisor, self.heard = supervisor, 0
         self.learning = start.learning
         self.feeder = Feeder(
             start.setup, start.learning, skip=info["fed"], finished=info["finished"],
@@ -80,10 +81,6 @@ class Studying:
         return updates_due(config, learned=learned, observed=observed)
 
     @property
-    def accepted(self) -> int:
-        return self.learning.accepted
-
-    @property
     def account(self) -> DipBudget | None:
         chooser = self.learning.chooser
         return chooser.budget if isinstance(chooser, Trials) else None
@@ -99,15 +96,15 @@ class Studying:
         self.feeder.make_room()
         self.learning.rehearse()
 
-    def decide(self, waiting: Sequence[Step], obs: Float[np.ndarray, " obs"]) -> Decision:
-        del waiting, obs
-        return Decision(self.turn, self.learning.random, self.learning.verdict, {})
-
-    def may_try(self, waiting: Sequence[Step]) -> bool:
-        trials = self.learning.chooser
-        if not isinstance(trials, SupervisedTrials) or not self.sound:
-            return False
-        return not any(step.ends or step.number == 0 for step in waiting) and trials.may_act
+    def decide(
+        self, waiting: Sequence[Step], obs: Float[np.ndarray, " obs"], *, trying: bool = False
+    ) -> Decision:
+        del obs
+        account, learning = self.account, self.learning
+        affordable = isinstance(account, SupervisedBudget) and self.sound and trying
+        # Asked first, because the account may decide now whose turn it is.
+        affordable = affordable and knows_episode(waiting) and account.lets_others_act
+        return Decision(self.turn, learning.random, learning.verdict, {}, affordable)
 
     def add(self, step: Step) -> None:
         self._released.append(step)
@@ -179,8 +176,9 @@ class Studying:
         learning = self.learning
         if not learning.due:
             return None
-        self.sound = False
+        self.sound, accepted = False, learning.accepted
         made = learning.learn(self.feeder.take_returns)
+        self._hear(accepted)
         self.updates += made
         steps, epoch = learning.learner.config.online.steps_per_epoch, learning.epoch
         if epoch.learned >= steps:
@@ -198,12 +196,19 @@ class Studying:
         config = self.learning.learner.config.online
         groups = max(config.refit_every // config.update_every, 1)
         if self._beyond % groups == 0:
+            accepted = self.learning.accepted
             self.learning.refresh(self.feeder.take_returns)
+            self._hear(accepted)
         self._beyond += 1
         made = self.learning.update()
         self.updates += made
         self.sound = True
         return made
+
+    def _hear(self, accepted: int) -> None:
+        """Keeps which alarms were known, if a policy was accepted since there were so many."""
+        if self.learning.accepted > accepted and self._supervisor is not None:
+            self.heard = self._supervisor.alarms
 
 
 def check_time_or_updates(updates: int | None, seconds: float | None) -> None:

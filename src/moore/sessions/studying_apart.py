@@ -35,7 +35,7 @@ class StudyingApart:
         self._turns = turns_of(setup, learning.chooser, learning.state)
         self._online = learning.learner.config.online
         self._observed = learning.steps_observed
-        self._returned = before.updates
+        self._returned, self._lost = before.updates, 0
         told = Publication(
             "", verdict=learning.verdict, steps=learning.steps_learned, updates=before.updates
         )
@@ -52,9 +52,12 @@ class StudyingApart:
         return updates_due(self._online, learned=self._child.told.steps, observed=self._observed)
 
     @property
-    def accepted(self) -> int:
-        """Nobody asks: this is for a guard, which learning in another process does not hear."""
-        return 0
+    def heard(self) -> int:
+        return self._turns.heard
+
+    @property
+    def ended(self) -> bool:
+        return self._child.ended
 
     @property
     def account(self) -> DipBudget | None:
@@ -71,14 +74,15 @@ class StudyingApart:
     def ready(self) -> None:
         """Nothing has to be compiled for acting."""
 
-    def decide(self, waiting: Sequence[Step], obs: Float[np.ndarray, " obs"]) -> Decision:
-        turn, notes = self._turns.decide(self._child.newest, waiting, obs)
+    def decide(
+        self, waiting: Sequence[Step], obs: Float[np.ndarray, " obs"], *, trying: bool = False
+    ) -> Decision:
+        newest = self._child.newest
+        if newest is not None and newest.number <= self._lost:
+            newest = newest._replace(heard=0)
+        turn, notes, affordable = self._turns.decide(newest, waiting, obs, trying=trying)
         random = self._observed < self._online.random_steps
-        return Decision(turn, random, self._child.told.verdict, notes)
-
-    def may_try(self, waiting: Sequence[Step]) -> bool:
-        del waiting
-        return False
+        return Decision(turn, random, self._child.told.verdict, notes, affordable)
 
     def add(self, step: Step) -> None:
         self._observed += step.number > 0
@@ -107,6 +111,9 @@ class StudyingApart:
             self._child.go_on()
 
     def restart(self) -> None:
+        if self.ended:
+            # The process may not know these any more, so nobody must trust in them again.
+            self._lost, self._turns.heard = self._child.published, 0
         self._child.restart()
 
 
