@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from budget_processes import CLIMBING, HOSTILE, LENGTH, Family, Policy, Seen, episode
 
-from moore.stages.budget import REFERENCE, DipBudget, dip_budget
+from moore.runs.budgeting import dip_budget
+from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.earnings import Earnings, earnings_of_log
 from moore.stages.trial_rules import Rules
 

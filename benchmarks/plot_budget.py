@@ -15,7 +15,8 @@ import numpy as np
 from budget_processes import CLIMBING, HOSTILE, LENGTH, Family
 from budget_simulation import Process, Truth, logged
 
-from moore.stages.budget import REFERENCE, dip_budget
+from moore.runs.budgeting import dip_budget
+from moore.stages.budget import REFERENCE
 
 SHARE = 0.05
 EPOCHS = 25

@@ -50,7 +50,8 @@ _TINY_RUN = (
 )  # fmt: skip
 _QUICK_RUN = (
     "test_stops.py", "test_live_system.py", "test_disk.py", "test_damage.py", "test_hand_over.py",
-    "test_session.py", "test_supervision.py", "test_serving.py", "test_serving_http.py",
+    "test_session.py", "test_supervision.py", "test_learner_process.py", "test_serving.py",
+    "test_serving_http.py",
 )  # fmt: skip
 # Files that train runs of these sizes, or prepare their learners, share compiled programs: they go
 # to one worker, while another does the rest. A worker without work of its kind helps the other.

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moore.errors import InputError
-from moore.stages.budget import REFERENCE, DipBudget, dip_budget
+from moore.runs.budgeting import dip_budget
+from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import metrics, of_incumbent, pack, summary, unpack
 from moore.stages.earnings import Earnings, earnings_of_log
 from moore.stages.ledger import Ledger

@@ -14,12 +14,14 @@ from moore.agents.numpy_acting import Gaussian
 from moore.envs.bounds import Bounds
 from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
+from moore.runs.budgeting import dip_budget
 from moore.runs.hand_over import HandOverFindings
 from moore.runs.run import run
 from moore.sessions import folder as session_folder
 from moore.sessions import start
 from moore.sessions.acting import log_densities, noise_of
 from moore.sessions.telling import budget_of
+from moore.stages.earnings import earnings_of_log
 from moore.stages.learner import Learner
 from tiny import quick_config, tiny_log
 
@@ -61,7 +63,7 @@ def control(session, steps, *, first=0, episode=5, unit=None):
 
 def rows(session):
     """D_on."""
-    online = session._operation._learning.state.online
+    online = session._operation.studying.learning.state.online
     return jax.tree.map(lambda x: np.asarray(x[: int(online.size)]), online.data)
 
 
@@ -114,7 +116,7 @@ class TestActing:
         session.observe(reward=np.nan, next_obs=OBS)
         control(session, 1)
         assert len(rows(session).reward) == 1
-        assert session._operation._learning.epoch.dropped == 3
+        assert session._operation.studying.learning.epoch.dropped == 3
 
     def test_a_unit_that_stays_blind_gets_no_action_until_it_sees_again(self, begin):
         session = begin()
@@ -286,7 +288,28 @@ class TestLearning:
         for one, other in zip(*map(jax.tree.leaves, map(rows, (live, rounds))), strict=True):
             np.testing.assert_array_equal(one, other)
         assert rounds.learn() == 10
-        assert not rounds._operation._feeder.finished, "nobody's returns: others have acted"
+        assert not rounds._operation.studying.feeder.finished, "nobody's returns: others have acted"
+
+    def test_a_round_deploys_a_policy_and_learns_from_the_log_that_comes_back(
+        self, begin, log_file, tmp_path
+    ):
+        session = begin()
+        session.close()
+        deployed = []
+        for week in ("one", "two"):
+            policy = load_policy(session.folder)
+            deployed.append(float(policy(OBS)[0]))
+            obs = np.linspace(1.0, 0.5, 11, dtype=np.float32)[:, None]
+            np.savez(
+                tmp_path / f"{week}.npz", obs=obs[:-1], next_obs=obs[1:], action=policy(obs[:-1]),
+                reward=-(obs[:-1, 0] ** 2), terminated=np.zeros(10, bool),
+                truncated=np.arange(10) == 9,
+            )  # fmt: skip
+            with Session.resume(session.folder, dataset=log_file) as again:
+                assert again.add_log(tmp_path / f"{week}.npz") == 10
+                assert again.learn() == 10
+        assert len({*deployed, float(load_policy(session.folder)(OBS)[0])}) == 3
+        assert load_dataset(session.log).size == 20
 
     def test_a_log_that_a_run_would_refuse_is_refused_until_it_is_accepted(self, begin):
         session, log = begin(), tiny_log()
@@ -331,8 +354,12 @@ class TestStatus:
         assert session.status.policy == about["sha256"]
 
     def test_a_budget_is_told_by_the_names_of_its_metrics(self):
-        assert budget_of({"budget/margin": 3.0, "online/returns": 1.0}) == {"margin": 3.0}
-        assert budget_of({}) is None
+        log = [np.full(20, -1.0), np.full(20, -1.1), np.full(20, -0.9)]
+        account = dip_budget(0.05, earnings_of_log(log, length=20, floor=-5.0, ends=False))
+        told = budget_of(account)
+        assert (told["share"], told["trials"]) == (0.05, 0)
+        assert told["reference"] == pytest.approx(-20.0) and "margin" in told
+        assert budget_of(None) is None
 
 
 class TestSavingAndResuming:
@@ -349,7 +376,7 @@ class TestSavingAndResuming:
             assert again.learn(updates=4) == made
             for one, other in zip(*map(jax.tree.leaves, map(rows, (session, again))), strict=True):
                 assert len(one) == len(other)
-            assert again._operation._learning.epoch.number == 2
+            assert again._operation.studying.learning.epoch.number == 2
 
     def test_killed_without_warning_it_loses_no_step(self, begin, log_file, tmp_path):
         session = begin()
@@ -362,7 +389,10 @@ class TestSavingAndResuming:
             for one, other in zip(*map(jax.tree.leaves, map(rows, (session, again))), strict=True):
                 np.testing.assert_array_equal(one, other)
             assert again.due == 5
-            assert again._operation._feeder.finished == session._operation._feeder.finished
+            assert (
+                again._operation.studying.feeder.finished
+                == session._operation.studying.feeder.finished
+            )
             assert again.act(OBS).shape == (1,)
             assert again.observe(reward=0.0, next_obs=OBS) == 19
         assert load_dataset(tmp_path / "killed" / "log").size == 19
@@ -411,7 +441,7 @@ class TestSavingAndResuming:
 class TestBeginning:
     def test_it_goes_on_from_the_newest_state_of_a_run(self, begin, quick_run):
         session = begin(at="newest")
-        assert session._operation._learning.epoch.number == 4
+        assert session._operation.studying.learning.epoch.number == 4
         assert len(rows(session).reward) == 36
         assert session.policy(OBS) == load_policy(quick_run)(OBS)
         control(session, 1)

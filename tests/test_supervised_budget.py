@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from moore.stages.budget import REFERENCE, dip_budget
+from moore.runs.budgeting import dip_budget
+from moore.stages.budget import REFERENCE
 from moore.stages.earnings import earnings_of_log
 from moore.stages.supervised import supervised
 

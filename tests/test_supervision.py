@@ -123,7 +123,7 @@ class TestModes:
         session = begin(mode="on", interlocks=Interlocks(np.array([-0.01]), np.array([0.01])))
         sent = control(session, time, 6)
         assert np.abs(sent).max() <= np.float32(0.01)
-        online = session._operation._learning.state.online
+        online = session._operation.studying.learning.state.online
         scaled = session._operation.world.bounds.scaled(sent)
         assert np.asarray(online.data.action[:6]).ravel() == pytest.approx(scaled)
         assert any(decision["interlocks"] for decision in decisions(session))
@@ -263,7 +263,7 @@ class TestCanary:
     @pytest.mark.parametrize("lags", [False, True])
     def test_trials_keep_the_promise_and_the_better_policy_is_promoted(self, session, time, lags):
         assert set(who(session)) == {"old"}
-        budget = session._operation.trials.budget
+        budget = session._operation.studying.account
         assert budget.earnings.episodes == 10 and budget.trials == 0 and session.budget > 0.0
         session.set_mode("canary")
         paid = lambda actor: 1.5 if actor == "new" else 1.0  # noqa: E731
@@ -274,7 +274,7 @@ class TestCanary:
 
     def test_a_policy_that_earns_less_costs_no_more_than_the_budget(self, session, time):
         session.set_mode("canary")
-        budget = session._operation.trials.budget
+        budget = session._operation.studying.account
         floor = budget.earnings.floor
         control(session, time, 12 * EPISODE, lambda actor: floor if actor == "new" else 1.0)
         assert "new" in who(session)[40:], "it was tried"
@@ -284,7 +284,7 @@ class TestCanary:
 
     def test_the_account_is_right_whoever_acts(self, session, time):
         """The user lets the new policy act whatever it costs; then the budget has to be kept."""
-        budget = session._operation.trials.budget
+        budget = session._operation.studying.account
         session.set_mode("on")
         control(session, time, 3 * EPISODE, lambda actor: -5.0)
         assert who(session)[-1] == "new" and session.budget == 0.0
@@ -302,7 +302,7 @@ class TestCanary:
     ):
         session.set_mode("canary")
         control(session, time, 12 * EPISODE, lambda actor: 1.5 if actor == "new" else 1.0)
-        budget = session._operation.trials.budget
+        budget = session._operation.studying.account
         assert budget.promoted
         session.set_mode("on")
         with pytest.warns(GuardAlarm, match="earns less than the controller that ran before"):

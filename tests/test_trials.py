@@ -15,11 +15,10 @@ from moore.config import GateConfig
 from moore.data.load import read_log
 from moore.errors import InputError
 from moore.reports.html import run_page
-from moore.runs.budgeting import earnings_of, floor_of
+from moore.runs.budgeting import dip_budget, earnings_of, floor_of
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
-from moore.stages.budget import dip_budget
 from moore.stages.earnings import earnings_of_log
 from moore.stages.trials import Trials, unpack_trials
 from runs_alike import assert_same_run
@@ -97,13 +96,13 @@ def test_a_session_keeps_to_the_budget_too(finished, steady_log, tmp_path):
                 assert session.learn() == 20 * config().online.updates_per_step
         with pytest.raises(InputError, match="a dip budget, which counts one episode after"):
             session.act([[0.5], [0.5]])
-        learning = session._operation._learning
+        learning = session._operation.studying.learning
         assert learning.verdict is not None, "the newest policy was offered as a challenger"
         booked = learning.chooser.budget.earnings
     density = read_log(session.log, infos=True).infos["log_density"]
     assert np.isnan(density).all(), "policies act without noise"
     with Session.resume(session.folder, dataset=steady_log) as again:
-        assert again._operation._learning.chooser.budget.earnings == booked
+        assert again._operation.studying.learning.chooser.budget.earnings == booked
 
 
 def test_the_clone_can_stand_by_as_the_controller_that_ran_before(finished, steady_log, tmp_path):
@@ -208,6 +207,15 @@ class TestBooking:
             state, _ = self.episode(learner, trials, state, lambda who: -4.0 if who else -1.0)
         assert trials.budget.lost == 1
         assert (trials.disproof > 1.0) == wrong
+
+    def test_promises_are_kept_until_their_policies_are_taken_up_or_passed_over(
+        self, learner, trials
+    ):
+        trials, state = trials
+        trials.promised = {7: -1.0, 9: -2.0, 12: -3.0}  # of policies that were offered elsewhere
+        trials.take_up(9, learner.policy(state))
+        trials.observed(state, self.transition(learner, -1.0), in_episode=True)
+        assert trials.promised == {9: -2.0, 12: -3.0}
 
     def test_a_transition_that_was_not_measured_costs_nothing(self, learner, trials):
         trials, state = trials

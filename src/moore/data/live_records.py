@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from moore.data.checks import shown
 from moore.errors import InputError
@@ -87,7 +88,7 @@ class Records:
             found = decode(line, crc)
             if found is None:
                 if number <= len(lines):
-                    self._refuse(file, number, "does not match its checksum")
+                    self.refuse(file, number, "does not match its checksum")
                 if line:
                     self.notes.append(
                         f"{file.name} ends with a record that was not written completely; it is "
@@ -97,21 +98,23 @@ class Records:
             record, crc = found
             size += len(line) + 1
             if number == 1:
-                self._check_header(file, record)
+                self.check_header(file, record)
                 self.header = record
             else:
                 yield record
         if size:
             self.end = size, crc
 
-    def _check_header(self, file: Path, header: dict) -> None:
+    def check_header(self, file: Path, header: dict) -> None:
+        """Raises InputError unless this is the header of a file that follows those before."""
         if header.get("kind") != "log" or header.get("format") != FORMAT:
-            self._refuse(file, 1, f"is no header of format {FORMAT}")
+            self.refuse(file, 1, f"is no header of format {FORMAT}")
         follows, end = header.get("follows"), None if self.end is None else list(self.end)
         if follows != end:
-            self._refuse(file, 1, f"follows a file that ended at {follows}, which ends at {end}")
+            self.refuse(file, 1, f"follows a file that ended at {follows}, which ends at {end}")
 
-    def _refuse(self, file: Path, number: int, what: str) -> None:
+    def refuse(self, file: Path, number: int, what: str) -> NoReturn:
+        """Raises InputError for a line of a file."""
         raise InputError(
             f"{file}: line {number} {what}: the log is damaged, or was altered; put back a copy of "
             "this file"

@@ -5,11 +5,13 @@ import numpy as np
 from moore.data.dataset import Dataset
 from moore.errors import InputError
 from moore.runs.setup import Setup
-from moore.stages.budget import dip_budget
+from moore.stages.budget import DipBudget
 from moore.stages.choosing import Chooser, Gatekeeper
 from moore.stages.earnings import Earnings
+from moore.stages.ledger import Ledger
 from moore.stages.state import LearnerState
 from moore.stages.supervised import SupervisedTrials, supervised
+from moore.stages.trial_rules import Rules
 from moore.stages.trials import Trials, unpack_trials
 
 # If the log's worst episodes earn nearly as much as its mean, a share of the difference would be
@@ -43,6 +45,24 @@ def supervised_chooser(setup: Setup, state: LearnerState) -> Chooser:
         return Gatekeeper(setup.learner)
     budget = dip_budget(setup.config.dip_budget, earnings_of(setup))
     return SupervisedTrials.begun(setup.learner, supervised(budget), state)
+
+
+def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> DipBudget:
+    """The dip budget at the beginning of the online stage.
+
+    Args:
+        share: share of the reference's earnings that may be lost; with 0 no policy is tried.
+        earnings: what is known of the reference. With fewer than two episodes it acts first.
+        rules: all other settings.
+
+    Raises:
+        InputError: the share is not in [0, 1).
+    """
+    if not 0.0 <= share < 1.0:
+        raise InputError(
+            f"The dip budget is {share}; it must be at least 0 and below 1, such as 0.05."
+        )
+    return DipBudget(float(share), earnings, rules or Rules(), Ledger(float(share)))
 
 
 def earnings_of(setup: Setup) -> Earnings:

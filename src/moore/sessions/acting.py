@@ -6,6 +6,7 @@ learning. Its noise depends only on the session's seed and the number of the ste
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -55,6 +56,11 @@ class Proposed:
         """In which rows there is an action."""
         return np.isfinite(self.action).all(axis=1)
 
+    @property
+    def entries(self) -> list[dict]:
+        """Entries of the records of these actions, if they are sent."""
+        return [{"log_density": one, "policy": self.policy} for one in self.log_density]
+
     def fill(self, rows: Bool[np.ndarray, " rows"], drawn: Drawn) -> None:
         """Puts in what was drawn for these rows."""
         found = zip(np.flatnonzero(rows), drawn.action, drawn.log_density, strict=True)
@@ -63,27 +69,45 @@ class Proposed:
                 self.action[row], self.log_density[row] = action, density
 
 
-class Actor:
-    """The policy whose turn it is, as plain arrays.
+class Ready(NamedTuple):
+    """A policy that can act at once.
 
     Attributes:
-        id: the policy's id, which also stands in its policy.json when it is saved.
+        policy: the policy.
+        arrays: its actor.
+        id: its id, which also stands in its policy.json when it is saved.
     """
+
+    policy: Policy
+    arrays: ActorArrays
+    id: str
+
+
+def ready(policy: Policy) -> Ready:
+    """Prepares a policy for acting, which takes a millisecond or two."""
+    return Ready(policy, as_arrays(policy.weights), policy_id(policy))
+
+
+class Actor:
+    """The policy whose turn it is, as plain arrays."""
 
     def __init__(self, setup: Setup, seed: int):
         self._setup, self._seed = setup, seed
         self._of: object = None
-        self._policy: Policy | None = None
-        self._arrays: ActorArrays | None = None
-        self.id = ""
+        self._ready: Ready | None = None
+
+    @property
+    def id(self) -> str:
+        """The policy's id, which also stands in its policy.json when it is saved."""
+        return "" if self._ready is None else self._ready.id
 
     def use(self, turn: Turn) -> Policy:
-        """The policy of this turn; its weights are fetched only if it is another one."""
-        if self._policy is None or turn.of is not self._of:
-            self._policy, self._of = self._setup.policy(turn.policy()), turn.of
-            self._arrays = as_arrays(self._policy.weights)
-            self.id = policy_id(self._policy)
-        return self._policy
+        """The policy of this turn; it is prepared only if it is another one and not `Ready`."""
+        if self._ready is None or turn.of is not self._of:
+            prepared = isinstance(turn.of, Ready)
+            self._ready = turn.of if prepared else ready(self._setup.policy(turn.policy()))
+            self._of = turn.of
+        return self._ready.policy
 
     def draw(
         self, obs: Float[np.ndarray, "rows obs"], step: int, turn: Turn, *, random: bool = False
@@ -104,8 +128,8 @@ class Actor:
             density = -float(np.log(reach[reach > 0], dtype=np.float64).sum())
             return Drawn(action.astype(np.float32), [density] * len(obs))
         self.use(turn)
-        assert self._arrays is not None
-        found = self._arrays.gaussian(self._setup.units.obs_in(obs))
+        assert self._ready is not None
+        found = self._ready.arrays.gaussian(self._setup.units.obs_in(obs))
         if not turn.drawn:
             return Drawn(bounds.own(found.mode()), [None] * len(obs))
         noise = rng.standard_normal(found.mean.shape, np.float32)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Float
@@ -114,6 +114,22 @@ class Beside:
         )  # fmt: skip
         old = opened(settings.controller, facts.run if run is None else run, world)
         return cls(Supervisor(settings, old, Clock(clock)), facts.beside)
+
+
+def listening(facts: Facts, world: World) -> Supervisor | None:
+    """A supervisor that follows in the log what that of another process has decided.
+
+    It decides nothing itself, so it needs no controller. None: no controller stands by.
+    """
+    if not facts.beside:
+        return None
+
+    def nobody(*given: object) -> NoReturn:
+        raise NotImplementedError("Only the process that acts asks the controller.")
+
+    bounds = {"low": world.bounds.low, "high": world.bounds.high}
+    settings = restored(facts.beside, controller=nobody, project=nobody, **bounds)
+    return Supervisor(settings, FunctionController(nobody), Clock(None))
 
 
 def opened(source: Source, run: Path, world: World) -> Controller:

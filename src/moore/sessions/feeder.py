@@ -7,9 +7,10 @@ that somebody else made come as whole blocks, and go on at once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import PyTree
 
 from moore.data.live_steps import Step, Unit
 from moore.envs.returns import Return
@@ -17,6 +18,7 @@ from moore.replay.buffer import Transition
 from moore.runs.setup import Setup
 from moore.stages.online_learning import OnlineLearning
 from moore.stages.supervised import SupervisedTrials
+from moore.stages.trials import Trials
 
 STRETCH = 250
 
@@ -37,9 +39,14 @@ class Feeder:
         *,
         skip: int = 0,
         finished: Sequence[float] = (),
+        published: Callable[[int], PyTree] | None = None,
     ):
-        """Goes on where the learner has the first `skip` steps, and `finished` were not taken."""
+        """Goes on where the learner has the first `skip` steps, and `finished` were not taken.
+
+        `published` finds a policy that was offered for trials, by its number.
+        """
         self._setup, self._learning, self._skip = setup, learning, skip
+        self._published = published
         self._at_skip, self.finished = list(finished), list(finished)
         self._waiting: dict[Unit, list[Step]] = {}
         self._acting: set[Unit] = set()
@@ -85,7 +92,7 @@ class Feeder:
         if step.number == 0:
             self._learning.abandon()
             return
-        transition = self._transition(step) if step.whole else None
+        transition = transition_of(step, self._setup) if step.whole else None
         if transition is not None:
             if self._rows == self._learning.state.online.capacity:
                 self._learning.grow()
@@ -93,9 +100,7 @@ class Feeder:
         if not step.own:
             self._learning.add(transition)
             return
-        trials = self._learning.chooser
-        if step.decision is not None and isinstance(trials, SupervisedTrials):
-            trials.told(by_reference=step.actor == "old", free=step.may_try)
+        self._repeat(step)
         self._learning.observe(transition, in_episode=not step.ends)
         if step.alarmed:
             self._learning.alarmed()
@@ -109,18 +114,17 @@ class Feeder:
             self._learning.grow()
             self._learning.rehearse()
 
-    def _transition(self, step: Step) -> Transition:
-        """The step in the agents' units."""
-        bounds = self._setup.world.bounds
-        seen = Transition(
-            obs=step.obs,
-            action=bounds.scaled(step.action).astype(np.float32),
-            reward=np.asarray(step.reward, np.float32),
-            next_obs=step.next_obs,
-            terminated=np.asarray(step.terminated, bool),
-            truncated=np.asarray(step.truncated and not step.terminated, bool),
-        )
-        return self._setup.units.transition_in(seen)
+    def _repeat(self, step: Step) -> None:
+        """What was decided about trials before this step, where it was acted."""
+        chooser = self._learning.chooser
+        if not isinstance(chooser, Trials):
+            return
+        if step.offer is not None and self._published is not None:
+            chooser.take_up(step.offer, self._published(step.offer))
+        if step.held:
+            chooser.budget.withhold()
+        if step.decision is not None and isinstance(chooser, SupervisedTrials):
+            chooser.told(by_reference=step.actor == "old", free=step.may_try)
 
     def _count(self, step: Step) -> None:
         """Adds up the return of the session's own episodes."""
@@ -137,3 +141,17 @@ class Feeder:
                 is_own = earned is not None and step.unit not in self._shared
                 self.finished += [earned] if is_own else []
                 self._shared.discard(step.unit)
+
+
+def transition_of(step: Step, setup: Setup) -> Transition:
+    """A step that was measured completely, in the agents' units."""
+    bounds = setup.world.bounds
+    seen = Transition(
+        obs=step.obs,
+        action=bounds.scaled(step.action).astype(np.float32),
+        reward=np.asarray(step.reward, np.float32),
+        next_obs=step.next_obs,
+        terminated=np.asarray(step.terminated, bool),
+        truncated=np.asarray(step.truncated and not step.terminated, bool),
+    )
+    return setup.units.transition_in(seen)

@@ -1,5 +1,6 @@
 """The folder of a session: what it goes on from, and the proof that it acts as it did."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -37,6 +38,7 @@ from moore.runs.setup import Setup
 from moore.sessions.start import Start, setup_of
 from moore.stages.epoch import unpack_epoch
 from moore.stages.online_learning import OnlineLearning
+from moore.stages.trials import Trials
 
 FORMAT = 1
 _FACTS, CHECKPOINTS, LOG = "session.json", "checkpoints", "log"
@@ -195,12 +197,26 @@ def load(
         epoch = unpack_epoch(found.info["epoch"], found.arrays)
         learning = OnlineLearning(learner, found.state, chooser, epoch=epoch)
         learning.verdict = found.info["verdict"]
-        _prove(folder, setup.policy(chooser.turn(found.state).policy()), found)
+        trials = isinstance(chooser, Trials)  # which would plan the next episode
+        acting = chooser.decided if trials else chooser.turn(found.state).policy()
+        _prove(folder, setup.policy(acting), found)
         return Start(setup, learning), found
     raise InputError(
         f"no checkpoint of {short_path(folder)} can be read ({why}): put back a copy of the "
         "folder, or begin a new session and give it the log of this one."
     )
+
+
+def saved_trusts(folder: Path) -> int:
+    """How often the gate's consent had made a policy trusted again, in the states that are saved.
+
+    The smallest number of all that can be read: any of them may be the one that is gone on with.
+    """
+    found = []
+    for path in newest_first(folder / CHECKPOINTS):
+        with contextlib.suppress(DamagedCheckpoint):
+            found.append(read_manifest(path)["info"].get("trusts", 0))
+    return min(found, default=0)
 
 
 def _load(setup: Setup, path: Path) -> Checkpoint:

@@ -15,6 +15,7 @@ from moore.sessions.beside import Beside
 from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
 from moore.sessions.operation import NEW, Operation
 from moore.sessions.start import begin
+from moore.sessions.studying_apart import let_go, process_for
 
 # A kind of session.
 S = TypeVar("S", bound="Opened")
@@ -38,6 +39,7 @@ class Opened:
         at: str = "newest",
         seed: int | None = None,
         accept: tuple[str, ...] = (),
+        learner: str = "call",
         controller: Source | None = None,
         mode: str | None = None,
         guard: GuardSettings | None = None,
@@ -56,6 +58,7 @@ class Opened:
                 offline stage.
             seed: seed of the noise of the actions; by default that of the run.
             accept: ("hand-over",) to act although something speaks against the policy.
+            learner: "call" learns in calls of `learn`, "process" all the time in another process.
             controller: the controller that ran before, which stands by: a function (obs,) ->
                 (action,), an object with `act(obs)`, what
                 `moore.guarding.opening.open_controller` opens, the folder of a run, or "clone" for
@@ -73,7 +76,7 @@ class Opened:
             InputError: there is no such run, something speaks against its policy, the folder is
                 not empty, or the controller and what goes with it cannot be used.
         """
-        run = whole_path(run)
+        run, elsewhere = whole_path(run), process_for(learner, dataset=dataset)
         start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
         beside = Beside.begun(
             start, run, controller=controller, mode=mode, guard=guard, interlocks=interlocks,
@@ -82,9 +85,7 @@ class Opened:
         folder = new_folder(out, run)
         seed = start.setup.config.seed if seed is None else seed
         facts = write_facts(folder, run, seed, beside.described)
-        session = cls(Operation(folder, facts, start, NEW, beside.supervisor))
-        session._operation.save(None)
-        return session
+        return cls(Operation(folder, facts, start, NEW, beside.supervisor, elsewhere=elsewhere))
 
     @classmethod
     @plain_jax()
@@ -94,6 +95,7 @@ class Opened:
         *,
         run: str | Path | None = None,
         dataset: Dataset | str | Path | None = None,
+        learner: str = "call",
         controller: Source | None = None,
         project: Callable | None = None,
         clock: Callable[[], float] | None = None,
@@ -106,7 +108,7 @@ class Opened:
         Args:
             path: folder of the session, or a copy that `save(path)` made.
             run: folder of the run that it started from, if it has moved.
-            dataset: as for `from_run`.
+            dataset, learner: as for `from_run`.
             controller: the controller that ran before, if the session has one; only "clone" need
                 not be given again, because nothing that a file names is run.
             project: the projection of its interlocks, if they have one.
@@ -116,11 +118,14 @@ class Opened:
             InputError: there is no such session, its files are damaged, the restored policy acts
                 differently, or a function is missing.
         """
-        folder = found_folder(path)
+        run = None if run is None else whole_path(run)
+        elsewhere = process_for(learner, run=run, dataset=dataset)
+        folder = let_go(found_folder(path))
         facts = read_facts(folder)
-        start, found = load(folder, facts, None if run is None else whole_path(run), dataset)
+        start, found = load(folder, facts, run, dataset)
         beside = Beside.restored(
-            facts, start, None if run is None else whole_path(run),
-            controller=controller, project=project, clock=clock,
-        )  # fmt: skip
-        return cls(Operation(folder, facts, start, found.info, beside.supervisor))
+            facts, start, run, controller=controller, project=project, clock=clock
+        )
+        return cls(
+            Operation(folder, facts, start, found.info, beside.supervisor, elsewhere=elsewhere)
+        )

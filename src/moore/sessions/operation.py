@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,13 @@ from moore.files import locked
 from moore.guarding.modes import Mode
 from moore.runs.policy import Policy
 from moore.sessions.acting import Actor, Proposed
-from moore.sessions.feeder import Feeder
-from moore.sessions.folder import LOG, Facts, copy_to, save_state
+from moore.sessions.folder import LOG, Facts, copy_to, saved_trusts
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal
+from moore.sessions.learner_side import Decision, LearnerSide
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
-from moore.sessions.supervisor import Supervisor, check_mode, entries
 from moore.sessions.telling import Status, awaited_steps, budget_of, open_steps
-from moore.stages.choosing import Turn
-from moore.stages.supervised import SupervisedTrials
-from moore.stages.trials import Trials
 
 # Steps of a unit that may wait for their rewards at a time.
 PATIENCE = 1000
@@ -46,7 +43,7 @@ class Operation:
         log: folder of its log.
         world: dimensions and bounds.
         steps: the steps whose outcome is open.
-        studying: learns.
+        studying: learns, here or in another process.
     """
 
     def __init__(
@@ -56,79 +53,74 @@ class Operation:
         start: Start,
         info: dict,
         supervisor: Supervisor | None = None,
+        *,
+        elsewhere: Callable[[Path, Studying], StudyingApart] | None = None,
     ):
         """Opens a folder; `info` is that of the checkpoint which `start` was read from, or `NEW`.
 
-        `supervisor` decides who acts, where a controller that ran before stands by.
+        `supervisor` decides who acts, where a controller that ran before stands by. A new session
+        is saved. With `elsewhere` any is, and learning goes on in the process that it starts.
 
         Raises:
             InputError: another process has it open, its log is damaged, or the disk refuses.
         """
         self.folder, self.log = folder, folder / LOG
-        self._facts, self._setup, self._learning = facts, start.setup, start.learning
-        self.supervisor = supervisor
+        self._facts, self._setup, self.supervisor = facts, start.setup, supervisor
         self.world = start.setup.world
         self._actor = Actor(start.setup, facts.seed)
         self._held = Held(self.world.bounds, self.world.max_bad_readings)
-        self._feeder = Feeder(
-            start.setup, start.learning, skip=info["fed"], finished=info["finished"]
-        )
-        self._number, self._released = info["number"], []
         self._acted: set[Unit] = set()  # units for which this session has acted
         self.steps = Steps(PATIENCE)
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(folder))
-            self.studying = Studying(folder, start.learning, self._feeder, info)
-            stack.callback(self.studying.close)
+            here = Studying(folder, facts, start, info, supervisor)
+            self.studying: LearnerSide = here
+            stack.callback(lambda: self.studying.close())
             records = Records(self.log)
             for record in records:
                 self._take(record)
-                self._feed()
+                self.studying.feed()
             self._journal = Journal(self.log, self._header(), records)
             stack.callback(self._journal.close)
             # What comes next does not follow what came before the session was opened.
             gaps = [{"kind": "gap", "unit": unit} for unit in self.steps.open]
             lost = [] if supervisor is None else supervisor.go_live(info.get("trusts", 0))
             self.take([*gaps, *lost])
-            self._feeder.make_room()
-            self._learning.rehearse()
-            self._actor.use(self._turn)
+            if elsewhere is not None or info is NEW:
+                self._journal.sync()
+                here.save()
+            if elsewhere is not None:
+                here.close()
+                self.studying = elsewhere(folder, here)
+            self.studying.ready()
+            self._actor.use(self.studying.turn)
             self._resources = stack.pop_all()
 
     @property
     def policy(self) -> Policy:
         """The policy that acts."""
-        return self._actor.use(self._turn)
+        return self._actor.use(self.studying.turn)
 
     @property
     def status(self) -> Status:
         """How the session stands."""
-        self._actor.use(self._turn)
+        studying = self.studying
+        self._actor.use(studying.turn)
         return Status(
             policy=self._actor.id,
             steps=self.steps.last,
             open=open_steps(self.steps),
             awaited=awaited_steps(self.steps),
-            due=self.studying.due,
-            updates=self.studying.updates,
-            gate=self._learning.verdict,
+            due=studying.due,
+            updates=studying.report.updates,
+            gate=studying.verdict,
             mode=None if self.supervisor is None else str(self.supervisor.mode),
             standing={} if self.supervisor is None else self.supervisor.standing,
-            budget=budget_of(self._learning.chooser.metrics()),
+            budget=budget_of(studying.account),
             obs_size=self.world.obs_dim,
             action_low=self.world.bounds.low,
             action_high=self.world.bounds.high,
         )
-
-    @property
-    def _turn(self) -> Turn:
-        return self._learning.chooser.turn(self._learning.state)
-
-    @property
-    def trials(self) -> Trials | None:
-        """The trials within the loss budget; None: there is no budget."""
-        chooser = self._learning.chooser
-        return chooser if isinstance(chooser, Trials) else None
 
     def act(
         self,
@@ -141,23 +133,25 @@ class Operation:
         good = np.isfinite(obs).all(axis=1)
         self._held.count(units, good)
         held, supervisor = self._held.actions(units), self.supervisor
+        if not self.studying.here:
+            self._trust_again()
+        waiting = self.steps.open.get(units[0], ())
+        chosen = self.studying.decide(waiting, obs[0], trying=self._trying)
+        off = supervisor is not None and supervisor.mode is Mode.OFF
+        proposed = None if off else self._propose(obs, good, chosen)
         if supervisor is None:
-            proposed = self._propose(obs, good)
+            assert proposed is not None
             actions = np.where(proposed.usable[:, None], proposed.action, held)
-            told = [
-                {"log_density": density, "policy": proposed.policy}
-                for density in proposed.log_density
-            ]
+            told = proposed.entries
         else:
-            affordable = self._affordable(units)  # which may decide whose turn it is
-            proposed = self._propose(obs, good) if supervisor.mode is not Mode.OFF else None
             decided = supervisor.decide(
-                obs, units, good=good, held=held, affordable=affordable, observed_at=observed_at,
+                obs, units, good=good, held=held,
+                affordable=chosen.affordable, observed_at=observed_at,
                 proposed=None if proposed is None else proposed.action,
             )  # fmt: skip
             actions = np.stack([one.action for one in decided])
             told = entries(decided, proposed)
-        about = {"gate": self._learning.verdict, "time": round(time.time(), 3)}
+        about = {"gate": chosen.verdict, **chosen.notes, "time": round(time.time(), 3)}
         first, records = self.steps.last + 1, []
         for row, unit in enumerate(units):
             record = {"kind": "act", "step": first + row, "unit": unit, "obs": plain(obs[row])}
@@ -168,35 +162,26 @@ class Operation:
         return actions
 
     def _propose(
-        self, obs: Float[np.ndarray, "rows obs"], good: Bool[np.ndarray, " rows"]
+        self, obs: Float[np.ndarray, "rows obs"], good: Bool[np.ndarray, " rows"], chosen: Decision
     ) -> Proposed:
         """What the policy whose turn it is would do; nothing for observations that are not good."""
-        random, turn = self._learning.random and self.supervisor is None, self._turn
-        policy = "random"
+        random, policy = chosen.random and self.supervisor is None, "random"
         if not random:
-            self._actor.use(turn)
+            self._actor.use(chosen.turn)
             policy = self._actor.id
         found = Proposed.nothing(len(obs), self.world.bounds.low.size, policy)
         if good.any():
-            drawn = self._actor.draw(obs[good], self.steps.last + 1, turn, random=random)
+            drawn = self._actor.draw(obs[good], self.steps.last + 1, chosen.turn, random=random)
             found.fill(good, drawn)
         return found
 
-    def _affordable(self, units: list[Unit]) -> bool:
-        """Whether the loss budget lets the new policy act in the next step.
-
-        The account must have come to the running episode: while rewards of an earlier one are
-        missing, it cannot tell.
-        """
-        trials = self._learning.chooser
-        if self.supervisor is None or self.supervisor.mode is not Mode.CANARY:
+    @property
+    def _trying(self) -> bool:
+        """Whether the new policy may act if the loss budget allows it."""
+        supervisor = self.supervisor
+        if supervisor is None or supervisor.mode is not Mode.CANARY:
             return False
-        if not isinstance(trials, SupervisedTrials) or not self.studying.sound:
-            return False
-        if self.supervisor.distrusted:
-            return False
-        waiting = (step for unit in units for step in self.steps.open.get(unit, ()))
-        return not any(step.ends or step.number == 0 for step in waiting) and trials.may_act
+        return not supervisor.distrusted
 
     def running(self, unit: Unit) -> Step:
         """The unit's step whose outcome is open.
@@ -220,7 +205,7 @@ class Operation:
         """
         if records:
             self._record(records)
-        self._feed()
+        self.studying.feed()
 
     def with_signals(self, records: list[dict], signals: Any) -> list[dict]:
         """Records of outcomes, with what the guard watches; see `Session.observe`."""
@@ -246,7 +231,7 @@ class Operation:
 
     def trust_again(self) -> None:
         """See `Session.trust_again`."""
-        if self.supervisor is None or self._learning.learner.gated:
+        if self.supervisor is None or self._setup.learner.gated:
             raise InputError(
                 "the user need not say that the new policy is trusted again: it is as soon as a "
                 "newer one is accepted, by the models or for a trial."
@@ -255,14 +240,12 @@ class Operation:
 
     def learn(self, *, updates: int | None, seconds: float | None) -> int:
         """Learns; see `Session.learn`."""
-        self._feed()
-        self._journal.sync()
-        self._feeder.make_room()
-        accepted = self._learning.accepted
+        self.studying.feed()
+        if self.studying.here:
+            self._journal.sync()
         made = self.studying.learn(updates=updates, seconds=seconds)
-        self._actor.use(self._turn)
-        if self._learning.accepted > accepted:
-            self._trust_again()
+        self._actor.use(self.studying.turn)
+        self._trust_again()
         return made
 
     def _trust_again(self) -> None:
@@ -270,24 +253,28 @@ class Operation:
         supervisor = self.supervisor
         if supervisor is None or not supervisor.distrusted:
             return
+        if self.studying.heard < supervisor.alarms:
+            return
+        self._actor.use(self.studying.turn)
         if self._actor.id not in supervisor.blamed:
             self.take([{"kind": "trust", "by": "gate", "policy": self._actor.id}])
+
+    def restart_learner(self) -> None:
+        """See `Session.restart_learner`; the trust in a policy that it has lost is void."""
+        if self.supervisor is not None and self.studying.ended:
+            self.take(self.supervisor.distrust(saved_trusts(self.folder)))
+        self.studying.restart()
 
     def save(self, path: Path | None) -> Path:
         """Saves; see `Session.save`."""
         self.studying.check_sound()
-        self._feed()
+        self.studying.feed()
         self._journal.sync()
-        self._number += 1
-        info = {"number": self._number, "session": self._facts.id, **self.studying.info}
-        info |= {"fed": self._feeder.fed, "finished": self._feeder.finished}
-        if self.supervisor is not None:
-            info["trusts"] = self.supervisor.trusts
-        save_state(self.folder, self._number, self._setup, self._learning, self.policy, info)
-        if path is None or path == self.folder:
-            return self.folder
-        copy_to(path, self.folder, self._facts)
-        return path
+        with self.studying.saved():
+            if path is None or path == self.folder:
+                return self.folder
+            copy_to(path, self.folder, self._facts)
+            return path
 
     def close(self) -> None:
         """Closes all files."""
@@ -322,22 +309,12 @@ class Operation:
             self.supervisor.tell()
 
     def _take(self, record: dict) -> None:
-        released = list(self.steps.take(record))
-        newest = self.steps.newest(record["unit"]) if record["kind"] == "act" else None
+        released, newest = taken(record, self.steps, self.supervisor)
+        for step in released:
+            self.studying.add(step)
+            if step.ends:
+                self._held.end_episode(step.unit)
         if newest is not None and newest.own:
             self._acted.add(newest.unit)
             if np.isfinite(newest.obs).all():
                 self._held.keep(newest.unit, newest.action)
-        if self.supervisor is not None:
-            self.supervisor.take(record, newest, released)
-        self._released += released
-
-    def _feed(self) -> None:
-        """Gives the learner what came out, unless its state is not whole: then it stays on disk."""
-        if not self.studying.sound:
-            return
-        steps, self._released = self._released, []
-        for step in steps:
-            self._feeder.add(step)
-            if step.ends:
-                self._held.end_episode(step.unit)

@@ -13,6 +13,7 @@ from moore.files import whole_path
 from moore.jax_settings import plain_jax
 from moore.runs.policy import Policy
 from moore.sessions.blocks import outcomes, records_of_episode, rows_of_log
+from moore.sessions.learner_report import LearnerReport
 from moore.sessions.opening import Opened
 from moore.sessions.operation import Operation
 from moore.sessions.readings import flag_of, reward_of, rows_of, units_of
@@ -59,6 +60,11 @@ class Session(Opened):
         return self._operation.status
 
     @property
+    def learner(self) -> LearnerReport:
+        """How far learning is, and whether it goes on."""
+        return self._operation.studying.report
+
+    @property
     def mode(self) -> str | None:
         """off, shadow, canary or on; None without a controller that ran before."""
         supervisor = self._operation.supervisor
@@ -73,8 +79,8 @@ class Session(Opened):
     @property
     def budget(self) -> float | None:
         """What trials may still lose, in the units of rewards; None without a loss budget."""
-        trials = self._operation.trials
-        return None if trials is None else max(trials.budget.affordable(), 0.0)
+        account = self._operation.studying.account
+        return None if account is None else max(account.affordable(), 0.0)
 
     @property
     def overdue(self) -> str:
@@ -84,6 +90,10 @@ class Session(Opened):
         """
         supervisor = self._operation.supervisor
         return "" if supervisor is None else supervisor.overdue
+
+    def restart_learner(self) -> None:
+        """Starts the learner process again, if it has ended, from the newest saved state."""
+        self._opened().restart_learner()
 
     def act(
         self,
@@ -287,14 +297,14 @@ class Session(Opened):
         Without arguments it does what the schedule of the run asks for: updates after every step,
         and refits of the models (if there are any) after every `refit_every` steps. With an
         argument it makes as much of that as fits, and goes on beyond it if there is room.
+        With a learner process it orders more than the schedule, and does not wait.
 
         Args:
-            updates: number of gradient updates; they come in whole groups, so there may be a few
-                more.
+            updates: number of gradient updates, rounded up to whole groups.
             seconds: time that it may take; what has begun then is finished.
 
         Returns:
-            The number of updates that were made.
+            The number of updates that were made, by a learner process since the last call.
 
         Raises:
             InputError: both arguments are given, or one is negative.

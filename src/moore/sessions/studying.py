@@ -1,51 +1,126 @@
-"""Learning within a number of updates or seconds, and the rows of metrics of a session."""
+"""Learning in this process, within a number of updates or seconds, and the rows of metrics."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, PyTree
+
+from moore.data.live_steps import Step
 from moore.errors import InputError, TurnError
 from moore.sessions.feeder import Feeder
+from moore.sessions.folder import Facts, save_state
+from moore.sessions.learner_report import LearnerReport
+from moore.sessions.learner_side import Decision, knows_episode, updates_due
+from moore.sessions.publication import LEARNER, read_policy
+from moore.sessions.start import Start
+from moore.sessions.supervisor import Supervisor
 from moore.sinks.json_lines import MetricsFile
-from moore.stages.online_learning import OnlineLearning
+from moore.stages.budget import DipBudget
+from moore.stages.choosing import Turn
+from moore.stages.supervised import SupervisedBudget
+from moore.stages.trials import Trials
 
 
 class Studying:
     """Carries out `OnlineLearning.learn` for a session, as far as the caller's time allows.
 
     Attributes:
+        learning: the online stage.
+        feeder: hands it the steps.
         updates: number of updates that the session has made.
+        setup: the parts of the run.
+        heard: number of the guard's alarms that were known when a policy was accepted last.
         sound: whether the learner's state is whole; it is not after an error while learning.
     """
 
-    def __init__(self, folder: Path, learning: OnlineLearning, feeder: Feeder, info: dict):
+    here, ended = True, False
+
+    def __init__(
+        self,
+        folder: Path,
+        facts: Facts,
+        start: Start,
+        info: dict,
+        supervisor: Supervisor | None = None,
+    ):
         """Goes on from the information of a checkpoint; an empty one begins."""
-        self._learning, self._feeder = learning, feeder
+        self._folder, self._facts, self.setup = folder, facts, start.setup
+        self._supervisor, self.heard = supervisor, 0
+        self.learning = start.learning
+        self.feeder = Feeder(
+            start.setup, start.learning, skip=info["fed"], finished=info["finished"],
+            published=self._published,
+        )  # fmt: skip
         self.updates = info.get("updates", 0)
-        self._beyond = info.get("beyond", 0)
-        self.sound, self._folder = True, folder
+        self._number, self._beyond = info["number"], info.get("beyond", 0)
+        self.sound, self._released = True, []
         kept = info.get("metrics", {}).get("bytes", 0)
         then = ", then go on with moore.Session.resume"
         self._metrics = MetricsFile(folder / "metrics.jsonl", keep_bytes=kept, then=then)
         self.close = self._metrics.close
 
+    def _published(self, number: int) -> PyTree:
+        """A policy that a learner process has published."""
+        like = self.learning.learner.policy(self.learning.state)
+        found = read_policy(self._folder / LEARNER, number, like)
+        return jax.tree.map(jnp.asarray, found)
+
     @property
-    def info(self) -> dict:
-        """What a checkpoint holds."""
-        return {"updates": self.updates, "beyond": self._beyond, "metrics": self._metrics.mark}
+    def turn(self) -> Turn:
+        return self.learning.chooser.turn(self.learning.state)
 
     @property
     def due(self) -> int:
-        """Number of updates that are due by the schedule."""
-        learning, config = self._learning, self._learning.learner.config.online
-        learned = learning.steps_learned
-        first = max(learned, learning.warm_up)
-        every = config.update_every
-        groups = (learned + learning.due) // every - first // every
-        return max(groups, 0) * every * config.updates_per_step
+        learning, config = self.learning, self.learning.learner.config.online
+        learned, observed = learning.steps_learned, learning.steps_observed
+        return updates_due(config, learned=learned, observed=observed)
+
+    @property
+    def verdict(self) -> bool | None:
+        return self.learning.verdict
+
+    @property
+    def account(self) -> DipBudget | None:
+        chooser = self.learning.chooser
+        return chooser.budget if isinstance(chooser, Trials) else None
+
+    @property
+    def report(self) -> LearnerReport:
+        trouble = "" if self.sound else "learning was interrupted by an error"
+        return LearnerReport(
+            None, self.sound, self.learning.steps_learned, self.updates, self.due, trouble=trouble
+        )
+
+    def ready(self) -> None:
+        self.feeder.make_room()
+        self.learning.rehearse()
+
+    def decide(
+        self, waiting: Sequence[Step], obs: Float[np.ndarray, " obs"], *, trying: bool = False
+    ) -> Decision:
+        del obs
+        account, learning = self.account, self.learning
+        affordable = isinstance(account, SupervisedBudget) and self.sound and trying
+        # Asked first, because the account may decide now whose turn it is.
+        affordable = affordable and knows_episode(waiting) and account.lets_others_act
+        return Decision(self.turn, learning.random, learning.verdict, {}, affordable)
+
+    def add(self, step: Step) -> None:
+        self._released.append(step)
+
+    def feed(self) -> None:
+        """Gives the learner what came out, unless its state is not whole: then it stays on disk."""
+        if self.sound:
+            steps, self._released = self._released, []
+            for step in steps:
+                self.feeder.add(step)
 
     def check_sound(self) -> None:
-        """Raises TurnError if learning was interrupted, so that its state is not whole."""
         if not self.sound:
             raise TurnError(
                 "learning was interrupted by an error, so its state is not whole and is not saved; "
@@ -53,54 +128,105 @@ class Studying:
                 "step is lost."
             )
 
-    def learn(self, *, updates: int | None, seconds: float | None) -> int:
-        """Learns; see `Session.learn`."""
-        wanted = _budget(updates, seconds)
+    def save(self) -> None:
+        """Saves everything that was learned.
+
+        Raises:
+            InputError: the disk refuses, or the state is not whole.
+        """
         self.check_sound()
-        self.sound = False
+        self._number += 1
+        info = {
+            "number": self._number, "session": self._facts.id, "updates": self.updates,
+            "beyond": self._beyond, "metrics": self._metrics.mark, "fed": self.feeder.fed,
+            "finished": self.feeder.finished,
+        }  # fmt: skip
+        if self._supervisor is not None:
+            info["trusts"] = self._supervisor.trusts
+        policy = self.setup.policy(self.turn.policy())
+        save_state(self._folder, self._number, self.setup, self.learning, policy, info)
+
+    @contextlib.contextmanager
+    def saved(self) -> Iterator[None]:
+        self.save()
+        yield
+
+    def restart(self) -> None:
+        raise InputError(
+            "learning runs in calls of learn(), so there is no process to be started; open the "
+            "session with learner='process' for one."
+        )
+
+    def learn(self, *, updates: int | None, seconds: float | None) -> int:
+        wanted = time_or_updates(updates, seconds)
+        self.check_sound()
+        self.feeder.make_room()
         made = 0
         while wanted(made):
-            if self._learning.due:
-                made += self._learn_step()
-            elif (updates is None and seconds is None) or not self._learning.ready:
+            if (found := self.learn_due()) is not None:
+                made += found
+            elif (updates is None and seconds is None) or not self.learning.ready:
                 break
             else:
-                made += self._learn_beyond()
-        self.sound = True
+                made += self.learn_beyond()
         return made
 
-    def _learn_step(self) -> int:
-        """Does what is due after the next step, and ends the epoch after its last one."""
-        learning = self._learning
-        made = learning.learn(self._feeder.take_returns)
+    def learn_due(self) -> int | None:
+        """Does what is due after one step; the number of updates, or None if nothing is due.
+
+        After the last step of an epoch it ends the epoch.
+        """
+        self.check_sound()
+        learning = self.learning
+        if not learning.due:
+            return None
+        self.sound, accepted = False, learning.accepted
+        made = learning.learn(self.feeder.take_returns)
+        self._hear(accepted)
         self.updates += made
         steps, epoch = learning.learner.config.online.steps_per_epoch, learning.epoch
         if epoch.learned >= steps:
             row = {"stage": "online", "epoch": epoch.number, "env_steps": learning.steps_learned}
             row["updates"] = self.updates
-            self._metrics.write(row | learning.end_epoch(self._feeder.take_returns()))
+            self._metrics.write(row | learning.end_epoch(self.feeder.take_returns()))
             learning.begin_epoch(epoch.number + 1, observed=epoch.observed - steps)
+        self.sound = True
         return made
 
-    def _learn_beyond(self) -> int:
+    def learn_beyond(self) -> int:
         """A group of updates that no step asks for, with a refresh as often as steps have one."""
-        config = self._learning.learner.config.online
+        self.check_sound()
+        self.sound = False
+        config = self.learning.learner.config.online
         groups = max(config.refit_every // config.update_every, 1)
         if self._beyond % groups == 0:
-            self._learning.refresh(self._feeder.take_returns)
+            accepted = self.learning.accepted
+            self.learning.refresh(self.feeder.take_returns)
+            self._hear(accepted)
         self._beyond += 1
-        made = self._learning.update()
+        made = self.learning.update()
         self.updates += made
+        self.sound = True
         return made
 
+    def _hear(self, accepted: int) -> None:
+        """Keeps which alarms were known, if a policy was accepted since there were so many."""
+        if self.learning.accepted > accepted and self._supervisor is not None:
+            self.heard = self._supervisor.alarms
 
-def _budget(updates: int | None, seconds: float | None) -> Callable[[int], bool]:
-    """Whether there is room for more, after so many updates."""
+
+def check_time_or_updates(updates: int | None, seconds: float | None) -> None:
+    """Raises InputError if both are given, or one is negative."""
     if updates is not None and seconds is not None:
         raise InputError("learn() takes updates= or seconds=, not both.")
     for name, value in (("updates", updates), ("seconds", seconds)):
         if value is not None and (isinstance(value, bool) or not value >= 0):
             raise InputError(f"{name} is {value!r}; expected a number of at least 0.")
+
+
+def time_or_updates(updates: int | None, seconds: float | None) -> Callable[[int], bool]:
+    """Whether there is room for more, after so many updates."""
+    check_time_or_updates(updates, seconds)
     if updates is not None:
         return lambda made: made < updates
     if seconds is None:

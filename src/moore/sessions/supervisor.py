@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moore.config import Config
-from moore.data.live_steps import Step, Unit, plain
+from moore.data.live_steps import Step, Steps, Unit, plain
 from moore.errors import InputError
 from moore.guarding.controllers import Answer, Controller, Tracking, ask
 from moore.guarding.guard import GuardAlarm
@@ -50,6 +50,7 @@ class Supervisor:
         mode: the mode that the user has chosen.
         trusts: number of times that the gate's consent made the policy trusted again.
         blamed: ids of the policies that were acting when the guard alarmed.
+        alarms: number of its alarms.
     """
 
     def __init__(self, settings: Supervision, controller: Controller, clock: Clock):
@@ -60,6 +61,7 @@ class Supervisor:
         """
         self._settings, self._controller, self._clock = settings, controller, clock
         self.mode, self.trusts, self.blamed = settings.mode, 0, set[str]()
+        self.alarms = 0
         self._tracking = controller if isinstance(controller, Tracking) else None
         self._units: dict[Unit, Watched] = {}
         self._untold: list[str] = []
@@ -252,6 +254,7 @@ class Supervisor:
 
     def _note(self, alarm: str, step: Step) -> None:
         if alarm:
+            self.alarms += 1
             self.blamed.add(step.policy or "")
             self._untold.append(f"unit {step.unit!r}, step {step.number}: {alarm}")
 
@@ -279,6 +282,10 @@ class Supervisor:
         """
         self._untold.clear()
         self._clock.go_on()
+        return self.distrust(saved)
+
+    def distrust(self, saved: int) -> list[dict]:
+        """The records by which the trust in policies that are lost is void; see `go_live`."""
         return [{"kind": "distrust", "since": saved}] if self.trusts > saved else []
 
     def tell(self) -> None:
@@ -291,6 +298,20 @@ class Supervisor:
         if unit not in self._units:
             self._units[unit] = Watched(self._settings)
         return self._units[unit]
+
+
+def taken(
+    record: dict, steps: Steps, supervisor: Supervisor | None
+) -> tuple[list[Step], Step | None]:
+    """Takes a record: the steps that it has completed, and that which it begins.
+
+    The supervisor, if there is one, notes its alarms at the steps.
+    """
+    released = list(steps.take(record))
+    newest = steps.newest(record["unit"]) if record["kind"] == "act" else None
+    if supervisor is not None:
+        supervisor.take(record, newest, released)
+    return released, newest
 
 
 def check_mode(mode: str, config: Config) -> None:

@@ -7,6 +7,8 @@ from jaxtyping import Float
 
 from moore.data.live_steps import Steps, Unit
 from moore.sessions.watched import Standing
+from moore.stages import budget_summary
+from moore.stages.budget import DipBudget
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +62,11 @@ def awaited_steps(steps: Steps) -> dict[Unit, int]:
     }
 
 
-def budget_of(metrics: dict[str, float]) -> dict[str, float] | None:
-    """How the dip budget stands, from the metrics of whoever decides about acting."""
-    kind = "budget/"
-    found = {name.removeprefix(kind): x for name, x in metrics.items() if name.startswith(kind)}
-    return found or None
+def budget_of(account: DipBudget | None) -> dict[str, float] | None:
+    """How the loss budget stands, by the names of its metrics; None: there is none."""
+    if account is None:
+        return None
+    told = budget_summary.metrics(account)
+    return budget_summary.summary(account) | {
+        name.removeprefix("budget/"): value for name, value in told.items()
+    }

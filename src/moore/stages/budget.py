@@ -19,7 +19,6 @@ Mineiro, Ramdas 2021. The guarantee: docs/theory.md, section 8.
 import math
 from dataclasses import dataclass, field
 
-from moore.errors import InputError
 from moore.stages.earnings import Earnings
 from moore.stages.evidence import spending
 from moore.stages.ledger import Ledger
@@ -38,7 +37,7 @@ _ROUNDING = 1e-9
 
 @dataclass
 class DipBudget:
-    """The account, and the decision who acts. Make it with `dip_budget`.
+    """The account, and the decision who acts. Made by `runs/budgeting.py`.
 
     Call `acting` before every step, `step` after it, `end` when an episode is over, and `offer`
     with a new number for each frozen copy of the newest policy. The policies in `kept` may act
@@ -102,12 +101,24 @@ class DipBudget:
             predicted: its return minus that of the incumbent by the models, if they were asked.
             standard_error: standard error of `predicted`.
         """
-        if self.share == 0.0:
-            return False
-        if predicted is not None and predicted < -self.rules.screen * standard_error:
+        if not self.accepts(predicted=predicted, standard_error=standard_error):
             return False
         self.waiting = policy
         return True
+
+    def accepts(self, *, predicted: float | None, standard_error: float) -> bool:
+        """Whether a policy may try, by what the models predict; see `offer`."""
+        worse = predicted is not None and predicted < -self.rules.screen * standard_error
+        return self.share > 0.0 and not worse
+
+    def withhold(self) -> None:
+        """The reference acts in the rest of the running episode, and nobody is to blame for it."""
+        now = self.running
+        if not now.planned:
+            self._plan(alone=True)
+        now.others_at = now.trial_at = None
+        if now.acting != REFERENCE:
+            self._stop(REFERENCE)
 
     def step(self, reward: float, steps: int = 1) -> None:
         """Books what the acting policy earned in one step, or in several up to the next mark.
@@ -174,11 +185,14 @@ class DipBudget:
 
     # --- the running episode
 
-    def _plan(self) -> None:
-        """Decides at the beginning of an episode who may act from which step on."""
+    def _plan(self, *, alone: bool = False) -> None:
+        """Decides at the beginning of an episode who may act from which step on.
+
+        `alone`: whether the reference acts whatever can be afforded.
+        """
         now, earnings = self.running, self.earnings
         now.planned, now.units, now.own_units = True, self.ledger.units, self.ledger.own_units
-        if self.share == 0.0 or self.affordable() <= 0.0:
+        if alone or self.share == 0.0 or self.affordable() <= 0.0:
             return
         self._call_challenger()
         trial = self.challenger is not None and self._is_settled()
@@ -264,13 +278,17 @@ class DipBudget:
         return behind > min(scatter + _SLACK * level, rules.stop_loss * level)
 
     def _hand_back(self, policy: int) -> None:
-        now = self.running
         tried = self._is_tried()
-        self._record(now.steps)
-        now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
+        self._stop(policy)
         if tried:
             self.lost += 1
             self._drop()
+
+    def _stop(self, policy: int) -> None:
+        """Another policy acts in the rest of the episode; nothing more is recorded."""
+        now = self.running
+        self._record(now.steps)
+        now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
 
     def _record(self, until: int) -> None:
         """Adds the stretch in which the acting policy acted to its record."""
@@ -326,21 +344,3 @@ class DipBudget:
         if mean - bar < -self._apart(parts, bar_parts, self.rules.demote):
             self.standings.pop(self.incumbents.pop())
             self.demoted += 1
-
-
-def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> DipBudget:
-    """The dip budget at the beginning of the online stage.
-
-    Args:
-        share: share of the reference's earnings that may be lost; with 0 no policy is tried.
-        earnings: what is known of the reference. With fewer than two episodes it acts first.
-        rules: all other settings.
-
-    Raises:
-        InputError: the share is not in [0, 1).
-    """
-    if not 0.0 <= share < 1.0:
-        raise InputError(
-            f"The dip budget is {share}; it must be at least 0 and below 1, such as 0.05."
-        )
-    return DipBudget(float(share), earnings, rules or Rules(), Ledger(float(share)))

@@ -138,6 +138,11 @@ class OnlineLearning:
         return self._since_hand_over(self.epoch.learned)
 
     @property
+    def steps_observed(self) -> int:
+        """Number of steps since the hand-over."""
+        return self._since_hand_over(self.epoch.observed)
+
+    @property
     def ready(self) -> bool:
         """Whether the warm-up is over and there is anything to learn from."""
         return self.steps_learned >= self.warm_up and self.has_data

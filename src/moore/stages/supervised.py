@@ -6,9 +6,11 @@ the account is right whoever acted, and a trial that was cut short is no verdict
 """
 
 import sys
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
+from jaxtyping import PyTree
 
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import Earned
@@ -25,6 +27,18 @@ _HANDED_OVER = 1
 
 class SupervisedBudget(DipBudget):
     """The account of a system in which somebody else decides who acts."""
+
+    @property
+    def lets_others_act(self) -> bool:
+        """Whether a policy may act in the next step."""
+        return self.acting != REFERENCE and self.running.needed > _NO_LIMIT
+
+    def candidate(self, known: Container[int]) -> int:
+        """Which of these policies acts, or would act if the reference did not."""
+        for number in (self.running.acting, self.incumbent, self.challenger, self.waiting):
+            if number and number in known:
+                return number
+        return REFERENCE
 
     def told(self, *, by_reference: bool, free: bool, policy: int) -> None:
         """Told before `step` who acts in this step.
@@ -123,29 +137,21 @@ class SupervisedTrials(Trials):
         """What the incumbent earns, if it is a policy that the models can be asked about."""
         return None if self.budget.incumbent == REFERENCE else super().known
 
-    @property
-    def may_act(self) -> bool:
-        """Whether the budget lets a policy act in the next step."""
-        budget = self.budget
-        return budget.acting != REFERENCE and budget.running.needed > _NO_LIMIT
-
     def turn(self, state: LearnerState) -> Turn:
         """The policy that acts, or would act if the old controller did not."""
         del state
-        policy = self.policies[self._candidate]
+        policy = self.decided
         return Turn(policy, lambda: policy, drawn=False)
 
     @property
-    def _candidate(self) -> int:
-        budget = self.budget
-        for number in (budget.running.acting, budget.incumbent, budget.challenger, budget.waiting):
-            if number and number in self.policies:
-                return number
-        return REFERENCE
+    def decided(self) -> PyTree:
+        """The policy of `turn`, for which nothing is planned."""
+        return self.policies[self.budget.candidate(self.policies)]
 
     def told(self, *, by_reference: bool, free: bool) -> None:
         """Told before `observed` who acted; see `SupervisedBudget.told`."""
-        self.budget.told(by_reference=by_reference, free=free, policy=self._candidate)
+        candidate = self.budget.candidate(self.policies)
+        self.budget.told(by_reference=by_reference, free=free, policy=candidate)
 
     def alarmed(self, state: LearnerState) -> LearnerState:
         """After an alarm of the guard: the reference is the incumbent again."""

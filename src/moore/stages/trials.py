@@ -7,7 +7,7 @@ cost of a trial is due to the policy.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.standing import Standing
 from moore.trees import copied
+from moore.units import Units
 
 
 class Trials:
@@ -32,9 +33,12 @@ class Trials:
     Attributes:
         budget: the account and its decisions.
         policies: the policies that may act, by number.
-        offered: number of policies that were offered so far.
-        promised: what the models said that the policies that may act earn, by number.
+        offered: number of the policy that was offered last, 0 if none was.
+        promised: what the models said that policies earn, by number.
         disproof: how wrong the models were about the challenger that was tried last, if it lost.
+        propose: told of a new challenger, where the account is kept in another process: that one
+            offers it, and `take_up` repeats it here. It returns the number of the challenger, or
+            None if there is none. Without `propose` it is offered at once.
     """
 
     account: type[DipBudget] = DipBudget
@@ -52,6 +56,7 @@ class Trials:
         self._learner = learner
         self.budget, self.policies, self.offered = budget, policies, offered
         self.promised, self.disproof = promised or {}, disproof
+        self.propose: Callable[[PyTree], int | None] | None = None
 
     @classmethod
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
@@ -67,10 +72,15 @@ class Trials:
         self._learner = learner
 
     def turn(self, state: LearnerState) -> Turn:
-        """The policy whose turn it is, without noise."""
+        """The policy whose turn it is, without noise; nothing is planned if others decide."""
         del state
-        policy = self.policies[self.budget.acting]
+        policy = self.policies[self.budget.acting] if self.propose is None else self.decided
         return Turn(policy, lambda: policy, drawn=False)
+
+    @property
+    def decided(self) -> PyTree:
+        """The policy that acts by what was decided so far."""
+        return self.policies[self.budget.running.acting]
 
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool
@@ -84,15 +94,9 @@ class Trials:
         self, state: LearnerState, transition: Transition | None, *, in_episode: bool
     ) -> LearnerState:
         """Books the reward. The incumbent is the policy that is evaluated and saved."""
-        reward = math.nan
         tried, lost = self.budget.challenger, self.budget.lost
         record = self.budget.standings.get(tried)
-        if transition is not None:
-            reward = float(self._learner.units.reward_out(transition.reward))
-        self.budget.step(reward)
-        if not in_episode:
-            ended = transition is not None and bool(transition.terminated)
-            self.budget.end(terminated=ended)
+        book(self.budget, self._learner.units, transition, in_episode=in_episode)
         if record is not None and self.budget.challenger != tried:
             self._take_verdict(tried, record, lost=self.budget.lost > lost)
         return self._settled(state)
@@ -118,15 +122,25 @@ class Trials:
             predicted, error, promised = (
                 float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error", "return")
             )
-        number = self.offered + 1
         same = predicted == error == 0.0  # the newest policy is the incumbent
-        accepted = not same and self.budget.offer(number, predicted=predicted, standard_error=error)
+        accepted = not same and self.budget.accepts(predicted=predicted, standard_error=error)
         if accepted:
-            self.offered = number
-            self.policies[number] = copied(learner.newest_policy(state))
-            if promised is not None:
+            number = self._offer(learner.newest_policy(state))
+            if promised is not None and number is not None:
                 self.promised[number] = promised
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
+
+    def _offer(self, policy: PyTree) -> int | None:
+        """Offers a policy here or elsewhere; its number, or None if nobody could take it."""
+        if self.propose is not None:
+            return self.propose(policy)
+        self.take_up(self.offered + 1, copied(policy))
+        return self.offered
+
+    def take_up(self, number: int, policy: PyTree) -> None:
+        """Offers a policy as a challenger, under a number that was not used before."""
+        if self.budget.offer(number):
+            self.offered, self.policies[number] = number, policy
 
     def _told_of_models(self, state: LearnerState, found: Metrics) -> tuple[LearnerState, Metrics]:
         """The agent hears how wrong the models are about the incumbent, and who lost to it."""
@@ -153,9 +167,13 @@ class Trials:
 
     def _settled(self, state: LearnerState) -> LearnerState:
         """Drops policies that will not act again, and puts the incumbent into the gate."""
-        for number in self.policies.keys() - self.budget.kept - {REFERENCE}:
-            del self.policies[number]
-            self.promised.pop(number, None)
+        drop_others(self.policies, self.budget)
+        # Those that were proposed and not taken up yet have larger numbers.
+        self.promised = {
+            number: value
+            for number, value in self.promised.items()
+            if number in self.policies or number > self.offered
+        }
         incumbent = self.policies[self.budget.incumbent]
         if state.gate is None or state.gate.acting is incumbent:
             return state
@@ -178,6 +196,24 @@ class Trials:
             "disproof": self.disproof,
         }
         return facts, arrays
+
+
+def book(
+    budget: DipBudget, units: Units, transition: Transition | None, *, in_episode: bool
+) -> None:
+    """Books a step in the system; `transition` is in the agents' units, None if not measured."""
+    reward = math.nan
+    if transition is not None:
+        reward = float(units.reward_out(transition.reward))
+    budget.step(reward)
+    if not in_episode:
+        budget.end(terminated=transition is not None and bool(transition.terminated))
+
+
+def drop_others(policies: dict[int, PyTree], budget: DipBudget) -> None:
+    """Drops the policies that will not act again."""
+    for number in policies.keys() - budget.kept - {REFERENCE}:
+        del policies[number]
 
 
 def unpack_trials(
