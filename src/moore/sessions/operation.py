@@ -23,6 +23,8 @@ from moore.sessions.journal import Journal
 from moore.sessions.learner_side import Decision, LearnerSide
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
+from moore.sessions.studying_apart import StudyingApart
+from moore.sessions.supervisor import Supervisor, check_mode, entries, taken
 from moore.sessions.telling import Status, awaited_steps, budget_of, open_steps
 
 # Steps of a unit that may wait for their rewards at a time.
