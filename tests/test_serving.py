@@ -17,6 +17,7 @@ from moore.serving.desk import plain_status
 from moore.serving.forms import F32, JSON
 from moore.serving.limits import Limits, Rates
 from moore.serving.server import address_of, check_token, listen
+from moore.sessions.session import Session
 from moore.sessions.watched import Standing
 from moore.stages.learner import Learner
 from served import OBS, TOKEN, Served, refused, sessions
@@ -196,6 +197,16 @@ class TestLearning:
         assert status[0] == 200
         assert refused(act) == (503, "busy")
         assert server.state() == before
+
+    def test_a_learner_process_is_told_what_is_wanted_and_nobody_waits(self, served, monkeypatch):
+        server, told = served(), []
+        report = dataclasses.replace(server.session.learner, process=7)
+        monkeypatch.setattr(Session, "learner", property(lambda session: report))
+        monkeypatch.setattr(Session, "learn", lambda session, **how: told.append(how) or 0)
+        assert server.post("learn", {"updates": 3})[0] == 202
+        assert not server.loop.run(server.lessons._learn())
+        assert told == [{"updates": 3, "seconds": None}]
+        assert not server.loop.run(server.lessons._learn()) and len(told) == 1
 
     def test_an_error_ends_learning_and_not_acting(self, served, begin, monkeypatch, capsys):
         server = served(begin())

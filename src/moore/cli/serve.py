@@ -31,6 +31,8 @@ class ServeOptions:
         dataset: where the log of the run is now, if it was moved.
         at: begin at the "newest" state of the run, or at its "hand-over".
         accept: hand-over, to act although something speaks against the policy.
+        learner: "process" to learn in a process of its own, so that no request waits for learning,
+            or "call" to learn in stretches between the requests.
         learn_between: learn what is due whenever no request waits.
         learn_stretch: seconds that it learns at a time, so that an action waits no longer.
         patience: seconds after which a request that waits for its turn is refused.
@@ -46,6 +48,7 @@ class ServeOptions:
     dataset: str | None = None
     at: str = "newest"
     accept: tuple[str, ...] = ()
+    learner: str = "call"
     learn_between: bool = False
     learn_stretch: float = 0.02
     patience: float = 1.0
@@ -77,8 +80,9 @@ def serve_session(arguments: list[str]) -> None:
     token = check_token(_token(options.token_file), options.host)
     with listen(options.host, options.port) as socket:
         session = open_session(
-            run, out=options.out, dataset=options.dataset, at=options.at, accept=options.accept
-        )
+            run, out=options.out, dataset=options.dataset, at=options.at, accept=options.accept,
+            learner=options.learner,
+        )  # fmt: skip
         try:
             with to_signals() as stop, stop.patience(_ASKED):
                 folder = short_path(session.folder)

@@ -1,7 +1,7 @@
 """Learning between requests, in stretches so short that an action hardly waits for them.
 
-This is the only place of the server that learns. A session that learned in a process of its own
-would be told to here, and no request would wait for it.
+This is the only place of the server that learns. A session whose learner is a process of its own is
+only told here what is wanted, and no request waits for it.
 """
 
 import asyncio
@@ -24,6 +24,11 @@ class _Goal:
 
     updates: int | None = None
     until: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it may still learn."""
+        return None if self.until is None else max(self.until - time.monotonic(), 0.0)
 
 
 class Lessons:
@@ -96,6 +101,11 @@ class Lessons:
         """One stretch; False if there is nothing more to do."""
         async with self._desk.turn(patient=True) as session:
             goal = self._goal
+            if session.learner.process is not None:
+                self._goal = None
+                if goal is not None:
+                    session.learn(updates=goal.updates, seconds=goal.seconds)
+                return False
             count = self._count(goal, session.due)
             begin = time.monotonic()
             made = await self._desk.aside(session.learn, updates=count) if count else 0

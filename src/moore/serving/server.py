@@ -26,6 +26,7 @@ def open_session(
     dataset: str | None = None,
     at: str = "newest",
     accept: tuple[str, ...] = (),
+    learner: str = "call",
 ) -> Session:
     """The session of a folder: one is resumed, and a run begins one.
 
@@ -35,19 +36,20 @@ def open_session(
         dataset: the run's log, if it has moved.
         at: as for `Session.from_run`.
         accept: as for `Session.from_run`.
+        learner: as for `Session.from_run`.
 
     Raises:
         InputError: it cannot be opened, or is a session and something for a new one is given.
     """
     if not is_session(path):
-        return Session.from_run(path, out, dataset=dataset, at=at, accept=accept)
+        return Session.from_run(path, out, dataset=dataset, at=at, accept=accept, learner=learner)
     for name, given in (("out", out is not None), ("at", at != "newest"), ("accept", accept)):
         if given:
             raise InputError(
                 f"{path} is a session, which goes on as it is; --{name} is for a new one, from a "
                 "run."
             )
-    return Session.resume(path, dataset=dataset)
+    return Session.resume(path, dataset=dataset, learner=learner)
 
 
 def check_token(token: str | None, host: str) -> str | None:
