@@ -45,7 +45,7 @@ def test_a_sound_log_stops_no_run_and_every_finding_has_a_name_of_its_own():
 
 
 def test_every_finding_has_a_row_in_the_document():
-    table = (Path(__file__).parents[1] / "docs" / "logs.md").read_text(encoding="utf-8")
+    table = (Path(__file__).parents[1] / "docs" / "log-findings.md").read_text(encoding="utf-8")
     named = {name for line in table.splitlines() if line.startswith("| `")
              for name in re.findall(r"`([a-z-]+)`( ●)?", line.split("|")[1])}  # fmt: skip
     assert {(d.name, " ●" if d.in_run else "") for d in DEFECTS} <= named

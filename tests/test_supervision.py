@@ -332,7 +332,7 @@ class TestGoingOn:
         )
         session = begin(guard=guard, transfer_rate=0.001)
         rng = np.random.default_rng(0)
-        for step in range(20):
+        for step in range(18):
             signals = {"heat": float(rng.normal(88.0, 2.0)), "p": float(rng.uniform(0, 4))}
             session.set_mode("on" if step % 6 > 2 else "shadow")
             control(session, time, 1, signals=signals, first=step)
