@@ -64,8 +64,8 @@ def draw(runs: list[list[dict]]) -> Figure:
             marker="o",
             ms=3,
         )
-    left.set(title="evaluated: deterministic policy", xlabel="epoch", ylabel="return")
-    right.set(title="acted: sampled policy, mean an epoch", xlabel="online epoch")
+    left.set(title="evaluated, without noise", xlabel="epoch", ylabel="return")
+    right.set(title="acted, mean an epoch", xlabel="online epoch")
     for axes in (left, right):
         axes.axvline(0, ls=":", color="0.4", lw=1)
         axes.grid(alpha=0.25)

@@ -65,6 +65,43 @@ def quickstart_moore() -> str:
     return _quickstart("quickstart.csv", ours=False)
 
 
+def quickstart_safe() -> str:
+    """Evaluated returns of `moore_safe`, and how its trials went, one row a seed."""
+    head = ("seed", "hand-over", "after epoch 1", "2", "3", "4", "5", "6", "lowest", "trials")
+    rows = []
+    for told in table("quickstart-safe-budget.csv"):
+        evaluated = _curves("quickstart-safe.csv", told["seed"])["evaluated"]
+        rows.append([
+            told["seed"], *(fixed(value) for value in evaluated), fixed(min(evaluated)),
+            told["trials"], told["promoted"], fixed(float(told["least_margin"])),
+        ])  # fmt: skip
+    return markdown((*head, "won", "least left of the budget"), rows)
+
+
+def safe_runs() -> str:
+    """Whole runs of `moore_safe` on MuJoCo logs; D4RL's scores in brackets."""
+
+    def told(log: str, text: str) -> str:
+        if not text:
+            return ""
+        value = float(text)
+        return f"{fixed(value)} ({fixed(reference_for(log).score(value))})"
+
+    rows = [
+        [
+            row["task"], row["seed"], told(row["task"], row["clone"]),
+            *(fixed(float(row["models_of_clone"])), row["offline_epochs"]),
+            told(row["task"], row["hand_over"]), row["online_epochs"],
+            *(told(row["task"], row[name]) for name in ("last", "lowest")),
+            *(row[name] for name in ("trials", "won", "taken_back", "least_margin")),
+        ]
+        for row in table("safe-runs.csv")
+    ]  # fmt: skip
+    head = ("log", "seed", "clone", "models say of it", "offline epochs", "hand-over")
+    head += ("online epochs", "last", "lowest", "trials", "won", "taken back")
+    return markdown((*head, "least left of the budget"), rows)
+
+
 def _mujoco(name: str, log: str) -> str:
     """Of the first runs on MuJoCo logs, seed 0: hand-over, lowest of ten epochs, final."""
     reference, curves = reference_for(log), _curves(name, "0")
@@ -140,6 +177,8 @@ def numbers() -> dict[str, str]:
 
 
 TABLES = {
+    "quickstart-safe": quickstart_safe,
+    "safe-runs": safe_runs,
     "quickstart-robust": quickstart_robust,
     "quickstart-moore": quickstart_moore,
     "hopper-log": hopper_log,
