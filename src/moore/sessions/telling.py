@@ -66,7 +66,5 @@ def budget_of(account: DipBudget | None) -> dict[str, float] | None:
     """How the loss budget stands, by the names of its metrics; None: there is none."""
     if account is None:
         return None
-    told = budget_summary.metrics(account)
-    return budget_summary.summary(account) | {
-        name.removeprefix("budget/"): value for name, value in told.items()
-    }
+    told = budget_summary.everything(account)
+    return {name.removeprefix("budget/"): value for name, value in told.items()}

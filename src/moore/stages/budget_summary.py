@@ -53,6 +53,12 @@ def metrics(budget: DipBudget) -> dict[str, float]:
     }
 
 
+def everything(budget: DipBudget) -> dict[str, float]:
+    """The entries of `metrics`, and those of `summary` under names of the same kind."""
+    told = {f"budget/{name}": float(value) for name, value in summary(budget).items()}
+    return told | metrics(budget)
+
+
 class Earned(NamedTuple):
     """What a policy earns an episode, in reward.
 

@@ -161,9 +161,7 @@ class Trials:
         return self._settled(self._learner.new_episode(state))
 
     def metrics(self) -> dict[str, float]:
-        told = budget_summary.summary(self.budget)
-        told = {f"budget/{name}": float(value) for name, value in told.items()}
-        return told | budget_summary.metrics(self.budget)
+        return budget_summary.everything(self.budget)
 
     def _settled(self, state: LearnerState) -> LearnerState:
         """Drops policies that will not act again, and puts the incumbent into the gate."""
