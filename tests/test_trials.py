@@ -20,6 +20,7 @@ from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.stages.earnings import earnings_of_log
+from moore.stages.promises import Promise
 from moore.stages.trials import Trials, unpack_trials
 from runs_alike import assert_same_run
 from tiny import ENV, tiny_config, tiny_log
@@ -194,28 +195,38 @@ class TestBooking:
         unknown = Trials.begun(learner, dip_budget(0.5, earnings), state)
         found = [one.consider(state, 1, [], in_episode=True)[1] for one in (known, unknown)]
         assert found[0].keys() == found[1].keys()
-        assert np.isfinite(found[0]["gate/doubt"]) and np.isnan(found[1]["gate/doubt"])
+        assert known.promises.doubt_before < unknown.promises.doubt_before == np.inf
 
-    @pytest.mark.parametrize(("promised", "wrong"), [(-2.0, True), (-78.0, False)])
-    def test_one_that_loses_against_the_models_promise_disproves_them(
-        self, learner, trials, promised, wrong
-    ):
+    @pytest.mark.parametrize(("earned", "came"), [(-0.5, 1.0), (-4.0, -1.0)])
+    def test_a_verdict_tells_how_much_of_the_promise_came_true(self, learner, trials, earned, came):
         trials, state = trials
         self.offer(learner, trials, state)
-        trials.promised[1] = promised
+        trials.promises.given[1] = Promise(10.0, against=0)  # -0.5 a step earns 10 more
         for _ in range(6):
-            state, _ = self.episode(learner, trials, state, lambda who: -4.0 if who else -1.0)
-        assert trials.budget.lost == 1
-        assert (trials.disproof > 1.0) == wrong
+            state, _ = self.episode(learner, trials, state, lambda who: earned if who else -1.0)
+        assert [share for share, _ in trials.promises.kept] == [pytest.approx(came)]
+        assert not trials.promises.given
+
+    def test_one_that_another_takes_the_place_of_has_a_verdict_too(self, learner, trials):
+        trials, state = trials
+        self.offer(learner, trials, state)
+        trials.promises.given[1] = Promise(10.0, against=0)
+        rewards = {0: -1.0, 1: -1.001, 2: -1.0}
+        for _ in range(6):
+            if trials.budget.trials:
+                trials.take_up(2, learner.policy(state))
+            state, _ = self.episode(learner, trials, state, rewards.get)
+        assert len(trials.promises.kept) == 1
 
     def test_promises_are_kept_until_their_policies_are_taken_up_or_passed_over(
         self, learner, trials
     ):
         trials, state = trials
-        trials.promised = {7: -1.0, 9: -2.0, 12: -3.0}  # of policies that were offered elsewhere
+        promise = Promise(1.0, against=0)  # for policies that were offered elsewhere
+        trials.promises.given = {7: promise, 9: promise, 12: promise}
         trials.take_up(9, learner.policy(state))
         trials.observed(state, self.transition(learner, -1.0), in_episode=True)
-        assert trials.promised == {9: -2.0, 12: -3.0}
+        assert trials.promises.given.keys() == {9, 12}
 
     def test_a_transition_that_was_not_measured_costs_nothing(self, learner, trials):
         trials, state = trials

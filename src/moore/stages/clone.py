@@ -21,7 +21,7 @@ from moore.data.better_part import Part
 from moore.experience.policy_comparison import NO_BAR
 from moore.experience.protocol import Metrics
 from moore.replay.buffer import Replay, Transition, as_batch, take
-from moore.stages.gate import Gate, no_returns_yet
+from moore.stages.gate import Gate, gate_of
 from moore.units import Units
 
 # Share of the part's rows that are held out, length of a stretch of consecutive held-out rows, and
@@ -61,7 +61,7 @@ def floor_gate(clone: Clone, *, earned: bool) -> Gate:
     Policies that stay near the clone need no such bar: models that underestimate the clone also
     underestimate them, and in the difference this cancels.
     """
-    return Gate(clone.actor, no_returns_yet(clone.part.mean_return if earned else NO_BAR))
+    return gate_of(clone.actor, clone.part.mean_return if earned else NO_BAR)
 
 
 def clone_metrics(clone: Clone, units: Units) -> Metrics:

@@ -31,6 +31,7 @@ from moore.stages.gate import (
     after_abandoned_episode,
     after_episodes,
     after_replacement,
+    gate_of,
     no_returns_yet,
 )
 from moore.stages.reported import in_users_units
@@ -119,7 +120,7 @@ class Learner:
         agent = self.algorithm.agent.init(key_agent, *self.dims, self.agent_config)
         gate = None
         if self.gated:
-            gate = Gate(copied(self.algorithm.agent.policy(agent)), no_returns_yet(NO_BAR))
+            gate = gate_of(copied(self.algorithm.agent.policy(agent)), NO_BAR)
         state = LearnerState(
             agent=agent,
             experience=self.experience.begin(key_experience),
@@ -134,7 +135,7 @@ class Learner:
         gate = state.gate
         if gate is not None:
             bar = np.inf if self.config.gate.earned else NO_BAR
-            gate = Gate(gate.acting, no_returns_yet(bar))
+            gate = dataclasses.replace(gate, acting_returns=no_returns_yet(bar))
         rows, most = self.task.online_rows, self.config.model.max_holdout
         agent = self.algorithm.agent.hand_over(state.agent, self.agent_config)
         if gate is not None:
@@ -205,7 +206,8 @@ class Learner:
             doubt = doubt_about(predicted, clone.part.mean_return)
             begun = agent.begin_with(state.agent, clone.actor, config, doubt)
             told |= {"clone/model_return": jnp.asarray(self.units.reward_out(predicted))}
-            return dataclasses.replace(state, agent=begun), told
+            floor = dataclasses.replace(state.gate, doubt=jnp.full((), doubt))
+            return dataclasses.replace(state, agent=begun, gate=floor), told
 
     def refresh(
         self, state: LearnerState, epoch: int, *, on_pass: OnPass | None = None
@@ -253,7 +255,7 @@ class Learner:
         if state.gate is None:
             return state, {}
         if not self._asks_models:
-            newest = Gate(copied(self.newest_policy(state)), state.gate.acting_returns)
+            newest = dataclasses.replace(state.gate, acting=copied(self.newest_policy(state)))
             return dataclasses.replace(state, gate=newest), {}
         with self.clock("gate"):
             acting_returns = state.gate.acting_returns
@@ -266,7 +268,9 @@ class Learner:
                 acting_returns = after_replacement(acting_returns, in_episode=in_episode)
                 if self.config.gate.calibrated and not self.config.gate.earned:
                     acting_returns = no_returns_yet(NO_BAR)  # the clone's worth is not this one's
-            return dataclasses.replace(state, key=key, gate=Gate(policy, acting_returns)), metrics
+            passed = state.gate.passed + accepted
+            gate = Gate(policy, acting_returns, state.gate.doubt, passed)
+            return dataclasses.replace(state, key=key, gate=gate), metrics
 
     def compare_newest(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
         """Compares the newest policy with the acting one in the models; replaces nothing."""
@@ -285,7 +289,8 @@ class Learner:
         """Told that the running episode was abandoned and another one begins."""
         gate = state.gate
         if gate is not None:
-            gate = Gate(gate.acting, after_abandoned_episode(gate.acting_returns))
+            returns = after_abandoned_episode(gate.acting_returns)
+            gate = dataclasses.replace(gate, acting_returns=returns)
         agent = self.algorithm.agent.new_episode(state.agent)
         return dataclasses.replace(state, agent=agent, gate=gate)
 

@@ -22,7 +22,8 @@ from moore.stages import budget_summary
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
-from moore.stages.standing import Standing
+from moore.stages.promises import Promise, Promises
+from moore.stages.standing import Standing, apart
 from moore.trees import copied
 from moore.units import Units
 
@@ -34,14 +35,15 @@ class Trials:
         budget: the account and its decisions.
         policies: the policies that may act, by number.
         offered: number of the policy that was offered last, 0 if none was.
-        promised: what the models said that policies earn, by number.
-        disproof: how wrong the models were about the challenger that was tried last, if it lost.
+        handed_over: number of the policy that was handed over.
+        promises: what the models said of policies that were offered, and how much of it came true.
         propose: told of a new challenger, where the account is kept in another process: that one
             offers it, and `take_up` repeats it here. It returns the number of the challenger, or
             None if there is none. Without `propose` it is offered at once.
     """
 
     account: type[DipBudget] = DipBudget
+    handed_over = REFERENCE
 
     def __init__(
         self,
@@ -50,18 +52,19 @@ class Trials:
         policies: dict[int, PyTree],
         *,
         offered: int = 0,
-        promised: dict[int, float] | None = None,
-        disproof: float = 0.0,
+        promises: Promises | None = None,
     ):
         self._learner = learner
         self.budget, self.policies, self.offered = budget, policies, offered
-        self.promised, self.disproof = promised or {}, disproof
+        self.promises = promises or Promises()
+        self._tried = self._on_trial()
         self.propose: Callable[[PyTree], int | None] | None = None
 
     @classmethod
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
         """The trials of a new online stage; the policy that was handed over is the reference."""
-        return cls(learner, budget, {REFERENCE: copied(learner.policy(state))})
+        policies = {REFERENCE: copied(learner.policy(state))}
+        return cls(learner, budget, policies, promises=promises_of(state))
 
     @property
     def known(self) -> budget_summary.Earned | None:
@@ -94,19 +97,30 @@ class Trials:
         self, state: LearnerState, transition: Transition | None, *, in_episode: bool
     ) -> LearnerState:
         """Books the reward. The incumbent is the policy that is evaluated and saved."""
-        tried, lost = self.budget.challenger, self.budget.lost
-        record = self.budget.standings.get(tried)
+        self._hear_verdict()  # another challenger may have taken its place before this step
         book(self.budget, self._learner.units, transition, in_episode=in_episode)
-        if record is not None and self.budget.challenger != tried:
-            self._take_verdict(tried, record, lost=self.budget.lost > lost)
+        self._hear_verdict()
         return self._settled(state)
 
-    def _take_verdict(self, policy: int, record: Standing, *, lost: bool) -> None:
-        """A challenger that lost tells how wrong the models were about it."""
-        promised, self.disproof = self.promised.get(policy), 0.0
-        found = budget_summary.earned(self.budget, *record.mean())
-        if lost and promised is not None and tells_of_models(found.size, found.error):
-            self.disproof = doubt_about(promised, found.mean, found.size)
+    def _hear_verdict(self) -> None:
+        """One that is no challenger any more tells what the models' promises are worth."""
+        tried, self._tried = self._tried, self._on_trial()
+        if tried is not None and tried[0] != self.budget.challenger:
+            self._settle_promise(*tried)
+
+    def _on_trial(self) -> tuple[int, Standing] | None:
+        """The challenger and its record."""
+        tried = self.budget.challenger
+        return None if tried is None else (tried, self.budget.standings[tried])
+
+    def _settle_promise(self, policy: int, record: Standing) -> None:
+        promise, budget = self.promises.forget(policy), self.budget
+        (gained, parts), known = record.mean(), {REFERENCE, *budget.standings}
+        if promise is None or promise.against not in known or parts == 0.0:
+            return
+        other, other_parts = budget.record_of(promise.against)
+        error = apart(parts, other_parts, spread=budget.earnings.spread, by=1.0, error=0.0)
+        self.promises.settle(promise, gained - other, error)
 
     def consider(
         self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
@@ -114,20 +128,20 @@ class Trials:
         """Offers the newest policy as a challenger."""
         del returns, in_episode
         learner, found = self._learner, {}
-        predicted, error, promised = None, 0.0, None
+        predicted, error = None, 0.0
         if learner.models is not None:
             state, found = learner.compare_newest(state, epoch)
             state, found = self._told_of_models(state, found)
             out = learner.units.reward_out
-            predicted, error, promised = (
-                float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error", "return")
+            predicted, error = (
+                float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error")
             )
         same = predicted == error == 0.0  # the newest policy is the incumbent
         accepted = not same and self.budget.accepts(predicted=predicted, standard_error=error)
         if accepted:
             number = self._offer(learner.newest_policy(state))
-            if promised is not None and number is not None:
-                self.promised[number] = promised
+            if predicted is not None and number is not None:
+                self.promises.given[number] = Promise(predicted, self.budget.incumbent)
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
 
     def _offer(self, policy: PyTree) -> int | None:
@@ -140,18 +154,18 @@ class Trials:
     def take_up(self, number: int, policy: PyTree) -> None:
         """Offers a policy as a challenger, under a number that was not used before."""
         if self.budget.offer(number):
+            for passed_over in range(self.offered + 1, number):
+                self.promises.forget(passed_over)
             self.offered, self.policies[number] = number, policy
 
     def _told_of_models(self, state: LearnerState, found: Metrics) -> tuple[LearnerState, Metrics]:
-        """The agent hears how wrong the models are about the incumbent, and who lost to it."""
-        learner, doubts = self._learner, [self.disproof] if self.disproof > 1.0 else []
-        known = self.known
-        if known is not None and tells_of_models(known.size, known.error):
-            predicted = learner.units.reward_out(float(found["gate/return"] - found["gate/gain"]))
-            doubts.append(doubt_about(float(predicted), known.mean, known.size))
-        if not doubts:
-            return state, found | {"gate/doubt": jnp.asarray(jnp.nan)}
-        doubt = max(doubts)
+        """The agent hears how much of the models' promises is expected not to come true."""
+        learner, known, promises = self._learner, self.known, self.promises
+        first = self.budget.incumbent == self.handed_over and not promises.learned
+        if first and known is not None and tells_of_models(known.size, known.error):
+            predicted = float(learner.units.reward_out(found["gate/return"] - found["gate/gain"]))
+            promises.doubt_before = doubt_about(predicted, known.mean, known.size)
+        doubt = promises.doubt
         told = learner.algorithm.agent.after_comparison(state.agent, doubt, learner.agent_config)
         return dataclasses.replace(state, agent=told), found | {"gate/doubt": jnp.asarray(doubt)}
 
@@ -165,13 +179,8 @@ class Trials:
 
     def _settled(self, state: LearnerState) -> LearnerState:
         """Drops policies that will not act again, and puts the incumbent into the gate."""
-        drop_others(self.policies, self.budget)
-        # Those that were proposed and not taken up yet have larger numbers.
-        self.promised = {
-            number: value
-            for number, value in self.promised.items()
-            if number in self.policies or number > self.offered
-        }
+        for number in drop_others(self.policies, self.budget):
+            self.promises.forget(number)
         incumbent = self.policies[self.budget.incumbent]
         if state.gate is None or state.gate.acting is incumbent:
             return state
@@ -190,8 +199,7 @@ class Trials:
             "budget": budget_summary.pack(self.budget),
             "policies": sorted(self.policies),
             "offered": self.offered,
-            "promised": [[number, value] for number, value in self.promised.items()],
-            "disproof": self.disproof,
+            "promises": self.promises.pack(),
         }
         return facts, arrays
 
@@ -208,10 +216,18 @@ def book(
         budget.end(terminated=transition is not None and bool(transition.terminated))
 
 
-def drop_others(policies: dict[int, PyTree], budget: DipBudget) -> None:
-    """Drops the policies that will not act again."""
-    for number in policies.keys() - budget.kept - {REFERENCE}:
+def drop_others(policies: dict[int, PyTree], budget: DipBudget) -> set[int]:
+    """Drops the policies that will not act again, and returns their numbers."""
+    dropped = policies.keys() - budget.kept - {REFERENCE}
+    for number in dropped:
         del policies[number]
+    return dropped
+
+
+def promises_of(state: LearnerState) -> Promises:
+    """What is known of the models' promises at the hand-over."""
+    gate = state.gate
+    return Promises() if gate is None else Promises(float(gate.doubt), bool(gate.passed))
 
 
 def unpack_trials(
@@ -233,6 +249,5 @@ def unpack_trials(
         budget,
         policies,
         offered=facts["offered"],
-        promised=dict(facts["promised"]),
-        disproof=facts["disproof"],
+        promises=Promises.unpack(facts["promises"]),
     )
