@@ -31,18 +31,23 @@ def test_half_of_the_promise_leaves_half_of_the_doubt():
     assert doubts == pytest.approx([0.5] * 5)
 
 
-def test_more_than_was_promised_counts_as_all_of_it():
-    assert settled(Promises(1.0), 1000.0).doubt == settled(Promises(1.0), 100.0).doubt
-
-
 def test_a_promise_that_is_small_beside_the_noise_tells_little():
     clear = settled(Promises(1.0), 100.0, error=50.0)
     noisy = settled(Promises(1.0), 100.0, error=500.0)
     assert clear.doubt == pytest.approx(0.5) and noisy.doubt == pytest.approx(1.0, abs=0.02)
 
 
+def test_good_and_bad_luck_cancel():
+    lucky = settled(Promises(0.5), 500.0, -400.0, error=400.0)
+    assert lucky.doubt == pytest.approx(settled(Promises(0.5), 50.0, 50.0, error=400.0).doubt)
+
+
 def test_a_large_loss_is_clear_whatever_was_promised():
     assert settled(Promises(0.0), -1000.0, promised=1.0).doubt == pytest.approx(1.0)
+
+
+def test_doubt_is_never_negative_whatever_came():
+    assert settled(Promises(0.0), 1000.0).doubt == 0.0
 
 
 def test_one_that_was_called_no_better_promises_nothing():

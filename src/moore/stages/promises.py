@@ -7,8 +7,8 @@ promise of new policies, and trials tell that. Before the first trial, their err
 that was *not* improved in them stands in.
 
 As in a trust-region method (Conn, Gould, Toint 2000, Trust-Region Methods, section 6.1), where the
-ratio of the gain that came to the gain that was predicted decides on the size of a step; here the
-ratio is a weighted mean, because returns are noisy.
+ratio of the gain that came to the gain that was predicted decides on the size of a step. Here the
+ratio is the slope of a regression over the last trials, because returns are noisy.
 """
 
 import math
@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 _PRIOR = 4.0
 # No single trial counts for more than that, and only the last ones do: models and policies change.
 _MOST, _REMEMBERED = 4.0, 8
+# Standard errors by which a policy must have lost before the loss tells more than its promise does.
+_LUCK = 2.0
 
 
 class Promise(NamedTuple):
@@ -43,8 +45,8 @@ class Promises:
         learned: whether the policy that was handed over was learned in the models, so that their
             error about it says nothing of that.
         given: the promise for each policy that was offered and has no verdict yet, by number.
-        kept: for each of the last verdicts, the share of the promise that came true, between -1
-            (nothing like it) and 1, and the weight of this evidence.
+        kept: for each of the last verdicts, its weight, and how much of this weight came: none of
+            it if nothing of the promise came true, and less than that if there was a loss.
     """
 
     doubt_before: float = math.inf
@@ -56,9 +58,8 @@ class Promises:
     def doubt(self) -> float:
         """The share of promised gains that is not expected to come; above 1, losses are."""
         prior = max(1.0 - self.doubt_before, 0.0)
-        weight = _PRIOR + sum(weight for _, weight in self.kept)
-        came = _PRIOR * prior + sum(share * weight for share, weight in self.kept)
-        return 1.0 - came / weight
+        came = _PRIOR * prior + sum(came for came, _ in self.kept)
+        return max(1.0 - came / (_PRIOR + sum(weight for _, weight in self.kept)), 0.0)
 
     def settle(self, promise: Promise, gained: float, standard_error: float) -> None:
         """Takes the verdict on a policy.
@@ -70,10 +71,13 @@ class Promises:
         """
         if promise.gain <= 0.0:  # it was tried because it was hardly worse; that promises nothing
             return
-        # A loss tells more than its size against the promise: the larger it is, the surer.
-        told = max(promise.gain, -gained) / standard_error
-        share = min(max(gained / promise.gain, -1.0), 1.0)
-        self.kept = [*self.kept, (share, min(told**2, _MOST))][-_REMEMBERED:]
+        weight = min((promise.gain / standard_error) ** 2, _MOST)
+        came = min(max(weight * gained / promise.gain, -_MOST), _MOST)
+        # A clear loss tells something whatever was promised.
+        loss = min(max(-gained / standard_error - _LUCK, 0.0) ** 2, _MOST)
+        if loss > weight:
+            weight, came = loss, -loss
+        self.kept = [*self.kept, (came, weight)][-_REMEMBERED:]
 
     def forget(self, number: int) -> Promise | None:
         """The promise for a policy that has its verdict or is passed over; None: there was none."""
@@ -97,5 +101,5 @@ class Promises:
             math.inf if doubt is None else doubt,
             packed["learned"],
             {number: Promise(gain, against) for number, gain, against in packed["given"]},
-            [(share, weight) for share, weight in packed["kept"]],
+            [(came, weight) for came, weight in packed["kept"]],
         )
