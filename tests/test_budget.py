@@ -88,13 +88,14 @@ def test_a_level_that_turns_out_higher_moves_the_least_margin():
     assert ledger.least_margin(120.0) == pytest.approx(-70.0)
 
 
-def test_a_better_challenger_acts_for_an_episode_and_is_promoted():
+def test_a_better_challenger_acts_for_two_episodes_and_is_promoted():
     budget = dip_budget(0.05, steady())
     assert whole_episode(budget, {REFERENCE: 1.0}) == [REFERENCE] * LENGTH
     assert budget.offer(1)
     assert whole_episode(budget, {1: 1.2}) == [1] * LENGTH
-    assert budget.incumbents == [REFERENCE, 1]
+    assert budget.incumbents == [REFERENCE], "one episode tells nothing of a rare failure"
     assert whole_episode(budget, {1: 1.2}) == [1] * LENGTH
+    assert budget.incumbents == [REFERENCE, 1]
     record = summary(budget)
     # 5% of the reference's 20; then 24 - 19 and again; the start was the nearest moment.
     assert budget.ledger.margin(20.0) == pytest.approx(20.0 + 1.0 + 5.0 + 5.0)
@@ -103,7 +104,7 @@ def test_a_better_challenger_acts_for_an_episode_and_is_promoted():
         "credit": pytest.approx(20.0),
         "spent": 0.0,
         "least_margin": pytest.approx(20.0),
-        "trials": 1,
+        "trials": 2,
         "promoted": 1,
         "demoted": 0,
     }
@@ -150,10 +151,11 @@ def test_where_episodes_end_early_trials_are_whole_episodes():
 def test_an_incumbent_that_earns_less_than_its_predecessor_makes_room():
     budget = dip_budget(0.05, steady())
     budget.offer(1)
-    whole_episode(budget, {1: 1.5})
-    whole_episode(budget, {1: 1.5})
+    for _ in range(3):
+        whole_episode(budget, {1: 1.5})
     budget.offer(2)
-    whole_episode(budget, {2: 2.0})
+    for _ in range(2):
+        whole_episode(budget, {2: 2.0})
     assert budget.incumbents == [REFERENCE, 1, 2]
     whole_episode(budget, {2: 1.2, REFERENCE: 1.0})
     assert budget.incumbents == [REFERENCE, 1]
@@ -164,7 +166,8 @@ def test_an_incumbent_that_earns_less_than_its_predecessor_makes_room():
 def test_an_incumbent_that_falls_below_the_reference_is_stopped_within_the_episode():
     budget = dip_budget(0.05, steady())
     budget.offer(1)
-    whole_episode(budget, {1: 1.5})
+    for _ in range(2):
+        whole_episode(budget, {1: 1.5})
     acted = whole_episode(budget, {1: 0.0, REFERENCE: 1.0})
     assert acted[0] == 1 and acted[-1] == REFERENCE
     assert acted.count(1) == 1

@@ -46,7 +46,7 @@ def test_nothing_is_climbed_without_a_budget():
 def test_policies_that_turn_bad_once_promoted_are_taken_back():
     back = row(simulate(FAMILIES["good until promoted"], range(4)))
     never = row(simulate(FAMILIES["good until promoted"], range(4), rules=Rules(demote=1e9)))
-    assert back["demoted"] > 1.0
+    assert back["demoted"] > 0.0
     assert never["demoted"] == 0.0
     assert never["least_margin"] >= 0.0 and back["least_margin"] >= 0.0
 

@@ -337,7 +337,7 @@ class DipBudget:
     def _judge_incumbent(self) -> None:
         standing = self.standings[self.incumbent]
         parts = standing.fresh_parts
-        if parts < self.rules.least_parts:
+        if parts < self.rules.least_fresh:
             return
         bar, bar_parts = self.record_of(self.incumbents[-2])
         mean = standing.fresh_gain / parts

@@ -15,6 +15,7 @@ class Rules:
         promote: a challenger is promoted if it earned more than the incumbent by this many standard
             errors of the difference; infinite: by what an anytime-valid test asks for.
         least_parts: number of episodes that a challenger must have acted before it can be promoted.
+        least_fresh: the same for an incumbent before it can lose its place.
         most_parts: number of episodes after which a challenger is dropped if nothing is decided.
         demote: the incumbent loses its place if it earned less than its predecessor by this many
             standard errors.
@@ -30,6 +31,7 @@ class Rules:
     window: float = 1.0
     promote: float = 0.5
     least_parts: float = 1.5
+    least_fresh: float = 0.5
     most_parts: float = 4.0
     demote: float = 2.0
     stop_loss: float = 0.2
