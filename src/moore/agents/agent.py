@@ -63,9 +63,10 @@ class Adopt(Protocol):
 
 @runtime_checkable
 class AfterComparison(Protocol):
-    """Called online when the models were asked about the policy that acts in trials.
+    """Called online when the models have compared the newest policy with the acting one.
 
-    `doubt`: how wrong they are about what it earns; as for `BeginWith`, but not cut at 1.
+    `doubt`: the share of the gains that they promise which is not expected to come; above 1, losses
+    are expected (`moore.stages.promises`).
     """
 
     def __call__(self, state: PyTree, doubt: float, config: Any) -> PyTree: ...

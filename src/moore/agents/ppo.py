@@ -46,8 +46,7 @@ _SMALLEST_SPREAD = 1e-8
 def summarise_data(state: PPOState, offline: Replay, online: Replay, config: PPOConfig) -> PPOState:
     """The first time that there is a log, the critic learns its returns.
 
-    Online, learning begins anew at the anchor, where there is one, unless the models are right
-    about it.
+    Online, learning begins anew at the anchor, where there is one, unless the models are believed.
     """
     due = ~state.warm & (offline.train_size > 0)
     state = jax.lax.cond(due, lambda before: _warm_up(before, offline, config), lambda x: x, state)

@@ -1,6 +1,7 @@
 """The anchor of proximal policy optimisation: the policy that learning is pulled to, and how much.
 
-The pull grows with the square of the models' error about what the anchor earns.
+The pull grows with the square of the doubt: offline of the models' error about what the anchor
+earns, online of the share of their promises that is not expected to come.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ def begin_with(state: PPOState, policy: Actor, config: PPOConfig, doubt: float =
 
 
 def after_comparison(state: PPOState, doubt: float, config: PPOConfig) -> PPOState:
-    """The models were asked about the anchor, and this is how wrong they are."""
+    """The models were asked about the newest policy, and this is how far they are doubted."""
     del config
     return dataclasses.replace(state, doubt=jnp.full_like(state.doubt, doubt))
 

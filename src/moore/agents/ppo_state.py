@@ -38,7 +38,7 @@ class PPOState(eqx.Module):
     `critic`: of states, in units of 1 / (1 - gamma) rewards: its values are about the mean reward,
     whatever the horizon. `warm`: it has learned the returns of the log. `rate`: the learning rate
     of the actor. `pull`: to the anchor, where the models know nothing; 0 without one. `doubt`:
-    their error about the anchor; 1 is as much as they may err and be believed.
+    about the models' promises; from 1 on they are not believed.
     """
 
     actor: Actor
@@ -55,7 +55,7 @@ class PPOState(eqx.Module):
 
     @property
     def anchor_weight(self) -> Float[Array, ""]:
-        """The pull, which grows with the square of the models' error up to what they may err."""
+        """The pull, which grows with the square of the doubt up to a doubt of 1."""
         return self.pull * jnp.clip(self.doubt**2, 1.0 / PULL_RANGE, 1.0)
 
 
