@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from jaxtyping import PyTree
 
 from moore.config import read_toml
@@ -31,7 +30,7 @@ from moore.sinks.console import Reporter
 from moore.sinks.json_lines import jsonable
 from moore.stages.epoch import Epoch, unpack_epoch
 from moore.stages.learner import LearnerState
-from moore.stages.offline import gain_if_believed, gains_nothing, offline_stage
+from moore.stages.offline import offline_stage, why_it_ends
 
 _ANSWER = "\nmoore: stopping, nothing is lost; a second Ctrl-C stops at once.\n"
 
@@ -187,27 +186,18 @@ class Execution:
             self.learner,
             state,
             done=done,
-            values=self._logged("losses/q_target"),
-            accepted=self._logged("gate/accepted"),
-            promised=self._promised(),
+            rows=self._epochs(),
             on_epoch=on_epoch,
             on_pass=on_pass,
         )
         if (ended := self._rows()[-1]["epoch"]) < epochs:
-            refused = gains_nothing(
-                self._logged("gate/accepted"), self._promised(), self.config.offline.refusals
-            )
-            why = "no new policy was accepted" if refused else "the critics' values have settled"
+            why = why_it_ends(self._epochs(), self.config.offline)
             self.report.say(f"{why}: offline epoch {ended} is the last")
         return state
 
-    def _logged(self, name: str) -> list[float]:
-        """A metric of the epochs so far; NaN where it is missing."""
-        logged = [row.get(name) for row in self._rows() if row["epoch"] > 0]
-        return [np.nan if value is None else value for value in logged]
-
-    def _promised(self) -> list[float]:
-        return [gain_if_believed(row) for row in self._rows() if row["epoch"] > 0]
+    def _epochs(self) -> list[dict]:
+        """Rows of the epochs so far, without that of the fit."""
+        return [row for row in self._rows() if row["epoch"] > 0]
 
     def _report_hand_over(self) -> None:
         """Prints what speaks for the policy and what speaks against it."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import numpy as np
 
+from moore.config.offline import OfflineConfig
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.measured import fit_metrics, mean_metrics
 
@@ -17,9 +18,7 @@ def offline_stage(
     state: LearnerState,
     *,
     done: int | None = None,
-    values: Sequence[float] = (),
-    accepted: Sequence[float] = (),
-    promised: Sequence[float] = (),
+    rows: Sequence[Mapping] = (),
     on_epoch: OnEpoch,
     on_pass: Callable | None = None,
 ) -> LearnerState:
@@ -30,9 +29,7 @@ def offline_stage(
         learner: the operations of Algorithm 1.
         state: state from `learner.init` or from a checkpoint.
         done: number of epochs that are done; None: the fit is not done either.
-        values: mean target of the critics in each of these epochs; NaN without critics.
-        accepted: whether the gate let a new policy act after each of them; NaN without a gate.
-        promised: the gain that the models saw in it, see `gain_if_believed`.
+        rows: metrics of these epochs, in the user's units.
         on_epoch: function that evaluates, logs and saves.
         on_pass: function that is told about the progress of the fit.
     """
@@ -43,11 +40,9 @@ def offline_stage(
         on_epoch(0, state, fit_metrics(fits) | {k: float(v) for k, v in begun.metrics.items()})
         done = 0
 
-    values, accepted, promised = list(values), list(accepted), list(promised)
+    rows = list(rows)
     for epoch in range(done + 1, config.epochs + 1):
-        if stands_still(values, config.patience, config.tolerance):
-            break
-        if gains_nothing(accepted, promised, config.refusals):
+        if why_it_ends(rows, config) is not None:
             break
         state, learned = learner.summarise_data(state), []
         for _ in range(config.rounds):
@@ -55,13 +50,25 @@ def offline_stage(
             state, losses = learner.update(state, epoch, config.updates_per_epoch // config.rounds)
             learned.append(fresh.metrics | losses)
         state, decision = learner.pass_gate(state, epoch)
-        rows = learned[0] if config.rounds == 1 else mean_metrics(learned)
-        metrics = learner.reported(jax.device_get(rows | decision))
-        values.append(float(metrics.get("losses/q_target", np.nan)))
-        accepted.append(float(metrics.get("gate/accepted", np.nan)))
-        promised.append(gain_if_believed(metrics))
+        found = learned[0] if config.rounds == 1 else mean_metrics(learned)
+        metrics = learner.reported(jax.device_get(found | decision))
+        rows.append(metrics)
         on_epoch(epoch, state, metrics)
     return state
+
+
+def why_it_ends(rows: Sequence[Mapping], config: OfflineConfig) -> str | None:
+    """Why no epoch follows those with these metrics; None: the next one does, if there is any."""
+
+    def all_of(name: str) -> list[float]:
+        return [np.nan if (value := row.get(name)) is None else float(value) for row in rows]
+
+    if stands_still(all_of("losses/q_target"), config.patience, config.tolerance):
+        return "the critics' values have settled"
+    promised = [gain_if_believed(row) for row in rows]
+    if gains_nothing(all_of("gate/accepted"), promised, config.refusals):
+        return "no new policy was accepted"
+    return None
 
 
 def stands_still(values: Sequence[float], patience: int | None, tolerance: float) -> bool:
