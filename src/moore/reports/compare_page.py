@@ -47,7 +47,7 @@ def write_compare_page(path: str | Path, runs: Sequence[Finished], result: dict)
 
 
 def curves(runs: Sequence[Finished], task: str, *, acting: bool) -> Figure:
-    """Returns over online epochs (0 is the hand-over), for every seed and as means of variants.
+    """Returns over online epochs (0 is the hand-over), as means of variants.
 
     Args:
         runs: all runs; those of the task are drawn.
