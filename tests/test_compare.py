@@ -28,18 +28,22 @@ def finished(folder, *, seed, returns, offline=100.0, env="Task-v0", log="log.hd
         reference=REFERENCE,
         behaviour_offline=90.0,
         behaviour_returns=[[value - 10] for value in returns],
+        log_return=70.0,
+        yardstick=200.0,
     )
     summary = {
         "env_id": env,
         "algorithm": "moore",
         "scheme": "moore:1",
         "seed": seed,
-        "dataset": {"name": f"/logs/{log}"},
+        "dataset": {"name": f"/logs/{log}", "mean_return": 70.0},
+        "yardstick": {"gap": 200.0, "between": "expert and random policy"},
         "reference": vars(REFERENCE),
         "transfer": metrics,
     }
     (folder / "summary.json").write_text(json.dumps(summary | changes))
-    rows = [{"stage": "online", "epoch": i, "eval/return": value, "env_steps": i}
+    rows = [{"stage": "online", "epoch": i, "eval/return": value, "env_steps": i,
+             "online/episode_returns": [value - 10] if i else [80.0, 100.0]}
             for i, value in enumerate([offline, *returns])]  # fmt: skip
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "config.toml").write_text("seed = 0\n[online]\nupdates_per_step = 20\n")
@@ -86,6 +90,32 @@ def test_pooled_estimates_are_on_scores(runs):
     result = compare(read_runs([runs]))
     pooled = result["pooled"]["moore:1"]["offline"]
     assert (pooled["value"], pooled["seeds"]) == (50.0, 6)
+
+
+def test_beside_the_variants_stands_the_policy_that_was_handed_over_frozen(runs):
+    result = compare(read_runs([runs]))
+    first = result["unchanging"][0]
+    assert (first["variant"], first["seeds"]) == ("moore:1, frozen", [0, 1, 2])
+    for name, value in {"dip_share": 0.0, "gain": 0.0, "final": 100.0}.items():
+        assert first["estimates"][name]["value"] == value
+    assert first["values"]["behaviour_worst_episode"] == [80.0] * 3
+    assert first["values"]["behaviour_loss"] == [2 * (70.0 - 90.0)] * 3
+    assert result["pooled_unchanging"]["moore:1, frozen"]["offline"]["value"] == 50.0
+    assert "moore:1, frozen" not in result["variants"]
+
+
+def test_variants_that_share_a_hand_over_have_one_frozen_row_and_a_clone_has_its_own(tmp_path):
+    clone = {"return": 40.0, "acts": False}
+    finished(tmp_path / "a", seed=0, returns=[90, 120], clone=clone)
+    finished(tmp_path / "b", seed=0, returns=[70, 90], scheme="uniform")
+    finished(tmp_path / "c", seed=0, returns=[70, 90], scheme="half_half", offline=50.0)
+    result = compare(read_runs([tmp_path]))
+    still = {cell["variant"]: cell["values"] for cell in result["unchanging"]}
+    assert list(still) == ["moore:1, frozen", "moore:1, clone", "half_half, frozen"]
+    assert still["moore:1, clone"]["final"] == [40.0]
+    assert still["moore:1, clone"]["behaviour_loss"] == [None]
+    text = format_comparison(result)
+    assert text.count("moore:1, clone") == 2, "evaluated, and acting"
 
 
 def test_who_beats_whom(runs):

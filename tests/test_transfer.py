@@ -3,12 +3,15 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moore.evaluation.frozen import frozen_metrics
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import dip_share_by_luck, swing_share, transfer_metrics
+from moore.evaluation.yardstick import yardstick
 
 CURVE = [90.0, 60.0, 80.0, 100.0, 120.0, 140.0]
 
@@ -25,6 +28,8 @@ def test_a_dip_and_a_recovery_worked_by_hand():
         random_return=20.0,
         behaviour_offline=90.0,
         behaviour_returns=[[80.0, 90.0], [], [50.0, 60.0, 70.0], [110.0]],
+        log_return=75.0,
+        yardstick=160.0,
     )
     assert metrics == {
         "offline": 100.0,
@@ -38,6 +43,13 @@ def test_a_dip_and_a_recovery_worked_by_hand():
         "auc": pytest.approx(590.0 / 6.0),
         "behaviour_dip": 30.0,
         "behaviour_dip_share": pytest.approx(30.0 / 70.0),
+        "behaviour_worst_episode": 50.0,
+        "behaviour_loss": -5.0 - 15.0 + 25.0 + 15.0 + 5.0 - 35.0,
+        "behaviour_loss_peak": -5.0 - 15.0 + 25.0 + 15.0 + 5.0,
+        "dip_by_yardstick": 0.25,
+        "dip_area_by_yardstick": 70.0 / 160.0,
+        "gain_by_yardstick": 0.0,
+        "behaviour_dip_by_yardstick": 30.0 / 160.0,
     }
 
 
@@ -111,11 +123,17 @@ def test_non_finite_numbers_are_refused(bad):
         transfer_metrics(bad, [1.0])
     with pytest.raises(ValueError, match="returns"):
         transfer_metrics(1.0, [1.0, bad])
-    for name in ("random_return", "threshold", "behaviour_offline"):
+    for name in ("random_return", "threshold", "behaviour_offline", "log_return", "yardstick"):
         with pytest.raises(ValueError, match=name):
             transfer_metrics(1.0, [1.0], **{name: bad})
     with pytest.raises(ValueError, match="behaviour_returns"):
         transfer_metrics(1.0, [1.0], behaviour_offline=1.0, behaviour_returns=[[bad]])
+
+
+@pytest.mark.parametrize("gap", [0.0, -1.0])
+def test_a_yardstick_is_a_length(gap):
+    with pytest.raises(ValueError, match="yardstick"):
+        transfer_metrics(1.0, [1.0], yardstick=gap)
 
 
 @given(whole, curves, whole, episodes)
@@ -147,12 +165,13 @@ def test_a_constant_added_to_every_return_changes_no_difference(
             random_return=random_return + by,
             behaviour_offline=offline + by,
             behaviour_returns=[[value + by for value in epoch] for epoch in acted],
+            log_return=random_return + by,
         )
 
     before, after = metrics(0.0), metrics(shift)
-    levels = ("offline", "final", "auc")
+    levels = ("offline", "final", "auc", "behaviour_worst_episode")
     for name, value in before.items():
-        expected = value + shift if name in levels else value
+        expected = value + shift if name in levels and value is not None else value
         if name != "epochs_to_threshold":  # a comparison at the threshold may round either way
             assert after[name] == (
                 expected if expected is None else pytest.approx(expected, abs=1e-6)
@@ -168,6 +187,54 @@ def test_a_factor_scales_returns_and_leaves_shares_and_epochs(offline, curve, ra
     for name, value in before.items():
         free = name.startswith(("recovery", "epochs", "behaviour")) or "share" in name
         assert after[name] == (value if free or value is None else pytest.approx(k * value))
+
+
+@given(whole, curves, whole, episodes)
+def test_the_largest_loss_on_the_way_is_at_least_that_at_the_end(offline, curve, logged, acted):
+    found = transfer_metrics(offline, curve, behaviour_returns=acted, log_return=logged)
+    assert found["behaviour_loss_peak"] >= max(found["behaviour_loss"], 0.0)
+    returns = [value for epoch in acted for value in epoch]
+    assert found["behaviour_loss"] == sum(logged - value for value in returns)
+
+
+def test_a_dip_by_the_yardstick_does_not_depend_on_what_the_hand_over_is_worth():
+    weak = transfer_metrics(10.0, [5.0], random_return=0.0, yardstick=100.0)
+    strong = transfer_metrics(90.0, [85.0], random_return=0.0, yardstick=100.0)
+    assert weak["dip_share"] > 5 * strong["dip_share"]
+    assert weak["dip_by_yardstick"] == strong["dip_by_yardstick"] == 0.05
+
+
+def test_the_yardstick_is_expert_minus_random_else_what_the_log_is_worth():
+    log, reference = np.asarray([10.0, 50.0, 90.0]), ReferenceScores(-10.0, 190.0, source="")
+    assert yardstick(reference, log, 0.0).gap == 200.0
+    assert vars(yardstick(None, log, 20.0)) == {
+        "gap": 30.0, "between": "mean of the log and random policy",
+    }  # fmt: skip
+    for random_return in (None, 50.0, 60.0):  # unknown, or no worse than the log
+        assert yardstick(None, log, random_return).gap == 40.0
+    assert yardstick(None, np.full(3, 7.0), None) is None
+    assert yardstick(None, np.zeros(0), 1.0) is None
+
+
+def test_a_frozen_policy_has_luck_and_nothing_else():
+    acted = [0.0, 100.0] * 50
+    found = frozen_metrics(
+        60.0, epochs=[1] * 10, acted=acted, random_return=-50.0, log_return=70.0, yardstick=200.0
+    )
+    for name in ("dip", "dip_share", "dip_area", "gain", "dip_by_yardstick"):
+        assert found[name] == 0.0
+    assert found["final"] == found["auc"] == 60.0
+    assert found["behaviour_dip_share"] == dip_share_by_luck(acted, [1] * 10, -50.0) > 0.4
+    assert found["behaviour_worst_episode"] == 0.0
+    assert found["behaviour_loss"] == 10 * (70.0 - 50.0)
+    assert found["epochs_to_threshold"] is None
+
+
+def test_of_a_frozen_policy_that_never_acted_only_the_evaluations_are_known():
+    found = frozen_metrics(60.0, epochs=[2, 2], log_return=70.0)
+    unknown = ("dip_share", "worst_episode", "loss", "loss_peak")
+    assert [found[f"behaviour_{name}"] for name in unknown] == [None] * 4
+    assert found.keys() == transfer_metrics(60.0, [1.0]).keys()
 
 
 def test_the_swing_is_the_dip_that_the_last_ten_offline_epochs_would_be():

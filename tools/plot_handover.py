@@ -14,6 +14,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from handover_runs import (
     LOGGED,
@@ -44,9 +45,26 @@ def draw_logs(returns) -> Figure:
     for axes in panels[-1]:
         axes.set_xlabel("online epoch (0: the hand-over)")
     handles = dict(zip(*reversed(figure.axes[2].get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
+    title = "moore_robust starts higher on most logs and hardly falls; moore falls, and climbs"
+    _titled(figure, title, handles, ncols=3)
     figure.supylabel("return: evaluated (line), acting (dots)", fontsize="medium")
     return figure
+
+
+def _titled(figure: Figure, title: str, handles: dict[str, object], *, ncols: int) -> None:
+    """A legend above the panels, and over it what is to be seen, as a sentence."""
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside upper center", ncols=ncols,
+        title=title, title_fontsize="large",
+    )  # fmt: skip
+
+
+def _mean() -> Line2D:
+    return Line2D([], [], color=VERMILION, marker="|", ls="", ms=10, mew=2)
+
+
+def _as_it_is() -> Line2D:
+    return Line2D([], [], color=INK, lw=0.8, ls=":")
 
 
 def draw_options(panels, options, columns: dict[str, str], *, coloured: bool = False) -> None:
@@ -68,6 +86,13 @@ def draw_factors(options) -> Figure:
     figure = Figure(figsize=(10, 0.23 * len(options) + 0.8), layout="constrained")
     columns = {"offline": "hand-over, of 1000", **DIPS, "auc": "area under the curve"}
     draw_options(figure.subplots(1, 4, sharey=True), options, columns)
+    handles = {
+        "a seed": Line2D([], [], color=BLUE, marker="o", ls="", ms=3.5, alpha=0.4),
+        "mean of the seeds": _mean(),
+        "mean without an option": _as_it_is(),
+    }
+    title = "Seeds differ more than options do (quick InvertedPendulum, eight seeds an option)"
+    _titled(figure, title, handles, ncols=3)
     return figure
 
 
@@ -83,6 +108,13 @@ def draw_logged_factors(by_log: dict[str, dict]) -> Figure:
             axes.set_title("", loc="left")
             axes.set_xlabel(title)
         panels[0].set_title(log.removeprefix("laptop/"), loc="left", fontsize="medium")
+    seeds = {
+        f"seed {seed}": Line2D([], [], color=f"C{seed}", marker="o", ls="", ms=3.5)
+        for seed in range(3)
+    }
+    handles = seeds | {"mean": _mean(), "mean as it is": _as_it_is()}
+    title = "On Hopper no option is told from none; on HalfCheetah a warmer policy dips more"
+    _titled(figure, title, handles, ncols=5)
     return figure
 
 
@@ -98,7 +130,9 @@ def draw_swing(swings: dict[str, np.ndarray]) -> Figure:
         axes.plot(x, y, "os^D"[place % 4], color=color, label=kind, **style)
     axes.set_xlabel("how far the last ten offline epochs swung, share")
     axes.set_ylabel("evaluated dip share (above 1.1: at 1.1)")
-    figure.legend(loc="outside upper center", ncols=2)
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    title = "Where returns swung before the hand-over, dips are deeper, but loosely"
+    _titled(figure, title, handles, ncols=2)
     return figure
 
 

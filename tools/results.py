@@ -16,6 +16,7 @@ import documents
 import sentences
 import tables_algorithms
 import tables_assess
+import tables_claims
 import tables_guard
 import tables_handover
 import tables_options
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODULES = (
     sentences,
     tables_algorithms,
+    tables_claims,
     tables_guard,
     tables_assess,
     tables_handover,

@@ -47,7 +47,17 @@ def fig1_quick() -> str:
             cells.append(interval(estimate(iqm, dips), two))
         minutes = [fixed(_minutes("quick", task, variant), 1) for task in QUICK_TASKS]
         rows.append([f"`{variant}`", *cells, ", ".join(minutes)])
+    rows += [_frozen(variant) for variant in ("moore:1", "moore_robust")]
     return markdown([*head, "minutes a run"], rows)
+
+
+def _frozen(variant: str) -> list[str]:
+    """What a policy that stays as it was handed over has in these columns."""
+    cells = []
+    for task in QUICK_TASKS:
+        offline = column("fig1-quick.csv", task, variant, "offline")
+        cells += [interval(estimate(iqm, offline), significant)] * 3 + ["0"]
+    return [f"the hand-over of `{variant}`, frozen", *cells, ""]
 
 
 # Log, variant and title of the cells of Fig. 1 that were run at laptop scale.

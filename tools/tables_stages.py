@@ -1,4 +1,4 @@
-"""Single studies of docs/results.md: quickstart, two MuJoCo logs, SAC, termination rules."""
+"""Single studies of docs/results-*.md: quickstart, two MuJoCo logs, SAC, termination rules."""
 
 from collections import defaultdict
 

@@ -44,7 +44,7 @@ class ModelState(eqx.Module):
 
     The log-variance bounds and the optimiser's moments belong to `training`. A refit with
     `warm_start="best"` begins from weights that fit neither, and its first steps can throw a member
-    far off: see docs/results.md.
+    far off: see docs/results-checks.md.
     """
 
     ensemble: Ensemble

@@ -17,8 +17,16 @@ FINAL_EVALUATIONS = 5
 THRESHOLD_SHARE = 0.95
 LUCK_DRAWS = 4000
 
-_LEVELS = ("offline", "final", "auc")
-_DIFFERENCES = ("dip", "dip_area", "gain", "behaviour_dip")
+_LEVELS = ("offline", "final", "auc", "behaviour_worst_episode")
+_DIFFERENCES = (
+    "dip",
+    "dip_area",
+    "gain",
+    "behaviour_dip",
+    "behaviour_loss",
+    "behaviour_loss_peak",
+)
+_BY_YARDSTICK = ("dip", "dip_area", "gain", "behaviour_dip")
 
 
 def transfer_metrics(
@@ -30,6 +38,8 @@ def transfer_metrics(
     threshold: float | None = None,
     behaviour_offline: float | None = None,
     behaviour_returns: Sequence[Returns] = (),
+    log_return: float | None = None,
+    yardstick: float | None = None,
 ) -> dict[str, float | None]:
     """Transfer metrics of one run, ready for `summary.json`.
 
@@ -47,6 +57,9 @@ def transfer_metrics(
             the hand-over.
         behaviour_returns: for each online epoch the returns of the episodes that the acting
             policy finished in it; an epoch with none is left out.
+        log_return: what the controller before earns an episode, the mean return of the log.
+        yardstick: a difference of returns that dips are measured by and that does not come from
+            the run, greater than 0 (`moore.evaluation.yardstick`).
 
     Returns:
         offline: J0.
@@ -62,24 +75,38 @@ def transfer_metrics(
         behaviour_dip, behaviour_dip_share: dip and dip_share of the acting policy, with
             `behaviour_offline` for J0 and each epoch's mean for J(t); None if the baseline or
             every episode of the first 10 epochs is missing (0 if no epoch was run at all).
-        With a reference also `offline_score`, `final_score`, `auc_score` (levels, on the 0 to
-        100 scale) and `dip_score`, `dip_area_score`, `gain_score`, `behaviour_dip_score`
-        (differences, times 100 / (expert - random)).
+        behaviour_worst_episode: lowest return of an episode that the acting policy finished
+            online; None without one.
+        behaviour_loss: sum over these episodes of `log_return` minus the return, which is negative
+            where the live system earned more than under the controller before; None if
+            `log_return` is unknown.
+        behaviour_loss_peak: the largest value that this sum had after any episode; at least 0.
+        dip_by_yardstick, dip_area_by_yardstick, gain_by_yardstick, behaviour_dip_by_yardstick:
+            the metric divided by `yardstick`; None if that is unknown.
+        With a reference also `offline_score`, `final_score`, `auc_score` and
+        `behaviour_worst_episode_score` (levels, on the 0 to 100 scale), and `dip_score`,
+        `dip_area_score`, `gain_score`, `behaviour_dip_score`, `behaviour_loss_score` and
+        `behaviour_loss_peak_score` (differences, times 100 / (expert - random)).
 
     Raises:
-        ValueError: if any number given is not finite.
+        ValueError: if any number given is not finite, or the yardstick is not above 0.
     """
     curve = _finite(returns, "returns")
     _finite([offline], "offline")
-    given = {"random_return": random_return, "threshold": threshold}
-    for name, value in {**given, "behaviour_offline": behaviour_offline}.items():
+    given = {"random_return": random_return, "threshold": threshold, "yardstick": yardstick}
+    given |= {"behaviour_offline": behaviour_offline, "log_return": log_return}
+    for name, value in given.items():
         _finite([] if value is None else [value], name)
+    if yardstick is not None and yardstick <= 0.0:
+        raise ValueError(f"yardstick: expected a difference above 0, got {yardstick}")
     if random_return is None and reference is not None:
         random_return = reference.random
     if threshold is None:
         threshold = _threshold(offline, curve, random_return)
     metrics = _evaluated(float(offline), curve, random_return, threshold)
     metrics |= _behaviour(behaviour_offline, behaviour_returns, random_return)
+    metrics |= _live(behaviour_returns, log_return)
+    metrics |= {f"{name}_by_yardstick": _over(metrics[name], yardstick) for name in _BY_YARDSTICK}
     return metrics if reference is None else metrics | _scores(metrics, reference)
 
 
@@ -116,6 +143,26 @@ def _behaviour(
         "behaviour_dip": dip,
         "behaviour_dip_share": _share(dip, baseline, random_return),
     }
+
+
+def _live(episodes: Sequence[Returns], log_return: float | None) -> dict[str, float | None]:
+    """What the live system earned while the run learned, episode by episode."""
+    returns = np.concatenate([np.zeros(0), *(_finite(e, "behaviour_returns") for e in episodes)])
+    worst = float(returns.min()) if returns.size else None
+    if log_return is None:
+        loss, peak = None, None
+    else:
+        losses = np.append(0.0, np.cumsum(log_return - returns))
+        loss, peak = float(losses[-1]), float(losses.max())
+    return {
+        "behaviour_worst_episode": worst,
+        "behaviour_loss": loss,
+        "behaviour_loss_peak": peak,
+    }
+
+
+def _over(value: float | None, yardstick: float | None) -> float | None:
+    return None if value is None or yardstick is None else value / yardstick
 
 
 def _scores(

@@ -1,8 +1,12 @@
-"""Compares many runs by their transfer metrics, per task and variant and pooled over tasks."""
+"""Compares many runs by their transfer metrics, per task and variant and pooled over tasks.
+
+Beside them stand policies that never change: *frozen*, the one that was handed over, and *clone*,
+that of the log's better part, where a run has one. A metric that these win says little by itself.
+"""
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +17,21 @@ from moore.evaluation.stats import iqm, probability_of_improvement
 METRICS: dict[str, tuple[str, bool]] = {
     "offline": ("offline_score", True),
     "dip_share": ("dip_share", False),
-    "behaviour_dip_share": ("behaviour_dip_share", False),
+    "dip_by_yardstick": ("dip_by_yardstick", False),
+    "dip_area": ("dip_area_score", False),
     "final": ("final_score", True),
     "gain": ("gain_score", True),
     "auc": ("auc_score", True),
     "epochs_to_threshold": ("epochs_to_threshold", False),
+    "behaviour_dip_share": ("behaviour_dip_share", False),
+    "behaviour_dip_by_yardstick": ("behaviour_dip_by_yardstick", False),
+    "behaviour_worst_episode": ("behaviour_worst_episode_score", True),
+    "behaviour_loss": ("behaviour_loss_score", False),
+    "behaviour_loss_peak": ("behaviour_loss_peak_score", False),
 }
+# Those that say what the live system earned, as opposed to evaluations beside it.
+ACTING = tuple(name for name in METRICS if name.startswith("behaviour"))
+EVALUATED = tuple(name for name in METRICS if name not in ACTING)
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,8 @@ class Finished:
         transfer: the metrics of the transfer that are numbers.
         rows: rows of metrics.jsonl, reduced to their numbers.
         reference: returns of random and expert; may be None.
+        unchanging: "frozen" and, where there is one, "clone": the metrics that a policy would
+            have that acts unchanged.
     """
 
     folder: Path
@@ -43,6 +58,7 @@ class Finished:
     transfer: dict
     rows: list[dict]
     reference: dict | None
+    unchanging: Mapping[str, dict] = field(default_factory=dict)
 
 
 def compare(runs: Sequence[Finished]) -> dict:
@@ -52,16 +68,42 @@ def compare(runs: Sequence[Finished]) -> dict:
         tasks, variants: names, in the order of the runs.
         cells: a list of {task, variant, seeds, values, estimates}, where `values` has every seed's
             metrics and `estimates` their IQM with a 95% interval.
+        unchanging: such cells of the policies that never change. Their `variant` is that of the
+            runs with ", frozen" or ", clone". Variants that begin with the same policies, because
+            they share an offline stage, have one cell, under the first one's name.
         pooled: for each variant the estimates over all tasks, on scores where these exist.
+        pooled_unchanging: the same for the policies that never change.
         improvement: for each pair of variants P(first beats second) in final score, with interval;
             a variant is left out if one of its seeds has no final return.
         missing: every [task, variant, seed] that lacks a run although others have this seed.
     """
     tasks, variants = _unique(r.task for r in runs), _unique(r.variant for r in runs)
-    cells = {}
+    cells = _grouped(runs)
+    still = _grouped(_distinct(runs))
+    return {
+        "tasks": tasks,
+        "variants": variants,
+        "cells": _shown(cells, tasks, variants),
+        "unchanging": _shown(still, tasks, _unique(name for _, name in still)),
+        "pooled": {variant: _pooled(cells, tasks, variant) for variant in variants},
+        "pooled_unchanging": {
+            name: _pooled(still, tasks, name) for name in _unique(name for _, name in still)
+        },
+        "improvement": _improvement(cells, tasks, variants),
+        "missing": _missing(cells, tasks, variants),
+    }
+
+
+def _grouped(runs: Sequence[Finished]) -> dict[tuple[str, str], list[Finished]]:
+    cells: dict[tuple[str, str], list[Finished]] = {}
     for run in runs:
         cells.setdefault((run.task, run.variant), []).append(run)
-    shown = [
+    return cells
+
+
+def _shown(cells: dict, tasks: list[str], variants: list[str]) -> list[dict]:
+    """The cells in the order of tasks and variants."""
+    return [
         {
             "task": task,
             "variant": variant,
@@ -73,14 +115,23 @@ def compare(runs: Sequence[Finished]) -> dict:
             cells.items(), key=lambda item: (tasks.index(item[0][0]), variants.index(item[0][1]))
         )
     ]
-    return {
-        "tasks": tasks,
-        "variants": variants,
-        "cells": shown,
-        "pooled": {variant: _pooled(cells, tasks, variant) for variant in variants},
-        "improvement": _improvement(cells, tasks, variants),
-        "missing": _missing(cells, tasks, variants),
-    }
+
+
+def _distinct(runs: Sequence[Finished]) -> list[Finished]:
+    """The policies that never change as runs of their own, each group of equal ones once."""
+    groups: dict[str, list[Finished]] = {}
+    for run in runs:
+        for name, metrics in run.unchanging.items():
+            still = dataclasses.replace(
+                run, variant=f"{run.variant}, {name}", transfer=metrics, rows=[], unchanging={}
+            )
+            groups.setdefault(still.variant, []).append(still)
+    known: dict[tuple, list[Finished]] = {}
+    for name, group in groups.items():
+        kind = name.rsplit(", ", 1)[1]
+        levels = sorted((run.task, run.seed, run.transfer["offline"]) for run in group)
+        known.setdefault((kind, *levels), group)
+    return [run for group in known.values() for run in group]
 
 
 def _unique(names) -> list[str]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from moore.reports.compare import METRICS, Finished
-from moore.reports.compare_text import TITLES, interval
+from moore.reports.compare_text import NOTES, TITLES, interval
 from moore.reports.page import render, write_page
 from moore.reports.plot_style import STYLE, figure_svg
 from moore.reports.variants import draw_curves, draw_points, variant_colors
@@ -26,7 +26,7 @@ def write_compare_page(path: str | Path, runs: Sequence[Finished], result: dict)
     tasks = [
         {
             "name": task,
-            "cells": [cell for cell in result["cells"] if cell["task"] == task],
+            "cells": [c for c in [*result["cells"], *result["unchanging"]] if c["task"] == task],
             "evaluated": Markup(figure_svg(curves(runs, task, acting=False))),
             "acting": Markup(figure_svg(curves(runs, task, acting=True))),
             "points": Markup(figure_svg(points(runs, result, task))),
@@ -41,12 +41,13 @@ def write_compare_page(path: str | Path, runs: Sequence[Finished], result: dict)
         metrics=list(METRICS),
         titles=titles,
         interval=interval,
+        notes=NOTES,
     )
     return write_page(Path(path), html)
 
 
 def curves(runs: Sequence[Finished], task: str, *, acting: bool) -> Figure:
-    """Returns over online epochs (0 is the hand-over), for every seed and as means of variants.
+    """Returns over online epochs (0 is the hand-over), as means of variants.
 
     Args:
         runs: all runs; those of the task are drawn.

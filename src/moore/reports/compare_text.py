@@ -3,32 +3,49 @@
 from pathlib import Path
 
 from moore.files import write_table
-from moore.reports.compare import METRICS
+from moore.reports.compare import ACTING, EVALUATED, METRICS
 
 TITLES = {
     "offline": "offline",
     "dip_share": "dip share",
-    "behaviour_dip_share": "acting dip share",
+    "dip_by_yardstick": "dip, yardstick",
+    "dip_area": "dip area",
     "final": "final",
     "gain": "gain",
     "auc": "auc",
     "epochs_to_threshold": "epochs to threshold",
+    "behaviour_dip_share": "acting dip share",
+    "behaviour_dip_by_yardstick": "acting dip, yardstick",
+    "behaviour_worst_episode": "worst acting episode",
+    "behaviour_loss": "loss to the log",
+    "behaviour_loss_peak": "its peak",
 }
+NOTES = (
+    "IQM over seeds [95% stratified bootstrap interval]",
+    "frozen: the policy that is handed over, if it never changes; clone: of the log's better part",
+    "yardstick: dips by a difference that is not the run's own, which summary.json names",
+    "loss to the log: what the log's mean episode earns minus what the live system earned, summed "
+    "over its episodes; negative is a profit",
+)
 
 # The terminal has the pairs of no more variants than this.
 MOST_IN_PAIRS = 5
 
 
 def format_comparison(result: dict) -> str:
-    """Tables of IQM [95% interval], one for each task, one pooled, and one of pairs of variants."""
+    """Tables of IQM [95% interval] for each task and pooled, and one of pairs of variants.
+
+    What was evaluated and what the live system earned are two tables.
+    """
     blocks = []
     for task in result["tasks"]:
-        cells = [cell for cell in result["cells"] if cell["task"] == task]
+        cells = [c for c in [*result["cells"], *result["unchanging"]] if c["task"] == task]
         rows = [(cell["variant"], len(cell["seeds"]), cell["estimates"]) for cell in cells]
-        blocks.append(_table(task, rows))
+        blocks += _tables(task, rows)
     if len(result["tasks"]) > 1:
-        rows = [(name, most_seeds(found), found) for name, found in result["pooled"].items()]
-        blocks.append(_table("all tasks, on scores where there are any", rows))
+        pooled = {**result["pooled"], **result["pooled_unchanging"]}
+        rows = [(name, most_seeds(found), found) for name, found in pooled.items()]
+        blocks += _tables("all tasks, on scores where there are any", rows)
     if result["improvement"]:
         blocks.append(_improvement(result["improvement"]))
     if result["missing"]:
@@ -37,8 +54,7 @@ def format_comparison(result: dict) -> str:
             f"  {variant} on {task}, seed {seed}" for task, variant, seed in result["missing"]
         ]
         blocks.append("\n".join(lines))
-    note = "IQM over seeds [95% stratified bootstrap interval]"
-    return "\n\n".join([*blocks, note])
+    return "\n\n".join([*blocks, "\n".join(NOTES)])
 
 
 def _improvement(pairs: list[dict]) -> str:
@@ -60,10 +76,18 @@ def most_seeds(estimates: dict) -> int:
     return max((found["seeds"] for found in estimates.values() if found), default=0)
 
 
-def _table(title: str, rows: list[tuple[str, int, dict]]) -> str:
-    header = ["", "seeds", *(TITLES[metric] for metric in METRICS)]
+def _tables(title: str, rows: list[tuple[str, int, dict]]) -> list[str]:
+    """One table of the evaluations and one of the acting policy."""
+    return [
+        _table(f"{title}: {kind}", rows, metrics)
+        for kind, metrics in (("evaluated", EVALUATED), ("acting", ACTING))
+    ]
+
+
+def _table(title: str, rows: list[tuple[str, int, dict]], metrics: tuple[str, ...]) -> str:
+    header = ["", "seeds", *(TITLES[metric] for metric in metrics)]
     cells = [
-        [name, str(seeds), *(interval(estimates[metric]) for metric in METRICS)]
+        [name, str(seeds), *(interval(estimates[metric]) for metric in metrics)]
         for name, seeds, estimates in rows
     ]
     widths = [max(len(row[i]) for row in [header, *cells]) for i in range(len(header))]

@@ -1,8 +1,10 @@
 """The picture of a figure of the paper, with curves, dips and final returns of every run."""
 
+import math
 from collections.abc import Sequence
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
@@ -15,40 +17,74 @@ from moore.reports.variants import draw_curves, draw_points, variant_colors
 POINTS = ("dip_share", "behaviour_dip_share", "final")
 
 
+# A panel has no more curves than this.
+MOST_CURVES = 6
+
+
 def draw_figure(
-    figure: str, runs: Sequence[Finished], result: dict, *, ordered: bool = False
+    figure: str,
+    runs: Sequence[Finished],
+    result: dict,
+    *,
+    ordered: bool = False,
+    title: str = "",
 ) -> Figure:
-    """Draws one row for each task: evaluated and acting returns, dips and final returns.
+    """Draws for each task: evaluated and acting returns, dips and final returns.
+
+    Curves of many variants are drawn in groups, one below the other, each with the first variant.
 
     Args:
         figure: name of the figure; fig1 has hollow marks for tasks with published curves.
         runs: all runs to show.
         result: the result of `compare`.
         ordered: the variants have an order, such as that of alpha, which the colours show.
+        title: what is to be seen, as a sentence above the figure.
     """
     tasks = result["tasks"]
     colors = variant_colors(runs, ordered=ordered)
+    groups = _groups(list(colors))
     widths = [3, 3, *(2 for _ in POINTS)]
-    height = max(3.1, 0.8 + 0.19 * len(colors))
-    marks: list = []
+    height = max(3.1 if len(groups) == 1 else 2.2 * len(groups), 0.8 + 0.19 * len(colors))
+    first, marks = [], []
     with matplotlib.rc_context(STYLE):
-        fig = Figure(figsize=(13.0, 0.5 + height * len(tasks)), layout="constrained")
-        grid = fig.subplots(len(tasks), len(widths), squeeze=False, width_ratios=widths)
-        for row, task in zip(grid, tasks, strict=True):
+        fig = Figure(figsize=(13.0, 0.7 + height * len(tasks)), layout="constrained")
+        grid = fig.add_gridspec(len(tasks) * len(groups), len(widths), width_ratios=widths)
+        for place, task in enumerate(tasks):
             mine = [run for run in runs if run.task == task]
-            for axes, acting in zip(row[:2], (False, True), strict=True):
-                draw_curves(axes, mine, colors, acting=acting)
-            row[0].set_title(task, loc="left", fontsize="medium")
+            rows = range(place * len(groups), (place + 1) * len(groups))
+            above: list[Axes] | None = None
+            for row, names in zip(rows, groups, strict=True):
+                some = [run for run in mine if run.variant in names]
+                shown = {name: colors[name] for name in names}
+                panels = [
+                    fig.add_subplot(grid[row, column], sharey=above and above[column])
+                    for column in (0, 1)
+                ]
+                for axes, acting in zip(panels, (False, True), strict=True):
+                    draw_curves(axes, some, shown, acting=acting)
+                if figure == "fig1" and some:
+                    marks = draw_published(panels[0], some, shown) or marks
+                first.append(panels[0])
+                above = panels
+            first[rows.start].set_title(task, loc="left", fontsize="medium")
             cells = [cell for cell in result["cells"] if cell["task"] == task]
-            draw_points(list(row[2:]), cells, POINTS, colors)
-            if figure == "fig1":
-                marks = draw_published(row[0], mine, colors) or marks
-        _legend(fig, list(grid[:, 0]), list(colors), marks)
+            points = [fig.add_subplot(grid[rows.start : rows.stop, 2 + i]) for i in range(3)]
+            draw_points(points, cells, POINTS, colors)
+        _legend(fig, first, list(colors), marks, title)
     return fig
 
 
-def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list) -> None:
-    """Draws the legend: the variants of all panels in order, then the hollow marks."""
+def _groups(names: list[str]) -> list[list[str]]:
+    """The variants of each panel: all of them if they are few, else the first one in each."""
+    if len(names) <= MOST_CURVES:
+        return [names]
+    first, *others = names
+    count = math.ceil(len(others) / (MOST_CURVES - 1))
+    return [[first, *map(str, part)] for part in np.array_split(others, count)]
+
+
+def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list, title: str) -> None:
+    """Draws the legend, the title above: the variants in order, then the hollow marks."""
     found: dict[str, object] = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
@@ -64,4 +100,6 @@ def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list) 
         ncols=6 if many else 7,
         handlelength=2.6 if many else None,
         handler_map={tuple: HandlerTuple(ndivide=None)},
+        title=title or None,
+        title_fontsize="large",
     )

@@ -61,6 +61,10 @@ _METRICS = (
         False,
         "the median share for a policy that does not change, with as many episodes",
     ),
+    ("dip_by_yardstick", "dip by the yardstick", False, "dip over a gap that is not the run's own"),
+    ("behaviour_worst_episode", "acting policy's worst episode", True, "lowest return online"),
+    ("behaviour_loss", "loss to the log", True, "log's mean minus what was earned, all episodes"),
+    ("behaviour_loss_peak", "peak of that loss", True, "its largest value on the way"),
 )
 
 

@@ -37,7 +37,7 @@ def variant_colors(runs: Sequence[Finished], *, ordered: bool = False) -> Colors
 
 def _line_styles(colors: Colors) -> dict[str, dict]:
     """The line style of each variant; dashes and a thick first line if colours do not suffice."""
-    if not any(color in _MORE_COLORS for color in colors.values()):
+    if len(colors) <= len(COLORS):
         return {name: {"lw": 1.9} for name in colors}
     styles = {
         name: {"lw": 1.3, "ls": _DASHES[place // len(COLORS) % len(_DASHES)], "zorder": 2}
@@ -70,7 +70,7 @@ def epoch_returns(run: Finished, *, acting: bool) -> tuple[np.ndarray, np.ndarra
 
 
 def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting: bool) -> None:
-    """Draws the mean over the seeds of each variant; with few variants also every seed.
+    """Draws the mean over the seeds of each variant; of one or two variants also the range.
 
     With more variants than usual colours, dashes distinguish them as well.
 
@@ -85,10 +85,12 @@ def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting:
         seeds = [epoch_returns(run, acting=acting) for run in runs if run.variant == variant]
         if not seeds:
             continue
-        for x, y in seeds if len(colors) <= 4 else ():
-            axes.plot(x, y, color=color, lw=0.6, alpha=0.3)
         epochs = np.unique(np.concatenate([x for x, _ in seeds]))
-        means = [np.mean([y[x == e][0] for x, y in seeds if (x == e).any()]) for e in epochs]
+        values = [[y[x == e][0] for x, y in seeds if (x == e).any()] for e in epochs]
+        means = [np.mean(found) for found in values]
+        if len(colors) <= 2 and len(seeds) > 1:
+            low, high = ([pick(found) for found in values] for pick in (min, max))
+            axes.fill_between(epochs, low, high, color=color, alpha=0.12, lw=0)
         axes.plot(epochs, means, color=color, label=variant, **styles[variant])
     axes.set_xlabel("online epoch (0: the hand-over)")
     axes.set_ylabel("acting return" if acting else "evaluated return")

@@ -14,8 +14,10 @@ _SUMMARY = {
     "env_id": str, "algorithm": str, "scheme": str, "seed": int, "discount": float,
     "dataset": dict, "reference": dict, "offline": dict, "online": dict, "acting": dict,
     "transfer": dict, "time": dict, "versions": dict, "hardware": dict,
+    "yardstick": dict, "clone": dict,
 }  # fmt: skip
-_MAY_BE_NULL = ("dataset", "reference", "transfer")
+_WORDS = ("source", "between")  # entries of parts that otherwise hold numbers
+_MAY_BE_NULL = ("dataset", "reference", "transfer", "yardstick")
 
 
 def read_metrics(path: str | Path) -> list[dict]:
@@ -80,9 +82,9 @@ def read_summary(folder: Path) -> dict:
             continue
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise InputError(f"{path} is damaged: '{name}' is {str(value)[:40]!r}.")
-    for part in ("transfer", "acting", "time", "reference"):
+    for part in ("transfer", "acting", "time", "reference", "yardstick"):
         for name, value in (summary.get(part) or {}).items():
-            if name != "source" and not (_number_or_null(value) and _is_finite(value)):
+            if name not in _WORDS and not (_number_or_null(value) and _is_finite(value)):
                 raise InputError(f"{path} is damaged: {part} '{name}' is {str(value)[:40]!r}.")
     return summary
 

@@ -15,6 +15,7 @@ from moore.evaluation.transfer import (
     swing_share,
     transfer_metrics,
 )
+from moore.evaluation.yardstick import Yardstick, yardstick
 from moore.numbers import finite, is_finite
 from moore.runs.hand_over import hand_over
 from moore.runs.setup import Setup
@@ -41,6 +42,7 @@ def summarise(
         inherited: number of updates made by the run that this one starts from.
     """
     config, log = setup.config, setup.dataset
+    measure = _yardstick(setup, random_return)
     summary = {
         "env_id": config.env_id,
         "algorithm": config.algorithm,
@@ -50,6 +52,7 @@ def summarise(
         "dataset": None if log is None else _about_log(log),
         "reference": None if setup.reference is None else vars(setup.reference),
         "random_return": random_return,
+        "yardstick": None if measure is None else vars(measure),
         "evaluation_episodes": config.evaluation.episodes,
     }
     if setup.termination_report is not None:
@@ -72,7 +75,7 @@ def summarise(
             if unknown := [r["epoch"] for r in online if not is_finite(r.get("eval/return"))]:
                 summary["not_finite"] = unknown  # epochs whose evaluation is not finite
             else:
-                summary["transfer"] = _transfer(setup, online, random_return)
+                summary["transfer"] = _transfer(setup, online, random_return, measure)
         summary["acting"] = acting_levels(list(map(_acted, online[1:])))
     updates = rows[-1]["updates"] if rows else 0
     busy = seconds.get("update", 0.0)
@@ -121,8 +124,21 @@ def _about_log(log: Dataset) -> dict:
         "sha256": log.sha256,
         "rows": log.size,
         "episodes": len(log.episode_returns),
+        "mean_return": _log_return(log),
         "env_id": log.env_id,
     }
+
+
+def _log_return(log: Dataset | None) -> float | None:
+    """What the controller before earned: the mean return of the log's complete episodes."""
+    known = log is not None and len(log.episode_returns)
+    return float(np.mean(log.episode_returns)) if known else None
+
+
+def _yardstick(setup: Setup, random_return: float | None) -> Yardstick | None:
+    log = setup.dataset
+    returns = np.zeros(0) if log is None else log.episode_returns
+    return yardstick(setup.reference, returns, random_return)
 
 
 def _level(setup: Setup, row: dict) -> dict:
@@ -140,7 +156,9 @@ def _acted(row: dict) -> list[float]:
     return finite(row.get("online/episode_returns"))
 
 
-def _transfer(setup: Setup, online: list[dict], random_return: float | None) -> dict:
+def _transfer(
+    setup: Setup, online: list[dict], random_return: float | None, measure: Yardstick | None
+) -> dict:
     start, epochs = online[0], online[1:]
     acting, before = list(map(_acted, epochs)), _acted(start)
     metrics = transfer_metrics(
@@ -151,6 +169,8 @@ def _transfer(setup: Setup, online: list[dict], random_return: float | None) -> 
         threshold=setup.config.evaluation.threshold,
         behaviour_offline=float(np.mean(before)) if before else None,
         behaviour_returns=acting,
+        log_return=_log_return(setup.dataset),
+        yardstick=None if measure is None else measure.gap,
     )
     metrics["behaviour_dip_share_by_luck"] = dip_share_by_luck(
         before, [len(returns) for returns in acting], random_return

@@ -168,7 +168,9 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
     blocks.append(
         "IQM over seeds [95% stratified bootstrap interval]. Dip share: how far the lowest of the "
         "first 10 epochs lies below the hand-over, in units of the hand-over's distance from a "
-        "random policy; *acting* is the sampled policy that gathers the data."
+        "random policy; *acting* is the sampled policy that gathers the data. *Frozen* is the "
+        "policy that is handed over, if it never changes: its acting dip is luck alone. *Clone* "
+        "is that of the log's better part."
     )
     if figure == "fig1":
         blocks.append(
@@ -179,7 +181,7 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
     if "uncertainty" in result:
         blocks.append("## Uncertainty\n\n" + _uncertainty_table(result["uncertainty"]))
     for task in result["tasks"]:
-        cells = [cell for cell in result["cells"] if cell["task"] == task]
+        cells = [c for c in [*result["cells"], *result["unchanging"]] if c["task"] == task]
         blocks.append(f"## {task}\n\n{_table(cells, figure)}")
     if len(result["tasks"]) > 1:
         pooled = [
@@ -189,7 +191,7 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
                 "estimates": found,
                 "minutes": result.get("minutes", {}).get(name),
             }
-            for name, found in result["pooled"].items()
+            for name, found in {**result["pooled"], **result["pooled_unchanging"]}.items()
         ]
         blocks.append(f"## All tasks, on normalised scores\n\n{_table(pooled, figure)}")
     if figure == "fig1" and (table := published_table(result["tasks"])):
@@ -204,8 +206,9 @@ def _table(cells: list[dict], figure: str) -> str:
     titles = ["", "seeds", *(_TITLES[metric] for metric in shown), *more]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for cell in cells:
-        values = [interval(cell["estimates"][metric]) for metric in shown]
-        values += [number(cell["minutes"])] if more else []
+        found = {"lowest": cell["estimates"]["offline"]} | cell["estimates"]  # it never changes
+        values = [interval(found[metric]) for metric in shown]
+        values += [number(cell.get("minutes"))] if more else []
         lines.append(f"| {' | '.join([cell['variant'], str(len(cell['seeds'])), *values])} |")
     return "\n".join(lines)
 

@@ -1,0 +1,63 @@
+"""What a policy that never changes would show: a line to hold every method against.
+
+Its evaluations equal each other, so that it has no dip, no area and no gain. What it earns in the
+live system is a matter of luck.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moore.evaluation.scores import ReferenceScores
+from moore.evaluation.transfer import Returns, dip_share_by_luck, transfer_metrics
+
+
+def frozen_metrics(
+    level: float,
+    *,
+    epochs: Sequence[int],
+    acted: Returns = (),
+    random_return: float | None = None,
+    reference: ReferenceScores | None = None,
+    log_return: float | None = None,
+    yardstick: float | None = None,
+) -> dict[str, float | None]:
+    """Metrics with the names of `transfer_metrics`, for a policy that acts unchanged.
+
+    Args:
+        level: its mean evaluation return.
+        epochs: number of live episodes of each online epoch.
+        acted: returns of episodes that it acted before the first online step. Without any, nothing
+            is known of the live system.
+        random_return, reference, log_return, yardstick: as for `transfer_metrics`.
+
+    Returns:
+        The metrics. `behaviour_dip_share` is the one that chance alone gives, the worst episode is
+        that of `acted`, and the loss is the expected one. `epochs_to_threshold` is None, because
+        a curve that stands still reaches its own best at once.
+    """
+    known = np.asarray(acted, np.float64)
+    if known.size:
+        mean = float(known.mean())
+        expected = [[mean] * count for count in epochs]
+    else:
+        mean, expected, log_return = None, [], None
+    metrics = transfer_metrics(
+        level,
+        [level] * len(epochs),
+        random_return=random_return,
+        reference=reference,
+        behaviour_offline=mean,
+        behaviour_returns=expected,
+        log_return=log_return,
+        yardstick=yardstick,
+    )
+    if random_return is None and reference is not None:
+        random_return = reference.random
+    worst = float(known.min()) if known.size else None
+    metrics["behaviour_worst_episode"] = worst
+    if reference is not None:
+        score = None if worst is None else reference.score(worst)
+        metrics["behaviour_worst_episode_score"] = score
+    metrics["behaviour_dip_share"] = dip_share_by_luck(known, epochs, random_return)
+    return metrics | {"epochs_to_threshold": None}
