@@ -96,7 +96,7 @@ def _facts(env_id: str | None, *, given: bool):
 
     An id like `module:Id` imports a module, so it is made only if the user gave it.
     """
-    from moore.envs.simulator import find_facts
+    from moore.envs.simulator import env_facts
 
     if env_id is None:
         return None, ""
@@ -106,7 +106,7 @@ def _facts(env_id: str | None, *, given: bool):
             f"imported; if you trust it, say so with --env-id {env_id}"
         )
     try:
-        return find_facts(env_id), ""
+        return env_facts(env_id), ""
     except InputError as error:
         if given:
             raise
