@@ -13,6 +13,7 @@ from moore.data.defects import findings
 from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
 from moore.data.log import told
+from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.scales import lone_values
 from moore.data.steps import SAMPLE
@@ -59,6 +60,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         "unflagged_ends": told(log.metadata, "unflagged_ends"),
         "float32": told(log.metadata, "float32"),
         "shuffled": is_shuffled(log, ends),
+        "misplaced": what_is_misplaced(log, ends),
         "obs_mean": mean.tolist(),
         "obs_sd": sd.tolist(),
         "lone_obs": lone_values(low, high, log.obs[:: max(1, log.size // SAMPLE)]),

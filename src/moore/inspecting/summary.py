@@ -18,6 +18,7 @@ from moore.data.end_rows import summarize_ends
 from moore.data.episode_summary import Flags, read_flags, spread, summarize_episodes
 from moore.data.known_files import KnownFile, closest_env, recognise
 from moore.data.log import Log, notes_of, parts_of, told
+from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
 from moore.data.scales import lone_values
@@ -137,6 +138,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "float32": lost_in_float32(arrays, flags.ends) or told(metadata, "float32"),
         "unflagged_ends": unflagged,
         "shuffled": log.next_obs is not None and is_shuffled(log, flags.ends),
+        "misplaced": what_is_misplaced(log, flags.ends),
         "not_read": _not_read(log),
     }
 
