@@ -121,8 +121,8 @@ def read_header(path: Path, name: str, columns: ColumnMap) -> TableHeader:
         raise InputError(f"{name}: no header; expected a line with the names of the columns")
     if b"\0" in lines[skipped]:
         raise InputError(
-            f"{name}: the header holds zero bytes, as UTF-16 without a mark does; expected text; save "
-            "it as UTF-8"
+            f"{name}: the header holds zero bytes, as UTF-16 without a mark does; expected text; "
+            "save it as UTF-8"
         )
     delimiter = delimiter or _delimiter(lines[skipped])
     reader = csv.reader((line.decode("latin-1") for line in lines[skipped:]), delimiter=delimiter)

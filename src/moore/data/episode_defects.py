@@ -144,9 +144,9 @@ EPISODE_DEFECTS = (
     Defect(
         "misplaced-successors",
         lambda s: s["misplaced"],
-        "Inside episodes next_obs is {misplaced}, not the next row's obs, so the models would learn "
-        "another system. Store the observation after each action, in the order and the units of "
-        "obs, or leave next_obs out if every row is followed by the next.",
+        "Inside episodes next_obs is {misplaced}, not the next row's obs, so the models would "
+        "learn another system. Store the observation after each action as obs is stored, or leave "
+        "next_obs out if every row is followed by the next.",
         level="ruins",
         in_run=True,
     ),

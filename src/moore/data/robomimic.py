@@ -109,8 +109,8 @@ class _Reading:
         others = sorted(key for key in data if key not in self.demos)
         if others:
             self.notes.append(
-                f"not read below data: {shown(', '.join(others))}; demonstrations are named demo_0, "
-                "demo_1, ..."
+                f"not read below data: {shown(', '.join(others))}; demonstrations are named "
+                "demo_0, demo_1, ..."
             )
         if left_out:
             self.notes.append(f"observations left out (not low-dimensional): {', '.join(left_out)}")

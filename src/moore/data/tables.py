@@ -43,7 +43,8 @@ def find_files(source: str) -> list[Path]:
     lost = sorted(f for f in tables if f.is_symlink() and not os.path.exists(f))
     if lost:
         raise InputError(
-            f"{source}: the link {shown(lost[0])} leads nowhere; expected a file; mend it or remove it"
+            f"{source}: the link {shown(lost[0])} leads nowhere; expected a file; mend it or "
+            "remove it"
         )
     kinds = {f.suffix.lower() in CSV for f in files}
     if len(kinds) > 1:

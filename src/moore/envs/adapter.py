@@ -108,6 +108,11 @@ class Adapter(gym.Wrapper):
         truncated = self._flag("truncated", truncated) or cut
         return self._seen.copy(), reward, terminated, truncated, info
 
+    @property
+    def seen(self) -> np.ndarray:
+        """The last good observation (obs,) float32; zeros before the first one."""
+        return self._seen.copy()
+
     def close(self) -> None:
         with users_jax():
             self.env.close()
