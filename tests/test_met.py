@@ -72,7 +72,7 @@ class Elsewhere(gym.Wrapper):
 
 def test_nothing_is_sent_to_a_live_system_in_other_units(tmp_path):
     sent, how = [], {"dataset": LOG, "env": ENV, "quiet": True}
-    with pytest.raises(InputError, match="no action was sent.*--accept first-observation"):
+    with pytest.raises(InputError, match=r"no action was sent.*--accept first-observation"):
         run(quick_config(), system=lambda: Elsewhere(sent, offset=1000), out=tmp_path / "a", **how)
     assert sent == [] and (tmp_path / "a" / "checkpoints" / "hand-over").exists()
     config = quick_config(accept=("first-observation",))

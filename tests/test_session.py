@@ -77,7 +77,7 @@ class TestActing:
     def test_a_first_observation_in_other_units_is_not_acted_on(self, begin):
         session = begin()
         for _ in range(2):
-            with pytest.raises(InputError, match="no action was sent.*first-observation"):
+            with pytest.raises(InputError, match=r"no action was sent.*first-observation"):
                 session.act(1000 * OBS)
         assert records(session, "act") == []
         session.act(OBS)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.data.live_steps import Unit, plain
+from moore.envs.adapter import refuse_complex
 from moore.errors import InputError
 
 
@@ -31,6 +32,7 @@ def rows_of(
     Raises:
         InputError: another shape, or no numbers.
     """
+    refuse_complex(values, what)
     try:
         with np.errstate(over="ignore"):  # what overflows is not finite
             found = np.array(values, np.float32)
