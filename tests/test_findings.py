@@ -273,8 +273,8 @@ def test_a_large_log_is_heeded_in_a_blink():
             plant_log(episodes=1),
             obs=obs[:-1],
             next_obs=obs[1:],
-            action=obs[:-1, :6],
-            reward=obs[:-1, 0],
+            action=1 - obs[:-1, :6],
+            reward=1 - obs[:-1, 0],
             terminated=np.zeros(rows, bool),
             truncated=np.arange(rows) % 1000 == 999,
         )

@@ -12,6 +12,7 @@ from moore.data.dataset import Dataset
 from moore.data.defects import findings
 from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
+from moore.data.given_away import given_away
 from moore.data.log import told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
@@ -71,6 +72,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         "action_max": action_high.tolist(),
         **_against(log, facts),
         **_unchanged(log),
+        **given_away(log),
     }
     copies = duplicate_rows([log.obs, log.action, log.reward, log.next_obs])
     summary["duplicate_rows"] = len(copies)
