@@ -5,7 +5,6 @@ buffers, sensors fail, and older interfaces return other values. Every action th
 and within the bounds, whatever the policy has computed and whatever the sensors show.
 """
 
-import contextlib
 import inspect
 import math
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import numpy as np
 from moore.envs.bounds import Bounds
 from moore.errors import InputError
 from moore.jax_settings import settings_differ, users_jax
+from moore.numbers import refuse_complex
 
 # Bad readings in a row after which an environment is taken to be broken.
 MAX_BAD_READINGS = 10
@@ -253,14 +253,6 @@ def check_interface(env: Any, name: str) -> None:
         if not isinstance(layer, gym.Wrapper):
             return
         layer = layer.env
-
-
-def refuse_complex(values: Any, what: str) -> None:
-    """Raises InputError for complex numbers, whose imaginary parts float32 would drop."""
-    with contextlib.suppress(TypeError, ValueError):  # no array at all: the caller says so
-        values = np.asarray(values)
-    if np.iscomplexobj(values):
-        raise InputError(f"{what} holds complex numbers; expected real ones.")
 
 
 def _takes_seed(reset: Callable) -> bool:

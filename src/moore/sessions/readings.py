@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.data.live_steps import Unit, plain
-from moore.envs.adapter import refuse_complex
 from moore.errors import InputError
+from moore.numbers import refuse_complex
 
 
 def rows_of(
