@@ -100,6 +100,10 @@ class TestInterface:
             def reset(self, *, seed=None, options=None):
                 return super().reset(seed=seed)[0]
 
+        class Bare(Tank):
+            def reset(self, *, seed=None, options=None):
+                return super().reset(seed=seed)[0], None
+
         class Four(Tank):
             def step(self, action):
                 return super().step(action)[:4]
@@ -110,6 +114,8 @@ class TestInterface:
             make_env(lambda: gym.wrappers.ClipAction(Older()))
         with pytest.raises(InputError, match=r"reset\(\) returns"):
             adapted(Old()).reset(seed=0)
+        with pytest.raises(InputError, match=r"info of reset.* a NoneType; expected a dict"):
+            adapted(Bare()).reset(seed=0)
         for wrap in (lambda env: env, lambda env: gym.wrappers.TimeLimit(env, 5)):
             env = adapted(wrap(Four()))
             env.reset(seed=0)
@@ -125,6 +131,10 @@ class TestInterface:
             (lambda n, obs, r, *rest: (obs, "much", *rest), "one number"),
             (lambda n, obs, r, end, cut, info: (obs, r, None, cut, info), "True or False"),
             (lambda n, obs, r, end, cut, info: (obs, r, end, np.nan, info), "True or False"),
+            (lambda n, obs, r, end, cut, info: (obs, r, 0.5, cut, info), "True or False"),
+            (lambda n, obs, r, end, cut, info: (obs, r, end, -1, info), "True or False"),
+            (lambda n, obs, *rest: (obs + 1j, *rest), "complex"),
+            (lambda n, *rest: list(rest), "a list of 5 values"),
         ],
     )
     def test_values_of_another_kind_are_told(self, alter, words):
@@ -132,6 +142,13 @@ class TestInterface:
         env.reset(seed=0)
         with pytest.raises(InputError, match=words):
             env.step(HALF)
+
+    def test_a_reset_that_takes_a_seed_alone_is_enough(self):
+        class Seeded(Tank):
+            def reset(self, *, seed=None):
+                return super().reset(seed=seed)
+
+        assert adapted(Seeded()).reset(seed=0)[0].shape == (2,)
 
     def test_a_reward_may_come_as_an_array_of_one_and_flags_as_numpy_bools(self):
         def alter(n, obs, reward, *rest):

@@ -72,6 +72,7 @@ def test_a_good_answer_is_passed_on():
     "function, told",
     [
         (lambda obs: [np.nan, 1.0], "holds a value that is not a finite number"),
+        (lambda obs: [1j, 0.0], "the answer holds complex numbers"),
         (lambda obs: [1.0], r"has shape (1,); expected (2,) for an observation of shape (3,)"),
         (lambda obs: obs[7], "the controller failed (index 7 is out of bounds"),
         (lambda obs: "a", "the controller failed (could not convert string to float: 'a')"),

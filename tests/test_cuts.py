@@ -14,7 +14,7 @@ from moore.data.defects import findings
 from moore.data.load import load_dataset
 from moore.data.log import Log
 from moore.data.run_checks import check_log_for_run
-from moore.envs.simulator import find_facts
+from moore.envs.simulator import env_facts
 from moore.errors import InputError
 from moore.inspecting.summary import summarize
 from moore.runs.setup import prepare
@@ -141,7 +141,7 @@ def test_a_run_cuts_the_log_at_the_limit_of_its_environment(tmp_path):
     assert setup.dataset.metadata["ends"]["steps"] == 200
     assert wrong_successors(setup.dataset, log) == 0
     assert any("No time-out flags" in note for note in setup.notes)
-    facts = find_facts("Pendulum-v1")
+    facts = env_facts("Pendulum-v1")
     cut = load_dataset(path, max_episode_steps=100)
     with pytest.raises(InputError, match=r"limit of 200.*--accept other-limit"):
         check_log_for_run(cut, facts)

@@ -19,7 +19,7 @@ from moore.data.defects import NAMES, check_accepted, findings
 from moore.data.load import builtin_names, load_dataset
 from moore.data.precision import lost_in_float32
 from moore.data.run_checks import check_log_for_run
-from moore.envs.simulator import find_facts
+from moore.envs.simulator import env_facts
 from moore.errors import InputError
 from moore.inspecting.summary import summarize
 from moore.runs.setup import prepare
@@ -241,7 +241,7 @@ def test_values_of_a_sensor_that_failed_are_told_to_a_run(value):
 def test_the_built_in_logs_say_nothing_to_a_run():
     for name in builtin_names():
         log = load_dataset(f"builtin:{name}")
-        assert check_log_for_run(log, find_facts(log.env_id)) == []
+        assert check_log_for_run(log, env_facts(log.env_id)) == []
 
 
 def test_a_run_stops_with_the_remedy_and_goes_on_when_told_to(desk, moore_refuses):
@@ -273,8 +273,8 @@ def test_a_large_log_is_heeded_in_a_blink():
             plant_log(episodes=1),
             obs=obs[:-1],
             next_obs=obs[1:],
-            action=obs[:-1, :6],
-            reward=obs[:-1, 0],
+            action=1 - obs[:-1, :6],
+            reward=1 - obs[:-1, 0],
             terminated=np.zeros(rows, bool),
             truncated=np.arange(rows) % 1000 == 999,
         )

@@ -211,11 +211,11 @@ def test_random_steps_are_no_policys_to_have_earned():
 
 def test_imagined_episodes_are_as_long_as_the_environments():
     learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
-    assert learner.task.episode_steps == 20  # a limit that no `spec` tells
+    assert learner.episode_steps == 20  # a limit that no `spec` tells
     longer = prepare(
         tiny_config(), dataset=tiny_log(), env=lambda: TimeLimit(LinearGaussian(), 3000)
     )
-    assert longer.learner.task.episode_steps == 3000
+    assert longer.learner.episode_steps == 3000
 
 
 def test_a_gate_over_whole_episodes_needs_a_log_to_begin_them():
@@ -252,7 +252,7 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
             transitions, happened, _ = rollout(
                 state.experience.model.ensemble,
                 partial(learner.algorithm.agent.act, policy),
-                learner.task.terminated_fn,
+                learner.terminated_fn,
                 learner.task.first_states[first],
                 key_rollout,
                 length=7,

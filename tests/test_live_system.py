@@ -135,6 +135,23 @@ class TestSystemAndSimulator:
             )  # fmt: skip
         assert not (tmp_path / "run").exists() and touched == ["made", "closed"]
 
+    @pytest.mark.parametrize("how", ["resume", "start from"])
+    def test_a_run_goes_on_only_with_the_actions_that_it_was_learned_for(
+        self, plain, tmp_path, how
+    ):
+        def wide():
+            made = ENV()
+            made.unwrapped.action_space = gym.spaces.Box(-2.5, 2.5, (1,), np.float32)
+            return made
+
+        given = {"dataset": tiny_log(), "env": wide, "quiet": True}
+        with pytest.raises(InputError, match=r"learned with actions within .* but the environment"):
+            if how == "resume":
+                resume(plain.folder, epochs=EPOCHS + 1, **given)
+            else:
+                start = {"stages": "online", "start_from": plain.folder}
+                run(config(), out=tmp_path / "run", **given, **start)
+
     def test_it_is_not_even_made_for_a_run_that_cannot_be(self, plain):
         touched = []
         with pytest.raises(InputError, match="never overwritten"):

@@ -13,7 +13,7 @@ from moore.data.dataset import from_log
 from moore.data.load import read_log
 from moore.data.log import Log
 from moore.envs.make import make_env
-from moore.envs.simulator import find_facts, quiet_mujoco
+from moore.envs.simulator import env_facts, quiet_mujoco
 from moore.errors import InputError
 from moore.inspecting.replay_check import replay_check
 
@@ -259,14 +259,14 @@ def test_what_cannot_be_checked_is_told_in_one_line(given, options, message):
 
 
 def test_facts_of_an_environment():
-    facts = find_facts("Pendulum-v1")
+    facts = env_facts("Pendulum-v1")
     assert (facts.obs_dim, facts.step_limit) == (3, 200)
     assert (facts.action_low.tolist(), facts.action_high.tolist()) == ([-2], [2])
 
 
 def test_old_models_leave_no_warning_behind(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    find_facts("HalfCheetah-v4")
+    env_facts("HalfCheetah-v4")
     assert list(tmp_path.iterdir()) == [] and capfd.readouterr() == ("", "")
 
 

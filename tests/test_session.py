@@ -74,6 +74,17 @@ def records(session, kind):
 
 
 class TestActing:
+    def test_a_first_observation_in_other_units_is_not_acted_on(self, begin):
+        session = begin()
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"no action was sent.*first-observation"):
+                session.act(1000 * OBS)
+        assert records(session, "act") == []
+        session.act(OBS)
+        session.act(1000 * OBS)  # what comes later may be a disturbance
+        other = begin("other", accept=("hand-over", "first-observation"))
+        assert np.isfinite(other.act(1000 * OBS)).all()
+
     def test_actions_lie_within_the_bounds_and_vary(self, begin):
         session = begin()
         actions = np.stack([session.act(OBS) for _ in range(20)])

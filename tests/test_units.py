@@ -257,7 +257,7 @@ def test_a_rule_sees_the_users_units_and_is_the_same_for_the_same_units():
     ended = np.asarray(jax.vmap(ends_above_390)(log.obs, log.action, log.next_obs))
     log = replace(log, terminated=ended, truncated=log.truncated & ~ended)  # as the rule has it
     rules = [
-        prepare(config, dataset=log, env=partial(env_in, **OTHER)).learner.task.terminated_fn
+        prepare(config, dataset=log, env=partial(env_in, **OTHER)).learner.terminated_fn
         for _ in range(2)
     ]
     units = measured(log_in(**OTHER).obs, log_in(**OTHER).reward, **ON)

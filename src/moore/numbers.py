@@ -1,8 +1,14 @@
-"""Numbers from files, each of which may be missing, null or not finite."""
+"""Numbers from files and from users, which may be missing, null, not finite or not real."""
 
+import contextlib
 import math
 from collections.abc import Iterable
 from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from moore.errors import InputError
 
 
 def is_finite(value: object) -> bool:
@@ -40,3 +46,11 @@ def _is_there(value: object) -> bool:
 def fixed(value: object, digits: int = 1) -> str:
     """A number with the given number of decimals; "unknown" for anything else."""
     return f"{value:.{digits}f}" if is_finite(value) else "unknown"
+
+
+def refuse_complex(values: Any, what: str) -> None:
+    """Raises InputError for complex numbers, whose imaginary parts float32 would drop."""
+    with contextlib.suppress(TypeError, ValueError):  # no array at all: the caller says so
+        values = np.asarray(values)
+    if np.iscomplexobj(values):
+        raise InputError(f"{what} holds complex numbers; expected real ones.")

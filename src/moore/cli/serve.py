@@ -30,7 +30,8 @@ class ServeOptions:
         out: folder of the new session; None uses sessions/RUN__TIME.
         dataset: where the log of the run is now, if it was moved.
         at: begin at the "newest" state of the run, or at its "hand-over".
-        accept: hand-over, to act although something speaks against the policy.
+        accept: hand-over, to act although something speaks against the policy; first-observation,
+            although the first one is unlike all logged ones.
         learner: "process" to learn in a process of its own, so that no request waits for learning,
             or "call" to learn in stretches between the requests.
         learn_between: learn what is due whenever no request waits.

@@ -26,6 +26,17 @@ _HEAD_BYTES = 2**20
 _BLOCK_BYTES = 2**22
 _ODD_ROW = re.compile(r"Row #([0-9]+): Expected ([0-9]+) columns, got ([0-9]+): (.*)", re.DOTALL)
 _DELIMITERS = ",;\t|"
+# How files begin that are no text, whatever their names say.
+_OTHER_KINDS = {
+    b"\x1f\x8b": "a gzip archive",
+    b"PK\x03\x04": "a zip archive, or a workbook",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"(\xb5/\xfd": "a zstd archive",
+    b"\xd0\xcf\x11\xe0": "an old workbook",
+    b"PAR1": "a Parquet file",
+    b"\x89HDF": "an HDF5 file",
+}
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,7 @@ def read_header(path: Path, name: str, columns: ColumnMap) -> TableHeader:
     encoding = _encoding(path)
     with _open(path, encoding) as stream:
         raw = stream.read(_HEAD_BYTES)
+    _check_is_text(raw, name)
     start = len(codecs.BOM_UTF8) if raw.startswith(codecs.BOM_UTF8) else 0
     lines = raw[start:].splitlines(keepends=True)
     skipped = columns.skip_lines
@@ -107,6 +119,11 @@ def read_header(path: Path, name: str, columns: ColumnMap) -> TableHeader:
         skipped += 1
     if skipped >= len(lines):
         raise InputError(f"{name}: no header; expected a line with the names of the columns")
+    if b"\0" in lines[skipped]:
+        raise InputError(
+            f"{name}: the header holds zero bytes, as UTF-16 without a mark does; expected text; "
+            "save it as UTF-8"
+        )
     delimiter = delimiter or _delimiter(lines[skipped])
     reader = csv.reader((line.decode("latin-1") for line in lines[skipped:]), delimiter=delimiter)
     try:
@@ -128,6 +145,15 @@ def read_header(path: Path, name: str, columns: ColumnMap) -> TableHeader:
         rows=rows,
         latin=latin,
     )
+
+
+def _check_is_text(raw: bytes, name: str) -> None:
+    kind = next((kind for mark, kind in _OTHER_KINDS.items() if raw.startswith(mark)), None)
+    if kind is not None:
+        raise InputError(
+            f"{name}: this is {kind}, not text; expected a CSV file; unpack it, save the sheet as "
+            "CSV, or give it the ending of its kind"
+        )
 
 
 def read_csv(

@@ -7,6 +7,7 @@ from moore.data.scales import odd_reward, odd_scales
 
 # A fifth of the rows is held out (`moore.dynamics.model_config`), and must be one at least.
 FEWEST_ROWS = 5
+_NARROW = 0.02  # of the bounds
 
 
 def _arrays(found: dict) -> str:
@@ -20,6 +21,16 @@ def _may_be_rescaled(s: dict) -> bool:
     low, high = min(s["action_min"]), max(s["action_max"])
     wider = max(s["action_high"]) > 1.01 and min(s["action_low"]) < -1.01
     return wider and -1.001 <= low <= -0.9 and 0.9 <= high <= 1.001
+
+
+def _narrow(s: dict) -> list[int]:
+    """Action dimensions that vary, but in a small part of their bounds."""
+    columns = zip(*(s[f"action_{key}"] for key in ("min", "max", "low", "high")), strict=True)
+    return [
+        dim
+        for dim, (least, most, low, high) in enumerate(columns)
+        if 0 < most - least < _NARROW * (high - low)
+    ]
 
 
 def _lost_columns(s: dict) -> str:
@@ -102,6 +113,36 @@ DEFECTS = (
         lambda s: s["action_bounds_known"] and _may_be_rescaled(s),
         "Actions fill [-1, 1] exactly, but the bounds of {checked_as} are wider. If they were "
         "scaled for a network, scale them back to the environment's units.",
+        in_run=True,
+    ),
+    Defect(
+        "narrow-actions",
+        lambda s: s["action_bounds_known"] and _narrow(s),
+        lambda s: (
+            f"Actions fill less than {_NARROW:.0%} of the bounds of {s['checked_as']} in "
+            f"dimensions {_narrow(s)}, so nearly all that a policy may try was never tried. Give "
+            "the environment the bounds of the actuators, or see whether units are the same."
+        ),
+        in_run=True,
+    ),
+    Defect(
+        "action-observed",
+        lambda s: s["action_in_obs"],
+        lambda s: (
+            "Observations hold the action that was only taken after them: "
+            + ", ".join(f"obs {entry} is action {dim}" for entry, dim in s["action_in_obs"])
+            + " of the same row. Models and policies would go by the copy. Log what was known "
+            "before the action, such as the action before, or leave the entry out."
+        ),
+        level="ruins",
+        in_run=True,
+    ),
+    Defect(
+        "reward-observed",
+        lambda s: s["reward_in_obs"],
+        "The reward is what observation dimensions {reward_in_obs} of the same row show, before "
+        "the action. If it is that of the action before, it belongs to the row before (in a table: "
+        'reward_of = "next").',
         in_run=True,
     ),
     Defect(

@@ -7,7 +7,7 @@ from moore.data.defect_table import DEFECTS
 from moore.errors import InputError
 
 # What else stops a run until it is accepted: `moore.runs.hand_over`.
-_OTHERS = ("hand-over",)
+_OTHERS = ("hand-over", "first-observation")
 NAMES = (*(defect.name for defect in DEFECTS), *_OTHERS)
 
 

@@ -34,7 +34,7 @@ EPISODE_DEFECTS = (
     ),
     Defect(
         "shuffled-rows",
-        lambda s: s["shuffled"] or "shuffled" in s["unflagged_ends"],
+        lambda s: (s["shuffled"] or "shuffled" in s["unflagged_ends"]) and not s["misplaced"],
         lambda s: (
             "Rows are followed by others that have nothing to do with them, as if they were "
             "shuffled, so episodes, their returns and their first states mean nothing"
@@ -142,8 +142,17 @@ EPISODE_DEFECTS = (
         "fitted without them. Prefer a file with next_observations (D4RL v2).",
     ),
     Defect(
+        "misplaced-successors",
+        lambda s: s["misplaced"],
+        "Inside episodes next_obs is {misplaced}, not the next row's obs, so the models would "
+        "learn another system. Store the observation after each action as obs is stored, or leave "
+        "next_obs out if every row is followed by the next.",
+        level="ruins",
+        in_run=True,
+    ),
+    Defect(
         "broken-successors",
-        lambda s: s["broken_successors"] and not s["shuffled"],
+        lambda s: s["broken_successors"] and not s["shuffled"] and not s["misplaced"],
         f"{{broken_successors:,}} rows inside an episode {first('broken_successors')} have a "
         "next_obs that is not the next row's obs. This is harmless if rows were left out or files "
         "were joined without flags; otherwise next_obs is wrong. Write the true successors, or add "

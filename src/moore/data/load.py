@@ -215,11 +215,14 @@ def _read(name: str, budget: Budget, asked: _Asked, **how: bool) -> Log:
 def _find(name: str, asked: _Asked) -> _Source:
     prefix, colon, rest = name.partition(":")
     download = asked.download
-    mapped = None if colon and prefix in ("minari", "builtin") else mapped_reader(name)
+    fixed = colon and prefix in ("minari", "builtin")
+    mapped = None if fixed else mapped_reader(name)
     if mapped is not None:
         columns, own_reward = make_map(name, asked.columns), asked.reward is not None
         read = partial(_read_mapped, mapped, name, columns=columns, own_reward=own_reward)
         return _Source(read, lambda: read().size)
+    if not fixed and Path(name).suffix.lower() not in (*HDF5, ".npz"):
+        raise InputError(f"{name!r}: unknown kind of data set; expected {POSSIBLE}")
     if asked.columns is not None:
         raise InputError(
             f"{name}: a column map is given, but the arrays of this kind of log have fixed names; "
@@ -237,9 +240,7 @@ def _find(name: str, asked: _Asked) -> _Source:
         from moore.data import d4rl
 
         return _Source(partial(d4rl.read_d4rl, name), partial(d4rl.count_rows, name))
-    if Path(name).suffix.lower() == ".npz":
-        return _Source(partial(npz.read_npz, name), partial(npz.count_rows, name))
-    raise InputError(f"{name!r}: unknown kind of data set; expected {POSSIBLE}")
+    return _Source(partial(npz.read_npz, name), partial(npz.count_rows, name))
 
 
 def _with_builtin(read: Callable, name: str, **how):

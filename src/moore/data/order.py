@@ -54,7 +54,7 @@ def is_shuffled(log: "Log | Dataset", ends: np.ndarray) -> bool:
     if not moving.any() or not _apart(reached[:, moving], following[:, moving]):
         return False
     seen = np.column_stack([reached, action])
-    return log.next_obs is not None or not _foretold(seen, following[:, moving])
+    return log.next_obs is not None or not foretold(seen, following[:, moving])
 
 
 def _apart(reached: np.ndarray, following: np.ndarray) -> bool:
@@ -64,7 +64,7 @@ def _apart(reached: np.ndarray, following: np.ndarray) -> bool:
     return bool((pairs >= _ALIKE * random).all())
 
 
-def _foretold(seen: np.ndarray, following: np.ndarray) -> bool:
+def foretold(seen: np.ndarray, following: np.ndarray) -> bool:
     """Whether `seen` (m, k) explains, linearly, a part of the variance of any column."""
     seen = seen - seen.mean(axis=0)
     spread = seen.std(axis=0)

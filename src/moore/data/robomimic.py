@@ -106,6 +106,12 @@ class _Reading:
         actions = [d for key in self.columns.action for d in self._action_dims(first, key)]
         self.names = Names(dims, actions, dict(columns.units))
         self.notes = [f"{len(self.demos)} demonstrations; observations are {', '.join(keys)}"]
+        others = sorted(key for key in data if key not in self.demos)
+        if others:
+            self.notes.append(
+                f"not read below data: {shown(', '.join(others))}; demonstrations are named "
+                "demo_0, demo_1, ..."
+            )
         if left_out:
             self.notes.append(f"observations left out (not low-dimensional): {', '.join(left_out)}")
         if columns.terminal is None and "dones" in first:

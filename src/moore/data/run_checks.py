@@ -12,7 +12,9 @@ from moore.data.dataset import Dataset
 from moore.data.defects import findings
 from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
+from moore.data.given_away import given_away
 from moore.data.log import told
+from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.scales import lone_values
 from moore.data.steps import SAMPLE
@@ -59,6 +61,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         "unflagged_ends": told(log.metadata, "unflagged_ends"),
         "float32": told(log.metadata, "float32"),
         "shuffled": is_shuffled(log, ends),
+        "misplaced": what_is_misplaced(log, ends),
         "obs_mean": mean.tolist(),
         "obs_sd": sd.tolist(),
         "lone_obs": lone_values(low, high, log.obs[:: max(1, log.size // SAMPLE)]),
@@ -69,6 +72,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         "action_max": action_high.tolist(),
         **_against(log, facts),
         **_unchanged(log),
+        **given_away(log),
     }
     copies = duplicate_rows([log.obs, log.action, log.reward, log.next_obs])
     summary["duplicate_rows"] = len(copies)

@@ -11,6 +11,7 @@ _DUST = 1e-6  # relative: a column that changes by less is reported as nearly co
 _SHOWN = 8
 _FEW = 100  # rows do not show what is usual
 _LONE = 20.0  # times the range of the other values
+_FAR = 10.0  # standard deviations outside the range of a log
 
 
 def odd_scales(mean: Sequence[float], sd: Sequence[float]) -> str:
@@ -69,6 +70,29 @@ def lone_values(low: np.ndarray, high: np.ndarray, sample: np.ndarray) -> str:
         told = " and ".join(f"{value:.6g}" for value in values)
         found += [f"{dim} ({told}; others {first[dim]:.4g} to {last[dim]:.4g})"] if told else []
     return _some(found) if found else ""
+
+
+def far_outside(shown: np.ndarray, logged: np.ndarray, *, share: float = 1.0) -> str:
+    """Which columns of a system lie far outside those of a log, in words; empty if none does.
+
+    Far is more than 10 standard deviations of the logged values beyond all of them, in this share
+    of the shown rows, as if units or order were others.
+
+    Args:
+        shown: (m, dims) rows of the system.
+        logged: (n, dims) rows of the log.
+        share: share of the rows that must be far.
+    """
+    shown = shown.astype(np.float64)
+    low, high = logged.min(axis=0), logged.max(axis=0)
+    size = np.maximum(np.abs(low), np.abs(high))
+    spread = np.maximum(logged.std(axis=0, dtype=np.float64) + _DUST * size, 1e-12)
+    beyond = np.maximum(low - shown, shown - high) > _FAR * spread
+    found = [
+        f"{dim} ({shown[-1, dim]:.4g}; in the log {low[dim]:.4g} to {high[dim]:.4g})"
+        for dim in np.flatnonzero(beyond.mean(axis=0) >= share)
+    ]
+    return _some(found)
 
 
 def order(mean: float, sd: float) -> str:

@@ -25,17 +25,27 @@ PARQUET = (".parquet", ".pq")
 def find_files(source: str) -> list[Path]:
     """The files of a log, of one kind, in the order of their names (2 before 10).
 
+    Hidden files, which some systems and editors put beside others, are none of a log's.
+
     Raises:
-        InputError: there is no file, or there are both CSV and Parquet files.
+        InputError: there is no file, a link to one leads nowhere, or there are both CSV and Parquet
+            files.
     """
     path = Path(os.path.expanduser(source))
     if os.path.isdir(path):
-        found = list(path.iterdir())
+        found = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
     elif os.path.exists(path) or not set("*?[") & set(source):
         found = [path]
     else:
         found = [Path(name) for name in glob.glob(str(path), recursive=True)]
-    files = [f for f in found if f.suffix.lower() in CSV + PARQUET and os.path.isfile(f)]
+    tables = [f for f in found if f.suffix.lower() in CSV + PARQUET]
+    files = [f for f in tables if os.path.isfile(f)]
+    lost = sorted(f for f in tables if f.is_symlink() and not os.path.exists(f))
+    if lost:
+        raise InputError(
+            f"{source}: the link {shown(lost[0])} leads nowhere; expected a file; mend it or "
+            "remove it"
+        )
     kinds = {f.suffix.lower() in CSV for f in files}
     if len(kinds) > 1:
         raise InputError(f"{source}: CSV and Parquet files; expected one kind; name a pattern")
@@ -63,7 +73,25 @@ def read_tables(
     if own_reward:
         columns = replace(columns, reward=None)
     files = find_files(source)
-    return read_files(files, source, columns, exact=exact, own_reward=own_reward)
+    notes = _passed_over(source)
+    return read_files(files, source, columns, exact=exact, own_reward=own_reward, notes=notes)
+
+
+def _passed_over(source: str) -> list[str]:
+    """A note on what else lies in a folder, such as packed files or further folders."""
+    path = Path(os.path.expanduser(source))
+    if not os.path.isdir(path):
+        return []
+    read = (*CSV, *PARQUET, ".toml")
+    others = sorted(
+        entry.name + "/" * entry.is_dir()
+        for entry in path.iterdir()
+        if not entry.name.startswith(".") and (entry.is_dir() or entry.suffix.lower() not in read)
+    )
+    if not others:
+        return []
+    named = shown(", ".join(others[:5])) + (", ..." if len(others) > 5 else "")
+    return [f"not read in this folder: {named}"]
 
 
 def read_files(
@@ -88,7 +116,7 @@ def read_files(
     by_file = _files_are(columns) == "episodes"
     reading = _Reading(source, columns, Places(), by_file, list(notes or []), dict(names or {}))
     try:
-        there = _names_of(files[0], source, columns)
+        there = _names_of(files[0], source if len(files) == 1 else str(files[0]), columns)
         check_asked(source, columns, own_reward=own_reward, names=there)
         rows = join_blocks(reading.blocks(files), reading.places, exact=exact, name=source)
         digest = hashlib.sha256("".join(hash_file(file) for file in files).encode())

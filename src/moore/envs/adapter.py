@@ -16,6 +16,7 @@ import numpy as np
 from moore.envs.bounds import Bounds
 from moore.errors import InputError
 from moore.jax_settings import settings_differ, users_jax
+from moore.numbers import refuse_complex
 
 # Bad readings in a row after which an environment is taken to be broken.
 MAX_BAD_READINGS = 10
@@ -82,9 +83,17 @@ class Adapter(gym.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         """Begins an episode; the observation (obs,) float32 is a copy."""
-        result = self._call("reset", lambda: self.env.reset(seed=seed, options=options))
-        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
+        how: dict[str, Any] = (
+            {"seed": seed} if options is None else {"seed": seed, "options": options}
+        )
+        result = self._call("reset", lambda: self.env.reset(**how))
+        if not (isinstance(result, tuple) and len(result) == 2):
             raise InputError(f"{self._name}: reset() returns {_kind(result)}; {_INTERFACE}.")
+        if not isinstance(result[1], dict):
+            raise InputError(
+                f"{self._name}: the info of reset() is {_kind(result[1])}; expected a dictionary, "
+                "which may be empty."
+            )
         self._forget_episode()
         self._read(result[0], 0.0)
         return self._seen.copy(), result[1]
@@ -107,6 +116,11 @@ class Adapter(gym.Wrapper):
         terminated = self._flag("terminated", terminated)
         truncated = self._flag("truncated", truncated) or cut
         return self._seen.copy(), reward, terminated, truncated, info
+
+    @property
+    def seen(self) -> np.ndarray:
+        """The last good observation (obs,) float32; zeros before the first one."""
+        return self._seen.copy()
 
     def close(self) -> None:
         with users_jax():
@@ -153,8 +167,11 @@ class Adapter(gym.Wrapper):
 
     def _observation(self, obs: Any) -> np.ndarray:
         """A float32 copy, because the environment may change its array later."""
+        is_float32 = getattr(obs, "dtype", None) == np.float32
+        if not is_float32:
+            refuse_complex(obs, f"{self._name}: the observation")
         try:
-            if getattr(obs, "dtype", None) == np.float32:
+            if is_float32:
                 seen = np.array(obs)
             else:
                 with np.errstate(over="ignore"):  # what overflows is not finite
@@ -187,7 +204,7 @@ class Adapter(gym.Wrapper):
         if isinstance(value, bool | np.bool_):
             return bool(value)
         number = None if value is None else self._scalar(f"flag {what}", value)
-        if number is None or not np.isfinite(number):
+        if number not in (0.0, 1.0):  # None and NaN are none of them
             raise InputError(f"{self._name}: {what} is {value!r}; expected True or False.")
         return bool(number)
 
@@ -248,8 +265,10 @@ def _takes_seed(reset: Callable) -> bool:
 
 def _kind(value: Any) -> str:
     """Describes a value in a few words, for errors."""
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple):
         return f"{len(value)} values"
+    if isinstance(value, list):
+        return f"a list of {len(value)} values"
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"an array of shape {tuple(shape)}"

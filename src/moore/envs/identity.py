@@ -53,6 +53,11 @@ def find_source(
     """
     if callable(env):
         return env
+    if env is not None and not isinstance(env, str):
+        raise InputError(
+            f"env is a {type(env).__name__}; give an id, or a function that makes the environment: "
+            "env=lambda: ..."
+        )
     logged = None if log is None else log.env_id
     where = "" if log is None else f"the log {log.name}"
     chosen = trusted_env_id(env or env_id, logged, where=where)

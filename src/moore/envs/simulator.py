@@ -22,7 +22,7 @@ class EnvFacts:
     step_limit: int | None  # steps after which an episode is cut; None: it states no limit
 
 
-def find_facts(env_id: str) -> EnvFacts:
+def env_facts(env_id: str) -> EnvFacts:
     """Facts of an environment, which is made as `moore run` makes it.
 
     Args:

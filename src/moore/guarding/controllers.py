@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from moore.errors import InputError
 from moore.imports import import_function
+from moore.numbers import refuse_complex
 
 Obs = Float[np.ndarray, "*rows obs"]
 Action = Float[np.ndarray, "*rows action"]
@@ -74,6 +75,7 @@ def named_function(name: str, *, batched: bool = False) -> FunctionController:
 
 def as_action(answer: object) -> np.ndarray:
     """A controller's answer as an array; a single number is an action with one entry."""
+    refuse_complex(answer, "the answer")
     return np.atleast_1d(np.asarray(answer, np.float32))
 
 

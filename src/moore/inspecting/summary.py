@@ -16,8 +16,10 @@ from moore.data.dataset import Dataset
 from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
 from moore.data.episode_summary import Flags, read_flags, spread, summarize_episodes
+from moore.data.given_away import given_away
 from moore.data.known_files import KnownFile, closest_env, recognise
 from moore.data.log import Log, notes_of, parts_of, told
+from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
 from moore.data.scales import lone_values
@@ -96,7 +98,7 @@ def _facts(env_id: str | None, *, given: bool):
 
     An id like `module:Id` imports a module, so it is made only if the user gave it.
     """
-    from moore.envs.simulator import find_facts
+    from moore.envs.simulator import env_facts
 
     if env_id is None:
         return None, ""
@@ -106,7 +108,7 @@ def _facts(env_id: str | None, *, given: bool):
             f"imported; if you trust it, say so with --env-id {env_id}"
         )
     try:
-        return find_facts(env_id), ""
+        return env_facts(env_id), ""
     except InputError as error:
         if given:
             raise
@@ -137,7 +139,9 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "float32": lost_in_float32(arrays, flags.ends) or told(metadata, "float32"),
         "unflagged_ends": unflagged,
         "shuffled": log.next_obs is not None and is_shuffled(log, flags.ends),
+        "misplaced": what_is_misplaced(log, flags.ends),
         "not_read": _not_read(log),
+        **given_away(log),
     }
 
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from moore.data.dataset import Dataset
+from moore.data.scales import far_outside
 from moore.errors import InputError
 from moore.numbers import finite
 from moore.runs.world import World
 
-# The word that --accept takes to go online nevertheless.
+# The words that --accept takes to go online nevertheless.
 ACCEPT = "hand-over"
+ACCEPT_FIRST = "first-observation"
 # Number of standard errors by which a return must lie below another to be clearly below it.
 _CLEARLY = 2.0
 
@@ -118,3 +120,28 @@ def check_hand_over(
         f"nevertheless: moore online --from RUN --accept {ACCEPT}, or accept=('{ACCEPT}',) in "
         "Python."
     )
+
+
+def check_first(obs: np.ndarray, log: Dataset | None) -> None:
+    """Refuses to act on the first observation of a live system if it is unlike all logged ones.
+
+    Entries that never change in the log are not looked at: it does not tell what is far from them.
+
+    Args:
+        obs: (obs,) the observation, in the user's units.
+        log: the log; None for an algorithm without one.
+
+    Raises:
+        InputError: an entry lies far outside the log.
+    """
+    if log is None:
+        return
+    moving = log.obs.min(axis=0) < log.obs.max(axis=0)
+    far = far_outside(np.where(moving, obs, log.obs[0])[None], log.obs)
+    if far:
+        raise InputError(
+            "no action was sent: the live system shows values that the log never holds, in "
+            f"observation entries {far}. See whether units and order are the same. To act on them "
+            f"nevertheless: moore online --from RUN --accept {ACCEPT_FIRST}, or "
+            f"accept=('{ACCEPT_FIRST}',) in Python."
+        )

@@ -11,8 +11,10 @@ from moore.envs.collector import Collector
 from moore.jax_settings import as_the_user
 from moore.runs.budgeting import make_chooser
 from moore.runs.checkpoint import Checkpoint
+from moore.runs.hand_over import ACCEPT_FIRST, check_first
 from moore.runs.live import Guarded
 from moore.runs.measures import Measures
+from moore.runs.met import newest_rows, unlike_the_log
 from moore.runs.run_files import Acting, RunFiles, unpack
 from moore.runs.setup import Setup
 from moore.runs.signals import Stop, Stopped
@@ -22,6 +24,8 @@ from moore.stages.epoch import Epoch
 from moore.stages.learner import LearnerState
 from moore.stages.online import online_stage
 from moore.trees import copied
+
+_MET = 100  # newest transitions that are compared with the log, or those of an epoch
 
 Until = Callable[[dict, LearnerState], bool]
 
@@ -51,6 +55,7 @@ class OnlineRun:
     Attributes:
         acting: the running episode, and the object that decides who acts.
         before: policy and models at the end of the previous epoch.
+        told: kinds of differences from the log that were said.
         kept: the epoch under way, with the state after its newest step.
     """
 
@@ -78,6 +83,7 @@ class OnlineRun:
         arrays = {} if checkpoint is None else checkpoint.arrays
         self.acting = Acting(collector, make_chooser(setup, begun.state, choice, arrays))
         self.before = begun.before
+        self.told: set[str] = set()
         self.kept = None if begun.epoch is None else (begun.epoch, begun.state)
 
     def execute(self) -> None:
@@ -95,6 +101,7 @@ class OnlineRun:
                 self.before = epoch_diagnostics.policy_in_models(self.learner, state)
             system = Guarded(collector)
             try:
+                self._look_first(system)
                 online_stage(
                     self.learner,
                     state,
@@ -128,6 +135,14 @@ class OnlineRun:
         # The next row does not follow. What was begun with may be saved again: its D_on is kept.
         return self.learner.cut(dataclasses.replace(state, online=copied(state.online)))
 
+    def _look_first(self, system: Guarded) -> None:
+        """Compares what a live system shows first with the log; nothing has been sent yet."""
+        setup = self.setup
+        if setup.live and not system.in_episode and ACCEPT_FIRST not in setup.config.accept:
+            system.observation()
+            if not self.live.blind:
+                check_first(self.live.seen, setup.dataset)
+
     def _record_hand_over(self, state: LearnerState) -> None:
         """Writes online epoch 0: the policy without noise and as it acts, before any step."""
         row = self.measures.place("online", 0, self.offline_epochs) | self.measures.of_policy(state)
@@ -139,6 +154,17 @@ class OnlineRun:
             "out, and the last good action is sent while the observation is bad."
         )
 
+    def _tell_of_new_rows(self, state: LearnerState) -> None:
+        """Says once of each kind how the epoch's transitions are unlike those of the log."""
+        config, log = self.setup.config, self.setup.dataset
+        if log is None or ACCEPT_FIRST in config.accept:
+            return
+        met = newest_rows(self.learner, state, max(config.online.steps_per_epoch, _MET))
+        for kind, told in unlike_the_log(met, log).items():
+            if kind not in self.told:
+                self.told.add(kind)
+                self.report.say(told)
+
     def _keep(self, epoch: Epoch, state: LearnerState) -> None:
         """Keeps the step, so that a run that is stopped now loses no real transition."""
         self.kept = epoch, state
@@ -147,6 +173,7 @@ class OnlineRun:
     def _on_epoch(self, epoch: int, state: LearnerState, metrics: dict) -> bool:
         kept, self.kept = self.kept, None
         measures = self.measures
+        self._tell_of_new_rows(state)
         try:
             row = measures.place("online", epoch, self.offline_epochs) | measures.of_policy(state)
         except Exception:

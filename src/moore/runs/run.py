@@ -20,6 +20,7 @@ from moore.runs.sections import run_toml, used_settings
 from moore.runs.setup import prepare
 from moore.runs.signals import Stop, listening
 from moore.runs.units import read_units, write_units
+from moore.runs.world import check_same_bounds
 from moore.sinks.console import Reporter
 from moore.sinks.trackers import check_installed, tracker_names
 
@@ -106,6 +107,7 @@ def _begin(
     folder = out if out is not None else runs / _default_name(setup.config)
     _check_free(folder)
     if start is not None:
+        check_same_bounds(start, setup.world.bounds)
         load_hand_over(setup, start)  # an error comes before anything is written
         offline_rows(start)
     with writing(folder):
@@ -206,6 +208,7 @@ def _go_on(
             acts=plan.stages != "offline",
             fresh=False,
         )
+        check_same_bounds(folder, setup.world.bounds)
         checkpoint = newest_checkpoint(setup, folder, config, Reporter(quiet=quiet))
         given = tuple(dict.fromkeys([*plan.given, *functions(env, system)]))
         now = dataclasses.replace(plan, given=given, config=kept(config))

@@ -6,6 +6,9 @@ A simulator is tried out (`moore.envs.probe`); of a live system only the spaces 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from moore.config import Config
 from moore.data.dataset import Dataset
@@ -16,6 +19,8 @@ from moore.envs.limits import StepLimit, inner_limit, limit_of, step_limit
 from moore.envs.make import EnvSource, Registered, episode_seed, make_env
 from moore.envs.probe import tried
 from moore.errors import InputError
+from moore.files import short_path
+from moore.runs.policy_file import bounds_of, read_files
 
 
 @dataclass(frozen=True)
@@ -185,3 +190,23 @@ def _notes(source: EnvSource, config: Config, made: Adapter, limit: StepLimit) -
     if limit.note is not None:
         notes.append(limit.note)
     return notes
+
+
+def check_same_bounds(run: Path, bounds: Bounds) -> None:
+    """Refuses an environment whose actions have other bounds than those of a run's policy.
+
+    The policy and the logged actions would be scaled to the new bounds, and act otherwise. A run
+    without a policy so far has nothing to compare.
+
+    Raises:
+        InputError: the bounds differ.
+    """
+    try:
+        kept = Bounds(*bounds_of(read_files(run)[1]))
+    except (InputError, KeyError, TypeError, ValueError):
+        return  # what is damaged is told where it is used
+    if not (np.array_equal(kept.low, bounds.low) and np.array_equal(kept.high, bounds.high)):
+        raise InputError(
+            f"{short_path(run)} was learned with actions within {kept}, but the environment has "
+            f"{bounds}; give the environment that it was learned for."
+        )

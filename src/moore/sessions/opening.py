@@ -11,6 +11,7 @@ from moore.files import whole_path
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.supervision import GuardSettings, Source
 from moore.jax_settings import plain_jax
+from moore.runs.hand_over import ACCEPT_FIRST
 from moore.sessions.beside import Beside
 from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
 from moore.sessions.operation import NEW, Operation
@@ -57,7 +58,8 @@ class Opened:
             at: "newest" goes on from the newest state of the run, "hand-over" from the end of its
                 offline stage.
             seed: seed of the noise of the actions; by default that of the run.
-            accept: ("hand-over",) to act although something speaks against the policy.
+            accept: "hand-over" to act although something speaks against the policy,
+                "first-observation" although the first one is unlike all logged ones.
             learner: "call" learns in calls of `learn`, "process" all the time in another process.
             controller: the controller that ran before, which stands by: a function (obs,) ->
                 (action,), an object with `act(obs)`, what
@@ -85,7 +87,10 @@ class Opened:
         folder = new_folder(out, run)
         seed = start.setup.config.seed if seed is None else seed
         facts = write_facts(folder, run, seed, beside.described)
-        return cls(Operation(folder, facts, start, NEW, beside.supervisor, elsewhere=elsewhere))
+        operation = Operation(folder, facts, start, NEW, beside.supervisor, elsewhere=elsewhere)
+        accepted = (*accept, *start.setup.config.accept)
+        operation.look_first = controller is None and ACCEPT_FIRST not in accepted
+        return cls(operation)
 
     @classmethod
     @plain_jax()

@@ -15,6 +15,7 @@ from moore.envs.identity import CUSTOM
 from moore.errors import InputError, TurnError
 from moore.files import locked
 from moore.guarding.modes import Mode
+from moore.runs.hand_over import check_first
 from moore.runs.policy import Policy
 from moore.sessions.acting import Actor, Proposed
 from moore.sessions.folder import LOG, Facts, copy_to, saved_trusts
@@ -46,6 +47,7 @@ class Operation:
         world: dimensions and bounds.
         steps: the steps whose outcome is open.
         studying: learns, here or in another process.
+        look_first: whether the next good observation is compared with the log before anything acts.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Operation:
         self._actor = Actor(start.setup, facts.seed)
         self._held = Held(self.world.bounds, self.world.max_bad_readings)
         self._acted: set[Unit] = set()  # units for which this session has acted
+        self.look_first = False
         self.steps = Steps(PATIENCE)
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(folder))
@@ -133,6 +136,9 @@ class Operation:
         """Actions for the observations of these units; see `Session.act`."""
         self._refuse_several(units)
         good = np.isfinite(obs).all(axis=1)
+        if self.look_first and good.any():
+            check_first(obs[good][0], self._setup.dataset)
+            self.look_first = False
         self._held.count(units, good)
         held, supervisor = self._held.actions(units), self.supervisor
         if not self.studying.here:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from moore.data.live_steps import Unit, plain
 from moore.errors import InputError
+from moore.numbers import refuse_complex
 
 
 def rows_of(
@@ -31,6 +32,7 @@ def rows_of(
     Raises:
         InputError: another shape, or no numbers.
     """
+    refuse_complex(values, what)
     try:
         with np.errstate(over="ignore"):  # what overflows is not finite
             found = np.array(values, np.float32)

@@ -19,6 +19,7 @@ from moore.agents.bc import BCConfig
 from moore.algorithms import Algorithm
 from moore.clock import Clock
 from moore.config import Config
+from moore.dynamics.imagine import TerminationFn
 from moore.experience.learning import gradient_steps
 from moore.experience.part import part_of
 from moore.experience.policy_comparison import NO_BAR, doubt_about
@@ -77,6 +78,16 @@ class Learner:
     def clock(self) -> Clock:
         """Measures the time of each part of the run."""
         return self.task.clock
+
+    @property
+    def terminated_fn(self) -> TerminationFn:
+        """Termination rule of imagined episodes."""
+        return self.task.terminated_fn
+
+    @property
+    def episode_steps(self) -> int:
+        """Largest number of steps of an imagined episode."""
+        return self.task.episode_steps
 
     @cached_property
     def experience(self) -> Experience:

@@ -1,0 +1,59 @@
+"""Observations that hold their own row's action or reward; actions in a corner of their bounds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from made_logs import refuses
+from made_plant_logs import plant_log
+from moore.data.dataset import from_log
+from moore.data.defects import findings
+from moore.data.given_away import given_away
+from moore.data.log import Log
+from moore.data.run_checks import check_log_for_run
+from moore.envs.simulator import EnvFacts
+from moore.inspecting.summary import summarize
+
+
+def with_entry(log: Log, column: np.ndarray) -> Log:
+    """One more observation entry; its successors are the next rows'."""
+    return replace(log, obs=np.column_stack([log.obs, column]), next_obs=None)
+
+
+def named(log: Log) -> dict[str, str]:
+    return {finding.name: finding.level for finding in findings(summarize(log))}
+
+
+def test_an_observed_action_stops_a_run_unless_it_is_that_of_the_row_before():
+    log = plant_log()
+    before = with_entry(log, np.append(0, log.action[:-1, 0]))
+    assert given_away(before)["action_in_obs"] == [] and "action-observed" not in named(before)
+    own = with_entry(log, log.action[:, 0])
+    assert given_away(own)["action_in_obs"] == [(2, 0)]
+    assert named(own)["action-observed"] == "ruins"
+    refuses("obs 2 is action 0.*--accept action-observed", check_log_for_run, from_log(own), None)
+
+
+def test_an_observed_reward_is_told():
+    log = plant_log()
+    own = with_entry(log, log.reward)
+    (told,) = check_log_for_run(from_log(own), None)
+    assert "dimensions [2]" in told and told.endswith("[reward-observed]")
+    assert named(with_entry(log, np.append(0, log.reward[:-1]))).get("reward-observed") is None
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7])
+def test_columns_that_hardly_change_may_agree_by_chance(value):
+    log = plant_log()
+    still = replace(log, action=np.full_like(log.action, value))
+    still.action[::3] = np.random.default_rng(0).normal(size=still.action[::3].shape)
+    assert given_away(with_entry(still, still.action[:, 0]))["action_in_obs"] == []
+
+
+@pytest.mark.parametrize(("high", "told"), [(1.0, False), (30.0, False), (1000.0, True)])
+def test_actions_in_a_corner_of_their_bounds_are_told(high, told):
+    log = from_log(plant_log())  # within [-1, 1]
+    bound = np.asarray([high], np.float32)
+    notes = check_log_for_run(log, EnvFacts("Plant-v0", 2, -bound, bound, None))
+    assert any("actuators" in note and note.endswith("[narrow-actions]") for note in notes) == told

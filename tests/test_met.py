@@ -1,0 +1,86 @@
+"""A system that shows other units than the log is not acted on, or it is said what differs."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moore.data.scales import far_outside
+from moore.errors import InputError
+from moore.replay.buffer import Transition
+from moore.runs.hand_over import check_first
+from moore.runs.met import unlike_the_log
+from moore.runs.run import run
+from tiny import ENV, quick_config, tiny_log
+
+LOG = tiny_log()  # observations within 2, rewards from -4 to 0
+
+
+def met(obs=None, reward=None, n=50) -> Transition:
+    """Transitions like those of the log, but for what is given."""
+    flags = np.zeros(n, bool)
+    obs = LOG.obs[:n] if obs is None else obs
+    reward = LOG.reward[:n] if reward is None else reward
+    return Transition(obs, LOG.action[:n], reward, LOG.next_obs[:n], flags, flags)
+
+
+@given(scale=st.floats(1e-3, 1e6), offset=st.floats(-1e3, 1e3), dims=st.integers(1, 5))
+def test_other_units_are_far_whatever_the_units_are(scale, offset, dims):
+    rng = np.random.default_rng(dims)
+    logged = rng.uniform(-1, 1, (100, dims)) * scale + offset
+    assert far_outside(logged[:3], logged) == ""
+    assert far_outside(logged[:3] + 5 * scale, logged) == "", "3 standard deviations beyond all"
+    elsewhere = logged[:3].copy()
+    elsewhere[:, -1] += 100 * scale
+    assert far_outside(elsewhere, logged).startswith(f"{dims - 1} (")
+
+
+def test_a_column_that_never_changed_does_not_stop_a_first_observation():
+    log = tiny_log()
+    still = np.hstack([log.obs, np.full_like(log.obs, 20.0)])
+    object.__setattr__(log, "obs", still)
+    check_first(np.asarray([1.0, 21.0], np.float32), log)
+    with pytest.raises(InputError, match=r"entries 0 \(1000; in the log -1.9"):
+        check_first(np.asarray([1000.0, 20.0], np.float32), log)
+
+
+def test_what_the_log_never_shows_is_told():
+    assert unlike_the_log(met(), LOG) == {}
+    assert "units" in unlike_the_log(met(reward=1000 * LOG.reward[:50]), LOG)["reward"]
+    assert "order" in unlike_the_log(met(obs=1000 + 50 * LOG.obs[:50]), LOG)["obs"]
+    assert "stood still for 50" in unlike_the_log(met(obs=0 * LOG.obs[:50]), LOG)["still"]
+    assert unlike_the_log(met(obs=1000 + LOG.obs[:5], n=5), LOG) == {}, "few rows tell nothing"
+
+
+class Elsewhere(gym.Wrapper):
+    """The task in other units, which remembers its steps."""
+
+    def __init__(self, sent: list, *, offset=0.0, price=1.0):
+        super().__init__(ENV())
+        self.sent, self.offset, self.price = sent, np.float32(offset), price
+
+    def reset(self, **options):
+        obs, info = super().reset(**options)
+        return obs + self.offset, info
+
+    def step(self, action):
+        self.sent.append(action)
+        obs, reward, *rest = super().step(action)
+        return obs + self.offset, self.price * reward, *rest
+
+
+def test_nothing_is_sent_to_a_live_system_in_other_units(tmp_path):
+    sent, how = [], {"dataset": LOG, "env": ENV, "quiet": True}
+    with pytest.raises(InputError, match=r"no action was sent.*--accept first-observation"):
+        run(quick_config(), system=lambda: Elsewhere(sent, offset=1000), out=tmp_path / "a", **how)
+    assert sent == [] and (tmp_path / "a" / "checkpoints" / "hand-over").exists()
+    config = quick_config(accept=("first-observation",))
+    run(config, system=lambda: Elsewhere(sent, offset=1000), out=tmp_path / "b", **how)
+    assert len(sent) == 36
+
+
+def test_rewards_in_other_units_are_told_once(tmp_path, capsys):
+    how = {"dataset": LOG, "env": ENV, "out": tmp_path / "run"}
+    run(quick_config(), system=lambda: Elsewhere([], price=1000.0), **how)
+    assert capsys.readouterr().err.count("the rewards of the system are about -") == 1
