@@ -170,7 +170,7 @@ class Operation:
                 affordable=chosen.affordable, observed_at=observed_at,
                 proposed=None if proposed is None else proposed.action,
             )  # fmt: skip
-            actions = np.stack([one.action for one in decided])
+            actions = np.array([one.action for one in decided])
             told = entries(decided, proposed)
         about = {"gate": chosen.verdict, **chosen.notes, "time": round(time.time(), 3)}
         first, records = self.steps.last + 1, []

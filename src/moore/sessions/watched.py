@@ -8,6 +8,7 @@ import numpy as np
 from moore.data.live_steps import Step, vector
 from moore.envs.returns import Return
 from moore.guarding.guard import Guard
+from moore.guarding.modes import Mode
 from moore.guarding.supervision import Supervision
 from moore.guarding.transfer import Transfer
 
@@ -44,8 +45,9 @@ class Watched:
         newest: its newest step; None: none yet.
     """
 
-    def __init__(self, settings: Supervision):
-        self.board = settings.first_board()
+    def __init__(self, settings: Supervision, mode: Mode):
+        """A unit of a session in this mode, before its first step."""
+        self.board = settings.first_board().in_mode(mode)
         self.guard: Guard | None = None if settings.guard is None else settings.guard.first_guard()
         self.old: np.ndarray | None = None
         self.called: float | None = None
