@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -14,6 +16,7 @@ from moore.reports.live_page import chart, live_facts
 from moore.sessions.bulletin import Bulletin
 from moore.watching.server import live_server
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OFFLINE = {"stage": "offline", "epoch": 3, "eval/return": -300.0, "model/uncertainty_mean": 0.5}
 ONLINE = {
     "stage": "online", "epoch": 1, "eval/return": -200.0, "env_steps": 2000, "updates": 7000,
@@ -217,6 +220,28 @@ class TestSession:
         found = json.loads((tmp_path / "status.json").read_text())
         assert found["closed"] and found["latency"]["most"] == 0.003
         Bulletin(tmp_path / "is not there").tell(dict)  # it is for others, so nothing is lost
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_a_real_browser_shows_what_has_changed_since_it_opened_the_page(folder, tmp_path):
+    class Changing:
+        asked = 0
+
+        def read(self):
+            self.asked += 1
+            session = {"mode": "shadow" if self.asked == 1 else "canary", "units": []}
+            return live_facts("a plant", [], "", finished=False, session=session), []
+
+    with live_server(folder, port=0, refresh=0.5) as server:
+        server.RequestHandlerClass.watched = Changing()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://localhost:{server.server_address[1]}/"
+        how = ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}")
+        line = [CHROMIUM, *how, "--virtual-time-budget=3000", "--dump-dom", address]
+        page = subprocess.run(line, capture_output=True, text=True, timeout=120).stdout
+        server.shutdown()
+    assert '<h2>mode</h2><strong class="words">canary<' in page and "shadow" not in page
 
 
 def test_a_chart_spans_its_points_from_the_lower_left_to_the_upper_right():

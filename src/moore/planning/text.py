@@ -36,7 +36,8 @@ def plan_text(plan: LivePlan) -> str:
         f"An online epoch of {plan.steps_per_epoch:,} live steps takes {duration(plan.epoch)} of "
         "computation.",
         f"A day has steps for {plan.epochs_by_steps:,.3g} epochs and hours for "
-        f"{plan.epochs_by_hours:,.3g}, so {plan.epochs_per_day:,.3g} are learned from a day.",
+        f"{plan.epochs_by_hours:,.3g},",
+        f"so {plan.epochs_per_day:,.3g} are learned from a day.",
         "",
         *(_row(f"{count} epochs", f"after {_days(days)}") for count, days in plan.days.items()),
         "",
@@ -52,8 +53,8 @@ def _trials_lines(plan: LivePlan) -> list[str]:
     lines = [
         f"At {plan.episodes_per_day:,.3g} episodes a day, a dip budget of {plan.live.share:.3g} "
         f"allows about {trials.per_day:,.3g} trials a day",
-        f"of policies that earn {BAD:.0%} of what the log's controller does. A better policy would "
-        "be promoted after:",
+        f"of policies that earn {BAD:.0%} of what the log's controller does.",
+        "A better policy would be promoted after:",
         "",
         f"{'it earns more by':<{_WIDTH}}{'episodes':>10}{'days':>10}   for the slowest tenth",
     ]
