@@ -39,11 +39,11 @@ def made_up(rng):
 _NEEDED = {
     "act": ("obs",), "observe": ("reward", "next_obs"), "reward": ("step", "reward"), "gap": (),
     "episode": ("obs", "action", "reward"), "log": ("obs", "action", "reward", "terminated"),
-    "learn": ("updates",),
+    "learn": ("updates",), "mode": ("mode",), "trust": (),
 }  # fmt: skip
 _NAMES = (
     "obs", "action", "reward", "next_obs", "terminated", "truncated", "unit", "step", "policy",
-    "log_density", "updates", "seconds", "path", "__class__",
+    "log_density", "updates", "seconds", "path", "__class__", "mode", "signals", "observed_at",
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ def _right(rng, call):
     """What is right for most calls, if it is their turn."""
     entries = {"obs": [0.5], "next_obs": [0.25], "reward": 1.0, "action": [[0.0]], "updates": 1}
     entries |= {"step": rng.randrange(5), "unit": rng.choice([0, "a"]), "terminated": True}
+    entries |= {"mode": rng.choice(["off", "shadow", "on", "canary", "On", ""])}
     names = (*_NEEDED.get(call, ()), *rng.sample(["unit", "terminated"], rng.randrange(2)))
     return json.dumps({name: entries[name] for name in names}).encode()
 

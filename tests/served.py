@@ -21,8 +21,8 @@ def sessions(run, log, places):
     """Begins sessions after the offline stage of the run, and closes them in the end."""
     with contextlib.ExitStack() as stack:
 
-        def begin():
-            how = {"at": "hand-over", "accept": ("hand-over",), "dataset": log}
+        def begin(**more):
+            how = {"at": "hand-over", "accept": ("hand-over",), "dataset": log} | more
             session = Session.from_run(run, places.mktemp("sessions") / "session", **how)
             stack.callback(session.close)
             return session
@@ -91,7 +91,8 @@ class Served:
         """Everything that a refused request must leave as it is."""
         status = self.session.status
         files = [(path, path.stat().st_size) for path in sorted(self.session.folder.rglob("*"))]
-        return status.steps, status.updates, status.open, status.awaited, status.due, files
+        about = (status.steps, status.updates, status.open, status.awaited, status.due)
+        return about, status.mode, status.standing, files
 
 
 def refused(answer):

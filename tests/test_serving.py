@@ -13,11 +13,14 @@ import pytest
 from made_requests import made_up
 from moore import serving
 from moore.errors import InputError
-from moore.serving.desk import plain_status
+from moore.guarding.guard import GuardAlarm
+from moore.guarding.signals import Limit
+from moore.guarding.supervision import GuardSettings
 from moore.serving.forms import F32, JSON
 from moore.serving.limits import Limits, Rates
 from moore.serving.server import address_of, check_token, listen
 from moore.sessions.session import Session
+from moore.sessions.telling import plain_status
 from moore.sessions.watched import Standing
 from moore.stages.learner import Learner
 from served import OBS, TOKEN, Served, refused, sessions
@@ -48,6 +51,11 @@ def served(shared):
     yield served
     for one in made:
         one.loop.close()
+
+
+def old(obs):
+    """The controller that ran before."""
+    return -0.25 * obs
 
 
 def outcomes(session):
@@ -130,6 +138,57 @@ class TestCalls:
         before = sorted((server.session.folder / "checkpoints").iterdir())
         assert server.post("save") == (200, {})
         assert sorted((server.session.folder / "checkpoints").iterdir()) > before
+
+
+class TestModes:
+    """Beside a controller that ran before, with a guard that watches a signal."""
+
+    @pytest.fixture
+    def server(self, served, begin):
+        guard = GuardSettings(returns=None, limits=[Limit("level", high=1.0)])
+        return served(begin(controller=old, guard=guard))
+
+    def cycle(self, server, level):
+        """Who acted, and how the unit stands after a step with this reading of the signal."""
+        assert server.post("act", {"obs": OBS})[0] == 200
+        told = {"reward": 1.0, "next_obs": OBS, "signals": {"level": level}}
+        assert server.post("observe", told)[0] == 200
+        status = server.ask("GET", "/v1/status")[1]
+        return status["mode"], status["units"][0]
+
+    def test_a_mode_holds_from_the_next_action_on(self, server):
+        mode, unit = self.cycle(server, 0.5)
+        assert (mode, unit["actor"], unit["why"]) == ("shadow", "old", "The mode is shadow.")
+        assert server.post("mode", {"mode": "on"}) == (200, {"mode": "on"})
+        mode, unit = self.cycle(server, 0.5)
+        assert (mode, unit["actor"], unit["trusted"], unit["alarm"]) == ("on", "new", True, "")
+        assert server.post("mode", {"mode": "off"})[0] == 200
+        assert self.cycle(server, 0.5)[1]["actor"] == "old"
+
+    def test_an_alarm_is_told_and_can_be_acknowledged(self, server):
+        server.post("mode", {"mode": "on"})
+        with pytest.warns(GuardAlarm):
+            _, unit = self.cycle(server, 2.0)
+        assert not unit["trusted"] and "level" in unit["alarm"]
+        assert self.cycle(server, 0.5)[1]["actor"] == "old"
+        assert server.post("trust") == (200, {})
+        _, unit = self.cycle(server, 0.5)
+        assert (unit["actor"], unit["trusted"], unit["alarm"]) == ("new", True, "")
+
+    def test_what_cannot_be_is_refused(self, server, served):
+        for call, content in (
+            ("mode", {"mode": "On"}), ("mode", {}), ("mode", {"mode": ["on"]}),
+            ("mode", {"mode": "canary"}), ("trust", {"unit": 0}),
+            ("observe", {"reward": 1.0, "signals": {"level": "high"}}),
+            ("observe", {"reward": 1.0, "signals": 3}), ("observe", {"reward": 1.0}),
+        ):  # fmt: skip
+            server.post("act", {"obs": OBS})
+            before = server.state()
+            assert refused(server.post(call, content)) == (422, "invalid"), content
+            assert server.state() == before
+        alone = served()
+        for call, content in (("mode", {"mode": "on"}), ("trust", {})):
+            assert refused(alone.post(call, content)) == (422, "invalid")
 
 
 class TestRepeating:
@@ -358,8 +417,12 @@ class TestNonsense:
     @pytest.mark.parametrize(
         "requests", [400, pytest.param(20_000, marks=pytest.mark.slow)]
     )  # fmt: skip
-    def test_made_up_requests_crash_nothing_and_change_nothing(self, served, requests, capsys):
-        server, rng = served(limits=Limits(rate=1e9, body=2000)), random.Random(0)
+    @pytest.mark.parametrize("controller", [None, old])
+    def test_made_up_requests_crash_nothing_and_change_nothing(
+        self, served, begin, shared, requests, controller, capsys
+    ):
+        session = shared if controller is None else begin(controller=controller)
+        server, rng = served(session, limits=Limits(rate=1e9, body=2000)), random.Random(0)
         answered, before = [], server.state()
         for _ in range(requests):
             method, path, body, query, headers = made_up(rng)

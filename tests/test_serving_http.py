@@ -57,6 +57,10 @@ def test_the_client_has_the_calls_of_a_session(address):
         with pytest.raises(ServerError, match=r"obs has shape \(2,\)") as error:
             client.act([1, 2])
         assert (error.value.status, error.value.code) == (422, "invalid")
+        assert client.mode is None and client.standing == {}
+        for call in (client.trust_again, lambda: client.set_mode("on")):
+            with pytest.raises(ServerError, match=r"\(invalid\)"):
+                call()
         client._connection.sock.close()  # the connection is lost; the next call has another
         assert client.status()["steps"] == 4
     with pytest.raises(ServerError, match="token"):
@@ -127,8 +131,9 @@ def test_a_signal_saves_the_session_and_is_no_error(
     assert len(found[0].splitlines()) == 1 and TOKEN not in found[0]
     assert len(list((out / "checkpoints").iterdir())) == 2
     assert '"kind": "act"' in next((out / "log").iterdir()).read_text()
-    with pytest.raises(InputError, match="--accept is for a new one"):
-        open_session(out, accept=("hand-over",))
+    for how in ({"accept": ("hand-over",)}, {"mode": "on"}, {"guard": True}):
+        with pytest.raises(InputError, match=f"--{next(iter(how))} is for a new one"):
+            open_session(out, **how)
 
 
 def test_what_cannot_be_served_is_told_in_one_line(moore_refuses, desk, monkeypatch):

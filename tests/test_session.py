@@ -19,7 +19,7 @@ from moore.runs.hand_over import HandOverFindings
 from moore.runs.run import run
 from moore.sessions import folder as session_folder
 from moore.sessions import start
-from moore.sessions.acting import log_densities, noise_of
+from moore.sessions.acting import Noise, log_densities
 from moore.sessions.telling import budget_of
 from moore.stages.earnings import earnings_of_log
 from moore.stages.learner import Learner
@@ -152,9 +152,10 @@ class TestActing:
 @pytest.mark.parametrize("numbers", [1, 20, 1000])
 def test_every_step_has_noise_of_its_own_however_much_it_takes(numbers):
     """As for wide actions, or for many units at once."""
-    steps = [noise_of(7, step).standard_normal(numbers) for step in (1, 2, 3)]
+    noise = Noise(7)
+    steps = [noise.of(step).standard_normal(numbers) for step in (1, 2, 3)]
     assert len(np.unique(steps)) == 3 * numbers
-    np.testing.assert_array_equal(noise_of(7, 2).standard_normal(numbers), steps[1])
+    np.testing.assert_array_equal(noise.of(2).standard_normal(numbers), steps[1])
 
 
 class TestDensities:

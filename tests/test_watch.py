@@ -2,15 +2,21 @@
 
 import http.client
 import json
+import shutil
+import subprocess
 import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from moore.errors import InputError
 from moore.reports.live_page import chart, live_facts
+from moore.sessions.bulletin import Bulletin
 from moore.watching.server import live_server
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OFFLINE = {"stage": "offline", "epoch": 3, "eval/return": -300.0, "model/uncertainty_mean": 0.5}
 ONLINE = {
     "stage": "online", "epoch": 1, "eval/return": -200.0, "env_steps": 2000, "updates": 7000,
@@ -155,6 +161,87 @@ def test_wrong_input_is_told(folder, tmp_path):
 def test_who_acts_is_what_the_last_row_says(row, acting):
     facts = live_facts("x", [row], "not TOML [", finished=False)
     assert facts["acting"] == acting and facts["title"] == ""
+
+
+TOLD = {
+    "mode": "on", "steps": 40, "updates": 12, "due": 3, "trouble": "", "time": 1e9,
+    "closed": False, "latency": {"median": 0.0008, "late": 0.002, "most": 0.01, "actions": 40},
+    "budget": {"margin": 77.0, "spent": 3.0, "trials": 2.0, "promoted": 1.0, "demoted": 0.0},
+    "units": [
+        {
+            "unit": "north", "actor": "old", "why": "The guard does not trust it.",
+            "alarm": "level <i>is</i> 5", "since": 1e9 - 60.0, "interlocks": ["cut at 8."],
+        }
+    ],
+}  # fmt: skip
+
+
+class TestSession:
+    """A session beside the controller that ran before tells how it stands in a file of its own."""
+
+    def write(self, folder, **changes):
+        told = TOLD | changes
+        (folder / "status.json").write_text(json.dumps(told), encoding="utf-8")
+
+    def test_the_page_says_mode_guard_budget_latency_and_interlocks(self, asked, folder):
+        self.write(folder, time=time.time(), units=[TOLD["units"][0] | {"since": 5.0}])
+        page = asked("/content")[2]
+        for text in (
+            "<h2>mode</h2><strong class=\"words\">on<", "the old controller", "north",
+            "The guard does not trust it.", "level &lt;i&gt;is&lt;/i&gt; 5", "cut at 8.",
+            "0.8 ms", "99% within 2 ms", "77", "3 more are due", "The session told this 0 s ago",
+            "second 5 of the session",
+        ):  # fmt: skip
+            assert text in page, text
+        facts = json.loads(asked("/facts.json")[2])
+        assert facts["session"]["mode"] == "on" and facts["budget"]["margin"] == 77.0
+        assert facts["acting"] == "the old controller"
+
+    def test_one_that_is_silent_closed_or_damaged_is_told(self, asked, folder):
+        self.write(folder)
+        content = asked("/content")[2]
+        assert "it stands still, or its program has ended" in content and "2001-09-0" in content
+        self.write(folder, closed=True, units=[])
+        content = asked("/content")[2]
+        assert "The session is closed." in content and "no alarm" in content
+        for text in ("", "{", "[]", '{"time": null}', '{"time": 1, "units": 3, "budget": 5}'):
+            (folder / "status.json").write_text(text)
+            assert asked("/content")[0] == 200, text
+
+    def test_a_session_tells_it_once_a_second_and_when_it_ends(self, tmp_path):
+        bulletin, told = Bulletin(tmp_path), []
+        for seconds in (0.001, 0.003):
+            bulletin.took(seconds)
+            bulletin.tell(lambda: told.append(1) or {"mode": "on", "budget": {"margin": np.inf}})
+        found = json.loads((tmp_path / "status.json").read_text())
+        assert len(told) == 1 and not found["closed"] and found["budget"] == {"margin": None}
+        assert found["latency"] == {"median": 0.001, "late": 0.001, "most": 0.001, "actions": 1}
+        bulletin.tell(lambda: {"mode": "off"}, closed=True)
+        found = json.loads((tmp_path / "status.json").read_text())
+        assert found["closed"] and found["latency"]["most"] == 0.003
+        Bulletin(tmp_path / "is not there").tell(dict)  # it is for others, so nothing is lost
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_a_real_browser_shows_what_has_changed_since_it_opened_the_page(folder, tmp_path):
+    class Changing:
+        asked = 0
+
+        def read(self):
+            self.asked += 1
+            session = {"mode": "shadow" if self.asked == 1 else "canary", "units": []}
+            return live_facts("a plant", [], "", finished=False, session=session), []
+
+    with live_server(folder, port=0, refresh=0.5) as server:
+        server.RequestHandlerClass.watched = Changing()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://localhost:{server.server_address[1]}/"
+        how = ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}")
+        line = [CHROMIUM, *how, "--virtual-time-budget=3000", "--dump-dom", address]
+        page = subprocess.run(line, capture_output=True, text=True, timeout=120).stdout
+        server.shutdown()
+    assert '<h2>mode</h2><strong class="words">canary<' in page and "shadow" not in page
 
 
 def test_a_chart_spans_its_points_from_the_lower_left_to_the_upper_right():

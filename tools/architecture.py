@@ -25,7 +25,7 @@ BASICS = (
 # From the top. Rooms of one layer do not import each other.
 LAYERS = (
     ("moore", "cli"),
-    ("sweeps", "collecting", "exporting", "assessing", "watching", "serving"),
+    ("sweeps", "collecting", "exporting", "assessing", "planning", "watching", "serving"),
     ("sessions",),
     ("runs",),
     ("reports", "stages", "inspecting"),

@@ -7,13 +7,17 @@ import io
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from moore.errors import InputError, WriteError
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+# Somebody else holds a lock: POSIX systems, then Windows.
+_HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 # What a spreadsheet takes for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -181,29 +185,37 @@ def _exchanged(one: Path, other: Path) -> bool:
 def locked(folder: Path) -> Iterator[None]:
     """Locks the folder against other processes; the lock ends with this process at the latest.
 
-    If the system or its file server has no such locks, nothing is checked.
+    If its file server has no such locks, nothing is checked.
 
     Raises:
         InputError: another process holds the lock, or the folder cannot be written to.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
     with writing(folder):
         file = open(folder / ".lock", "w")  # noqa: SIM115 (closed below)
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another process is writing to {short_path(folder)}; let it end first."
-            ) from None
+            _lock(file)
         except OSError as error:
+            if error.errno in _HELD:
+                raise InputError(
+                    f"another process is writing to {short_path(folder)}; let it end first."
+                ) from None
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                 raise
         yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: IO) -> None:
+        """Locks an open file until it is closed; OSError if another process has locked it."""
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def wait_until_unlocked(folder: Path, *, seconds: float) -> bool:

@@ -15,6 +15,7 @@ from moore.agents.nets import MLP, Actor, Linear
 from moore.agents.numpy_acting import (
     ActorArrays,
     Gaussian,
+    LayerArrays,
     check_arrays,
     check_noise,
     take,
@@ -35,14 +36,19 @@ def gaussian(actor: AnyActor, obs: Float[np.ndarray, "rows obs"]) -> Gaussian:
 
 
 def as_arrays(actor: AnyActor) -> ActorArrays:
-    """The actor's layers, and what their output means. Its leaves are NumPy arrays."""
+    """The actor's layers, and what their output means. Its leaves are NumPy arrays.
+
+    The layers are copied out of the modules, whose attributes take longer to look up.
+    """
+    trunk = actor.actors.trunk if isinstance(actor, Mixture) else actor.trunk
+    layers = tuple(LayerArrays(layer.weight, layer.bias) for layer in trunk.layers)
     if isinstance(actor, Actor):
-        return ActorArrays("squashed", actor.trunk.layers)
+        return ActorArrays("squashed", layers)
     if isinstance(actor, Mixture):
-        return ActorArrays("mixture", actor.actors.trunk.layers)
+        return ActorArrays("mixture", layers)
     if isinstance(actor, GaussianActor):
-        return ActorArrays("clipped", actor.trunk.layers, log_std=actor.log_std)
-    return ActorArrays("deterministic", actor.trunk.layers, noise=actor.noise)
+        return ActorArrays("clipped", layers, log_std=actor.log_std)
+    return ActorArrays("deterministic", layers, noise=actor.noise)
 
 
 def from_arrays(

@@ -77,7 +77,7 @@ class ActorArrays:
         """
         output = forward(self.layers, obs)
         if self.kind == "squashed":
-            mean, log_std = np.split(output, 2, axis=-1)
+            mean, log_std = _halves(output)
             return Gaussian(mean, np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)), squashed=True)
         if self.kind == "mixture":
             return _of_members(output)
@@ -89,9 +89,15 @@ class ActorArrays:
         return Gaussian(mean, std, squashed=False)
 
 
+def _halves(output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and logarithms of deviations, which an output (..., 2 action) has side by side."""
+    half = output.shape[-1] // 2
+    return output[..., :half], output[..., half:]
+
+
 def _of_members(output: np.ndarray) -> Gaussian:
     """One Gaussian with the moments of the members' mixture, from (members, rows, 2 action)."""
-    means, log_stds = np.split(output, 2, axis=-1)
+    means, log_stds = _halves(output)
     variances = np.exp(2.0 * np.clip(log_stds, LOG_STD_MIN, LOG_STD_MAX))
     mean = means.mean(axis=0)
     variance = np.mean(variances + (means - mean) ** 2, axis=0)

@@ -12,6 +12,7 @@ from moore.cli.doctor import check_installation
 from moore.cli.evaluate import evaluate, preview_schemes
 from moore.cli.export import export_policy
 from moore.cli.logs import inspect_log
+from moore.cli.plan import plan_log
 from moore.cli.reproduce import reproduce_figure
 from moore.cli.serve import serve_session
 from moore.cli.sweep import sweep_grid
@@ -32,6 +33,7 @@ commands:
   run [PRESET]      offline stage, hand-over, online stage, report (default: quickstart)
   offline [PRESET]  only the offline stage
   online            only the online stage, from a run whose offline stage is done
+  plan LOG          say what hours of computation buy on a live system
   evaluate RUN      measure the returns of a saved policy
   assess RUN        say from the log whether a saved policy may be deployed
   export RUN        write a saved policy as ONNX, StableHLO, NumPy and C, and check it
@@ -97,6 +99,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "run": lambda arguments: train_stages(arguments, "run"),
     "offline": lambda arguments: train_stages(arguments, "offline"),
     "online": lambda arguments: train_stages(arguments, "online"),
+    "plan": plan_log,
     "evaluate": evaluate,
     "assess": assess_run,
     "export": export_policy,

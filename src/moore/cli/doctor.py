@@ -95,6 +95,8 @@ def _of_jax() -> str:
 
 def missing_of_extras() -> dict[str, list[str]]:
     """The packages of each optional extra that are not installed."""
+    from moore.runs.summary import installed
+
     try:
         needed = importlib.metadata.requires("moore-rl") or []
     except importlib.metadata.PackageNotFoundError:  # on the path, without metadata
@@ -105,17 +107,9 @@ def missing_of_extras() -> dict[str, list[str]]:
         name = re.match(r"[A-Za-z0-9._-]+", line)
         if extra and name and extra[1] not in _NOT_FOR_USERS:
             missing = found.setdefault(extra[1], [])
-            if not _is_installed(name[0]):
+            if installed(name[0]) is None:
                 missing.append(name[0])
     return found
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _text(found: dict) -> str:

@@ -34,6 +34,12 @@ class ServeOptions:
             although the first one is unlike all logged ones.
         learner: "process" to learn in a process of its own, so that no request waits for learning,
             or "call" to learn in stretches between the requests.
+        controller: the controller that ran before, which stands by: module:function, http://...,
+            the path of an .onnx, .zip, .d3 or .npz file, the folder of a run, or clone. A session
+            that was begun with a function or a file goes on with the same.
+        mode: mode of the new session: off, shadow, canary or on. None begins with shadow.
+        guard: whether the old controller acts again if episodes earn less than those of the log.
+        transfer_rate: largest change of an action in a second after the other has taken over.
         learn_between: learn what is due whenever no request waits.
         learn_stretch: seconds that it learns at a time, so that an action waits no longer.
         patience: seconds after which a request that waits for its turn is refused.
@@ -50,6 +56,10 @@ class ServeOptions:
     at: str = "newest"
     accept: tuple[str, ...] = ()
     learner: str = "call"
+    controller: str | None = None
+    mode: str | None = None
+    guard: bool = False
+    transfer_rate: float | None = None
     learn_between: bool = False
     learn_stretch: float = 0.02
     patience: float = 1.0
@@ -82,7 +92,8 @@ def serve_session(arguments: list[str]) -> None:
     with listen(options.host, options.port) as socket:
         session = open_session(
             run, out=options.out, dataset=options.dataset, at=options.at, accept=options.accept,
-            learner=options.learner,
+            learner=options.learner, controller=options.controller, mode=options.mode,
+            guard=options.guard, transfer_rate=options.transfer_rate,
         )  # fmt: skip
         try:
             with to_signals() as stop, stop.patience(_ASKED):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from moore.cli.parse import example, flags, parse, value_of
+from moore.cli.plan import show_estimate
 from moore.cli.verdict import verdict
 from moore.console import show
 from moore.errors import InputError
@@ -33,6 +34,9 @@ def _run_options(command: str):
         """Print summary.json at the end."""
         quiet: bool = False
         """Do not show progress."""
+        estimate: bool = False
+        """Print what the run would take in time and memory, measured in a miniature of it; begin
+        nothing and write nothing. With --json as JSON."""
 
     if command == "online":
 
@@ -74,6 +78,9 @@ def train_stages(arguments: list[str], command: str) -> None:
         config = replace(config, online=replace(config.online, scheme=options.scheme))
     if options.alpha is not None:
         config = replace(config, online=replace(config.online, alpha=options.alpha))
+    if options.estimate and getattr(options, "resume", None) is None:
+        show_estimate(config, command, as_json=options.json)
+        return
     if getattr(options, "resume", None) is not None:
         result = _resume(options, first, rest)
     else:

@@ -11,7 +11,7 @@ from moore.console import show
 class WatchOptions:
     """Shows a run while it goes on, on a page of its own that only this machine can open.
 
-    It reads the run's folder and changes nothing. Stop it with Ctrl-C.
+    RUN is the folder of a run or of a session. It is only read. Stop it with Ctrl-C.
 
     Attributes:
         port: port of the page; 0 takes a free one.

@@ -20,12 +20,13 @@ from moore.errors import InputError
 
 FORMAT = 1
 PATTERN = "steps-*.jsonl"
+_JSON = json.JSONEncoder(allow_nan=False)
 _TAIL = len(', "crc": "00000000"}')
 
 
 def encode(record: dict, crc: int) -> tuple[bytes, int]:
     """A record as a line, and the checksum after it; `crc` is the one of the line before."""
-    body = json.dumps(record, allow_nan=False)[:-1].encode()
+    body = _JSON.encode(record)[:-1].encode()
     crc = zlib.crc32(body, crc)
     return body + b', "crc": "%08x"}\n' % crc, crc
 

@@ -138,7 +138,7 @@ def ask(
         fault += "; the last good action is held"
     elif fault:
         fault += "; it is moved to the bounds"
-    action = np.clip(action, low, high).astype(np.float32)
+    action = np.minimum(np.maximum(action, low), high).astype(np.float32)
     return Answer(action, np.asarray(~good), fault and f"{fault}.")
 
 

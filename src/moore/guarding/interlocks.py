@@ -105,7 +105,7 @@ def allowed(
 
 
 def _within(action: Action, low: Action, high: Action, reasons: list[str]) -> Action:
-    inside = np.clip(action, low, high)
+    inside = np.minimum(np.maximum(action, low), high)
     if (inside != action).any():
         reasons.append("The action lies outside its bounds.")
     return inside

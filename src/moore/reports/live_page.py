@@ -8,16 +8,25 @@ from statistics import fmean
 from markupsafe import Markup
 
 from moore.numbers import finite, is_finite
+from moore.reports.live_session import live_session
 from moore.reports.page import render
 
 # Size of a chart in its own units, and its margins: left for numbers, below for the x axis.
 _WIDTH, _HEIGHT, _LEFT, _BELOW, _TOP = 460, 180, 70, 24, 10
 _LAST_ROWS = 8
+_OF_BUDGET = ("margin", "credit", "spent", "trials", "promoted", "demoted", "gain", "share")
 
 Point = tuple[float, float]
 
 
-def live_facts(name: str, rows: Sequence[dict], config_text: str, *, finished: bool) -> dict:
+def live_facts(
+    name: str,
+    rows: Sequence[dict],
+    config_text: str,
+    *,
+    finished: bool,
+    session: dict | None = None,
+) -> dict:
     """How a run stands, as plain data.
 
     Args:
@@ -25,6 +34,7 @@ def live_facts(name: str, rows: Sequence[dict], config_text: str, *, finished: b
         rows: rows of its metrics.jsonl.
         config_text: its config.toml; whatever of it cannot be read is left out.
         finished: whether the run is over.
+        session: what a session has told last, and its `age` in seconds; None: there is none.
     """
     config = _config(config_text)
     last = rows[-1] if rows else {}
@@ -36,6 +46,7 @@ def live_facts(name: str, rows: Sequence[dict], config_text: str, *, finished: b
     else:
         state = f"{stage} epoch {epoch}" + (f" of {of}" if is_finite(of) else "")
         state += ", finished" if finished else ""
+    told = None if session is None else live_session(session)
     return {
         "name": name,
         "title": " · ".join(str(config[x]) for x in ("env_id", "algorithm") if config.get(x)),
@@ -45,12 +56,13 @@ def live_facts(name: str, rows: Sequence[dict], config_text: str, *, finished: b
         "evaluated": _latest(rows, "eval/return"),
         "acted": _acted(last),
         "acting_episodes": len(finite(last.get("online/episode_returns"))),
-        "acting": _who_acts(last),
+        "acting": (told and told["acting"]) or _who_acts(last),
+        "session": told,
         "gate": last["gate/accepted"] if is_finite(last.get("gate/accepted")) else None,
         "uncertainty": _latest(rows, "model/uncertainty_mean"),
         "uncertainty_low": _latest(rows, "model/uncertainty_p20"),
         "uncertainty_high": _latest(rows, "model/uncertainty_p80"),
-        "budget": _budget(last),
+        "budget": (told and told["budget"]) or _budget(last),
         "env_steps": last.get("env_steps"),
         "updates": last.get("updates"),
     }
@@ -105,9 +117,11 @@ def _who_acts(row: dict) -> str:
 
 
 def _budget(row: dict) -> dict | None:
-    names = ("margin", "credit", "spent", "trials", "promoted", "demoted", "gain", "share")
-    found = {name: row.get(f"budget/{name}") for name in names}
-    return found if is_finite(found["margin"]) else None
+    return _with_margin({name: row.get(f"budget/{name}") for name in _OF_BUDGET})
+
+
+def _with_margin(budget: dict) -> dict | None:
+    return budget if is_finite(budget["margin"]) else None
 
 
 def _line(row: dict) -> dict:

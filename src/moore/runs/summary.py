@@ -180,15 +180,16 @@ def _transfer(
 
 def versions() -> dict[str, str]:
     """Versions of moore, Python, and the packages that the numbers depend on."""
-    packages = {name: _version(name) for name in _PACKAGES}
+    packages = {name: installed(name) or "unknown" for name in _PACKAGES}
     return {"moore": __version__, "python": platform.python_version(), **packages}
 
 
-def _version(package: str) -> str:
+def installed(package: str) -> str | None:
+    """The version of a package; None if it is not installed, or without its metadata."""
     try:
         return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # installed without metadata
-        return "unknown"
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def hardware() -> dict:

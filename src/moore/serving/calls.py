@@ -74,7 +74,8 @@ _TYPES: dict[str, Callable[[str, Any], Any]] = {
     "obs": forms.array, "next_obs": forms.array, "action": forms.array, "reward": forms.rewards,
     "terminated": forms.flags, "truncated": forms.flags, "unit": forms.units, "step": forms.count,
     "log_density": forms.array, "policy": forms.text, "updates": forms.count,
-    "seconds": forms.seconds,
+    "seconds": forms.seconds, "mode": forms.text, "signals": forms.signals,
+    "observed_at": forms.seconds,
 }  # fmt: skip
 
 
@@ -90,14 +91,15 @@ def units_named(entries: Entries, *, default: Unit | None = None) -> list[Unit]:
 # --- What they do ---
 
 
-def _act(session: Session, obs, unit=None) -> dict[str, Any]:
-    return {"action": session.act(obs, unit=unit)}
+def _act(session: Session, obs, unit=None, observed_at=None) -> dict[str, Any]:
+    return {"action": session.act(obs, unit=unit, observed_at=observed_at)}
 
 
 def _observe(
-    session: Session, reward=None, next_obs=None, terminated=False, truncated=False, unit=None
-) -> dict[str, Any]:
-    told = {"reward": reward, "next_obs": next_obs, "unit": unit}
+    session: Session, reward=None, next_obs=None, terminated=False, truncated=False, unit=None,
+    signals=None,
+) -> dict[str, Any]:  # fmt: skip
+    told = {"reward": reward, "next_obs": next_obs, "unit": unit, "signals": signals}
     return {"step": session.observe(**told, terminated=terminated, truncated=truncated)}
 
 
@@ -152,6 +154,16 @@ def _dataset(obs, action, reward, terminated, truncated, next_obs) -> Dataset:
         truncated=np.zeros(obs.shape[:1], bool) if truncated is None else np.asarray(truncated),
     )  # fmt: skip
     return from_log(log)
+
+
+def _mode(session: Session, mode) -> dict[str, Any]:
+    session.set_mode(mode)
+    return {"mode": session.mode}
+
+
+def _trust(session: Session) -> dict[str, Any]:
+    session.trust_again()
+    return {}
 
 
 def _save(session: Session) -> dict[str, Any]:
@@ -215,5 +227,7 @@ CALLS = {
     "gap": Call(_gap),
     "episode": Call(_episode, _episode_rows, is_long=True),
     "log": Call(_log, is_long=True),
+    "mode": Call(_mode),
+    "trust": Call(_trust),
     "save": Call(_save, is_long=True),
 }

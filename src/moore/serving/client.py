@@ -58,9 +58,12 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._ids, self._number = uuid.uuid4().hex, 0
 
-    def act(self, obs: Any, *, unit: Any = None) -> list:
-        """The action for an observation, or a list of them for a matrix, a row for each unit."""
-        return self._json("act", obs=obs, unit=unit)["action"]
+    def act(self, obs: Any, *, unit: Any = None, observed_at: float | None = None) -> list:
+        """The action for an observation, or a list of them for a matrix, a row for each unit.
+
+        `observed_at`: when it was measured, in seconds of the server's clock.
+        """
+        return self._json("act", obs=obs, unit=unit, observed_at=observed_at)["action"]
 
     def act_binary(self, obs: Any, *, unit: Any = None) -> list[float]:
         """The action for an observation, sent as bare float32 numbers: short, and quick to read."""
@@ -77,10 +80,11 @@ class Client:
         next_obs: Any = None,
         terminated: Any = False,
         truncated: Any = False,
+        signals: Any = None,
         unit: Any = None,
     ) -> Any:
         """Tells what came of the newest action; returns the number of the step."""
-        told = {"reward": _measured(reward), "next_obs": next_obs, "unit": unit}
+        told = {"reward": _measured(reward), "next_obs": next_obs, "unit": unit, "signals": signals}
         return self._json("observe", terminated=terminated, truncated=truncated, **told)["step"]
 
     def reward(self, step: int, reward: float) -> None:
@@ -129,6 +133,29 @@ class Client:
     def save(self) -> None:
         """Saves what was learned."""
         self._json("save")
+
+    def set_mode(self, mode: str) -> None:
+        """Says from the next action on how far the new policy is trusted.
+
+        `mode`: "off", "shadow", "canary" or "on"; "off" gives back to the old controller at once.
+        """
+        self._json("mode", mode=mode)
+
+    def trust_again(self) -> None:
+        """Acknowledges an alarm of the guard: the new policy may act again."""
+        self._json("trust")
+
+    @property
+    def mode(self) -> str | None:
+        """The mode; None without a controller that ran before."""
+        return self.status()["mode"]
+
+    @property
+    def standing(self) -> dict[Any, dict[str, Any]]:
+        """For each unit who acted last, why, whether the new policy is trusted, and the alarm."""
+        names = ("actor", "why", "trusted", "alarm")
+        units = [one for one in self.status()["units"] if "actor" in one]
+        return {one["unit"]: {name: one[name] for name in names} for one in units}
 
     def status(self) -> dict[str, Any]:
         """How the session stands."""
@@ -182,6 +209,8 @@ def _plain(value: Any) -> Any:
     """Lists and numbers of arrays."""
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
@@ -189,6 +218,8 @@ def _finite(value: Any) -> Any:
     """JSON has no numbers that are not finite."""
     if isinstance(value, list):
         return [_finite(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

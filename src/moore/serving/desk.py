@@ -2,16 +2,12 @@
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import numpy as np
-
-from moore.numbers import with_nulls
 from moore.serving.refusal import Refusal
 from moore.sessions.session import Session
-from moore.sessions.telling import Status
+from moore.sessions.telling import plain_status
 
 
 class Desk:
@@ -58,16 +54,3 @@ class Desk:
         if not self._turn.locked():
             self._last = self.session.status
         return plain_status(self._last)
-
-
-def plain_status(status: Status) -> dict[str, Any]:
-    """A status for JSON, where the names of a table are texts and units may be numbers."""
-    told = {field.name: getattr(status, field.name) for field in dataclasses.fields(status)}
-    counts, awaited, standing = told.pop("open"), told.pop("awaited"), told.pop("standing")
-    told["units"] = [
-        {"unit": unit, "open": counts.get(unit, 0), "awaited": awaited.get(unit)}
-        | (dataclasses.asdict(standing[unit]) if unit in standing else {})
-        for unit in {**counts, **standing}
-    ]
-    plain = {name: x.tolist() if isinstance(x, np.ndarray) else x for name, x in told.items()}
-    return with_nulls(plain)

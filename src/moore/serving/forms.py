@@ -19,6 +19,7 @@ from moore.serving.refusal import Refusal
 JSON, F32, U32 = "application/json", "application/vnd.moore.f32", "application/vnd.moore.u32"
 _LARGEST = 2**53  # up to which JSON's numbers are whole in every language
 _LONGEST = 200  # characters of a text
+_MOST_SIGNALS = 1000
 
 
 def invalid(sentence: str) -> Refusal:
@@ -188,6 +189,30 @@ def seconds(name: str, value: Any) -> int | float | None:
     if value is None or (type(value) in (int, float) and 0 <= value <= _LARGEST):
         return value
     raise invalid(f"{name} is {value!r:.50}; expected a number of at least 0.")
+
+
+def signals(name: str, value: Any) -> Any:
+    """Readings of signals by their names, or a list of such tables, one for each unit.
+
+    Raises:
+        Refusal: something else.
+    """
+    if isinstance(value, list):
+        return [signals(name, one) for one in value]
+    if not isinstance(value, dict) or len(value) > _MOST_SIGNALS:
+        raise invalid(f"{name} is {value!r:.50}; expected an object with a number for each name.")
+    return {key: _reading(key, one) for key, one in value.items()}
+
+
+def _reading(name: str, value: Any) -> float:
+    if value is None:
+        return math.nan
+    if type(value) not in (int, float):
+        raise invalid(f"The signal {name!r:.50} is {value!r:.50}; expected a number or null.")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def text(name: str, value: Any) -> str | None:

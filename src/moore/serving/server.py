@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from moore.errors import InputError
+from moore.guarding.supervision import GuardSettings
 from moore.serving.app import App
 from moore.serving.desk import Desk
 from moore.serving.lessons import Lessons
@@ -27,6 +28,10 @@ def open_session(
     at: str = "newest",
     accept: tuple[str, ...] = (),
     learner: str = "call",
+    controller: str | None = None,
+    mode: str | None = None,
+    guard: bool = False,
+    transfer_rate: float | None = None,
 ) -> Session:
     """The session of a folder: one is resumed, and a run begins one.
 
@@ -37,19 +42,30 @@ def open_session(
         at: as for `Session.from_run`.
         accept: as for `Session.from_run`.
         learner: as for `Session.from_run`.
+        controller: the controller that ran before, as a text of the user's.
+        mode, transfer_rate: of a new session, as for `Session.from_run`.
+        guard: whether a new session has a guard, with the defaults of `GuardSettings`.
 
     Raises:
         InputError: it cannot be opened, or is a session and something for a new one is given.
     """
     if not is_session(path):
-        return Session.from_run(path, out, dataset=dataset, at=at, accept=accept, learner=learner)
-    for name, given in (("out", out is not None), ("at", at != "newest"), ("accept", accept)):
-        if given:
+        return Session.from_run(
+            path, out, dataset=dataset, at=at, accept=accept, learner=learner,
+            controller=controller, mode=mode, guard=GuardSettings() if guard else None,
+            transfer_rate=transfer_rate,
+        )  # fmt: skip
+    given = {
+        "out": out is not None, "at": at != "newest", "accept": accept, "mode": mode is not None,
+        "guard": guard, "transfer-rate": transfer_rate is not None,
+    }  # fmt: skip
+    for name, is_given in given.items():
+        if is_given:
             raise InputError(
                 f"{path} is a session, which goes on as it is; --{name} is for a new one, from a "
                 "run."
             )
-    return Session.resume(path, dataset=dataset, learner=learner)
+    return Session.resume(path, dataset=dataset, learner=learner, controller=controller)
 
 
 def check_token(token: str | None, host: str) -> str | None:

@@ -92,7 +92,7 @@ class Actor:
     """The policy whose turn it is, as plain arrays."""
 
     def __init__(self, setup: Setup, seed: int):
-        self._setup, self._seed = setup, seed
+        self._setup, self._noise = setup, Noise(seed)
         self._of: object = None
         self._ready: Ready | None = None
 
@@ -121,7 +121,7 @@ class Actor:
             random: draw uniformly between the bounds instead.
         """
         bounds = self._setup.world.bounds
-        rng = noise_of(self._seed, step)
+        rng = self._noise.of(step)
         if random:
             action = bounds.own(rng.uniform(-1.0, 1.0, (len(obs), bounds.low.size)))
             reach = bounds.high - bounds.low
@@ -138,13 +138,22 @@ class Actor:
         return Drawn(bounds.own(scaled), log_densities(found, value, bounds))
 
 
-def noise_of(seed: int, step: int) -> np.random.Generator:
-    """The random numbers of a step, for any number of rows; no other step has one of them.
+class Noise:
+    """The random numbers of every step, for any number of rows; no other step has one of them.
 
-    Philox counts what it draws from the given counter on, so the steps are counted in the bits
-    above the lowest 64.
+    Philox counts what it draws from a given counter on, so the steps are counted in the bits above
+    the lowest 64. One generator is set to the step that is asked for: making one takes longer.
     """
-    return np.random.Generator(np.random.Philox(key=seed, counter=step << 64))
+
+    def __init__(self, seed: int):
+        self._bits = np.random.Philox(key=seed, counter=0)
+        self._generator, self._state = np.random.Generator(self._bits), self._bits.state
+
+    def of(self, step: int) -> np.random.Generator:
+        """The generator of a step, until that of another one is asked for."""
+        self._state["state"]["counter"][1] = step
+        self._bits.state = self._state
+        return self._generator
 
 
 def log_densities(

@@ -20,7 +20,7 @@ class Held:
     def actions(self, units: list[Unit]) -> Float[np.ndarray, "rows action"]:
         """The last good action of each unit; the middle of the bounds if there was none."""
         middle = self._bounds.middle
-        return np.stack([self._actions.get(unit, middle) for unit in units])
+        return np.array([self._actions.get(unit, middle) for unit in units])
 
     def keep(self, unit: Unit, action: Float[np.ndarray, " action"]) -> None:
         """A good action was sent."""

@@ -18,6 +18,7 @@ from moore.guarding.modes import Mode
 from moore.runs.hand_over import check_first
 from moore.runs.policy import Policy
 from moore.sessions.acting import Actor, Proposed
+from moore.sessions.bulletin import Bulletin
 from moore.sessions.folder import LOG, Facts, copy_to, saved_trusts
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal
@@ -26,7 +27,14 @@ from moore.sessions.start import Start
 from moore.sessions.studying import Studying
 from moore.sessions.studying_apart import StudyingApart
 from moore.sessions.supervisor import Supervisor, check_mode, entries, taken
-from moore.sessions.telling import Status, awaited_steps, budget_of, open_steps
+from moore.sessions.telling import (
+    Status,
+    awaited_steps,
+    budget_of,
+    open_steps,
+    plain_standing,
+)
+from moore.sessions.watched import Standing
 
 # Steps of a unit that may wait for their rewards at a time.
 PATIENCE = 1000
@@ -48,6 +56,7 @@ class Operation:
         steps: the steps whose outcome is open.
         studying: learns, here or in another process.
         look_first: whether the next good observation is compared with the log before anything acts.
+        bulletin: tells others how the session stands.
     """
 
     def __init__(
@@ -70,7 +79,7 @@ class Operation:
         """
         self.folder, self.log = folder, folder / LOG
         self._facts, self._setup, self.supervisor = facts, start.setup, supervisor
-        self.world = start.setup.world
+        self.world, self.bulletin = start.setup.world, Bulletin(folder)
         self._actor = Actor(start.setup, facts.seed)
         self._held = Held(self.world.bounds, self.world.max_bad_readings)
         self._acted: set[Unit] = set()  # units for which this session has acted
@@ -107,6 +116,16 @@ class Operation:
         return self._actor.use(self.studying.turn)
 
     @property
+    def mode(self) -> str | None:
+        """See `Session.mode`."""
+        return None if self.supervisor is None else str(self.supervisor.mode)
+
+    @property
+    def standing(self) -> dict[Unit, Standing]:
+        """See `Session.standing`."""
+        return {} if self.supervisor is None else self.supervisor.standing
+
+    @property
     def status(self) -> Status:
         """How the session stands."""
         studying = self.studying
@@ -119,8 +138,8 @@ class Operation:
             due=studying.due,
             updates=studying.report.updates,
             gate=studying.verdict,
-            mode=None if self.supervisor is None else str(self.supervisor.mode),
-            standing={} if self.supervisor is None else self.supervisor.standing,
+            mode=self.mode,
+            standing=self.standing,
             budget=budget_of(studying.account),
             obs_size=self.world.obs_dim,
             action_low=self.world.bounds.low,
@@ -157,7 +176,7 @@ class Operation:
                 affordable=chosen.affordable, observed_at=observed_at,
                 proposed=None if proposed is None else proposed.action,
             )  # fmt: skip
-            actions = np.stack([one.action for one in decided])
+            actions = np.array([one.action for one in decided])
             told = entries(decided, proposed)
         about = {"gate": chosen.verdict, **chosen.notes, "time": round(time.time(), 3)}
         first, records = self.steps.last + 1, []
@@ -214,6 +233,21 @@ class Operation:
         if records:
             self._record(records)
         self.studying.feed()
+        self.bulletin.tell(self._told)
+
+    def _told(self) -> dict[str, Any]:
+        """What the bulletin tells. Nobody is asked whose turn it is, because that may plan it."""
+        report = self.studying.report
+        return {
+            "mode": self.mode,
+            "units": plain_standing(self.standing),
+            "steps": self.steps.last,
+            "updates": report.updates,
+            "due": report.due,
+            "trouble": report.trouble,
+            "gate": self.studying.verdict,
+            "budget": budget_of(self.studying.account),
+        }
 
     def with_signals(self, records: list[dict], signals: Any) -> list[dict]:
         """Records of outcomes, with what the guard watches; see `Session.observe`."""
@@ -286,6 +320,7 @@ class Operation:
 
     def close(self) -> None:
         """Closes all files."""
+        self.bulletin.tell(self._told, closed=True)
         self._resources.close()
 
     def _header(self) -> dict:

@@ -1,5 +1,6 @@
 """A session without an environment: the control system has the clock, and asks for actions."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,12 @@ class Session(Opened):
     @property
     def mode(self) -> str | None:
         """off, shadow, canary or on; None without a controller that ran before."""
-        supervisor = self._operation.supervisor
-        return None if supervisor is None else str(supervisor.mode)
+        return self._operation.mode
 
     @property
     def standing(self) -> dict[Unit, Standing]:
         """For every unit who acted last and why; empty without a controller that ran before."""
-        supervisor = self._operation.supervisor
-        return {} if supervisor is None else supervisor.standing
+        return self._operation.standing
 
     @property
     def budget(self) -> float | None:
@@ -122,7 +121,9 @@ class Session(Opened):
         """
         operation = self._opened()
         rows, units, single = rows_of("obs", obs, operation.world.obs_dim, unit)
+        begin = time.perf_counter()
         actions = operation.act(rows, units, observed_at)
+        operation.bulletin.took(time.perf_counter() - begin)
         return actions[0] if single else actions
 
     @plain_jax()

@@ -7,7 +7,7 @@ a session that goes on has the very state that it had: mode, guard, transfers, l
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -127,9 +127,8 @@ class Supervisor:
             answer, new = next(answers), None if proposed is None else proposed[row]
             late = self._settings.dead_man.expired(now, last_call=one.called)
             conditions = Conditions(one.trusted, affordable, stale or late)
-            board = replace(one.board, mode=self.mode)
             after, sent = step(
-                board, obs=obs[row], old=answer.action, new=new, now=now, conditions=conditions
+                one.board, obs=obs[row], old=answer.action, new=new, now=now, conditions=conditions
             )
             as_proposed = sent.actor == "new" and new is not None
             as_proposed = as_proposed and bool((sent.action == new).all())
@@ -240,6 +239,8 @@ class Supervisor:
                     self._note(one.read(record["signals"], record["clock"]), one.newest)
         elif kind == "mode":
             self.mode = mode_of(record["mode"])
+            for one in self._units.values():
+                one.board = one.board.in_mode(self.mode)
         elif kind == "trust":
             self.trusts += record["by"] == "gate"
             for one in self._units.values():
@@ -296,7 +297,7 @@ class Supervisor:
 
     def _unit(self, unit: Unit) -> Watched:
         if unit not in self._units:
-            self._units[unit] = Watched(self._settings)
+            self._units[unit] = Watched(self._settings, self.mode)
         return self._units[unit]
 
 

@@ -1,11 +1,15 @@
 """How a session stands, for those who watch it."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from moore.data.live_steps import Steps, Unit
+from moore.numbers import with_nulls
 from moore.sessions.watched import Standing
 from moore.stages import budget_summary
 from moore.stages.budget import DipBudget
@@ -45,6 +49,24 @@ class Status:
     obs_size: int
     action_low: Float[np.ndarray, " action"]
     action_high: Float[np.ndarray, " action"]
+
+
+def plain_status(status: Status) -> dict[str, Any]:
+    """A status for JSON, where the names of a table are texts and units may be numbers."""
+    told = {field.name: getattr(status, field.name) for field in dataclasses.fields(status)}
+    counts, awaited, standing = told.pop("open"), told.pop("awaited"), told.pop("standing")
+    told["units"] = [
+        {"unit": unit, "open": counts.get(unit, 0), "awaited": awaited.get(unit)}
+        | (dataclasses.asdict(standing[unit]) if unit in standing else {})
+        for unit in {**counts, **standing}
+    ]
+    plain = {name: x.tolist() if isinstance(x, np.ndarray) else x for name, x in told.items()}
+    return with_nulls(plain)
+
+
+def plain_standing(standing: Mapping[Unit, Standing]) -> list[dict[str, Any]]:
+    """How the units stand, for JSON."""
+    return [{"unit": unit} | dataclasses.asdict(one) for unit, one in standing.items()]
 
 
 def open_steps(steps: Steps) -> dict[Unit, int]:

@@ -8,6 +8,7 @@ import numpy as np
 from moore.data.live_steps import Step, vector
 from moore.envs.returns import Return
 from moore.guarding.guard import Guard
+from moore.guarding.modes import Mode
 from moore.guarding.supervision import Supervision
 from moore.guarding.transfer import Transfer
 
@@ -21,12 +22,16 @@ class Standing:
         why: why it was that one, as a sentence.
         trusted: whether the guard trusts the new policy; True without a guard.
         alarm: why it does not, as a sentence; empty if it does.
+        since: when the alarm was raised, in seconds of the session's clock; None: there is none.
+        interlocks: what the limits have changed of the last action, as sentences.
     """
 
     actor: str | None
     why: str
     trusted: bool
     alarm: str
+    since: float | None = None
+    interlocks: tuple[str, ...] = ()
 
 
 class Watched:
@@ -40,12 +45,14 @@ class Watched:
         newest: its newest step; None: none yet.
     """
 
-    def __init__(self, settings: Supervision):
-        self.board = settings.first_board()
+    def __init__(self, settings: Supervision, mode: Mode):
+        """A unit of a session in this mode, before its first step."""
+        self.board = settings.first_board().in_mode(mode)
         self.guard: Guard | None = None if settings.guard is None else settings.guard.first_guard()
         self.old: np.ndarray | None = None
         self.called: float | None = None
         self.newest: Step | None = None
+        self._since: float | None = None  # when the last alarm was raised
         self._trust = 0  # number of the gate's consent by which the policy is trusted again
         self._begin_episode()
 
@@ -62,8 +69,9 @@ class Watched:
     @property
     def standing(self) -> Standing:
         decision = None if self.newest is None else self.newest.decision
-        why = "" if decision is None else decision["why"]
-        return Standing(self.board.actor, why, self.trusted, self.alarm)
+        why, changed = ("", ()) if decision is None else (decision["why"], decision["interlocks"])
+        since = None if self.trusted else self._since
+        return Standing(self.board.actor, why, self.trusted, self.alarm, since, tuple(changed))
 
     def acted(self, step: Step, decision: dict) -> None:
         """An action was sent."""
@@ -118,6 +126,7 @@ class Watched:
         is_new = after.alarm is not None and self.trusted
         self.guard = after
         step.alarmed = step.alarmed or is_new
+        self._since = self.called if is_new else self._since
         return self.alarm if is_new else ""
 
     def _begin_episode(self) -> None:

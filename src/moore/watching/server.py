@@ -1,4 +1,4 @@
-"""Serves the live page of a run folder to this machine alone, and only reads.
+"""Serves the live page of a run or a session to this machine alone, and only reads.
 
 It listens on the loopback address. It also refuses requests that name another host, so that no
 page from elsewhere that is open in the same browser can read it (DNS rebinding).
@@ -7,6 +7,7 @@ page from elsewhere that is open in the same browser can read it (DNS rebinding)
 import json
 import secrets
 import threading
+import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,7 +25,7 @@ _HOSTS = ("127.0.0.1", "localhost")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run that may still go on."""
+    """The folder of a run, or of a session, that may still go on."""
 
     path: Path
 
@@ -41,14 +42,23 @@ class RunFolder:
         except (OSError, UnicodeDecodeError):
             text = ""
         finished = (self.path / "summary.json").exists()
-        return live_facts(self.path.name, rows, text, finished=finished), rows
+        session = self._session()
+        return live_facts(self.path.name, rows, text, finished=finished, session=session), rows
+
+    def _session(self) -> dict | None:
+        """What a session tells of itself, and how old that is; None where there is none."""
+        try:
+            told = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+            return told | {"age": time.time() - told["time"]}
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
 
 def live_server(run: str | Path, *, port: int, refresh: float = 2.0) -> ThreadingHTTPServer:
     """A server for the live page of a run; call its `serve_forever`.
 
     Args:
-        run: folder of the run.
+        run: folder of the run or of the session.
         port: port on the loopback address; 0 takes a free one.
         refresh: seconds between two looks of the page.
 
@@ -56,9 +66,11 @@ def live_server(run: str | Path, *, port: int, refresh: float = 2.0) -> Threadin
         InputError: there is no such folder, or the port cannot be used.
     """
     folder = RunFolder(Path(run).expanduser().resolve())
-    files = ("config.toml", "metrics.jsonl")
+    files = ("config.toml", "metrics.jsonl", "session.json")
     if not any((folder.path / name).exists() for name in files):
-        raise InputError(f"{run} is not the folder of a run: it has neither of {', '.join(files)}.")
+        raise InputError(
+            f"{run} is not the folder of a run or a session: it has none of {', '.join(files)}."
+        )
     if not 0.1 <= refresh <= 3600.0:
         raise InputError(f"the refresh is {refresh} s; expected 0.1 to 3600.")
     if not 0 <= port < 65536:

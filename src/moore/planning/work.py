@@ -1,0 +1,67 @@
+"""How much of each part a run does, at most: a stage may end sooner, and so may a fit."""
+
+from collections.abc import Mapping
+
+from moore.agents.bc import BCConfig
+from moore.config import Config
+from moore.experience.settings import rollout_length
+from moore.runs.setup import Setup
+from moore.stages.learner import Learner
+
+Work = Mapping[str, int]
+
+
+def offline_work(learner: Learner) -> Work:
+    """Part -> how many of its units the offline stage does; see `Miniature` for the units."""
+    config, offline = learner.config, learner.config.offline
+    work: dict[str, int] = {"update": offline.epochs * offline.updates_per_epoch}
+    if config.clone:
+        work["clone"] = BCConfig().updates
+    if learner.models is not None:
+        rounds = offline.epochs * offline.rounds
+        work["fit"] = config.model.max_fit_steps
+        work["imagine"] = rounds * offline.rollout_batch * config.rollout_length
+        work["diagnose"] = offline.epochs
+        work["gate"] = offline.epochs * config.gate.rollouts
+    return work
+
+
+def online_work(learner: Learner, epochs: int) -> Work:
+    """The same for so many online epochs, without the steps of the system itself."""
+    config, online = learner.config, learner.config.online
+    steps = epochs * online.steps_per_epoch
+    refits = steps // online.refit_every
+    work: dict[str, int] = {"act": steps, "observe": steps}
+    work["update"] = steps * online.updates_per_step
+    if learner.models is not None:
+        lengths = sum(rollout_length(config, epoch + 1) for epoch in range(epochs))
+        each = online.steps_per_epoch // online.refit_every * online.rollout_batch
+        work["refit"] = refits * config.model.max_refit_steps
+        work["imagine"] = lengths * each
+        work["gate"] = refits * config.gate.rollouts
+        work["diagnose"] = epochs
+    return work
+
+
+def evaluations(setup: Setup, *, offline: bool, online: bool) -> int:
+    """Number of times that the episodes of evaluation are run."""
+    config = setup.config
+    if not config.evaluation.episodes:
+        return 0
+    twice = setup.learner.gated and config.evaluation.candidate
+    epochs = offline * config.offline.epochs + online * (config.online.epochs + 1)
+    return epochs * (1 + twice) + (offline and config.clone) + (setup.reference is None)
+
+
+def ends_sooner(config: Config, *, offline: bool, has_models: bool) -> list[str]:
+    """Sentences that say which part may do less than this."""
+    found = []
+    if offline and has_models:
+        found.append("The fit of the models ends once their errors stand still.")
+    if offline and (config.offline.patience or config.offline.refusals):
+        found.append("The offline stage ends once it gains nothing more.")
+    if offline and config.clone:
+        found.append("The clone is fitted until it gets no better.")
+    if config.evaluation.episodes:
+        found.append("Episodes of evaluation may end before their limit.")
+    return found
