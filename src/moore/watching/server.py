@@ -45,10 +45,10 @@ class RunFolder:
 
 
 def live_server(run: str | Path, *, port: int, refresh: float = 2.0) -> ThreadingHTTPServer:
-    """A server for the live page of a run; call its `serve_forever`.
+    """A server for the live page of a run or a session; call its `serve_forever`.
 
     Args:
-        run: folder of the run.
+        run: folder of the run or of the session.
         port: port on the loopback address; 0 takes a free one.
         refresh: seconds between two looks of the page.
 
@@ -56,9 +56,11 @@ def live_server(run: str | Path, *, port: int, refresh: float = 2.0) -> Threadin
         InputError: there is no such folder, or the port cannot be used.
     """
     folder = RunFolder(Path(run).expanduser().resolve())
-    files = ("config.toml", "metrics.jsonl")
+    files = ("config.toml", "metrics.jsonl", "session.json")
     if not any((folder.path / name).exists() for name in files):
-        raise InputError(f"{run} is not the folder of a run: it has neither of {', '.join(files)}.")
+        raise InputError(
+            f"{run} is not the folder of a run or of a session: it has none of {', '.join(files)}."
+        )
     if not 0.1 <= refresh <= 3600.0:
         raise InputError(f"the refresh is {refresh} s; expected 0.1 to 3600.")
     if not 0 <= port < 65536:
