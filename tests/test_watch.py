@@ -133,8 +133,19 @@ def test_the_folder_is_only_read(asked, folder):
     assert state() == before
 
 
+def test_a_session_is_watched_from_its_beginning(tmp_path):
+    (tmp_path / "session.json").write_text("{}")
+    with live_server(tmp_path, port=0) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
+        connection.request("GET", "/facts.json")
+        assert json.loads(connection.getresponse().read())["state"].endswith("an epoch yet.")
+        connection.close()
+        server.shutdown()
+
+
 def test_wrong_input_is_told(folder, tmp_path):
-    with pytest.raises(InputError, match="is not the folder of a run"):
+    with pytest.raises(InputError, match="is not the folder of a run or of a session"):
         live_server(tmp_path, port=0)
     with pytest.raises(InputError, match="the port is 70000"):
         live_server(folder, port=70000)

@@ -55,7 +55,7 @@ class RunFolder:
 
 
 def live_server(run: str | Path, *, port: int, refresh: float = 2.0) -> ThreadingHTTPServer:
-    """A server for the live page of a run; call its `serve_forever`.
+    """A server for the live page of a run or a session; call its `serve_forever`.
 
     Args:
         run: folder of the run or of the session.
@@ -69,7 +69,7 @@ def live_server(run: str | Path, *, port: int, refresh: float = 2.0) -> Threadin
     files = ("config.toml", "metrics.jsonl", "session.json")
     if not any((folder.path / name).exists() for name in files):
         raise InputError(
-            f"{run} is not the folder of a run or a session: it has none of {', '.join(files)}."
+            f"{run} is not the folder of a run or of a session: it has none of {', '.join(files)}."
         )
     if not 0.1 <= refresh <= 3600.0:
         raise InputError(f"the refresh is {refresh} s; expected 0.1 to 3600.")

@@ -1,0 +1,205 @@
+"""The session beside the plant: the old controller acts, then the policy tries, then it acts.
+
+    python operate.py --run runs/plant/offline --out runs/plant/session --trend runs/plant/trend.csv
+
+Every minute it reads the plant, asks the session for an output, sends it, and tells the session
+what came of it. Between two batches it learns, and the shift leader may choose another mode.
+"""
+
+import argparse
+import csv
+import http.client
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from good import reward
+from pid import Pid
+from tank import BATCH_MIN, HIGH_PERCENT, LOW_PERCENT, Readings
+
+import moore
+from moore.guarding.interlocks import Interlocks
+from moore.guarding.signals import Limit
+from moore.guarding.supervision import GuardSettings
+
+FIRST_BATCHES = (
+    6  # of shadow, in which the account of the loss budget learns what the old one earns
+)
+CHECK_BATCHES = 3  # of shadow after an alarm, to look for the cause
+PROVEN_BATCHES = 3  # that a promoted policy must last in canary
+SETTLED_MIN = 25  # after a new set point the temperature should be near it
+DEVIATION_K = 4.0  # and stay so near, while the policy acts
+HOTTEST_JACKET_C = 105.0
+TRANSFER_PERCENT_S = 0.5  # after a switch the output moves by 30% a minute at most
+TREND = ("minute", *Readings._fields, "output_percent", "actor", "mode", "reward_K", "budget_K",
+         "alarm")  # fmt: skip
+
+
+class PlantClient:
+    """The plant, as the session sees it."""
+
+    def __init__(self, address: str):
+        self._connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60.0)
+
+    def read(self) -> tuple[int, Readings]:
+        """The minute, and the readings."""
+        return self._told("GET", "/readings", None)
+
+    def send(self, valve_percent: float) -> tuple[int, Readings]:
+        """Sends an output and waits for the end of the minute; the next minute, its readings."""
+        return self._told("POST", "/output", json.dumps({"valve_percent": valve_percent}))
+
+    def _told(self, method: str, path: str, body: str | None) -> tuple[int, Readings]:
+        self._connection.request(method, path, body)
+        answer = self._connection.getresponse()
+        told = json.loads(answer.read())
+        if answer.status != 200:
+            raise RuntimeError(f"the plant refuses: {told['error']}")
+        return told["minute"], Readings(*(told[name] for name in Readings._fields))
+
+
+class ShiftLeader:
+    """Chooses the mode between two batches, by rules that fit on a card.
+
+    Shadow first. Then canary, until a policy was promoted and has stayed so for some batches; then
+    on. After an alarm shadow again, for as long as it takes to look for the cause.
+    """
+
+    def __init__(self) -> None:
+        self._batches, self._shadow = 0, FIRST_BATCHES
+
+    def mode(self, before: str, *, trusted: bool, promoted: bool) -> str:
+        """The mode of the next batch.
+
+        Args:
+            before: the mode of the last one.
+            trusted: whether the guard still trusted the policy when it ended.
+            promoted: whether a policy has earned more than the old controller in its trials.
+        """
+        self._batches += 1
+        if before != "shadow" and not trusted:
+            self._shadow = CHECK_BATCHES
+            return self._begin("shadow")
+        if before == "shadow" and self._batches >= self._shadow:
+            return self._begin("canary")
+        if before == "canary" and not promoted:
+            self._batches = 0
+        if before == "canary" and self._batches >= PROVEN_BATCHES:
+            return self._begin("on")
+        return before
+
+    def _begin(self, mode: str) -> str:
+        self._batches = 0
+        return mode
+
+
+class Settling:
+    """How far a temperature is from its set point, once it should have settled."""
+
+    def __init__(self) -> None:
+        self._set_point_C, self._minutes = np.nan, 0
+
+    def deviation_K(self, before: Readings, after: Readings) -> float:
+        """After a minute; 0 as long as the set point is new."""
+        is_new = before.set_point_C != self._set_point_C
+        self._minutes = 0 if is_new else self._minutes + 1
+        self._set_point_C = before.set_point_C
+        return abs(after.temperature_C - before.set_point_C) * (self._minutes >= SETTLED_MIN)
+
+
+def cool_jacket(obs: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """The interlock: no steam while the jacket is too hot, whoever acts."""
+    too_hot = Readings(*obs).jacket_C > HOTTEST_JACKET_C
+    return np.minimum(action, 0.0) if too_hot else action
+
+
+class Control:
+    """Plant and session together, minute by minute.
+
+    Attributes:
+        minute: of the plant.
+    """
+
+    def __init__(self, plant: PlantClient, run: Path, out: Path, *, dataset: str, learner: str):
+        """Begins a session in shadow.
+
+        Args:
+            plant: the plant.
+            run, dataset: folder of the offline run, and its log.
+            out: a new folder for the session.
+            learner: "call": the clock must stand while it learns; or "process".
+        """
+        self._plant, self._apart = plant, learner == "process"
+        self.minute, self._seen = plant.read()
+        bounds = np.array([LOW_PERCENT]), np.array([HIGH_PERCENT])
+        self.session = moore.Session.from_run(
+            run, out, dataset=dataset, learner=learner,
+            accept=("hand-over",),  # whatever was learned: it only proposes, and then has a budget
+            controller=Pid(), mode="shadow",
+            guard=GuardSettings(limits=[Limit("deviation_K", high=DEVIATION_K)], tolerance=10.0),
+            interlocks=Interlocks(*bounds, project=cool_jacket),
+            transfer_rate=TRANSFER_PERCENT_S, clock=lambda: 60.0 * self.minute,
+        )  # fmt: skip
+        self._leader, self._settling = ShiftLeader(), Settling()
+
+    def run_minute(self) -> dict[str, Any]:
+        """One control interval; what the trend recorder keeps of it."""
+        session, minute, seen = self.session, self.minute, self._seen
+        output = session.act(np.array(seen, np.float32))
+        self.minute, self._seen = self._plant.send(float(output[0]))
+        earned = float(reward(*(np.array([row]) for row in (seen, output, self._seen)))[0])
+        deviation_K = self._settling.deviation_K(seen, self._seen)
+        ends = self.minute // BATCH_MIN > minute // BATCH_MIN
+        if self.minute == minute + 1:
+            session.observe(
+                reward=earned, next_obs=np.array(self._seen, np.float32), truncated=ends,
+                signals={"deviation_K": deviation_K},
+            )  # fmt: skip
+        else:
+            session.gap()  # the plant did not wait, so this is not what came of the output
+        standing = session.standing[0]
+        told = (minute, *seen, float(output[0]), standing.actor, session.mode, earned,
+                session.budget, standing.alarm)  # fmt: skip
+        if ends:
+            self._between_batches(standing.trusted)
+        return dict(zip(TREND, told, strict=True))
+
+    def _between_batches(self, trusted: bool) -> None:
+        session = self.session
+        if not self._apart:
+            session.learn()
+        promoted = session.status.budget["incumbent"] > 0
+        mode = self._leader.mode(session.mode, trusted=trusted, promoted=promoted)
+        if mode != session.mode:
+            session.set_mode(mode)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--plant", default="http://127.0.0.1:8710")
+    parser.add_argument("--run", type=Path, default=Path("runs/plant/offline"))
+    parser.add_argument("--log", default="runs/plant/season.hdf5")
+    parser.add_argument("--out", type=Path, default=Path("runs/plant/session"))
+    parser.add_argument("--trend", type=Path, default=Path("runs/plant/trend.csv"))
+    parser.add_argument("--batches", type=int, default=24)
+    parser.add_argument("--learner", choices=("call", "process"), default="call")
+    args = parser.parse_args()
+    control = Control(
+        PlantClient(args.plant), args.run, args.out, dataset=args.log, learner=args.learner
+    )
+    print(f"{control.session.folder} controls {args.plant}.", flush=True)
+    with control.session, args.trend.open("w", newline="") as file:
+        trend = csv.DictWriter(file, TREND)
+        trend.writeheader()
+        while control.minute < args.batches * BATCH_MIN:
+            row = control.run_minute()
+            trend.writerow(row)
+            file.flush()
+            if control.minute % BATCH_MIN == 0:
+                print(f"{control.minute // 60:02d}:00  {row['mode']:6}  {row['alarm']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
