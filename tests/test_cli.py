@@ -22,6 +22,7 @@ COMMANDS = (
     "export",
     "serve",
     "watch",
+    "report",
     "sweep",
     "compare",
     "reproduce",

@@ -13,6 +13,7 @@ from moore.cli.doctor import check_installation
 from moore.cli.evaluate import evaluate, preview_schemes
 from moore.cli.export import export_policy
 from moore.cli.logs import inspect_log
+from moore.cli.report import report_runs
 from moore.cli.reproduce import reproduce_figure
 from moore.cli.serve import serve_session
 from moore.cli.sweep import sweep_grid
@@ -47,6 +48,7 @@ commands:
   export RUN        write a saved policy as ONNX, StableHLO, NumPy and C, and check it
   serve RUN         give a session to control systems, by HTTP
   watch RUN         show a run while it goes on, on a page for this machine alone
+  report RUN...     write the report of a run anew, or lay several runs side by side
   sweep             run a grid of settings, as processes or on Ray
   compare RUN...    compare runs: metrics over seeds, with intervals
   reproduce FIGURE  make a figure of the paper (fig1 to fig4): runs, tables and plots
@@ -116,6 +118,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "export": export_policy,
     "serve": serve_session,
     "watch": watch_run,
+    "report": report_runs,
     "sweep": sweep_grid,
     "compare": compare_runs,
     "reproduce": reproduce_figure,

@@ -8,7 +8,7 @@ from moore.config import flat, read_toml
 from moore.errors import InputError
 from moore.numbers import without_nulls
 from moore.reports.compare import Finished
-from moore.reports.plots import known_reference
+from moore.reports.headline import known_reference
 from moore.runs.folder import read_metrics, read_summary
 
 
