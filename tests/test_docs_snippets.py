@@ -1,6 +1,7 @@
 """What stands in the documents as code: it parses, its commands exist, and the tutorial runs."""
 
 import ast
+import json
 import re
 import shlex
 import sys
@@ -11,7 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+import notebook
+from desk import TINY
 from moore.cli import COMMANDS, main
+from moore.config import from_dict
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,6 +78,32 @@ def test_what_protects_a_plant_is_called_as_documented():
         if page == "guard.md":
             assert given["guard"].trusted and given["sent"].action == pytest.approx(1.0)
     assert given["sent"].actor == "old" and given["board"].mode == "canary"
+
+
+def test_the_notebook_of_the_quickstart_says_what_its_page_says():
+    made = notebook.notebook()
+    assert (ROOT / notebook.NOTEBOOK).read_text(encoding="utf-8") == made
+    page = [text for _, text in blocks(ROOT / notebook.PAGE, "python")]
+    code = [cell for cell in json.loads(made)["cells"] if cell["cell_type"] == "code"]
+    assert ["".join(cell["source"]).strip() for cell in code] == [text.strip() for text in page]
+
+
+def test_the_notebook_of_the_quickstart_runs(desk, monkeypatch, capsys):
+    """At its smallest, and with an algorithm that has hardly anything to compile."""
+    small = tomllib.loads(TINY) | {
+        **{"algorithm": "awac", "awac": {"hidden": [8], "batch_size": 16}},
+        **{"offline": {"epochs": 1, "updates_per_epoch": 2}},
+        **{"online": {"epochs": 1, "steps_per_epoch": 4, "refit_every": 2}},
+    }
+    monkeypatch.setattr("moore.presets.preset", lambda name: from_dict(small))
+    given: dict = {}
+    for cell in json.loads((ROOT / notebook.NOTEBOOK).read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), given)
+    told = capsys.readouterr().out
+    summary = json.loads((desk / "first" / "summary.json").read_text())
+    assert f"gain {summary['transfer']['gain']}" in told
+    assert (desk / "first" / "report.html").exists() and given["earned"] < 0.0
 
 
 @pytest.mark.slow
