@@ -217,15 +217,15 @@ class TestConsole:
         ]
 
     def test_tells_how_long_it_will_take_and_what_is_being_done_now_and_then(self, capsys):
-        time = iter([0.0, 5.0, 20.0, 20.0, 20.0, 21.0, 30.0, 30.0])
+        time = iter([0.0, 5.0, 40.0, 40.0, 40.0, 41.0, 60.0, 60.0])
         report = Reporter(now=lambda: next(time))
         report.start("online", 6, 3)
         report.under_way(3.1, "fitting")  # after 5 s: too early for one more line
-        report.under_way(3.5, "fitting")  # after 20 s: 2.5 of 3 are left
+        report.under_way(3.5, "fitting")  # after 40 s: 2.5 of 3 are left
         report.under_way(3.6)
         report.advance(6, "return 4.0")
         assert capsys.readouterr().err.splitlines() == [
-            "online 3/6  fitting, about 2 min left",
+            "online 3/6  fitting, about 3 min left",
             "online 6/6  return 4.0",
         ]
 

@@ -14,7 +14,7 @@ from moore.numbers import finite, is_finite
 # What a person reads instead of the title of a part of the work.
 _DOING = {"offline": "offline, learning from the log", "online": "online, acting and learning"}
 # Seconds between two plain lines about work that is under way.
-_PATIENCE = 15.0
+_PATIENCE = 30.0
 # No time is foretold from a smaller share of the work than this.
 _ENOUGH = 0.02
 
