@@ -1,11 +1,13 @@
 """What stands in the documents as code: it parses, its commands exist, and the tutorial runs."""
 
 import ast
+import dataclasses
 import json
 import re
 import shlex
 import sys
 import tomllib
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import notebook
 from desk import TINY
 from moore.cli import COMMANDS, main
+from moore.cli.completion import options_of_commands
 from moore.config import from_dict
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +55,32 @@ def test_code_in_the_documents_parses_and_its_commands_exist():
                 for words in commands(text):
                     assert not words or words[0] in COMMANDS, f"{page.name}: moore {words[0]}"
     assert min(seen.values()) >= 3
+
+
+def flags_of(options: type, prefix: str = "") -> Iterator[str]:
+    """The flags of a command, from the fields of its options; those of a section have its name."""
+    hints = typing.get_type_hints(options)
+    for item in dataclasses.fields(options):
+        name = item.name.rstrip("_").replace("_", "-")
+        if dataclasses.is_dataclass(hints[item.name]):
+            whole = item.name in ("config", "recipe")  # whose fields are flags by themselves
+            yield from flags_of(hints[item.name], prefix if whole else f"{prefix}{name}.")
+        else:
+            yield from (f"--{prefix}{name}", f"--{prefix}no-{name}")
+
+
+def test_flags_in_the_documents_exist():
+    known = {name: {*flags_of(options)} for name, options in options_of_commands().items()}
+    found = [
+        (page.name, words[0], word.partition("=")[0])
+        for page in DOCS
+        for _, text in blocks(page, "bash")
+        for words in commands(text)
+        for word in words[1:]
+        if word.startswith("--") and word not in ("--help", "--version")
+    ]
+    assert len(found) > 50
+    assert [use for use in found if use[2].replace("_", "-") not in known[use[1]]] == []
 
 
 def test_the_reference_names_every_command():
