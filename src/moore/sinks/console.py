@@ -76,7 +76,7 @@ class Reporter:
         if self._progress is not None:
             self._progress.update(self._task, completed=done, news=plain(news))
         else:
-            self.say(f"{self.title} {int(done)}/{self._total}  {news}")
+            self.say(f"{self.title} {int(done)}/{self._total}  {news}".rstrip())
 
     def _left(self, done: int | float) -> str:
         """The time that is left if the rest goes on as what was done since the start."""
@@ -110,9 +110,10 @@ class ConsoleSink:
         self._report = report
 
     def write(self, row: dict) -> None:
-        if row["stage"] != self._report.title or (_is_online(row) and row["epoch"] == 0):
+        told, begins = news(row), row["epoch"] == 0
+        if row["stage"] != self._report.title or (begins and (_is_online(row) or not told)):
             return
-        self._report.advance(row["epoch"], news(row))
+        self._report.advance(row["epoch"], told)
         if skipped := row.get("losses/skipped_updates"):
             self._report.say(
                 f"{skipped:,.0f} updates of {row['stage']} epoch {row['epoch']} were skipped: they "
