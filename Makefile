@@ -19,8 +19,9 @@ lint:  ## format the code, then check style, types, and which room imports which
 	$(BIN)mypy
 	$(BIN)python tools/architecture.py --check
 
-tables:  ## tables, numbers and the picture of the rooms, made anew from the results and the code
+tables:  ## tables, numbers, the notebook and the picture of the rooms, made anew from their sources
 	$(BIN)python tools/results.py --write
+	$(BIN)python tools/notebook.py --write
 	$(BIN)python tools/architecture.py --write
 
 docs:  ## the documentation as a site in site/, built strictly; needs pip install -e ".[docs]"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -21,6 +22,7 @@ COMMANDS = (
     "export",
     "serve",
     "watch",
+    "report",
     "sweep",
     "compare",
     "reproduce",
@@ -29,6 +31,7 @@ COMMANDS = (
     "convert",
     "preview",
     "doctor",
+    "completion",
     "theory",
 )
 
@@ -38,11 +41,28 @@ COMMANDS = (
 
 def test_moore_help_lists_the_commands_and_an_example(moore_prints):
     text = moore_prints("--help")
-    assert text == moore_prints("-h") == moore_prints("")
+    assert text == moore_prints("-h")
     for command in COMMANDS:
         assert re.search(rf"^  {command}\b", text, re.MULTILINE)
     assert len(re.findall(r"^example: moore ", text, re.MULTILINE)) == 1
     assert set(cli.COMMANDS) == set(COMMANDS)
+
+
+def test_moore_alone_names_what_people_do_first(moore_prints):
+    lines = re.findall(r"^  moore (\w+)", moore_prints(""), re.MULTILINE)
+    assert lines == ["run", "inspect", "run"]
+
+
+def test_a_shell_completes_commands_and_flags(moore_prints):
+    script = moore_prints("completion bash")
+    words = ["moore", "run", "quickstart", "--online.ep"]
+    asked = f"""{script}
+    COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; _tyro_moore
+    printf '%s,' "${{COMPREPLY[@]}}"; COMP_WORDS=(moore ""); COMP_CWORD=1; _tyro_moore
+    printf '%s\n' "${{COMPREPLY[@]}}" """
+    told = subprocess.run(["bash"], input=asked, capture_output=True, text=True).stdout
+    flags, _, commands = told.partition(",")
+    assert flags == "--online.epochs" and set(COMMANDS) <= set(commands.split())
 
 
 def test_moore_version(moore_prints):

@@ -1,17 +1,26 @@
 """What stands in the documents as code: it parses, its commands exist, and the tutorial runs."""
 
 import ast
+import dataclasses
+import json
 import re
 import shlex
 import sys
 import tomllib
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+import notebook
+from desk import TINY
 from moore.cli import COMMANDS, main
+from moore.cli.completion import options_of_commands
+from moore.config import from_dict
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -48,6 +57,32 @@ def test_code_in_the_documents_parses_and_its_commands_exist():
     assert min(seen.values()) >= 3
 
 
+def flags_of(options: type, prefix: str = "") -> Iterator[str]:
+    """The flags of a command, from the fields of its options; those of a section have its name."""
+    hints = typing.get_type_hints(options)
+    for item in dataclasses.fields(options):
+        name = item.name.rstrip("_").replace("_", "-")
+        if dataclasses.is_dataclass(hints[item.name]):
+            whole = item.name in ("config", "recipe")  # whose fields are flags by themselves
+            yield from flags_of(hints[item.name], prefix if whole else f"{prefix}{name}.")
+        else:
+            yield from (f"--{prefix}{name}", f"--{prefix}no-{name}")
+
+
+def test_flags_in_the_documents_exist():
+    known = {name: {*flags_of(options)} for name, options in options_of_commands().items()}
+    found = [
+        (page.name, words[0], word.partition("=")[0])
+        for page in DOCS
+        for _, text in blocks(page, "bash")
+        for words in commands(text)
+        for word in words[1:]
+        if word.startswith("--") and word not in ("--help", "--version")
+    ]
+    assert len(found) > 50
+    assert [use for use in found if use[2].replace("_", "-") not in known[use[1]]] == []
+
+
 def test_the_reference_names_every_command():
     reference = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert [name for name in COMMANDS if f"moore {name}" not in reference] == []
@@ -72,6 +107,32 @@ def test_what_protects_a_plant_is_called_as_documented():
         if page == "guard.md":
             assert given["guard"].trusted and given["sent"].action == pytest.approx(1.0)
     assert given["sent"].actor == "old" and given["board"].mode == "canary"
+
+
+def test_the_notebook_of_the_quickstart_says_what_its_page_says():
+    made = notebook.notebook()
+    assert (ROOT / notebook.NOTEBOOK).read_text(encoding="utf-8") == made
+    page = [text for _, text in blocks(ROOT / notebook.PAGE, "python")]
+    code = [cell for cell in json.loads(made)["cells"] if cell["cell_type"] == "code"]
+    assert ["".join(cell["source"]).strip() for cell in code] == [text.strip() for text in page]
+
+
+def test_the_notebook_of_the_quickstart_runs(desk, monkeypatch, capsys):
+    """At its smallest, and with an algorithm that has hardly anything to compile."""
+    small = tomllib.loads(TINY) | {
+        **{"algorithm": "awac", "awac": {"hidden": [8], "batch_size": 16}},
+        **{"offline": {"epochs": 1, "updates_per_epoch": 2}},
+        **{"online": {"epochs": 1, "steps_per_epoch": 4, "refit_every": 2}},
+    }
+    monkeypatch.setattr("moore.presets.preset", lambda name: from_dict(small))
+    given: dict = {}
+    for cell in json.loads((ROOT / notebook.NOTEBOOK).read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), given)
+    told = capsys.readouterr().out
+    summary = json.loads((desk / "first" / "summary.json").read_text())
+    assert f"gain {summary['transfer']['gain']}" in told
+    assert (desk / "first" / "report.html").exists() and given["earned"] < 0.0
 
 
 @pytest.mark.slow

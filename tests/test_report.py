@@ -18,6 +18,7 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
+from moore.reports.headline import legend, return_curve
 from moore.reports.plot_style import figure_svg
 from moore.runs.folder import read_metrics
 from moore.runs.report import write_report
@@ -75,6 +76,8 @@ def _summary() -> dict:
         "random_return": REFERENCE["random"],
         "evaluation_episodes": 3,
         "transfer": transfer,
+        "hand_over": {"log_return": 400.0},
+        "online": {"return": ONLINE[-1]},
         "time": {"total": 3725.0, "update": 1800.5},
         "updates_per_second": 101.0,
         "versions": {"moore": "0.1.0", "gymnasium": "1.2.1", "mujoco": "3.3.6"},
@@ -110,6 +113,10 @@ def test_the_page_says_what_happened_at_the_hand_over(page):
     assert "fell by up to 172.5" in page
     assert "It was back 2 epochs after the first fall." in page
     assert "130.1 above the offline policy" in page
+    verdict = re.search('<p class="verdict">(.*?)</p>', page).group(1)
+    assert verdict.startswith(
+        "From 400.0 (the controller in the log) to 812.5 at the hand-over to 1"
+    )
 
 
 def test_no_score_without_its_protocol(page):
@@ -207,7 +214,7 @@ def test_curves_without_any_key_are_left_out(tmp_path):
 @pytest.mark.parametrize("rows", [[], ROWS[:1], ROWS[:3], ROWS[3:4], ROWS[4:], ROWS])
 def test_every_curve_draws_any_part_of_a_run(rows):
     figures = [
-        plots.return_curve(rows, _summary()),
+        return_curve(rows, _summary()),
         plots.share_curve(rows),
         plots.uncertainty_curve(rows, penalty_coef=1.0),
         plots.model_curve(rows),
@@ -217,16 +224,77 @@ def test_every_curve_draws_any_part_of_a_run(rows):
 
 
 def test_svg_is_the_same_every_time_and_takes_the_colours_of_the_page():
-    first, second = (figure_svg(plots.return_curve(ROWS, _summary())) for _ in range(2))
+    first, second = (figure_svg(return_curve(ROWS, _summary())) for _ in range(2))
     assert first == second
     assert first.startswith("<svg") and first.endswith("</svg>")
     assert "currentColor" in first and "var(--blue, #0072b2)" in first
     assert "dip 172" in first and "normalised score" in first
 
 
+def _ticks(figure: Figure) -> dict[str, float]:
+    axes = figure.axes[0]
+    places = axes.get_xticks()
+    return dict(zip((text.get_text() for text in axes.get_xticklabels()), places, strict=True))
+
+
+def test_the_returns_stand_over_the_steps_in_the_system():
+    figure = return_curve(ROWS, _summary())
+    (evaluated,) = (x for x in figure.axes[0].lines if x.get_label() == "evaluated")
+    assert list(evaluated.get_xdata()[-5:]) == [0, 1000, 2000, 3000, 4000]
+    ticks = _ticks(figure)
+    assert ticks["2,000"] == 2000 and ticks["1"] < ticks["2"] < 0
+    assert figure.axes[0].get_xlabel() == "offline epoch  |  steps in the system"
+
+
+def test_imagined_returns_that_ran_away_do_not_flatten_the_others():
+    rows = [row | {"model/episode_return": 800.0} for row in ROWS]
+    quiet = return_curve(rows, _summary()).axes[0]
+    assert quiet.get_title(loc="left") == ""
+    rows[-1] |= {"model/episode_return": -4e9}
+    axes = return_curve(rows, _summary()).axes[0]
+    assert axes.get_ylim() == quiet.get_ylim()
+    assert axes.get_title(loc="left") == "outside the axis: 1 imagined, to -4e+09"
+
+
+def test_the_old_controller_and_the_clone_are_lines_that_the_legend_explains():
+    rows = [ROWS[0] | {"clone/return": 700.0, "clone/log_return": 400.0}, *ROWS[1:]]
+    figure = return_curve(rows, _summary() | {"hand_over": {"log_return": 410.0}})
+    levels = {x.get_label(): x.get_ydata()[0] for x in figure.axes[0].lines}
+    assert (levels["old controller"], levels["clone of the log"]) == (410.0, 700.0)
+    assert levels["at the hand-over"] == ONLINE[0]
+    names = re.findall("<b>(.*?)</b>: [a-z]", legend(figure))
+    assert names == [
+        "evaluated", "acting", "at the hand-over", "clone of the log", "old controller",
+    ]  # fmt: skip
+    under_way = return_curve(rows, {}).axes[0]
+    assert {x.get_label(): x.get_ydata()[0] for x in under_way.lines}["old controller"] == 400.0
+
+
 def test_many_short_episodes_stay_small():
     rows = [ROWS[3] | {"epoch": t, "online/episode_returns": [1.0] * 60} for t in range(100)]
-    assert len(figure_svg(plots.return_curve(rows, {}))) < 400_000
+    assert len(figure_svg(return_curve(rows, {}))) < 400_000
+
+
+def test_runs_stand_side_by_side_with_the_settings_that_differ(tmp_path, moore_prints):
+    _run(tmp_path / "a", ROWS, _summary())
+    other = _run(tmp_path / "b", [*ROWS[:-1], _row("online", 4, 3000.0)], None)
+    (other / "config.toml").write_text(CONFIG.replace("seed = 7", "seed = 8"))
+    moore_prints(f"report {tmp_path}/a {tmp_path}/b --html {tmp_path}/both.html")
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 2 and "<script" not in page
+    text = " ".join(re.sub("(?s)<svg.*?</svg>|<[^>]*>", " ", page).split())
+    assert "Hopper-v5, moore, seed 7 a" in text and "Hopper-v5, moore, seed 8 b" in text
+    assert text.endswith("Settings that differ a b seed 7 8")
+    axes = [re.findall(r">([\d,]+)</text>", svg) for svg in page.split("<svg")[1:]]
+    assert axes[0] == axes[1] and "3,000" in axes[0], "runs of one environment share the axis"
+
+
+def test_a_report_is_written_anew(tmp_path, moore_prints, moore_refuses):
+    folder = _run(tmp_path / "run", ROWS, _summary())
+    assert moore_prints(f"report {folder}").splitlines()[-1] == f"{folder}/report.html"
+    assert "942.6" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "needs --html FILE" in moore_refuses(f"report {folder} {folder}")
+    assert "needs a RUN" in moore_refuses("report")
 
 
 def test_bad_input_is_named(tmp_path):
@@ -259,7 +327,7 @@ FIGURES = [
     *(lambda rows, f=f: f(rows) for f in (plots.surprise_curves, plots.theory_curves)),
     *(lambda rows, f=f: f(rows) for f in (plots.value_curve, plots.loss_curves)),
     lambda rows: plots.uncertainty_curve(rows, penalty_coef=1.0),
-    lambda rows: plots.return_curve(rows, {"reference": REFERENCE}),
+    lambda rows: return_curve(rows, {"reference": REFERENCE}),
 ]
 
 

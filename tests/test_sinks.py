@@ -204,15 +204,29 @@ class TestServices:
 
 class TestConsole:
     def test_prints_an_epoch_of_the_stage_under_way_and_what_was_skipped(self, capsys):
-        report = Reporter()
+        clock = iter([0.0, 40.0, 40.0])
+        report = Reporter(now=lambda: next(clock))
         sink = ConsoleSink(report)
         sink.write(row(1, stage="offline"))  # of the run that this one starts from
         report.start("online", 2)
         sink.write(row(0, **{"eval/return": 3.0}))  # the hand-over, which ends no epoch
         sink.write(row(1, **{"eval/return": 4.0, "losses/skipped_updates": 7}))
         assert capsys.readouterr().err.splitlines() == [
-            "online 1/2  return 4.0",
+            "online 1/2  return 4.0, about 40 s left",
             "7 updates of online epoch 1 were skipped: they led to numbers that are not finite.",
+        ]
+
+    def test_tells_how_long_it_will_take_and_what_is_being_done_now_and_then(self, capsys):
+        time = iter([0.0, 5.0, 40.0, 40.0, 40.0, 41.0, 60.0, 60.0])
+        report = Reporter(now=lambda: next(time))
+        report.start("online", 6, 3)
+        report.under_way(3.1, "fitting")  # after 5 s: too early for one more line
+        report.under_way(3.5, "fitting")  # after 40 s: 2.5 of 3 are left
+        report.under_way(3.6)
+        report.advance(6, "return 4.0")
+        assert capsys.readouterr().err.splitlines() == [
+            "online 3/6  fitting, about 3 min left",
+            "online 6/6  return 4.0",
         ]
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_NAMES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-LANGUAGES = {".py": "python", ".c": "c", ".toml": "toml"}
+LANGUAGES = {".py": "python", ".c": "c", ".toml": "toml", ".ipynb": "json"}
 
 _FENCE = re.compile(r"^```.*?^```[^\S\n]*$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"(`+).+?\1", re.DOTALL)
@@ -75,6 +75,16 @@ def linked(page: Path, text: str, root: Path) -> tuple[str, set[Path]]:
         if found.parts[0] != "docs":
             outside.add(found)
     return "".join(parts) + text[last:], outside
+
+
+def linked_from(page: Path, other: Path, text: str, root: Path) -> str:
+    """The text of a page with links that lead to the same files from another file's folder."""
+    parts, last = [], 0
+    for match in links(text):
+        here = os.path.relpath(target(page, match[1], root), other.parent)
+        parts += [text[last : match.start()], Path(here).as_posix(), match[2] or ""]
+        last = match.end()
+    return "".join(parts) + text[last:]
 
 
 def code_page(path: Path, text: str) -> str:

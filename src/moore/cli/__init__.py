@@ -7,12 +7,14 @@ from collections.abc import Callable
 from moore.cli.assess import assess_run
 from moore.cli.collect import collect_log
 from moore.cli.compare import compare_runs
+from moore.cli.completion import print_completion
 from moore.cli.convert import convert_log
 from moore.cli.doctor import check_installation
 from moore.cli.evaluate import evaluate, preview_schemes
 from moore.cli.export import export_policy
 from moore.cli.logs import inspect_log
 from moore.cli.plan import plan_log
+from moore.cli.report import report_runs
 from moore.cli.reproduce import reproduce_figure
 from moore.cli.serve import serve_session
 from moore.cli.sweep import sweep_grid
@@ -24,6 +26,15 @@ from moore.errors import InputError
 from moore.runs.signals import listening
 from moore.version import __version__
 
+FIRST = """\
+Learn a controller from your log, and improve it on the live system.
+
+  moore run                            try it: two minutes, on a log that ships with the package
+  moore inspect LOG                    say whether your log is sound, and what to mend
+  moore run plant --dataset LOG --env-id ID --dry-run
+                                       show what a run on your log would do; without --dry-run, run
+
+`moore --help` lists all commands. `moore COMMAND --help` shows the options of one."""
 USAGE = """\
 usage: moore COMMAND [OPTIONS]
 
@@ -39,6 +50,7 @@ commands:
   export RUN        write a saved policy as ONNX, StableHLO, NumPy and C, and check it
   serve RUN         give a session to control systems, by HTTP
   watch RUN         show a run while it goes on, on a page for this machine alone
+  report RUN...     write the report of a run anew, or lay several runs side by side
   sweep             run a grid of settings, as processes or on Ray
   compare RUN...    compare runs: metrics over seeds, with intervals
   reproduce FIGURE  make a figure of the paper (fig1 to fig4): runs, tables and plots
@@ -47,6 +59,7 @@ commands:
   convert SOURCE    write a log as D4RL HDF5, Minari set or .npz
   preview           show the online share and the shift per epoch of sampling schemes
   doctor            check the installation, and print what belongs in a bug report
+  completion SHELL  print the script with which bash, zsh or tcsh completes these commands
   theory            compute both sides of the paper's bounds, on random MDPs and counterexamples
 
 `moore COMMAND --help` shows the options with their defaults.
@@ -56,10 +69,9 @@ example: moore run --seed 1 --out runs/first"""
 def main(argv: list[str] | None = None) -> None:
     """Runs a command; exits with 0, 2 on bad input, 130 on Ctrl-C, 143 on SIGTERM."""
     arguments = sys.argv[1:] if argv is None else argv
-    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     try:
         with listening():
-            _dispatch(name, rest)
+            _dispatch(arguments)
         sys.stdout.flush()
     except InputError as error:
         print(f"moore: {plain(' '.join(str(error).split()))}", file=sys.stderr)
@@ -72,7 +84,11 @@ def main(argv: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _dispatch(name: str, arguments: list[str]) -> None:
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments:
+        print(FIRST)
+        return
+    name, *rest = arguments
     if name in ("-h", "--help"):
         print(USAGE)
     elif name == "--version":
@@ -80,7 +96,7 @@ def _dispatch(name: str, arguments: list[str]) -> None:
     elif name not in COMMANDS:
         raise InputError(f"unknown command '{name}'; the known ones are {', '.join(COMMANDS)}.")
     else:
-        _run(name, arguments)
+        _run(name, rest)
 
 
 def _run(name: str, arguments: list[str]) -> None:
@@ -105,6 +121,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "export": export_policy,
     "serve": serve_session,
     "watch": watch_run,
+    "report": report_runs,
     "sweep": sweep_grid,
     "compare": compare_runs,
     "reproduce": reproduce_figure,
@@ -113,5 +130,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "convert": convert_log,
     "preview": preview_schemes,
     "doctor": check_installation,
+    "completion": print_completion,
     "theory": check_theory,
 }

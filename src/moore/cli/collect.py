@@ -8,7 +8,7 @@ from moore.cli.parse import example, parse
 from moore.console import show
 
 
-def _options():
+def options_class():
     """The options, made in a function because they need jax."""
     import tyro
 
@@ -39,7 +39,7 @@ def _options():
 
 
 def collect_log(arguments: list[str]) -> None:
-    options = parse(_options(), arguments, "collect")
+    options = parse(options_class(), arguments, "collect")
 
     from moore.collecting.collect import collect, describe
 

@@ -13,7 +13,7 @@ from moore.cli.parse import example, parse
 from moore.console import show
 
 # Extras for those who change this package, or that only choose another build of JAX.
-_NOT_FOR_USERS = ("dev", "docs", "systems", "cuda12", "cuda13")
+_NOT_FOR_USERS = ("dev", "docs", "release", "systems", "cuda12", "cuda13")
 
 
 @example("moore doctor --json")

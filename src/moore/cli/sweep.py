@@ -10,7 +10,7 @@ from moore.console import show
 from moore.errors import InputError
 
 
-def _options():
+def options_class():
     """The options, made in a function because they need tyro."""
     import tyro
 
@@ -63,7 +63,7 @@ def _options():
 
 
 def sweep_grid(arguments: list[str]) -> None:
-    options = parse(_options(), arguments, "sweep")
+    options = parse(options_class(), arguments, "sweep")
 
     from moore.files import whole_path
     from moore.sweeps.grid import cells

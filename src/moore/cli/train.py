@@ -12,7 +12,7 @@ from moore.console import show
 from moore.errors import InputError
 
 
-def _run_options(command: str):
+def options_of(command: str):
     """The options of the three commands that train; made here because they need jax."""
     import tyro
 
@@ -30,8 +30,11 @@ def _run_options(command: str):
         out: Path | None = None
         """Folder of the run, which must not exist yet. None uses
         runs/{env}__{algorithm}__{seed}__{time}."""
+        dry_run: bool = False
+        """Show what the run would do, and with which settings, after all checks. Nothing is
+        written, and nothing is started. What is printed is a configuration file with comments."""
         json: bool = False
-        """Print summary.json at the end."""
+        """Print summary.json at the end; with --dry-run, print its facts as JSON."""
         quiet: bool = False
         """Do not show progress."""
         estimate: bool = False
@@ -69,7 +72,7 @@ def train_stages(arguments: list[str], command: str) -> None:
 
     first = arguments[0] if arguments and not arguments[0].startswith("-") else None
     rest = arguments[1:] if first else arguments
-    cls = _run_options(command)
+    cls = options_of(command)
     base = _base_config(first, rest, command)
     options = parse(cls, rest, command, cls(config=base))
     config = options.config
@@ -88,6 +91,9 @@ def train_stages(arguments: list[str], command: str) -> None:
         if command == "online" and start is None:
             raise InputError("moore online needs --from RUN, a run whose offline stage is done.")
         stages = {"run": "both", "offline": "offline", "online": "online"}[command]
+        if options.dry_run:
+            _show_dry_run(config, base, _origin(first, rest, command), stages, options)
+            return
         result = runs.run(
             config, out=options.out, stages=stages, start_from=start, quiet=options.quiet
         )
@@ -110,6 +116,26 @@ def _base_config(first: str | None, rest: list[str], command: str):
     if first is not None and first.endswith(".toml"):
         return read_toml(Path(first))
     return preset(first or "quickstart", algorithm=value_of(rest, "--algorithm"))
+
+
+def _origin(first: str | None, rest: list[str], command: str) -> str:
+    """What `_base_config` is, in words."""
+    if command == "online":
+        return f"the run {value_of(rest, '--from')}"
+    if first is not None and first.endswith(".toml"):
+        return first
+    algorithm = value_of(rest, "--algorithm")
+    return f"the preset {first or 'quickstart'}" + (f" for {algorithm}" if algorithm else "")
+
+
+def _show_dry_run(config, base, origin: str, stages: str, options) -> None:
+    from moore.cli.dry_run import dry_facts, dry_text
+    from moore.runs.run import get_ready
+
+    start = getattr(options, "from_", None)
+    ready = get_ready(config, out=options.out, stages=stages, start_from=start)
+    facts = dry_facts(ready, base, origin=origin, stages=stages)
+    show(json.dumps(facts, indent=1) if options.json else dry_text(ready, facts))
 
 
 def _check_algorithm(old: str, new: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from moore.files import short_path
 from moore.numbers import fixed, without_nulls
+from moore.reports.verdict import way
 
 
 def verdict(summary: dict, folder: Path | None = None) -> str:
@@ -12,7 +13,7 @@ def verdict(summary: dict, folder: Path | None = None) -> str:
     summary = without_nulls(summary)
     offline, acting = summary.get("offline", {}), summary.get("acting", {})
     if "offline" in summary.get("transfer", {}):
-        lines = [_of_transfer(summary["transfer"], offline), _way(summary), _promise(summary)]
+        lines = [_of_transfer(summary["transfer"], offline), way(summary, fixed), _promise(summary)]
         if folder is not None:
             shown = shlex.quote(str(short_path(folder)))
             lines.append(f"next: moore assess {shown}, or moore export {shown} --out DIR")
@@ -24,20 +25,6 @@ def verdict(summary: dict, folder: Path | None = None) -> str:
     if "return" in offline:
         return f"offline return {fixed(offline['return'])}{_notes(_swing(offline))}"
     return ""
-
-
-def _way(summary: dict) -> str:
-    """From where the returns came, and how low they were on the way."""
-    transfer, logged = summary["transfer"], summary.get("hand_over", {}).get("log_return")
-    last, dip = summary.get("online", {}).get("return"), transfer.get("dip")
-    if last is None or dip is None:
-        return ""
-    before = "" if logged is None else f"{fixed(logged)} (the controller in the log) to "
-    lowest = fixed(transfer["offline"] - dip)
-    return (
-        f"from {before}{fixed(transfer['offline'])} at the hand-over to {fixed(last)}; "
-        f"the lowest evaluation on the way was {lowest}"
-    )
 
 
 def _promise(summary: dict) -> str:

@@ -53,8 +53,8 @@ class Config:
     """Cut episodes after this many steps. None uses the environment's own limit, or a measured
     limit if the environment states none."""
     algorithm: str = "moore"
-    """Name of the algorithm, such as moore, moore_robust, iql or sac. The table in
-    docs/algorithms.md lists all of them."""
+    """Name of the algorithm, such as moore_safe, moore, iql or sac. Most presets bring moore_safe.
+    The table in docs/algorithms.md lists all of them."""
     accept: tuple[str, ...] = ()
     """Names of problems in the log that you accept although they would stop the run. The message
     that stops a run gives the name of its problem."""

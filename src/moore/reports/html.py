@@ -13,8 +13,11 @@ from moore.evaluation.transfer import DIP_EPOCHS, acting_levels, transfer_metric
 from moore.numbers import without_nulls
 from moore.reports import plots
 from moore.reports.budget_plot import budget_curves
-from moore.reports.page import number, render
+from moore.reports.headline import legend, return_curve
+from moore.reports.page import render
+from moore.reports.panels import finite_values
 from moore.reports.plot_style import figure_svg
+from moore.reports.verdict import budget_kept, dip_and_gain, way
 
 _ACTED = "online/episode_returns"
 
@@ -83,49 +86,63 @@ def run_page(name: str, rows: list[dict], config_text: str, summary: dict | None
     Raises:
         InputError: config.toml is no TOML.
     """
+    config = parsed(config_text, name)
+    view = overview(rows, config, summary)
     rows = without_nulls(rows)
+    return render(
+        "template.html",
+        **view,
+        metrics=_METRICS,
+        figures=_figures(rows, config, view["summary"]),
+        **_epoch_table(rows),
+        flat=flat,
+        finished=summary is not None,
+        config=config_text,
+        name=name,
+    )
+
+
+def parsed(config_text: str, name: str) -> dict:
+    """The content of the config.toml of the run folder of this name.
+
+    Raises:
+        InputError: it is no TOML.
+    """
     try:
-        config = tomllib.loads(config_text)
+        return tomllib.loads(config_text)
     except ValueError as error:
         raise InputError(f"{name}/config.toml is not valid ({error})") from error
+
+
+def overview(rows: list[dict], config: dict, summary: dict | None) -> dict:
+    """What a page says of a run at its top.
+
+    Args:
+        rows: rows of metrics.jsonl.
+        config: content of config.toml.
+        summary: content of summary.json; None while the run is not over.
+
+    Returns:
+        `summary`, as far as it is known, `transfer` and `acting`, and `verdict`, as sentences.
+    """
+    rows = without_nulls(rows)
     known = _known_so_far(rows, config) if summary is None else without_nulls(summary)
-    page = _page(rows, config, summary=known)
-    finished = summary is not None
-    return render("template.html", **page, finished=finished, config=config_text, name=name)
-
-
-def _page(rows: list[dict], config: dict, *, summary: dict) -> dict:
-    """The values that the template shows."""
     nothing = {f"{key}{end}": None for key, *_ in _METRICS for end in ("", "_score")}
-    transfer = nothing | (summary.get("transfer") or {})
-    transfer["swing_share"] = (summary.get("offline") or {}).get("swing_share")
+    transfer = nothing | (known.get("transfer") or {})
+    transfer["swing_share"] = (known.get("offline") or {}).get("swing_share")
     online = max((row["epoch"] for row in rows if _is_online(row)), default=0)
-    return {
-        "summary": summary,
-        "transfer": transfer,
-        "acting": summary.get("acting") or {},
-        "verdict": _verdict(transfer, online, evaluated=_evaluated_online(rows)),
-        "budget": _told_budget(summary.get("budget")),
-        "metrics": _METRICS,
-        "figures": _figures(rows, config, summary),
-        **_epoch_table(rows),
-        "flat": flat,
-    }
-
-
-def _told_budget(budget: dict | None) -> str:
-    """What the dip budget did, in words; empty where there was none."""
-    if not budget:
-        return ""
-    kept = "kept" if budget["least_margin"] >= 0 else "broken"
-    nearest = number(abs(budget["least_margin"]))
-    side = "above" if kept == "kept" else "below"
-    return (
-        f"New policies were tried {budget['trials']} times within a dip budget of "
-        f"{budget['share']:.0%}: {budget['promoted']} were promoted, and {budget['demoted']} of "
-        f"these lost their place again. Trials cost {number(budget['spent'])} of reward. The "
-        f"promise was {kept}: at the nearest, what was earned lay {nearest} {side} the line."
+    came = way(known)
+    told = (
+        f"{came[0].upper()}{came[1:]}." if came else "",
+        dip_and_gain(transfer, online, evaluated=_evaluated_online(rows)),
+        budget_kept(known.get("budget")),
     )
+    return {
+        "summary": known,
+        "transfer": transfer,
+        "acting": known.get("acting") or {},
+        "verdict": [sentence for sentence in told if sentence],
+    }
 
 
 def _known_so_far(rows: list[dict], config: dict) -> dict:
@@ -139,7 +156,7 @@ def _known_so_far(rows: list[dict], config: dict) -> dict:
     summary["evaluation_episodes"] = counts[-1] if counts else wanted
     online = [row for row in rows if _is_online(row)]
     curve = {row["epoch"]: float(row["eval/return"]) for row in online if "eval/return" in row}
-    acting = {row["epoch"]: plots.finite_values(row, _ACTED) for row in online}
+    acting = {row["epoch"]: finite_values(row, _ACTED) for row in online}
     start = acting.pop(0, [])
     if online:
         summary["acting"] = acting_levels(list(acting.values()))
@@ -162,37 +179,11 @@ def _is_online(row: dict) -> bool:
     return row.get("stage") == "online" and "epoch" in row
 
 
-def _verdict(transfer: dict, online_epochs: int, *, evaluated: bool) -> str:
-    """Says in words how deep the dip was and how much the online stage gained."""
-    if online_epochs and not evaluated:
-        return "Nothing was evaluated; the acting policy's returns show how the run went."
-    if any(transfer[key] is None for key in ("offline", "dip", "gain")):
-        return "No policy has been handed over yet; so far there is only the offline stage."
-    if not online_epochs:
-        return "There is only the offline stage; nothing has been learned online yet."
-    dip, share, gain = (transfer[key] for key in ("dip", "dip_share", "gain"))
-    epochs = f"the first {min(DIP_EPOCHS, online_epochs)} online epochs"
-    if dip == 0:
-        first = f"No dip: no evaluation of {epochs} is below the hand-over."
-    else:
-        of = "" if share is None else f", {share:.0%} of the way from random to the offline policy"
-        first = f"In {epochs} the evaluated return fell by up to {number(dip)}{of}."
-        recovery = transfer["recovery_epochs"]
-        first += (
-            " It has not come back to the hand-over's level."
-            if recovery is None
-            else f" It was back {recovery} epoch{'s'[: recovery != 1]} after the first fall."
-        )
-    side = "above" if gain >= 0 else "below"
-    return f"{first} The last evaluations are {number(abs(gain))} {side} the offline policy."
-
-
 def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]:
     """The figures for which numbers were logged."""
     coefs = [row["model/penalty_coef"] for row in rows if row.get("model/penalty_coef")]
     penalty_coef = coefs[-1] if coefs else _find(config, "penalty_coef")
     curves = {
-        "returns": lambda: plots.return_curve(rows, summary),
         "replay/": lambda: plots.share_curve(rows),
         "model/uncertainty": lambda: plots.uncertainty_curve(rows, penalty_coef=penalty_coef),
         "model/": lambda: plots.model_curve(rows),
@@ -204,18 +195,17 @@ def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]
         "losses/": lambda: plots.loss_curves(rows),
     }
     logged = {key for row in rows for key in row}
-    named = {"returns": ("eval/", _ACTED, "model/episode_return")}
-    present = [
-        prefix
-        for prefix in curves
-        if any(key.startswith(named.get(prefix, prefix)) for key in logged)
-    ]
-    return {prefix: Markup(figure_svg(curves[prefix]())) for prefix in present}
+    present = [prefix for prefix in curves if any(key.startswith(prefix) for key in logged)]
+    figures = {prefix: Markup(figure_svg(curves[prefix]())) for prefix in present}
+    if any(key.startswith(("eval/", _ACTED, "model/episode_return")) for key in logged):
+        returns = return_curve(rows, summary)
+        figures |= {"returns": Markup(figure_svg(returns)), "legend": legend(returns)}
+    return figures
 
 
 def _epoch_table(rows: list[dict]) -> dict:
     """Columns and cells of the table of epochs; a column without any value is left out."""
-    acted = [plots.finite_values(row, _ACTED) for row in rows]
+    acted = [finite_values(row, _ACTED) for row in rows]
     acting = [{"acting": fmean(y), "acting_episodes": len(y)} if y else {} for y in acted]
     rows = [row | more for row, more in zip(rows, acting, strict=True)]
     columns = [(title, key) for title, key in _COLUMNS if any(key in row for row in rows)]

@@ -36,6 +36,12 @@ def figure_svg(fig: Figure) -> str:
     svg = re.sub(r"(?s)^.*?(?=<svg)|<metadata>.*?</metadata>", "", buffer.getvalue())
     # Groups' names (axes_1, ...) are never referenced and would repeat on a page of figures.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg).replace(INK, "currentColor")
-    for name, color in _PALETTE.items():
-        svg = svg.replace(color, f"var(--{name}, {color})")
+    for color in _PALETTE.values():
+        svg = svg.replace(color, css_color(color))
     return svg.strip()
+
+
+def css_color(color: str) -> str:
+    """A colour of a figure as the page has it: `currentColor` or a variable with a fallback."""
+    names = {value: name for name, value in _PALETTE.items()}
+    return "currentColor" if color == INK else f"var(--{names[color]}, {color})"

@@ -1,25 +1,19 @@
-"""The curves of one run as matplotlib figures.
+"""The curves of one run besides its returns (`headline`), as matplotlib figures.
 
 Every function takes the rows of `metrics.jsonl` (dicts; any key may be missing, None or NaN) and
 returns a Figure that stays readable at a width of 8 cm, without pyplot's global state. A panel
 with nothing to draw says "not logged".
 """
 
-from collections.abc import Mapping
-
 import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from moore.evaluation.transfer import DIP_EPOCHS
 from moore.numbers import is_finite
 from moore.reports.panels import (
     MetricRows,
     band,
     epoch_axis,
-    finite_values,
     line,
     new_figure,
     series,
@@ -28,43 +22,6 @@ from moore.reports.panels import (
 from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION
 
 _TITLE, _LEGEND = {"loc": "left", "fontsize": "medium"}, {"loc": "outside upper center", "ncols": 3}
-_MOST_POINTS = 1500  # acting episodes drawn: each is an element of the page
-
-
-def return_curve(rows: MetricRows, summary: Mapping) -> Figure:
-    """Returns of the evaluated (mean action) and of the acting (sampled action) policy.
-
-    Args:
-        rows: used are `eval/return`, `eval/returns`, `model/episode_return` and
-            `online/episode_returns`.
-        summary: `summary.json`; its `reference`, if any, gives the second axis (score).
-    """
-    rows = with_places(rows)
-    for row in rows:
-        if returns := finite_values(row, "eval/returns"):
-            row |= {"lowest": min(returns), "highest": max(returns)}
-    with matplotlib.rc_context(STYLE):
-        fig, (axes,) = new_figure(1)
-        _acting_policy(axes, rows)
-        band(axes, rows, low="lowest", high="highest", color=BLUE)
-        line(axes, rows, key="model/episode_return", color=GREEN, label="in the models", style=":")
-        line(axes, rows, key="eval/return", color=BLUE, label="evaluated")
-        _mark_dip(axes, rows)
-        epoch_axis(axes, rows)
-        axes.set_ylabel("episode return")
-        if reference := known_reference(summary):
-            random, percent = reference["random"], (reference["expert"] - reference["random"]) / 100
-            to_score = (lambda y: (y - random) / percent, lambda score: random + score * percent)
-            axes.secondary_yaxis("right", functions=to_score).set_ylabel("normalised score")
-        fig.legend(*axes.get_legend_handles_labels(), **_LEGEND)
-    return fig
-
-
-def known_reference(summary: Mapping) -> dict | None:
-    """The reference returns, if they are two different numbers; else None."""
-    found = summary.get("reference") or {}
-    random, expert = found.get("random"), found.get("expert")
-    return found if is_finite(random) and is_finite(expert) and random != expert else None
 
 
 def share_curve(rows: MetricRows) -> Figure:
@@ -234,27 +191,3 @@ def loss_curves(rows: MetricRows) -> Figure:
             axes.yaxis.set_major_locator(MaxNLocator(4))
             epoch_axis(axes, rows, label=False)
     return fig
-
-
-def _acting_policy(axes: Axes, rows: MetricRows) -> None:
-    """Every episode (thinned evenly by rank when there are very many) and the epochs' means."""
-    means = []
-    most = max(4, _MOST_POINTS // max(1, len(rows)))
-    for row in rows:
-        if returns := sorted(finite_values(row, "online/episode_returns")):
-            y = returns[:: -(-len(returns) // most)]
-            axes.plot([row["x"]] * len(y), y, "o", ms=2.2, mew=0, alpha=0.5, color=VERMILION)
-            means.append({"x": row["x"], "mean": float(np.mean(returns))})
-    line(axes, means, key="mean", color=VERMILION, label="acting")
-
-
-def _mark_dip(axes: Axes, rows: MetricRows) -> None:
-    """The level of the hand-over, and the deepest fall below it in the first 10 epochs."""
-    x, y = series([row for row in rows if row["stage"] == "online"], "eval/return")
-    if 0 not in x[:1]:
-        return
-    axes.axhline(y[0], color=BLUE, lw=0.9, ls="--", label="at the hand-over")
-    lowest = int(y[x <= DIP_EPOCHS].argmin())
-    if (fall := y[0] - y[lowest]) > 0:
-        axes.vlines(x[lowest], y[lowest], y[0], color=INK, lw=1)
-        axes.text(x[lowest], y[lowest], f"\n dip {fall:,.0f}", va="top", linespacing=0.6)

@@ -167,8 +167,9 @@ class Execution:
 
         def on_pass(steps: int, errors: tuple[float, ...]) -> None:
             self.stop.check()
-            best = min(errors)
-            self.report.advance(0, f"models: {steps} steps, lowest holdout error {best:.5g}")
+            most, best = self.config.model.max_fit_steps, min(errors)
+            doing = f"fitting the models: {steps:,} steps of {most:,} at most, error {best:.2g}"
+            self.report.under_way(0, doing)
 
         def on_epoch(epoch: int, state: LearnerState, metrics: dict) -> None:
             row = self.measures.place("offline", epoch, epoch)

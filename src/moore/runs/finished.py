@@ -10,7 +10,7 @@ from moore.evaluation.frozen import frozen_metrics
 from moore.evaluation.scores import ReferenceScores
 from moore.numbers import finite, is_finite, without_nulls
 from moore.reports.compare import Finished
-from moore.reports.plots import known_reference
+from moore.reports.headline import known_reference
 from moore.runs.folder import read_metrics, read_summary
 
 

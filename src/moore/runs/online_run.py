@@ -168,6 +168,8 @@ class OnlineRun:
     def _keep(self, epoch: Epoch, state: LearnerState) -> None:
         """Keeps the step, so that a run that is stopped now loses no real transition."""
         self.kept = epoch, state
+        share = epoch.learned / self.setup.config.online.steps_per_epoch
+        self.report.under_way(epoch.number - 1 + share)
         self.stop.check()
 
     def _on_epoch(self, epoch: int, state: LearnerState, metrics: dict) -> bool:

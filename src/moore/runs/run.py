@@ -17,7 +17,7 @@ from moore.runs.execution import RunResult, Until, execute
 from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
 from moore.runs.reading import load_hand_over, newest_checkpoint, offline_rows
 from moore.runs.sections import run_toml, used_settings
-from moore.runs.setup import prepare
+from moore.runs.setup import Setup, prepare
 from moore.runs.signals import Stop, listening
 from moore.runs.units import read_units, write_units
 from moore.runs.world import check_same_bounds
@@ -83,6 +83,56 @@ def _begin(
     quiet: bool,
 ) -> RunResult:
     """As `run`."""
+    ready = get_ready(
+        config, dataset=dataset, env=env, system=system, out=out, stages=stages,
+        start_from=start_from,
+    )  # fmt: skip
+    setup, folder = ready.setup, ready.folder
+    with writing(folder):
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        _check_free(folder)  # another process may have begun a run in this folder meanwhile
+        write_whole(folder / "config.toml", run_toml(setup.config))
+        write_units(folder, setup.units, setup.config)
+        given = functions(env, system)
+        plan = Plan(stages, ready.start, ready.split_seed, given, kept(setup.config))
+        plan.write(folder)  # written last: from here on the folder is a run
+        return execute(setup, folder, plan, None, until=until, stop=stop, quiet=quiet)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """A run that only has to begin.
+
+    Attributes:
+        setup: its parts.
+        folder: the folder that it will write, which is free.
+        start: the run that its online stage starts from; None if there is none.
+        split_seed: seed of the log's holdout, see `prepare`.
+    """
+
+    setup: Setup
+    folder: Path
+    start: Path | None
+    split_seed: int | None
+
+
+@plain_jax()
+def get_ready(
+    config: Config,
+    *,
+    dataset: Dataset | str | Path | None = None,
+    env: EnvSource | None = None,
+    system: EnvSource | None = None,
+    out: str | Path | None = None,
+    stages: Stages = "both",
+    start_from: str | Path | None = None,
+) -> Ready:
+    """Does all that `run` does before it writes anything; takes the same arguments.
+
+    Raises:
+        InputError: what would also stop the run before its training.
+    """
     check_installed(tracker_names(config.trackers))
     start = None if start_from is None else whole_path(start_from)
     out = None if out is None else whole_path(out)
@@ -110,15 +160,7 @@ def _begin(
         check_same_bounds(start, setup.world.bounds)
         load_hand_over(setup, start)  # an error comes before anything is written
         offline_rows(start)
-    with writing(folder):
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        _check_free(folder)  # another process may have begun a run in this folder meanwhile
-        write_whole(folder / "config.toml", run_toml(setup.config))
-        write_units(folder, setup.units, setup.config)
-        plan = Plan(stages, start, split_seed, functions(env, system), kept(setup.config))
-        plan.write(folder)  # written last: from here on the folder is a run
-        return execute(setup, folder, plan, None, until=until, stop=stop, quiet=quiet)
+    return Ready(setup, folder, start, split_seed)
 
 
 @contextlib.contextmanager

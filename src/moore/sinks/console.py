@@ -1,6 +1,8 @@
 """The console: a progress bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
 import sys
+import time
+from collections.abc import Callable
 
 import numpy as np
 from rich.console import Console
@@ -9,13 +11,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from moore.console import plain
 from moore.numbers import finite, is_finite
 
+# What a person reads instead of the title of a part of the work.
+_DOING = {"offline": "offline, learning from the log", "online": "online, acting and learning"}
+# Seconds between two plain lines about work that is under way.
+_PATIENCE = 30.0
+# No time is foretold from a smaller share of the work than this.
+_ENOUGH = 0.02
+
 
 class Reporter:
-    """Shows progress on stderr: a bar on a terminal, plain lines elsewhere, nothing if quiet."""
+    """Shows progress on stderr: a bar on a terminal, plain lines elsewhere, nothing if quiet.
 
-    def __init__(self, *, quiet: bool = False):
+    Args:
+        quiet: show nothing.
+        now: clock, in seconds.
+    """
+
+    def __init__(self, *, quiet: bool = False, now: Callable[[], float] = time.monotonic):
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False)
         self._progress: Progress | None = None
+        self._now = now
         self.title = ""
 
     def say(self, text: str) -> None:
@@ -26,26 +41,63 @@ class Reporter:
         if self._console.is_terminal:
             self._progress = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[news]}"),
                 console=self._console,
             )
             self._progress.start()
-            self._task = self._progress.add_task(title, total=total, completed=done, news="")
-        self.title, self._total = title, total
+            doing = _DOING.get(title, title)
+            self._task = self._progress.add_task(doing, total=total, completed=done, news="")
+        self.title, self._total, self._news = title, total, ""
+        self._began = self._told = self._now()
+        self._first = done
 
     def advance(self, done: int, news: str) -> None:
+        """Tells that so much is done, and how it stands."""
+        self._news = news
+        self._show(done, news)
+
+    def under_way(self, done: int | float, doing: str = "") -> None:
+        """Tells how much is done within a part of the work, which may happen very often.
+
+        Args:
+            done: whole parts that are done, and the share of the one under way.
+            doing: what is being done; by default the last news stays.
+        """
+        if self._progress is None and self._now() - self._told < _PATIENCE:
+            return
+        self._show(done, doing or self._news)
+
+    def _show(self, done: int | float, news: str) -> None:
+        news = ", ".join(filter(None, (news, self._left(done))))
+        self._told = self._now()
         if self._progress is not None:
-            self._progress.update(self._task, completed=done, news=news)
+            self._progress.update(self._task, completed=done, news=plain(news))
         else:
-            self.say(f"{self.title} {done}/{self._total}  {news}")
+            self.say(f"{self.title} {int(done)}/{self._total}  {news}".rstrip())
+
+    def _left(self, done: int | float) -> str:
+        """The time that is left if the rest goes on as what was done since the start."""
+        made, rest = done - self._first, self._total - done
+        if rest <= 0 or made < _ENOUGH * (self._total - self._first):
+            return ""
+        return f"about {_rounded((self._now() - self._began) * rest / made)} left"
 
     def stop(self) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def _rounded(seconds: float) -> str:
+    """A duration as a person would say it."""
+    for length, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * length:
+            count = seconds / length
+            return f"{count:.0f} {unit}" if count >= 9.5 or unit == "min" else f"{count:.1f} {unit}"
+    return f"{max(seconds, 1.0):.0f} s"
 
 
 class ConsoleSink:
@@ -58,9 +110,10 @@ class ConsoleSink:
         self._report = report
 
     def write(self, row: dict) -> None:
-        if row["stage"] != self._report.title or (_is_online(row) and row["epoch"] == 0):
+        told, begins = news(row), row["epoch"] == 0
+        if row["stage"] != self._report.title or (begins and (_is_online(row) or not told)):
             return
-        self._report.advance(row["epoch"], news(row))
+        self._report.advance(row["epoch"], told)
         if skipped := row.get("losses/skipped_updates"):
             self._report.say(
                 f"{skipped:,.0f} updates of {row['stage']} epoch {row['epoch']} were skipped: they "
@@ -72,16 +125,14 @@ class ConsoleSink:
 
 
 def news(row: dict) -> str:
-    """The line that sums up an epoch, from its row of metrics."""
+    """What a person wants to know of an epoch, from its row of metrics: what is earned."""
     acting = finite(row.get("online/episode_returns"))
     named = {
         "return {:.1f}": row.get("eval/return"),
-        "score {:.1f}": row.get("eval/score"),
-        "acting {:.1f}": float(np.mean(acting)) if acting else None,
-        "online share {:.3f}": row.get("replay/online_share") if _is_online(row) else None,
-        "model error {:.4g}": row.get("model/holdout_mse"),
-        "{:.1f} s": row.get("time/epoch"),
+        "earned in the system {:.1f}": float(np.mean(acting)) if acting else None,
     }
+    if not any(map(is_finite, named.values())):
+        named["return in the models {:.1f}"] = row.get("model/episode_return")
     parts = [text.format(value) for text, value in named.items() if is_finite(value)]
     if "eval/return" in row and not is_finite(row["eval/return"]):
         parts.insert(0, "return not a finite number")

@@ -1,0 +1,45 @@
+"""moore report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from moore.cli.parse import example, parse
+from moore.cli.verdict import verdict
+from moore.console import show
+from moore.errors import InputError
+
+
+@example("moore report runs/a runs/b --html both.html")
+@dataclass(frozen=True)
+class ReportOptions:
+    """Writes the report of a run anew, or lays several runs side by side.
+
+    Give one RUN, which may still be under way, or several, before the options. `moore compare` is
+    for statements over seeds.
+
+    Attributes:
+        html: file to write the page to; for one run the default is report.html in its folder.
+    """
+
+    html: Path | None = None
+
+
+def report_runs(arguments: list[str]) -> None:
+    count = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
+    folders = [Path(argument).expanduser() for argument in arguments[:count]]
+    options = parse(ReportOptions, arguments[count:], "report RUN...")
+    if not folders:
+        raise InputError("moore report needs a RUN: moore report RUN... [OPTIONS].")
+    if len(folders) > 1 and options.html is None:
+        raise InputError("moore report RUN RUN... needs --html FILE, the page to write.")
+
+    from moore.runs.folder import read_summary
+    from moore.runs.report import write_report, write_side_by_side
+
+    if len(folders) > 1:
+        show(str(write_side_by_side(folders, options.html)))
+        return
+    page = write_report(folders[0], options.html)
+    if (folders[0] / "summary.json").exists():
+        show(verdict(read_summary(folders[0])))
+    show(str(page))

@@ -1,0 +1,56 @@
+"""`moore run --dry-run`: the settings and what would be done, and nothing is done."""
+
+import json
+import tomllib
+
+import pytest
+
+from desk import ROWS, files
+from moore.config import from_dict, read_toml
+
+
+@pytest.fixture
+def dry(desk, moore_prints):
+    """Runs a dry run, which must leave the folder as it was; returns what it printed."""
+
+    def run(line: str) -> str:
+        before = files(desk)
+        text = moore_prints(f"{line} --dry-run")
+        assert files(desk) == before
+        return text
+
+    return run
+
+
+def test_what_is_printed_is_the_configuration_with_the_facts_as_comments(dry, desk):
+    text = dry("run tiny.toml --seed 5 --model.hidden 16 --out new")
+    config = from_dict(tomllib.loads(text))
+    wanted = read_toml(desk / "tiny.toml")
+    assert (config.seed, config.model.hidden) == (5, (16,))
+    assert (config.sac, config.online) == (wanted.sac, wanted.online)
+    comments = [line for line in text.splitlines() if line.startswith("# ")]
+    assert f"# log          log.hdf5: {ROWS} rows, 3 complete episodes" in "\n".join(comments)
+    assert comments[-5:] == [
+        "# would write  new",
+        "# differs from tiny.toml:",
+        "#   seed = 5, not 0",
+        "#   model.hidden = [16], not [8]",
+        "# dry run: nothing was started, and nothing was written.",
+    ]
+
+
+def test_machines_read_the_same_facts(dry, desk):
+    facts = json.loads(dry("offline tiny.toml --json --rollout-length 3"))
+    assert (facts["algorithm"], facts["stages"]) == ("moore", ["offline"])
+    assert facts["changed"] == {"rollout_length": {"before": 2, "now": 3}}
+    assert facts["config"]["rollout_length"] == 3
+    assert facts["log"]["rows"] == ROWS and facts["log"]["return"]["mean"] is not None
+    assert facts["environment"]["action_high"] == [2.0]
+    assert facts["environment"]["episode_steps"] == 200
+    assert facts["folder"].startswith(str(desk / "runs" / "Pendulum-v1__moore__0__"))
+
+
+def test_it_refuses_what_a_run_refuses(moore_refuses):
+    assert "log.hdf5 already exists" in moore_refuses("run tiny.toml --dry-run --out log.hdf5")
+    assert "names no environment" in moore_refuses("run tiny.toml --dry-run --env-id ''")
+    assert "--dry-run: old goes on" in moore_refuses("run --resume old --dry-run")
