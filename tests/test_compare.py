@@ -178,6 +178,12 @@ def test_an_offline_run_has_nothing_to_compare(tmp_path):
         read_runs([folder])
 
 
+def test_a_task_without_reference_returns_is_compared_on_returns(tmp_path):
+    finished(tmp_path / "a", seed=0, returns=[120], reference=None)
+    (run,) = read_runs([tmp_path])
+    assert run.reference is None and run.unchanging["frozen"]["final"] == 100.0
+
+
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no finished run"):
         read_runs([tmp_path])

@@ -15,7 +15,7 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports.compare import Finished, compare
-from moore.reports.figure import draw_figure
+from moore.reports.figure import MOST_CURVES, draw_figure
 from moore.sweeps import figure_page as figures_page
 from moore.sweeps import sweep as sweeps
 from moore.sweeps.figures import FIGURES, SCALES, check_logs, figure_grid
@@ -265,10 +265,17 @@ def legend_of(figure):
 
 def test_fig1_tells_all_algorithms_apart():
     runs = made("Pendulum-v1 log", ALGORITHMS)
-    axes = draw_figure("fig1", runs, compare(runs)).axes[0]
+    figure = draw_figure("fig1", runs, compare(runs), title="Who climbs?")
     # get_linestyle() calls all dashes "--".
-    looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in axes.get_lines()}
-    assert len(looks) == len(ALGORITHMS) and len({color for color, _ in looks}) > 7
+    curves = [
+        {(line.get_color(), str(line._unscaled_dash_pattern)) for line in axes.get_lines()}
+        for axes in figure.axes
+        if axes.get_ylabel() == "evaluated return"
+    ]
+    assert max(map(len, curves)) == MOST_CURVES
+    assert len(set.intersection(*curves)) == 1, "the first one is in every panel"
+    assert len(set.union(*curves)) == len(ALGORITHMS)
+    assert figure.legends[0].get_title().get_text() == "Who climbs?"
 
 
 def test_fig1_marks_published_numbers_where_there_are_some():

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import documents
 import handover_runs
+import plot_figures
 import plot_handover
 import results
 import tables_schemes
@@ -224,6 +225,14 @@ def test_the_pictures_are_drawn_from_the_committed_numbers(tmp_path, monkeypatch
     pictures = sorted(path.name for path in tmp_path.iterdir())
     names = ("factors-mujoco", "factors", "mujoco", "swing")
     assert pictures == [f"handover-{name}.png" for name in names]
+
+
+def test_figures_are_drawn_from_the_committed_numbers():
+    assert all((ROOT / "docs" / "results" / f"{name}.png").exists() for name in plot_figures.TITLES)
+    figure = plot_figures.draw("fig2-laptop")
+    evaluated = [axes for axes in figure.axes if axes.get_ylabel() == "evaluated return"]
+    (falls,) = (line for line in evaluated[1].get_lines() if line.get_label() == "online_only")
+    assert text.fixed(min(falls.get_ydata())) == results.numbers()["halfcheetah-online-only"]
 
 
 def test_minutes_are_those_of_the_reports():

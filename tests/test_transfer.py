@@ -225,6 +225,7 @@ def test_a_frozen_policy_has_luck_and_nothing_else():
         assert found[name] == 0.0
     assert found["final"] == found["auc"] == 60.0
     assert found["behaviour_dip_share"] == dip_share_by_luck(acted, [1] * 10, -50.0) > 0.4
+    assert found["behaviour_dip_by_yardstick"] == found["behaviour_dip_share"] * 100.0 / 200.0
     assert found["behaviour_worst_episode"] == 0.0
     assert found["behaviour_loss"] == 10 * (70.0 - 50.0)
     assert found["epochs_to_threshold"] is None

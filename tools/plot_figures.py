@@ -24,7 +24,7 @@ TITLES = {
         "(two small tasks; mean of 5 seeds)"
     ),
     "fig1-laptop": (
-        "On MuJoCo logs every algorithm without a gate swings by thousands\n(one run each)"
+        "On MuJoCo logs moore and iql swing by thousands, awac on Hopper alone (one run each)"
     ),
     "fig2-quick": (
         "On Pendulum half-half and online-only sampling drop and stay low; moore and uniform are"

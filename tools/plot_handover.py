@@ -47,7 +47,7 @@ def draw_logs(returns) -> Figure:
     handles = dict(zip(*reversed(figure.axes[2].get_legend_handles_labels()), strict=True))
     title = "moore_robust starts higher on most logs and hardly falls; moore falls, and climbs"
     _titled(figure, title, handles, ncols=3)
-    figure.supylabel("return: evaluated (line), acting (dots)", fontsize="medium")
+    figure.supylabel("return: evaluated (a line a run), acting (dots)", fontsize="medium")
     return figure
 
 

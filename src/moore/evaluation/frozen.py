@@ -32,8 +32,8 @@ def frozen_metrics(
         random_return, reference, log_return, yardstick: as for `transfer_metrics`.
 
     Returns:
-        The metrics. `behaviour_dip_share` is the one that chance alone gives, the worst episode is
-        that of `acted`, and the loss is the expected one. `epochs_to_threshold` is None, because
+        The metrics. The acting dip is the one that chance alone gives, the worst episode is that
+        of `acted`, and the loss is the expected one. `epochs_to_threshold` is None, because
         a curve that stands still reaches its own best at once.
     """
     known = np.asarray(acted, np.float64)
@@ -54,10 +54,18 @@ def frozen_metrics(
     )
     if random_return is None and reference is not None:
         random_return = reference.random
+    luck = dip_share_by_luck(known, epochs, random_return)
+    dip = None if luck is None else luck * abs(mean - random_return)
     worst = float(known.min()) if known.size else None
-    metrics["behaviour_worst_episode"] = worst
+    metrics |= {
+        "behaviour_dip": dip,
+        "behaviour_dip_share": luck,
+        "behaviour_dip_by_yardstick": None if None in (dip, yardstick) else dip / yardstick,
+        "behaviour_worst_episode": worst,
+        "epochs_to_threshold": None,
+    }
     if reference is not None:
-        score = None if worst is None else reference.score(worst)
-        metrics["behaviour_worst_episode_score"] = score
-    metrics["behaviour_dip_share"] = dip_share_by_luck(known, epochs, random_return)
-    return metrics | {"epochs_to_threshold": None}
+        percent = 100.0 / (reference.expert - reference.random)
+        metrics["behaviour_dip_score"] = None if dip is None else percent * dip
+        metrics["behaviour_worst_episode_score"] = None if worst is None else reference.score(worst)
+    return metrics

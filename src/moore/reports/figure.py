@@ -7,12 +7,13 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.legend_handler import HandlerTuple
 
 from moore.reports.compare import Finished
 from moore.reports.plot_style import COLORS, STYLE
 from moore.reports.published import draw_published
-from moore.reports.variants import draw_curves, draw_points, variant_colors
+from moore.reports.variants import Colors, draw_curves, draw_points, variant_colors
 
 POINTS = ("dip_share", "behaviour_dip_share", "final")
 
@@ -45,33 +46,50 @@ def draw_figure(
     groups = _groups(list(colors))
     widths = [3, 3, *(2 for _ in POINTS)]
     height = max(3.1 if len(groups) == 1 else 2.2 * len(groups), 0.8 + 0.19 * len(colors))
-    first, marks = [], []
+    panels, marks = [], []
     with matplotlib.rc_context(STYLE):
         fig = Figure(figsize=(13.0, 0.7 + height * len(tasks)), layout="constrained")
         grid = fig.add_gridspec(len(tasks) * len(groups), len(widths), width_ratios=widths)
         for place, task in enumerate(tasks):
             mine = [run for run in runs if run.task == task]
-            rows = range(place * len(groups), (place + 1) * len(groups))
-            above: list[Axes] | None = None
-            for row, names in zip(rows, groups, strict=True):
-                some = [run for run in mine if run.variant in names]
-                shown = {name: colors[name] for name in names}
-                panels = [
-                    fig.add_subplot(grid[row, column], sharey=above and above[column])
-                    for column in (0, 1)
-                ]
-                for axes, acting in zip(panels, (False, True), strict=True):
-                    draw_curves(axes, some, shown, acting=acting)
-                if figure == "fig1" and some:
-                    marks = draw_published(panels[0], some, shown) or marks
-                first.append(panels[0])
-                above = panels
-            first[rows.start].set_title(task, loc="left", fontsize="medium")
+            rows = slice(place * len(groups), (place + 1) * len(groups))
+            pairs = _curves(fig, grid[rows, :2], mine, groups, colors)
+            pairs[0][0].set_title(task, loc="left", fontsize="medium")
+            panels += [evaluated for evaluated, _ in pairs]
             cells = [cell for cell in result["cells"] if cell["task"] == task]
-            points = [fig.add_subplot(grid[rows.start : rows.stop, 2 + i]) for i in range(3)]
+            points = [fig.add_subplot(grid[rows, 2 + i]) for i in range(len(POINTS))]
             draw_points(points, cells, POINTS, colors)
-        _legend(fig, first, list(colors), marks, title)
+            if figure == "fig1":
+                marks = _marks(pairs, mine, groups, colors) or marks
+        _legend(fig, panels, list(colors), marks, title)
     return fig
+
+
+def _curves(
+    fig: Figure, place: SubplotSpec, runs: list[Finished], groups: list[list[str]], colors: Colors
+) -> list[list[Axes]]:
+    """Panels of evaluated and acting returns of one task, a pair a group, on the same scales."""
+    pairs: list[list[Axes]] = []
+    grid = place.subgridspec(len(groups), 2)
+    for row, names in enumerate(groups):
+        above = pairs[0] if pairs else (None, None)
+        pair = [fig.add_subplot(grid[row, i], sharey=above[i]) for i in (0, 1)]
+        shown = [run for run in runs if run.variant in names]
+        for axes, acting in zip(pair, (False, True), strict=True):
+            draw_curves(axes, shown, colors, acting=acting)
+        pairs.append(pair)
+    return pairs
+
+
+def _marks(
+    pairs: list[list[Axes]], runs: list[Finished], groups: list[list[str]], colors: Colors
+) -> list:
+    """Draws the published marks of each group; returns those for the legend."""
+    marks: list = []
+    for (evaluated, _), names in zip(pairs, groups, strict=True):
+        shown = {name: colors[name] for name in names}
+        marks = draw_published(evaluated, runs, shown) or marks
+    return marks
 
 
 def _groups(names: list[str]) -> list[list[str]]:

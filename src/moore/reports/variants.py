@@ -37,7 +37,7 @@ def variant_colors(runs: Sequence[Finished], *, ordered: bool = False) -> Colors
 
 def _line_styles(colors: Colors) -> dict[str, dict]:
     """The line style of each variant; dashes and a thick first line if colours do not suffice."""
-    if len(colors) <= len(COLORS):
+    if not any(color in _MORE_COLORS for color in colors.values()):
         return {name: {"lw": 1.9} for name in colors}
     styles = {
         name: {"lw": 1.3, "ls": _DASHES[place // len(COLORS) % len(_DASHES)], "zorder": 2}

@@ -62,7 +62,7 @@ def _read(folder: Path, by: Sequence[str]) -> Finished:
         if summary.get("not_finite"):
             what = "has evaluations that are not finite"
         raise InputError(f"{folder} {what}, so there is no transfer to compare.")
-    needed = ("env_id", "algorithm", "scheme", "seed", "reference")
+    needed = ("env_id", "algorithm", "scheme", "seed")
     missing = [name for name in needed if name not in summary]
     missing += [name for name in ("offline", "final") if summary["transfer"].get(name) is None]
     if missing:
