@@ -16,6 +16,7 @@ COMMANDS = (
     "run",
     "offline",
     "online",
+    "plan",
     "evaluate",
     "assess",
     "export",
