@@ -17,6 +17,7 @@ COMMANDS = (
     "run",
     "offline",
     "online",
+    "plan",
     "evaluate",
     "assess",
     "export",

@@ -202,10 +202,12 @@ class TestGuard:
         standing = session.standing[0]
         assert not standing.trusted and "above 90" in standing.alarm
         assert standing.why == "The guard does not trust the new policy."
+        assert standing.since is not None and standing.since <= time.now
         assert "above 90" in decisions(session)[3]["alarm"]
         session.trust_again()  # the run has no gate that could agree
         control(session, time, 1, signals={"heat": 80.0})
         assert who(session)[-1] == "new" and session.standing[0].trusted
+        assert session.standing[0].since is None
 
     def test_a_signal_that_is_not_told_is_missed(self, begin, time):
         session = begin(guard=self.LIMITS)

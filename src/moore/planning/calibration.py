@@ -6,6 +6,7 @@ takes longer is spent once, as in the run: most of it compiles the programs.
 """
 
 import dataclasses
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -196,7 +197,6 @@ def peak_memory() -> int | None:
     """Largest number of bytes of memory that this process has had, where the system tells."""
     try:
         import resource
-        import sys
     except ImportError:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

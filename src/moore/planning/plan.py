@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from moore.config import Config, EvaluationConfig
 from moore.data.dataset import Dataset
@@ -87,7 +88,7 @@ class LivePlan:
         calibration: seconds that it took to find out.
     """
 
-    log: Mapping[str, object]
+    log: Mapping[str, Any]
     live: Live
     algorithm: str
     steps_per_epoch: int
@@ -182,7 +183,7 @@ def _setup(log: Dataset, config: Config) -> Setup:
     return setup
 
 
-def _about(log: Dataset) -> dict[str, object]:
+def _about(log: Dataset) -> dict[str, Any]:
     count = len(log.episode_returns)
     return {
         "name": log.name,

@@ -1,6 +1,7 @@
 """Plans and estimates as plain sentences and small tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from moore.planning.estimate import Estimate
 from moore.planning.plan import LivePlan
@@ -79,7 +80,7 @@ def _days_of(episodes: float | None, per_day: float) -> str:
     return f"{episodes / per_day:,.2g}"
 
 
-def _means(log) -> str:
+def _means(log: Mapping[str, Any]) -> str:
     if not log["episodes"]:
         return ""
     return f" of {log['mean_steps']:,.0f} steps, which earned {log['mean_return']:,.4g} each"

@@ -14,7 +14,6 @@ from moore.reports.page import render
 # Size of a chart in its own units, and its margins: left for numbers, below for the x axis.
 _WIDTH, _HEIGHT, _LEFT, _BELOW, _TOP = 460, 180, 70, 24, 10
 _LAST_ROWS = 8
-_OF_BUDGET = ("margin", "credit", "spent", "trials", "promoted", "demoted", "gain", "share")
 
 Point = tuple[float, float]
 
@@ -117,11 +116,9 @@ def _who_acts(row: dict) -> str:
 
 
 def _budget(row: dict) -> dict | None:
-    return _with_margin({name: row.get(f"budget/{name}") for name in _OF_BUDGET})
-
-
-def _with_margin(budget: dict) -> dict | None:
-    return budget if is_finite(budget["margin"]) else None
+    names = ("margin", "credit", "spent", "trials", "promoted", "demoted", "gain", "share")
+    found = {name: row.get(f"budget/{name}") for name in names}
+    return found if is_finite(found["margin"]) else None
 
 
 def _line(row: dict) -> dict:

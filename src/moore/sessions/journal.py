@@ -2,9 +2,23 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from moore.data.live_records import FORMAT, Records, encode, name_of
+from moore.envs.identity import CUSTOM
 from moore.files import to_disk, writing
+from moore.runs.world import World
+
+
+def header_of(session: str, world: World, patience: int) -> dict[str, Any]:
+    """The facts about a session that its log holds."""
+    return {
+        "session": session,
+        "env_id": "" if world.env_id == CUSTOM else world.env_id,
+        "action_low": world.bounds.low.tolist(),
+        "action_high": world.bounds.high.tolist(),
+        "patience": patience,
+    }
 
 
 class Journal:

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 
 from moore.data.live_records import Records
 from moore.data.live_steps import Step, Steps, Unit, plain
-from moore.envs.identity import CUSTOM
 from moore.errors import InputError, TurnError
 from moore.files import locked
 from moore.guarding.modes import Mode
@@ -21,19 +20,13 @@ from moore.sessions.acting import Actor, Proposed
 from moore.sessions.bulletin import Bulletin
 from moore.sessions.folder import LOG, Facts, copy_to, saved_trusts
 from moore.sessions.held import Held
-from moore.sessions.journal import Journal
+from moore.sessions.journal import Journal, header_of
 from moore.sessions.learner_side import Decision, LearnerSide
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
 from moore.sessions.studying_apart import StudyingApart
 from moore.sessions.supervisor import Supervisor, check_mode, entries, taken
-from moore.sessions.telling import (
-    Status,
-    awaited_steps,
-    budget_of,
-    open_steps,
-    plain_standing,
-)
+from moore.sessions.telling import Status, awaited_steps, budget_of, bulletin_of, open_steps
 from moore.sessions.watched import Standing
 
 # Steps of a unit that may wait for their rewards at a time.
@@ -94,7 +87,8 @@ class Operation:
             for record in records:
                 self._take(record)
                 self.studying.feed()
-            self._journal = Journal(self.log, self._header(), records)
+            header = header_of(facts.id, self.world, PATIENCE)
+            self._journal = Journal(self.log, header, records)
             stack.callback(self._journal.close)
             # What comes next does not follow what came before the session was opened.
             gaps = [{"kind": "gap", "unit": unit} for unit in self.steps.open]
@@ -108,6 +102,7 @@ class Operation:
                 self.studying = elsewhere(folder, here)
             self.studying.ready()
             self._actor.use(self.studying.turn)
+            stack.callback(lambda: self.bulletin.tell(self._told, closed=True))
             self._resources = stack.pop_all()
 
     @property
@@ -236,18 +231,7 @@ class Operation:
         self.bulletin.tell(self._told)
 
     def _told(self) -> dict[str, Any]:
-        """What the bulletin tells. Nobody is asked whose turn it is, because that may plan it."""
-        report = self.studying.report
-        return {
-            "mode": self.mode,
-            "units": plain_standing(self.standing),
-            "steps": self.steps.last,
-            "updates": report.updates,
-            "due": report.due,
-            "trouble": report.trouble,
-            "gate": self.studying.verdict,
-            "budget": budget_of(self.studying.account),
-        }
+        return bulletin_of(self.mode, self.standing, self.steps, self.studying)
 
     def with_signals(self, records: list[dict], signals: Any) -> list[dict]:
         """Records of outcomes, with what the guard watches; see `Session.observe`."""
@@ -320,18 +304,7 @@ class Operation:
 
     def close(self) -> None:
         """Closes all files."""
-        self.bulletin.tell(self._told, closed=True)
         self._resources.close()
-
-    def _header(self) -> dict:
-        """The facts about the session that its log holds."""
-        return {
-            "session": self._facts.id,
-            "env_id": "" if self.world.env_id == CUSTOM else self.world.env_id,
-            "action_low": self.world.bounds.low.tolist(),
-            "action_high": self.world.bounds.high.tolist(),
-            "patience": PATIENCE,
-        }
 
     def _refuse_several(self, units: list[Unit]) -> None:
         """A dip budget counts one episode after the other."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from moore.data.live_steps import Steps, Unit
 from moore.numbers import with_nulls
+from moore.sessions.learner_side import LearnerSide
 from moore.sessions.watched import Standing
 from moore.stages import budget_summary
 from moore.stages.budget import DipBudget
@@ -64,9 +65,27 @@ def plain_status(status: Status) -> dict[str, Any]:
     return with_nulls(plain)
 
 
-def plain_standing(standing: Mapping[Unit, Standing]) -> list[dict[str, Any]]:
-    """How the units stand, for JSON."""
-    return [{"unit": unit} | dataclasses.asdict(one) for unit, one in standing.items()]
+def bulletin_of(
+    mode: str | None, standing: Mapping[Unit, Standing], steps: Steps, studying: LearnerSide
+) -> dict[str, Any]:
+    """What a bulletin tells, for JSON. Nobody is asked whose turn it is, because that may plan it.
+
+    Args:
+        mode, standing: as of `Status`.
+        steps: the steps whose outcome is open.
+        studying: the learner.
+    """
+    report = studying.report
+    return {
+        "mode": mode,
+        "units": [{"unit": unit} | dataclasses.asdict(one) for unit, one in standing.items()],
+        "steps": steps.last,
+        "updates": report.updates,
+        "due": report.due,
+        "trouble": report.trouble,
+        "gate": studying.verdict,
+        "budget": budget_of(studying.account),
+    }
 
 
 def open_steps(steps: Steps) -> dict[Unit, int]:
