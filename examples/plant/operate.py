@@ -24,9 +24,7 @@ from moore.guarding.interlocks import Interlocks
 from moore.guarding.signals import Limit
 from moore.guarding.supervision import GuardSettings
 
-FIRST_BATCHES = (
-    6  # of shadow, in which the account of the loss budget learns what the old one earns
-)
+FIRST_BATCHES = 6  # of shadow, in which the loss budget learns what the old controller earns
 CHECK_BATCHES = 3  # of shadow after an alarm, to look for the cause
 PROVEN_BATCHES = 3  # that a promoted policy must last in canary
 SETTLED_MIN = 25  # after a new set point the temperature should be near it
