@@ -130,7 +130,7 @@ class Control:
             learner: "call": the clock must stand while it learns; or "process".
         """
         self._plant, self._apart = plant, learner == "process"
-        self.minute, self._seen = plant.read()
+        self.minute, _ = plant.read()
         bounds = np.array([LOW_PERCENT]), np.array([HIGH_PERCENT])
         self.session = moore.Session.from_run(
             run, out, dataset=dataset, learner=learner,
@@ -140,6 +140,7 @@ class Control:
             interlocks=Interlocks(*bounds, project=cool_jacket),
             transfer_rate=TRANSFER_PERCENT_S, clock=lambda: 60.0 * self.minute,
         )  # fmt: skip
+        self.minute, self._seen = plant.read()  # to open a session takes a while
         self._leader, self._settling = ShiftLeader(), Settling()
 
     def run_minute(self) -> dict[str, Any]:
