@@ -254,9 +254,8 @@ class TestContainers:
     def test_what_the_image_copies_exists(self):
         lines = (EXAMPLE / "Dockerfile").read_text().splitlines()
         copied = [line.split()[1:-1] for line in lines if line.startswith("COPY")]
-        assert copied and all(
-            (EXAMPLE.parents[1] / path).exists() for one in copied for path in one
-        )
+        root = EXAMPLE.parents[1]
+        assert copied and all(any(root.glob(path)) for paths in copied for path in paths)
 
 
 def small(config):

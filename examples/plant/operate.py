@@ -24,9 +24,7 @@ from moore.guarding.interlocks import Interlocks
 from moore.guarding.signals import Limit
 from moore.guarding.supervision import GuardSettings
 
-FIRST_BATCHES = (
-    6  # of shadow, in which the account of the loss budget learns what the old one earns
-)
+FIRST_BATCHES = 6  # of shadow, in which the loss budget learns what the old controller earns
 CHECK_BATCHES = 3  # of shadow after an alarm, to look for the cause
 PROVEN_BATCHES = 3  # that a promoted policy must last in canary
 SETTLED_MIN = 25  # after a new set point the temperature should be near it
@@ -132,7 +130,7 @@ class Control:
             learner: "call": the clock must stand while it learns; or "process".
         """
         self._plant, self._apart = plant, learner == "process"
-        self.minute, self._seen = plant.read()
+        self.minute, _ = plant.read()
         bounds = np.array([LOW_PERCENT]), np.array([HIGH_PERCENT])
         self.session = moore.Session.from_run(
             run, out, dataset=dataset, learner=learner,
@@ -142,6 +140,7 @@ class Control:
             interlocks=Interlocks(*bounds, project=cool_jacket),
             transfer_rate=TRANSFER_PERCENT_S, clock=lambda: 60.0 * self.minute,
         )  # fmt: skip
+        self.minute, self._seen = plant.read()  # to open a session takes a while
         self._leader, self._settling = ShiftLeader(), Settling()
 
     def run_minute(self) -> dict[str, Any]:

@@ -75,10 +75,12 @@ def draw(trend: Trend, path: Path, *, broken_h: Stretch | None = None) -> None:
         panels[-1].set_xlim(0, trend.hours[-1] + 1.0 / 60.0)
         panels[-1].set_xticks(range(0, round(trend.hours[-1]) + 1, 3))
         keys = [Patch(color=color, alpha=0.3, label=text) for color, text in SHADE.values()]
+        keys.append(Line2D([], [], color=GREEN, lw=1.3, label="temperature"))
+        keys.append(Line2D([], [], color=INK, lw=0.8, label="set point"))
         keys.append(Line2D([], [], color=VERMILION, lw=1.8, label="alarm"))
         if broken_h:
             keys.append(
-                Line2D([], [], color=VERMILION, lw=1.2, ls=":", label="sensor fails, is replaced")
+                Line2D([], [], color=VERMILION, lw=1.2, ls=":", label="sensor fails, is mended")
             )
         figure.legend(handles=keys, loc="outside lower center", ncols=2, fontsize=9.5)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +89,8 @@ def draw(trend: Trend, path: Path, *, broken_h: Stretch | None = None) -> None:
 
 def clock(hour: float) -> str:
     """Such as 14:10."""
-    return f"{int(hour):02d}:{round(hour % 1.0 * 60.0):02d}"
+    minutes = round(60.0 * hour)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def alarms(trend: Trend) -> list[float]:
@@ -135,7 +138,7 @@ def _temperature(axes: Axes, trend: Trend, broken_h: Stretch | None) -> None:
     axes.step(trend.hours, trend["set_point_C"], where="post", color=INK, lw=0.8)
     axes.plot(trend.hours, trend["temperature_C"], color=GREEN, lw=1.3)
     axes.set_ylabel("temperature, °C")
-    found, title = alarms(trend), "The tank is to follow its set point (black)"
+    found, title = alarms(trend), "The temperature is to follow its set point"
     if broken_h and found:
         title = f"A sensor fails at {clock(broken_h[0])}; the PI controller is back at "
         title += clock(found[0])
