@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import notebook
 from desk import TINY
-from moore.cli import COMMANDS, main
+from moore.cli import COMMANDS
 from moore.cli.completion import options_of_commands
 from moore.config import from_dict
 
