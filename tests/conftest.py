@@ -46,7 +46,7 @@ type_checks.use()  # before the package is imported
 _TINY_RUN = (
     "test_resume.py", "test_end_to_end.py", "test_diagnostics.py", "test_handover_runs.py",
     "test_paper.py", "test_online_settings.py", "test_compilations.py", "test_priorities.py",
-    "test_assess_command.py",
+    "test_assess_command.py", "test_metric_names.py",
 )  # fmt: skip
 _QUICK_RUN = (
     "test_stops.py", "test_live_system.py", "test_disk.py", "test_damage.py", "test_hand_over.py",

@@ -44,6 +44,7 @@ def test_machines_read_the_same_facts(dry, desk):
     assert (facts["algorithm"], facts["stages"]) == ("moore", ["offline"])
     assert facts["changed"] == {"rollout_length": {"before": 2, "now": 3}}
     assert facts["config"]["rollout_length"] == 3
+    assert facts["config"]["imagined_bound"] is None, "JSON has no infinity"
     assert facts["log"]["rows"] == ROWS and facts["log"]["return"]["mean"] is not None
     assert facts["environment"]["action_high"] == [2.0]
     assert facts["environment"]["episode_steps"] == 200

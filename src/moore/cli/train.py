@@ -131,11 +131,12 @@ def _origin(first: str | None, rest: list[str], command: str) -> str:
 def _show_dry_run(config, base, origin: str, stages: str, options) -> None:
     from moore.cli.dry_run import dry_facts, dry_text
     from moore.runs.run import get_ready
+    from moore.sinks.json_lines import jsonable
 
     start = getattr(options, "from_", None)
     ready = get_ready(config, out=options.out, stages=stages, start_from=start)
     facts = dry_facts(ready, base, origin=origin, stages=stages)
-    show(json.dumps(facts, indent=1) if options.json else dry_text(ready, facts))
+    show(json.dumps(jsonable(facts), indent=1) if options.json else dry_text(ready, facts))
 
 
 def _check_algorithm(old: str, new: str) -> None:

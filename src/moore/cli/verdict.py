@@ -5,11 +5,12 @@ from pathlib import Path
 
 from moore.files import short_path
 from moore.numbers import fixed, without_nulls
-from moore.reports.verdict import way
 
 
 def verdict(summary: dict, folder: Path | None = None) -> str:
     """The last lines of a run: its numbers, what was achieved, and what to do next."""
+    from moore.reports.verdict import way
+
     summary = without_nulls(summary)
     offline, acting = summary.get("offline", {}), summary.get("acting", {})
     if "offline" in summary.get("transfer", {}):
