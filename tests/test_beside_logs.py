@@ -52,7 +52,7 @@ def test_a_damaged_file_of_several_is_named(folder):
     [
         (gzip.compress(b"x,y\n1,2\n"), "a gzip archive"),
         (b"PK\3\4 sheets", "a zip archive, or a workbook"),
-        (b"PAR1 rows", "a Parquet file"),
+        (b"PAR1\x15\4rows", "a Parquet file"),
         ("x,y,u,r\n".encode("utf-16-le"), "zero bytes, as UTF-16 without a mark"),
     ],
 )
@@ -66,3 +66,9 @@ def test_a_csv_that_is_no_text_says_what_it_is(folder, content, kind):
 def test_a_map_does_not_hide_that_a_kind_is_unknown(name):
     with pytest.raises(InputError, match="unknown kind of data set"):
         read_log(name, columns=COLUMNS)
+
+
+def test_a_column_may_be_named_like_a_format(folder):
+    columns = rows_of(5)
+    write_csv(folder / "a.csv", {"PAR1": columns.pop("x")} | columns)
+    assert log_of("logs/a.csv", obs=["PAR1", "y"]).size == 5

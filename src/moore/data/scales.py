@@ -59,13 +59,13 @@ def lone_values(low: np.ndarray, high: np.ndarray, sample: np.ndarray) -> str:
     if len(sample) < _FEW or np.isnan(sample).all(axis=0).any():
         return ""
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    rests = [np.nanquantile(sample, (0.005, 0.995), axis=0, method="inverted_cdf")]
+    middle = np.nanquantile(sample, (0.005, 0.995), axis=0, method="inverted_cdf")
     rest = np.where((sample == low) | (sample == high), np.nan, sample)
     some = ~np.isnan(rest).all(axis=0)
     ends = np.zeros((2, len(low)))  # no reach, which says nothing
     ends[:, some] = np.nanmin(rest[:, some], axis=0), np.nanmax(rest[:, some], axis=0)
     found = {}
-    for first, last in (*rests, ends):
+    for first, last in (middle, ends):
         with np.errstate(over="ignore"):
             reach, below, above = _LONE * (last - first), first - low, high - last
         for dim in np.flatnonzero((reach > 0) & ((below > reach) | (above > reach))):
