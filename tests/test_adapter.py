@@ -127,6 +127,7 @@ class TestInterface:
         [
             (lambda n, obs, *rest: (obs[:1], *rest), "shape"),
             (lambda n, obs, *rest: ("none", *rest), "array of numbers"),
+            (lambda n, obs, *rest: ([[1.0], [2.0, 3.0]], *rest), "array of numbers"),
             (lambda n, obs, r, *rest: (obs, np.zeros(3), *rest), "one number"),
             (lambda n, obs, r, *rest: (obs, "much", *rest), "one number"),
             (lambda n, obs, r, end, cut, info: (obs, r, None, cut, info), "True or False"),

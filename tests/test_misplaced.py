@@ -76,3 +76,10 @@ def test_rows_left_out_rounding_and_noise_are_none(seed, every, noise):
     assert misplaced(log) == ""
     assert misplaced(replace(log, next_obs=log.next_obs.astype(np.float16))) == ""
     assert misplaced(replace(log, next_obs=None)) == ""
+
+
+def test_a_constant_entry_that_was_stored_otherwise_is_none():
+    log = driven_log()
+    obs = np.column_stack([log.obs, np.zeros(log.size)])
+    after = np.column_stack([np.roll(log.obs, -1, axis=0), np.ones(log.size)])
+    assert misplaced(replace(log, obs=obs, next_obs=after)) == ""

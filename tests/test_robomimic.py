@@ -102,3 +102,11 @@ def test_a_file_that_is_cut_short_is_one_error(folder):
     for share in (0.1, 0.5, 0.9):
         (folder / "cut.hdf5").write_bytes(whole[: int(share * len(whole))])
         refuses("cut.hdf5", read_log, "cut.hdf5")
+
+
+def test_groups_of_other_names_are_told(folder):
+    with h5py.File(made(), "a") as file:
+        file.copy("data/demo_10", file["data"], name="lift_11")
+    log = read_log("demo.hdf5")
+    assert log.size == 9
+    assert any("not read below data: lift_11" in note for note in notes_of(log.metadata))

@@ -1,6 +1,5 @@
 """Numbers from files and from users, which may be missing, null, not finite or not real."""
 
-import contextlib
 import math
 from collections.abc import Iterable
 from numbers import Real
@@ -50,7 +49,9 @@ def fixed(value: object, digits: int = 1) -> str:
 
 def refuse_complex(values: Any, what: str) -> None:
     """Raises InputError for complex numbers, whose imaginary parts float32 would drop."""
-    with contextlib.suppress(TypeError, ValueError):  # no array at all: the caller says so
-        values = np.asarray(values)
-    if np.iscomplexobj(values):
+    try:
+        is_complex = np.iscomplexobj(np.asarray(values))
+    except (TypeError, ValueError):  # no array at all: the caller says so
+        return
+    if is_complex:
         raise InputError(f"{what} holds complex numbers; expected real ones.")

@@ -149,7 +149,7 @@ def read_header(path: Path, name: str, columns: ColumnMap) -> TableHeader:
 
 def _check_is_text(raw: bytes, name: str) -> None:
     kind = next((kind for mark, kind in _OTHER_KINDS.items() if raw.startswith(mark)), None)
-    if kind is not None:
+    if kind is not None and any(byte < 9 for byte in raw[:256]):  # a column may be named PAR1
         raise InputError(
             f"{name}: this is {kind}, not text; expected a CSV file; unpack it, save the sheet as "
             "CSV, or give it the ending of its kind"

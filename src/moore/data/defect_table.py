@@ -213,9 +213,31 @@ DEFECTS = (
     Defect(
         "lone-observations",
         lambda s: s["lone_obs"],
-        "Single values lie far beyond all others in observation dimensions {lone_obs}. They may "
+        "Some values lie far beyond all others in observation dimensions {lone_obs}. They may "
         "stand for a sensor that failed. Repair or drop these rows (in a table, name them in "
         "`missing`).",
+        in_run=True,
+    ),
+    Defect(
+        "lone-rewards",
+        lambda s: s["lone_rewards"],
+        "Some rewards of rows that go on lie far beyond all others: {lone_rewards}. Unless they "
+        "are events of the task, they may stand for a value that was not measured. Repair or drop "
+        "these rows (in a table, name them in `missing`).",
+        in_run=True,
+    ),
+    Defect(
+        "standing-observations",
+        lambda s: s["standing"],
+        "Observation dimensions {standing} stand still for that long, although they change in "
+        "nearly every other row. If a sensor failed there, drop these rows.",
+        in_run=True,
+    ),
+    Defect(
+        "running-totals",
+        lambda s: s["running_totals"],
+        "In every episode the rewards only ever grow away from zero, as running totals do. If they "
+        "are totals since the episode began, log the differences.",
         in_run=True,
     ),
     Defect(

@@ -104,8 +104,11 @@ def _form(stored: np.ndarray, following: np.ndarray, own: np.ndarray) -> str:
 def _permuted(stored: np.ndarray, following: np.ndarray, moving: np.ndarray) -> bool:
     """Whether each moving entry is one of the next row's observation, some of them another one."""
     at = np.linspace(0, len(stored) - 1, 200).astype(int)
-    found = [(stored[at, i, None] == following[at]).mean(axis=0) for i in np.flatnonzero(moving)]
-    return bool(found) and all(share.max() >= _MOST for share in found)
+    dims = np.flatnonzero(moving)
+    shares = np.array([(stored[at, dim, None] == following[at]).mean(axis=0) for dim in dims])
+    if not len(dims) or (shares.max(axis=1) < _MOST).any():
+        return False
+    return bool((shares[np.arange(len(dims)), dims] < _MOST).any())
 
 
 def _nothing(stored: np.ndarray, own: np.ndarray, action: np.ndarray) -> str:

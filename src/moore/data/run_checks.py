@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from moore.data.courses import summarize_courses
 from moore.data.dataset import Dataset
 from moore.data.defects import findings
 from moore.data.duplicates import duplicate_rows
@@ -73,6 +74,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         **_against(log, facts),
         **_unchanged(log),
         **given_away(log),
+        **summarize_courses(log, ends),
     }
     copies = duplicate_rows([log.obs, log.action, log.reward, log.next_obs])
     summary["duplicate_rows"] = len(copies)

@@ -48,7 +48,8 @@ def lone_values(low: np.ndarray, high: np.ndarray, sample: np.ndarray) -> str:
     """Which columns have an extreme far beyond their other values, in words; empty if none has.
 
     Sensors that fail write such values: -9999, 65535. The rest of a column are the values that
-    99% of its sample lie between; a column whose rest does not vary is left out.
+    99% of its sample lie between, or, where the sample holds an extreme again and again, all values
+    but the extremes. A column whose rest does not vary is left out.
 
     Args:
         low, high: (dims,) extremes of all rows.
@@ -57,19 +58,25 @@ def lone_values(low: np.ndarray, high: np.ndarray, sample: np.ndarray) -> str:
     sample = np.where(np.isfinite(sample), sample, np.nan).astype(np.float64)
     if len(sample) < _FEW or np.isnan(sample).all(axis=0).any():
         return ""
-    first, last = np.nanquantile(sample, (0.005, 0.995), axis=0, method="inverted_cdf")
-    with np.errstate(over="ignore"):
-        reach, below, above = _LONE * (last - first), first - low, high - last
-    found = []
-    for dim in np.flatnonzero(reach > 0):
-        values = [
-            x
-            for x, beyond in ((low[dim], below[dim]), (high[dim], above[dim]))
-            if beyond > reach[dim]
-        ]
-        told = " and ".join(f"{value:.6g}" for value in values)
-        found += [f"{dim} ({told}; others {first[dim]:.4g} to {last[dim]:.4g})"] if told else []
-    return _some(found) if found else ""
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    middle = np.nanquantile(sample, (0.005, 0.995), axis=0, method="inverted_cdf")
+    rest = np.where((sample == low) | (sample == high), np.nan, sample)
+    some = ~np.isnan(rest).all(axis=0)
+    ends = np.zeros((2, len(low)))  # no reach, which says nothing
+    ends[:, some] = np.nanmin(rest[:, some], axis=0), np.nanmax(rest[:, some], axis=0)
+    found = {}
+    for first, last in (middle, ends):
+        with np.errstate(over="ignore"):
+            reach, below, above = _LONE * (last - first), first - low, high - last
+        for dim in np.flatnonzero((reach > 0) & ((below > reach) | (above > reach))):
+            values = [
+                f"{x:.6g}"
+                for x, beyond in ((low[dim], below[dim]), (high[dim], above[dim]))
+                if beyond > reach[dim]
+            ]
+            others = f"others {first[dim]:.4g} to {last[dim]:.4g}"
+            found.setdefault(dim, f"{dim} ({' and '.join(values)}; {others})")
+    return _some([found[dim] for dim in sorted(found)])
 
 
 def far_outside(shown: np.ndarray, logged: np.ndarray, *, share: float = 1.0) -> str:

@@ -40,7 +40,7 @@ def find_files(source: str) -> list[Path]:
         found = [Path(name) for name in glob.glob(str(path), recursive=True)]
     tables = [f for f in found if f.suffix.lower() in CSV + PARQUET]
     files = [f for f in tables if os.path.isfile(f)]
-    lost = sorted(f for f in tables if f.is_symlink() and not os.path.exists(f))
+    lost = sorted(f for f in tables if os.path.islink(f) and not os.path.exists(f))
     if lost:
         raise InputError(
             f"{source}: the link {shown(lost[0])} leads nowhere; expected a file; mend it or "

@@ -11,6 +11,7 @@ import numpy as np
 
 from moore.data.checks import action_rounding, blocks, check_numbers, check_shapes, column, shown
 from moore.data.columns import Columns, describe, histogram, sample_rows, usable
+from moore.data.courses import summarize_courses
 from moore.data.cuts import unflagged_ends
 from moore.data.dataset import Dataset
 from moore.data.duplicates import duplicate_rows
@@ -142,6 +143,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "misplaced": what_is_misplaced(log, flags.ends),
         "not_read": _not_read(log),
         **given_away(log),
+        **summarize_courses(log, flags.ends),
     }
 
 

@@ -1,0 +1,83 @@
+"""What the course of a log's columns tells: entries that stand still, rewards that add up."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moore.data.log import Log
+from moore.data.scales import lone_values
+from moore.data.steps import SAMPLE
+
+if TYPE_CHECKING:
+    from moore.data.dataset import Dataset
+
+_STILL = 50  # rows
+_MOVING = 0.9  # of the other rows
+_EPISODES, _STEPS = 5, 10  # fewer say nothing
+_MOST = 0.95  # of the episodes
+
+
+def summarize_courses(log: "Log | Dataset", ends: np.ndarray) -> dict:
+    """What stands still, adds up or lies apart, for `moore.data.defect_table`.
+
+    Args:
+        log: the rows.
+        ends: (n,) bool, last rows of the episodes.
+
+    Returns:
+        `standing`: observation entries that stand still for 50 rows or more although they change in
+        nearly all other rows, in words; `running_totals`: whether the rewards of each episode only
+        grow away from zero; `lone_rewards`: rewards of rows that are not terminal far beyond all
+        others, in words.
+    """
+    reward = np.asarray(log.reward, np.float64)
+    if reward.size != log.size:  # refused elsewhere
+        return {"standing": "", "running_totals": False, "lone_rewards": ""}
+    reward = reward.reshape(-1)
+    return {
+        "standing": _standing(log.obs),
+        "running_totals": _are_totals(reward, ends),
+        "lone_rewards": _lone(reward[~log.terminated.astype(bool).reshape(-1)]),
+    }
+
+
+def _standing(obs: np.ndarray) -> str:
+    found = []
+    for dim in range(obs.shape[1]):
+        column = obs[:, dim]
+        changes = np.flatnonzero(column[1:] != column[:-1])
+        stretches = np.diff(np.concatenate([[-1], changes, [len(column) - 1]]))
+        longest, short = int(stretches.max()), stretches[stretches < _STILL]
+        # Rows elsewhere mostly differ from the row before, so short stretches have one row.
+        moves = short.sum() > _STILL and len(short) >= _MOVING * short.sum()
+        if longest >= _STILL and moves:
+            first = int(stretches[: stretches.argmax()].sum())
+            found.append(f"{dim} ({longest:,} rows from row {first} on)")
+    return ", ".join(found[:8])
+
+
+def _are_totals(reward: np.ndarray, ends: np.ndarray) -> bool:
+    last = np.flatnonzero(ends)
+    first = np.concatenate([[0], last[:-1] + 1])
+    long = last - first + 1 >= _STEPS
+    if long.sum() < _EPISODES or not np.isfinite(reward).all():
+        return False
+    size, sign = np.abs(reward), np.sign(reward)
+    # A step back of a total, or a change of sign; a total may stand still.
+    back = np.append((size[1:] < size[:-1]) | (sign[1:] * sign[:-1] < 0), False)
+    back[last] = False
+    before = np.concatenate([[0], np.cumsum(back)])
+    steps_back = before[last + 1] - before[first]
+    on = ~ends[:-1]
+    if (size[1:] > size[:-1])[on].mean() < 0.5:  # rewards of a few events, and zeros
+        return False
+    grows = size[last] > 2 * size[first]
+    return bool(((steps_back == 0) & grows)[long].mean() >= _MOST)
+
+
+def _lone(reward: np.ndarray) -> str:
+    sample = reward[:: max(1, len(reward) // SAMPLE)]
+    if not len(sample):
+        return ""
+    low, high = np.array([reward.min()]), np.array([reward.max()])
+    return lone_values(low, high, sample[:, None]).removeprefix("0 ").strip("()")
