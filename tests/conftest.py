@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -39,6 +40,10 @@ _SETTINGS = {
 }
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
+# Bytecode is kept, whatever Python is told: without it every worker compiles the package and all
+# tests anew, and every program that a test starts the package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 type_checks.use()  # before the package is imported
 

@@ -161,10 +161,10 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, training, tier, suffix):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_another_training_of_the_same_seed_gives_the_same_bytes(tmp_path):
-    for name in "ab":
+def test_another_training_of_the_same_seed_gives_the_same_bytes(tmp_path, training):
+    for name, folder in (("a", training), ("b", tmp_path / "sac")):
         (tmp_path / name).mkdir()
-        make("medium", tmp_path / name / "medium.hdf5", tmp_path / name / "sac", target_return=-1e9)
+        make("medium", tmp_path / name / "medium.hdf5", folder, target_return=-1e9)
     a, b = (tmp_path / name / "medium.hdf5" for name in "ab")
     assert a.read_bytes() == b.read_bytes()
 

@@ -1,5 +1,6 @@
 """The ensemble, its fit, the penalty and imagined rollouts."""
 
+import functools
 from dataclasses import replace
 
 import equinox as eqx
@@ -39,6 +40,7 @@ CONFIG = ModelConfig(
 )
 
 
+@functools.cache
 def linear_log(size: int = 2000, noise: float = 0.05, seed: int = 0):
     """s' = 0.9 s + B a + noise, r = s_0 - s_1 / 2: a task whose model is known."""
     rng = np.random.default_rng(seed)
@@ -55,6 +57,27 @@ def linear_log(size: int = 2000, noise: float = 0.05, seed: int = 0):
 
 
 NOTHING = empty_replay(1, 2, 1, max_holdout=1)
+
+
+def fitted(warm_start: str):
+    """A fit that has converged, its report, and the errors after each of its passes."""
+    config, passes = replace(CONFIG, warm_start=warm_start), []
+    model, report = fit_ensemble(
+        init_model(jax.random.key(0), 2, 1, config),
+        linear_log(300),
+        NOTHING,
+        0.0,
+        jax.random.key(1),
+        config,
+        max_steps=20_000,
+        on_pass=lambda steps, errors: passes.append(errors),
+    )
+    return model, report, passes
+
+
+@pytest.fixture(scope="module")
+def converged():
+    return fitted(CONFIG.warm_start)
 
 
 def made_up(means: list[float], log_vars: list[float], elites: list[int]) -> Ensemble:
@@ -152,19 +175,8 @@ class TestFit:
         # The 1% rule watches the error of the mean alone and stops with sigma on its way to 0.05.
         assert 0.05 < np.median(std) < 0.11
 
-    def test_converges_by_the_one_per_cent_rule_and_says_so(self):
-        model = init_model(jax.random.key(0), 2, 1, CONFIG)
-        passes = []
-        _, report = fit_ensemble(
-            model,
-            linear_log(300),
-            NOTHING,
-            0.0,
-            jax.random.key(1),
-            CONFIG,
-            max_steps=20_000,
-            on_pass=lambda steps, errors: passes.append(errors),
-        )
+    def test_converges_by_the_one_per_cent_rule_and_says_so(self, converged):
+        _, report, passes = converged
         assert report.stopped_by == "converged"
         assert report.passes == len(passes) >= 7, "one first pass and six stale ones"
         best = np.full(4, 1e10)
@@ -176,29 +188,23 @@ class TestFit:
         assert stale == 6
         np.testing.assert_allclose(report.holdout_mse, best, rtol=1e-6)
 
-    def test_every_member_goes_back_to_its_best_weights(self):
-        model = init_model(jax.random.key(0), 2, 1, CONFIG)
-        log = linear_log(300)
-        model, report = fit_ensemble(
-            model, log, NOTHING, 0.0, jax.random.key(1), CONFIG, max_steps=20_000
-        )
+    def test_every_member_goes_back_to_its_best_weights(self, converged):
+        model, report, _ = converged
         ensemble = model.ensemble
         error = holdout.holdout_error(
-            ensemble.networks, ensemble.normaliser, log, NOTHING, jnp.float32(0.0)
+            ensemble.networks, ensemble.normaliser, linear_log(300), NOTHING, jnp.float32(0.0)
         )
         np.testing.assert_allclose(error, report.holdout_mse, rtol=1e-4)
         np.testing.assert_array_equal(ensemble.elites, np.argsort(report.holdout_mse)[:2])
 
     @pytest.mark.parametrize("warm_start", ["best", "last"])
-    def test_a_refit_goes_on_from_the_weights_that_were_asked_for(self, warm_start):
-        config = replace(CONFIG, warm_start=warm_start)
-        log, model = linear_log(300), init_model(jax.random.key(0), 2, 1, config)
-        model, _ = fit_ensemble(
-            model, log, NOTHING, 0.0, jax.random.key(1), config, max_steps=20_000
-        )
+    def test_a_refit_goes_on_from_the_weights_that_were_asked_for(self, warm_start, converged):
+        model, _, _ = converged if warm_start == CONFIG.warm_start else fitted(warm_start)
         at_best = eqx.tree_equal(model.training.trunk, model.ensemble.networks.trunk)
         assert at_best == (warm_start == "best"), "a converged fit ends past its best weights"
-        fit = fitting.begin_fit(model, log, NOTHING, jnp.float32(0.0), jax.random.key(2), 64)
+        fit = fitting.begin_fit(
+            model, linear_log(300), NOTHING, jnp.float32(0.0), jax.random.key(2), 64
+        )
         assert eqx.tree_equal(fit.networks, model.training)
 
     @pytest.mark.parametrize("keep", [True, False])
@@ -206,8 +212,7 @@ class TestFit:
         config, key = CONFIG, jax.random.key(1)
         model = init_model(jax.random.key(0), 2, 1, config)
         model, _ = fit_ensemble(model, linear_log(300), NOTHING, 0.0, key, config, max_steps=20)
-        narrow = linear_log(300)
-        narrow = eqx.tree_at(lambda r: r.data.obs, narrow, 0.1 * narrow.data.obs)
+        narrow = eqx.tree_at(lambda r: r.data.obs, linear_log(300), 0.1 * linear_log(300).data.obs)
         after, _ = fit_ensemble(
             model, narrow, NOTHING, 0.0, key, config, max_steps=20, keep_normaliser=keep
         )
@@ -235,8 +240,8 @@ class TestFit:
         np.testing.assert_array_equal(np.sort(shuffled, axis=1), np.sort(rows, axis=1))
 
     def test_a_fit_that_diverges_is_undone(self):
-        log = linear_log(300)
-        poisoned = eqx.tree_at(lambda r: r.data.reward, log, log.data.reward.at[:].set(jnp.inf))
+        reward = jnp.full_like(linear_log(300).data.reward, jnp.inf)
+        poisoned = eqx.tree_at(lambda r: r.data.reward, linear_log(300), reward)
         model = init_model(jax.random.key(0), 2, 1, CONFIG)
         after, report = fit_ensemble(
             model, poisoned, NOTHING, 0.0, jax.random.key(1), CONFIG, max_steps=20
@@ -266,11 +271,11 @@ class TestGroups:
             empty_replay(64, 2, 1, max_holdout=20),
             jax.jit(append, static_argnames="holdout_fraction"),
         )
+        rows = np.asarray(linear_log(count).data.obs) + 3.0
         for i in range(count):
-            row = jax.tree.map(lambda x, i=i: x[i] + 3.0, linear_log(count).data.obs)
-            transition = Transition(
-                row, jnp.zeros(1), jnp.zeros(()), row, jnp.zeros((), bool), jnp.zeros((), bool)
-            )
+            row = rows[i]
+            zero, no = np.float32(0.0), np.zeros((), bool)
+            transition = Transition(row, np.zeros(1, np.float32), np.asarray(zero), row, no, no)
             key = jax.random.fold_in(jax.random.key(9), i)
             replay = add(replay, transition, key, holdout_fraction=0.2)
         return replay
@@ -291,8 +296,8 @@ class TestGroups:
         np.testing.assert_allclose(normaliser.std, np.sqrt(weight @ (both - mean) ** 2), rtol=1e-4)
 
     def test_a_constant_input_is_left_unscaled(self):
-        log = linear_log(300)
-        flat = eqx.tree_at(lambda r: r.data.action, log, jnp.zeros_like(log.data.action))
+        zeros = jnp.zeros_like(linear_log(300).data.action)
+        flat = eqx.tree_at(lambda r: r.data.action, linear_log(300), zeros)
         assert float(weighted_normaliser(flat, NOTHING, jnp.float32(0.0)).std[2]) == 1.0
 
     def test_holdout_error_has_the_weights_of_the_training(self):

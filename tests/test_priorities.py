@@ -120,6 +120,25 @@ def test_rows_to_fit_are_shuffled_and_others_come_in_the_order_of_the_rows(buffe
         assert (np.diff(rows) < 0).any() == train_only
 
 
+@pytest.mark.parametrize(("shape", "train_only"), [((300,), True), ((3, 100), False)])
+def test_shuffled_rows_are_those_that_were_drawn_and_another_key_draws_others(
+    buffers, shape, train_only
+):
+    drawn = each_row(RowScheme("age", by_age), 1, *buffers, N_ON)
+    table = drawn.train if train_only else drawn.all
+    one, same, other = (
+        np.asarray(drawn.rows(jax.random.key(seed), shape, train_only=train_only)).reshape(-1)
+        for seed in (6, 6, 7)
+    )
+    np.testing.assert_array_equal(one, same)
+    seed = np.asarray(jax.random.key_data(jax.random.key(6)))
+    in_order = table.draw(np.random.default_rng(seed), 300)
+    np.testing.assert_array_equal(np.sort(one), in_order)
+    assert (np.sort(one) != np.sort(other)).any()
+    # Sorted rows have as good as no neighbours that fall, and reversed ones none that rise.
+    assert 0.3 < (np.diff(one) < 0).mean() < 0.7
+
+
 def test_every_batch_is_drawn_from_all_rows(buffers):
     offline, _ = buffers
     drawn = each_row(RowScheme("age", by_age), 2, *buffers, N_ON)
@@ -221,6 +240,15 @@ def test_the_shift_is_the_total_variation_over_the_rows(buffers):
     # In epoch 2 from 8 of 48 draws online, with f = 1, to 12 of 32, with f = 1/2.
     assert shift(scheme, 2, offline, online, 4) == pytest.approx((5 + 2 + 3) / 48)
     assert shift(uniform(), 1, offline, online, N_ON) == pytest.approx(12 / 52)
+
+
+def test_the_shift_at_epoch_2_is_from_the_rows_and_the_priorities_of_epoch_1(buffers):
+    """Of a priority that goes by age: four new rows make all online rows before them older."""
+    ages = lambda n_on: np.r_[np.arange(N_OFF)[::-1], np.arange(n_on)[::-1]]  # noqa: E731
+    old, new = 1.0 / (1.0 + ages(8) / 1), 1.0 / (1.0 + ages(12) / 2)
+    old, new = np.r_[old / old.sum(), np.zeros(4)], new / new.sum()
+    expected = 0.5 * np.abs(new - old).sum()
+    assert shift(RowScheme("age", by_age), 2, *buffers, 4) == pytest.approx(expected)
 
 
 # --- In a run ---

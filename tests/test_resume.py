@@ -31,7 +31,7 @@ from moore.runs.setup import prepare
 from moore.runs.signals import Stopped
 from moore.stages.learner import Learner
 from runs_alike import assert_same_run
-from tiny import ENV, tiny_config, tiny_log
+from tiny import ENV, quick_config, tiny_config, tiny_log
 
 
 @pytest.fixture
@@ -58,19 +58,23 @@ def test_resume_after_a_cut_in_the_online_stage_is_bit_for_bit(uninterrupted, tm
 
 
 STOPS = {
-    "before the step's action": ("act", 137, signal.SIGINT, "online-epoch-000001-step-000037"),
-    "in the middle of a refit": ("fit", 7, signal.SIGTERM, "online-epoch-000001-step-000050"),
-    "in an offline epoch": ("imagine", 3, signal.SIGINT, "offline-epoch-000003"),
-}
+    "before the step's action": (
+        tiny_config, "act", 137, signal.SIGINT, "online-epoch-000001-step-000037",
+    ),
+    "in the middle of a refit": (
+        tiny_config, "fit", 7, signal.SIGTERM, "online-epoch-000001-step-000050",
+    ),
+    "in an offline epoch": (quick_config, "update", 1, signal.SIGINT, "offline-epoch-000001"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "when", [pytest.param(when, marks=[pytest.mark.slow] * ("step" in when)) for when in STOPS]
 )
 def test_a_signal_loses_nothing_and_the_resumed_run_is_bit_for_bit(
-    when, uninterrupted, log_file, tmp_path, monkeypatch
+    when, request, log_file, tmp_path, monkeypatch
 ):
-    name, call, number, newest = STOPS[when]
+    config, name, call, number, newest = STOPS[when]
     owner = Learner if hasattr(Learner, name) else Imagination
     calls, inner = [], getattr(owner, name)
 
@@ -83,11 +87,12 @@ def test_a_signal_loses_nothing_and_the_resumed_run_is_bit_for_bit(
     folder = tmp_path / "stopped"
     with monkeypatch.context() as patched, pytest.raises(Stopped) as stop:
         patched.setattr(owner, name, signalled)
-        run(tiny_config(), dataset=log_file, env=ENV, out=folder, quiet=True)
+        run(config(), dataset=log_file, env=ENV, out=folder, quiet=True)
     assert stop.value.status == 128 + number
     assert checkpoints.newest_first(folder / "checkpoints")[0].name == newest
     resume(folder, env=ENV, quiet=True)
-    assert_same_run(uninterrupted, folder)
+    whole = "quick_run" if config is quick_config else "uninterrupted"
+    assert_same_run(request.getfixturevalue(whole), folder)
 
 
 _CHILD = """

@@ -143,7 +143,7 @@ class Imagination:
         Then rollouts of the newest policy go into D_model.
         """
         if now.stage == "offline":
-            state, key = self.cover(state, now, key)
+            state, key = self.calibrate_penalty(state, now, key)
             state, key, imagined = self.imagine(state, now, key)
             return state, key, Refreshed(None, imagined)
         found = self.surprise(state, now)
@@ -205,19 +205,19 @@ class Imagination:
             )
             return self._with_model(fitted, state.imagined, state.penalty_coef), key, report
 
-    def cover(
+    def calibrate_penalty(
         self, state: ImaginationState, now: Moment, key: PRNGKeyArray
     ) -> tuple[ImaginationState, PRNGKeyArray]:
         """Calibrates lambda if `penalty_coverage` is given, once the critics are trained."""
         config = self.task.config
         if config.penalty_coverage is None or now.epoch == 1:
             return state, key
-        key, key_cover = jax.random.split(key)
+        key, key_calibration = jax.random.split(key)
         penalty_coef = calibrate_penalty(
             now.agent,
             state.model.ensemble,
             self.task.log,
-            key_cover,
+            key_calibration,
             agent=self.task.agent,
             terminated_fn=self.task.terminated_fn,
             settings=self._rollouts(1),

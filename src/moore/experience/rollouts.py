@@ -6,9 +6,10 @@ D_model is donated: the buffer that was passed must not be used again.
 import dataclasses
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser
@@ -19,7 +20,7 @@ from moore.dynamics.surprise import surprise, uncertainty_of
 from moore.experience.diagnostics import Range, observed_range, widened
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
-from moore.replay.buffer import Replay, Ring, push, with_room
+from moore.replay.buffer import Replay, Ring, Transition, push, with_room
 from moore.replay.sampler import gather
 
 Metrics = dict[str, Float[Array, ""]]
@@ -90,70 +91,107 @@ def imagine(
         trusted = jnp.quantile(usual, settings.trust_quantile)
     if halt is not None:
         trusted = jnp.minimum(trusted, halt.limit)
-    acted_range = observed_range(online)
-    low = jnp.minimum(logged_range[0], acted_range[0])
-    high = jnp.maximum(logged_range[1], acted_range[1])
-    count = rows.shape[0]
-    chunks = -(-count // settings.rollout_chunk)
-    # The last chunk is padded with row 0; these rollouts are not kept.
-    padded = jnp.zeros(chunks * settings.rollout_chunk, jnp.int32).at[:count].set(rows)
-    wanted = jnp.arange(chunks * settings.rollout_chunk) < count
+    seen = _joined(logged_range, observed_range(online))
 
     def roll_chunk(ring: Ring, chunk):
-        chunk_rows, chunk_wanted, chunk_key = chunk
-        starts = gather(offline, online, chunk_rows).obs
+        chunk_rows, drawn, chunk_key = chunk
         transitions, happened, uncertainty = rollout(
             model.ensemble,
             lambda obs, k: agent.act(policy, obs, k),
             terminated_fn,
-            starts,
+            gather(offline, online, chunk_rows).obs,
             chunk_key,
             length=settings.rollout_length,
             penalty_coef=penalty_coef,
             obs_bound=settings.imagined_bound,
             spread=spread,
-            within=widened((low, high), settings.imagined_range),
+            within=widened(seen, settings.imagined_range),
             trusted=trusted,
             uncertainty_fn=uncertainty_fn,
             one_member=settings.one_member,
             noise=settings.member_noise,
         )
-        happened = happened & chunk_wanted
-        predicted, ends = transitions.reward, transitions.terminated
+        steps = _steps_of(transitions, happened, uncertainty, drawn, trusted, seen)
         if halt is not None:
-            reward, terminated = halted(predicted, ends, uncertainty, halt)
+            reward, terminated = halted(steps.reward, steps.terminated, uncertainty, halt)
             transitions = dataclasses.replace(transitions, reward=reward, terminated=terminated)
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
-        ring = push(ring, flat, happened.reshape(-1))
-        goes_on = happened & ~ends & (uncertainty <= trusted)
-        due = jnp.concatenate([chunk_wanted[None], goes_on[:-1]])
-        next_obs = transitions.next_obs
-        outside = jnp.any((next_obs < low) | (next_obs > high), axis=-1)
-        return ring, (happened, due, outside, uncertainty, predicted, ends)
+        return push(ring, flat, steps.happened.reshape(-1)), steps
 
-    shape = (chunks, settings.rollout_chunk)
-    imagined, outcome = jax.lax.scan(
-        roll_chunk,
-        imagined,
-        (padded.reshape(shape), wanted.reshape(shape), jax.random.split(key_rollout, chunks)),
-    )
-    metrics = _rollout_metrics(*outcome, penalty_coef)
-    metrics["model/rollout_steps"] = outcome[0].sum() / count
+    chunks = _chunks(rows, settings.rollout_chunk)
+    keys = jax.random.split(key_rollout, len(chunks[0]))
+    imagined, steps = jax.lax.scan(roll_chunk, imagined, (*chunks, keys))
+    metrics = _rollout_metrics(steps, penalty_coef)
+    metrics["model/rollout_steps"] = steps.happened.sum() / rows.shape[0]
     if halt is not None:
-        unknown = outcome[0] & (outcome[3] > halt.limit)
-        metrics["model/halted"] = unknown.sum() / jnp.maximum(outcome[0].sum(), 1)
-        metrics["model/halt_limit"] = halt.limit
+        metrics |= _halt_metrics(steps, halt)
     metrics["replay/online_share"] = jnp.mean(rows >= offline.capacity)
     return imagined, metrics
 
 
-def _rollout_metrics(
-    happened, due, outside, uncertainty, reward, terminated, penalty_coef: Float[Array, ""]
-) -> Metrics:
+class _Steps(eqx.Module):
+    """What came of the steps of all rollouts, before any of them was halted.
+
+    `happened`: the step is in D_model. `due`: its rollout had not ended before it. `outside`: it
+    led out of the range of all real observations.
+    """
+
+    happened: Bool[Array, "*chunks length batch"]
+    due: Bool[Array, "*chunks length batch"]
+    outside: Bool[Array, "*chunks length batch"]
+    uncertainty: Float[Array, "*chunks length batch"]
+    reward: Float[Array, "*chunks length batch"]
+    terminated: Bool[Array, "*chunks length batch"]
+
+
+def _joined(one: Range, other: Range) -> Range:
+    return jnp.minimum(one[0], other[0]), jnp.maximum(one[1], other[1])
+
+
+def _chunks(
+    rows: Int[Array, " count"], size: int
+) -> tuple[Int[Array, "chunks size"], Bool[Array, "chunks size"]]:
+    """The rows in chunks, and which of them were drawn.
+
+    The last chunk is padded with row 0; these rollouts are not kept.
+    """
+    count = rows.shape[0]
+    shape = (-(-count // size), size)
+    padded = jnp.zeros(shape[0] * size, jnp.int32).at[:count].set(rows)
+    return padded.reshape(shape), (jnp.arange(shape[0] * size) < count).reshape(shape)
+
+
+def _steps_of(
+    transitions: Transition,
+    happened: Bool[Array, "length batch"],
+    uncertainty: Float[Array, "length batch"],
+    drawn: Bool[Array, " batch"],
+    trusted: Float[Array, ""],
+    seen: Range,
+) -> _Steps:
+    """The steps of one chunk. Of a rollout that was not drawn none happened, and none was due."""
+    happened = happened & drawn
+    goes_on = happened & ~transitions.terminated & (uncertainty <= trusted)
+    due = jnp.concatenate([drawn[None], goes_on[:-1]])
+    next_obs = transitions.next_obs
+    outside = jnp.any((next_obs < seen[0]) | (next_obs > seen[1]), axis=-1)
+    return _Steps(happened, due, outside, uncertainty, transitions.reward, transitions.terminated)
+
+
+def _halt_metrics(steps: _Steps, halt: Halt) -> Metrics:
+    unknown = steps.happened & (steps.uncertainty > halt.limit)
+    return {
+        "model/halted": unknown.sum() / jnp.maximum(steps.happened.sum(), 1),
+        "model/halt_limit": halt.limit,
+    }
+
+
+def _rollout_metrics(steps: _Steps, penalty_coef: Float[Array, ""]) -> Metrics:
     """Statistics over the imagined transitions that were made, and over those that were due."""
+    happened, uncertainty = steps.happened, steps.uncertainty
     total = jnp.maximum(happened.sum(), 1)
     mean = jnp.where(happened, uncertainty, 0.0).sum() / total
-    unpenalised = jnp.where(happened, reward + penalty_coef * uncertainty, 0.0)
+    unpenalised = jnp.where(happened, steps.reward + penalty_coef * uncertainty, 0.0)
     p20, p80 = jnp.nanpercentile(
         jnp.where(happened, uncertainty, jnp.nan), jnp.asarray([20.0, 80.0])
     )
@@ -166,8 +204,8 @@ def _rollout_metrics(
         "model/penalty_ratio": penalty_coef * mean / (jnp.abs(unpenalised).sum() / total),
         "model/penalty_coef": penalty_coef,
         # Outside the range of the log and the online data in some entry.
-        "model/imagined_out_of_range": (outside & happened).sum() / total,
-        "model/imagined_terminated": (terminated & happened).sum() / total,
+        "model/imagined_out_of_range": (steps.outside & happened).sum() / total,
+        "model/imagined_terminated": (steps.terminated & happened).sum() / total,
         # Non-finite or beyond the bound: the rollout ended there and the transition was dropped.
-        "model/imagined_dropped": (due & ~happened).sum() / jnp.maximum(due.sum(), 1),
+        "model/imagined_dropped": (steps.due & ~happened).sum() / jnp.maximum(steps.due.sum(), 1),
     }

@@ -124,47 +124,37 @@ def prepare(
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     if world is None:
         world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
-    env_id, bounds, obs_dim, limit = world.env_id, world.bounds, world.obs_dim, world.limit.steps
-    low, high = bounds.low, bounds.high
-    known_limit = limit if world.limit.source in ("own", "given", "measured") else None
-    if other_limit(log, known_limit):
-        log = _load(dataset or config.dataset, config, algorithm, max_episode_steps=limit)
-    name = "" if log is None else log.name
-    config = dataclasses.replace(
-        config,
-        dataset=name,
-        env_id=env_id,
-        env_args=world.arguments,
-        episode_steps=None if world.limit.source == "own" else limit,
-    )
-    reference = reference_scores(env_id)
-    key, _ = jax.random.split(key_of(config.seed))
-    base = key_of(config.seed if split_seed is None else split_seed)
-    _, key_holdout = jax.random.split(base)
-    terminated_fn, report = never, None
+    env_id, low, high = world.env_id, world.bounds.low, world.bounds.high
+    if other_limit(log, _known_limit(world)):
+        steps = world.limit.steps
+        log = _load(dataset or config.dataset, config, algorithm, max_episode_steps=steps)
+    config = _named(config, log, world)
+    reference = reference_scores(env_id) if log is None else _reference(log, env_id)
     if log is not None:
-        reference = _reference(log, env_id)
-        check_against_spaces(log, obs_dim=obs_dim, action_low=low, action_high=high, env_id=env_id)
-    units = units_for(config, log, world.make_env) if units is None else fitting(units, obs_dim)
-    offline = empty_replay(1, obs_dim, low.size, max_holdout=1)
-    notes: list[str] = []
-    if algorithm.uses_log:
-        facts = EnvFacts(env_id, obs_dim, low, high, known_limit)
-        notes = check_log_for_run(log, facts, (*config.accept, *_cared_for(config)))
-        check_log_suits(algorithm, log, env_id)
-        offline = _to_replay(log, bounds, units, key_holdout, config)
+        dims = {"obs_dim": world.obs_dim, "action_low": low, "action_high": high}
+        check_against_spaces(log, **dims, env_id=env_id)
+    if units is None:
+        units = units_for(config, log, world.make_env)
+    else:
+        units = fitting(units, world.obs_dim)
+    key, _ = jax.random.split(key_of(config.seed))
+    key_split = key_of(config.seed if split_seed is None else split_seed)
+    offline, notes = _offline_data(log, config, algorithm, world, units, key_split)
+    terminated_fn, report = never, None
     if algorithm.experience.has_models:
         examples = log if algorithm.uses_log else None
-        terminated_fn, report = make_rule(config, examples, env_id, obs_dim, low, high, base, units)
+        terminated_fn, report = make_rule(
+            config, examples, env_id, world.obs_dim, low, high, key_split, units
+        )
     if log is not None:
-        config = resolved(config, algorithm, log, reference, limit)
+        config = resolved(config, algorithm, log, reference, world.limit.steps)
     task = Task(
         config,
         algorithm.agent,
         offline,
         terminated_fn,
         first_states=_first_states(log, units) if algorithm.uses_log else None,
-        episode_steps=limit,
+        episode_steps=world.limit.steps,
         scheme=scheme,
         units=units,
     )
@@ -172,6 +162,45 @@ def prepare(
     told = () if log is None else notes_of(log.metadata)
     notes = tuple(dict.fromkeys((*world.notes, *told, *notes)))
     return Setup(config, log, reference, world, learner, key, report, notes)
+
+
+def _known_limit(world: World) -> int | None:
+    """Number of steps after which the environment ends an episode; None if it is a guess."""
+    return world.limit.steps if world.limit.source in ("own", "given", "measured") else None
+
+
+def _named(config: Config, log: Dataset | None, world: World) -> Config:
+    """The configuration with the names of data set and environment, and a limit of our own."""
+    return dataclasses.replace(
+        config,
+        dataset="" if log is None else log.name,
+        env_id=world.env_id,
+        env_args=world.arguments,
+        episode_steps=None if world.limit.source == "own" else world.limit.steps,
+    )
+
+
+def _offline_data(
+    log: Dataset | None,
+    config: Config,
+    algorithm: algorithms.Algorithm,
+    world: World,
+    units: Units,
+    key: jax.Array,
+) -> tuple[Replay, list[str]]:
+    """D_off, and what the user should know about it; an empty one for an algorithm without a log.
+
+    Raises:
+        InputError: the log does not suit the algorithm or the environment.
+    """
+    low, high = world.bounds.low, world.bounds.high
+    if not algorithm.uses_log:
+        return empty_replay(1, world.obs_dim, low.size, max_holdout=1), []
+    facts = EnvFacts(world.env_id, world.obs_dim, low, high, _known_limit(world))
+    notes = check_log_for_run(log, facts, (*config.accept, *_cared_for(config)))
+    check_log_suits(algorithm, log, world.env_id)
+    _, key_holdout = jax.random.split(key)
+    return _to_replay(log, world.bounds, units, key_holdout, config), notes
 
 
 def _cared_for(config: Config) -> list[str]:
