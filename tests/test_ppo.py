@@ -137,14 +137,6 @@ def test_online_every_epoch_begins_anew_at_the_anchor_unless_the_models_are_righ
     assert mode(ppo.summarise_data(free, log, log, CONFIG)) == mode(learned)
 
 
-def test_after_a_loss_learning_begins_anew_at_the_anchor_where_there_is_one():
-    begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG)
-    learned, _ = learn(begun, batch(begun, lambda a: a), 50)
-    assert mode(ppo.after_loss(learned, CONFIG)) == mode(begun) != mode(learned)
-    free = dataclasses.replace(learned, pull=jnp.zeros(()))
-    assert eqx.tree_equal(ppo.after_loss(free, CONFIG), free)
-
-
 def test_who_acts_is_the_anchor_and_learning_goes_on_where_it_is():
     begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG, 0.5)
     acting = agent(2).actor

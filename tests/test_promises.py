@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from moore.stages.promises import Promise, Promises, clearly_lost
+from moore.stages.promises import Promise, Promises
 
 
 def settled(promises, *outcomes, promised=100.0, error=25.0):
@@ -44,11 +44,6 @@ def test_good_and_bad_luck_cancel():
 
 def test_a_large_loss_is_clear_whatever_was_promised():
     assert settled(Promises(0.0), -1000.0, promised=1.0).doubt == pytest.approx(1.0)
-
-
-def test_a_loss_is_clear_beyond_two_standard_errors():
-    assert clearly_lost(-21.0, 10.0)
-    assert not clearly_lost(-19.0, 10.0) and not clearly_lost(50.0, 10.0)
 
 
 def test_doubt_is_never_negative_whatever_came():

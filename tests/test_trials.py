@@ -208,25 +208,6 @@ class TestBooking:
         assert part / weight == pytest.approx(came)
         assert not trials.promises.given
 
-    @pytest.mark.parametrize(("earned", "told"), [(-0.5, 0), (-4.0, 1)])
-    def test_the_agent_hears_of_a_clear_loss_once(self, learner, trials, monkeypatch, earned, told):
-        trials, state = trials
-        heard = []
-
-        def after_loss(agent, config):
-            heard.append(config)
-            return agent
-
-        row = replace(
-            learner.algorithm, agent=replace(learner.algorithm.agent, after_loss=after_loss)
-        )
-        monkeypatch.setattr(trials, "_learner", replace(learner, algorithm=row))
-        self.offer(learner, trials, state)
-        trials.promises.given[1] = Promise(10.0, against=0)
-        for _ in range(6):
-            state, _ = self.episode(learner, trials, state, lambda who: earned if who else -1.0)
-        assert len(heard) == told
-
     def test_one_that_another_takes_the_place_of_has_a_verdict_too(self, learner, trials):
         trials, state = trials
         self.offer(learner, trials, state)

@@ -73,13 +73,6 @@ class AfterComparison(Protocol):
 
 
 @runtime_checkable
-class AfterLoss(Protocol):
-    """Called online when a policy that was tried has clearly earned less than the acting one."""
-
-    def __call__(self, state: PyTree, config: Any) -> PyTree: ...
-
-
-@runtime_checkable
 class Act(Protocol):
     """A sampled action in (-1, 1)."""
 
@@ -158,7 +151,7 @@ def learns_nothing_of_models(state: PyTree, doubt: float, config: Any) -> PyTree
 
 
 def goes_on(state: PyTree, config: Any) -> PyTree:
-    """For an agent that does not change at the hand-over, or after a loss."""
+    """For an agent that does not change at the hand-over."""
     del config
     return state
 
@@ -197,8 +190,7 @@ class Agent:
         value: see the protocol; None if the critics do not evaluate the policy.
         summarise_data, follow, hand_over, new_episode: see the protocols; by default nothing is
             done.
-        begin_with, adopt, after_comparison, after_loss: see the protocols; by default nothing is
-            done.
+        begin_with, adopt, after_comparison: see the protocols; by default nothing is done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
     """
 
@@ -215,7 +207,6 @@ class Agent:
     begin_with: BeginWith = begins_afresh
     adopt: Adopt = goes_its_own_way
     after_comparison: AfterComparison = learns_nothing_of_models
-    after_loss: AfterLoss = goes_on
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions

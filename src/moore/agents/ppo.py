@@ -26,7 +26,6 @@ from moore.agents.logged_returns import logged_returns
 from moore.agents.nets import MLP, Actor
 from moore.agents.ppo_anchor import adopt as adopt
 from moore.agents.ppo_anchor import after_comparison as after_comparison
-from moore.agents.ppo_anchor import after_loss as after_loss
 from moore.agents.ppo_anchor import begin_with as begin_with
 from moore.agents.ppo_anchor import begun_anew
 from moore.agents.ppo_config import PPOConfig as PPOConfig
@@ -237,5 +236,4 @@ AGENT = Agent(
     begin_with=begin_with,
     adopt=adopt,
     after_comparison=after_comparison,
-    after_loss=after_loss,
 )

@@ -55,9 +55,3 @@ def adopt(state: PPOState, acting: Actor, config: PPOConfig) -> PPOState:
         lambda new, old: jnp.where(state.pull > 0.0, new, old), acting, state.anchor
     )
     return dataclasses.replace(state, anchor=anchor)
-
-
-def after_loss(state: PPOState, config: PPOConfig) -> PPOState:
-    """What was learned since the anchor leads astray: learning begins anew there."""
-    anew = begun_anew(state, state.anchor, config)
-    return jax.tree.map(lambda new, old: jnp.where(state.pull > 0.0, new, old), anew, state)

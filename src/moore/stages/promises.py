@@ -74,7 +74,7 @@ class Promises:
         weight = min((promise.gain / standard_error) ** 2, _MOST)
         came = min(max(weight * gained / promise.gain, -_MOST), _MOST)
         # A clear loss tells something whatever was promised.
-        loss = min(_beyond_luck(gained, standard_error) ** 2, _MOST)
+        loss = min(max(-gained / standard_error - _LUCK, 0.0) ** 2, _MOST)
         if loss > weight:
             weight, came = loss, -loss
         self.kept = [*self.kept, (came, weight)][-_REMEMBERED:]
@@ -103,13 +103,3 @@ class Promises:
             {number: Promise(gain, against) for number, gain, against in packed["given"]},
             [(came, weight) for came, weight in packed["kept"]],
         )
-
-
-def clearly_lost(gained: float, standard_error: float) -> bool:
-    """Whether a policy that gained so much was worse than by bad luck."""
-    return _beyond_luck(gained, standard_error) > 0.0
-
-
-def _beyond_luck(gained: float, standard_error: float) -> float:
-    """Standard errors of a loss, beyond those that may be bad luck."""
-    return max(-gained / standard_error - _LUCK, 0.0)

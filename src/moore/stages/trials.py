@@ -22,7 +22,7 @@ from moore.stages import budget_summary
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
-from moore.stages.promises import Promise, Promises, clearly_lost
+from moore.stages.promises import Promise, Promises
 from moore.stages.standing import Standing, apart
 from moore.trees import copied
 from moore.units import Units
@@ -97,41 +97,30 @@ class Trials:
         self, state: LearnerState, transition: Transition | None, *, in_episode: bool
     ) -> LearnerState:
         """Books the reward. The incumbent is the policy that is evaluated and saved."""
-        demoted = self.budget.demoted
-        lost = self._hear_verdict()  # another challenger may have come before this step
+        self._hear_verdict()  # another challenger may have taken its place before this step
         book(self.budget, self._learner.units, transition, in_episode=in_episode)
-        lost |= self._hear_verdict()
-        state = self._settled(state)
-        if not lost and self.budget.demoted == demoted:
-            return state
-        agent = self._learner.algorithm.agent
-        told = agent.after_loss(state.agent, self._learner.agent_config)
-        return dataclasses.replace(state, agent=told)
+        self._hear_verdict()
+        return self._settled(state)
 
-    def _hear_verdict(self) -> bool:
-        """One that is no challenger any more tells what the models' promises are worth.
-
-        Returns whether it has clearly lost.
-        """
+    def _hear_verdict(self) -> None:
+        """One that is no challenger any more tells what the models' promises are worth."""
         tried, self._tried = self._tried, self._on_trial()
-        if tried is None or tried[0] == self.budget.challenger:
-            return False
-        return self._settle_promise(*tried)
+        if tried is not None and tried[0] != self.budget.challenger:
+            self._settle_promise(*tried)
 
     def _on_trial(self) -> tuple[int, Standing] | None:
         """The challenger and its record."""
         tried = self.budget.challenger
         return None if tried is None else (tried, self.budget.standings[tried])
 
-    def _settle_promise(self, policy: int, record: Standing) -> bool:
+    def _settle_promise(self, policy: int, record: Standing) -> None:
         promise, budget = self.promises.forget(policy), self.budget
         (gained, parts), known = record.mean(), {REFERENCE, *budget.standings}
         if promise is None or promise.against not in known or parts == 0.0:
-            return False
+            return
         other, other_parts = budget.record_of(promise.against)
         error = apart(parts, other_parts, spread=budget.earnings.spread, by=1.0, error=0.0)
         self.promises.settle(promise, gained - other, error)
-        return clearly_lost(gained - other, error)
 
     def consider(
         self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
