@@ -211,7 +211,7 @@ class TestWithoutSimulator:
         page = (result.folder / "report.html").read_text()
         assert "Nothing was evaluated" in page and "nothing is evaluated" in page
         assert "Acting, lowest epoch" in page and "Offline, at the hand-over" not in page
-        assert "Return, before and after the hand-over" in page
+        assert "Returns, before and after the hand-over" in page
         assert load_policy(result.folder)(np.zeros(1)).shape == (1,)
 
     def test_so_does_the_report_of_a_run_that_is_still_going_on(self, unwatched, tmp_path):

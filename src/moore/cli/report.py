@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moore.cli.parse import example, parse
-from moore.cli.verdict import verdict
 from moore.console import show
 from moore.errors import InputError
 
@@ -33,6 +32,7 @@ def report_runs(arguments: list[str]) -> None:
     if len(folders) > 1 and options.html is None:
         raise InputError("moore report RUN RUN... needs --html FILE, the page to write.")
 
+    from moore.cli.verdict import verdict
     from moore.runs.folder import read_summary
     from moore.runs.report import write_report, write_side_by_side
 

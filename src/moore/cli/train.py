@@ -7,7 +7,6 @@ from typing import Annotated
 
 from moore.cli.parse import example, flags, parse, value_of
 from moore.cli.plan import show_estimate
-from moore.cli.verdict import verdict
 from moore.console import show
 from moore.errors import InputError
 
@@ -68,6 +67,7 @@ def options_of(command: str):
 
 
 def train_stages(arguments: list[str], command: str) -> None:
+    from moore.cli.verdict import verdict
     from moore.runs import run as runs
 
     first = arguments[0] if arguments and not arguments[0].startswith("-") else None

@@ -55,28 +55,28 @@ def lone_values(low: np.ndarray, high: np.ndarray, sample: np.ndarray) -> str:
         low, high: (dims,) extremes of all rows.
         sample: (m, dims) some of the rows.
     """
-    sample = np.where(np.isfinite(sample), sample, np.nan).astype(np.float64)
-    if len(sample) < _FEW or np.isnan(sample).all(axis=0).any():
+    if len(sample) < _FEW or not np.isfinite(sample).any(axis=0).all():
         return ""
-    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    middle = np.nanquantile(sample, (0.005, 0.995), axis=0, method="inverted_cdf")
-    rest = np.where((sample == low) | (sample == high), np.nan, sample)
-    some = ~np.isnan(rest).all(axis=0)
-    ends = np.zeros((2, len(low)))  # no reach, which says nothing
-    ends[:, some] = np.nanmin(rest[:, some], axis=0), np.nanmax(rest[:, some], axis=0)
-    found = {}
-    for first, last in (middle, ends):
+    found = (
+        _lone(dim, float(low[dim]), float(high[dim]), column)  # one at a time, to save memory
+        for dim, column in enumerate(sample.T)
+    )
+    return _some([words for words in found if words])
+
+
+def _lone(dim: int, low: float, high: float, column: np.ndarray) -> str:
+    """How an extreme of a column lies far beyond its other values; empty if none does."""
+    column = column[np.isfinite(column)].astype(np.float64)
+    rest = column[(column != low) & (column != high)]
+    parts = [np.quantile(column, (0.005, 0.995), method="inverted_cdf")]
+    parts += [(rest.min(), rest.max())] if rest.size else []
+    for first, last in parts:
         with np.errstate(over="ignore"):
             reach, below, above = _LONE * (last - first), first - low, high - last
-        for dim in np.flatnonzero((reach > 0) & ((below > reach) | (above > reach))):
-            values = [
-                f"{x:.6g}"
-                for x, beyond in ((low[dim], below[dim]), (high[dim], above[dim]))
-                if beyond > reach[dim]
-            ]
-            others = f"others {first[dim]:.4g} to {last[dim]:.4g}"
-            found.setdefault(dim, f"{dim} ({' and '.join(values)}; {others})")
-    return _some([found[dim] for dim in sorted(found)])
+        lone = [f"{x:.6g}" for x, by in ((low, below), (high, above)) if reach > 0 and by > reach]
+        if lone:
+            return f"{dim} ({' and '.join(lone)}; others {first:.4g} to {last:.4g})"
+    return ""
 
 
 def far_outside(shown: np.ndarray, logged: np.ndarray, *, share: float = 1.0) -> str:
