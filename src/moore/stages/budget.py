@@ -139,9 +139,9 @@ class DipBudget:
         if now.steps >= self.earnings.length:
             self.end(terminated=False)
         elif acting != REFERENCE and self.ledger.other < now.needed:
-            self._hand_back(REFERENCE)
+            self._stop(REFERENCE)
         elif acting != REFERENCE and self._is_behind():
-            self._hand_back(self.incumbent if self._is_tried() else REFERENCE)
+            self._stop(self.incumbent if self._is_tried() else REFERENCE)
         elif at_mark:
             self._change_over()
 
@@ -159,6 +159,8 @@ class DipBudget:
             now.worth += missing
             self._account(missing, length)
         self._record(until)
+        if until == length:
+            self._keep_course(self.earnings.padded(now.course, raw, now.steps))
         if now.others_since is None and now.trial_at is None and until == length:
             self.earnings.add(now.course, raw, now.steps)
         if now.trial_since is not None and self.challenger is not None:
@@ -273,19 +275,29 @@ class DipBudget:
         part = self.earnings.part(int(since), now.steps)
         bar = self.record_of(self.incumbent)[0] if self._is_tried() else 0.0
         level = self.earnings.level + bar
-        behind = level * part - (now.worth - before)
-        scatter = rules.envelope * self.earnings.spread * math.sqrt(part)
+        behind = self._expected(level, int(since)) - (now.worth - before)
+        scatter = rules.envelope * self._spread * math.sqrt(part)
         return behind > min(scatter + _SLACK * level, rules.stop_loss * level)
 
-    def _hand_back(self, policy: int) -> None:
-        tried = self._is_tried()
-        self._stop(policy)
-        if tried:
-            self.lost += 1
-            self._drop()
+    def _expected(self, level: float, since: int) -> float:
+        """What the policy that it acts in place of earns in these steps of an episode.
+
+        An incumbent may earn what it earns later than the reference does.
+        """
+        steps = self.running.steps
+        usual = level * self.earnings.part(since, steps)
+        own = None
+        if self.incumbent != REFERENCE:
+            own = self.standings[self.incumbent].earned(self.earnings.marks, since, steps)
+        if own is None:
+            return usual
+        return own if self._is_tried() else min(own, usual)
 
     def _stop(self, policy: int) -> None:
-        """Another policy acts in the rest of the episode; nothing more is recorded."""
+        """Another policy acts in the rest of the episode; nothing more is recorded.
+
+        At the end of the episode the record of a challenger tells whether it has lost.
+        """
         now = self.running
         self._record(now.steps)
         now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
@@ -305,25 +317,39 @@ class DipBudget:
         gain = earned - part * self.earnings.level
         standing.add(gain, part, fresh=now.acting in self.incumbents)
 
+    def _keep_course(self, course: list[float]) -> None:
+        """Adds the episode to the record of a policy that acted in all of it."""
+        now = self.running
+        standing = self.standings.get(now.acting)
+        if standing is not None and now.others_since == 0 and not now.handed_back:
+            standing.add_episode(course)
+
     # --- verdicts
 
-    def _apart(self, parts: float, other: float, by: float) -> float:
+    @property
+    def _spread(self) -> float:
+        """Scatter of an episode: the reference's, or the incumbent's if that is larger."""
+        own = self.standings.get(self.incumbent)
+        return max(self.earnings.spread, 0.0 if own is None else own.spread)
+
+    def _apart(self, parts: float, other: float, by: float, spread: float) -> float:
         self.tests += math.isinf(by)
         error = spending(self.rules.error, max(self.tests, 1))
-        return apart(parts, other, spread=self.earnings.spread, by=by, error=error)
+        return apart(parts, other, spread=spread, by=by, error=error)
 
     def _judge_challenger(self) -> None:
         assert self.challenger is not None
         mean, parts = self.record_of(self.challenger)
         bar, bar_parts = self.record_of(self.incumbent)
         enough = parts >= self.rules.least_parts - _ROUNDING
-        if enough and mean - bar > self._apart(parts, bar_parts, self.rules.promote):
+        spread = self._spread
+        if enough and mean - bar > self._apart(parts, bar_parts, self.rules.promote, spread):
             self.incumbents.append(self.challenger)
             self.promoted += 1
             self.challenger = None
             if len(self.incumbents) > _PREDECESSORS + 1:
                 self.standings.pop(self.incumbents.pop(1))
-        elif mean - bar < -self._apart(parts, bar_parts, 1.0):
+        elif mean - bar < -self._apart(parts, bar_parts, 1.0, spread):
             self.lost += 1
             self._drop()
         elif parts >= self.rules.most_parts:
@@ -341,6 +367,8 @@ class DipBudget:
             return
         bar, bar_parts = self.record_of(self.incumbents[-2])
         mean = standing.fresh_gain / parts
-        if mean - bar < -self._apart(parts, bar_parts, self.rules.demote):
+        # By the reference's scatter: the incumbent's own may be due to what speaks against it.
+        scatter = self.earnings.spread
+        if mean - bar < -self._apart(parts, bar_parts, self.rules.demote, scatter):
             self.standings.pop(self.incumbents.pop())
             self.demoted += 1

@@ -62,11 +62,15 @@ class Earnings:
 
     def add(self, course: Sequence[float], worth: float, steps: int) -> None:
         """Adds an episode: its worth at the marks that it reached (from mark 0) and at its end."""
-        later = self.marks[len(course) :]
-        padded = [*course, *(worth - self.floor * (mark - steps) for mark in later)]
+        padded = self.padded(course, worth, steps)
         self.course = [total + value for total, value in zip(self.course, padded, strict=True)]
         self.worths.append(padded[-1])
         self._find_level()
+
+    def padded(self, course: Sequence[float], worth: float, steps: int) -> list[float]:
+        """The course of an episode at all marks; the steps after its end earn 0 reward."""
+        later = self.marks[len(course) :]
+        return [*course, *(worth - self.floor * (mark - steps) for mark in later)]
 
     @property
     def spread(self) -> float:
@@ -105,13 +109,17 @@ class Earnings:
         self._bounds: dict[float, tuple[float, float]] = {}
 
     def _at(self, step: int) -> float:
-        """Sum over the episodes of the worth at a step, between the marks by interpolation."""
-        mark = bisect_right(self.marks, step) - 1
-        value, since = self.course[mark], self.marks[mark]
-        if since < step and mark + 1 < len(self.marks):
-            width = self.marks[mark + 1] - since
-            value += (self.course[mark + 1] - value) * (step - since) / width
-        return value
+        """Sum over the episodes of the worth at a step."""
+        return at_step(self.course, self.marks, step)
+
+
+def at_step(course: Sequence[float], marks: Sequence[int], step: int) -> float:
+    """The value of a course, known at marks, at a step; between the marks by interpolation."""
+    mark = bisect_right(marks, step) - 1
+    value, since = course[mark], marks[mark]
+    if since < step and mark + 1 < len(marks):
+        value += (course[mark + 1] - value) * (step - since) / (marks[mark + 1] - since)
+    return value
 
 
 def earnings_of_log(
