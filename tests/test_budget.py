@@ -163,6 +163,56 @@ def test_an_incumbent_that_earns_less_than_its_predecessor_makes_room():
     assert budget.acting == 1
 
 
+def late(worth: float) -> Callable[[int], float]:
+    """The reward at a step of one that earns all of it in the second half of an episode."""
+    return lambda step: 2.0 * worth if step >= LENGTH // 2 else 0.0
+
+
+def episode_of(budget: DipBudget, earns: dict[int, Callable[[int], float]]) -> list[int]:
+    """As `whole_episode`, for policies whose reward depends on the step."""
+    acted = []
+    for step in range(LENGTH):
+        acted.append(budget.acting)
+        budget.step(earns[acted[-1]](step))
+    return acted
+
+
+@pytest.fixture
+def late_incumbent():
+    """A budget whose incumbent, policy 1, earns late: the reference's course says nothing of it."""
+    rules = Rules(stop_loss=math.inf, envelope=math.inf)
+    budget = dip_budget(0.5, steady(), rules)
+    budget.offer(1)
+    for _ in range(4):
+        episode_of(budget, {REFERENCE: lambda _: 1.0, 1: late(1.5)})
+    assert budget.incumbent == 1
+    budget.rules = Rules()
+    return budget
+
+
+def test_an_incumbent_may_earn_later_than_the_reference(late_incumbent):
+    assert episode_of(late_incumbent, {1: late(1.5)}) == [1] * LENGTH
+
+
+def test_a_challenger_is_compared_with_what_the_incumbent_earns_at_the_same_step(late_incumbent):
+    late_incumbent.offer(2)
+    assert episode_of(late_incumbent, {2: late(1.6)}) == [2] * LENGTH
+    acted = episode_of(late_incumbent, {2: late(0.5), 1: late(1.5)})
+    first = acted.index(1)
+    assert LENGTH // 2 <= first < LENGTH and acted[first:] == [1] * (LENGTH - first)
+
+
+def test_a_trial_that_was_stopped_by_bad_luck_is_no_verdict():
+    luck = np.random.default_rng(0)
+    log = [np.full(LENGTH, reward) for reward in luck.normal(1.0, 1.2, 40)]
+    budget = dip_budget(0.5, earnings_of_log(log, length=LENGTH, floor=-2.0, ends=False))
+    budget.offer(1)
+    acted = whole_episode(budget, {1: 0.3, REFERENCE: 1.0})
+    assert acted[0] == 1 and acted[-1] == REFERENCE, "it was stopped"
+    assert budget.challenger == 1 and budget.lost == 0
+    assert whole_episode(budget, {1: 1.4}) == [1] * LENGTH
+
+
 def test_an_incumbent_that_falls_below_the_reference_is_stopped_within_the_episode():
     budget = dip_budget(0.05, steady())
     budget.offer(1)
