@@ -87,18 +87,26 @@ def safe_runs() -> str:
         value = float(text)
         return f"{fixed(value)} ({fixed(reference_for(log).score(value))})"
 
+    def dip(row: dict) -> str:
+        """As a share of what the hand-over is worth above a random policy."""
+        start, lowest = float(row["hand_over"]), float(row["lowest"])
+        return f"{(start - lowest) / (start - reference_for(row['task']).random):.2f}"
+
     rows = [
         [
             row["task"], row["seed"], told(row["task"], row["clone"]),
-            *(fixed(float(row["models_of_clone"])), row["offline_epochs"]),
-            told(row["task"], row["hand_over"]), row["online_epochs"],
-            *(told(row["task"], row[name]) for name in ("last", "lowest")),
-            *(row[name] for name in ("trials", "won", "taken_back", "least_margin")),
+            fixed(float(row["models_of_clone"])) if row["models_of_clone"] else "",
+            row["offline_epochs"], told(row["task"], row["hand_over"]), row["online_epochs"],
+            *(told(row["task"], row[name]) for name in ("final", "lowest")), dip(row),
+            fixed(float(row["worst_episode"])),
+            *(row[name] for name in ("trials", "promoted", "demoted")),
+            fixed(float(row["least_margin"])),
         ]
         for row in table("safe-runs.csv")
     ]  # fmt: skip
     head = ("log", "seed", "clone", "models say of it", "offline epochs", "hand-over")
-    head += ("online epochs", "last", "lowest", "trials", "won", "taken back")
+    head += ("online epochs", "mean of the last 5", "lowest", "dip", "worst episode acted")
+    head += ("trials", "won", "taken back")
     return markdown((*head, "least left of the budget"), rows)
 
 
