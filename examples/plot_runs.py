@@ -3,7 +3,7 @@
     python examples/plot_runs.py runs/quickstart-* --out docs/images/quickstart-seeds
 
 writes quickstart-seeds.png and quickstart-seeds.csv: evaluated and acting returns of every seed.
-A single run is drawn as in its report.
+A single run is drawn as in its report, with a legend.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from moore.reports.plots import return_curve
+from moore.reports.headline import return_curve
 from moore.runs.folder import read_metrics
 
 
@@ -83,6 +83,8 @@ def main() -> None:
     if len(args.runs) == 1:
         summary = json.loads((args.runs[0] / "summary.json").read_text())
         figure = return_curve(read_metrics(args.runs[0] / "metrics.jsonl"), summary)
+        figure.set_size_inches(5.2, 3.5)
+        figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     else:
         figure = draw(runs)
     figure.savefig(args.out.with_suffix(".png"), dpi=150)

@@ -1,6 +1,8 @@
 """The examples that the documents are made with: what they run is sound."""
 
+import ast
 import csv
+import importlib
 import itertools
 import sys
 import tomllib
@@ -28,6 +30,21 @@ SETTINGS = tomllib.loads(TINY) | {
     "awac": {"hidden": [8], "batch_size": 16},
     "offline": {"epochs": 1, "updates_per_epoch": 2},
 }
+
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = [*(ROOT / "examples").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_what_a_script_takes_from_the_package_is_there(script):
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("moore"):
+            continue
+        module = importlib.import_module(node.module)
+        missing = [name.name for name in node.names if not hasattr(module, name.name)]
+        for name in missing:
+            importlib.import_module(f"{node.module}.{name}")
 
 
 @pytest.mark.parametrize(
