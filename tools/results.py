@@ -16,6 +16,7 @@ import documents
 import sentences
 import tables_algorithms
 import tables_assess
+import tables_budget
 import tables_claims
 import tables_guard
 import tables_handover
@@ -31,6 +32,7 @@ MODULES = (
     sentences,
     tables_algorithms,
     tables_claims,
+    tables_budget,
     tables_guard,
     tables_assess,
     tables_handover,

@@ -1,0 +1,59 @@
+"""The dip budget on made-up systems: docs/budget.md."""
+
+import csv
+from functools import cache
+from pathlib import Path
+
+from text import fixed, markdown
+
+_CSV = Path(__file__).resolve().parents[1] / "docs" / "results" / "budget-simulation.csv"
+_RULES = (
+    "windows of a fifth", "promote on proof", "promote at 0 standard errors",
+    "promote at 2 standard errors", "stop at a half",
+)  # fmt: skip
+
+
+@cache
+def _rows() -> dict[tuple[str, str, str], dict[str, dict[str, str]]]:
+    """(rule, share, epochs) -> family of challengers -> the line of the CSV."""
+    found: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
+    with _CSV.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            key = row["rule"], row["share"], row["epochs"]
+            found.setdefault(key, {})[row["family"]] = row
+    return found
+
+
+def _rule(name: str) -> dict[str, dict[str, str]]:
+    return _rows()[name, "0.05", "25"]
+
+
+def _level(row: dict[str, str]) -> str:
+    return fixed(float(row["level"]), 2)
+
+
+def _simulation() -> str:
+    lines, untried = [], _rows()["default", "0.0", "25"]
+    for family, row in _rule("default").items():
+        low, high = (fixed(float(row[f"level_{end}"]), 2) for end in ("q10", "q90"))
+        luck, alone = (float(of[family]["broken_with_luck"]) for of in (_rule("default"), untried))
+        lines.append([
+            family, f"{_level(row)} [{low}, {high}]", fixed(float(row["broken"]), 3),
+            f"{fixed(luck, 2)} ({fixed(alone, 2)})",
+            *(_level(_rule(name)[family]) for name in _RULES),
+        ])  # fmt: skip
+    return markdown(["challengers", "default", "broken", "with luck (no trials)", *_RULES], lines)
+
+
+TABLES = {"budget-simulation": _simulation}
+
+
+def numbers() -> dict[str, str]:
+    default = _rule("default").values()
+    long = _rows()["default", "0.05", "100"]["always worse, noise 0.3"]
+    return {
+        "budget-long-broken": f"{100.0 * float(long['broken']):.0f}%",
+        "budget-processes": next(iter(default))["processes"],
+        "budget-most-broken": f"{100.0 * max(float(row['broken']) for row in default):.1f}%",
+        "budget-other-processes": next(iter(_rule(_RULES[0]).values()))["processes"],
+    }
