@@ -202,6 +202,14 @@ def test_a_challenger_is_compared_with_what_the_incumbent_earns_at_the_same_step
     assert LENGTH // 2 <= first < LENGTH and acted[first:] == [1] * (LENGTH - first)
 
 
+def test_an_episode_that_another_began_is_not_in_a_challengers_course(late_incumbent):
+    late_incumbent.rules = Rules(window=0.2)
+    late_incumbent.offer(2)
+    acted = episode_of(late_incumbent, {1: late(1.5), 2: late(1.6)})
+    assert acted[0] == 1 and acted[-1] == 2
+    assert late_incumbent.standings[2].parts > 0.0 and not late_incumbent.standings[2].worths
+
+
 def test_a_trial_that_was_stopped_by_bad_luck_is_no_verdict():
     luck = np.random.default_rng(0)
     log = [np.full(LENGTH, reward) for reward in luck.normal(1.0, 1.2, 40)]

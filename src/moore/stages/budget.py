@@ -321,7 +321,7 @@ class DipBudget:
         """Adds the episode to the record of a policy that acted in all of it."""
         now = self.running
         standing = self.standings.get(now.acting)
-        if standing is not None and now.others_since == 0 and not now.handed_back:
+        if standing is not None and now.since[0] == 0.0 and not now.handed_back:
             standing.add_episode(course)
 
     # --- verdicts
