@@ -207,7 +207,8 @@ def test_an_episode_that_another_began_is_not_in_a_challengers_course(late_incum
     late_incumbent.offer(2)
     acted = episode_of(late_incumbent, {1: late(1.5), 2: late(1.6)})
     assert acted[0] == 1 and acted[-1] == 2
-    assert late_incumbent.standings[2].parts > 0.0 and not late_incumbent.standings[2].worths
+    assert late_incumbent.standings[2].joined.parts > 0.0
+    assert not late_incumbent.standings[2].worths
 
 
 def test_a_trial_that_was_stopped_by_bad_luck_is_no_verdict():

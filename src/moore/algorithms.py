@@ -16,11 +16,13 @@ from moore.agents import (
     ppo,
     sac,
     sqil,
+    td3,
     wsrl,
 )
 from moore.agents.agent import Agent
+from moore.agents.in_turn import in_turn
 from moore.errors import InputError
-from moore.experience import on_policy, part, pessimistic
+from moore.experience import part, pessimistic, real_online
 from moore.experience.imagination import Imagination
 from moore.experience.kept import KeptReplay
 from moore.experience.prioritised import PrioritisedReplay
@@ -67,9 +69,10 @@ ALGORITHMS: dict[str, Algorithm] = {
         "MOORe with this project's guards against a dip (docs/handover.md)", sac.AGENT
     ),
     "moore_safe": Algorithm(
-        "PPO in the models from a clone of the log on, with trials within a dip budget",
-        ppo.AGENT,
-        experience=on_policy.KIND,
+        "PPO in the models from a clone of the log on, then TD3 on real rows, with trials within a "
+        "dip budget",
+        in_turn(ppo.AGENT, td3.AGENT),
+        experience=real_online.KIND,
     ),
     "naive": Algorithm("MOPO, then uniform sampling of log and online data", sac.AGENT, uniform()),
     "half_half": Algorithm("MOPO, then half of every draw from each group", sac.AGENT, half_half()),

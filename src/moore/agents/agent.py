@@ -73,6 +73,13 @@ class AfterComparison(Protocol):
 
 
 @runtime_checkable
+class AfterTrial(Protocol):
+    """Called online when a policy that was tried has been promoted, or has lost."""
+
+    def __call__(self, state: PyTree, won: bool, config: Any) -> PyTree: ...
+
+
+@runtime_checkable
 class Act(Protocol):
     """A sampled action in (-1, 1)."""
 
@@ -150,6 +157,12 @@ def learns_nothing_of_models(state: PyTree, doubt: float, config: Any) -> PyTree
     return state
 
 
+def learns_nothing_of_trials(state: PyTree, won: bool, config: Any) -> PyTree:
+    """For an agent that does not ask how its policies did in trials."""
+    del won, config
+    return state
+
+
 def goes_on(state: PyTree, config: Any) -> PyTree:
     """For an agent that does not change at the hand-over."""
     del config
@@ -190,7 +203,8 @@ class Agent:
         value: see the protocol; None if the critics do not evaluate the policy.
         summarise_data, follow, hand_over, new_episode: see the protocols; by default nothing is
             done.
-        begin_with, adopt, after_comparison: see the protocols; by default nothing is done.
+        begin_with, adopt, after_comparison, after_trial: see the protocols; by default nothing is
+            done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
     """
 
@@ -207,10 +221,16 @@ class Agent:
     begin_with: BeginWith = begins_afresh
     adopt: Adopt = goes_its_own_way
     after_comparison: AfterComparison = learns_nothing_of_models
+    after_trial: AfterTrial = learns_nothing_of_trials
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions
 
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """Names of its sections of a run's configuration."""
+        return (self.name,)
+
     def config(self, config: Any) -> Any:
-        """The agent's section of a run's configuration."""
+        """Its settings in a run's configuration."""
         return getattr(config, self.name)

@@ -150,7 +150,7 @@ def resolved(
     if algorithm.agent.name == "adaptive_bc":
         return replace(config, adaptive_bc=with_return_scale(config.adaptive_bc, log, reference))
     if algorithm.agent.name in ("sac", "ppo") and algorithm.uses_log:
-        settings = algorithm.agent.config(config)
+        settings = getattr(config, algorithm.agent.name)
         discount = discount_for(config, settings, log, step_limit)
         return replace(config, **{algorithm.agent.name: replace(settings, discount=discount)})
     return config

@@ -18,7 +18,7 @@ def unused_sections(config: Config) -> tuple[str, ...]:
         InputError: the algorithm is unknown.
     """
     algorithm = find(config.algorithm)
-    own = (algorithm.agent.name, *(section.name for section in algorithm.experience.sections))
+    own = (*algorithm.agent.sections, *(section.name for section in algorithm.experience.sections))
     of_others = tuple(name for name in found_sections() if name not in own)
     return of_others if algorithm.experience.has_models else (*of_others, *_OF_MODELS)
 

@@ -228,7 +228,8 @@ class DipBudget:
 
     def _is_settled(self) -> bool:
         fresh = self.standings.get(self.incumbent)
-        return fresh is None or fresh.fresh_parts >= self.rules.settle - _ROUNDING
+        acted = math.inf if fresh is None else fresh.fresh_begun.plus(fresh.fresh_joined).parts
+        return acted >= self.rules.settle - _ROUNDING
 
     def _is_tried(self) -> bool:
         now = self.running
@@ -315,7 +316,7 @@ class DipBudget:
             level = self.earnings.level + self.record_of(self.incumbent)[0]
             self.spent += max(part * level - earned, 0.0)
         gain = earned - part * self.earnings.level
-        standing.add(gain, part, fresh=now.acting in self.incumbents)
+        standing.add(gain, part, fresh=now.acting in self.incumbents, whole=since == 0.0)
 
     def _keep_course(self, course: list[float]) -> None:
         """Adds the episode to the record of a policy that acted in all of it."""
@@ -361,12 +362,10 @@ class DipBudget:
         self.challenger = None
 
     def _judge_incumbent(self) -> None:
-        standing = self.standings[self.incumbent]
-        parts = standing.fresh_parts
+        mean, parts = self.standings[self.incumbent].fresh
         if parts < self.rules.least_fresh:
             return
         bar, bar_parts = self.record_of(self.incumbents[-2])
-        mean = standing.fresh_gain / parts
         # By the reference's scatter: the incumbent's own may be due to what speaks against it.
         scatter = self.earnings.spread
         if mean - bar < -self._apart(parts, bar_parts, self.rules.demote, scatter):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.earnings import Earnings
 from moore.stages.ledger import Ledger
-from moore.stages.standing import Standing, apart
+from moore.stages.standing import Standing, Tally, apart
 from moore.stages.trial_rules import Rules, Running
 
 
@@ -107,7 +107,12 @@ def unpack(packed: dict[str, Any], kind: type[DipBudget] = DipBudget) -> DipBudg
         "earnings": Earnings(**packed["earnings"]),
         "rules": Rules(**{name: float(value) for name, value in packed["rules"].items()}),
         "ledger": Ledger(**packed["ledger"]),
-        "standings": {int(key): Standing(**record) for key, record in packed["standings"]},
+        "standings": {int(key): _standing(record) for key, record in packed["standings"]},
         "running": Running(**packed["running"]),
     }
     return kind(**{**packed, **parts})
+
+
+def _standing(packed: dict[str, Any]) -> Standing:
+    tallies = {name: Tally(**part) for name, part in packed.items() if isinstance(part, dict)}
+    return Standing(**{**packed, **tallies})

@@ -2,6 +2,12 @@
 
 Every stretch in which a policy acted is compared with what the reference earns in the same steps of
 an episode. The gain is the sum of these differences over the sum of the parts of an episode.
+
+A stretch that began within an episode tells less than one that began with it: it began where
+another policy had brought the system, and its gain is that of a part, which may be another one
+than that of an episode (who swings a pendulum up late shows nothing of it in the last fifth). So
+such stretches count only as long as there is no whole episode's worth of the others. A trial that
+was stopped counts with the others: to leave it out would be to count the lucky ones alone.
 """
 
 import math
@@ -16,31 +22,58 @@ _ENOUGH = 3
 
 
 @dataclass
+class Tally:
+    """Sums over stretches of gains, and of the parts of an episode that they were."""
+
+    gain: float = 0.0
+    parts: float = 0.0
+
+    def add(self, gain: float, part: float) -> None:
+        """Adds a stretch."""
+        self.gain += gain
+        self.parts += part
+
+    def plus(self, other: "Tally") -> "Tally":
+        """The tally over the stretches of both."""
+        return Tally(self.gain + other.gain, self.parts + other.parts)
+
+    def mean(self) -> tuple[float, float]:
+        """Gain per episode, and the episodes it is measured on."""
+        return (self.gain / self.parts, self.parts) if self.parts else (0.0, 0.0)
+
+
+@dataclass
 class Standing:
     """The record of one policy.
 
     Attributes:
-        gain, parts: sums of gains and of parts of an episode, over all that it has acted.
-        fresh_gain, fresh_parts: the same since it was promoted. A promotion is partly due to luck,
-            so only these count afterwards.
+        begun, joined: stretches before it was promoted that began with an episode, and within one.
+        fresh_begun, fresh_joined: the same since it was promoted. A promotion is partly due to
+            luck, so these count for more.
         worths: what it earned in each of the whole episodes in which it acted.
         course: sum over these episodes of what it had earned at each mark.
     """
 
-    gain: float = 0.0
-    parts: float = 0.0
-    fresh_gain: float = 0.0
-    fresh_parts: float = 0.0
+    begun: Tally = field(default_factory=Tally)
+    joined: Tally = field(default_factory=Tally)
+    fresh_begun: Tally = field(default_factory=Tally)
+    fresh_joined: Tally = field(default_factory=Tally)
     worths: list[float] = field(default_factory=list)
     course: list[float] = field(default_factory=list)
 
-    def add(self, gain: float, part: float, *, fresh: bool) -> None:
-        """Adds a stretch; it is `fresh` if the policy had been promoted before."""
-        self.gain += gain
-        self.parts += part
-        if fresh:
-            self.fresh_gain += gain
-            self.fresh_parts += part
+    def add(self, gain: float, part: float, *, fresh: bool, whole: bool = True) -> None:
+        """Adds a stretch.
+
+        Args:
+            gain: what it earned more than the reference does in these steps of an episode.
+            part: the part of an episode that the stretch was.
+            fresh: whether the policy had been promoted before.
+            whole: whether the stretch began with an episode.
+        """
+        begun, joined = (
+            (self.fresh_begun, self.fresh_joined) if fresh else (self.begun, self.joined)
+        )
+        (begun if whole else joined).add(gain, part)
 
     def add_episode(self, course: Sequence[float]) -> None:
         """Adds the course of a whole episode of its own, at all marks."""
@@ -61,11 +94,24 @@ class Standing:
         """Standard deviation of what it earns an episode, by the median; 0 if it is not known."""
         return median_deviation(self.worths) if len(self.worths) >= _ENOUGH else 0.0
 
+    @property
+    def fresh(self) -> tuple[float, float]:
+        """Gain per episode since it was promoted, and the episodes it is measured on."""
+        begun = self.fresh_begun
+        return (begun if begun.parts >= 1.0 else begun.plus(self.fresh_joined)).mean()
+
     def mean(self) -> tuple[float, float]:
-        """Gain per episode, and the episodes it is measured on: the fresh ones if they make one."""
-        if self.fresh_parts >= 1.0:
-            return self.fresh_gain / self.fresh_parts, self.fresh_parts
-        return (self.gain / self.parts, self.parts) if self.parts else (0.0, 0.0)
+        """Gain per episode, and the episodes it is measured on: the first that make one of...
+
+        episodes since it was promoted, all episodes, and all stretches since it was promoted. With
+        less than one episode of each of them every stretch counts.
+        """
+        all_begun = self.begun.plus(self.fresh_begun)
+        all_fresh = self.fresh_begun.plus(self.fresh_joined)
+        for tally in (self.fresh_begun, all_begun, all_fresh):
+            if tally.parts >= 1.0:
+                return tally.mean()
+        return self.begun.plus(self.joined).plus(all_fresh).mean()
 
 
 def apart(parts: float, other: float, *, spread: float, by: float, error: float) -> float:

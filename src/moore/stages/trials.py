@@ -97,16 +97,22 @@ class Trials:
         self, state: LearnerState, transition: Transition | None, *, in_episode: bool
     ) -> LearnerState:
         """Books the reward. The incumbent is the policy that is evaluated and saved."""
-        self._hear_verdict()  # another challenger may have taken its place before this step
+        state = self._hear_verdict(state)  # another challenger may have taken its place before
         book(self.budget, self._learner.units, transition, in_episode=in_episode)
-        self._hear_verdict()
-        return self._settled(state)
+        return self._settled(self._hear_verdict(state))
 
-    def _hear_verdict(self) -> None:
-        """One that is no challenger any more tells what the models' promises are worth."""
+    def _hear_verdict(self, state: LearnerState) -> LearnerState:
+        """What came of a challenger tells what promises, and the agent's steps, are worth."""
         tried, self._tried = self._tried, self._on_trial()
-        if tried is not None and tried[0] != self.budget.challenger:
-            self._settle_promise(*tried)
+        if tried is None or tried[0] == self.budget.challenger:
+            return state
+        policy, record = tried
+        self._settle_promise(policy, record)
+        if record.mean()[1] == 0.0:
+            return state
+        learner, won = self._learner, policy in self.budget.incumbents
+        told = learner.algorithm.agent.after_trial(state.agent, won, learner.agent_config)
+        return dataclasses.replace(state, agent=told)
 
     def _on_trial(self) -> tuple[int, Standing] | None:
         """The challenger and its record."""

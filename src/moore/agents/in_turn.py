@@ -1,0 +1,126 @@
+"""Two agents in turn: one learns from the log, the other one goes on in the system.
+
+The second begins with the policy that the first hands over. Each has a section of its own in a
+configuration.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import PRNGKeyArray, PyTree
+
+from moore.agents.agent import Agent, Metrics
+
+
+@dataclass(frozen=True)
+class InTurnConfig:
+    """The settings of both. What is asked for by its name alone is the offline agent's."""
+
+    offline: Any
+    online: Any
+
+    @property
+    def discount(self) -> float:
+        return self.offline.discount
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        return self.offline.hidden
+
+
+class InTurnState(eqx.Module):
+    """The states of both agents; that of the first is None after the hand-over."""
+
+    offline: PyTree | None
+    online: PyTree
+
+
+@dataclass(frozen=True, kw_only=True)
+class InTurnAgent(Agent):
+    """An agent that is `first` before the hand-over and `then` after it; `in_turn` makes it."""
+
+    first: Agent
+    then: Agent
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        return (*self.first.sections, *self.then.sections)
+
+    def config(self, config: Any) -> InTurnConfig:
+        return InTurnConfig(self.first.config(config), self.then.config(config))
+
+
+@dataclass(frozen=True)
+class _InTurn:
+    """What `in_turn` makes the agent of."""
+
+    first: Agent
+    then: Agent
+
+    def init(
+        self, key: PRNGKeyArray, obs_dim: int, action_dim: int, config: InTurnConfig
+    ) -> InTurnState:
+        return InTurnState(
+            self.first.init(key, obs_dim, action_dim, config.offline),
+            self.then.init(key, obs_dim, action_dim, config.online),
+        )
+
+    def hand_over(self, state: InTurnState, config: InTurnConfig) -> InTurnState:
+        """The first agent's policy is the second one's beginning."""
+        ended = self.first.hand_over(state.offline, config.offline)
+        policy = self.first.policy(ended)
+        return InTurnState(None, self.then.adopt(state.online, policy, config.online))
+
+    def policy(self, state: InTurnState) -> PyTree:
+        if state.offline is None:
+            return self.then.policy(state.online)
+        return self.first.policy(state.offline)
+
+    def update(
+        self, state: InTurnState, batch: Any, key: PRNGKeyArray, config: InTurnConfig
+    ) -> tuple[InTurnState, Metrics]:
+        if state.offline is None:
+            learned, metrics = self.then.update(state.online, batch, key, config.online)
+            return InTurnState(None, learned), metrics
+        learned, metrics = self.first.update(state.offline, batch, key, config.offline)
+        return InTurnState(learned, state.online), metrics
+
+    def passed_on(self, name: str) -> Callable[..., InTurnState]:
+        """What takes a state and returns the next one, of the agent whose turn it is."""
+
+        def call(state: InTurnState, *arguments: Any) -> InTurnState:
+            if state.offline is None:
+                own = (x.online if isinstance(x, InTurnConfig) else x for x in arguments)
+                return InTurnState(None, getattr(self.then, name)(state.online, *own))
+            own = (x.offline if isinstance(x, InTurnConfig) else x for x in arguments)
+            return InTurnState(getattr(self.first, name)(state.offline, *own), state.online)
+
+        return call
+
+
+def in_turn(first: Agent, then: Agent) -> InTurnAgent:
+    """An agent that learns as `first` before the hand-over and as `then` after it.
+
+    It has the name of the first. Both must have policies of the same kind, which act in the same
+    way.
+    """
+    both = _InTurn(first, then)
+    names = (
+        "summarise_data", "follow", "begin_with", "adopt", "after_comparison", "after_trial",
+        "new_episode",
+    )  # fmt: skip
+    return InTurnAgent(
+        name=first.name,
+        settings=first.settings,
+        init=both.init,
+        update=both.update,
+        policy=both.policy,
+        act=first.act,
+        act_mode=first.act_mode,
+        hand_over=both.hand_over,
+        **{name: both.passed_on(name) for name in names},
+        first=first,
+        then=then,
+    )
