@@ -1,4 +1,4 @@
-"""Rows of the newest policy alone: rounds, batches, and a run that learns from them."""
+"""Rows of the newest policy alone before the hand-over, real rows after it, and a run of both."""
 
 from dataclasses import replace
 
@@ -10,9 +10,11 @@ import pytest
 
 from moore.agents import ppo
 from moore.agents.ppo import PPOConfig
+from moore.agents.td3 import TD3Config
 from moore.config import GateConfig
 from moore.dynamics.chains import ChainsConfig
 from moore.experience.on_policy import _passes
+from moore.replay.buffer import take
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
@@ -34,6 +36,7 @@ def config(**changes):
             critic_first=20,
             average_rate=0.05,
         ),
+        td3=TD3Config(hidden=(32,), batch_size=32, return_updates=50, warm_up=50),
         chains=ChainsConfig(restart=0.05),
         rollout_length=20,
         imagined_range=0.1,
@@ -96,18 +99,18 @@ def test_the_log_is_measured_once_even_if_it_is_first_asked_for_while_shapes_are
 
 
 def test_learning_begins_with_the_clone(learner, begun):
-    agent, clone = begun.agent, begun.gate.acting
+    agent, clone = begun.agent.offline, begun.gate.acting
     obs = learner.offline.data.obs[:5]
     for actor in (agent.actor, agent.anchor):
         assert np.array_equal(ppo.act_mode(actor, obs), ppo.act_mode(clone, obs))
-    assert float(agent.pull) == learner.agent_config.anchor
+    assert float(agent.pull) == learner.agent_config.offline.anchor
 
 
 def test_a_round_holds_rows_of_the_newest_policy_and_its_chains_go_on(learner, begun):
     state, fresh = learner.refresh(begun, 1)
     rows = state.experience.rows
     assert rows.obs.shape == (20 * 20, 1)
-    found = ppo.log_density(state.agent.actor, rows.obs, rows.action)
+    found = ppo.log_density(state.agent.offline.actor, rows.obs, rows.action)
     assert np.allclose(found, rows.log_density, atol=1e-4)
     assert 0.0 <= float(fresh.metrics["model/excess_uncertainty"]) <= 5.0
     stood = state.experience.chains
@@ -124,6 +127,35 @@ def test_the_hand_over_keeps_the_models_and_begins_the_chains_anew(learner, begu
     assert jax.tree.all(
         jax.tree.map(lambda a, b: bool(jnp.all(a == b)), handed.experience.model, before)
     )
+
+
+def test_the_agent_of_the_system_begins_with_the_policy_that_is_handed_over(learner, begun):
+    state, _ = learner.refresh(begun, 1)
+    handed = learner.hand_over(state)
+    obs = learner.offline.data.obs[:5]
+    agent, acting = handed.agent.online, handed.gate.acting
+    assert handed.agent.offline is None and bool(agent.warm)
+    for actor in (agent.actor, agent.anchor, learner.newest_policy(handed)):
+        assert np.array_equal(ppo.act_mode(actor, obs), ppo.act_mode(acting, obs))
+
+
+def test_in_the_system_it_learns_from_rows_of_log_and_system_by_the_scheme(learner, begun):
+    handed = learner.hand_over(learner.refresh(begun, 1)[0])
+    for place in range(4):
+        one = take(learner.offline.data, jnp.asarray([place]))
+        row = jax.tree.map(lambda column: np.asarray(column)[0], one)
+        handed = learner.observe(handed, row)
+    drawn = learner.experience.batches(
+        handed.experience, learner.moment(handed, 1), jax.random.key(0), count=200
+    )
+    logged = int(learner.offline.size)
+    share = float(np.mean(np.asarray(drawn.planned) >= logged))
+    assert share == pytest.approx(4 / (4 + logged), rel=0.4)
+    before = learner.newest_policy(handed)
+    handed, metrics = learner.update(copied(handed), 1, 8)
+    assert float(metrics["losses/skipped_updates"]) == 0.0
+    moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), before, learner.newest_policy(handed))
+    assert jax.tree.reduce(lambda a, b: a or b, moved)
 
 
 def test_the_offline_stage_gains_on_the_log(finished, quiet_log):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from made_models import NOTHING, of_rewards, replay, transitions
+from made_models import replay, transitions
 from moore.agents import ppo
 from moore.agents.ppo import PPOBatch, PPOConfig
 from moore.agents.ppo_anchor import begun_anew
@@ -123,30 +123,6 @@ def test_learning_anew_begins_at_the_policy_with_the_noise_of_the_settings():
     assert int(back.updates) == int(learned.updates)
 
 
-def test_online_every_epoch_begins_anew_at_the_anchor_unless_the_models_are_right_about_it():
-    begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG)
-    learned, _ = learn(begun, batch(begun, lambda a: a), 50)
-    log = of_rewards([1.0, 2.0, 3.0, 4.0])
-    offline = ppo.summarise_data(learned, log, NOTHING, CONFIG)
-    assert mode(offline) == mode(learned) != mode(begun)
-    online = ppo.summarise_data(learned, log, log, CONFIG)
-    assert mode(online) == mode(begun)
-    known = ppo.after_comparison(learned, 0.9, CONFIG)
-    assert mode(ppo.summarise_data(known, log, log, CONFIG)) == mode(learned)
-    free = dataclasses.replace(learned, pull=jnp.zeros(()))
-    assert mode(ppo.summarise_data(free, log, log, CONFIG)) == mode(learned)
-
-
-def test_who_acts_is_the_anchor_and_learning_goes_on_where_it_is():
-    begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG, 0.5)
-    acting = agent(2).actor
-    adopted = ppo.adopt(begun, acting, CONFIG)
-    assert np.array_equal(ppo.act_mode(adopted.anchor, OBS), ppo.act_mode(acting, OBS))
-    assert mode(adopted) == mode(begun)
-    assert float(adopted.anchor_weight) == float(begun.anchor_weight)
-    assert eqx.tree_equal(ppo.adopt(agent(0), acting, CONFIG), agent(0)), "nothing pulled before"
-
-
 def test_what_may_act_is_an_average_that_follows_the_actor():
     config = dataclasses.replace(CONFIG, average_rate=0.25)
     state = dataclasses.replace(agent(), rate=jnp.asarray(1e-3))
@@ -179,8 +155,6 @@ def test_beginning_with_a_policy_makes_it_actor_and_anchor():
 def test_the_pull_grows_with_the_square_of_the_models_error(doubt, pull):
     begun = ppo.begin_with(agent(0), agent(1).actor, CONFIG, doubt)
     assert float(begun.anchor_weight) == pull
-    asked_later = ppo.after_comparison(ppo.begin_with(begun, agent(1).actor, CONFIG), doubt, CONFIG)
-    assert float(asked_later.anchor_weight) == pull
 
 
 @pytest.mark.parametrize(("share", "grows"), [(0.0, True), (1.0, False)])

@@ -20,7 +20,6 @@ from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.stages.earnings import earnings_of_log
-from moore.stages.promises import Promise
 from moore.stages.trials import Trials, unpack_trials
 from runs_alike import assert_same_run
 from tiny import ENV, tiny_config, tiny_log
@@ -195,39 +194,69 @@ class TestBooking:
         unknown = Trials.begun(learner, dip_budget(0.5, earnings), state)
         found = [one.consider(state, 1, [], in_episode=True)[1] for one in (known, unknown)]
         assert found[0].keys() == found[1].keys()
-        assert known.promises.doubt_before < unknown.promises.doubt_before == np.inf
 
-    @pytest.mark.parametrize(("earned", "came"), [(-0.5, 1.0), (-4.0, -1.0)])
-    def test_a_verdict_tells_how_much_of_the_promise_came_true(self, learner, trials, earned, came):
+    def hears(self, learner, trials, monkeypatch) -> list[bool]:
+        """What the agent is told of its policies from now on."""
+        heard = []
+
+        def after_verdict(agent, won, config):
+            heard.append(won)
+            return agent
+
+        agent = replace(learner.algorithm.agent, after_verdict=after_verdict)
+        row = replace(learner.algorithm, agent=agent)
+        monkeypatch.setattr(trials, "_learner", replace(learner, algorithm=row))
+        return heard
+
+    @pytest.mark.parametrize(("earned", "won"), [(-0.5, True), (-4.0, False)])
+    def test_the_agent_hears_of_a_verdict_once(self, learner, trials, monkeypatch, earned, won):
         trials, state = trials
+        heard = self.hears(learner, trials, monkeypatch)
         self.offer(learner, trials, state)
-        trials.promises.given[1] = Promise(10.0, against=0)  # -0.5 a step earns 10 more
         for _ in range(6):
             state, _ = self.episode(learner, trials, state, lambda who: earned if who else -1.0)
-        ((part, weight),) = trials.promises.kept
-        assert part / weight == pytest.approx(came)
-        assert not trials.promises.given
+        assert heard == [won]
 
-    def test_one_that_another_takes_the_place_of_has_a_verdict_too(self, learner, trials):
-        trials, state = trials
-        self.offer(learner, trials, state)
-        trials.promises.given[1] = Promise(10.0, against=0)
-        rewards = {0: -1.0, 1: -1.001, 2: -1.0}
-        for _ in range(6):
-            if trials.budget.trials:
-                trials.take_up(2, learner.policy(state))
-            state, _ = self.episode(learner, trials, state, rewards.get)
-        assert len(trials.promises.kept) == 1
-
-    def test_promises_are_kept_until_their_policies_are_taken_up_or_passed_over(
-        self, learner, trials
+    def test_one_that_another_takes_the_place_of_has_a_verdict_too(
+        self, learner, trials, monkeypatch
     ):
         trials, state = trials
-        promise = Promise(1.0, against=0)  # for policies that were offered elsewhere
-        trials.promises.given = {7: promise, 9: promise, 12: promise}
-        trials.take_up(9, learner.policy(state))
+        heard = self.hears(learner, trials, monkeypatch)
+        self.offer(learner, trials, state)
+        rewards = {0: -1.0, 1: -1.001, 2: -1.0}
+        for _ in range(6):
+            if trials.budget.trials and not heard:
+                trials.take_up(2, learner.policy(state))
+            state, _ = self.episode(learner, trials, state, rewards.get)
+        assert heard[0] is False
+
+    def test_one_that_never_acted_has_no_verdict(self, learner, trials, monkeypatch):
+        trials, state = trials
+        heard = self.hears(learner, trials, monkeypatch)
+        self.offer(learner, trials, state)
+        trials.take_up(2, learner.policy(state))
         trials.observed(state, self.transition(learner, -1.0), in_episode=True)
-        assert trials.promises.given.keys() == {9, 12}
+        assert heard == []
+
+    @pytest.mark.parametrize(
+        ("said_of_incumbent", "gain", "accepted"),
+        [(-20.0, -3.0, False), (-20.0, -1.0, True), (-26.0, -3.0, True), (-26.0, -8.0, False)],
+    )
+    def test_models_refuse_a_policy_whose_loss_is_larger_than_their_error(
+        self, learner, trials, monkeypatch, said_of_incumbent, gain, accepted
+    ):
+        """The incumbent earns -20; their standard error over starts is 2."""
+        trials, state = trials
+        heard = self.hears(learner, trials, monkeypatch)
+        found = {
+            "gate/gain": gain, "gate/standard_error": 2.0, "gate/return": said_of_incumbent + gain,
+        }  # fmt: skip
+        scaled = {name: jnp.asarray(learner.units.reward_in(x)) for name, x in found.items()}
+        compare = lambda self, state, epoch: (state, scaled)  # noqa: E731
+        monkeypatch.setattr(type(learner), "compare_newest", compare)
+        _, told = trials.consider(state, 1, [], in_episode=True)
+        assert bool(told["gate/accepted"]) is accepted
+        assert heard == ([] if accepted else [False])
 
     def test_a_transition_that_was_not_measured_costs_nothing(self, learner, trials):
         trials, state = trials

@@ -62,19 +62,12 @@ class Adopt(Protocol):
 
 
 @runtime_checkable
-class AfterComparison(Protocol):
-    """Called online when the models have compared the newest policy with the acting one.
+class AfterVerdict(Protocol):
+    """Called online when one of its policies was judged.
 
-    `doubt`: the share of the gains that they promise which is not expected to come; above 1, losses
-    are expected (`moore.stages.promises`).
+    `won`: it was tried and promoted. If not, it was tried and was not better, or the models refuse
+    it.
     """
-
-    def __call__(self, state: PyTree, doubt: float, config: Any) -> PyTree: ...
-
-
-@runtime_checkable
-class AfterTrial(Protocol):
-    """Called online when a policy that was tried has been promoted, or has lost."""
 
     def __call__(self, state: PyTree, won: bool, config: Any) -> PyTree: ...
 
@@ -151,14 +144,8 @@ def goes_its_own_way(state: PyTree, acting: PyTree, config: Any) -> PyTree:
     return state
 
 
-def learns_nothing_of_models(state: PyTree, doubt: float, config: Any) -> PyTree:
-    """For an agent that does not ask how right the models are."""
-    del doubt, config
-    return state
-
-
-def learns_nothing_of_trials(state: PyTree, won: bool, config: Any) -> PyTree:
-    """For an agent that does not ask how its policies did in trials."""
+def learns_nothing_of_verdicts(state: PyTree, won: bool, config: Any) -> PyTree:
+    """For an agent that does not ask how its policies were judged."""
     del won, config
     return state
 
@@ -203,8 +190,7 @@ class Agent:
         value: see the protocol; None if the critics do not evaluate the policy.
         summarise_data, follow, hand_over, new_episode: see the protocols; by default nothing is
             done.
-        begin_with, adopt, after_comparison, after_trial: see the protocols; by default nothing is
-            done.
+        begin_with, adopt, after_verdict: see the protocols; by default nothing is done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
     """
 
@@ -220,8 +206,7 @@ class Agent:
     follow: Follow = follows_nothing
     begin_with: BeginWith = begins_afresh
     adopt: Adopt = goes_its_own_way
-    after_comparison: AfterComparison = learns_nothing_of_models
-    after_trial: AfterTrial = learns_nothing_of_trials
+    after_verdict: AfterVerdict = learns_nothing_of_verdicts
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions

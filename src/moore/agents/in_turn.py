@@ -108,8 +108,7 @@ def in_turn(first: Agent, then: Agent) -> InTurnAgent:
     """
     both = _InTurn(first, then)
     names = (
-        "summarise_data", "follow", "begin_with", "adopt", "after_comparison", "after_trial",
-        "new_episode",
+        "summarise_data", "follow", "begin_with", "adopt", "after_verdict", "new_episode",
     )  # fmt: skip
     return InTurnAgent(
         name=first.name,

@@ -24,10 +24,7 @@ from moore.agents.agent import Agent
 from moore.agents.lambda_returns import lambda_returns
 from moore.agents.logged_returns import logged_returns
 from moore.agents.nets import MLP, Actor
-from moore.agents.ppo_anchor import adopt as adopt
-from moore.agents.ppo_anchor import after_comparison as after_comparison
 from moore.agents.ppo_anchor import begin_with as begin_with
-from moore.agents.ppo_anchor import begun_anew
 from moore.agents.ppo_config import PPOConfig as PPOConfig
 from moore.agents.ppo_state import HIGHEST_RATE, LOWEST_RATE, RATE_STEP, PPOBatch, PPOState
 from moore.agents.ppo_state import actor_optimiser as actor_optimiser
@@ -44,18 +41,10 @@ _SMALLEST_SPREAD = 1e-8
 
 
 def summarise_data(state: PPOState, offline: Replay, online: Replay, config: PPOConfig) -> PPOState:
-    """The first time that there is a log, the critic learns its returns.
-
-    Online, learning begins anew at the anchor, where there is one, unless the models are believed.
-    """
+    """The first time that there is a log, the critic learns its returns."""
+    del online
     due = ~state.warm & (offline.train_size > 0)
-    state = jax.lax.cond(due, lambda before: _warm_up(before, offline, config), lambda x: x, state)
-    return jax.lax.cond(
-        (online.size > 0) & (state.pull > 0.0) & (state.doubt >= 1.0),
-        lambda before: begun_anew(before, before.anchor, config),
-        lambda before: before,
-        state,
-    )
+    return jax.lax.cond(due, lambda before: _warm_up(before, offline, config), lambda x: x, state)
 
 
 def _warm_up(state: PPOState, log: Replay, config: PPOConfig) -> PPOState:
@@ -234,6 +223,4 @@ AGENT = Agent(
     act_mode=act_mode,
     summarise_data=summarise_data,
     begin_with=begin_with,
-    adopt=adopt,
-    after_comparison=after_comparison,
 )

@@ -1,13 +1,12 @@
 """The anchor of proximal policy optimisation: the policy that learning is pulled to, and how much.
 
-The pull grows with the square of the doubt: offline of the models' error about what the anchor
-earns, online of the share of their promises that is not expected to come.
+The pull grows with the square of the doubt about the models, which is their error about what the
+anchor earns.
 """
 
 import dataclasses
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from moore.agents.nets import Actor
@@ -18,16 +17,9 @@ from moore.trees import copied
 
 def begin_with(state: PPOState, policy: Actor, config: PPOConfig, doubt: float = 1.0) -> PPOState:
     """The agent whose actor, and anchor, is this policy."""
-    begun = dataclasses.replace(
-        begun_anew(state, policy, config), pull=jnp.full_like(state.pull, config.anchor)
-    )
-    return after_comparison(begun, doubt, config)
-
-
-def after_comparison(state: PPOState, doubt: float, config: PPOConfig) -> PPOState:
-    """The models were asked about the newest policy, and this is how far they are doubted."""
-    del config
-    return dataclasses.replace(state, doubt=jnp.full_like(state.doubt, doubt))
+    begun = begun_anew(state, policy, config)
+    pull, known = jnp.full_like(state.pull, config.anchor), jnp.full_like(state.doubt, doubt)
+    return dataclasses.replace(begun, pull=pull, doubt=known)
 
 
 def begun_anew(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
@@ -46,12 +38,3 @@ def begun_anew(state: PPOState, policy: Actor, config: PPOConfig) -> PPOState:
         actor_opt=actor_optimiser().init(actor),
         rate=jnp.full_like(state.rate, RATE),
     )
-
-
-def adopt(state: PPOState, acting: Actor, config: PPOConfig) -> PPOState:
-    """Another policy acts from now on, and is the anchor, where there is one."""
-    del config
-    anchor = jax.tree.map(
-        lambda new, old: jnp.where(state.pull > 0.0, new, old), acting, state.anchor
-    )
-    return dataclasses.replace(state, anchor=anchor)

@@ -27,11 +27,9 @@ class PPOConfig:
     """Number of updates at the beginning in which only the critic learns, from rollouts."""
     anchor: NonNegative[float] = 10.0
     """Weight of the mean squared distance between the mean action and that of the anchor, which is
-    the policy that learning began with, and from the hand-over on the one that acts. The objective
-    counts in standard deviations of the advantages. This is the weight where the models are not
-    believed; it falls with the square of the doubt about them. As long as they are not believed
-    online, learning begins anew at the anchor in every epoch, so that a challenger is a short step
-    away. Without an anchor there is no pull."""
+    the policy that learning began with. The objective counts in standard deviations of the
+    advantages. This is the weight where the models are not believed; it falls with the square of
+    the doubt about them. Without an anchor there is no pull."""
     average_rate: Fraction = 5e-4
     """Share by which the policy that may act follows the actor at every update."""
     log_std: AnySign[float] = -1.5

@@ -38,7 +38,7 @@ class PPOState(eqx.Module):
     `critic`: of states, in units of 1 / (1 - gamma) rewards: its values are about the mean reward,
     whatever the horizon. `warm`: it has learned the returns of the log. `rate`: the learning rate
     of the actor. `pull`: to the anchor, where the models know nothing; 0 without one. `doubt`:
-    about the models' promises; from 1 on they are not believed.
+    about the models; from 1 on they are not believed.
     """
 
     actor: Actor

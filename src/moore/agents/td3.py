@@ -4,7 +4,8 @@ TD3 (Fujimoto, van Hoof, Meger 2018) with what makes it bear several updates of 
 critics with layer normalisation (Ball et al. 2023, RLPD) and targets from a random pair of them
 (Chen et al. 2021, REDQ). There is no target actor. The actor maximises the value within a reach of
 the policy that acts in the system, as in a trust-region method: the pull to its actions grows where
-the actor is farther away and falls where it is nearer. How long the reach is, trials tell.
+the actor is farther away and falls where it is nearer. How long the reach is, trials tell, and the
+models where they are believed.
 
 An error of a model repeats itself wherever the policy goes, one of a value is mended by the rows
 that it leads to. So this agent takes over where there is a live system.
@@ -37,7 +38,7 @@ from moore.trees import copied
 # What a trial that was won makes of the reach; it stands still where one trial of three is won.
 # (Rechenberg 1973, Evolutionsstrategie: step sizes of a random search grow where more than one of
 # five is a success.) It keeps within these factors of the setting, and below a distance of 1.
-_FARTHER, _WINS, _SHORTEST, _LONGEST = 1.5, 1.0 / 3.0, 0.25, 16.0
+_FARTHER, _WINS, _SHORTEST, _LONGEST = 1.5, 1.0 / 3.0, 0.125, 16.0
 # How fast the pull follows the distance, and its limits, per standard deviation of the rewards.
 _PULL_STEP, _WEAKEST, _STRONGEST = 1.02, 1e-3, 1e6
 # Rewards that differ by less than this share of their size are all alike.
@@ -94,8 +95,8 @@ def adopt(state: TD3State, acting: Actor, config: TD3Config) -> TD3State:
     return dataclasses.replace(state, actor=actor, anchor=copied(acting))
 
 
-def after_trial(state: TD3State, won: bool, config: TD3Config) -> TD3State:
-    """The reach grows where policies win trials, and shrinks where they lose them."""
+def after_verdict(state: TD3State, won: bool, config: TD3Config) -> TD3State:
+    """The reach grows where policies win trials, and shrinks where they lose or are refused."""
     by = _FARTHER if won else _FARTHER ** (-_WINS / (1.0 - _WINS))
     longest = min(_LONGEST * config.reach, 1.0)
     reach = jnp.clip(state.reach * by, _SHORTEST * config.reach, longest)
@@ -261,5 +262,5 @@ AGENT = Agent(
     act_mode=act_mode,
     summarise_data=summarise_data,
     adopt=adopt,
-    after_trial=after_trial,
+    after_verdict=after_verdict,
 )

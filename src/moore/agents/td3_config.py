@@ -30,7 +30,7 @@ class TD3Config:
     reach: Positive[float] = 0.1
     """How far the actor may go from the policy that acts: root mean square of the distance of their
     actions, in bounds of -1 and 1. This is the reach at the hand-over; it grows with trials that
-    are won and shrinks with those that are lost."""
+    are won, and shrinks with those that are lost and where the models call a policy worse."""
     return_updates: NonNegative[int] = 2000
     """Number of updates of the critics on the returns of the log, before anything else is learned:
     they are values of the controllers that made it."""

@@ -1,9 +1,9 @@
 """Rows of the newest policy alone: chains of rollouts in the models, made anew before every update.
 
 Algorithm 1 fills D_model with rollouts of many policies, and an off-policy agent learns from them.
-Here D_model holds the last round of one policy. Models, fits, refits and what the gate asks are
-those of `moore.experience.imagination`; so are the starts, which the sampling scheme draws from
-D_off and D_on, but for the share that begins where episodes begin.
+Here D_model holds the last round of one policy. The models and their fit are those of
+`moore.experience.imagination`; so are the starts, which are drawn from D_off, but for the share
+that begins where episodes begin. This is the offline half of `moore.experience.real_online`.
 """
 
 import dataclasses
@@ -13,20 +13,18 @@ from functools import cached_property, partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from moore.agents import ppo
 from moore.agents.ppo import PPOBatch, PPOConfig, PPOState
-from moore.dynamics.chains import SECTION, ChainsConfig, Trajectory, roll_chains, usual_distance
-from moore.dynamics.ensemble import Normaliser
+from moore.dynamics.chains import ChainsConfig, Trajectory, roll_chains, usual_distance
 from moore.dynamics.fit import ModelState, inputs_and_targets
 from moore.dynamics.imagine import TerminationFn
 from moore.experience import diagnostics
-from moore.experience.defaults import learns_no_notes, notes_nothing
+from moore.experience.defaults import notes_nothing
 from moore.experience.imagination import Imagination, ImaginationState
 from moore.experience.protocol import (
     Batches,
-    ExperienceKind,
     Metrics,
     Moment,
     OnPass,
@@ -76,22 +74,13 @@ class OfTheRound:
 
 @dataclass(frozen=True, eq=False)
 class OnPolicy:
-    """Chains of rollouts of the newest policy."""
+    """Chains of rollouts of the newest policy; `task` names PPO as the agent."""
 
     task: Task
 
     @cached_property
     def _models(self) -> Imagination:
         return Imagination(self.task)
-
-    @property
-    def spread(self) -> Normaliser | None:
-        """What `imagined_bound` counts in."""
-        return self._models.spread
-
-    def within(self, online: Replay) -> diagnostics.Range | None:
-        """What imagined observations are cut to."""
-        return self._models.within(online)
 
     def _empty(self, imagination: ImaginationState, count: int) -> OnPolicyState:
         config = self.task.config
@@ -118,26 +107,16 @@ class OnPolicy:
     def start(
         self, state: OnPolicyState, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
     ) -> tuple[OnPolicyState, PRNGKeyArray, Refreshed]:
-        """Offline the models are fitted to the log alone; online the first round is made."""
-        if now.stage == "online":
-            state, key, _ = self.collect(state, now, key)
-            return state, key, Refreshed()
+        """The models are fitted to the log."""
         models, key, fitted = self._models.start(state.imagination, now, key, on_pass)
         return dataclasses.replace(state, imagination=models), key, fitted
 
     def refresh(
-        self, state: OnPolicyState, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
+        self, state: OnPolicyState, now: Moment, key: PRNGKeyArray
     ) -> tuple[OnPolicyState, PRNGKeyArray, Refreshed]:
-        """Online the models are refitted. Then the newest policy makes a round of rows."""
-        report, found = None, {}
-        if now.stage == "online":
-            found = self._models.surprise(state.imagination, now)
-            models, key, report = self._models.fit(
-                state.imagination, now, self.task.draws(now), key, on_pass
-            )
-            state = dataclasses.replace(state, imagination=models)
+        """The newest policy makes a round of rows."""
         state, key, imagined = self.collect(state, now, key)
-        return state, key, Refreshed(report, found | imagined)
+        return state, key, Refreshed(None, imagined)
 
     def collect(
         self, state: OnPolicyState, now: Moment, key: PRNGKeyArray
@@ -177,26 +156,6 @@ class OnPolicy:
             count=count,
         )
         return Batches(OfTheRound(), state.rows, None, planned)
-
-    noted = learns_no_notes
-
-    def pack_hand_over(self, state: OnPolicyState) -> dict:
-        return self._models.pack_hand_over(state.imagination)
-
-    def unpack_hand_over(self, fresh: OnPolicyState, kept: dict) -> OnPolicyState:
-        models = self._models.unpack_hand_over(fresh.imagination, kept)
-        return dataclasses.replace(fresh, imagination=models)
-
-    def compare_policies(
-        self,
-        state: OnPolicyState,
-        now: Moment,
-        key: PRNGKeyArray,
-        acting: PyTree,
-        bar: Float[Array, ""],
-    ) -> tuple[Bool[Array, ""], PyTree, PRNGKeyArray, Metrics]:
-        """See `Imagination.compare_policies`."""
-        return self._models.compare_policies(state.imagination, now, key, acting, bar)
 
 
 @partial(jax.jit, static_argnames=("rows", "batch", "count"))
@@ -276,6 +235,3 @@ def _round_metrics(steps: Trajectory, rows: PPOBatch, config: ChainsConfig) -> M
         "model/imagined_out_of_range": jnp.mean(steps.outside),
         "losses/value_unexplained": jnp.var(rows.advantage) / spread,
     }
-
-
-KIND = ExperienceKind("on_policy", OnPolicy, has_models=True, sections=(SECTION,))

@@ -61,11 +61,6 @@ def doubt_about(predicted: float, earned: float, size: float | None = None) -> f
     return abs(predicted - earned) / _allowed(abs(earned) if size is None else size)
 
 
-def tells_of_models(size: float, standard_error: float) -> bool:
-    """Whether a return is known well enough to be held against what the models say of it."""
-    return standard_error <= _allowed(size)
-
-
 def _allowed(size: float) -> float:
     return max(MOST_WRONG * size, float(np.finfo(np.float32).tiny))
 

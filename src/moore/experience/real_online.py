@@ -76,7 +76,7 @@ class RealOnline:
     ) -> tuple[OnPolicyState, PRNGKeyArray, Refreshed]:
         """Offline a round of rollouts, online a refit of the models."""
         if now.stage == "offline":
-            return self._offline.refresh(state, _before(now), key, on_pass)
+            return self._offline.refresh(state, _before(now), key)
         found = self._models.surprise(state.imagination, now)
         models, key, report = self._models.fit(
             state.imagination, now, self.task.draws(now), key, on_pass
@@ -93,10 +93,11 @@ class RealOnline:
     noted = learns_no_notes
 
     def pack_hand_over(self, state: OnPolicyState) -> dict:
-        return self._offline.pack_hand_over(state)
+        return self._models.pack_hand_over(state.imagination)
 
     def unpack_hand_over(self, fresh: OnPolicyState, kept: dict) -> OnPolicyState:
-        return self._offline.unpack_hand_over(fresh, kept)
+        models = self._models.unpack_hand_over(fresh.imagination, kept)
+        return dataclasses.replace(fresh, imagination=models)
 
     def compare_policies(
         self,

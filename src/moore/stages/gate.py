@@ -68,17 +68,12 @@ class Gate(eqx.Module):
     Attributes:
         acting: the policy that passed last.
         acting_returns: what this policy has earned.
-        doubt: how wrong the models were about the first policy, which was not learned in them, as a
-            share of what they may be wrong and still be believed; infinite if that is unknown.
-        passed: number of policies that have passed since.
     """
 
     acting: PyTree
     acting_returns: ActingReturns
-    doubt: Float[Array, ""]
-    passed: Int[Array, ""]
 
 
 def gate_of(policy: PyTree, bar: float) -> Gate:
     """A gate behind which this policy acts; `bar` as in `ActingReturns`."""
-    return Gate(policy, no_returns_yet(bar), jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+    return Gate(policy, no_returns_yet(bar))

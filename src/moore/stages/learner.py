@@ -217,8 +217,7 @@ class Learner:
             doubt = doubt_about(predicted, clone.part.mean_return)
             begun = agent.begin_with(state.agent, clone.actor, config, doubt)
             told |= {"clone/model_return": jnp.asarray(self.units.reward_out(predicted))}
-            floor = dataclasses.replace(state.gate, doubt=jnp.full((), doubt))
-            return dataclasses.replace(state, agent=begun, gate=floor), told
+            return dataclasses.replace(state, agent=begun), told
 
     def refresh(
         self, state: LearnerState, epoch: int, *, on_pass: OnPass | None = None
@@ -279,8 +278,7 @@ class Learner:
                 acting_returns = after_replacement(acting_returns, in_episode=in_episode)
                 if self.config.gate.calibrated and not self.config.gate.earned:
                     acting_returns = no_returns_yet(NO_BAR)  # the clone's worth is not this one's
-            passed = state.gate.passed + accepted
-            gate = Gate(policy, acting_returns, state.gate.doubt, passed)
+            gate = Gate(policy, acting_returns)
             return dataclasses.replace(state, key=key, gate=gate), metrics
 
     def compare_newest(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:

@@ -16,7 +16,7 @@ from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import Earned
 from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
-from moore.stages.trials import Trials, promises_of
+from moore.stages.trials import Trials
 from moore.trees import copied
 
 # A limit that nothing falls below: JSON, in which the account is stored, has no infinity.
@@ -122,14 +122,13 @@ class SupervisedTrials(Trials):
 
     budget: SupervisedBudget
     account = SupervisedBudget
-    handed_over = _HANDED_OVER
 
     @classmethod
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "SupervisedTrials":
         """The trials of a new session."""
         policy = copied(learner.policy(state))
         policies = {REFERENCE: policy, _HANDED_OVER: policy}
-        trials = cls(learner, budget, policies, offered=_HANDED_OVER, promises=promises_of(state))
+        trials = cls(learner, budget, policies, offered=_HANDED_OVER)
         budget.offer(_HANDED_OVER)
         return trials
 
