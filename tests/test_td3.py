@@ -98,7 +98,7 @@ def test_the_reach_keeps_within_its_limits():
     assert float(state.reach) == 1.0
     for _ in range(80):
         state = td3.after_verdict(state, False, CONFIG)
-    assert float(state.reach) == pytest.approx(CONFIG.reach / 8)
+    assert float(state.reach) == pytest.approx(CONFIG.reach / 2)
 
 
 def learned(config, updates=1500):

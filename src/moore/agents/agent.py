@@ -65,7 +65,7 @@ class Adopt(Protocol):
 class AfterVerdict(Protocol):
     """Called online when one of its policies was judged.
 
-    `won`: it was tried and promoted. If not, it was tried and was not better, or the models refuse
+    `won`: it was tried and promoted. If not, it has clearly lost its trial, or the models refuse
     it.
     """
 

@@ -35,10 +35,11 @@ from moore.agents.td3_config import TD3Config as TD3Config
 from moore.replay.buffer import Batch, Replay, Transition, take
 from moore.trees import copied
 
-# What a trial that was won makes of the reach; it stands still where one trial of three is won.
+# What a trial that was won makes of the reach; it stands still where one verdict of three is good.
 # (Rechenberg 1973, Evolutionsstrategie: step sizes of a random search grow where more than one of
-# five is a success.) It keeps within these factors of the setting, and below a distance of 1.
-_FARTHER, _WINS, _SHORTEST, _LONGEST = 1.5, 1.0 / 3.0, 0.125, 16.0
+# five is a success.) It keeps within these factors of the setting, and below a distance of 1: steps
+# that are too short cannot be told from luck, and no trial would lengthen them again.
+_FARTHER, _WINS, _SHORTEST, _LONGEST = 1.5, 1.0 / 3.0, 0.5, 16.0
 # How fast the pull follows the distance, and its limits, per standard deviation of the rewards.
 _PULL_STEP, _WEAKEST, _STRONGEST = 1.02, 1e-3, 1e6
 # Rewards that differ by less than this share of their size are all alike.

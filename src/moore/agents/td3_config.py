@@ -27,10 +27,10 @@ class TD3Config:
     """Learning rate of Adam for the actor."""
     actor_every: Positive[int] = 4
     """Number of updates of the critics for one update of the actor."""
-    reach: Positive[float] = 0.1
+    reach: Positive[float] = 0.07
     """How far the actor may go from the policy that acts: root mean square of the distance of their
     actions, in bounds of -1 and 1. This is the reach at the hand-over; it grows with trials that
-    are won, and shrinks with those that are lost and where the models call a policy worse."""
+    are won, and shrinks with those that are clearly lost and where the models refuse a policy."""
     return_updates: NonNegative[int] = 2000
     """Number of updates of the critics on the returns of the log, before anything else is learned:
     they are values of the controllers that made it."""

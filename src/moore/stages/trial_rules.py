@@ -30,7 +30,7 @@ class Rules:
 
     window: float = 1.0
     promote: float = 0.5
-    least_parts: float = 1.5
+    least_parts: float = 1.0
     least_fresh: float = 0.5
     most_parts: float = 4.0
     demote: float = 2.0

@@ -21,7 +21,6 @@ from moore.stages import budget_summary
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
-from moore.stages.standing import Standing
 from moore.trees import copied
 from moore.units import Units
 
@@ -95,14 +94,12 @@ class Trials:
         return self._settled(self._hear_verdict(state))
 
     def _hear_verdict(self, state: LearnerState) -> LearnerState:
-        """The agent hears what came of a challenger."""
-        tried, self._tried = self._tried, self._on_trial()
-        if tried is None or tried[0] == self.budget.challenger:
+        """The agent hears of a challenger that was promoted, or has lost; others tell nothing."""
+        (tried, lost), self._tried = self._tried, self._on_trial()
+        if tried is None or tried == self.budget.challenger:
             return state
-        policy, record = tried
-        if record.mean()[1] == 0.0:
-            return state
-        return self._told(state, won=policy in self.budget.incumbents)
+        won = tried in self.budget.incumbents
+        return self._told(state, won=won) if won or self.budget.lost > lost else state
 
     def _told(self, state: LearnerState, *, won: bool) -> LearnerState:
         """The agent hears how one of its policies was judged."""
@@ -110,10 +107,9 @@ class Trials:
         told = learner.algorithm.agent.after_verdict(state.agent, won, learner.agent_config)
         return dataclasses.replace(state, agent=told)
 
-    def _on_trial(self) -> tuple[int, Standing] | None:
-        """The challenger and its record."""
-        tried = self.budget.challenger
-        return None if tried is None else (tried, self.budget.standings[tried])
+    def _on_trial(self) -> tuple[int | None, int]:
+        """The challenger, and how many have lost so far."""
+        return self.budget.challenger, self.budget.lost
 
     def consider(
         self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
