@@ -83,6 +83,13 @@ def test_only_the_first_policy_that_acts_is_the_actor_too():
     assert eqx.tree_equal(later.actor, first) and eqx.tree_equal(later.anchor, second)
 
 
+def test_the_reach_is_that_of_the_settings_at_the_hand_over():
+    state = td3.adopt(agent(), agent(seed=1).actor, dataclasses.replace(CONFIG, reach=0.5))
+    assert float(state.reach) == 0.5
+    warm = dataclasses.replace(state, warm=jnp.ones((), bool))
+    assert float(td3.adopt(warm, agent(seed=2).actor, CONFIG).reach) == 0.5
+
+
 def test_the_reach_stands_still_where_one_trial_of_three_is_won():
     state = agent()
     for won in (True, False, False):

@@ -90,10 +90,10 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: TD3Config) ->
 
 def adopt(state: TD3State, acting: Actor, config: TD3Config) -> TD3State:
     """Another policy acts from now on: the anchor; before anything was learned, the actor too."""
-    del config
     fresh = ~state.warm & (state.updates == 0)
     actor = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), acting, state.actor)
-    return dataclasses.replace(state, actor=actor, anchor=copied(acting))
+    reach = jnp.where(fresh, config.reach, state.reach)
+    return dataclasses.replace(state, actor=actor, anchor=copied(acting), reach=reach)
 
 
 def after_verdict(state: TD3State, won: bool, config: TD3Config) -> TD3State:
