@@ -110,6 +110,20 @@ def safe_runs() -> str:
     return markdown((*head, "least left of the budget"), rows)
 
 
+def online_choices() -> str:
+    """Trials of the online stage, one row each; the epochs that were run."""
+    shown = ("1", "2", "3", "4", "6", "8", "10", "13")
+    rows = []
+    for trial in dict.fromkeys(row["trial"] for row in table("online-choices.csv")):
+        epochs = {row["epoch"]: row for row in rows_of("online-choices.csv", trial=trial)}
+        first = next(iter(epochs.values()))
+        newest = (epochs[epoch]["newest"] if epoch in epochs else "" for epoch in shown)
+        facts = (first[name] for name in ("log", "reach", "units", "start", "scheme", "noise"))
+        rows.append([trial, *facts, *newest])
+    head = ("", "log", "reach", "values in", "critics begin at", "rows", "noise")
+    return markdown((*head, *(f"epoch {epoch}" for epoch in shown)), rows)
+
+
 def _mujoco(name: str, log: str) -> str:
     """Of the first runs on MuJoCo logs, seed 0: hand-over, lowest of ten epochs, final."""
     reference, curves = reference_for(log), _curves(name, "0")
@@ -187,6 +201,7 @@ def numbers() -> dict[str, str]:
 TABLES = {
     "quickstart-safe": quickstart_safe,
     "safe-runs": safe_runs,
+    "online-choices": online_choices,
     "quickstart-robust": quickstart_robust,
     "quickstart-moore": quickstart_moore,
     "hopper-log": hopper_log,
