@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moore.dynamics import blocks, holdout
 from moore.dynamics import fit as fitting
-from moore.dynamics.blocks import block_of
+from moore.dynamics import holdout
 from moore.dynamics.ensemble import (
     Dense,
     Ensemble,
@@ -21,7 +20,6 @@ from moore.dynamics.ensemble import (
     loss,
     mean_squared_error,
     predict,
-    predict_all,
     soft_clamp,
     weight_decay,
 )
@@ -394,20 +392,3 @@ def test_the_defaults_are_mopos():
     assert (config.members, config.elites, config.hidden) == (7, 5, (200,) * 4)
     assert config.weight_decay == (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4, 1e-4)
     assert replace(config) == config
-
-
-@pytest.mark.parametrize("rows, size", [(999, 999), (1000, 500), (10_000, 500), (1024, 512),
-                                        (1250, 250), (1009, 1009), (1270, 254)])  # fmt: skip
-def test_blocks_divide_the_rows_and_few_rows_are_one_block(rows, size):
-    assert block_of(rows) == size
-
-
-def test_predictions_in_blocks_are_those_of_all_rows_at_once(monkeypatch):
-    ensemble = init_ensemble(jax.random.key(0), 3, 1, members=3, elites=2, hidden=(8, 8))
-    inputs = jax.random.normal(jax.random.key(1), (1500, 4))
-    mean, std = predict_all(ensemble, inputs)
-    assert block_of(1500) == 500 and mean.shape == std.shape == (3, 1500, 4)
-    monkeypatch.setattr(blocks, "FROM", 10_000)
-    whole_mean, whole_std = predict_all(ensemble, inputs)
-    np.testing.assert_allclose(mean, whole_mean, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(std, whole_std, rtol=1e-5)
