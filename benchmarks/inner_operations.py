@@ -21,6 +21,7 @@ import jax
 import jaxlib
 import numpy as np
 from cases import Case, Sizes, ensemble_case, rollout_case, sampling_case, update_case
+from processor import load, processor_name
 
 from moore.version import __version__
 
@@ -72,17 +73,12 @@ def measure_all(sizes: Sizes, repeats: int) -> list[dict]:
 def machine(threads: int | None) -> dict:
     """What the numbers depend on, besides the sizes; the load is that of the last minute."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    processor = platform.processor()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as lines:
-            names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-        processor = names[0] if names else processor
     return {
-        "processor": processor,
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": threads or "all",
         "device": jax.devices()[0].device_kind,
-        "load": round(os.getloadavg()[0], 2),
+        "load": load(),
         "moore": __version__,
         "python": platform.python_version(),
         "jax": jax.__version__,

@@ -8,8 +8,9 @@ import pytest
 
 from moore.errors import InputError
 from moore.planning import plan as planning
-from moore.planning.calibration import Costs, Miniature
-from moore.planning.estimate import estimate_run, memory_of, priced
+from moore.planning.calibration import Costs, Miniature, state_bytes
+from moore.planning.estimate import estimate_run, priced
+from moore.planning.memory import REPORT, memory_of
 from moore.planning.plan import Live, plan_live
 from moore.planning.text import duration, estimate_text, plan_text
 from moore.planning.trials import Systems
@@ -72,6 +73,26 @@ def test_memory_grows_with_the_buffers_of_the_run(setup):
     larger = setup.learner.changed(config=dataclasses.replace(setup.config, offline=offline))
     rows = offline.retain_epochs * 10_000 * setup.config.rollout_length
     assert memory_of(COSTS, larger) >= 2**30 + rows * (1 + 1 + 1 + 1) * 4
+
+
+def test_memory_counts_a_checkpoint_the_rows_of_a_fit_and_the_report(setup):
+    """Each of them is there for a while only, and none of them in the miniature."""
+    learner, state = setup.learner, state_bytes(setup.learner)
+    costs = dataclasses.replace(COSTS, memory=2**30, state=state)
+    # A fit that may draw every row for each member, 16 bytes a row while they are sorted.
+    model = dataclasses.replace(setup.config.model, max_fit_steps=10**6, batch_size=16)
+    all_rows = learner.changed(config=dataclasses.replace(setup.config, model=model))
+    most = learner.offline.capacity + learner.task.online_rows
+    few = 20 * model.batch_size
+    assert few < most, "the miniature draws as many rows, and nothing is tested"
+    more = memory_of(costs, all_rows) - (2**30 + state + REPORT)
+    assert more == 16 * model.members * (most - few)
+    # Rollouts of a round, 23 bytes a step.
+    offline = dataclasses.replace(setup.config.offline, rollout_batch=10**6)
+    many = learner.changed(config=dataclasses.replace(setup.config, offline=offline))
+    kept = state_bytes(many)
+    more = memory_of(costs, many) - (2**30 + (kept - state) + kept + REPORT)
+    assert 0.9 < more / (23 * 10**6 * setup.config.rollout_length) < 1.0
 
 
 class TestPlan:

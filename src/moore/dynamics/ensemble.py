@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from moore.dynamics.blocks import in_blocks
+
 # Initial soft bounds of the log-variance, per output, shared by the members (MBPO's bnn.py).
 MAX_LOG_VAR = 0.5
 MIN_LOG_VAR = -10.0
@@ -26,7 +28,8 @@ class Dense(eqx.Module):
     bias: Float[Array, "members outputs"]
 
     def __call__(self, x: Float[Array, "members batch inputs"]) -> Float[Array, "members batch _"]:
-        return x @ self.weight + self.bias[:, None, :]
+        weight, bias = self.weight.astype(x.dtype), self.bias.astype(x.dtype)
+        return x @ weight + bias[:, None, :]
 
 
 class Networks(eqx.Module):
@@ -35,6 +38,8 @@ class Networks(eqx.Module):
     `layer_norm`: each hidden layer's sums are brought to mean 0 and variance 1, without a learned
     scale or shift, before its nonlinearity (NEUBAY, arXiv 2512.04341: so that long rollouts stay
     bounded).
+
+    `compute`: the number format of the hidden layers; parameters and outputs are float32.
     """
 
     trunk: tuple[Dense, ...]
@@ -43,6 +48,7 @@ class Networks(eqx.Module):
     max_log_var: Float[Array, " outputs"]
     min_log_var: Float[Array, " outputs"]
     layer_norm: bool = eqx.field(static=True, default=False)
+    compute: str = eqx.field(static=True, default="float32")
 
 
 class Normaliser(eqx.Module):
@@ -83,6 +89,7 @@ def init_ensemble(
     elites: int,
     hidden: tuple[int, ...],
     layer_norm: bool = False,
+    compute: str = "float32",
 ) -> Ensemble:
     """A new ensemble; its outputs are the reward, then the change of each observation entry."""
     inputs, outputs = obs_dim + action_dim, obs_dim + 1
@@ -99,6 +106,7 @@ def init_ensemble(
             max_log_var=jnp.full(outputs, MAX_LOG_VAR),
             min_log_var=jnp.full(outputs, MIN_LOG_VAR),
             layer_norm=layer_norm,
+            compute=compute,
         ),
         normaliser=Normaliser(jnp.zeros(inputs), jnp.ones(inputs)),
         elites=jnp.arange(elites, dtype=jnp.int32),
@@ -128,8 +136,11 @@ def predict(
     """Mean and log-variance of (r, s' - s), in raw units, of each member on its own inputs."""
     x = (inputs - normaliser.mean) / normaliser.std
     for layer in networks.trunk:
-        x = layer(x)
-        x = jax.nn.swish(normalised(x) if networks.layer_norm else x)
+        x = layer(x.astype(networks.compute))
+        if networks.layer_norm:  # its mean and variance are sums, which bfloat16 rounds
+            x = normalised(x.astype(jnp.float32)).astype(networks.compute)
+        x = jax.nn.swish(x)
+    x = x.astype(jnp.float32)
     log_var = soft_clamp(networks.log_var_head(x), networks.min_log_var, networks.max_log_var)
     return networks.mean_head(x), log_var
 
@@ -139,8 +150,12 @@ def predict_all(
 ) -> tuple[Float[Array, "members batch outputs"], Float[Array, "members batch outputs"]]:
     """mu_k and sigma_k of (r, s' - s), in raw units, of every member on the same inputs."""
     members = ensemble.networks.mean_head.bias.shape[0]
-    inputs = jnp.broadcast_to(inputs, (members, *inputs.shape))
-    mean, log_var = predict(ensemble.networks, ensemble.normaliser, inputs)
+
+    def of_all(rows: Float[Array, "block inputs"]):
+        asked = jnp.broadcast_to(rows, (members, *rows.shape))
+        return predict(ensemble.networks, ensemble.normaliser, asked)
+
+    mean, log_var = in_blocks(of_all, inputs)
     return mean, jnp.exp(0.5 * log_var) * ensemble.std_scale
 
 
@@ -151,6 +166,7 @@ def _elites(ensemble: Ensemble) -> Networks:
         ensemble.networks.max_log_var,
         ensemble.networks.min_log_var,
         layer_norm=ensemble.networks.layer_norm,
+        compute=ensemble.networks.compute,
     )
 
 

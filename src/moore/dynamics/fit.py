@@ -83,6 +83,7 @@ def init_model(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: ModelCo
         elites=config.elites,
         hidden=config.hidden,
         layer_norm=config.layer_norm,
+        compute=config.compute,
     )
     opt_state = optax.adam(config.learning_rate).init(ensemble.networks)
     return ModelState(ensemble, ensemble.networks, opt_state)
@@ -212,7 +213,7 @@ def _shuffle(fit: Fit, size: Int[Array, ""], key: PRNGKeyArray) -> Fit:
 
 
 @partial(jax.jit, static_argnames=("config",))
-def _finish(
+def finish_fit(
     fit: Fit, offline: Replay, online: Replay, online_share: Float[Array, ""], config: ModelConfig
 ) -> tuple[ModelState, Bool[Array, ""]]:
     """Every member at its best weights, and whether everything is finite."""
@@ -282,7 +283,7 @@ def fit_ensemble(
             break
         fit = _shuffle(fit, size, jax.random.fold_in(key_shuffle, passes))
 
-    new_model, finite = _finish(fit, offline, online, share, config)
+    new_model, finite = finish_fit(fit, offline, online, share, config)
     report = FitReport(
         steps=steps,
         passes=passes,

@@ -43,6 +43,10 @@ class ModelConfig:
     layer_norm: bool = False
     """Normalise the hidden layers of the members, without a learned scale and shift, so that long
     rollouts stay bounded."""
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Number format in which the hidden layers compute, in fits and in rollouts. Parameters,
+    outputs and losses are float32 in any case. bfloat16 is for accelerators; CPUs are slower with
+    it."""
     anneal: bool = False
     """Let the learning rate fall to 0 along half a cosine until the cap on the steps, so that a
     short fit comes as far as a longer one without it."""

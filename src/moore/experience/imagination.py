@@ -11,6 +11,7 @@ from functools import cached_property
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
@@ -157,7 +158,7 @@ class Imagination:
         config, size = self.task.config, self.task.agent_config.batch_size
         share = (config.offline if now.stage == "offline" else config.online).real_ratio
         real_rows = int(share * size)
-        planned = jnp.zeros((count, 0), jnp.int32)
+        planned = jax.device_put(np.zeros((count, 0), np.int32))
         if real_rows:
             planned = self.task.draws(now).rows(key, (count, real_rows))
         return Batches(PartlyImagined(size, real_rows), state.imagined, None, planned)

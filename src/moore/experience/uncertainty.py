@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent
+from moore.dynamics.blocks import each_member
 from moore.dynamics.ensemble import Normaliser
 from moore.dynamics.imagine import TerminationFn
 from moore.dynamics.penalty import UncertaintyFn, of_std, value_spread
@@ -43,6 +44,6 @@ def make_uncertainty(
             values = agent.value(agent_state, jnp.clip(next_obs, low, high), key)
             return jnp.where(ends, 0.0, values)
 
-        return value_spread(mean[..., 0], jax.vmap(next_value)(mean), settings.discount)
+        return value_spread(mean[..., 0], each_member(next_value, mean), settings.discount)
 
     return of_values

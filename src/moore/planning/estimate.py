@@ -12,13 +12,13 @@ from moore.config import Config
 from moore.data.dataset import Dataset
 from moore.envs.make import EnvSource
 from moore.jax_settings import plain_jax
-from moore.planning.calibration import Costs, Miniature, state_bytes
+from moore.planning.calibration import Costs, Miniature
+from moore.planning.memory import memory_of
 from moore.planning.work import Work, ends_sooner, evaluations, offline_work, online_work
 from moore.runs.plan import Stages
 from moore.runs.sections import used_settings
 from moore.runs.setup import Setup, prepare
 from moore.runs.world import World
-from moore.stages.learner import Learner
 
 # Steps of an environment that tell what one of them takes.
 _ENV_STEPS = 100
@@ -131,13 +131,6 @@ def priced(stage: str, work: Work, costs: Mapping[str, float]) -> list[Part]:
         for name, count in work.items()
         if name in costs
     ]
-
-
-def memory_of(costs: Costs, learner: Learner) -> int | None:
-    """Bytes that a run needs at most: those of the miniature, and what its states are larger by."""
-    if costs.memory is None:
-        return None
-    return costs.memory + max(state_bytes(learner) - costs.state, 0)
 
 
 def seconds_of_a_step(world: World) -> float:

@@ -12,7 +12,8 @@ from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
 from moore.jax_settings import plain_jax
 from moore.planning.calibration import Miniature
-from moore.planning.estimate import Part, memory_of, priced
+from moore.planning.estimate import Part, priced
+from moore.planning.memory import memory_of
 from moore.planning.trials import Promotion, Systems
 from moore.planning.work import ends_sooner, offline_work, online_work
 from moore.runs.sections import used_settings

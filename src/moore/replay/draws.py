@@ -49,7 +49,8 @@ class Groups:
         self, key: PRNGKeyArray, shape: tuple[int, ...], *, train_only: bool = False
     ) -> Int[Array, "..."]:
         """Independent draws as joint indices; see `sample_rows`."""
-        share = jnp.asarray(self.online_share(train_only=train_only), jnp.float32)
+        # The one number that a draw brings to the device; a transfer guard lets it pass.
+        share = jax.device_put(np.float32(self.online_share(train_only=train_only)))
         return _sample_rows(key, shape, self.offline, self.online, share, train_only=train_only)
 
 

@@ -1,0 +1,97 @@
+"""How fast it is: beside other libraries, as sizes grow, and what else was tried."""
+
+import csv
+import json
+import sys
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+from text import markdown, significant
+
+_ROOT = Path(__file__).resolve().parents[1]
+_RESULTS = _ROOT / "docs" / "results"
+# Where the benchmark's own table is made.
+_PEERS = _ROOT / "benchmarks" / "peers"
+
+# Operation -> how the tables call it.
+_OPERATIONS = {
+    "prepare": "prepare the log", "fit": "step of the models", "imagine": "rollouts",
+    "update": "update of the agent",
+}  # fmt: skip
+_FACTORS = {
+    "rows": "rows of the log", "members": "members", "width": "width of the models",
+    "batch": "rows of a batch",
+    "H": "H, steps of a rollout", "R": "R, rollouts", "N": "N, updates",
+    "seeds": "seeds in one program",
+}  # fmt: skip
+
+
+@cache
+def _peers() -> dict:
+    return json.loads((_RESULTS / "peers.json").read_text(encoding="utf-8"))
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (_RESULTS / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def peers() -> str:
+    """The table that the benchmark itself prints."""
+    if str(_PEERS) not in sys.path:
+        sys.path.append(str(_PEERS))
+    from report import markdown as lines
+
+    return "\n".join(lines(_peers()))
+
+
+def growth() -> str:
+    """A row for each size and operation: value and milliseconds, and the last over the first."""
+    found = defaultdict(list)
+    for row in _rows("growth.csv"):
+        if row["factor"] in _FACTORS:
+            found[row["factor"], row["operation"]].append(row)
+    lines = []
+    for (factor, operation), rows in found.items():
+        first, last = rows[0], rows[-1]
+        grown = float(last["milliseconds"]) / float(first["milliseconds"])
+        times = int(last["value"]) / int(first["value"])
+        lines.append(
+            [
+                _FACTORS[factor],
+                _OPERATIONS[operation],
+                ", ".join(
+                    f"{int(row['value']):,}: {significant(float(row['milliseconds']))}"
+                    for row in rows
+                ),
+                f"{significant(times)} times",
+                f"{significant(grown)} times",
+            ]
+        )
+    return markdown(["size", "of what", "size: ms", "the size grows", "the time grows"], lines)
+
+
+def products_tried() -> str:
+    """Forms of the product and flags, and how many times as fast each is."""
+    lines = []
+    for row in _rows("products-tried.csv"):
+        if row["milliseconds"]:
+            cells = [f"{row['milliseconds']}", f"{row['least']} to {row['most']}"]
+            cells += [row["gigaflop_per_second"], row["ratio"]]
+        else:
+            cells = ["", "", "", "does not start"]
+        lines.append([row["flags"], row["form"], *cells])
+    return markdown(["flags", "form", "ms", "least to most", "GFLOP/s", "times as fast"], lines)
+
+
+TABLES = {
+    "peers": peers,
+    "growth": growth,
+    "products-tried": products_tried,
+}
+
+
+def numbers() -> dict[str, str]:
+    """None yet."""
+    return {}
