@@ -8,6 +8,7 @@ import pytest
 
 from moore.errors import InputError
 from moore.planning import plan as planning
+from moore.planning import trials
 from moore.planning.calibration import Costs, Miniature
 from moore.planning.estimate import estimate_run, memory_of, priced
 from moore.planning.plan import Live, plan_live
@@ -30,6 +31,13 @@ def setup():
 def measured(monkeypatch):
     """Whatever is measured costs what `COSTS` says."""
     monkeypatch.setattr(Miniature, "costs", lambda self: COSTS)
+
+
+@pytest.fixture(autouse=True)
+def few_systems(monkeypatch):
+    """Fewer simulated systems, each over fewer episodes, than a user's plan is made of."""
+    monkeypatch.setattr(trials, "SYSTEMS", 40)
+    monkeypatch.setattr(trials, "EPISODES", 60)
 
 
 def test_the_work_is_what_a_run_really_does(setup, tiny_run):
