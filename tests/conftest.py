@@ -7,6 +7,7 @@ Property tests draw the same examples every time, so that a suite that passed pa
 `pytest --hypothesis-profile=search` draws new ones.
 """
 
+import functools
 import gc
 import os
 import re
@@ -51,12 +52,13 @@ type_checks.use()  # before the package is imported
 _TINY_RUN = (
     "test_resume.py", "test_end_to_end.py", "test_diagnostics.py", "test_handover_runs.py",
     "test_paper.py", "test_online_settings.py", "test_compilations.py", "test_priorities.py",
-    "test_assess_command.py", "test_metric_names.py",
+    "test_assess_command.py", "test_metric_names.py", "test_planning.py", "test_all_options.py",
 )  # fmt: skip
 _QUICK_RUN = (
     "test_stops.py", "test_live_system.py", "test_disk.py", "test_damage.py", "test_hand_over.py",
-    "test_session.py", "test_supervision.py", "test_learner_process.py", "test_serving.py",
-    "test_serving_http.py",
+    "test_session.py", "test_session_folder.py", "test_supervision.py", "test_learner_process.py",
+    "test_serving.py", "test_serving_limits.py", "test_serving_http.py", "test_export_command.py",
+    "test_bad_readings.py",
 )  # fmt: skip
 # Files that train runs of these sizes, or prepare their learners, share compiled programs: they go
 # to one worker, while another does the rest. A worker without work of its kind helps the other.
@@ -74,14 +76,24 @@ _FIRST = (
     "test_balanced.py", "test_terminal_head.py",
     "test_collect.py", "test_reproduce.py", "test_balanced_replay.py", "test_examples.py",
     "test_budget_simulation.py", "test_sweep.py", "test_cql.py", "test_dynamics.py",
-    "test_cli_runs.py", "test_iql.py", "test_handover_options.py", "test_adaptive_bc.py",
-    "test_theory_survey.py", "test_bc.py", "test_keys.py", "test_fuzz.py", "test_cli_logs.py",
+    "test_cli_runs.py", "test_iql.py", "test_handover_options.py", "test_policy_comparison.py",
+    "test_adaptive_bc.py", "test_theory_survey.py", "test_bc.py", "test_keys.py", "test_fuzz.py",
+    "test_cli_logs.py",
     "test_cli.py", "test_sum_tree.py", "test_awac.py", "test_theory_bounds.py", "test_ppo.py",
     "test_cli_process.py", "test_sac.py", "test_formats.py", "test_exporting.py",
     "test_results.py", "test_log_page.py", "test_replay_check.py", "test_benchmarks.py",
     "test_brac.py", "test_config.py", "test_large_logs.py", "test_penalty.py", "test_inspect.py",
     "test_policy.py", "test_write.py", "test_chains.py", "test_budget.py", "test_termination.py",
-    "test_bear.py", "test_export_command.py", "test_open_loop.py", "test_replay.py",
+    "test_bear.py", "test_open_loop.py", "test_replay.py",
+)  # fmt: skip
+
+# Tests of agents and models by themselves. Runs share programs, which JAX would trace twice.
+_RANKS_ARE_TOLD = (
+    "test_adaptive_bc.py", "test_awac.py", "test_bc.py", "test_bear.py", "test_brac.py",
+    "test_combo.py", "test_cql.py", "test_exporting.py", "test_handover_options.py", "test_iql.py",
+    "test_keys.py", "test_penalty.py", "test_policy_comparison.py", "test_ppo.py", "test_replay.py",
+    "test_sac.py", "test_sqil.py", "test_sum_tree.py", "test_wsrl.py", "test_chains.py",
+    "test_dynamics.py", "test_uncertainty.py",
 )  # fmt: skip
 
 # A job in the background of a shell ignores Ctrl-C, one under nohup a hang-up, and so would the
@@ -111,9 +123,31 @@ def pytest_collection_finish():
 
     Tracing makes very many objects; at Python's own thresholds, they are looked at too often.
     """
+    one_context_for_many_programs()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def one_context_for_many_programs():
+    """JAX lowers every program in an MLIR context of its own, and takes milliseconds to make one.
+
+    There are thousands of programs here, most of a single operation. Their text is the same.
+    """
+    from jax._src.interpreters import mlir
+
+    if hasattr(mlir, "make_ir_context"):
+        mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_new_context_for_each_file():
+    """A context keeps the constants of all its programs."""
+    yield
+    from jax._src.interpreters import mlir
+
+    if hasattr(mlir, "make_ir_context"):
+        mlir.make_ir_context.cache_clear()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -176,11 +210,23 @@ def optimised_where_marked(request):
     jax.config.update("jax_disable_most_optimizations", low)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_repeated_unasked(request):
+    """In tests of agents and models, arrays of different rank in one operation are an error."""
+    if request.path.name not in _RANKS_ARE_TOLD:
+        yield
+        return
+    import jax
+
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def few_pictures():
     """The pages of runs are without figures: to draw them takes longer than a run of the tests.
 
-    They are drawn for `tiny_run`, and within `pages.drawn`.
+    They are drawn for `tiny_run`, and within `pages.drawn`; laid out only within `pages.laid_out`.
     """
     pages.leave_out_figures()
 

@@ -106,7 +106,7 @@ def test_the_policy_takes_observations_as_they_are():
     state = bc.summarise_data(bc.init(jax.random.key(0), 2, 2, SMALL), offline, offline, SMALL)
     np.testing.assert_allclose(state.obs_mean, obs.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(state.obs_std, obs.std(axis=0), rtol=1e-3)
-    seen = (offline.data.obs - state.obs_mean) / state.obs_std
+    seen = (offline.data.obs - state.obs_mean[None]) / state.obs_std[None]
     for folded, inner in zip(bc.policy(state)(offline.data.obs), state.actor(seen), strict=True):
         np.testing.assert_allclose(folded, inner, atol=3e-3)  # float32: 1000 / 50 and -3 / 1e-3
 

@@ -12,6 +12,7 @@ from scipy.linalg import solve_discrete_are
 import moore
 from moore.config import read_toml
 from moore.envs.evaluation import evaluate_policy
+from moore.runs.folder import read_metrics
 from moore.runs.run import run
 from steps import imagine
 from tiny import ENV, tiny_config, tiny_log
@@ -93,20 +94,20 @@ def test_metrics_have_what_the_contract_names(result):
         ):
             assert name in row, name
         assert len(row["eval/returns"]) == 10
-        assert len(row["online/episode_returns"]) == 5, "100 steps are five episodes"
+        assert len(row["online/episode_returns"]) == 3, "60 steps are three episodes"
         assert row["losses/skipped_updates"] == 0
-    assert online[-1]["env_steps"] == 400
-    assert online[-1]["updates"] == 4 * 250 + 400 * 4
+    assert online[-1]["env_steps"] == 240
+    assert online[-1]["updates"] == 4 * 150 + 240 * 4
 
 
 def test_the_realised_online_share_follows_the_scheme(result):
     for row in rows(result, "online")[1:]:
         t, n_off = row["epoch"], 300
-        # A refit, and rollouts, every 25 steps.
-        sizes = np.asarray([25, 50, 75, 100]) + 100 * (t - 1)
+        # A refit, and rollouts, every 20 steps.
+        sizes = np.asarray([20, 40, 60]) + 60 * (t - 1)
         expected = np.mean(t * sizes / (t * sizes + n_off))
         assert row["replay/online_share"] == pytest.approx(expected, abs=0.05)
-        size = 100 * t
+        size = 60 * t
         assert row["replay/online_share_expected"] == pytest.approx(t * size / (t * size + n_off))
 
 
@@ -136,13 +137,14 @@ def test_the_saved_policy_is_the_evaluated_one(result):
         policy(np.zeros(4))
 
 
-def test_zero_online_steps_change_nothing(tmp_path):
+def test_zero_online_steps_change_nothing(tiny_offline, log_file, tmp_path):
     """The hand-over itself is neutral: the same policy is evaluated before and after it."""
     config = dataclasses.replace(
         tiny_config(), online=dataclasses.replace(tiny_config().online, epochs=0)
     )
-    result = run(config, dataset=tiny_log(), env=ENV, out=tmp_path / "run", quiet=True)
-    before, after = rows(result, "offline")[-1], rows(result, "online")[0]
+    start = {"stages": "online", "start_from": tiny_offline, "quiet": True}
+    result = run(config, dataset=log_file, env=ENV, out=tmp_path / "run", **start)
+    before, after = read_metrics(tiny_offline / "metrics.jsonl")[-1], rows(result, "online")[0]
     assert before["eval/returns"] == after["eval/returns"]
     assert result.summary["transfer"]["dip"] == 0.0
     assert result.summary["transfer"]["gain"] == 0.0

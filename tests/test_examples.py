@@ -107,7 +107,7 @@ class TestLiveSystem:
         """Runs the script for up to three online epochs; returns those that there are."""
         settings = SETTINGS | {"dataset": "builtin:pendulum-medium"}
         settings["online"] = {
-            **{"epochs": 3, "steps_per_epoch": 300, "refit_every": 100},
+            **{"epochs": 3, "steps_per_epoch": 300, "refit_every": 300},
             "updates_per_step": 1,
         }
         small = from_dict(settings, base=Config())

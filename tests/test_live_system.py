@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import pages
-from made_plants import Shown, bad_reading, bad_reward
 from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.algorithms import AGENTS
 from moore.cli import main
@@ -34,7 +33,7 @@ from moore.stages.gate import (
     no_returns_yet,
 )
 from moore.sweeps import sweep
-from tiny import ENV, LinearGaussian, quick_config, tiny_config, tiny_log
+from tiny import ENV, LinearGaussian, quick_config, tiny_log
 
 # What touches a system has little to do with what is learned: a run that takes a second will do.
 EPOCH, EPOCHS = 40, 3
@@ -380,45 +379,3 @@ def test_adaptive_bc_does_not_charge_it_to_the_next_episode_either():
     )
     assert not eqx.tree_equal(running, state)
     assert eqx.tree_equal(agent.new_episode(running), state)
-
-
-class TestBadReadings:
-    """One reading that is not finite costs one or two transitions, and nothing else."""
-
-    def online(self, tmp_path, alter, settings=None):
-        plants = []
-
-        def live():
-            plants.append(Shown(ENV(), alter))
-            return plants[-1]
-
-        rows = []
-        result = run(
-            settings or tiny_config(), dataset=tiny_log(), env=ENV, system=live,
-            out=tmp_path / "run", until=lambda row, state: bool(rows.append((row, state))),
-        )  # fmt: skip
-        return result, rows
-
-    def test_models_and_agent_learn_on(self, tmp_path, capsys):
-        reading, reward = bad_reading(150), bad_reward(250, 260, 270)
-        tiny = tiny_config(accept=("hand-over",))  # a policy of one offline epoch may be a bad one
-        short = replace(tiny, offline=replace(tiny.offline, epochs=1))
-        alter = lambda n, *shown: reward(n, *reading(n, *shown))  # noqa: E731
-        result, rows = self.online(tmp_path, alter, short)
-        metrics = [row for row, _ in rows]
-        assert [row["online/dropped_transitions"] for row in metrics] == [0, 2, 3, 0]
-        assert not any("non-finite" in row["model/fit_stopped_by"] for row in metrics)
-        assert all(row["losses/skipped_updates"] == 0 for row in metrics)
-        online = rows[-1][1].online
-        assert int(online.size) == 400 - 2 - 3
-        assert all(np.isfinite(x).all() for x in jax.tree.leaves(online.data))
-        assert_no_gap_is_bridged(online)
-        said = capsys.readouterr().err
-        assert "not finite" in said and "nan" in said
-        assert result.summary["acting"]["episodes"] == 400 // 20
-
-    def test_a_system_that_stays_blind_ends_the_run_in_one_line(self, tmp_path):
-        with pytest.raises(InputError, match=r"live system has given 3 readings in a row"):
-            settings = config()
-            settings = replace(settings, online=replace(settings.online, max_bad_readings=2))
-            self.online(tmp_path, bad_reading(*range(50, 90)), settings)

@@ -170,10 +170,10 @@ def test_at_the_hand_over_d_model_and_d_on_are_empty_and_everything_learned_goes
 
 def test_d_model_holds_exactly_one_epoch_of_rollouts(setup, handed_over):
     config = setup.config
-    one_epoch = 4 * 200 * 3  # refits an epoch, R, H
+    one_epoch = 3 * 200 * 3  # refits an epoch, R, H
     assert handed_over.experience.imagined.capacity == one_epoch
     state = handed_over
-    for count, size in ((1, 600), (2, 1200), (3, 1800), (4, 2400), (5, 2400)):
+    for count, size in ((1, 600), (2, 1200), (3, 1800), (4, 1800)):
         state, _ = imagine(setup.learner, state, 1, config.online.rollout_batch)
         assert int(state.experience.imagined.size) == size, f"after {count} rounds"
 

@@ -8,6 +8,7 @@ import pytest
 
 from moore.errors import InputError
 from moore.planning import plan as planning
+from moore.planning import trials
 from moore.planning.calibration import Costs, Miniature, state_bytes
 from moore.planning.estimate import estimate_run, priced
 from moore.planning.memory import REPORT, memory_of
@@ -31,6 +32,13 @@ def setup():
 def measured(monkeypatch):
     """Whatever is measured costs what `COSTS` says."""
     monkeypatch.setattr(Miniature, "costs", lambda self: COSTS)
+
+
+@pytest.fixture(autouse=True)
+def few_systems(monkeypatch):
+    """Fewer simulated systems, each over fewer episodes, than a user's plan is made of."""
+    monkeypatch.setattr(trials, "SYSTEMS", 40)
+    monkeypatch.setattr(trials, "EPISODES", 60)
 
 
 def test_the_work_is_what_a_run_really_does(setup, tiny_run):

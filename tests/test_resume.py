@@ -59,10 +59,10 @@ def test_resume_after_a_cut_in_the_online_stage_is_bit_for_bit(uninterrupted, tm
 
 STOPS = {
     "before the step's action": (
-        tiny_config, "act", 137, signal.SIGINT, "online-epoch-000001-step-000037",
+        tiny_config, "act", 97, signal.SIGINT, "online-epoch-000001-step-000037",
     ),
     "in the middle of a refit": (
-        tiny_config, "fit", 7, signal.SIGTERM, "online-epoch-000001-step-000050",
+        tiny_config, "fit", 6, signal.SIGTERM, "online-epoch-000001-step-000040",
     ),
     "in an offline epoch": (quick_config, "update", 1, signal.SIGINT, "offline-epoch-000001"),
 }  # fmt: skip

@@ -96,7 +96,7 @@ def test_the_bellman_target_sends_no_gradient_into_actor_or_target_critics():
     q = sac.q_values(state.critics, data.obs, data.action)
     # d/db of 1/2 mean (q + b - y)^2, worked by hand: the mean error.
     np.testing.assert_allclose(
-        grad.layers[-1].bias[:, 0], jnp.mean(q - target, axis=1), rtol=1e-4, atol=1e-6
+        grad.layers[-1].bias[:, 0], jnp.mean(q - target[None], axis=1), rtol=1e-4, atol=1e-6
     )
 
 

@@ -18,7 +18,9 @@ from tiny import ENV, tiny_config, tiny_log
 
 def config(**changes):
     tiny = tiny_config()
-    online = dataclasses.replace(tiny.online, updates_per_step=1, random_steps=100)
+    online = dataclasses.replace(
+        tiny.online, steps_per_epoch=100, updates_per_step=1, random_steps=100
+    )
     return dataclasses.replace(tiny, algorithm="sac", online=online, **changes)
 
 

@@ -2,75 +2,31 @@
 
 import json
 import math
-import shutil
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
+from controlled import control, records, rows, sessions
 from moore import Session, load_dataset, load_policy
 from moore.agents.numpy_acting import Gaussian
 from moore.envs.bounds import Bounds
-from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
 from moore.runs.budgeting import dip_budget
-from moore.runs.hand_over import HandOverFindings
-from moore.runs.run import run
-from moore.sessions import folder as session_folder
-from moore.sessions import start
 from moore.sessions.acting import Noise, log_densities
 from moore.sessions.telling import budget_of
 from moore.stages.earnings import earnings_of_log
 from moore.stages.learner import Learner
-from tiny import quick_config, tiny_log
+from tiny import tiny_log
 
 OBS = np.asarray([0.5], np.float32)
 
 
 @pytest.fixture
 def begin(quick_run, log_file, tmp_path):
-    """Begins sessions after the offline stage of the quick run, and closes them in the end."""
-    opened = []
-
-    def begin(name="session", **how):
-        how = {"at": "hand-over", "accept": ("hand-over",), "dataset": log_file} | how
-        opened.append(Session.from_run(quick_run, tmp_path / name, **how))
-        return opened[-1]
-
-    yield begin
-    for session in opened:
-        session.close()
-
-
-def control(session, steps, *, first=0, episode=5, unit=None):
-    """Steps of the linear task without noise, in episodes of `episode` steps."""
-    numbers = []
-    for step in range(first, first + steps):
-        obs = np.asarray([1.0 - step % episode / 8.0], np.float32)
-        action = session.act(obs, unit=unit)
-        numbers.append(
-            session.observe(
-                reward=-float(obs[0] ** 2),
-                next_obs=obs - np.float32(0.125),
-                truncated=step % episode == episode - 1,
-                unit=unit,
-            )
-        )
-        assert action.shape == (1,)
-    return numbers
-
-
-def rows(session):
-    """D_on."""
-    online = session._operation.studying.learning.state.online
-    return jax.tree.map(lambda x: np.asarray(x[: int(online.size)]), online.data)
-
-
-def records(session, kind):
-    lines = [path.read_text().splitlines() for path in sorted(session.log.iterdir())]
-    found = [json.loads(line) for part in lines for line in part]
-    return [record for record in found if record["kind"] == kind]
+    with sessions(quick_run, log_file, tmp_path) as begin:
+        yield begin
 
 
 class TestActing:
@@ -372,113 +328,3 @@ class TestStatus:
         assert (told["share"], told["trials"]) == (0.05, 0)
         assert told["reference"] == pytest.approx(-20.0) and "margin" in told
         assert budget_of(None) is None
-
-
-class TestSavingAndResuming:
-    def test_it_goes_on_where_it_was_saved(self, begin, log_file, tmp_path):
-        session = begin()
-        control(session, 13)
-        session.learn()
-        copy = session.save(tmp_path / "copy")
-        control(session, 7, first=13)
-        made = session.learn(updates=4)
-        with Session.resume(copy, dataset=log_file) as again:
-            again.gap()
-            control(again, 7, first=13)
-            assert again.learn(updates=4) == made
-            for one, other in zip(*map(jax.tree.leaves, map(rows, (session, again))), strict=True):
-                assert len(one) == len(other)
-            assert again._operation.studying.learning.epoch.number == 2
-
-    def test_killed_without_warning_it_loses_no_step(self, begin, log_file, tmp_path):
-        session = begin()
-        control(session, 13)
-        session.learn()
-        session.save()
-        control(session, 5, first=13)
-        shutil.copytree(session.folder, tmp_path / "killed")
-        with Session.resume(tmp_path / "killed", dataset=log_file) as again:
-            for one, other in zip(*map(jax.tree.leaves, map(rows, (session, again))), strict=True):
-                np.testing.assert_array_equal(one, other)
-            assert again.due == 5
-            assert (
-                again._operation.studying.feeder.finished
-                == session._operation.studying.feeder.finished
-            )
-            assert again.act(OBS).shape == (1,)
-            assert again.observe(reward=0.0, next_obs=OBS) == 19
-        assert load_dataset(tmp_path / "killed" / "log").size == 19
-
-    def test_a_policy_that_is_not_the_stored_one_does_not_act(
-        self, begin, log_file, tmp_path, monkeypatch
-    ):
-        copy = begin().save(tmp_path / "copy")
-        honest = session_folder.load_checkpoint
-
-        def with_another_actor(path, template):
-            found = honest(path, template)
-            actor = jax.tree.map(lambda x: x + 0.1, found.state.agent.actor)
-            object.__setattr__(found.state.agent, "actor", actor)
-            return found
-
-        monkeypatch.setattr(session_folder, "load_checkpoint", with_another_actor)
-        with pytest.raises(InputError, match=r"not the one that was saved.*It does not act"):
-            Session.resume(copy, dataset=log_file)
-
-    def test_only_one_process_has_it_open(self, begin, log_file):
-        session = begin()
-        with pytest.raises(InputError, match="another process is writing"):
-            Session.resume(session.folder, dataset=log_file)
-
-    def test_nothing_is_overwritten(self, begin, tmp_path):
-        session = begin()
-        (tmp_path / "other").mkdir()
-        (tmp_path / "other" / "file").write_text("mine")
-        with pytest.raises(InputError, match="is no copy of this session"):
-            session.save(tmp_path / "other")
-        with pytest.raises(InputError, match="a session is never overwritten"):
-            begin()
-
-    def test_once_closed_it_says_how_to_go_on(self, begin):
-        session = begin()
-        session.close()
-        with pytest.raises(InputError, match=r"closed; go on with moore.Session.resume"):
-            session.act(OBS)
-
-    def test_where_there_is_none_it_says_so(self, tmp_path):
-        with pytest.raises(InputError, match="is no session"):
-            Session.resume(tmp_path)
-
-
-class TestBeginning:
-    def test_it_goes_on_from_the_newest_state_of_a_run(self, begin, quick_run):
-        session = begin(at="newest")
-        assert session._operation.studying.learning.epoch.number == 4
-        assert len(rows(session).reward) == 36
-        assert session.policy(OBS) == load_policy(quick_run)(OBS)
-        control(session, 1)
-        assert rows(session).truncated[35], "the run's last episode goes on nowhere"
-
-    def test_what_speaks_against_a_policy_is_asked_first(
-        self, quick_run, log_file, tmp_path, monkeypatch
-    ):
-        worse = HandOverFindings(-9.0, 1.0, below_log=True, passed_gate=None)
-        monkeypatch.setattr(start, "hand_over", lambda rows, log: worse)
-        how = {"dataset": log_file, "at": "hand-over"}
-        with pytest.raises(InputError, match=r"accept=\('hand-over',\)"):
-            Session.from_run(quick_run, tmp_path / "session", **how)
-        assert not (tmp_path / "session").exists()
-
-    def test_a_plant_needs_no_environment(self, log_file, tmp_path):
-        plant = PlantSpec(1, action_low=[-2.0], action_high=[2.0], episode_steps=20)
-        config = quick_config()
-        config = config.__class__(**vars(config) | {"evaluation": config.evaluation.__class__(0)})
-        run(config, dataset=log_file, env=plant, out=tmp_path / "run", stages="offline", quiet=True)
-        with Session.from_run(tmp_path / "run", tmp_path / "session") as session:
-            control(session, 1)
-        with pytest.raises(InputError, match="cannot be stepped"):
-            plant().reset()
-
-    def test_a_specification_that_is_none_is_refused(self):
-        with pytest.raises(InputError, match="describes no plant"):
-            PlantSpec(1, action_low=[1.0], action_high=[-1.0])()

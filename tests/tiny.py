@@ -118,9 +118,9 @@ def tiny_config(**changes) -> Config:
         "sac": SACConfig(
             discount=0.9, learning_rate=3e-3, target_entropy=-1.0, batch_size=64, hidden=(32, 32)
         ),
-        "offline": OfflineConfig(epochs=4, updates_per_epoch=250, rollout_batch=200),
+        "offline": OfflineConfig(epochs=4, updates_per_epoch=150, rollout_batch=200),
         "online": OnlineConfig(
-            epochs=4, steps_per_epoch=100, refit_every=25, rollout_batch=200, updates_per_step=4
+            epochs=4, steps_per_epoch=60, refit_every=20, rollout_batch=200, updates_per_step=4
         ),
     }
     return Config(**(settings | changes))

@@ -140,7 +140,7 @@ def targets(
 
 def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:
     """Mean squared Bellman error over rows and critics."""
-    return jnp.mean((q_values(critics, batch.obs, batch.action) - target) ** 2)
+    return jnp.mean((q_values(critics, batch.obs, batch.action) - target[None]) ** 2)
 
 
 def actor_loss(

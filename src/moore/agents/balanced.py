@@ -133,7 +133,7 @@ def member_targets(
     mixture = Mixture(state.members.actor)
     action, log_density = sample_mixture(mixture, batch.next_obs, key)
     values = member_values(state.members.target_critics, batch.next_obs, action).min(axis=1)
-    values = values - jnp.exp(state.log_temperature) * log_density
+    values = values - jnp.exp(state.log_temperature) * log_density[None]
     reward, terminated = batch.reward, batch.terminated
     return jax.vmap(lambda v: bellman_target(reward, terminated, v, config.discount))(values)
 

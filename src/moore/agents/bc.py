@@ -107,7 +107,7 @@ def update(
 ) -> tuple[BCState, dict[str, Float[Array, ""]]]:
     """One gradient step on these rows."""
     del key
-    seen = (batch.obs - state.obs_mean) / state.obs_std
+    seen = (batch.obs - state.obs_mean[None]) / state.obs_std[None]
     (loss, error), grad = jax.value_and_grad(cloning_loss, has_aux=True)(
         state.actor, seen, batch.action, config.log_std
     )

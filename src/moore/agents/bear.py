@@ -184,7 +184,7 @@ def policy_actions(
 ) -> Float[Array, "count rows action"]:
     """`count` actions of the policy for every state, before their tanh."""
     mean, log_std = actor(obs)
-    return mean + jnp.exp(log_std) * cut_noise(key, (count, *mean.shape))
+    return mean[None] + jnp.exp(log_std)[None] * cut_noise(key, (count, *mean.shape))
 
 
 def discrepancy(

@@ -96,7 +96,7 @@ def critic_loss(
     """
     values = q_values(critics, batch.obs, batch.action)
     proposed = q_of_many(critics, batch.obs, proposals.action)
-    soft_maximum = jax.nn.logsumexp(proposed - proposals.log_density, axis=1)
+    soft_maximum = jax.nn.logsumexp(proposed - proposals.log_density[None], axis=1)
     real = batch.row >= 0
     down = ~real if config.pushed_down == "imagined" else jnp.ones_like(real)
     logged = mean_over(values, real)

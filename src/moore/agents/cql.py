@@ -158,14 +158,15 @@ def critic_loss(
     logged = q_values(critics, batch.obs, batch.action)
     errors = squared_errors(logged, target)
     proposed = q_of_many(critics, batch.obs, proposals.action)
-    counted = jnp.maximum(proposed, proposals.lower_bound)
-    soft_maximum = jax.nn.logsumexp(counted - proposals.log_density, axis=1)
+    lower_bound = proposals.lower_bound[None]
+    counted = jnp.maximum(proposed, lower_bound)
+    soft_maximum = jax.nn.logsumexp(counted - proposals.log_density[None], axis=1)
     gap = jnp.mean(soft_maximum - logged, axis=1)
     parts = {
         "conservative": config.conservative_weight * gap.sum(),
         "q_logged": jnp.mean(logged),
         # The policy proposes two thirds of the actions.
-        "bounded_share": 1.5 * jnp.mean(proposed < proposals.lower_bound),
+        "bounded_share": 1.5 * jnp.mean(proposed < lower_bound),
     }
     return jnp.sum(errors + config.conservative_weight * gap), parts
 

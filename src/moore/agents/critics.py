@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from moore.agents.nets import MLP, SquashedGaussian, sample_action
 from moore.replay.buffer import Batch, Transition
+from moore.shapes import to_rank_of
 
 
 def new_critics(
@@ -68,7 +69,7 @@ def squared_errors(
     values: Float[Array, "*#critics batch"], target: Float[Array, "*#critics batch"]
 ) -> Float[Array, "*#critics"]:
     """The mean squared Bellman error over the batch, of every critic."""
-    return jnp.mean((values - target) ** 2, axis=-1)
+    return jnp.mean((values - to_rank_of(target, values)) ** 2, axis=-1)
 
 
 def critic_loss(

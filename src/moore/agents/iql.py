@@ -23,6 +23,7 @@ from moore.agents.nets import MLP
 from moore.agents.numpy_acting import CLIPPED_LOG_STD_MAX, CLIPPED_LOG_STD_MIN
 from moore.ranges import Fraction, Positive
 from moore.replay.buffer import Batch, Replay
+from moore.shapes import to_rank_of
 
 # The spread of the episode returns that rewards are scaled to (the authors' train_offline.py).
 RETURN_SPREAD = 1000.0
@@ -193,6 +194,7 @@ def actor_loss(
 ) -> Float[Array, ""]:
     """-mean[w log pi(a|s)] at the actions of the data: L_pi; the weights are constants."""
     mean, log_std = actor(obs)
+    log_std = to_rank_of(log_std, mean)
     z = (inside(action) - mean) * jnp.exp(-log_std)
     log_density = jnp.sum(-0.5 * z**2 - log_std - 0.5 * jnp.log(2.0 * jnp.pi), axis=-1)
     return -jnp.mean(weights * log_density)
@@ -268,7 +270,8 @@ def act(
 ) -> Float[Array, "*batch action"]:
     """A sample of pi(.|s), clipped to [-1, 1]."""
     mean, log_std = actor(obs)
-    return jnp.clip(mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape), -1.0, 1.0)
+    std = to_rank_of(jnp.exp(log_std), mean)
+    return jnp.clip(mean + std * jax.random.normal(key, mean.shape), -1.0, 1.0)
 
 
 def act_mode(

@@ -20,7 +20,7 @@ class Mixture(eqx.Module):
         means, log_stds = jax.vmap(lambda actor: actor(obs))(self.actors)
         mean = means.mean(axis=0)
         # The same variance, computed without cancellation.
-        variance = jnp.mean(jnp.exp(2.0 * log_stds) + (means - mean) ** 2, axis=0)
+        variance = jnp.mean(jnp.exp(2.0 * log_stds) + (means - mean[None]) ** 2, axis=0)
         return mean, jnp.clip(0.5 * jnp.log(variance), LOG_STD_MIN, LOG_STD_MAX)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from moore.agents.numpy_acting import LOG_STD_MAX as LOG_STD_MAX
 from moore.agents.numpy_acting import LOG_STD_MIN as LOG_STD_MIN
+from moore.shapes import to_rank_of
 
 # Under the variance of a layer normalisation (flax's default).
 _NORM_EPSILON = 1e-6
@@ -25,7 +26,8 @@ class Linear(eqx.Module):
         self.bias = jnp.zeros(outputs)
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
-        return x @ self.weight + self.bias
+        product = x @ self.weight
+        return product + to_rank_of(self.bias, product)
 
 
 class LayerNorm(eqx.Module):
@@ -41,7 +43,8 @@ class LayerNorm(eqx.Module):
     def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = jnp.mean(centred**2, axis=-1, keepdims=True)
-        return centred * jax.lax.rsqrt(variance + _NORM_EPSILON) * self.scale + self.shift
+        scale, shift = to_rank_of(self.scale, x), to_rank_of(self.shift, x)
+        return centred * jax.lax.rsqrt(variance + _NORM_EPSILON) * scale + shift
 
 
 class MLP(eqx.Module):

@@ -25,6 +25,7 @@ from moore.assessing.controller import ActMode, Controller
 from moore.assessing.estimate import Estimate, within
 from moore.dynamics.ensemble import Ensemble
 from moore.dynamics.imagine import TerminationFn, rollout
+from moore.shapes import to_rank_of
 
 # Share of the range of the log by which it is widened before imagined observations are cut to it.
 BEYOND = 0.1
@@ -96,7 +97,7 @@ def _imagine(
     def act(obs: Float[Array, "rows obs"], key_step: PRNGKeyArray):
         action = act_mode(weights, obs)
         drawn = jax.random.normal(key_step, action.shape)
-        return jnp.clip(action + noise * drawn, -1.0, 1.0)
+        return jnp.clip(action + to_rank_of(noise, action) * drawn, -1.0, 1.0)
 
     transitions, happened, _ = rollout(
         ensemble,

@@ -66,22 +66,12 @@ def collect(
         report.say(limit.note)
     folder = place / f"{_slug(recipe.env_id)}__sac__{recipe.seed}"
     folder = whole_path(training) if training else folder
-    steps, sac = recipe.train_steps, recipe.sac
-    config = training_config(recipe.env_id, steps=steps, seed=recipe.seed, sac=sac)
+    sizes = {"steps": recipe.train_steps, "seed": recipe.seed, "sac": recipe.sac}
+    config = training_config(recipe.env_id, **sizes)
     learner = SACTraining(folder, config, quiet)
     reference = reference_returns(recipe, learner, report)
     source = acting_source(recipe, learner, reference)
-    with contextlib.closing(make_recipe_env(recipe)) as env:
-        arrays = record_in_chunks(
-            env,
-            source.act,
-            steps=source.steps,
-            run_seed=recipe.seed,
-            purpose=source.purpose,
-            scratch=scratch,
-            identity=dataclasses.asdict(recipe) | source.about,
-            report=report,
-        )
+    arrays = _recorded(recipe, source, scratch, report)
     if recipe.tier == "medium-replay":
         arrays = _as_trained(arrays, learner, report)
     state = {name: arrays.pop(name) for name in ("qpos", "qvel") if name in arrays}
@@ -97,6 +87,21 @@ def collect(
     write_log(target, log, format)
     shutil.rmtree(scratch, ignore_errors=True)
     return log
+
+
+def _recorded(recipe: Recipe, source: Source, scratch: Path, report: Reporter) -> dict:
+    """The columns of the log, as the environment gives them."""
+    with contextlib.closing(make_recipe_env(recipe)) as env:
+        return record_in_chunks(
+            env,
+            source.act,
+            steps=source.steps,
+            run_seed=recipe.seed,
+            purpose=source.purpose,
+            scratch=scratch,
+            identity=dataclasses.asdict(recipe) | source.about,
+            report=report,
+        )
 
 
 def _done(out: str, scratch: Path, recipe: Recipe) -> Log | None:

@@ -49,8 +49,7 @@ def read_live_log(
             units.setdefault(record["unit"], _Rows())  # in the order of their first steps
         for step in done:
             units[step.unit].add(step)
-    waiting = [step for left in steps.open.values() for step in left if not step.settled]
-    pending = len(waiting)
+    pending = sum(not step.settled for left in steps.open.values() for step in left)
     for unit, left in steps.open.items():
         for step in left:
             step.lost = step.lost or not step.settled
@@ -65,7 +64,7 @@ def read_live_log(
     notes = [*records.notes, *_told(dropped, pending)]
     header = records.header
     returns = [total for unit in units.values() for total in unit.returns]
-    about = {"units": list(units), "policies": _policies(rows)} if len(rows) else {}
+    about = {"units": list(units), "policies": _policies(rows)}
     digest = hashlib.sha256("".join(hash_file(file) for file in records.files()).encode())
     return Log(
         obs=np.stack([step.obs for step in rows]),

@@ -70,27 +70,32 @@ def load_dataset(
     if max_episode_steps is not None and max_episode_steps < 1:
         raise InputError(f"max_episode_steps is {max_episode_steps}; expected at least 1")
     budget = Budget(max_rows, fraction, seed, max_episode_steps)
+    asked = _Asked(download, columns, reward)
     if isinstance(source, Dataset):
-        if budget.limited:
-            raise InputError(
-                f"{source.name}: {budget}, but the data set is loaded already; give its source"
-            )
-        if columns is not None or reward is not None:
-            raise InputError(
-                f"{source.name}: columns or reward are given, but the data set is loaded already; "
-                "give its source"
-            )
+        _refuse_options(source, budget, asked)
         dataset = source
     else:
         names = split_names(source) if isinstance(source, str) else [str(source)]
         parts = []
-        asked = _Asked(download, columns, reward)
         for name, share in zip(names, _shares(names, budget, asked), strict=True):
             parts.append(_load_one(name, share, asked))
             validate(parts[-1])  # so that an error names the part and its own row
         dataset = concatenate(parts)
     validate(dataset)
     return dataset
+
+
+def _refuse_options(dataset: Dataset, budget: Budget, asked: "_Asked") -> None:
+    """Raises InputError if a data set that is loaded already is to be read in another way."""
+    if budget.limited:
+        raise InputError(
+            f"{dataset.name}: {budget}, but the data set is loaded already; give its source"
+        )
+    if asked.columns is not None or asked.reward is not None:
+        raise InputError(
+            f"{dataset.name}: columns or reward are given, but the data set is loaded already; "
+            "give its source"
+        )
 
 
 def read_log(

@@ -83,7 +83,7 @@ def two_apart(
     mean: Float[Array, "2 batch outputs"], scale: Float[Array, " outputs"]
 ) -> Float[Array, " batch"]:
     """How far two members' means are apart, as one member's error: in `scale`, over sqrt(2)."""
-    return jnp.sqrt(0.5 * jnp.mean(((mean[0] - mean[1]) / scale) ** 2, axis=-1))
+    return jnp.sqrt(0.5 * jnp.mean(((mean[0] - mean[1]) / scale[None]) ** 2, axis=-1))
 
 
 def usual_distance(
@@ -152,7 +152,7 @@ def roll_chains(
         other = jax.random.randint(key_other, (), min(1, elites - 1), elites)
         mean = predict_two(ensemble, jnp.concatenate([obs, action], axis=-1), other)
         predicted = obs + mean[0, :, 1:]
-        next_obs = jnp.clip(predicted, *within)
+        next_obs = jnp.clip(predicted, within[0][None], within[1][None])
         outside = jnp.any(predicted != next_obs, axis=-1)
         u = jnp.where(outside, config.most, excess(mean, usual, config.most))
         terminated = jax.vmap(terminated_fn)(obs, action, next_obs)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from moore.dynamics.blocks import in_blocks
+from moore.shapes import to_rank_of
 
 # Initial soft bounds of the log-variance, per output, shared by the members (MBPO's bnn.py).
 MAX_LOG_VAR = 0.5
@@ -56,6 +57,10 @@ class Normaliser(eqx.Module):
 
     mean: Float[Array, " inputs"]
     std: Float[Array, " inputs"]
+
+    def applied(self, inputs: Float[Array, "*batch inputs"]) -> Float[Array, "*batch inputs"]:
+        """The inputs from this mean, in these deviations."""
+        return (inputs - to_rank_of(self.mean, inputs)) / to_rank_of(self.std, inputs)
 
 
 class Ensemble(eqx.Module):
@@ -120,6 +125,7 @@ def soft_clamp(
     high: Float[Array, " outputs"],
 ) -> Float[Array, "*batch outputs"]:
     """MBPO's double soft clamp, differentiable in the value and in both bounds."""
+    low, high = to_rank_of(low, log_var), to_rank_of(high, log_var)
     log_var = high - jax.nn.softplus(high - log_var)
     return low + jax.nn.softplus(log_var - low)
 
@@ -134,7 +140,7 @@ def predict(
     networks: Networks, normaliser: Normaliser, inputs: Float[Array, "members batch inputs"]
 ) -> tuple[Float[Array, "members batch outputs"], Float[Array, "members batch outputs"]]:
     """Mean and log-variance of (r, s' - s), in raw units, of each member on its own inputs."""
-    x = (inputs - normaliser.mean) / normaliser.std
+    x = normaliser.applied(inputs)
     for layer in networks.trunk:
         x = layer(x.astype(networks.compute))
         if networks.layer_norm:  # its mean and variance are sums, which bfloat16 rounds
@@ -156,7 +162,7 @@ def predict_all(
         return predict(ensemble.networks, ensemble.normaliser, asked)
 
     mean, log_var = in_blocks(of_all, inputs)
-    return mean, jnp.exp(0.5 * log_var) * ensemble.std_scale
+    return mean, jnp.exp(0.5 * log_var) * to_rank_of(ensemble.std_scale, log_var)
 
 
 def _elites(ensemble: Ensemble) -> Networks:
@@ -181,7 +187,7 @@ def predict_own(
     """
     own = inputs.reshape(ensemble.elites.shape[0], -1, inputs.shape[-1])
     mean, log_var = predict(_elites(ensemble), ensemble.normaliser, own)
-    std = jnp.exp(0.5 * log_var) * ensemble.std_scale
+    std = jnp.exp(0.5 * log_var) * to_rank_of(ensemble.std_scale, log_var)
     return mean.reshape(-1, mean.shape[-1]), std.reshape(-1, std.shape[-1])
 
 
@@ -245,5 +251,5 @@ def mean_squared_error(
     """Weighted squared error of each member's mean, the validation metric (without variances)."""
     members = networks.mean_head.bias.shape[0]
     mean, _ = predict(networks, normaliser, jnp.broadcast_to(inputs, (members, *inputs.shape)))
-    per_row = jnp.mean((mean - targets) ** 2, axis=2)
+    per_row = jnp.mean((mean - targets[None]) ** 2, axis=2)
     return per_row @ weights / jnp.sum(weights)

@@ -284,12 +284,7 @@ def fit_ensemble(
         fit = _shuffle(fit, size, jax.random.fold_in(key_shuffle, passes))
 
     new_model, finite = finish_fit(fit, offline, online, share, config)
-    report = FitReport(
-        steps=steps,
-        passes=passes,
-        stopped_by="converged" if stale > PATIENCE else "cap",
-        holdout_mse=tuple(fit.best_error.tolist()),
-    )
     if bool(finite):
-        return new_model, report
+        why = "converged" if stale > PATIENCE else "cap"
+        return new_model, FitReport(steps, passes, why, tuple(fit.best_error.tolist()))
     return model, FitReport(steps, passes, "non-finite", tuple(error.tolist()))

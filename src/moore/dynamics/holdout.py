@@ -45,7 +45,7 @@ def std_errors(
         inputs = jnp.broadcast_to(inputs, (members, *inputs.shape))
         mean, log_var = predict(networks, normaliser, inputs)
         real = jnp.arange(replay.holdout_rows.shape[0]) < jnp.maximum(replay.holdout_size, 1)
-        squares = jnp.mean((targets - mean) ** 2 * jnp.exp(-log_var), axis=0)
+        squares = jnp.mean((targets[None] - mean) ** 2 * jnp.exp(-log_var), axis=0)
         return real.astype(jnp.float32) @ squares / real.sum()
 
     return jnp.sqrt((1.0 - share) * group(offline) + share * group(online))

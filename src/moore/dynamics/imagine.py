@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from moore.dynamics.ensemble import Ensemble, Normaliser, predict_all, predict_own
 from moore.dynamics.penalty import UncertaintyFn, of_std, penalised_reward
 from moore.replay.buffer import Transition
+from moore.shapes import to_rank_of
 
 # (obs, action, next_obs) -> terminated, for one transition.
 TerminationFn = Callable[
@@ -98,8 +99,7 @@ def rollout(
     does not contradict itself (NEUBAY, arXiv 2512.04341), instead of a new one at every step
     (MBPO). Without `uncertainty_fn`, and with a multiple of the elites of rollouts, only that
     member is asked. `noise`: whether the member's own noise is drawn, or its mean is taken.
-    `within`: the lowest and the highest observation; what is predicted beyond is cut to them, as
-    the limits of a system would.
+    `within`: the lowest and the highest observation; what is predicted beyond is cut to them.
 
     Returns:
         Transitions (length, batch) with penalised rewards; whether each of them happened (rows that
@@ -111,36 +111,31 @@ def rollout(
         key_action, key_model = jax.random.split(step_key)
         action = sample_action(obs, key_action)
         outcome = imagine_step(
-            ensemble,
-            obs,
-            action,
-            key_model,
-            uncertainty_fn,
-            member=member,
-            noise=noise,
+            ensemble, obs, action, key_model, uncertainty_fn, member=member, noise=noise
         )
         if within is not None:
-            outcome = dataclasses.replace(outcome, next_obs=jnp.clip(outcome.next_obs, *within))
+            low, high = (to_rank_of(end, obs) for end in within)
+            outcome = dataclasses.replace(outcome, next_obs=jnp.clip(outcome.next_obs, low, high))
         terminated = jax.vmap(terminated_fn)(obs, action, outcome.next_obs)
         reward = penalised_reward(outcome.reward, outcome.uncertainty, penalty_coef)
-        place = outcome.next_obs
-        if spread is not None:
-            place = (place - spread.mean) / spread.std
-        inside = jnp.all(jnp.abs(place) < obs_bound, axis=-1)
-        happened = alive & inside & jnp.isfinite(reward)
-        transition = Transition(
-            obs, action, reward, outcome.next_obs, terminated, jnp.zeros_like(terminated)
-        )
+        happened = alive & _inside(outcome.next_obs, obs_bound, spread) & jnp.isfinite(reward)
+        flags = terminated, jnp.zeros_like(terminated)
+        transition = Transition(obs, action, reward, outcome.next_obs, *flags)
         goes_on = happened & ~terminated & (outcome.uncertainty <= trusted)
         next_obs = jnp.where(goes_on[:, None], outcome.next_obs, obs)
         return (next_obs, goes_on), (transition, happened, outcome.uncertainty)
 
-    member = None
     count, elites = starts.shape[0], ensemble.elites.shape[0]
-    if one_member:
-        member = ensemble.elites[jnp.arange(count) * elites // count]
+    member = ensemble.elites[jnp.arange(count) * elites // count] if one_member else None
     if uncertainty_fn is None and count % elites:
         uncertainty_fn = of_std
-    alive = jnp.ones(starts.shape[0], bool)
-    _, outputs = jax.lax.scan(step, (starts, alive), jax.random.split(key, length))
-    return outputs
+    begun = starts, jnp.ones(count, bool)
+    return jax.lax.scan(step, begun, jax.random.split(key, length))[1]
+
+
+def _inside(
+    obs: Float[Array, "batch obs"], bound: float, spread: Normaliser | None
+) -> Bool[Array, " batch"]:
+    """Whether every entry lies within the bound."""
+    place = obs if spread is None else spread.applied(obs)
+    return jnp.all(jnp.abs(place) < bound, axis=-1)

@@ -28,7 +28,7 @@ def _moments(replay: Replay) -> tuple[Float[Array, " inputs"], Float[Array, " in
     inputs, _ = inputs_and_targets(take(replay.data, replay.train_rows))
     weight = (jnp.arange(replay.capacity) < replay.train_size) / jnp.maximum(replay.train_size, 1)
     mean = weight @ inputs
-    return mean, weight @ (inputs - mean) ** 2
+    return mean, weight @ (inputs - mean[None]) ** 2
 
 
 def weighted_normaliser(

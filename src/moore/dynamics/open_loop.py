@@ -81,7 +81,7 @@ def open_loop_errors(
             member=members if one_member else None,
             noise=noise,
         )
-        error = (outcome.next_obs - real.next_obs) / spread.std
+        error = (outcome.next_obs - real.next_obs) / spread.std[None]
         error = jnp.sqrt(jnp.mean(jnp.clip(jnp.nan_to_num(error, nan=10.0), -10.0, 10.0) ** 2, -1))
         earned = earned + outcome.reward - real.reward
         return (outcome.next_obs, earned), (error, earned)

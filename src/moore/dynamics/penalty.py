@@ -41,7 +41,7 @@ def disagreement(
     Unlike sigma it has no share of the noise of the system, and it does not change with the
     critics: a rollout can be halted by it (NEUBAY, arXiv 2512.04341).
     """
-    return jnp.sqrt(jnp.mean((jnp.std(mean, axis=0) / scale) ** 2, axis=-1))
+    return jnp.sqrt(jnp.mean((jnp.std(mean, axis=0) / scale[None]) ** 2, axis=-1))
 
 
 def value_spread(

@@ -42,8 +42,9 @@ def surprise(
     """
     inputs, targets = inputs_and_targets(new)
     mean, std = predict_all(ensemble, inputs)
+    targets = targets[None]
     z = (targets - mean) / std
-    error = jnp.linalg.norm(targets - mean.mean(axis=0), axis=-1)
+    error = jnp.linalg.norm(targets[0] - mean.mean(axis=0), axis=-1)
     rows = None if there is None else there[:, None]  # broadcast over members and outputs
     return {
         "new_mse": jnp.mean((targets - mean) ** 2, where=rows),

@@ -126,7 +126,7 @@ def probability(
     head: TerminalHead, obs: Obs, action: Action, next_obs: Obs
 ) -> Float[Array, " rows"]:
     """p(end | s, a, s') of every row."""
-    x = (head.members.features(obs, action, next_obs) - head.mean) / head.std
+    x = (head.members.features(obs, action, next_obs) - head.mean[None]) / head.std[None]
     members = jax.tree.leaves(head.members)[0].shape[0]
     log_odds = head.members(jnp.broadcast_to(x, (members, *x.shape)))
     return jnp.mean(jax.nn.sigmoid(head.slope * log_odds + head.intercept), axis=0)

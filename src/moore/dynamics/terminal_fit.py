@@ -111,11 +111,11 @@ def _fit(
     inputs = _features(kind, train)
     share = train.weight / train.weight.sum()
     mean = share @ inputs
-    std = np.sqrt(share @ (inputs - mean) ** 2)
+    std = np.sqrt(share @ (inputs - mean[None]) ** 2)
     std = np.where(std < MIN_STD, 1.0, std)
 
     def sample(rows: TerminalRows, weight: np.ndarray) -> Sample:
-        columns = (_features(kind, rows) - mean) / std, rows.terminated, weight
+        columns = (_features(kind, rows) - mean[None]) / std[None], rows.terminated, weight
         return Sample(*(jnp.asarray(column, jnp.float32) for column in columns))
 
     log_odds = train.log_odds

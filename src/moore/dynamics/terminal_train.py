@@ -121,7 +121,7 @@ def _draw(
 ) -> Int[Array, "members count"]:
     """Draws rows for every member, stratified over its cumulative probabilities."""
     members = cumulative.shape[0]
-    places = (jnp.arange(count) + jax.random.uniform(key, (members, count))) / count
+    places = (jnp.arange(count)[None] + jax.random.uniform(key, (members, count))) / count
     rows = jax.vmap(jnp.searchsorted)(cumulative, places)
     return jnp.minimum(rows, cumulative.shape[1] - 1)
 
@@ -136,7 +136,7 @@ def _complexity(members: Members) -> Float[Array, ""]:
 def _cross_entropy(members: Members, sample: Sample) -> Float[Array, "members rows"]:
     count = jax.tree.leaves(members)[0].shape[0]
     log_odds = members(jnp.broadcast_to(sample.x, (count, *sample.x.shape)))
-    return optax.sigmoid_binary_cross_entropy(log_odds, sample.terminated)
+    return optax.sigmoid_binary_cross_entropy(log_odds, sample.terminated[None])
 
 
 @jax.jit
@@ -158,11 +158,11 @@ def without_idle_units(members: HalfSpaces, train: Sample) -> HalfSpaces:
     def nats(kept: Bool[Array, "members units"]) -> Float[Array, " members"]:
         odds = jax.nn.logsumexp(units, axis=-1, where=kept[:, None])
         log_odds = jnp.logaddexp(odds, members.floor[:, None])
-        return optax.sigmoid_binary_cross_entropy(log_odds, train.terminated) @ train.weight
+        return optax.sigmoid_binary_cross_entropy(log_odds, train.terminated[None]) @ train.weight
 
     def drop_one(_, kept: Bool[Array, "members units"]) -> Bool[Array, "members units"]:
         each = jnp.eye(kinds, dtype=bool)
-        loss = jax.lax.map(lambda unit: nats(kept & ~unit), each).T - nats(kept)[:, None]
+        loss = jax.lax.map(lambda unit: nats(kept & ~unit[None]), each).T - nats(kept)[:, None]
         loss = jnp.where(kept, loss, jnp.inf)
         idle = each[jnp.argmin(loss, axis=1)] & (jnp.min(loss, axis=1) < price)[:, None]
         return kept & ~idle

@@ -1,7 +1,35 @@
 """How much the hand-over cost and how much the online stage gained, in numbers.
 
 The paper judges a transfer by its curves (section 5: no dip after the hand-over, then a rise). This
-module turns these two judgements into numbers, so that runs can be compared.
+module turns these two judgements into numbers, so that runs can be compared. With J0 for the return
+at the hand-over and J(t) for that after epoch t of T:
+
+- offline: J0.
+- dip: max(0, J0 - the lowest J(t) of the first 10 epochs); 0 if T is 0.
+- dip_share: dip / |J0 - random|; None if random is unknown or equal to J0.
+- dip_area: sum over all online epochs of max(0, J0 - J(t)), in return times epochs.
+- recovery_epochs: epochs from the first J(t) < J0 to the first J >= J0 after it; 0 if no
+  evaluation is below J0, None if none after the fall is back at J0.
+- epochs_to_threshold: first epoch t with J(t) >= threshold; 0 if J0 is, None if none is.
+- final: mean of the last 5 online evaluations (of all, if fewer); J0 if T is 0.
+- gain: final - offline.
+- auc: mean of J(1), ..., J(T), the area under the curve per epoch; J0 if T is 0.
+- behaviour_dip, behaviour_dip_share: dip and dip_share of the acting policy, with
+  `behaviour_offline` for J0 and each epoch's mean for J(t); None if the baseline or
+  every episode of the first 10 epochs is missing (0 if no epoch was run at all).
+- behaviour_worst_episode: lowest return of an episode that the acting policy finished
+  online; None without one.
+- behaviour_loss: sum over these episodes of `log_return` minus the return, which is negative
+  where the live system earned more than under the controller before; None if
+  `log_return` is unknown.
+- behaviour_loss_peak: the largest value that this sum had after any episode; at least 0.
+- dip_by_yardstick, dip_area_by_yardstick, gain_by_yardstick, behaviour_dip_by_yardstick:
+  the metric divided by `yardstick`; None if that is unknown.
+
+With a reference also `offline_score`, `final_score`, `auc_score` and
+`behaviour_worst_episode_score` (levels, on the 0 to 100 scale), and `dip_score`,
+`dip_area_score`, `gain_score`, `behaviour_dip_score`, `behaviour_loss_score` and
+`behaviour_loss_peak_score` (differences, times 100 / (expert - random)).
 """
 
 from collections.abc import Sequence
@@ -41,7 +69,7 @@ def transfer_metrics(
     log_return: float | None = None,
     yardstick: float | None = None,
 ) -> dict[str, float | None]:
-    """Transfer metrics of one run, ready for `summary.json`.
+    """The metrics of one run that stand at the top of this file, ready for `summary.json`.
 
     Returns are undiscounted sums of rewards; an epoch is one online epoch, counted from 1.
 
@@ -60,33 +88,6 @@ def transfer_metrics(
         log_return: what the controller before earns an episode, the mean return of the log.
         yardstick: a difference of returns that dips are measured by and that does not come from
             the run, greater than 0 (`moore.evaluation.yardstick`).
-
-    Returns:
-        offline: J0.
-        dip: max(0, J0 - the lowest J(t) of the first 10 epochs); 0 if T is 0.
-        dip_share: dip / |J0 - random|; None if random is unknown or equal to J0.
-        dip_area: sum over all online epochs of max(0, J0 - J(t)), in return times epochs.
-        recovery_epochs: epochs from the first J(t) < J0 to the first J >= J0 after it; 0 if no
-            evaluation is below J0, None if none after the fall is back at J0.
-        epochs_to_threshold: first epoch t with J(t) >= threshold; 0 if J0 is, None if none is.
-        final: mean of the last 5 online evaluations (of all, if fewer); J0 if T is 0.
-        gain: final - offline.
-        auc: mean of J(1), ..., J(T), the area under the curve per epoch; J0 if T is 0.
-        behaviour_dip, behaviour_dip_share: dip and dip_share of the acting policy, with
-            `behaviour_offline` for J0 and each epoch's mean for J(t); None if the baseline or
-            every episode of the first 10 epochs is missing (0 if no epoch was run at all).
-        behaviour_worst_episode: lowest return of an episode that the acting policy finished
-            online; None without one.
-        behaviour_loss: sum over these episodes of `log_return` minus the return, which is negative
-            where the live system earned more than under the controller before; None if
-            `log_return` is unknown.
-        behaviour_loss_peak: the largest value that this sum had after any episode; at least 0.
-        dip_by_yardstick, dip_area_by_yardstick, gain_by_yardstick, behaviour_dip_by_yardstick:
-            the metric divided by `yardstick`; None if that is unknown.
-        With a reference also `offline_score`, `final_score`, `auc_score` and
-        `behaviour_worst_episode_score` (levels, on the 0 to 100 scale), and `dip_score`,
-        `dip_area_score`, `gain_score`, `behaviour_dip_score`, `behaviour_loss_score` and
-        `behaviour_loss_peak_score` (differences, times 100 / (expert - random)).
 
     Raises:
         ValueError: if any number given is not finite, or the yardstick is not above 0.

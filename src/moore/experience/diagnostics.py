@@ -117,9 +117,7 @@ def sums(
     uncertainty_fn = make_uncertainty(settings, agent, critics, terminated_fn, spread)
     transitions, happened, uncertainty = rollout(
         pair.ensemble,
-        lambda obs, k: (
-            agent.act(pair.policy, obs, k) if drawn else agent.act_mode(pair.policy, obs)
-        ),
+        choose,
         terminated_fn,
         starts,
         key,
@@ -164,16 +162,13 @@ def compare_epochs(
 
     Args:
         old, new: M_t, pi_t and M_{t+1}, pi_{t+1}.
-        offline, online: D_off and D_on, to which `rows` point.
-        rows: joint indices of the states to start from.
-        key: random key of the rollouts.
+        offline, online, rows: D_off and D_on, and which of their states to start from.
+        key, agent, terminated_fn, settings, spread, within: what a rollout is.
         penalty_coef: lambda.
-        agent, terminated_fn, settings, spread, within: what a rollout is.
 
     Returns:
-        uncertainty_old: U_{M_t}(pi_t).
+        uncertainty_old, uncertainty_new: U_{M_t}(pi_t) and U_{M_{t+1}}(pi_{t+1}).
         uncertainty_carried: U_{M_{t+1}}(pi_t), the old policy in the new models.
-        uncertainty_new: U_{M_{t+1}}(pi_{t+1}).
         return_old, return_carried, return_new: the same three for eta.
         relative_uncertainty_error: |U_{M_t}(pi_t) - U_{M_{t+1}}(pi_t)| / |eta_{M_t}(pi_t)|, as
             section 4.3 prints it.
@@ -185,13 +180,11 @@ def compare_epochs(
         predicted_drop: eta_{M_{t+1}}(pi_t) - eta_{M_{t+1}}(pi_{t+1}), the bound before the last
             step of its proof. It lacks only the models' errors and holds for any two policies.
     """
-    starts = gather(offline, online, rows).obs
-    discount = settings.discount
+    starts, discount = gather(offline, online, rows).obs, settings.discount
+    how = agent, terminated_fn, settings, discount, spread, within
 
     def estimate(pair: PolicyInModels):
-        u, eta, _ = sums(
-            pair, starts, key, agent, terminated_fn, settings, discount, spread, within
-        )
+        u, eta, _ = sums(pair, starts, key, *how)
         return jnp.mean(u), jnp.mean(eta)
 
     u_old, eta_old = estimate(old)

@@ -61,7 +61,7 @@ def calibrate_penalty(
     imagined = jax.vmap(
         lambda member: member[:, 0] + discount * value(holdout.obs + member[:, 1:])
     )(mean)
-    error = jnp.max(jnp.abs(imagined - real), axis=0)
+    error = jnp.max(jnp.abs(imagined - real[None]), axis=0)
     there = jnp.arange(error.shape[0]) < log.holdout_size
     ratio = jnp.where(there, error / u, jnp.nan)
     return jnp.nanquantile(ratio, coverage)

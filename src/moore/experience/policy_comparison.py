@@ -9,6 +9,17 @@ one-sided drop bound and the no-degradation corollary) says
 where eta~ = eta^ - lambda U is the models' return with the penalty. Where lambda u covers the
 errors, eta~ is a lower bound of the real return. So the gate asks for eta~(pi_{t+1}) >= eta~(pi_t):
 the new policy must not owe its return to steps that the models know little about.
+
+Both policies roll out from the same states with the same random numbers. The difference of their
+penalised returns must be at least `confidence` standard errors above zero, and the new policy's
+must not lie below the bar. An imagined episode that becomes non-finite or exceeds `imagined_bound`
+earns nothing from there on. With negative rewards that would be an advantage, so the new policy may
+not have more such episodes than the acting one.
+
+The metrics: gate/gain, the mean difference of the returns (a discounted sum is divided by the share
+of the horizon in the discounted time); gate/standard_error; gate/uncertainty_gain, the difference
+of U, if there is a lambda; gate/return, the predicted return of the candidate; gate/bar;
+gate/broken, the share of its episodes that became non-finite or left the bound; gate/accepted.
 """
 
 import dataclasses
@@ -91,13 +102,7 @@ def compare_policies(
     within: Range | None = None,
     drawn: bool = True,
 ) -> tuple[Bool[Array, ""], PyTree, dict[str, Float[Array, ""]]]:
-    """Whether the candidate may act, the policy that acts from now on, and the comparison.
-
-    Both policies roll out from the same states with the same random numbers; the difference of
-    their penalised returns must be at least `confidence` standard errors above zero, and the
-    candidate's must not lie below the bar. An imagined episode that becomes non-finite or exceeds
-    `imagined_bound` earns nothing from there on. With negative rewards that would be an advantage,
-    so the candidate may not have more such episodes than the acting policy.
+    """Whether the candidate may act, the policy that acts from now on, and metrics (see above).
 
     Args:
         acting, candidate: the policies.
@@ -106,21 +111,13 @@ def compare_policies(
         penalty_coef: lambda; with None only the returns are compared, and u is not computed.
         key: key of the rollouts.
         agent, terminated_fn, settings, discount: define a rollout; its length is the horizon.
-        confidence, bar: see above.
+        confidence, bar: what the difference of the returns, and the candidate's, must reach.
         calibrated: the bar is what the acting policy has earned, if that is known. The models say
             something else of it, and the candidate must exceed that by more than their error.
         agent_state: state of the agent whose critics measure u, if `uncertainty` is "value".
         spread: the unit of `imagined_bound`.
         within: range that imagined observations are clipped to.
         drawn: whether the policies' actions are drawn, as they are in the system, or not.
-
-    Returns:
-        Whether the candidate is accepted, the policy that acts from now on, and metrics: gate/gain,
-        the mean difference of the returns (a discounted sum is divided by the share of the horizon
-        in the discounted time); gate/standard_error; gate/uncertainty_gain, the difference of U, if
-        there is a lambda; gate/return, the predicted return of the candidate; gate/bar;
-        gate/broken, the share of its episodes that became non-finite or left the bound;
-        gate/accepted.
     """
     if penalty_coef is None:  # nothing is asked of u, which takes longer than the rollouts
         settings = dataclasses.replace(settings, uncertainty="none")
@@ -135,20 +132,29 @@ def compare_policies(
     new, old = eta_new, eta_old
     if penalty_coef is not None:
         new, old = eta_new - penalty_coef * u_new, eta_old - penalty_coef * u_old
-    gains = new - old
-    error = jnp.std(gains) / jnp.sqrt(starts.shape[0])
     bar = beyond_their_error(jnp.mean(old), bar) if calibrated else bar
-    accepted = (jnp.mean(gains) >= confidence * error) & (jnp.mean(new) >= bar)
+    accepted, metrics = _verdict(new, old, bar, confidence)
     accepted &= (broken.sum() <= broken_old.sum()) & (jnp.mean(broken) <= MOST_BROKEN)
     chosen = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), candidate, acting)
-    metrics = {
+    metrics |= {"gate/broken": jnp.mean(broken), "gate/accepted": accepted.astype(jnp.float32)}
+    if penalty_coef is not None:
+        metrics["gate/uncertainty_gain"] = jnp.mean(u_new - u_old)
+    return accepted, chosen, metrics
+
+
+def _verdict(
+    new: Float[Array, " count"],
+    old: Float[Array, " count"],
+    bar: float | Float[Array, ""],
+    confidence: float,
+) -> tuple[Bool[Array, ""], dict[str, Float[Array, ""]]]:
+    """Whether the returns of the new policy are high enough, beside the old one's and the bar."""
+    gains = new - old
+    error = jnp.std(gains) / jnp.sqrt(gains.shape[0])
+    enough = (jnp.mean(gains) >= confidence * error) & (jnp.mean(new) >= bar)
+    return enough, {
         "gate/gain": jnp.mean(gains),
         "gate/standard_error": error,
         "gate/return": jnp.mean(new),
         "gate/bar": jnp.where(jnp.isfinite(bar), bar, jnp.nan),
-        "gate/broken": jnp.mean(broken),
-        "gate/accepted": accepted.astype(jnp.float32),
     }
-    if penalty_coef is not None:
-        metrics["gate/uncertainty_gain"] = jnp.mean(u_new - u_old)
-    return accepted, chosen, metrics

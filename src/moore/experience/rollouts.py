@@ -9,7 +9,7 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser
@@ -22,6 +22,7 @@ from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
 from moore.replay.buffer import Replay, Ring, Transition, push, with_room
 from moore.replay.sampler import gather
+from moore.shapes import to_rank_of
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -76,21 +77,18 @@ def imagine(
 ) -> tuple[Ring, Metrics]:
     """Adds rollouts from the drawn rows to D_model, chunk by chunk to limit the memory.
 
-    `agent_state` has the critics that measure u, if `uncertainty` is "value". `spread` is the unit
-    of `imagined_bound`. With `halt`, u is the members' disagreement, and a rollout halts where it
-    is too large.
+    `agent_state` measures u, if `uncertainty` is "value". `spread` is the unit of `imagined_bound`.
+    With `halt`, u is the members' disagreement, and a rollout halts where it is too large.
     """
-    uncertainty_fn = make_uncertainty(settings, agent, agent_state, terminated_fn, spread)
-    if halt is not None:
-        uncertainty_fn = of_disagreement
-    trusted = jnp.asarray(jnp.inf)
+    uncertainty_fn = of_disagreement
+    if halt is None:
+        uncertainty_fn = make_uncertainty(settings, agent, agent_state, terminated_fn, spread)
+    trusted = jnp.asarray(jnp.inf if halt is None else halt.limit)
     if settings.trust_quantile is not None:
         key_rollout, key_trust = jax.random.split(key_rollout)
         judged = gather(offline, online, rows[:TRUST_ROWS])
         usual = uncertainty_of(model.ensemble, judged, uncertainty_fn, key_trust)
-        trusted = jnp.quantile(usual, settings.trust_quantile)
-    if halt is not None:
-        trusted = jnp.minimum(trusted, halt.limit)
+        trusted = jnp.minimum(jnp.quantile(usual, settings.trust_quantile), trusted)
     seen = _joined(logged_range, observed_range(online))
 
     def roll_chunk(ring: Ring, chunk):
@@ -112,21 +110,13 @@ def imagine(
             noise=settings.member_noise,
         )
         steps = _steps_of(transitions, happened, uncertainty, drawn, trusted, seen)
-        if halt is not None:
-            reward, terminated = halted(steps.reward, steps.terminated, uncertainty, halt)
-            transitions = dataclasses.replace(transitions, reward=reward, terminated=terminated)
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
-        return push(ring, flat, steps.happened.reshape(-1)), steps
+        return _kept(ring, transitions, steps, halt), steps
 
-    chunks = _chunks(rows, settings.rollout_chunk)
-    keys = jax.random.split(key_rollout, len(chunks[0]))
-    imagined, steps = jax.lax.scan(roll_chunk, imagined, (*chunks, keys))
-    metrics = _rollout_metrics(steps, penalty_coef)
-    metrics["model/rollout_steps"] = steps.happened.sum() / rows.shape[0]
-    if halt is not None:
-        metrics |= _halt_metrics(steps, halt)
+    chunks = _chunks(rows, settings.rollout_chunk, key_rollout)
+    imagined, steps = jax.lax.scan(roll_chunk, imagined, chunks)
+    metrics = _rollout_metrics(steps, penalty_coef, rows.shape[0])
     metrics["replay/online_share"] = jnp.mean(rows >= offline.capacity)
-    return imagined, metrics
+    return imagined, metrics if halt is None else metrics | _halt_metrics(steps, halt)
 
 
 class _Steps(eqx.Module):
@@ -144,21 +134,31 @@ class _Steps(eqx.Module):
     terminated: Bool[Array, "*chunks length batch"]
 
 
+def _kept(ring: Ring, transitions: Transition, steps: _Steps, halt: Halt | None) -> Ring:
+    """D_model with the transitions that happened; with `halt` the unknown ones end there."""
+    if halt is not None:
+        reward, terminated = halted(steps.reward, steps.terminated, steps.uncertainty, halt)
+        transitions = dataclasses.replace(transitions, reward=reward, terminated=terminated)
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
+    return push(ring, flat, steps.happened.reshape(-1))
+
+
 def _joined(one: Range, other: Range) -> Range:
     return jnp.minimum(one[0], other[0]), jnp.maximum(one[1], other[1])
 
 
 def _chunks(
-    rows: Int[Array, " count"], size: int
-) -> tuple[Int[Array, "chunks size"], Bool[Array, "chunks size"]]:
-    """The rows in chunks, and which of them were drawn.
+    rows: Int[Array, " count"], size: int, key: PRNGKeyArray
+) -> tuple[Int[Array, "chunks size"], Bool[Array, "chunks size"], Key[Array, " chunks"]]:
+    """The rows in chunks, which of them were drawn, and a key for each chunk.
 
     The last chunk is padded with row 0; these rollouts are not kept.
     """
     count = rows.shape[0]
     shape = (-(-count // size), size)
     padded = jnp.zeros(shape[0] * size, jnp.int32).at[:count].set(rows)
-    return padded.reshape(shape), (jnp.arange(shape[0] * size) < count).reshape(shape)
+    drawn = (jnp.arange(shape[0] * size) < count).reshape(shape)
+    return padded.reshape(shape), drawn, jax.random.split(key, shape[0])
 
 
 def _steps_of(
@@ -170,11 +170,12 @@ def _steps_of(
     seen: Range,
 ) -> _Steps:
     """The steps of one chunk. Of a rollout that was not drawn none happened, and none was due."""
-    happened = happened & drawn
+    happened = happened & drawn[None]
     goes_on = happened & ~transitions.terminated & (uncertainty <= trusted)
     due = jnp.concatenate([drawn[None], goes_on[:-1]])
     next_obs = transitions.next_obs
-    outside = jnp.any((next_obs < seen[0]) | (next_obs > seen[1]), axis=-1)
+    low, high = (to_rank_of(end, next_obs) for end in seen)
+    outside = jnp.any((next_obs < low) | (next_obs > high), axis=-1)
     return _Steps(happened, due, outside, uncertainty, transitions.reward, transitions.terminated)
 
 
@@ -186,7 +187,7 @@ def _halt_metrics(steps: _Steps, halt: Halt) -> Metrics:
     }
 
 
-def _rollout_metrics(steps: _Steps, penalty_coef: Float[Array, ""]) -> Metrics:
+def _rollout_metrics(steps: _Steps, penalty_coef: Float[Array, ""], rollouts: int) -> Metrics:
     """Statistics over the imagined transitions that were made, and over those that were due."""
     happened, uncertainty = steps.happened, steps.uncertainty
     total = jnp.maximum(happened.sum(), 1)
@@ -196,6 +197,7 @@ def _rollout_metrics(steps: _Steps, penalty_coef: Float[Array, ""]) -> Metrics:
         jnp.where(happened, uncertainty, jnp.nan), jnp.asarray([20.0, 80.0])
     )
     return {
+        "model/rollout_steps": happened.sum() / rollouts,
         "model/uncertainty_mean": mean,
         "model/uncertainty_p20": p20,
         "model/uncertainty_p80": p80,

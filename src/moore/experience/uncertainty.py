@@ -34,7 +34,7 @@ def make_uncertainty(
         return of_std
     low, high = -settings.imagined_bound, settings.imagined_bound
     if spread is not None:
-        low, high = (spread.mean + bound * spread.std for bound in (low, high))
+        low, high = ((spread.mean + bound * spread.std)[None] for bound in (low, high))
 
     def of_values(obs, action, mean, std, key: PRNGKeyArray) -> Float[Array, " batch"]:
         def next_value(member: Float[Array, "batch outputs"]) -> Float[Array, " batch"]:

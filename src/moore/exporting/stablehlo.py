@@ -46,18 +46,19 @@ def _program(network: Network) -> Callable[..., Array]:
         if network.obs_mean.size:
             coarse, rest = network.split_mean
             # XLA would add the two constants first, and lose the second.
-            x = jax.lax.optimization_barrier(x - coarse) - rest
-            x = x / network.obs_std.astype(np.float32)
+            x = jax.lax.optimization_barrier(x - coarse[None]) - rest[None]
+            x = x / network.obs_std.astype(np.float32)[None]
         for i, layer in enumerate(network.layers):
             x = jnp.matmul(x, layer.weight, precision="highest") + layer.bias[..., None, :]
             x = jax.nn.relu(x) if i + 1 < len(network.layers) else x
         x = x.mean(axis=0) if layer.weight.ndim == 3 else x
-        action = network.low + (jnp.tanh(x) + 1.0) * network.half_range
-        action = jnp.clip(action, network.low, network.high)
+        low, high = network.low[None], network.high[None]
+        action = low + (jnp.tanh(x) + 1.0) * network.half_range[None]
+        action = jnp.clip(action, low, high)
         finite = jnp.isfinite(obs).all(axis=-1, keepdims=True)
         if previous_action is not None:
-            start = jnp.clip(previous_action, network.low, network.high)
-            action = jnp.clip(action, start - network.rate_limit, start + network.rate_limit)
+            start, most = jnp.clip(previous_action, low, high), network.rate_limit[None]
+            action = jnp.clip(action, start - most, start + most)
             finite &= jnp.isfinite(previous_action).all(axis=-1, keepdims=True)
         return jnp.where(finite, action, jnp.nan)
 

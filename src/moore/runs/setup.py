@@ -19,6 +19,7 @@ from moore.data.load import check_against_spaces, load_dataset
 from moore.data.log import notes_of
 from moore.data.reward_function import named_reward
 from moore.data.run_checks import check_log_for_run
+from moore.dynamics.imagine import TerminationFn
 from moore.envs.adapter import Adapter
 from moore.envs.bounds import Bounds
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
@@ -124,44 +125,51 @@ def prepare(
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     if world is None:
         world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
-    env_id, low, high = world.env_id, world.bounds.low, world.bounds.high
     if other_limit(log, _known_limit(world)):
         steps = world.limit.steps
         log = _load(dataset or config.dataset, config, algorithm, max_episode_steps=steps)
     config = _named(config, log, world)
-    reference = reference_scores(env_id) if log is None else _reference(log, env_id)
+    reference = _reference(log, world.env_id)
     if log is not None:
-        dims = {"obs_dim": world.obs_dim, "action_low": low, "action_high": high}
-        check_against_spaces(log, **dims, env_id=env_id)
-    if units is None:
-        units = units_for(config, log, world.make_env)
-    else:
-        units = fitting(units, world.obs_dim)
+        _check_spaces(log, world)
+    own = units is None
+    units = units_for(config, log, world.make_env) if own else fitting(units, world.obs_dim)
     key, _ = jax.random.split(key_of(config.seed))
     key_split = key_of(config.seed if split_seed is None else split_seed)
     offline, notes = _offline_data(log, config, algorithm, world, units, key_split)
-    terminated_fn, report = never, None
-    if algorithm.experience.has_models:
-        examples = log if algorithm.uses_log else None
-        terminated_fn, report = make_rule(
-            config, examples, env_id, world.obs_dim, low, high, key_split, units
-        )
+    terminated_fn, report = _ends(log, config, algorithm, world, units, key_split)
     if log is not None:
         config = resolved(config, algorithm, log, reference, world.limit.steps)
-    task = Task(
-        config,
-        algorithm.agent,
-        offline,
-        terminated_fn,
-        first_states=_first_states(log, units) if algorithm.uses_log else None,
-        episode_steps=world.limit.steps,
-        scheme=scheme,
-        units=units,
-    )
-    learner = Learner(algorithm, task)
+    first_states = _first_states(log, units) if algorithm.uses_log else None
+    facts = {"first_states": first_states, "episode_steps": world.limit.steps, "units": units}
+    task = Task(config, algorithm.agent, offline, terminated_fn, scheme=scheme, **facts)
     told = () if log is None else notes_of(log.metadata)
     notes = tuple(dict.fromkeys((*world.notes, *told, *notes)))
+    learner = Learner(algorithm, task)
     return Setup(config, log, reference, world, learner, key, report, notes)
+
+
+def _ends(
+    log: Dataset | None,
+    config: Config,
+    algorithm: algorithms.Algorithm,
+    world: World,
+    units: Units,
+    key: jax.Array,
+) -> tuple[TerminationFn, dict | None]:
+    """Where imagined episodes end, and how well a learned rule for that does."""
+    if not algorithm.experience.has_models:
+        return never, None
+    examples, bounds = log if algorithm.uses_log else None, world.bounds
+    return make_rule(
+        config, examples, world.env_id, world.obs_dim, bounds.low, bounds.high, key, units
+    )
+
+
+def _check_spaces(log: Dataset, world: World) -> None:
+    """Raises InputError unless the log fits the environment's spaces."""
+    bounds = {"action_low": world.bounds.low, "action_high": world.bounds.high}
+    check_against_spaces(log, obs_dim=world.obs_dim, **bounds, env_id=world.env_id)
 
 
 def _known_limit(world: World) -> int | None:
@@ -209,8 +217,10 @@ def _cared_for(config: Config) -> list[str]:
     return [name for name, answered in answers.items() if answered]
 
 
-def _reference(log: Dataset, env_id: str) -> ReferenceScores | None:
+def _reference(log: Dataset | None, env_id: str) -> ReferenceScores | None:
     """Returns that define the score: the log's, unless they belong to another environment."""
+    if log is None:
+        return reference_scores(env_id)
     borrowed = log.reference is not None and log.reference == reference_scores(log.env_id)
     if log.reference is not None and (not borrowed or env_id == log.env_id):
         return log.reference

@@ -67,16 +67,8 @@ def summarise(
         summary["hand_over"] = vars(hand_over(rows, log))
         if cloned := _clone(offline[0]):
             summary["clone"] = cloned
-    if online and (budget := _budget(online[-1])):
-        summary["budget"] = budget
     if online:
-        if "eval/return" in online[0]:
-            summary["online"] = _level(setup, online[-1])
-            if unknown := [r["epoch"] for r in online if not is_finite(r.get("eval/return"))]:
-                summary["not_finite"] = unknown  # epochs whose evaluation is not finite
-            else:
-                summary["transfer"] = _transfer(setup, online, random_return, measure)
-        summary["acting"] = acting_levels(list(map(_acted, online[1:])))
+        summary |= _online(setup, online, random_return, measure)
     updates = rows[-1]["updates"] if rows else 0
     busy = seconds.get("update", 0.0)
     return summary | {
@@ -88,6 +80,22 @@ def summarise(
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def _online(
+    setup: Setup, online: list[dict], random_return: float | None, measure: Yardstick | None
+) -> dict:
+    """What the online stage has come to so far."""
+    found = {}
+    if budget := _budget(online[-1]):
+        found["budget"] = budget
+    if "eval/return" in online[0]:
+        found["online"] = _level(setup, online[-1])
+        if unknown := [r["epoch"] for r in online if not is_finite(r.get("eval/return"))]:
+            found["not_finite"] = unknown  # epochs whose evaluation is not finite
+        else:
+            found["transfer"] = _transfer(setup, online, random_return, measure)
+    return found | {"acting": acting_levels(list(map(_acted, online[1:])))}
 
 
 def _clone(first: dict) -> dict:
