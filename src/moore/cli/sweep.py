@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from moore.cli.parse import example, parse, seed_list, words
 from moore.console import show
@@ -38,7 +38,11 @@ def options_class():
             seeds: numbers and ranges, such as 0-7,20.
             set: a setting for all runs, such as online.epochs=10; may be repeated.
             share_offline: train the offline stage once for all variants.
-            jobs: number of processes at a time; 0 starts one a core.
+            jobs: number of processes at a time, 0 starts one a core; with --together number of
+                cells at a time, 0 runs all.
+            together: run the cells side by side in one process, which compiles every program once.
+            batch: with --together, whether equal calls of the cells are one batched program; auto
+                does so on a GPU but not on a CPU, where it is slower.
             ray: address of a Ray cluster, or "local", to use instead of processes.
             json: print the result as JSON.
             quiet: do not show progress.
@@ -55,6 +59,8 @@ def options_class():
         set: Annotated[list[str], tyro.conf.UseAppendAction] = field(default_factory=list)
         share_offline: bool = True
         jobs: int = 0
+        together: bool = False
+        batch: Literal["auto", "yes", "no"] = "auto"
         ray: str | None = None
         json: bool = False
         quiet: bool = False
@@ -70,7 +76,14 @@ def sweep_grid(arguments: list[str]) -> None:
     from moore.sweeps.sweep import sweep
 
     planned = cells(_grid(options), whole_path(options.out), share_offline=options.share_offline)
-    outcome = sweep(planned, jobs=options.jobs, ray_address=options.ray, quiet=options.quiet)
+    outcome = sweep(
+        planned,
+        jobs=options.jobs,
+        ray_address=options.ray,
+        together=options.together,
+        batch=options.batch,
+        quiet=options.quiet,
+    )
     if options.json:
         print(json.dumps(vars(outcome), indent=1))
     else:
