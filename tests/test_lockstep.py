@@ -304,7 +304,7 @@ def test_where_the_mapped_program_fails_each_run_is_tried_alone():
 
     @program()
     def only_alone(x):
-        if isinstance(x, jax.interpreters.batching.BatchTracer):
+        if "Batch" in type(x).__name__:
             raise TypeError("no leading axis, please")
         return x + 1.0
 

@@ -26,8 +26,8 @@ def options_class():
 
         Attributes:
             out: folder of the sweep.
-            grid: a TOML file with presets, datasets, algorithms, schemes, alphas, seeds as lists
-                and further settings under [settings]; flags replace its lists.
+            grid: a TOML file with presets, datasets, algorithms, schemes, alphas, penalties, seeds
+                as lists and further settings under [settings]; flags replace its lists.
             presets: names of presets, one for each task.
             datasets: logs to use instead of the presets' own, one for each preset. A log of several
                 files is written "a.hdf5,b.hdf5" in the list of a grid file.
@@ -35,6 +35,8 @@ def options_class():
                 given.
             schemes: sampling schemes for the algorithm moore.
             alphas: decay rates; each adds the scheme moore with this alpha.
+            penalties: coefficients of the penalty on uncertainty, each with offline stages of its
+                own; compare them with --by penalty_coef.
             seeds: numbers and ranges, such as 0-7,20.
             set: a setting for all runs, such as online.epochs=10; may be repeated.
             share_offline: train the offline stage once for all variants.
@@ -55,6 +57,7 @@ def options_class():
         algorithms: str = ""
         schemes: str = ""
         alphas: str = ""
+        penalties: str = ""
         seeds: str = ""
         set: Annotated[list[str], tyro.conf.UseAppendAction] = field(default_factory=list)
         share_offline: bool = True
@@ -108,8 +111,9 @@ def _grid(options):
         for name in ("presets", "datasets", "algorithms", "schemes")
         if (found := words(getattr(options, name)))
     }
-    if options.alphas:
-        changes["alphas"] = tuple(_number(word, "--alphas") for word in words(options.alphas))
+    for name in ("alphas", "penalties"):
+        if found := words(getattr(options, name)):
+            changes[name] = tuple(_number(word, f"--{name}") for word in found)
     if options.seeds:
         changes["seeds"] = seed_list(options.seeds)
     if options.set:

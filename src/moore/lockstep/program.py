@@ -70,11 +70,14 @@ class Call:
 
     Attributes:
         program: the program.
-        static: the arguments that it is compiled for, by name.
+        args, kwargs: what it was called with.
+        static: the arguments among these that it is compiled for, by name.
         leaves, tree: the other arguments, flattened.
     """
 
     program: "Program"
+    args: tuple
+    kwargs: dict[str, Any]
     static: dict[str, Any]
     leaves: Sequence[Any]
     tree: Any
@@ -92,7 +95,7 @@ class Call:
 
     def alone(self) -> Any:
         """The result, by the program of a single run."""
-        return self.program.alone(**jax.tree.unflatten(self.tree, self.leaves), **self.static)
+        return self.program.alone(*self.args, **self.kwargs)
 
 
 class Program(Generic[P, R]):
@@ -122,8 +125,8 @@ class Program(Generic[P, R]):
         static = {name: value for name, value in given.items() if name in self._static}
         dynamic = {name: value for name, value in given.items() if name not in self._static}
         leaves, tree = jax.tree.flatten(dynamic)
-        call = Call(self, static, leaves, tree)
-        return self.alone(*args, **kwargs) if call.traced else seat.ask(call)
+        call = Call(self, args, kwargs, static, leaves, tree)
+        return call.alone() if call.traced else seat.ask(call)
 
     def lower(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """As of `jax.jit`."""

@@ -66,8 +66,9 @@ def _run_group(
     group: Sequence[Cell], company: Company, outcome: Outcome, say: Say, stop: Stop
 ) -> None:
     def on_end(folder: str, error: BaseException | None) -> None:
-        if not isinstance(error, KeyboardInterrupt):  # one that was stopped is neither
-            outcome.ended(folder, _told(folder, error), say)
+        if isinstance(error, KeyboardInterrupt) and stop.asked:
+            return  # it goes on another time
+        outcome.ended(folder, _told(folder, error), say)
 
     company.run({cell.folder: _task(cell, stop) for cell in group}, on_end)
 
