@@ -20,7 +20,7 @@ from moore.dynamics.chains import ChainsConfig
 from moore.experience import learning
 from moore.runs import online_run
 from moore.runs.folder import read_metrics
-from moore.runs.run import resume, run
+from moore.runs.run import resume
 from moore.runs.signals import Stopped
 from moore.sweeps.cell import Cell, run_cell
 from moore.sweeps.sweep import sweep
@@ -264,16 +264,16 @@ def test_over_a_run_the_results_have_the_distribution_of_runs_alone(log, tmp_pat
     """
     settings = config(
         log,
-        online=OnlineConfig(epochs=4, steps_per_epoch=40, refit_every=20, rollout_batch=40,
+        online=OnlineConfig(epochs=2, steps_per_epoch=40, refit_every=20, rollout_batch=40,
                             updates_per_step=4),
-        offline=OfflineConfig(epochs=3, updates_per_epoch=100, rollout_batch=100),
+        offline=OfflineConfig(epochs=2, updates_per_epoch=100, rollout_batch=100),
     )  # fmt: skip
     cells = cells_of(tmp_path, settings, seeds=range(8))
     assert len(together(cells).done) == 8
     last = {"together": [rows(Path(c.folder))[-1] for c in cells], "alone": []}
     for seed in range(8):
         folder = tmp_path / f"alone-{seed}"
-        run(dataclasses.replace(settings, seed=seed), out=folder, quiet=True)
+        run_cell(cell(folder, settings, seed=seed))
         last["alone"].append(rows(folder)[-1])
     for name in ("eval/return", "losses/q_target", "model/uncertainty_mean"):
         one, other = (np.asarray([row[name] for row in last[way]]) for way in last)
