@@ -67,7 +67,7 @@ _RUNS = (
     "test_baselines.py", "test_trials.py", "test_on_policy.py", "test_units_runs.py",
     "test_pessimistic.py", "test_surroundings.py", "test_units.py", "test_report.py",
     "test_scratch.py", "test_sinks.py", "test_imagined_range.py", "test_adaptive_bc_replay.py",
-    "test_reading.py", "test_findings.py",
+    "test_reading.py", "test_findings.py", "test_together.py",
 )  # fmt: skip
 # These come first, the longest of them at the front: no worker is left with one at the end. Those
 # with the marker `optimised` begin, because all that was compiled before them is dropped.

@@ -100,6 +100,20 @@ def test_variants_share_an_offline_stage_only_where_it_is_the_same(tmp_path):
                 assert stage[name] == cell.config[name], (cell.folder, name)
 
 
+def test_each_penalty_has_offline_stages_of_its_own_and_what_has_no_models_runs_once(tmp_path):
+    grid = Grid(algorithms=("moore", "rlpd"), alphas=(0.5, 1), penalties=(0.3, 2), seeds=(0,))
+    planned = cells(grid, tmp_path)
+    found = {Path(c.folder).name: (c.config["penalty_coef"], c.start_from) for c in planned}
+    task = "Pendulum-v1-builtin-pendulum-medium"
+    for penalty in (0.3, 2):
+        name = f"{task}-penalty-{penalty:g}"
+        stage = str(tmp_path / "offline" / f"{name}__0")
+        assert found[f"{name}__0"] == (penalty, None)
+        assert found[f"{name}__moore-0.5__0"] == found[f"{name}__moore-1__0"] == (penalty, stage)
+    assert [name for name in found if "rlpd" in name] == [f"{task}__rlpd__0"]
+    assert len(found) == 7
+
+
 def test_each_task_has_offline_stages_of_its_own(tmp_path):
     grid = Grid(presets=("laptop/hopper-medium", "laptop/hopper-random"), schemes=("uniform",))
     assert [cell.stages for cell in cells(grid, tmp_path)] == ["offline"] * 2 + ["online"] * 2

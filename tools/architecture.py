@@ -35,6 +35,7 @@ LAYERS = (
     ("config", "units", "guarding"),
     ("theory", "agents", "dynamics", "data"),
     ("sinks", "replay", "evaluation"),
+    ("lockstep",),
     ("basics",),
 )
 # Arrows that go up and are known: (from, to) -> why it is still there. None today.

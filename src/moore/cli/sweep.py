@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from moore.cli.parse import example, parse, seed_list, words
 from moore.console import show
@@ -26,8 +26,8 @@ def options_class():
 
         Attributes:
             out: folder of the sweep.
-            grid: a TOML file with presets, datasets, algorithms, schemes, alphas, seeds as lists
-                and further settings under [settings]; flags replace its lists.
+            grid: a TOML file with presets, datasets, algorithms, schemes, alphas, penalties, seeds
+                as lists and further settings under [settings]; flags replace its lists.
             presets: names of presets, one for each task.
             datasets: logs to use instead of the presets' own, one for each preset. A log of several
                 files is written "a.hdf5,b.hdf5" in the list of a grid file.
@@ -35,10 +35,16 @@ def options_class():
                 given.
             schemes: sampling schemes for the algorithm moore.
             alphas: decay rates; each adds the scheme moore with this alpha.
+            penalties: coefficients of the penalty on uncertainty, each with offline stages of its
+                own; compare them with --by penalty_coef.
             seeds: numbers and ranges, such as 0-7,20.
             set: a setting for all runs, such as online.epochs=10; may be repeated.
             share_offline: train the offline stage once for all variants.
-            jobs: number of processes at a time; 0 starts one a core.
+            jobs: number of processes at a time, 0 starts one a core; with --together number of
+                cells at a time, 0 runs all.
+            together: run the cells side by side in one process, which compiles every program once.
+            batch: with --together, whether equal calls of the cells are one batched program; auto
+                does so on a GPU but not on a CPU, where it is slower.
             ray: address of a Ray cluster, or "local", to use instead of processes.
             json: print the result as JSON.
             quiet: do not show progress.
@@ -51,10 +57,13 @@ def options_class():
         algorithms: str = ""
         schemes: str = ""
         alphas: str = ""
+        penalties: str = ""
         seeds: str = ""
         set: Annotated[list[str], tyro.conf.UseAppendAction] = field(default_factory=list)
         share_offline: bool = True
         jobs: int = 0
+        together: bool = False
+        batch: Literal["auto", "yes", "no"] = "auto"
         ray: str | None = None
         json: bool = False
         quiet: bool = False
@@ -70,7 +79,14 @@ def sweep_grid(arguments: list[str]) -> None:
     from moore.sweeps.sweep import sweep
 
     planned = cells(_grid(options), whole_path(options.out), share_offline=options.share_offline)
-    outcome = sweep(planned, jobs=options.jobs, ray_address=options.ray, quiet=options.quiet)
+    outcome = sweep(
+        planned,
+        jobs=options.jobs,
+        ray_address=options.ray,
+        together=options.together,
+        batch=options.batch,
+        quiet=options.quiet,
+    )
     if options.json:
         print(json.dumps(vars(outcome), indent=1))
     else:
@@ -95,8 +111,9 @@ def _grid(options):
         for name in ("presets", "datasets", "algorithms", "schemes")
         if (found := words(getattr(options, name)))
     }
-    if options.alphas:
-        changes["alphas"] = tuple(_number(word, "--alphas") for word in words(options.alphas))
+    for name in ("alphas", "penalties"):
+        if found := words(getattr(options, name)):
+            changes[name] = tuple(_number(word, f"--{name}") for word in found)
     if options.seeds:
         changes["seeds"] = seed_list(options.seeds)
     if options.set:

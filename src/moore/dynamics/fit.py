@@ -12,7 +12,6 @@ Weights and optimiser state carry over from the fit before (`ModelConfig.warm_st
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -30,6 +29,7 @@ from moore.dynamics.ensemble import (
 from moore.dynamics.holdout import holdout_error, std_errors
 from moore.dynamics.inputs import MIN_STD, inputs_and_targets, weighted_normaliser
 from moore.dynamics.model_config import ModelConfig
+from moore.lockstep.program import program
 from moore.replay.buffer import Replay
 from moore.replay.sampler import gather, sample_rows
 
@@ -89,7 +89,7 @@ def init_model(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: ModelCo
     return ModelState(ensemble, ensemble.networks, opt_state)
 
 
-@partial(jax.jit, static_argnames=("draws", "keep_normaliser"))
+@program(static_argnames=("draws", "keep_normaliser"))
 def begin_fit(
     model: ModelState,
     offline: Replay,
@@ -125,7 +125,7 @@ def begin_fit(
     )
 
 
-@partial(jax.jit, static_argnames=("config",), donate_argnames=("fit",))
+@program(static_argnames=("config",), donate_argnames=("fit",), repeats=True)
 def train_pass(
     fit: Fit,
     offline: Replay,
@@ -203,7 +203,7 @@ def _choose_members(choice: Bool[Array, " members"], new: Networks, old: Network
     return eqx.tree_at(layers, new, jax.tree.map(choose, layers(new), layers(old)))
 
 
-@partial(jax.jit, donate_argnames=("fit",))
+@program(donate_argnames=("fit",), repeats=True)
 def _shuffle(fit: Fit, size: Int[Array, ""], key: PRNGKeyArray) -> Fit:
     """Reorders the first `size` bootstrap rows of each member."""
     draws = fit.rows.shape[1]
@@ -212,7 +212,7 @@ def _shuffle(fit: Fit, size: Int[Array, ""], key: PRNGKeyArray) -> Fit:
     return eqx.tree_at(lambda f: f.rows, fit, rows)
 
 
-@partial(jax.jit, static_argnames=("config",))
+@program(static_argnames=("config",))
 def finish_fit(
     fit: Fit, offline: Replay, online: Replay, online_share: Float[Array, ""], config: ModelConfig
 ) -> tuple[ModelState, Bool[Array, ""]]:

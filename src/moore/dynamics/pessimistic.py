@@ -16,7 +16,6 @@ Note:
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -24,6 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from moore.dynamics.ensemble import Ensemble, predict_all
+from moore.lockstep.program import program
 from moore.ranges import NonNegative, Positive
 from moore.replay.buffer import Replay
 from moore.tables import Section
@@ -95,7 +95,7 @@ def logged_disagreement(ensemble: Ensemble, log: Replay) -> Float[Array, ""]:
     return jnp.max(jnp.where(jnp.arange(log.capacity) < log.size, found, 0.0))
 
 
-@partial(jax.jit, static_argnames="config")
+@program(static_argnames=("config",))
 def known_limit(ensemble: Ensemble, log: Replay, config: PessimismConfig) -> Float[Array, ""]:
     """The disagreement above which a state and action are unknown; new after every fit."""
     return config.coef * logged_disagreement(ensemble, log)

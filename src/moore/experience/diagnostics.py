@@ -13,7 +13,6 @@ the first steps were typical.
 
 import dataclasses
 import math
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -28,6 +27,7 @@ from moore.dynamics.penalty import of_std
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
 from moore.jax_settings import key_of
+from moore.lockstep.program import program
 from moore.replay.buffer import Replay
 from moore.replay.sampler import gather
 from moore.units import spread_of
@@ -142,7 +142,7 @@ def sums(
     return u, eta, broken
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings"))
+@program(static_argnames=("agent", "terminated_fn", "settings"))
 def compare_epochs(
     old: PolicyInModels,
     new: PolicyInModels,
@@ -204,7 +204,7 @@ def compare_epochs(
     }
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings", "steps"))
+@program(static_argnames=("agent", "terminated_fn", "settings", "steps"))
 def imagine_episodes(
     policy: PyTree,
     ensemble: Ensemble,

@@ -1,6 +1,5 @@
 """The compiled loop of gradient steps: a batch, an update, and notes for the experience."""
 
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,11 +10,11 @@ from jaxtyping import Array, Float, PyTree, Shaped
 from moore.agents.agent import Agent
 from moore.agents.sac import NO_LIMIT
 from moore.experience.protocol import Drawing
+from moore.lockstep.program import program
 from moore.replay.buffer import Replay
 
 
-@partial(
-    jax.jit,
+@program(
     static_argnames=("how", "agent", "agent_config"),
     donate_argnames=("agent_state", "notes"),
 )

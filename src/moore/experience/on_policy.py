@@ -31,6 +31,7 @@ from moore.experience.protocol import (
     Refreshed,
     Task,
 )
+from moore.lockstep.program import program
 from moore.replay.buffer import Replay, take
 from moore.replay.sampler import gather
 
@@ -166,8 +167,7 @@ def _passes(key: PRNGKeyArray, *, rows: int, batch: int, count: int) -> Int[Arra
     return order.reshape(-1)[: count * batch].reshape(count, batch)
 
 
-@partial(
-    jax.jit,
+@program(
     static_argnames=(
         "agent_config", "chains_config", "terminated_fn", "length", "widening",
     ),

@@ -5,8 +5,6 @@ return, |r^ - r + gamma (E V(s^') - E V(s'))| (Yu et al. 2020, section 4.2). A c
 error on held-out transitions, which the models are not fitted to.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
@@ -17,10 +15,11 @@ from moore.dynamics.imagine import TerminationFn
 from moore.dynamics.inputs import inputs_and_targets
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
+from moore.lockstep.program import program
 from moore.replay.buffer import Replay, take
 
 
-@partial(jax.jit, static_argnames=("agent", "terminated_fn", "settings", "coverage"))
+@program(static_argnames=("agent", "terminated_fn", "settings", "coverage"))
 def calibrate_penalty(
     agent_state: PyTree,
     ensemble: Ensemble,

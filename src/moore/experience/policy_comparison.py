@@ -23,7 +23,6 @@ gate/broken, the share of its episodes that became non-finite or left the bound;
 """
 
 import dataclasses
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +34,7 @@ from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.imagine import TerminationFn
 from moore.experience.diagnostics import PolicyInModels, Range, sums
 from moore.experience.settings import RolloutSettings
+from moore.lockstep.program import program
 
 # Calibrated, as shares of what the clone's part of the log has earned or the models say. What a
 # clone earns is known to a fifth or so (docs/results/clone-parts.csv), so less is no gain; models
@@ -76,8 +76,7 @@ def _allowed(size: float) -> float:
     return max(MOST_WRONG * size, float(np.finfo(np.float32).tiny))
 
 
-@partial(
-    jax.jit,
+@program(
     static_argnames=(
         "agent", "terminated_fn", "settings", "discount", "confidence", "calibrated", "drawn",
     ),

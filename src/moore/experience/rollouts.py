@@ -4,7 +4,6 @@ D_model is donated: the buffer that was passed must not be used again.
 """
 
 import dataclasses
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -20,6 +19,7 @@ from moore.dynamics.surprise import surprise, uncertainty_of
 from moore.experience.diagnostics import Range, observed_range, widened
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
+from moore.lockstep.program import program
 from moore.replay.buffer import Replay, Ring, Transition, push, with_room
 from moore.replay.sampler import gather
 from moore.shapes import to_rank_of
@@ -30,7 +30,7 @@ Metrics = dict[str, Float[Array, ""]]
 TRUST_ROWS = 2000
 
 
-@partial(jax.jit, static_argnames=("count",))
+@program(static_argnames=("count",))
 def surprise_of_newest(ensemble: Ensemble, online: Replay, count: int) -> Metrics:
     """`surprise` on the `count` newest transitions of D_on, or on all if there are fewer."""
     start = jnp.maximum(online.size - count, 0)
@@ -52,8 +52,7 @@ def make_room(imagined: Ring, room: int) -> Ring:
     return imagined if int(imagined.room) == room else _with_room(imagined, room)
 
 
-@partial(
-    jax.jit,
+@program(
     static_argnames=("agent", "terminated_fn", "settings"),
     donate_argnames=("imagined",),
 )

@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 from moore.config import read_toml
 from moore.errors import InputError
 from moore.files import short_path, write_whole
+from moore.lockstep.program import reached
 from moore.runs.checkpoint import Checkpoint
 from moore.runs.folder import read_metrics
 from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
@@ -180,9 +181,11 @@ class Execution:
                 self.files.save_clone(state)
             last = epoch == epochs
             self.files.end_epoch(row | metrics, state, None, last=last, stopping=self.stop.asked)
+            reached(0, epoch + 1)
             if not last:
                 self.stop.check()
 
+        reached(0, 0 if done is None else done + 1)
         state = offline_stage(
             self.learner,
             state,

@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from moore.envs.collector import Collector
 from moore.jax_settings import as_the_user
+from moore.lockstep.program import reached
 from moore.runs.budgeting import make_chooser
 from moore.runs.checkpoint import Checkpoint
 from moore.runs.hand_over import ACCEPT_FIRST, check_first
@@ -95,6 +96,7 @@ class OnlineRun:
         collector, begun = self.acting.collector, self.begun
         with contextlib.closing(collector):
             self.measures.evaluator.refuse_shared_with(self.live)
+            reached(1, 0)
             state = self._enter()
             self.report.start("online", self.setup.config.online.epochs, begun.done)
             if begun.epoch is None:
@@ -168,6 +170,7 @@ class OnlineRun:
     def _keep(self, epoch: Epoch, state: LearnerState) -> None:
         """Keeps the step, so that a run that is stopped now loses no real transition."""
         self.kept = epoch, state
+        reached(1, epoch.number, epoch.observed)
         share = epoch.learned / self.setup.config.online.steps_per_epoch
         self.report.under_way(epoch.number - 1 + share)
         self.stop.check()

@@ -32,6 +32,7 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.experience.protocol import Task
 from moore.jax_settings import key_of, plain_jax
+from moore.lockstep.program import shared
 from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
 from moore.runs.log_checks import check_gate, check_log_suits, resolved
 from moore.runs.policy import Policy
@@ -283,13 +284,14 @@ def _to_replay(
         terminated=log.terminated,
         truncated=log.truncated,
     )
-    return full_replay(
+    replay = full_replay(
         units.transition_in(data),
         log.successor_known,
         key,
         holdout_fraction=config.model.holdout_fraction,
         max_holdout=config.model.max_holdout,
     )
+    return shared(replay)
 
 
 class Evaluator:

@@ -43,10 +43,17 @@ class Stopped(KeyboardInterrupt):
 class Stop:
     """Notes whether a signal has asked to stop; the program obeys at once or at its next check."""
 
-    def __init__(self):
-        self.number: int | None = None
+    def __init__(self, main: "Stop | None" = None):
+        """`main`: what the main thread has noted, for a run in another thread that obeys it."""
+        self._number: int | None = None
+        self._main = main
         self._asked_at = 0.0
         self._patient, self._answer = False, ""
+
+    @property
+    def number(self) -> int | None:
+        """Number of the signal that has asked to stop; None if none has."""
+        return self._number if self._main is None else self._main.number
 
     @property
     def asked(self) -> bool:
@@ -56,7 +63,7 @@ class Stop:
         """The handler; inside `patience` it only notes the first signal."""
         again, now = self.asked, time.monotonic()
         if not again:
-            self.number, self._asked_at = number, now
+            self._number, self._asked_at = number, now
         if not self._patient or (again and now - self._asked_at > _ONE_WISH):
             raise Stopped(number)
         if not again and self._answer:
@@ -87,17 +94,23 @@ class Stop:
 
 
 _listening: Stop | None = None
+_obeyed = threading.local()
+
+
+def obey(stop: Stop) -> None:
+    """From now on runs in this thread end where the main thread was asked to stop."""
+    _obeyed.stop = stop
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[Stop]:
     """Handles signals in the main thread, except those that the program already handles or ignores.
 
-    In other threads it does nothing.
+    In other threads it does nothing, except in those that `obey` the main thread.
     """
     global _listening
     if threading.current_thread() is not threading.main_thread():
-        yield Stop()
+        yield Stop(getattr(_obeyed, "stop", None))
         return
     if _listening is not None:
         yield _listening

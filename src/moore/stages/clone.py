@@ -7,7 +7,6 @@ depend on the observations.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from moore.agents.nets import Actor, mode_action
 from moore.data.better_part import Part
 from moore.experience.policy_comparison import NO_BAR
 from moore.experience.protocol import Metrics
+from moore.lockstep.program import program
 from moore.replay.buffer import Replay, Transition, as_batch, take
 from moore.stages.gate import Gate, gate_of
 from moore.units import Units
@@ -126,7 +126,7 @@ def cloning_error(
     return jnp.mean((mode_action(actor, obs) - action) ** 2)
 
 
-@partial(jax.jit, static_argnames="config")
+@program(static_argnames=("config",))
 def _fit(
     state: BCState,
     log: Transition,

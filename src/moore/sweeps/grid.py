@@ -1,4 +1,4 @@
-"""A grid of runs (presets or logs, algorithms, schemes, alphas, seeds) and its cells."""
+"""A grid of runs (presets, algorithms, schemes, alphas, penalties, seeds), and its cells."""
 
 import dataclasses
 import hashlib
@@ -14,6 +14,9 @@ from moore.errors import InputError
 from moore.presets import preset
 from moore.sweeps.cell import Cell
 
+# Lists of a grid that hold numbers.
+_NUMBERS = ("alphas", "penalties")
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -26,6 +29,8 @@ class Grid:
             given.
         schemes: sampling schemes for the algorithm `moore`; if empty, the preset's.
         alphas: decay rates; each adds the scheme moore with this alpha.
+        penalties: coefficients of the penalty on uncertainty, for algorithms with models; if empty,
+            the preset's. Each has offline stages of its own.
         seeds: seeds of the runs.
         settings: further settings of all runs, as nested dictionaries.
     """
@@ -35,6 +40,7 @@ class Grid:
     algorithms: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     alphas: tuple[float, ...] = ()
+    penalties: tuple[float, ...] = ()
     seeds: tuple[int, ...] = (0,)
     settings: dict = dataclasses.field(default_factory=dict)
 
@@ -59,6 +65,11 @@ class Grid:
             result += [(name, scheme) for scheme in schemes]
         return list(dict.fromkeys(result))
 
+    def penalties_of(self, algorithm: str) -> tuple[float | None, ...]:
+        """The coefficients that an algorithm runs with; None is the preset's."""
+        has_models = algorithms.find(algorithm).experience.has_models
+        return tuple(dict.fromkeys(self.penalties)) if has_models and self.penalties else (None,)
+
 
 def read_grid(path: Path) -> Grid:
     """Reads a grid from a TOML file with the fields of `Grid`; `[settings]` holds settings of runs.
@@ -76,9 +87,9 @@ def read_grid(path: Path) -> Grid:
             raise InputError(f"{path}: unknown field '{name}'; the known ones are {sorted(known)}.")
         if name == "settings":
             continue
-        kinds = {"seeds": (int,), "alphas": (int, float)}.get(name, (str,))
+        kinds = {"seeds": (int,)}.get(name, (int, float) if name in _NUMBERS else (str,))
         if not isinstance(value, list) or any(type(entry) not in kinds for entry in value):
-            wanted = {"seeds": "integers", "alphas": "numbers"}.get(name, "strings")
+            wanted = {"seeds": "integers"}.get(name, "numbers" if name in _NUMBERS else "strings")
             raise InputError(f"{path}: '{name}' is {value!r}; expected a list of {wanted}.")
     return Grid(**{k: v if k == "settings" else tuple(v) for k, v in values.items()})
 
@@ -98,9 +109,14 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
     offline: dict[str, Cell] = {}
     runs = []
     for place in range(len(grid.presets)):
-        _, moore = _task(grid, place, "moore")
-        for algorithm, scheme in grid.variants(place):
-            task, base = _task(grid, place, algorithm)
+        variants = [
+            (algorithm, scheme, penalty)
+            for algorithm, scheme in grid.variants(place)
+            for penalty in grid.penalties_of(algorithm)
+        ]
+        for algorithm, scheme, penalty in variants:
+            _, moore = _task(grid, place, "moore", penalty)
+            task, base = _task(grid, place, algorithm, penalty)
             for seed in grid.seeds:
                 config = _cell_config(base, scheme, seed)
                 folder = str(out / f"{task}__{_label(config)}__{seed}")
@@ -124,13 +140,18 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
     return planned
 
 
-def _task(grid: Grid, place: int, algorithm: str) -> tuple[str, Config]:
-    """The name and the configuration of a task, from one of the presets."""
+def _task(
+    grid: Grid, place: int, algorithm: str, penalty: float | None = None
+) -> tuple[str, Config]:
+    """The name and the configuration of a task, from one of the presets, with this penalty."""
     config = from_dict(grid.settings, base=preset(grid.presets[place], algorithm=algorithm))
     if grid.datasets:
         config = dataclasses.replace(config, dataset=grid.datasets[place])
     logs = "+".join(Path(p.strip().replace(":", "-")).stem for p in config.dataset.split(","))
-    return f"{config.env_id or 'env'}-{logs}".replace("/", "-"), config
+    name = f"{config.env_id or 'env'}-{logs}".replace("/", "-")
+    if penalty is None:
+        return name, config
+    return f"{name}-penalty-{penalty:g}", dataclasses.replace(config, penalty_coef=float(penalty))
 
 
 def _cell_config(base: Config, scheme: str | None, seed: int) -> Config:

@@ -1,4 +1,4 @@
-"""Runs the cells of a grid as processes on this machine, or on Ray (`moore sweep`)."""
+"""Runs the cells of a grid: as processes, on Ray, or together in this one (`moore sweep`)."""
 
 import contextlib
 import json
@@ -7,59 +7,58 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from moore.errors import InputError
-from moore.files import read_object, writing
-from moore.numbers import fixed, without_nulls
+from moore.files import writing
 from moore.runs.signals import Stop, listening
 from moore.sinks.console import Reporter
 from moore.sweeps.cell import Cell, as_json, limit_threads, run_cell
+from moore.sweeps.outcome import Outcome
+from moore.sweeps.together import Batch, run_together
 
 # Seconds that the cells of a stopped sweep have to save their state.
 _GRACE = 5.0
 
 
-@dataclass
-class Outcome:
-    """How the cells ended, by their folders."""
-
-    done: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)  # the last lines it said
-    skipped: list[str] = field(default_factory=list)  # the offline stage it needs has failed
-
-
 def sweep(
-    cells: Sequence[Cell], *, jobs: int = 0, ray_address: str | None = None, quiet: bool = False
+    cells: Sequence[Cell],
+    *,
+    jobs: int = 0,
+    ray_address: str | None = None,
+    together: bool = False,
+    batch: Batch = "auto",
+    quiet: bool = False,
 ) -> Outcome:
     """Runs the cells that are not done yet; a cell that fails does not stop the others.
 
     Args:
         cells: the cells, offline stages before the online ones that start from them.
         jobs: number of processes at a time; 0 starts one a core. Each gets its share of the cores.
+            With `together`, number of cells at a time; 0 runs all.
         ray_address: address of a Ray cluster that sees the same files, or "local".
+        together: run the cells in this process, see `moore.sweeps.together`.
+        batch: whether their equal calls are one batched program, see there.
         quiet: print nothing.
     """
     if jobs < 0:
         raise InputError(f"--jobs is {jobs}; it must not be negative.")
-    report, outcome = Reporter(quiet=quiet), Outcome()
+    if together and ray_address:
+        raise InputError("--together runs all cells in one process; leave out --ray, or it.")
+    report, outcome = Reporter(quiet=quiet), Outcome(len(cells))
     outcome.done = [cell.folder for cell in cells if cell.done]
     report.say(f"{len(cells)} cells, {len(outcome.done)} of them done already")
     waiting = [cell for cell in cells if cell.folder not in outcome.done]
+    if together:
+        run_together(waiting, outcome, report.say, at_most=jobs, batch=batch, quiet=quiet)
+        return outcome
     pool = _ray_pool(ray_address) if ray_address else _ProcessPool(jobs)
     try:
         with listening() as stop:
-            say = lambda text: report.say(_place(outcome, cells) + text)  # noqa: E731
-            _drive(waiting, pool, outcome, say, stop)
+            _drive(waiting, pool, outcome, report.say, stop)
     finally:
         pool.close()
     return outcome
-
-
-def _place(outcome: Outcome, cells: Sequence[Cell]) -> str:
-    over = len(outcome.done) + len(outcome.failed) + len(outcome.skipped)
-    return f"{over}/{len(cells)} "
 
 
 def _drive(
@@ -69,13 +68,8 @@ def _drive(
     running: dict[str, object] = {}
     while waiting or running:
         stop.check()
-        lost = [cell for cell in waiting if cell.start_from in {*outcome.failed, *outcome.skipped}]
-        for cell in lost:
-            waiting.remove(cell)
-            outcome.skipped.append(cell.folder)
-            say(f"skipped {cell.folder}: its offline stage failed")
-        ready = [c for c in waiting if c.start_from is None or c.start_from in outcome.done]
-        for cell in ready[: pool.room - len(running)]:
+        outcome.skip_lost(waiting, say)
+        for cell in outcome.ready(waiting)[: pool.room - len(running)]:
             waiting.remove(cell)
             running[cell.folder] = pool.start(cell)
         for folder, process in list(running.items()):
@@ -83,30 +77,8 @@ def _drive(
             if error is None:
                 continue
             del running[folder]
-            if error == "" and not (Path(folder) / "summary.json").exists():
-                error = "it ended without a summary"  # its environment has ended the process
-            if error == "":
-                outcome.done.append(folder)
-                say(f"done {folder}{_news(folder)}")
-            else:
-                outcome.failed[folder] = error
-                say(f"failed {folder}: {error.splitlines()[-1]}")
+            outcome.ended(folder, error, say)
         time.sleep(pool.pause)
-
-
-def _news(folder: str) -> str:
-    """One line with the offline and the final return of a finished cell."""
-    try:
-        summary = without_nulls(read_object(Path(folder) / "summary.json"))
-    except InputError:
-        return ""  # a damaged file: whoever reads it next says so
-    if "transfer" not in summary:
-        offline, acting = summary.get("offline", {}), summary.get("acting", {})
-        if "first" in acting:
-            return f": acting {fixed(acting['first'])} -> {fixed(acting.get('last'))}"
-        return f": return {fixed(offline['return'])}" if "return" in offline else ""
-    offline, final, dip = (fixed(summary["transfer"].get(n)) for n in ("offline", "final", "dip"))
-    return f": {offline} -> {final}, dip {dip}"
 
 
 class _ProcessPool:

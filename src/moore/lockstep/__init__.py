@@ -1,0 +1,1 @@
+"""Runs in lock step: equal calls of several runs of one process become one compiled program."""
