@@ -61,8 +61,9 @@ def examine(case: dict, refused=lambda told: None) -> dict:
         faults.append(f"read_log raised {_shown(log)}")
     faults += [f"warned: {str(warning.message)[:200]}" for warning in caught]
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak > MOST_GROWTH
-    outcome = {"end": "refused", "told": str(loaded)}
-    if grown and UNREADABLE in str(loaded):
+    told = str(loaded) if isinstance(loaded, InputError) else ""  # a data set's text is long
+    outcome = {"end": "refused", "told": told}
+    if grown and UNREADABLE in told:
         outcome["libhdf5"] = "memory"
     elif grown:
         faults.append("took more than 1 GiB")
@@ -179,7 +180,7 @@ def _shown(error) -> str:
 
 
 def main() -> None:
-    """Anything that a library prints goes to a file, and counts as a failure."""
+    """A child answers; where it crashes, the next one need not import everything again."""
     answers = os.fdopen(os.dup(1), "w")
     printed = tempfile.TemporaryFile()  # noqa: SIM115 (open to the end)
     os.dup2(printed.fileno(), 1)
@@ -187,6 +188,18 @@ def main() -> None:
     faulthandler.enable(os.fdopen(os.dup(answers.fileno()), "w"))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    while True:
+        if not (child := os.fork()):
+            _answer(answers, printed)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status == 0:
+            return
+        _send(answers, "crashed", f"status {status}")
+
+
+def _answer(answers, printed) -> None:
+    """Anything that a library prints goes to a file, and counts as a failure."""
     for line in sys.stdin:
         start = printed.seek(0, os.SEEK_END)
         outcome = examine(json.loads(line), lambda told: _send(answers, "refused so far", told))
