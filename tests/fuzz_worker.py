@@ -9,6 +9,7 @@ import faulthandler
 import json
 import os
 import resource
+import signal
 import sys
 import tempfile
 import traceback
@@ -25,6 +26,8 @@ from fuzz_readers import expectation
 from moore.data.load import load_dataset, read_log
 from moore.errors import InputError
 
+TIME_LIMIT = 20  # s of processor time a case, whatever else the machine does
+ORACLE_LIMIT = 2  # s for our own reading, once a file is refused
 MEMORY = 6 * 2**30  # bytes of address space: beyond, an allocation fails
 MOST_GROWTH = 2**20  # KiB that one of these small files may take
 LONGEST_MESSAGE = 1000
@@ -195,14 +198,22 @@ def main() -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status == 0:
             return
-        _send(answers, "crashed", f"status {status}")
+        hung = status == -signal.SIGPROF
+        _send(answers, "hung" if hung else "crashed", f"status {status}")
 
 
 def _answer(answers, printed) -> None:
     """Anything that a library prints goes to a file, and counts as a failure."""
+
+    def refused(told):
+        signal.setitimer(signal.ITIMER_PROF, ORACLE_LIMIT)
+        _send(answers, "refused so far", told)
+
     for line in sys.stdin:
         start = printed.seek(0, os.SEEK_END)
-        outcome = examine(json.loads(line), lambda told: _send(answers, "refused so far", told))
+        signal.setitimer(signal.ITIMER_PROF, TIME_LIMIT)  # its signal ends the process
+        outcome = examine(json.loads(line), refused)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.flush()
         printed.seek(start)
         text = printed.read().decode(errors="replace")

@@ -23,7 +23,7 @@ OURS = settings(
     max_examples=50,
     derandomize=True,
     database=None,
-    deadline=None,  # but `fuzzing.TIME_LIMIT`
+    deadline=None,  # but `fuzz_worker.TIME_LIMIT`
     suppress_health_check=list(HealthCheck),
 )
 
