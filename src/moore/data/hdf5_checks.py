@@ -1,16 +1,19 @@
 """Checks for damage that libhdf5 2.0 does not notice, or that makes it crash or never return.
 
-Every check raises OSError, as libhdf5 does for the damage that it notices itself.
+Damage raises OSError, as libhdf5 does for the damage that it notices itself.
 """
 
 import math
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import h5py
 import numpy as np
+
+from moore.errors import InputError
 
 _HEAP = b"GCOL\x01"  # a collection of strings of any length, version 1
 _HEAP_SMALLEST = 4096
@@ -69,6 +72,48 @@ def check_stored(item: h5py.Dataset, *, written: bool = False) -> None:
         raise OSError(f"{item.name} was never written")
     if made.get_layout() == h5py.h5d.CHUNKED:
         _check_chunks(item, made, size_of_value=dtype.itemsize, there=there)
+
+
+def check_meaning(item: h5py.Dataset, path: str | Path, name: str, key: str) -> None:
+    """Checks that the numbers are those of this file, and mean what they say.
+
+    netCDF stores packed numbers, to be multiplied by `scale_factor` and shifted by `add_offset`,
+    and a number that stands for a missing one.
+
+    Args:
+        item: the array.
+        path: the file that was opened, as it was opened.
+        name: name of the log in errors.
+        key: name of the array in errors.
+
+    Raises:
+        OSError: the array is in another file, to which a link leads.
+        InputError: its numbers are packed, or some stand for missing ones.
+    """
+    if h5py.h5f.get_name(item.id) != os.fsencode(path):
+        raise OSError(f"{key} is kept in other files")
+    told = {what: _number(item, what) for what in ("scale_factor", "add_offset")}
+    if told["scale_factor"] not in (None, 1.0) or told["add_offset"] not in (None, 0.0):
+        packed = ", ".join(f"{what} {value:g}" for what, value in told.items() if value is not None)
+        raise InputError(
+            f"{name}: {key} holds packed numbers ({packed}), which are read as they are stored; "
+            "write the unpacked ones, without these attributes"
+        )
+    for what in ("_FillValue", "missing_value"):
+        value = _number(item, what)
+        if value is not None and math.isfinite(value) and (missing := (item[()] == value).sum()):
+            raise InputError(
+                f"{name}: {key} holds {missing:,} times {value:g}, its {what}, which stands for a "
+                "missing value; drop the episodes that hold it, or repair these rows"
+            )
+
+
+def _number(item: h5py.Dataset, what: str) -> float | None:
+    """An attribute that is one number; None if there is none, or if it cannot be read."""
+    try:
+        return float(np.asarray(item.attrs[what]).reshape(())) if what in item.attrs else None
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _check_type(item: h5py.Dataset, stored: h5py.h5t.TypeID, dtype: np.dtype) -> None:
