@@ -37,7 +37,7 @@ def test_a_link_into_another_file_is_refused_because_the_log_s_hash_would_not_co
 @pytest.mark.parametrize("packed", [{"scale_factor": 0.01}, {"add_offset": 5.0}])
 def test_packed_numbers_are_refused_and_trivially_packed_ones_are_not(log, packed):
     assert load_dataset(with_attributes(log, scale_factor=1.0, add_offset=0.0)).size == 1000
-    with pytest.raises(InputError, match="observations holds packed numbers.*unpacked ones"):
+    with pytest.raises(InputError, match=r"observations holds packed numbers.*unpacked ones"):
         load_dataset(with_attributes(log, **packed))
 
 
