@@ -113,11 +113,13 @@ def test_returns_to_go_are_told_and_rewards_that_fade_are_not():
     assert named(replace(fading, reward=-np.abs(fading.obs[:, 0]))) == {}
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("key", ["obs", "action", "reward", "next_obs"])
-def test_values_that_are_not_finite_or_too_few_rows_say_nothing(key):
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_values_that_are_not_finite_or_too_few_rows_say_nothing(key, bad):
     log = moved(plant_log(), "action", -1)
     values = getattr(log, key).copy()
-    values[::7] = np.nan
+    values[::7] = bad
     found = summarize_shifts(replace(log, **{key: values}), log.truncated)
     assert found["reward_rows"] == 0 and not found["returns_to_go"]
     few = {k: getattr(log, k)[:300] for k in ("obs", "action", "reward", "next_obs")}

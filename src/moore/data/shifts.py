@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moore.data.checks import as_float32
 from moore.data.log import Log
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def summarize_shifts(log: "Log | Dataset", ends: np.ndarray) -> dict:
     if reward.size != log.size or log.size < _FEW:  # refused elsewhere
         return nothing
     episode = np.append(0, np.cumsum(ends[:-1]))
+    reward = _float(reward.reshape(-1), slice(None))
     return {
         "action_rows": _rows_of_actions(log, episode),
-        "reward_rows": _rows_of_rewards(log, reward.reshape(-1), episode),
-        "returns_to_go": _are_to_go(log, reward.reshape(-1), episode, ends),
+        "reward_rows": _rows_of_rewards(log, reward, episode),
+        "returns_to_go": _are_to_go(log, reward, episode, ends),
     }
 
 
@@ -65,9 +67,9 @@ def _rows_of_actions(log: "Log | Dataset", episode: np.ndarray) -> int:
     obs, after = _standard(_float(log.obs, rows)), _standard(_successors(log, rows))
     lags = np.arange(-_PAST, 2)
     actions = np.stack([_float(log.action, rows + lag) for lag in lags], axis=1)  # (m, lag, dim)
-    spread = actions.std(axis=0)
     if not all(np.isfinite(part).all() for part in (obs, after, actions)):
         return 0
+    spread = actions.std(axis=0)
     if not (spread > 0).all(axis=0).any():
         return 0
     actions = actions[:, :, (spread > 0).all(axis=0)]
@@ -118,9 +120,9 @@ def _are_to_go(
     long = last - first + 1 >= _STEPS
     if long.sum() < _EPISODES or not np.isfinite(reward).all():
         return False
-    size = np.abs(reward.astype(np.float64))
+    size = np.abs(reward)
     start, stop = size[first[long]].mean(), size[last[long]].mean()
-    steps = np.abs(np.diff(reward.astype(np.float64)))[~ends[:-1]]
+    steps = np.abs(np.diff(reward))[~ends[:-1]]
     if not stop <= 3 * np.quantile(steps, 0.9) or start < _STEPS / 2 * stop:
         return False
     rows = _inside(log, episode, 0, 2)
@@ -155,9 +157,9 @@ def _successors(log: "Log | Dataset", rows: np.ndarray) -> np.ndarray:
     return _float(log.obs, rows + 1) if log.next_obs is None else _float(log.next_obs, rows)
 
 
-def _float(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # NaN that signals
-        return np.asarray(values[rows], np.float64)
+def _float(values: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
+    """As training sees them, with room for squares; what float32 cannot hold is infinite."""
+    return as_float32(values[rows]).astype(np.float64)
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
