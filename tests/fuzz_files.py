@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import zipfile
 from pathlib import Path
@@ -43,9 +44,12 @@ class Hdf5Arrays:
 
     def keys(self):
         found = []
-        self.file.visititems(
-            lambda key, item: found.append(key) if isinstance(item, h5py.Dataset) else None
-        )
+
+        def note(path, about):
+            if about.type == h5py.h5o.TYPE_DATASET:
+                found.append(os.fsdecode(path))
+
+        h5py.h5o.visit(self.file.id, note, info=True)  # `visititems` opens every item
         return sorted(found)
 
     def get(self, key):

@@ -59,13 +59,14 @@ def _array(file, path, kinds="biuf"):
     item = file[path]
     if not isinstance(item, h5py.Dataset) or item.shape is None:
         raise Wrong(f"{path} is no array")
-    if item.dtype.kind not in kinds or item.size * item.dtype.itemsize > MOST_BYTES:
-        raise Wrong(f"{path} is {item.size} values of type {item.dtype}")
-    if item.dtype.kind in "iuf" and item.dtype.itemsize <= 8:
-        _check_bits(item.id.get_type(), item.dtype.itemsize, path)
+    dtype, shape, chunks = item.dtype, item.shape, item.chunks  # h5py asks the file each time
+    if dtype.kind not in kinds or math.prod(shape) * dtype.itemsize > MOST_BYTES:
+        raise Wrong(f"{path} is {math.prod(shape)} values of type {dtype}")
+    if dtype.kind in "iuf" and dtype.itemsize <= 8:
+        _check_bits(item.id.get_type(), dtype.itemsize, path)
     if item.is_virtual or item.external:
         raise Wrong(f"{path} is in other files")
-    if item.chunks:
+    if chunks:
         found, sizes, masks = [], [], []
         item.id.chunk_iter(lambda chunk: masks.append(chunk.filter_mask))
         if any(not _may_mask(item.id.get_create_plist(), mask) for mask in masks):
@@ -76,7 +77,7 @@ def _array(file, path, kinds="biuf"):
             raise Wrong(f"{path} has chunks of no bytes")
         for place in found:
             item.id.read_direct_chunk(place)  # fails where a plain read gives zeros
-        grid = [range(0, n, step) for n, step in zip(item.shape, item.chunks, strict=True)]
+        grid = [range(0, n, step) for n, step in zip(shape, chunks, strict=True)]
         if found and len(set(found)) != math.prod(map(len, grid)):
             raise Wrong(f"{path} lacks chunks")
         if not all(at in axis for place in found for at, axis in zip(place, grid, strict=True)):

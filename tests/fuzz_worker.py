@@ -9,6 +9,7 @@ import faulthandler
 import json
 import os
 import resource
+import signal
 import sys
 import tempfile
 import traceback
@@ -25,6 +26,8 @@ from fuzz_readers import expectation
 from moore.data.load import load_dataset, read_log
 from moore.errors import InputError
 
+TIME_LIMIT = 20  # s of processor time a case, whatever else the machine does
+ORACLE_LIMIT = 2  # s for our own reading, once a file is refused
 MEMORY = 6 * 2**30  # bytes of address space: beyond, an allocation fails
 MOST_GROWTH = 2**20  # KiB that one of these small files may take
 LONGEST_MESSAGE = 1000
@@ -61,8 +64,9 @@ def examine(case: dict, refused=lambda told: None) -> dict:
         faults.append(f"read_log raised {_shown(log)}")
     faults += [f"warned: {str(warning.message)[:200]}" for warning in caught]
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak > MOST_GROWTH
-    outcome = {"end": "refused", "told": str(loaded)}
-    if grown and UNREADABLE in str(loaded):
+    told = str(loaded) if isinstance(loaded, InputError) else ""  # a data set's text is long
+    outcome = {"end": "refused", "told": told}
+    if grown and UNREADABLE in told:
         outcome["libhdf5"] = "memory"
     elif grown:
         faults.append("took more than 1 GiB")
@@ -179,7 +183,7 @@ def _shown(error) -> str:
 
 
 def main() -> None:
-    """Anything that a library prints goes to a file, and counts as a failure."""
+    """A child answers; where it crashes, the next one need not import everything again."""
     answers = os.fdopen(os.dup(1), "w")
     printed = tempfile.TemporaryFile()  # noqa: SIM115 (open to the end)
     os.dup2(printed.fileno(), 1)
@@ -187,9 +191,29 @@ def main() -> None:
     faulthandler.enable(os.fdopen(os.dup(answers.fileno()), "w"))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    while True:
+        if not (child := os.fork()):
+            _answer(answers, printed)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status == 0:
+            return
+        hung = status == -signal.SIGPROF
+        _send(answers, "hung" if hung else "crashed", f"status {status}")
+
+
+def _answer(answers, printed) -> None:
+    """Anything that a library prints goes to a file, and counts as a failure."""
+
+    def refused(told):
+        signal.setitimer(signal.ITIMER_PROF, ORACLE_LIMIT)
+        _send(answers, "refused so far", told)
+
     for line in sys.stdin:
         start = printed.seek(0, os.SEEK_END)
-        outcome = examine(json.loads(line), lambda told: _send(answers, "refused so far", told))
+        signal.setitimer(signal.ITIMER_PROF, TIME_LIMIT)  # its signal ends the process
+        outcome = examine(json.loads(line), refused)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.flush()
         printed.seek(start)
         text = printed.read().decode(errors="replace")

@@ -1,5 +1,8 @@
 """The adapter: what comes in is copied and checked, what goes out is finite and within bounds."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -83,6 +86,21 @@ class TestWhichSpaceCounts:
         with pytest.raises(InputError, match=words):
             adapted(tank)
 
+    def test_one_that_changes_is_refused_because_actions_are_scaled_by_one(self):
+        class Settles(Tank):
+            high = 1.0
+
+            @property
+            def action_space(self):
+                return gym.spaces.Box(-self.high, self.high, (1,), np.float32)
+
+        tank = Settles()
+        env = adapted(tank)
+        env.reset(seed=0)  # an equal space, made anew at each question
+        tank.high = 3.0
+        with pytest.raises(InputError, match=r"Box\(-3\.0.*after a reset.*widest bounds"):
+            env.reset(seed=0)
+
 
 class TestInterface:
     def test_a_foreign_class_an_old_reset_and_old_steps_are_told(self):
@@ -126,10 +144,12 @@ class TestInterface:
         ("alter", "words"),
         [
             (lambda n, obs, *rest: (obs[:1], *rest), "shape"),
-            (lambda n, obs, *rest: ("none", *rest), "array of numbers"),
+            (lambda n, obs, *rest: ("none", *rest), "holds text"),
+            (lambda n, obs, *rest: (obs.view("M8[s]"), *rest), "holds dates"),
+            (lambda n, obs, r, *rest: (obs, np.timedelta64(5, "s"), *rest), "holds durations"),
             (lambda n, obs, *rest: ([[1.0], [2.0, 3.0]], *rest), "array of numbers"),
             (lambda n, obs, r, *rest: (obs, np.zeros(3), *rest), "one number"),
-            (lambda n, obs, r, *rest: (obs, "much", *rest), "one number"),
+            (lambda n, obs, r, *rest: (obs, "1.5", *rest), "holds text"),
             (lambda n, obs, r, end, cut, info: (obs, r, None, cut, info), "True or False"),
             (lambda n, obs, r, end, cut, info: (obs, r, end, np.nan, info), "True or False"),
             (lambda n, obs, r, end, cut, info: (obs, r, 0.5, cut, info), "True or False"),
@@ -143,6 +163,18 @@ class TestInterface:
         env.reset(seed=0)
         with pytest.raises(InputError, match=words):
             env.step(HALF)
+
+    def test_several_environments_in_one_are_told_how_to_be_given(self):
+        with pytest.raises(InputError, match="a function that makes a single one"):
+            make_env(lambda: gym.make_vec("Pendulum-v1", 2))
+
+    def test_a_failing_close_is_a_warning_because_all_is_done_by_then(self):
+        class Stuck(Tank):
+            def close(self):
+                raise OSError("the port is busy")
+
+        with pytest.warns(UserWarning, match=r"close\(\) fails with OSError: the port is busy"):
+            adapted(Stuck()).close()
 
     def test_a_reset_that_takes_a_seed_alone_is_enough(self):
         class Seeded(Tank):
@@ -208,6 +240,24 @@ class TestBadReadings:
         # A bad reading ends one transition and, within an episode, begins another.
         bad = {n for n in steps} | {n + 1 for n in steps if n % 7}
         assert [n for n, row in enumerate(rows, 1) if row is None] == sorted(bad)
+
+    @pytest.mark.parametrize("number", [Decimal("1.5"), Fraction(3, 2), np.array([[1.5]]), [1.5]])
+    def test_numbers_of_any_kind_are_taken(self, number):
+        (row,) = collected(Shown(Tank(), lambda n, obs, r, *rest: (obs, number, *rest)), 1)
+        assert row.reward == 1.5
+
+    @pytest.mark.parametrize(
+        "unmeasured", [np.ma.array([3.0, 1.0], mask=[True, False]), [None, 1.0], [10**400, 1]]
+    )
+    def test_what_is_masked_missing_or_beyond_any_float_was_not_measured(self, unmeasured):
+        def alter(n, obs, *rest):
+            return (unmeasured if n == 2 else obs), *rest
+
+        rows = collected(Shown(Tank(), alter), 4)
+        assert [row is None for row in rows] == [False, True, True, False]
+        for reward in (np.ma.masked, np.ma.array(3.0, mask=True), 10**400, -(10**400)):
+            rewarded = Shown(Tank(), lambda n, obs, r, *rest, w=reward: (obs, w, *rest))
+            assert collected(rewarded, 1) == [None]
 
     def test_while_the_observation_is_bad_the_last_good_action_is_sent(self):
         tank = Tank()

@@ -154,7 +154,14 @@ def test_a_projection_may_couple_entries_and_the_bounds_have_the_last_word():
 
 
 @pytest.mark.parametrize(
-    "broken", [lambda obs, a: a[:1], lambda obs, a: 1 / 0, lambda o, a: a * np.nan]
+    "broken",
+    [
+        lambda obs, a: a[:1],
+        lambda obs, a: 1 / 0,
+        lambda obs, a: a * np.nan,
+        lambda obs, a: a * 1j,
+        lambda obs, a: np.ma.array(a, mask=True),
+    ],
 )
 def test_a_projection_that_fails_holds_the_last_action(broken):
     found = limited([0.5, 2.0], array(0.0, 1.0), project=broken)

@@ -288,7 +288,9 @@ def test_a_run_draws_by_a_users_function(tmp_path):
         (lambda d, t: np.where(d.reward == 4, np.inf, 1.0), r"row 4 the priority inf"),
         (lambda d, t: np.zeros(52), r"every row priority 0 at epoch 2"),
         (lambda d, t: d.no_such_column, r"fails at epoch 2: AttributeError"),
-        (lambda d, t: ["a"] * 52, r"fails at epoch 2: ValueError"),
+        (lambda d, t: ["a"] * 52, r"holds text; expected real numbers"),
+        (lambda d, t: np.ones(52) * 1j, r"holds complex numbers"),
+        (lambda d, t: np.ma.array(np.ones(52), mask=d.reward == 4), r"row 4 the priority nan"),
     ],
 )
 def test_a_function_that_returns_nonsense(buffers, function, words):

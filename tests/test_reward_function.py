@@ -23,6 +23,12 @@ def wrong_shape(obs, action, next_obs):
 def nothing(obs, action, next_obs):
     return np.full(len(obs), np.nan)
 
+def masked(obs, action, next_obs):
+    return np.ma.array(obs[:, 0], mask=obs[:, 0] > 1)
+
+def turned(obs, action, next_obs):
+    return obs[:, 0] * 1j
+
 def fails(obs, action, next_obs):
     return obs["level"]
 """
@@ -71,6 +77,8 @@ def test_a_terminal_without_a_successor_has_no_reward(folder):
     [
         ("wrong_shape", r"returns the shape \(3, 2\) for 3 rows"),
         ("nothing", "returns nan for row 0"),
+        ("masked", "returns nan for row 1"),
+        ("turned", "its result holds complex numbers"),
         ("fails", "the reward plant_rewards:fails fails .IndexError"),
         ("absent", "plant_rewards has no function absent"),
     ],

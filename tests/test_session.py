@@ -62,7 +62,7 @@ class TestActing:
         [
             ([1.0, 2.0], None, r"obs has shape \(2,\); expected \(1,\)"),
             (3.0, None, r"obs has shape \(\); expected"),
-            ("warm", None, "no array of numbers"),
+            ("warm", None, "holds text"),
             ([[1.0], [2.0]], [1], "expected 2 different ids"),
             ([[1.0], [2.0]], [1, 1], "expected 2 different ids"),
         ],

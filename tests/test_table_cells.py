@@ -258,3 +258,42 @@ def test_without_pyarrow_the_extra_is_named(folder, monkeypatch):
     write_csv("log.csv", rows_of(3))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     refuses(r'pip install "moore-rl\[tables\]"', log_of, "log.csv")
+
+
+# --- what is read by another unit than it was written in ---
+
+
+@pytest.mark.parametrize("sign", [".", ","])
+def test_signs_between_thousands_are_refused_where_only_they_explain_the_numbers(folder, sign):
+    parted = ["950", "980", f"1{sign}010", f"1{sign}040", f"1{sign}075", f"12{sign}000"]
+
+    def read(cells, **columns):
+        lines = [f"{cell};1;2;{row}" for row, cell in enumerate(cells)]
+        return log_of(text(folder / "log.csv", "x;y;u;r", *lines), **columns)
+
+    with pytest.raises(InputError, match=rf"x holds 950 and 1\{sign}010.*decimal = \"\{sign}\""):
+        read(parted)
+    assert read(parted, decimal=sign).obs[2, 0] == 1.01
+    with_units = ["950", f"1{sign}5", f"1{sign}010", f"1{sign}040", f"1{sign}075"]
+    for honest in (parted[2:], with_units, [f"{cell}{sign}000" for cell in ("950", "980", "990")]):
+        assert read(honest).size == len(honest)
+
+
+@pytest.mark.parametrize(
+    "first, step, told_of",
+    [
+        (1.7e12, 1000, 'time_unit = "ms"'),
+        (1.7e15, 10**6, 'time_unit = "us"'),
+        (1.7e18, 10**9, 'time_unit = "ns"'),
+        (45000, 1 / 1440, 'time_unit = "day"'),
+        (20260131120000, 1, 'time_format = "%Y%m%d%H%M%S"'),
+        (1.7e9, 60, ""),
+        (45000, 1, ""),
+        (0, 0.01, ""),
+    ],
+)
+def test_times_that_look_like_another_unit_are_told(folder, first, step, told_of):
+    t = [int(first) + k * step for k in range(9)]
+    name = text(folder / "log.csv", "x,y,u,r,t", *(f"{k},1,2,3,{x}" for k, x in enumerate(t)))
+    notes = told(log_of(name, time="t"))
+    assert told_of in notes and ("look like" in notes or "spreadsheets" in notes) == bool(told_of)

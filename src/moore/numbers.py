@@ -47,11 +47,41 @@ def fixed(value: object, digits: int = 1) -> str:
     return f"{value:.{digits}f}" if is_finite(value) else "unknown"
 
 
-def refuse_complex(values: Any, what: str) -> None:
-    """Raises InputError for complex numbers, whose imaginary parts float32 would drop."""
+def as_measured(values: Any, what: str, dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """A copy of real numbers; what is masked or None is NaN, what overflows is infinite.
+
+    Args:
+        values: numbers of any kind and shape; Decimal and Fraction are taken, too.
+        what: what they are, for errors.
+        dtype: type of the copy.
+
+    Raises:
+        InputError: they are complex, texts or dates, none of which is a measured number.
+        TypeError, ValueError: they are no array at all.
+    """
+    if type(values) is np.ndarray and values.dtype == dtype:  # as nearly all are
+        return values.copy()
+    masked = np.ma.isMaskedArray(values)
+    array = np.asarray(np.ma.getdata(values) if masked else values)
+    kind = array.dtype.kind
+    if kind in "cSUMm":
+        kinds = {"c": "complex numbers", "S": "text", "U": "text", "M": "dates", "m": "durations"}
+        raise InputError(f"{what} holds {kinds[kind]}; expected real numbers.")
+    if kind == "O":
+        array = np.array([_float(x) for x in array.reshape(-1)]).reshape(array.shape)
+    with np.errstate(over="ignore"):
+        found = np.array(array, dtype)
+    if masked:  # the numbers below a mask were not measured
+        found[np.ma.getmaskarray(values)] = np.nan
+    return found
+
+
+def _float(value: Any) -> float:
+    if value is None or value is np.ma.masked:
+        return math.nan
+    if isinstance(value, str | bytes):
+        raise TypeError("a text is no number")
     try:
-        is_complex = np.iscomplexobj(np.asarray(values))
-    except (TypeError, ValueError):  # no array at all: the caller says so
-        return
-    if is_complex:
-        raise InputError(f"{what} holds complex numbers; expected real ones.")
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf if value > 0 else -math.inf

@@ -19,6 +19,7 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
     import tyro
 
     arguments = [_at_home(argument) for argument in arguments]
+    _refuse_twice(arguments)
     if {"-h", "--help"} & set(arguments):
         explain(options)
     errors = io.StringIO()
@@ -30,6 +31,34 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
             raise
         text = errors.getvalue().translate(str.maketrans("", "", "╭╮╰╯─│"))
         raise InputError(" ".join(text.split())) from None
+
+
+def _refuse_twice(arguments: list[str]) -> None:
+    """Refuses a flag that is given twice with different values, of which one would be ignored."""
+    first: dict[str, list[str]] = {}
+    for flag, values in _flags(arguments):
+        before = first.setdefault(flag, values)
+        if before != values:
+            told = " and then with ".join(" ".join(x) or "no value" for x in (before, values))
+            raise InputError(
+                f"{flag} is given with {told}; give it once. Where a flag takes several values, "
+                "they follow each other."
+            )
+
+
+def _flags(arguments: list[str]) -> list[tuple[str, list[str]]]:
+    """The flags and their values; `--no-x` is `--x` with the value `no`."""
+    found: list[tuple[str, list[str]]] = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if flag.startswith("--"):
+            section, dot, last = flag.removeprefix("--").replace("_", "-").rpartition(".")
+            plain = last.removeprefix("no-")
+            values = [value] if equals else ["no"] if plain != last else []
+            found.append((f"--{section}{dot}{plain}", values))
+        elif found:
+            found[-1][1].append(argument)
+    return found
 
 
 def _at_home(argument: str) -> str:

@@ -77,6 +77,7 @@ def train_stages(arguments: list[str], command: str) -> None:
     options = parse(cls, rest, command, cls(config=base))
     config = options.config
     _check_algorithm(base.algorithm, config.algorithm)
+    _refuse_both(rest)
     if options.scheme is not None:
         config = replace(config, online=replace(config.online, scheme=options.scheme))
     if options.alpha is not None:
@@ -101,6 +102,20 @@ def train_stages(arguments: list[str], command: str) -> None:
         print(json.dumps(result.summary, indent=1))
     elif not options.quiet:
         show(verdict(result.summary, result.folder))
+
+
+def _refuse_both(arguments: list[str]) -> None:
+    """Refuses a short flag beside the long one of the same setting, which would be ignored."""
+    given = flags(arguments)
+    for name in ("scheme", "alpha"):
+        if {name, f"online.{name}"} <= set(given):
+            raise InputError(f"--{name} and --online.{name} are one setting; give one of them.")
+    scheme = value_of(arguments, "--scheme") or value_of(arguments, "--online.scheme") or "moore"
+    if {"alpha", "online.alpha"} & set(given) and scheme != "moore":
+        raise InputError(
+            f"--alpha belongs to the scheme moore, and {scheme} would not use it; give "
+            "--scheme moore with it, or leave it out."
+        )
 
 
 def _base_config(first: str | None, rest: list[str], command: str):

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from moore.data.checks import shown
 from moore.data.column_map import SECONDS, ColumnMap
 from moore.data.sampling import Clock
+from moore.data.thousands import between_thousands
 from moore.errors import InputError
 
 MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-nan", "-")
@@ -144,6 +145,14 @@ class Cells:
         if values is None:  # signs, words, or what is no number
             values = [self._number(i, t, column) for i, t in enumerate(cells.to_pylist())]
             values = np.array(values, np.float64)
+        if self.columns.decimal is None and (
+            pair := between_thousands(cells, values, self.decimal)
+        ):
+            raise InputError(
+                f"{self.name}: column {shown(column)} holds {pair[0]} and {pair[1]}, and three "
+                f"digits behind each '{self.decimal}', as between thousands; write its numbers "
+                f'without it, or, if it is decimal, say so: decimal = "{self.decimal}"'
+            )
         large = np.flatnonzero(np.abs(values) >= _EXACT)
         whole = [(i, str(pc.cast(cells[int(i)], pa.string()).as_py()).strip()) for i in large]
         whole = [(i, int(t)) for i, t in whole if len(t) < 40 and _INTEGER.fullmatch(t)]

@@ -66,7 +66,7 @@ def as_flags(name: str, key: str, value: np.ndarray) -> np.ndarray:
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise InputError(f"{name}: {key} holds NaN or infinities; expected flags, 0 or 1; set them")
     if value.dtype == bool:  # in a file, a byte may be neither 0 nor 1; NumPy does not handle that
-        return value.view(np.uint8) != 0
+        value = value.view(np.uint8)
     flags = value != 0
     set_to = value[flags]
     others = set_to[set_to != set_to[:1]]

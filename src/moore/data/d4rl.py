@@ -13,7 +13,7 @@ import numpy as np
 from moore.data.checks import LYING, as_flags, check_numbers, check_shapes, column, lying, shown
 from moore.data.cuts import registered_limit
 from moore.data.d4rl_attributes import attributes_of, read_metadata, read_reference
-from moore.data.hdf5_checks import check_heaps, check_stored, in_use
+from moore.data.hdf5_checks import check_heaps, check_meaning, check_stored, in_use
 from moore.data.hdf5_rows import Lying, read_rows, write_rows
 from moore.data.hdf5_tree import is_plain, read_tree, write_tree
 from moore.data.log import Log, hash_file, with_notes
@@ -171,6 +171,7 @@ def _columns(source: h5py.File, name: str) -> dict[str, h5py.Dataset | Lying]:
         if not isinstance(item, h5py.Dataset):
             raise InputError(f"{name}: {ROWS[field]} is no array; expected numbers; replace it")
         check_numbers(name, field, item.dtype)
+        check_meaning(item, source.filename, name, ROWS[field])
     across = lying({key: item.shape or () for key, item in columns.items()})
     columns |= {key: Lying(columns[key]) for key in across}
     check_shapes(name, {key: column(key, item.shape or ()) for key, item in columns.items()})

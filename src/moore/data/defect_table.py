@@ -4,6 +4,7 @@ from moore.data.defect import Defect, first
 from moore.data.episode_defects import EPISODE_DEFECTS
 from moore.data.precision import LOST
 from moore.data.scales import odd_reward, odd_scales
+from moore.data.shift_defects import SHIFT_DEFECTS
 
 # A fifth of the rows is held out (`moore.dynamics.model_config`), and must be one at least.
 FEWEST_ROWS = 5
@@ -157,6 +158,7 @@ DEFECTS = (
         in_run=True,
     ),
     *EPISODE_DEFECTS,
+    *SHIFT_DEFECTS,
     Defect(
         "duplicate-rows",
         lambda s: s["duplicate_rows"],

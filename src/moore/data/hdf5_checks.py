@@ -1,15 +1,19 @@
 """Checks for damage that libhdf5 2.0 does not notice, or that makes it crash or never return.
 
-Every check raises OSError, as libhdf5 does for the damage that it notices itself.
+Damage raises OSError, as libhdf5 does for the damage that it notices itself.
 """
 
 import math
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import h5py
+import numpy as np
+
+from moore.errors import InputError
 
 _HEAP = b"GCOL\x01"  # a collection of strings of any length, version 1
 _HEAP_SMALLEST = 4096
@@ -52,28 +56,73 @@ def check_stored(item: h5py.Dataset, *, written: bool = False) -> None:
 
     An array that was never written may be all zeros, unless it must have been `written`.
     """
-    if item.shape is None:
+    stored, shape, dtype = item.id, item.shape, item.dtype  # h5py asks the file each time
+    if shape is None:
         return
-    if item.is_virtual or item.external:
+    made = stored.get_create_plist()
+    if made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count():
         raise OSError(f"{item.name} is kept in other files")
-    size, there = item.size * item.dtype.itemsize, item.file.id.get_filesize()
+    size = math.prod(shape) * dtype.itemsize
+    there = h5py.h5i.get_file_id(stored).get_filesize()
     if size > max(_SMALL_BYTES, _LARGEST_RATIO * there):
         raise OSError(f"{item.name} says {size} bytes, the whole file has {there}")
-    if item.dtype.kind in "iuf" and item.dtype.itemsize <= 8:
-        _check_type(item)
-    if written and item.size and item.id.get_storage_size() == 0:
+    if dtype.kind in "iuf" and dtype.itemsize <= 8:
+        _check_type(item, stored.get_type(), dtype)
+    if written and size and stored.get_storage_size() == 0:
         raise OSError(f"{item.name} was never written")
-    if item.chunks:
-        _check_chunks(item, there)
+    if made.get_layout() == h5py.h5d.CHUNKED:
+        _check_chunks(item, made, size_of_value=dtype.itemsize, there=there)
 
 
-def _check_type(item: h5py.Dataset) -> None:
+def check_meaning(item: h5py.Dataset, path: str | Path, name: str, key: str) -> None:
+    """Checks that the numbers are those of this file, and mean what they say.
+
+    netCDF stores packed numbers, to be multiplied by `scale_factor` and shifted by `add_offset`,
+    and a number that stands for a missing one.
+
+    Args:
+        item: the array.
+        path: the file that was opened, as it was opened.
+        name: name of the log in errors.
+        key: name of the array in errors.
+
+    Raises:
+        OSError: the array is in another file, to which a link leads.
+        InputError: its numbers are packed, or some stand for missing ones.
+    """
+    if h5py.h5f.get_name(item.id) != os.fsencode(path):
+        raise OSError(f"{key} is kept in other files")
+    told = {what: _number(item, what) for what in ("scale_factor", "add_offset")}
+    if told["scale_factor"] not in (None, 1.0) or told["add_offset"] not in (None, 0.0):
+        packed = ", ".join(f"{what} {value:g}" for what, value in told.items() if value is not None)
+        raise InputError(
+            f"{name}: {key} holds packed numbers ({packed}), which are read as they are stored; "
+            "write the unpacked ones, without these attributes"
+        )
+    for what in ("_FillValue", "missing_value"):
+        value = _number(item, what)
+        if value is not None and math.isfinite(value) and (missing := (item[()] == value).sum()):
+            raise InputError(
+                f"{name}: {key} holds {missing:,} times {value:g}, its {what}, which stands for a "
+                "missing value; drop the episodes that hold it, or repair these rows"
+            )
+
+
+def _number(item: h5py.Dataset, what: str) -> float | None:
+    """An attribute that is one number; None if there is none, or if it cannot be read."""
+    try:
+        return float(np.asarray(item.attrs[what]).reshape(())) if what in item.attrs else None
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _check_type(item: h5py.Dataset, stored: h5py.h5t.TypeID, dtype: np.dtype) -> None:
     """Checks the exponent's bits and bias, which NumPy's type does not show."""
-    stored, usual = item.id.get_type(), h5py.h5t.py_create(item.dtype)
     if isinstance(stored, h5py.h5t.TypeEnumID):
         return
+    usual = h5py.h5t.py_create(dtype)
     told = ["get_precision", "get_offset", "get_sign"]
-    if item.dtype.kind == "f":
+    if dtype.kind == "f":
         told[2:] = ["get_fields", "get_ebias", "get_norm"]
     if any(getattr(stored, what)() != getattr(usual, what)() for what in told):
         raise OSError(f"{item.name} has numbers of no usual type")
@@ -120,20 +169,22 @@ def _fits_filters(size: int, mask: int, filters: list[tuple[int, int]], raw: int
     return fits and mask & ~may_pass_over == 0
 
 
-def _check_chunks(item: h5py.Dataset, there: int) -> None:
-    chunks = []
+def _check_chunks(
+    item: h5py.Dataset, made: h5py.h5p.PropDCID, *, size_of_value: int, there: int
+) -> None:
+    chunks: list[h5py.h5d.StoreInfo] = []
     item.id.chunk_iter(chunks.append)
     if not chunks:  # never written, and zeros (or the fill value) by right
         return
-    expected = math.prod(-(-n // step) for n, step in zip(item.shape, item.chunks, strict=True))
+    shape, steps = item.shape, made.get_chunk()
+    expected = math.prod(-(-n // step) for n, step in zip(shape, steps, strict=True))
     places = {chunk.chunk_offset for chunk in chunks}
     if not len(places) == len({chunk.byte_offset for chunk in chunks}) == len(chunks) == expected:
         raise OSError(f"{item.name} has {len(places)} of {expected} chunks")
-    made = item.id.get_create_plist()
     filters = [made.get_filter(i)[:2] for i in range(made.get_nfilters())]  # (code, flags)
-    raw = math.prod(item.chunks) * item.dtype.itemsize
+    raw = math.prod(steps) * size_of_value
     for chunk in chunks:
-        axes = zip(chunk.chunk_offset, item.shape, item.chunks, strict=True)
+        axes = zip(chunk.chunk_offset, shape, steps, strict=True)
         fits = all(at < n and at % step == 0 for at, n, step in axes)
         fits &= _fits_filters(chunk.size, chunk.filter_mask, filters, raw)
         if not fits or not 0 < chunk.byte_offset <= there - chunk.size:

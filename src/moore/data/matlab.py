@@ -14,7 +14,7 @@ import numpy as np
 
 from moore.data.checks import blocks, shown
 from moore.data.column_map import SECONDS, ColumnMap
-from moore.data.hdf5_checks import check_heaps, check_stored
+from moore.data.hdf5_checks import check_heaps, check_meaning, check_stored
 from moore.data.log import Log, hash_file
 from moore.data.mat5 import read_mat5
 from moore.data.rows import Block, Places, join_blocks
@@ -90,6 +90,7 @@ def _from_hdf5(file: h5py.File, key: str, source: str) -> np.ndarray:
     if item.attrs.get("MATLAB_empty", 0):
         raise InputError(f"{source}: {key} is empty; expected a row for each time step")
     _check_kind(source, key, item.dtype, item.ndim)
+    check_meaning(item, file.filename, source, key)
     check_stored(item, written=True)
     return np.asarray(item[()]).T
 

@@ -15,6 +15,7 @@ from moore.data.cuts import find_cuts, unflagged_ends
 from moore.data.log import Log, notes_of, parts_of
 from moore.errors import InputError
 from moore.imports import import_function
+from moore.numbers import as_measured
 
 Reward = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -70,7 +71,7 @@ def _call(function: Reward, name: str, log: Log, rows: slice) -> np.ndarray:
     given = [np.array(value[rows]) for value in (log.obs, log.action, log.next_obs)]
     count = len(given[0])
     try:
-        values = np.asarray(function(*given), np.float64)
+        values = as_measured(function(*given), "its result", np.float64)
     except Exception as error:  # whatever the user's function raises
         raise InputError(
             f"{log.name}: the reward {name} fails ({type(error).__name__}: {shown(error)}); "

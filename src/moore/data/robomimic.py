@@ -20,7 +20,7 @@ import numpy as np
 
 from moore.data.checks import blocks, shown
 from moore.data.column_map import ColumnMap
-from moore.data.hdf5_checks import check_heaps, check_stored
+from moore.data.hdf5_checks import check_heaps, check_meaning, check_stored
 from moore.data.log import Log, hash_file
 from moore.data.rows import Block, Places, join_blocks
 from moore.data.transitions import Names, make_log
@@ -92,6 +92,7 @@ class _Reading:
 
     def __init__(self, source: str, data: h5py.Group, columns: ColumnMap, own_reward: bool):
         self.source, self.data = source, data
+        self.path = os.path.expanduser(source)
         self.demos = _demos(data)
         first = self._group(data, self.demos[0])
         keys, left_out = self._keys(first, columns.obs)
@@ -216,6 +217,7 @@ class _Reading:
             )
         if item.dtype.kind not in "biuf":
             raise InputError(f"{self.source}: {item.name} has dtype {item.dtype}; expected numbers")
+        check_meaning(item, self.path, self.source, str(item.name))
         check_stored(item, written=True)
         return item
 

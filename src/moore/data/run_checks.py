@@ -18,6 +18,7 @@ from moore.data.log import told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.scales import lone_values
+from moore.data.shifts import summarize_shifts
 from moore.data.steps import SAMPLE
 from moore.errors import InputError
 
@@ -75,6 +76,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         **_unchanged(log),
         **given_away(log),
         **summarize_courses(log, ends),
+        **summarize_shifts(log, ends),
     }
     copies = duplicate_rows([log.obs, log.action, log.reward, log.next_obs])
     summary["duplicate_rows"] = len(copies)

@@ -62,6 +62,34 @@ def check_increasing(
         )
 
 
+# Seconds since 1970 of the years 1990 to 2100, in other units, and days since 1900.
+_SINCE_1970 = (6.3e8, 4.2e9)
+_SPREADSHEET_DAYS = (2e4, 8e4)
+_DIGITS = (1.9e13, 2.1e13)  # 20260131120000
+
+
+def looks_like(time: np.ndarray) -> str:
+    """Which unit known times (m,), read as seconds, may have instead; empty if seconds are likely.
+
+    These are milliseconds and shorter since 1970, the days of spreadsheets, and dates as digits.
+    """
+    if not len(time):
+        return ""
+    first, step = abs(float(time[0])), np.diff(time[:1000].astype(np.float64))
+    for unit, count in (("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
+        if _SINCE_1970[0] * count <= first < _SINCE_1970[1] * count:
+            return f'times look like {unit} since 1970, but are read as s: time_unit = "{unit}"'
+    if _DIGITS[0] <= first < _DIGITS[1]:
+        return 'times look like dates written as digits: time_format = "%Y%m%d%H%M%S"'
+    small = len(step) and 0 < float(np.median(step)) < 0.5
+    if _SPREADSHEET_DAYS[0] <= first < _SPREADSHEET_DAYS[1] and small:
+        return (
+            "if the times are days, as spreadsheets count them, they are read wrongly, as s: "
+            'time_unit = "day"'
+        )
+    return ""
+
+
 def measure_intervals(
     time: np.ndarray, adjacent: np.ndarray, *, tick: float, tolerance: float
 ) -> Intervals | None:

@@ -14,7 +14,7 @@ from moore.data.checks import shown
 from moore.data.column_map import ColumnMap
 from moore.data.log import Log, hash_file
 from moore.data.rows import Block, Places, join_blocks
-from moore.data.sampling import Clock
+from moore.data.sampling import Clock, looks_like
 from moore.data.transitions import Names, make_log
 from moore.errors import InputError
 
@@ -235,6 +235,8 @@ class _Reading:
                     f"{name}: {columns.time} is written in another way than before; expected one "
                     "kind of time in all rows and files, all with a time zone or all without"
                 )
+            if clock.tick == 1.0 and self.row == 0 and (hint := looks_like(time[known])):
+                self.notes.append(hint)
             clock = self.clock or clock
             found |= {"time": time, "time_known": known, "tick": clock.tick}
         first = np.zeros(len(found["obs"]), bool)

@@ -7,6 +7,7 @@ and within the bounds, whatever the policy has computed and whatever the sensors
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from moore.envs.bounds import Bounds
 from moore.errors import InputError
 from moore.jax_settings import settings_differ, users_jax
-from moore.numbers import refuse_complex
+from moore.numbers import as_measured
 
 # Bad readings in a row after which an environment is taken to be broken.
 MAX_BAD_READINGS = 10
@@ -68,6 +69,7 @@ class Adapter(gym.Wrapper):
         self.limit = limit
         self.fault: str | None = None
         self._name, self._max_bad = name, max_bad_readings
+        self._space = space
         self._dtype = space.dtype
         self._low, self._high = space.low, space.high
         self._obs_shape = env.observation_space.shape or ()
@@ -94,6 +96,7 @@ class Adapter(gym.Wrapper):
                 f"{self._name}: the info of reset() is {_kind(result[1])}; expected a dictionary, "
                 "which may be empty."
             )
+        self._check_space()
         self._forget_episode()
         self._read(result[0], 0.0)
         return self._seen.copy(), result[1]
@@ -117,14 +120,31 @@ class Adapter(gym.Wrapper):
         truncated = self._flag("truncated", truncated) or cut
         return self._seen.copy(), reward, terminated, truncated, info
 
+    def _check_space(self) -> None:
+        """Refuses other action bounds than those by which actions have been scaled so far."""
+        now = self.env.action_space
+        if now is not self._space and now != self._space:
+            raise InputError(
+                f"{self._name}: its action space was {self._space} when it was made, and is {now} "
+                "after a reset; moore scales logged and new actions by one space. Let the "
+                "environment state the widest bounds from the beginning, and clip inside."
+            )
+
     @property
     def seen(self) -> np.ndarray:
         """The last good observation (obs,) float32; zeros before the first one."""
         return self._seen.copy()
 
     def close(self) -> None:
-        with users_jax():
-            self.env.close()
+        """Closes the environment; if that fails, it is a warning, since all is done by then."""
+        try:
+            with users_jax():
+                self.env.close()
+        except Exception as error:  # an environment may raise anything
+            told = " ".join(str(error).split())[:200]
+            warnings.warn(
+                f"{self._name}: close() fails with {type(error).__name__}: {told}.", stacklevel=2
+            )
 
     def action(self, action: np.ndarray) -> np.ndarray:
         """An action in [-1, 1] in the environment's units, as it would be sent."""
@@ -167,15 +187,10 @@ class Adapter(gym.Wrapper):
 
     def _observation(self, obs: Any) -> np.ndarray:
         """A float32 copy, because the environment may change its array later."""
-        is_float32 = getattr(obs, "dtype", None) == np.float32
-        if not is_float32:
-            refuse_complex(obs, f"{self._name}: the observation")
         try:
-            if is_float32:
-                seen = np.array(obs)
-            else:
-                with np.errstate(over="ignore"):  # what overflows is not finite
-                    seen = np.array(obs, np.float32)
+            seen = as_measured(obs, f"{self._name}: the observation")
+        except InputError:
+            raise
         except (TypeError, ValueError):
             raise InputError(
                 f"{self._name}: the observation is {_kind(obs)}; expected an array of numbers of "
@@ -190,10 +205,12 @@ class Adapter(gym.Wrapper):
 
     def _scalar(self, what: str, value: Any) -> float:
         """One number, also from an array with a single entry."""
-        if isinstance(value, float | int):  # as nearly all are
+        if isinstance(value, float):  # as nearly all are
             return float(value)
         try:
-            number = np.asarray(value, np.float64)
+            number = as_measured(value, f"{self._name}: the {what}", np.float64)
+        except InputError:
+            raise
         except (TypeError, ValueError):
             number = np.zeros(2)
         if number.size != 1:
@@ -236,10 +253,10 @@ def check_interface(env: Any, name: str) -> None:
     """
     if not isinstance(env, gym.Env):
         kind = f"{type(env).__module__}.{type(env).__qualname__}"
-        raise InputError(
-            f"{name} is a {kind}, which is no gymnasium.Env; {_INTERFACE}. Wrap it: the package "
-            "shimmy has wrappers for gym, dm_control and others."
-        )
+        remedy = "Wrap it: the package shimmy has wrappers for gym, dm_control and others"
+        if isinstance(env, gym.vector.VectorEnv):
+            remedy = "Give a function that makes a single one; moore makes as many as it needs"
+        raise InputError(f"{name} is a {kind}, which is no gymnasium.Env; {_INTERFACE}. {remedy}.")
     for space in ("observation_space", "action_space"):
         if getattr(env, space, None) is None:
             raise InputError(f"{name} has no {space}; {_INTERFACE}, and has both spaces.")

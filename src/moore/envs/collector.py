@@ -8,7 +8,7 @@ import numpy as np
 from moore.envs.adapter import Adapter
 from moore.envs.make import episode_seed
 from moore.envs.returns import Return
-from moore.replay.buffer import Transition
+from moore.replay.buffer import Transition, measured
 from moore.units import AS_GIVEN, Units
 
 
@@ -96,7 +96,7 @@ class Collector:
         obs, was_blind, fault = self._show(), self._env.blind, self._env.fault
         next_obs, reward, terminated, truncated, _ = self._env.step(action)
         self._tell(fault)
-        whole = self._env.fault is None and not was_blind and np.isfinite(action).all()
+        whole = self._env.fault is None and not was_blind
         self._actions.append(action)
         self._return.add(reward)
         self._obs = next_obs
@@ -106,14 +106,8 @@ class Collector:
             self._next_episode(self._episode + 1)
         if not whole:
             return None
-        seen = Transition(
-            obs=obs,
-            action=action,
-            reward=np.asarray(reward, np.float32),
-            next_obs=next_obs,
-            terminated=np.asarray(terminated, bool),
-            truncated=np.asarray(truncated and not terminated, bool),
-        )
+        cut = truncated and not terminated
+        seen = measured(obs, action, reward, next_obs, terminated=terminated, truncated=cut)
         return self._units.transition_in(seen)
 
     def _tell(self, before: str | None) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from moore.errors import InputError
 from moore.imports import import_function
-from moore.numbers import refuse_complex
+from moore.numbers import as_measured
 
 Obs = Float[np.ndarray, "*rows obs"]
 Action = Float[np.ndarray, "*rows action"]
@@ -75,8 +75,7 @@ def named_function(name: str, *, batched: bool = False) -> FunctionController:
 
 def as_action(answer: object) -> np.ndarray:
     """A controller's answer as an array; a single number is an action with one entry."""
-    refuse_complex(answer, "the answer")
-    return np.atleast_1d(np.asarray(answer, np.float32))
+    return np.atleast_1d(as_measured(answer, "the answer"))
 
 
 @dataclass(frozen=True, eq=False)

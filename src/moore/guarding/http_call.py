@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.errors import InputError
+from moore.numbers import as_measured
 
 _LARGEST_ANSWER = 2**20
 
@@ -61,7 +62,7 @@ class HttpController:
         if len(content) > _LARGEST_ANSWER:
             raise InputError(f"{self.url} answered with more than {_LARGEST_ANSWER} bytes.")
         try:
-            actions = np.asarray(json.loads(content)["action"], np.float32)
+            actions = as_measured(json.loads(content)["action"], "the action")
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             raise InputError(
                 f"{self.url} answered {content[:60]!r}; expected "

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.errors import InputError
+from moore.numbers import as_measured
 
 Action = Float[np.ndarray, " action"]
 Projection = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (obs, action) -> action
@@ -116,7 +117,7 @@ def _projected(
 ) -> Action:
     """The user's projection; the last action where it fails, for then nobody knows what is safe."""
     try:
-        projected = np.asarray(project(obs.copy(), action.copy()), np.float32)
+        projected = as_measured(project(obs.copy(), action.copy()), "its result")
         problem = ""
         if projected.shape != action.shape or not np.isfinite(projected).all():
             problem = f"gave {projected.tolist()}"

@@ -24,6 +24,7 @@ from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
 from moore.data.scales import lone_values
+from moore.data.shifts import summarize_shifts
 from moore.data.successors import summarize_successors
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
@@ -144,6 +145,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "not_read": _not_read(log),
         **given_away(log),
         **summarize_courses(log, flags.ends),
+        **summarize_shifts(log, flags.ends),
     }
 
 

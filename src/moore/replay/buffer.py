@@ -29,6 +29,28 @@ class Transition(eqx.Module):
     truncated: Bool[AnyArray, " *rows"]
 
 
+_ROW, _NUMBER, _FLAG = np.zeros(1, np.float32), np.zeros((), np.float32), np.zeros((), bool)
+_FORM = jax.tree.structure(Transition(_ROW, _ROW, _NUMBER, _ROW, _FLAG, _FLAG))
+
+
+def measured(
+    obs: Float[np.ndarray, " obs"],
+    action: Float[np.ndarray, " action"],
+    reward: float,
+    next_obs: Float[np.ndarray, " obs"],
+    *,
+    terminated: bool,
+    truncated: bool,
+) -> Transition:
+    """One transition of NumPy arrays, as a step of a system gives it.
+
+    The constructor of an equinox module takes longer than everything else after a step.
+    """
+    ends = (np.asarray(terminated, bool), np.asarray(truncated, bool))
+    leaves = (obs, action, np.asarray(reward, np.float32), next_obs, *ends)
+    return jax.tree.unflatten(_FORM, leaves)
+
+
 class Batch(eqx.Module):
     """Transitions that an agent learns from, and their rows in the buffers.
 

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from moore.errors import InputError
 from moore.imports import import_function
+from moore.numbers import as_measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,8 @@ class RowScheme:
         """
         count = len(rows.reward)
         try:
-            values = np.asarray(self.priorities(rows, t), np.float64)
+            found = self.priorities(rows, t)
+            values = as_measured(found, f"scheme {self.name}", np.float64)
         except InputError:
             raise
         except Exception as error:  # whatever the user's function raises
@@ -120,7 +122,10 @@ def load_scheme(text: str) -> RowScheme:
     """
     if text.endswith(".npy"):
         try:
-            values = np.asarray(np.load(Path(text), allow_pickle=False), np.float64)
+            found = np.load(Path(text), allow_pickle=False)
+            values = as_measured(found, f"scheme {text}", np.float64)
+        except InputError:
+            raise
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"scheme {text}: cannot be read ({error}).") from None
         if values.ndim != 1:

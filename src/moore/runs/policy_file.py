@@ -15,6 +15,7 @@ import numpy as np
 from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.errors import InputError
 from moore.files import standing
+from moore.numbers import as_measured
 from moore.version import __version__
 
 WEIGHTS, ABOUT = "policy.safetensors", "policy.json"
@@ -129,9 +130,10 @@ def checked_obs(obs: object, obs_dim: int) -> np.ndarray:
     """Observations as float32, (obs,) or (n, obs).
 
     Raises:
-        InputError: another number of entries, or one that is not finite.
+        InputError: another number of entries, or one that is no finite number or is masked.
     """
-    obs = np.asarray(obs, np.float32)
+    if type(obs) is not np.ndarray or obs.dtype != np.float32:
+        obs = as_measured(obs, "the observation")
     if obs.ndim not in (1, 2) or obs.shape[-1] != obs_dim:
         raise InputError(
             f"the observation has shape {obs.shape}; this policy takes ({obs_dim},) "

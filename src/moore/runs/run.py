@@ -263,7 +263,9 @@ def _go_on(
 
 
 def _check_free(folder: Path) -> None:
-    if not is_free(folder):
+    with writing(folder):  # a name may be too long
+        free = is_free(folder)
+    if not free:
         raise InputError(
             f"{short_path(folder)} already exists and is not empty; a run is never overwritten. "
             "Choose another --out, or go on with --resume."

@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from moore.data.live_steps import Step, Unit
 from moore.envs.returns import Return
-from moore.replay.buffer import Transition
+from moore.replay.buffer import Transition, measured
 from moore.runs.setup import Setup
 from moore.stages.online_learning import OnlineLearning
 from moore.stages.supervised import SupervisedTrials
@@ -146,12 +146,8 @@ class Feeder:
 def transition_of(step: Step, setup: Setup) -> Transition:
     """A step that was measured completely, in the agents' units."""
     bounds = setup.world.bounds
-    seen = Transition(
-        obs=step.obs,
-        action=bounds.scaled(step.action).astype(np.float32),
-        reward=np.asarray(step.reward, np.float32),
-        next_obs=step.next_obs,
-        terminated=np.asarray(step.terminated, bool),
-        truncated=np.asarray(step.truncated and not step.terminated, bool),
-    )
+    action = bounds.scaled(step.action).astype(np.float32)
+    cut = step.truncated and not step.terminated
+    ends = {"terminated": step.terminated, "truncated": cut}
+    seen = measured(step.obs, action, step.reward, step.next_obs, **ends)
     return setup.units.transition_in(seen)

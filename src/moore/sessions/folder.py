@@ -79,7 +79,9 @@ def new_folder(out: str | Path | None, run: Path) -> Path:
         folder = next(place for place in places if not place.exists())
     else:
         folder = whole_path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    with writing(folder):  # a name may be too long
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if taken:
         raise InputError(
             f"{short_path(folder)} already exists and is not empty; a session is never "
             "overwritten. Choose another folder, or go on with moore.Session.resume."

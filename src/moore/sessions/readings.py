@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from moore.data.live_steps import Unit, plain
 from moore.errors import InputError
-from moore.numbers import refuse_complex
+from moore.numbers import as_measured
 
 
 def rows_of(
@@ -32,10 +32,10 @@ def rows_of(
     Raises:
         InputError: another shape, or no numbers.
     """
-    refuse_complex(values, what)
     try:
-        with np.errstate(over="ignore"):  # what overflows is not finite
-            found = np.array(values, np.float32)
+        found = as_measured(values, what)
+    except InputError:
+        raise
     except (TypeError, ValueError):
         raise InputError(
             f"{what} is {type(values).__name__}, which is no array of numbers; expected "
@@ -93,7 +93,9 @@ def reward_of(value: Any) -> float | None:
     if isinstance(value, bool | str) or np.ndim(value):
         raise InputError(f"reward is {value!r}; expected one number, or None if it comes later.")
     try:
-        return float(value)
+        return float(as_measured(value, "reward", np.float64))
+    except InputError:
+        raise
     except (TypeError, ValueError):
         raise InputError(f"reward is {value!r}; expected one number.") from None
 
