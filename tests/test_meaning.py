@@ -1,5 +1,7 @@
 """Arrays of HDF5 files whose numbers are elsewhere, packed, or stand for missing ones."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -27,6 +29,10 @@ def test_a_link_into_another_file_is_refused_because_the_log_s_hash_would_not_co
         file.move("observations", "kept")
         file["observations"] = h5py.SoftLink("/kept")
     assert load_dataset(log).size == 1000, "a link inside the file is as good as the array"
+    with h5py.File(log, "r+") as file:
+        del file["observations"]
+        file["observations"] = h5py.ExternalLink(Path(log).name, "/kept")
+    assert load_dataset(log).size == 1000, "and so is one that leads out of it and back"
     with h5py.File(log, "r+") as file:
         del file["observations"]
         file["observations"] = h5py.ExternalLink("other.hdf5", "/there")

@@ -90,7 +90,9 @@ def check_meaning(item: h5py.Dataset, path: str | Path, name: str, key: str) -> 
         OSError: the array is in another file, to which a link leads.
         InputError: its numbers are packed, or some stand for missing ones.
     """
-    if h5py.h5f.get_name(item.id) != os.fsencode(path):
+    kept = h5py.h5f.get_name(item.id)
+    # A link may lead out of a file and back into it.
+    if kept != os.fsencode(path) and not os.path.samefile(kept, os.fsencode(path)):
         raise OSError(f"{key} is kept in other files")
     told = {what: _number(item, what) for what in ("scale_factor", "add_offset")}
     if told["scale_factor"] not in (None, 1.0) or told["add_offset"] not in (None, 0.0):
