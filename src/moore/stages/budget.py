@@ -23,16 +23,14 @@ from moore.stages.earnings import Earnings
 from moore.stages.evidence import spending
 from moore.stages.ledger import Ledger
 from moore.stages.standing import Standing, apart
-from moore.stages.trial_rules import Rules, Running
+from moore.stages.trial_plan import plan_episode
+from moore.stages.trial_rules import ROUNDING, Rules, Running
 
 REFERENCE = 0
 # Number of former incumbents whose parameters are kept to go back to.
 _PREDECESSORS = 3
-# Shortest trial, as a part of an episode; a shorter one would tell nothing.
-_SHORTEST = 0.05
 # A trial is not stopped for being behind by less than this part of an episode.
 _SLACK = 0.02
-_ROUNDING = 1e-9
 
 
 @dataclass
@@ -78,13 +76,18 @@ class DipBudget:
     def acting(self) -> int:
         """The policy that acts on the next step."""
         if not self.running.planned:
-            self._plan()
+            plan_episode(self)
             self._change_over()
         return self.running.acting
 
     @property
     def incumbent(self) -> int:
         return self.incumbents[-1]
+
+    @property
+    def reference_is_incumbent(self) -> bool:
+        """Whether the reference is the incumbent."""
+        return self.incumbent == REFERENCE
 
     @property
     def kept(self) -> set[int]:
@@ -115,7 +118,7 @@ class DipBudget:
         """The reference acts in the rest of the running episode, and nobody is to blame for it."""
         now = self.running
         if not now.planned:
-            self._plan(alone=True)
+            plan_episode(self, alone=True)
         now.others_at = now.trial_at = None
         if now.acting != REFERENCE:
             self._stop(REFERENCE)
@@ -165,7 +168,7 @@ class DipBudget:
             self.earnings.add(now.course, raw, now.steps)
         if now.trial_since is not None and self.challenger is not None:
             self._judge_challenger()
-        elif self.incumbent != REFERENCE:
+        elif not self.reference_is_incumbent:
             self._judge_incumbent()
         self.running = Running()
 
@@ -187,50 +190,6 @@ class DipBudget:
 
     # --- the running episode
 
-    def _plan(self, *, alone: bool = False) -> None:
-        """Decides at the beginning of an episode who may act from which step on.
-
-        `alone`: whether the reference acts whatever can be afforded.
-        """
-        now, earnings = self.running, self.earnings
-        now.planned, now.units, now.own_units = True, self.ledger.units, self.ledger.own_units
-        if alone or self.share == 0.0 or self.affordable() <= 0.0:
-            return
-        self._call_challenger()
-        trial = self.challenger is not None and self._is_settled()
-        if self.incumbent == REFERENCE and not trial:
-            return
-        # Where episodes can end early, those that reach a late step are not like the others, so
-        # only whole episodes are compared.
-        marks = [0] if earnings.ends else earnings.marks[:-1]
-        can = [mark for mark in marks if self.affordable(earnings.part(mark, earnings.length)) >= 0]
-        if not can:
-            return
-        longest = self.rules.window + _ROUNDING
-        fits = [mark for mark in can if earnings.part(mark, earnings.length) <= longest]
-        if longest >= 1.0 or (earnings.ends and can):
-            fits = can
-        if trial and fits and earnings.part(fits[0], earnings.length) >= _SHORTEST - _ROUNDING:
-            now.trial_at = fits[0]
-        now.others_at = can[0] if self.incumbent != REFERENCE else now.trial_at
-
-    def _call_challenger(self) -> None:
-        """Replaces a challenger that has not proved better by the waiting policy."""
-        if self.waiting is None:
-            return
-        if self.challenger is not None:
-            mean, parts = self.record_of(self.challenger)
-            if parts and mean > self.record_of(self.incumbent)[0]:
-                return
-            self.standings.pop(self.challenger)
-        self.challenger, self.waiting = self.waiting, None
-        self.standings[self.challenger] = Standing()
-
-    def _is_settled(self) -> bool:
-        fresh = self.standings.get(self.incumbent)
-        acted = math.inf if fresh is None else fresh.fresh_begun.plus(fresh.fresh_joined).parts
-        return acted >= self.rules.settle - _ROUNDING
-
     def _is_tried(self) -> bool:
         now = self.running
         return now.trial_since is not None and now.acting == self.challenger
@@ -244,7 +203,7 @@ class DipBudget:
             self._take_over(self.challenger)
             now.trial_since = now.steps
             self.trials += 1
-        elif now.steps == now.others_at and self.incumbent != REFERENCE:
+        elif now.steps == now.others_at and not self.reference_is_incumbent:
             self._take_over(self.incumbent)
 
     def _take_over(self, policy: int) -> None:
@@ -254,7 +213,7 @@ class DipBudget:
             now.others_since = now.steps
             self.ledger.begin()
             rest = self.earnings.part(now.steps, self.earnings.length)
-            spare = self.affordable(rest) + _ROUNDING * self.earnings.level
+            spare = self.affordable(rest) + ROUNDING * self.earnings.level
             now.needed = self.ledger.other - spare
         now.acting, now.since = policy, [float(now.steps), now.worth]
 
@@ -288,7 +247,7 @@ class DipBudget:
         steps = self.running.steps
         usual = level * self.earnings.part(since, steps)
         own = None
-        if self.incumbent != REFERENCE:
+        if not self.reference_is_incumbent:
             own = self.standings[self.incumbent].earned(self.earnings.marks, since, steps)
         if own is None:
             return usual
@@ -342,7 +301,7 @@ class DipBudget:
         assert self.challenger is not None
         mean, parts = self.record_of(self.challenger)
         bar, bar_parts = self.record_of(self.incumbent)
-        enough = parts >= self.rules.least_parts - _ROUNDING
+        enough = parts >= self.rules.least_parts - ROUNDING
         spread = self._spread
         if enough and mean - bar > self._apart(parts, bar_parts, self.rules.promote, spread):
             self.incumbents.append(self.challenger)

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from moore.errors import InputError
 
+# Sums of parts of an episode are compared up to this.
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Rules:
