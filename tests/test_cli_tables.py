@@ -77,9 +77,12 @@ def test_reward_is_a_column_or_a_function(plant, moore_prints, monkeypatch):
     [
         ("", "no column is named for obs, action, reward; the file has 'a', 'b', 'c'"),
         ("--columns absent.toml", "absent.toml: no such file; expected a column map"),
-        (f"{FLAGS} --obs a,z", "no column 'z'"),
+        (FLAGS.replace("--obs a,b,c", "--obs a,z"), "no column 'z'"),
         (f"{FLAGS} --reward-of before", "reward_of is 'before'; expected one of 'row', 'next'"),
-        (f"{FLAGS} --reward absent_module:f", "module absent_module cannot be imported"),
+        (
+            FLAGS.replace("--reward r", "--reward absent_module:f"),
+            "module absent_module cannot be imported",
+        ),
         (f"{FLAGS} --window long", "window is 'long'"),
     ],
 )

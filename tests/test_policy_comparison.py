@@ -13,7 +13,6 @@ from moore.experience.policy_comparison import (
     NO_BAR,
     compare_policies,
     doubt_about,
-    tells_of_models,
 )
 from moore.experience.settings import RolloutSettings
 from moore.stages.gate import after_episodes, after_replacement, no_returns_yet
@@ -31,11 +30,6 @@ def test_the_doubt_about_models_is_their_error_as_a_share_of_what_it_may_be(
 
 def test_errors_may_be_measured_against_what_is_earned_above_a_floor():
     assert doubt_about(-100.0, -400.0, 2000.0) == pytest.approx(1.0)
-
-
-def test_what_is_not_known_itself_is_not_held_against_the_models():
-    assert tells_of_models(1200.0, 180.0)
-    assert not tells_of_models(1200.0, 181.0)
 
 
 def told(policy, obs, key):

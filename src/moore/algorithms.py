@@ -175,7 +175,7 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 
 # Agents by the name of their section; several rows may share one.
-AGENTS = {row.agent.name: row.agent for row in ALGORITHMS.values()}
+AGENTS = {agent.name: agent for row in ALGORITHMS.values() for agent in row.agent.parts}
 
 
 def find(name: str) -> Algorithm:

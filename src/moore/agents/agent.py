@@ -212,6 +212,11 @@ class Agent:
     scores_actions: ScoresActions = scores_no_actions
 
     @property
+    def parts(self) -> "tuple[Agent, ...]":
+        """The agents that it consists of: itself, or those that take turns."""
+        return (self,)
+
+    @property
     def sections(self) -> tuple[str, ...]:
         """Names of its sections of a run's configuration."""
         return (self.name,)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
+import jax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent, Metrics
@@ -45,6 +46,10 @@ class InTurnAgent(Agent):
     then: Agent
 
     @property
+    def parts(self) -> tuple[Agent, ...]:
+        return (*self.first.parts, *self.then.parts)
+
+    @property
     def sections(self) -> tuple[str, ...]:
         return (*self.first.sections, *self.then.sections)
 
@@ -62,9 +67,10 @@ class _InTurn:
     def init(
         self, key: PRNGKeyArray, obs_dim: int, action_dim: int, config: InTurnConfig
     ) -> InTurnState:
+        key_first, key_then = jax.random.split(key)
         return InTurnState(
-            self.first.init(key, obs_dim, action_dim, config.offline),
-            self.then.init(key, obs_dim, action_dim, config.online),
+            self.first.init(key_first, obs_dim, action_dim, config.offline),
+            self.then.init(key_then, obs_dim, action_dim, config.online),
         )
 
     def hand_over(self, state: InTurnState, config: InTurnConfig) -> InTurnState:
