@@ -32,7 +32,7 @@ from moore.stages.gate import (
     after_replacement,
     no_returns_yet,
 )
-from moore.sweeps import sweep
+from moore.sweeps import outcome
 from tiny import ENV, LinearGaussian, quick_config, tiny_log
 
 # What touches a system has little to do with what is learned: a run that takes a second will do.
@@ -242,7 +242,7 @@ class TestWithoutSimulator:
         line = f"acting policy, mean of an epoch: {', '.join(levels)} (6 episodes)"
         assert verdict(result.summary) == line
         line = f": acting {acting['first']:.1f} -> {acting['last']:.1f}"
-        assert sweep._news(str(result.folder)) == line
+        assert outcome._news(str(result.folder)) == line
 
 
 def LONGER() -> gym.Env:

@@ -101,7 +101,7 @@ def test_variants_share_an_offline_stage_only_where_it_is_the_same(tmp_path):
 
 
 def test_each_penalty_has_offline_stages_of_its_own_and_what_has_no_models_runs_once(tmp_path):
-    grid = Grid(algorithms=("moore", "rlpd"), alphas=(0.5, 1), penalties=(0.3, 2), seeds=(0,))
+    grid = Grid(algorithms=("moore", "rlpd"), alphas=(0.5, 1.0), penalties=(0.3, 2.0), seeds=(0,))
     planned = cells(grid, tmp_path)
     found = {Path(c.folder).name: (c.config["penalty_coef"], c.start_from) for c in planned}
     task = "Pendulum-v1-builtin-pendulum-medium"

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from moore.cli.field_help import explain
 from moore.errors import InputError
@@ -19,7 +19,7 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
     import tyro
 
     arguments = [_at_home(argument) for argument in arguments]
-    _refuse_twice(arguments)
+    _refuse_twice(arguments, repeatable=_repeatable(options))
     if {"-h", "--help"} & set(arguments):
         explain(options)
     errors = io.StringIO()
@@ -33,10 +33,25 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
         raise InputError(" ".join(text.split())) from None
 
 
-def _refuse_twice(arguments: list[str]) -> None:
+def _repeatable(options: type) -> set[str]:
+    """The flags of which every value counts."""
+    import tyro
+
+    hints = get_type_hints(options, include_extras=True)
+    append = tyro.conf.UseAppendAction
+    return {f"--{name}" for name, hint in hints.items() if append in _marks(hint)}
+
+
+def _marks(hint: Any) -> tuple[Any, ...]:
+    return getattr(hint, "__metadata__", ())
+
+
+def _refuse_twice(arguments: list[str], *, repeatable: set[str]) -> None:
     """Refuses a flag that is given twice with different values, of which one would be ignored."""
     first: dict[str, list[str]] = {}
     for flag, values in _flags(arguments):
+        if flag in repeatable:
+            continue
         before = first.setdefault(flag, values)
         if before != values:
             told = " and then with ".join(" ".join(x) or "no value" for x in (before, values))

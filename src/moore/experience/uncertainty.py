@@ -41,7 +41,8 @@ def make_uncertainty(
             next_obs = obs + member[:, 1:]
             ends = jax.vmap(terminated_fn)(obs, action, next_obs)
             # The key is the same for every member, so that they do not differ by the drawn action.
-            values = agent.value(agent_state, jnp.clip(next_obs, low, high), key)
+            same = jax.random.clone(key)
+            values = agent.value(agent_state, jnp.clip(next_obs, low, high), same)
             return jnp.where(ends, 0.0, values)
 
         return value_spread(mean[..., 0], each_member(next_value, mean), settings.discount)
