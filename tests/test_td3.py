@@ -74,6 +74,14 @@ def test_the_critics_learn_the_log_once():
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), once, again))
 
 
+def test_it_begins_with_a_policy_of_any_widths():
+    wide = agent(dataclasses.replace(CONFIG, hidden=(5,))).actor
+    begun = td3.begin_with(agent(), wide, CONFIG)
+    assert eqx.tree_equal(begun.actor, wide) and eqx.tree_equal(begun.anchor, wide)
+    after, _ = td3.update(begun, rows(1.0), jax.random.key(0), CONFIG)
+    assert int(after.updates) == 1
+
+
 def test_only_the_first_policy_that_acts_is_the_actor_too():
     state, first, second = agent(), agent(seed=1).actor, agent(seed=2).actor
     begun = td3.adopt(state, first, CONFIG)

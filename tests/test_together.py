@@ -14,6 +14,7 @@ import pytest
 
 from moore.agents.ppo import PPOConfig
 from moore.agents.sac import SACConfig
+from moore.agents.td3 import TD3Config
 from moore.config import Config, GateConfig, OfflineConfig, OnlineConfig, to_dict
 from moore.data.npz import write_npz
 from moore.dynamics.chains import ChainsConfig
@@ -61,6 +62,7 @@ def config(log: str, algorithm: str = "moore", **changes) -> Config:
         settings |= {
             "gate": GateConfig(enabled=True, rollouts=8, penalised=False, confidence=1.0),
             "ppo": PPOConfig(**small, discount=0.9, critic_warm_up=10, critic_first=5),
+            "td3": TD3Config(**small, return_updates=10, warm_up=10),
             "chains": ChainsConfig(restart=0.05), "rollout_length": 10, "imagined_range": 0.1,
             "clone": True, "dip_budget": 0.1,
         }  # fmt: skip

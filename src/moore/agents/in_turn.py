@@ -77,7 +77,7 @@ class _InTurn:
         """The first agent's policy is the second one's beginning."""
         ended = self.first.hand_over(state.offline, config.offline)
         policy = self.first.policy(ended)
-        return InTurnState(None, self.then.adopt(state.online, policy, config.online))
+        return InTurnState(None, self.then.begin_with(state.online, policy, config.online))
 
     def policy(self, state: InTurnState) -> PyTree:
         if state.offline is None:

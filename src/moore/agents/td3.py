@@ -88,6 +88,13 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: TD3Config) ->
     )
 
 
+def begin_with(state: TD3State, policy: Actor, config: TD3Config, doubt: float = 1.0) -> TD3State:
+    """The agent whose actor, and anchor, is this policy, whatever its widths."""
+    del doubt
+    opt = optax.adam(config.actor_learning_rate).init(policy)
+    return dataclasses.replace(state, actor=copied(policy), anchor=copied(policy), actor_opt=opt)
+
+
 def adopt(state: TD3State, acting: Actor, config: TD3Config) -> TD3State:
     """Another policy acts from now on: the anchor; before anything was learned, the actor too."""
     fresh = ~state.warm & (state.updates == 0)
@@ -262,6 +269,7 @@ AGENT = Agent(
     act=act,
     act_mode=act_mode,
     summarise_data=summarise_data,
+    begin_with=begin_with,
     adopt=adopt,
     after_verdict=after_verdict,
 )

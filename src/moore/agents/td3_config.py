@@ -40,4 +40,5 @@ class TD3Config:
     batch_size: Positive[int] = 256
     """Number of rows in the batch of one update."""
     hidden: tuple[Positive[int], ...] = (256, 256)
-    """Widths of the hidden layers of the critics, and of a fresh actor."""
+    """Widths of the hidden layers of the critics; the actor has those of the policy that is handed
+    over."""
