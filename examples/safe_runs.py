@@ -2,7 +2,8 @@
 
     python examples/safe_runs.py runs/a runs/b --out docs/results/safe-runs.csv
 
-A row that is there already, of the same log and seed, is replaced. Runs need not be finished.
+A row that is there already, of the same log, seed and online learner, is replaced. Runs need not be
+finished.
 """
 
 import argparse
@@ -28,6 +29,7 @@ def row_of(folder: Path) -> dict:
     return {
         "task": _task(folder),
         "seed": _setting(folder, "seed"),
+        "online": "td3" if "losses/reach" in last else "ppo",
         "clone": first.get("clone/return"),
         "models_of_clone": first.get("clone/model_return"),
         "offline_epochs": offline[-1]["epoch"],
@@ -42,6 +44,10 @@ def row_of(folder: Path) -> dict:
         "least_margin": last["budget/least_margin"],
         "state": "finished" if (folder / "summary.json").exists() else "stopped",
     }
+
+
+def _key(row: dict) -> tuple[str, str, str]:
+    return row["task"], str(row["seed"]), row["online"]
 
 
 def _setting(folder: Path, name: str) -> str:
@@ -70,9 +76,9 @@ def main() -> None:
     if options.out.exists():
         with options.out.open(newline="", encoding="utf-8") as file:
             kept = list(csv.DictReader(file))
-    new = {(row["task"], str(row["seed"])) for row in made}
-    rows = [row for row in kept if (row["task"], row["seed"]) not in new] + made
-    rows.sort(key=lambda row: (row["task"], str(row["seed"])))
+    new = {_key(row) for row in made}
+    rows = [row for row in kept if _key(row) not in new] + made
+    rows.sort(key=_key)
     with options.out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(made[0]), lineterminator="\n", restval="")
         writer.writeheader()

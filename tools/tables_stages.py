@@ -94,7 +94,7 @@ def safe_runs() -> str:
 
     rows = [
         [
-            row["task"], row["seed"], told(row["task"], row["clone"]),
+            row["task"], row["seed"], row["online"].upper(), told(row["task"], row["clone"]),
             fixed(float(row["models_of_clone"])) if row["models_of_clone"] else "",
             row["offline_epochs"], told(row["task"], row["hand_over"]), row["online_epochs"],
             *(told(row["task"], row[name]) for name in ("final", "lowest")), dip(row),
@@ -104,8 +104,15 @@ def safe_runs() -> str:
         ]
         for row in table("safe-runs.csv")
     ]  # fmt: skip
-    head = ("log", "seed", "clone", "models say of it", "offline epochs", "hand-over")
-    head += ("online epochs", "mean of the last 5", "lowest", "dip", "worst episode acted")
+    head = ("log", "seed", "learns online by", "clone", "models say of it", "offline epochs")
+    head += (
+        "hand-over",
+        "online epochs",
+        "mean of the last 5",
+        "lowest",
+        "dip",
+        "worst episode acted",
+    )
     head += ("trials", "won", "taken back")
     return markdown((*head, "least left of the budget"), rows)
 
