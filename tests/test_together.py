@@ -101,7 +101,12 @@ def assert_near(one: list[dict], other: list[dict], tolerance: float) -> None:
 
 @pytest.mark.parametrize(
     "algorithm",
-    ["moore", "moore_safe", "rlpd", pytest.param("moore_robust", marks=pytest.mark.slow)],
+    [
+        "moore",
+        "rlpd",
+        pytest.param("moore_safe", marks=pytest.mark.slow),
+        pytest.param("moore_robust", marks=pytest.mark.slow),
+    ],
 )
 def test_in_one_batched_program_a_seed_is_what_it_is_alone(algorithm, log, tmp_path):
     """To the tolerance of 32-bit numbers over the first updates: the fit and an offline epoch.
