@@ -102,6 +102,11 @@ def marginal(rng: np.random.Generator, seen: Seen) -> Policy:
     return Policy(seen.incumbent.level * (1.0 + 0.05 * rng.standard_normal()))
 
 
+def small_steps(rng: np.random.Generator, seen: Seen) -> Policy:
+    """From 2% worse than the incumbent to 5% better: what stays near to it."""
+    return Policy(seen.incumbent.level * (1.0 + rng.uniform(-0.02, 0.05)))
+
+
 def learning(rng: np.random.Generator, seen: Seen) -> Policy:
     """Rises by 6% an epoch; often bad, until challengers have shown the models why."""
     if rng.random() < 0.6 * math.exp(-seen.tried / 3.0):
@@ -142,6 +147,7 @@ CLIMBING = (
     Family("3 in 10 are better, noise 0.15", mixed(0.3), noise=0.15),
     Family("6 in 10 are better", mixed(0.6)),
     Family("about as good", marginal),
+    Family("small steps", small_steps, noise=0.015),
     Family("learning", learning, noise=0.1),
     Family("learning, 1 in 10 goes wrong", learning, noise=0.03, wrong=0.1),
     Family("learning, falls", hopping, reference=_HOPPER),

@@ -3,7 +3,8 @@
     python benchmarks/budget_simulation.py --out docs/results/budget-simulation.csv
 
 The code that decides is that of the online stage. The line is checked at every step with the
-reference's true mean, which the budget does not know: it starts from `--logged` episodes of it.
+reference's true mean, which the budget does not know: it starts from ten episodes of it, or from
+none.
 """
 
 import argparse
@@ -36,6 +37,9 @@ RULES = {
     "no way back": Rules(demote=1e9),
     "stop at a tenth": Rules(stop_loss=0.1),
     "stop at a half": Rules(stop_loss=0.5),
+    "nothing logged": Rules(),
+    "nothing logged, others act after 2 episodes": Rules(known=2.0),
+    "nothing logged, others act after 8 episodes": Rules(known=8.0),
 }
 _TRUTH_EPISODES = 4000
 _DEFAULT = 0.05
@@ -246,7 +250,12 @@ def main(argv: list[str] | None = None) -> None:
         writer = None
         for rule, share, epochs, family, processes in lines:
             outcomes = simulate(
-                family, range(processes), share=share, rules=RULES[rule], epochs=epochs
+                family,
+                range(processes),
+                share=share,
+                rules=RULES[rule],
+                epochs=epochs,
+                episodes=0 if rule.startswith("nothing logged") else LOGGED,
             )
             line = {"rule": rule, "share": share, "epochs": epochs, "family": family.name}
             line |= row(outcomes)

@@ -95,6 +95,21 @@ def test_one_episode_may_decide():
     assert budget.incumbents == [REFERENCE, 1]
 
 
+def test_the_next_trial_waits_for_the_incumbent_only_after_a_failure():
+    earns = {REFERENCE: 1.0, 1: 1.2, 2: 1.4, 3: 1.3, 4: 1.6}
+    budget = dip_budget(0.05, steady())
+    acted = []
+    for newest in (1, 2, 3, 4, 4):
+        if newest not in acted:
+            budget.offer(newest)
+        acted.append(whole_episode(budget, earns)[0])
+        budget.end(terminated=False)
+    # Number 1 was promoted and number 2 follows at once; number 3 is worse than number 2, whose
+    # own record is then tested before number 4 is tried.
+    assert acted == [1, 2, 3, 2, 4]
+    assert budget.incumbent == 4
+
+
 def test_a_better_challenger_acts_for_as_long_as_it_must_and_is_promoted():
     budget = dip_budget(0.05, steady(), Rules(least_parts=1.5))
     assert whole_episode(budget, {REFERENCE: 1.0}) == [REFERENCE] * LENGTH
@@ -248,7 +263,7 @@ def test_no_budget_means_no_trials():
 def test_the_reference_acts_first_where_nothing_is_known_of_it():
     budget = dip_budget(0.05, Earnings(LENGTH, 0.0, False))
     budget.offer(1)
-    for _ in range(2):
+    for _ in range(4):
         assert whole_episode(budget, {REFERENCE: 1.0}) == [REFERENCE] * LENGTH
     assert budget.earnings.level == pytest.approx(20.0)
     assert 1 in whole_episode(budget, {REFERENCE: 1.0, 1: 1.0})

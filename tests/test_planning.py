@@ -151,8 +151,9 @@ class TestTrials:
 
     def test_the_more_a_policy_gains_the_sooner_it_is_promoted(self):
         systems = Systems(tiny_log(40), 20, 0.05)
-        waited = [systems.promotion(gain).late or np.inf for gain in (0.02, 0.5, 2.0)]
-        assert waited == sorted(waited, reverse=True) and waited[0] > waited[-1] >= 3
+        little, much = (systems.promotion(gain).median for gain in (0.02, 2.0))
+        # At least four episodes of the reference, and one of the trial.
+        assert little > much >= 5
 
     def test_without_a_budget_nothing_is_tried_and_nobody_is_promoted(self):
         systems = Systems(tiny_log(40), 20, 0.0)

@@ -51,6 +51,7 @@ class DipBudget:
         challenger, waiting: the policy that is tried, and the next one; None: there is none.
         trials, promoted, demoted: numbers of these events so far.
         lost: number of challengers that were stopped, or earned less than the incumbent.
+        failed: number of challengers since the last promotion that were given up.
         tests: number of verdicts of an anytime-valid test.
         spent: sum over the trials of how much less they earned than the incumbent would have.
         running: the running episode.
@@ -68,6 +69,7 @@ class DipBudget:
     promoted: int = 0
     demoted: int = 0
     lost: int = 0
+    failed: int = 0
     tests: int = 0
     spent: float = 0.0
     running: Running = field(default_factory=Running)
@@ -306,7 +308,7 @@ class DipBudget:
         if enough and mean - bar > self._apart(parts, bar_parts, self.rules.promote, spread):
             self.incumbents.append(self.challenger)
             self.promoted += 1
-            self.challenger = None
+            self.challenger, self.failed = None, 0
             if len(self.incumbents) > _PREDECESSORS + 1:
                 self.standings.pop(self.incumbents.pop(1))
         elif mean - bar < -self._apart(parts, bar_parts, 1.0, spread):
@@ -319,6 +321,7 @@ class DipBudget:
         assert self.challenger is not None
         self.standings.pop(self.challenger)
         self.challenger = None
+        self.failed += 1
 
     def _judge_incumbent(self) -> None:
         mean, parts = self.standings[self.incumbent].fresh

@@ -1,6 +1,5 @@
 """Who may act when in the episode that begins, within a dip budget (`moore.stages.budget`)."""
 
-import math
 from typing import TYPE_CHECKING
 
 from moore.stages.standing import Standing
@@ -20,7 +19,9 @@ def plan_episode(budget: "DipBudget", *, alone: bool = False) -> None:
     """
     now, earnings = budget.running, budget.earnings
     now.planned, now.units, now.own_units = True, budget.ledger.units, budget.ledger.own_units
-    if alone or budget.share == 0.0 or budget.affordable() <= 0.0:
+    if alone or budget.share == 0.0 or earnings.episodes < budget.rules.known:
+        return
+    if budget.affordable() <= 0.0:
         return
     _call_challenger(budget)
     trial = budget.challenger is not None and _is_settled(budget)
@@ -50,12 +51,14 @@ def _call_challenger(budget: "DipBudget") -> None:
         if parts and mean > budget.record_of(budget.incumbent)[0]:
             return
         budget.standings.pop(budget.challenger)
+        budget.failed += parts > 0.0
     budget.challenger, budget.waiting = budget.waiting, None
     budget.standings[budget.challenger] = Standing()
 
 
 def _is_settled(budget: "DipBudget") -> bool:
-    """Whether the incumbent has acted for long enough since its promotion."""
+    """Whether the record of the incumbent may be held against another challenger."""
     fresh = budget.standings.get(budget.incumbent)
-    acted = math.inf if fresh is None else fresh.fresh_begun.plus(fresh.fresh_joined).parts
-    return acted >= budget.rules.settle - ROUNDING
+    if fresh is None or not budget.failed:
+        return True
+    return fresh.fresh_begun.plus(fresh.fresh_joined).parts >= budget.rules.settle - ROUNDING
