@@ -45,14 +45,29 @@ def _simulation() -> str:
     return markdown(["challengers", "default", "broken", "with luck (no trials)", *_RULES], lines)
 
 
-TABLES = {"budget-simulation": _simulation}
+def _nothing_logged() -> str:
+    first = {
+        "2": "nothing logged, others act after 2 episodes",
+        "4, the default": "nothing logged",
+        "8": "nothing logged, others act after 8 episodes",
+    }
+    lines = [
+        [family, *(_level(_rule(name)[family]) for name in first.values())]
+        for family in _rule("default")
+    ]
+    return markdown(["challengers", *first], lines)
+
+
+TABLES = {"budget-simulation": _simulation, "budget-nothing-logged": _nothing_logged}
 
 
 def numbers() -> dict[str, str]:
     default = _rule("default").values()
     long = _rows()["default", "0.05", "100"]["always worse, noise 0.3"]
+    unlogged = max(_rule("nothing logged").values(), key=lambda row: float(row["broken"]))
     return {
         "budget-long-broken": f"{100.0 * float(long['broken']):.0f}%",
+        "budget-unlogged-broken": f"{100.0 * float(unlogged['broken']):.0f}%",
         "budget-processes": next(iter(default))["processes"],
         "budget-most-broken": f"{100.0 * max(float(row['broken']) for row in default):.1f}%",
         "budget-other-processes": next(iter(_rule(_RULES[0]).values()))["processes"],
