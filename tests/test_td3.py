@@ -92,10 +92,9 @@ def test_only_the_first_policy_that_acts_is_the_actor_too():
 
 
 def test_the_reach_is_that_of_the_settings_at_the_hand_over():
-    state = td3.adopt(agent(), agent(seed=1).actor, dataclasses.replace(CONFIG, reach=0.5))
+    state = td3.begin_with(agent(), agent(seed=1).actor, dataclasses.replace(CONFIG, reach=0.5))
     assert float(state.reach) == 0.5
-    warm = dataclasses.replace(state, warm=jnp.ones((), bool))
-    assert float(td3.adopt(warm, agent(seed=2).actor, CONFIG).reach) == 0.5
+    assert float(td3.adopt(state, agent(seed=2).actor, CONFIG).reach) == 0.5
 
 
 def test_the_reach_stands_still_where_one_trial_of_three_is_won():
@@ -154,6 +153,14 @@ def test_it_goes_no_farther_than_its_reach():
     _, away, metrics = learned(config)
     assert away == pytest.approx(0.1, rel=0.3)
     assert float(metrics["pull"]) > 0.0 and float(metrics["reach"]) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("updates", [20, 60, 180])
+def test_it_does_not_run_away_before_its_pull_has_found_its_size(updates):
+    config = dataclasses.replace(
+        CONFIG, discount=0.0, actor_every=1, critic_learning_rate=3e-3, reach=0.05
+    )
+    assert learned(config, updates)[1] < 0.075
 
 
 def test_the_actor_learns_in_every_fourth_update_alone():

@@ -40,8 +40,10 @@ from moore.trees import copied
 # five is a success.) It keeps within these factors of the setting, and below a distance of 1: steps
 # that are too short cannot be told from luck, and no trial would lengthen them again.
 _FARTHER, _WINS, _SHORTEST, _LONGEST = 1.5, 1.0 / 3.0, 0.5, 16.0
-# How fast the pull follows the distance, and its limits, per standard deviation of the rewards.
-_PULL_STEP, _WEAKEST, _STRONGEST = 1.02, 1e-3, 1e6
+# How fast the pull follows the distance, and its limits, per standard deviation of the rewards. It
+# begins strong, as the actor begins at the policy that acts. With a first pull of 1 and a reach of
+# 0.07 the actor was 0.17 away in the first epoch of Hopper-medium, and 0.09 on HalfCheetah-medium.
+_PULL_STEP, _FIRST_PULL, _WEAKEST, _STRONGEST = 1.02, 1e3, 1e-3, 1e6
 # Rewards that differ by less than this share of their size are all alike.
 _ALIKE = 1e-3
 
@@ -80,8 +82,8 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: TD3Config) ->
         target_critics=copied(critics),
         actor_opt=optax.adam(config.actor_learning_rate).init(actor),
         critic_opt=optax.adam(config.critic_learning_rate).init(critics),
-        pull=jnp.ones(()),
-        reach=jnp.asarray(config.reach),
+        pull=jnp.full((), _FIRST_PULL, float),
+        reach=jnp.full((), config.reach, float),
         scale=jnp.ones(()),
         warm=jnp.zeros((), bool),
         updates=jnp.zeros((), jnp.int32),
@@ -91,16 +93,22 @@ def init(key: PRNGKeyArray, obs_dim: int, action_dim: int, config: TD3Config) ->
 def begin_with(state: TD3State, policy: Actor, config: TD3Config, doubt: float = 1.0) -> TD3State:
     """The agent whose actor, and anchor, is this policy, whatever its widths."""
     del doubt
-    opt = optax.adam(config.actor_learning_rate).init(policy)
-    return dataclasses.replace(state, actor=copied(policy), anchor=copied(policy), actor_opt=opt)
+    return dataclasses.replace(
+        state,
+        actor=copied(policy),
+        anchor=copied(policy),
+        actor_opt=optax.adam(config.actor_learning_rate).init(policy),
+        pull=jnp.full((), _FIRST_PULL, float),
+        reach=jnp.full((), config.reach, float),
+    )
 
 
 def adopt(state: TD3State, acting: Actor, config: TD3Config) -> TD3State:
     """Another policy acts from now on: the anchor; before anything was learned, the actor too."""
+    del config
     fresh = ~state.warm & (state.updates == 0)
     actor = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), acting, state.actor)
-    reach = jnp.where(fresh, config.reach, state.reach)
-    return dataclasses.replace(state, actor=actor, anchor=copied(acting), reach=reach)
+    return dataclasses.replace(state, actor=actor, anchor=copied(acting))
 
 
 def after_verdict(state: TD3State, won: bool, config: TD3Config) -> TD3State:

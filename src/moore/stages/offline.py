@@ -65,8 +65,7 @@ def why_it_ends(rows: Sequence[Mapping], config: OfflineConfig) -> str | None:
 
     if stands_still(all_of("losses/q_target"), config.patience, config.tolerance):
         return "the critics' values have settled"
-    promised = [gain_if_believed(row) for row in rows]
-    if gains_nothing(all_of("gate/accepted"), promised, config.refusals):
+    if gains_nothing(all_of("gate/accepted"), config.refusals):
         return "no new policy was accepted"
     return None
 
@@ -88,24 +87,13 @@ def stands_still(values: Sequence[float], patience: int | None, tolerance: float
     return bool(last.any() and np.ptp(last) <= 2 * tolerance * abs(last.mean()))
 
 
-def gain_if_believed(metrics: Mapping) -> float:
-    """The gain that the models see in the newest policy; NaN if nothing says when to believe it."""
-    gain, bar = metrics.get("gate/gain"), metrics.get("gate/bar")
-    known = gain is not None and bar is not None and np.isfinite(bar)
-    return float(gain) if known else np.nan
-
-
-def gains_nothing(
-    accepted: Sequence[float], promised: Sequence[float], refusals: int | None
-) -> bool:
-    """Whether the gate has let no new policy act in the last epochs, and will hardly let one.
+def gains_nothing(accepted: Sequence[float], refusals: int | None) -> bool:
+    """Whether the gate has let no new policy act in the last epochs.
 
     Args:
         accepted: 1 for each epoch after which it did, otherwise 0; NaN without a gate.
-        promised: `gain_if_believed` of these epochs. As long as it grows, refusals do not count.
         refusals: number of epochs; None: they never count.
     """
     if refusals is None or len(accepted) < refusals:
         return False
-    grows = promised[-1] > promised[-refusals]
-    return not grows and all(value == 0.0 for value in accepted[-refusals:])
+    return all(value == 0.0 for value in accepted[-refusals:])
