@@ -34,6 +34,5 @@ class OfflineConfig:
     """Half the width of the band that `patience` waits for, relative to the mean of these targets:
     0.01 means within 1% on either side."""
     refusals: Positive[int] | None = None
-    """Stop the stage once the gate has let no new policy act in this many epochs in a row, unless
-    models that are believed see a gain that still grows; `epochs` is then the upper limit. None:
-    the gate does not end the stage."""
+    """Stop the stage once the gate has let no new policy act in this many epochs in a row; `epochs`
+    is then the upper limit. None: the gate does not end the stage."""
