@@ -38,28 +38,9 @@ class InTurnState(eqx.Module):
     online: PyTree
 
 
-@dataclass(frozen=True, kw_only=True)
-class InTurnAgent(Agent):
-    """An agent that is `first` before the hand-over and `then` after it; `in_turn` makes it."""
-
-    first: Agent
-    then: Agent
-
-    @property
-    def parts(self) -> tuple[Agent, ...]:
-        return (*self.first.parts, *self.then.parts)
-
-    @property
-    def sections(self) -> tuple[str, ...]:
-        return (*self.first.sections, *self.then.sections)
-
-    def config(self, config: Any) -> InTurnConfig:
-        return InTurnConfig(self.first.config(config), self.then.config(config))
-
-
 @dataclass(frozen=True)
 class _InTurn:
-    """What `in_turn` makes the agent of."""
+    """What the functions of such an agent are made of."""
 
     first: Agent
     then: Agent
@@ -106,6 +87,29 @@ class _InTurn:
         return call
 
 
+@dataclass(frozen=True, kw_only=True)
+class InTurnAgent(Agent):
+    """An agent that is one before the hand-over and another one after it; `in_turn` makes it."""
+
+    both: _InTurn
+
+    @property
+    def first(self) -> Agent:
+        """The agent of the offline stage."""
+        return self.both.first
+
+    @property
+    def parts(self) -> tuple[Agent, ...]:
+        return (*self.both.first.parts, *self.both.then.parts)
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        return (*self.both.first.sections, *self.both.then.sections)
+
+    def config(self, config: Any) -> InTurnConfig:
+        return InTurnConfig(self.both.first.config(config), self.both.then.config(config))
+
+
 def in_turn(first: Agent, then: Agent) -> InTurnAgent:
     """An agent that learns as `first` before the hand-over and as `then` after it.
 
@@ -126,6 +130,5 @@ def in_turn(first: Agent, then: Agent) -> InTurnAgent:
         act_mode=first.act_mode,
         hand_over=both.hand_over,
         **{name: both.passed_on(name) for name in names},
-        first=first,
-        then=then,
+        both=both,
     )
