@@ -131,6 +131,25 @@ def online_choices() -> str:
     return markdown((*head, *(f"epoch {epoch}" for epoch in shown)), rows)
 
 
+def online_pilots() -> str:
+    """Runs that settings of the online stage were chosen by: the acting and the newest policy."""
+    shown = ("0", "1", "2", "4", "6", "8", "10", "12", "16")
+    rows = []
+    for pilot in dict.fromkeys(row["pilot"] for row in table("online-pilots.csv")):
+        epochs = {row["epoch"]: row for row in rows_of("online-pilots.csv", pilot=pilot)}
+        last = list(epochs.values())[-1]
+        told = (
+            f"{fixed(float(epochs[epoch]['evaluated']))}, {fixed(float(epochs[epoch]['newest']))}"
+            if epoch in epochs
+            else ""
+            for epoch in shown
+        )
+        won = f"{last['promoted']} of {last['trials']}"
+        rows.append([pilot, last["log"], last["what"], *told, won])
+    head = ("", "log", "what", *(f"epoch {epoch}" for epoch in shown), "trials won")
+    return markdown(head, rows)
+
+
 def _mujoco(name: str, log: str) -> str:
     """Of the first runs on MuJoCo logs, seed 0: hand-over, lowest of ten epochs, final."""
     reference, curves = reference_for(log), _curves(name, "0")
@@ -209,6 +228,7 @@ TABLES = {
     "quickstart-safe": quickstart_safe,
     "safe-runs": safe_runs,
     "online-choices": online_choices,
+    "online-pilots": online_pilots,
     "quickstart-robust": quickstart_robust,
     "quickstart-moore": quickstart_moore,
     "hopper-log": hopper_log,
