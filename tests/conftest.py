@@ -223,6 +223,22 @@ def nothing_is_repeated_unasked(request):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk():
+    """What the tests write need not outlive a power cut, and to wait for the disk takes minutes.
+
+    A descriptor that is none is an error all the same. Processes that tests start do wait, and
+    tests of what a disk refuses put a function of their own in this place.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", _is_open)
+        yield
+
+
+def _is_open(file) -> None:
+    os.fstat(file if isinstance(file, int) else file.fileno())
+
+
+@pytest.fixture(scope="session", autouse=True)
 def few_pictures():
     """The pages of runs are without figures: to draw them takes longer than a run of the tests.
 
