@@ -78,7 +78,7 @@ _FIRST = (
     "test_budget_simulation.py", "test_sweep.py", "test_cql.py", "test_dynamics.py",
     "test_cli_runs.py", "test_iql.py", "test_handover_options.py", "test_policy_comparison.py",
     "test_adaptive_bc.py", "test_theory_survey.py", "test_bc.py", "test_keys.py", "test_fuzz.py",
-    "test_cli_logs.py",
+    "test_number_types.py", "test_cli_logs.py",
     "test_cli.py", "test_sum_tree.py", "test_awac.py", "test_theory_bounds.py", "test_ppo.py",
     "test_cli_process.py", "test_sac.py", "test_formats.py", "test_exporting.py",
     "test_results.py", "test_log_page.py", "test_replay_check.py", "test_benchmarks.py",
