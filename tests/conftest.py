@@ -78,7 +78,7 @@ _FIRST = (
     "test_budget_simulation.py", "test_sweep.py", "test_cql.py", "test_dynamics.py",
     "test_cli_runs.py", "test_iql.py", "test_handover_options.py", "test_policy_comparison.py",
     "test_adaptive_bc.py", "test_theory_survey.py", "test_bc.py", "test_keys.py", "test_fuzz.py",
-    "test_cli_logs.py",
+    "test_number_types.py", "test_cli_logs.py",
     "test_cli.py", "test_sum_tree.py", "test_awac.py", "test_theory_bounds.py", "test_ppo.py",
     "test_cli_process.py", "test_sac.py", "test_formats.py", "test_exporting.py",
     "test_results.py", "test_log_page.py", "test_replay_check.py", "test_benchmarks.py",
@@ -220,6 +220,22 @@ def nothing_is_repeated_unasked(request):
 
     with jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk():
+    """What the tests write need not outlive a power cut, and to wait for the disk takes minutes.
+
+    A descriptor that is none is an error all the same. Processes that tests start do wait, and
+    tests of what a disk refuses put a function of their own in this place.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", _is_open)
+        yield
+
+
+def _is_open(file) -> None:
+    os.fstat(file if isinstance(file, int) else file.fileno())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -165,7 +165,10 @@ class Here:
         pass
 
     def start(self, cell):
-        run_cell(cell)
+        try:
+            run_cell(cell)
+        except InputError as error:
+            return str(error)
         return ""
 
     def ended(self, process):
@@ -277,7 +280,8 @@ def test_bad_input_is_one_line(flags, words, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_tells_what_failed(tmp_path, capsys):
+def test_the_command_tells_what_failed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sweeps, "_ProcessPool", Here)
     line = f"sweep --out {tmp_path / 'out'} --datasets missing.npz --quiet --jobs 1"
     with pytest.raises(SystemExit) as stop:
         cli.main(line.split())

@@ -1,8 +1,10 @@
 """Cells of a sweep side by side in one process: the runs they are alone, each by itself."""
 
 import dataclasses
+import functools
 import json
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -32,6 +34,8 @@ ENV_ID = "TogetherLinear-v0"
 gym.register(ENV_ID, entry_point="tiny:LinearGaussian", max_episode_steps=20)
 # Two cells wherever they are one program: so the tests share the compiled programs.
 SEEDS = (0, 1)
+# In a batched program the second cell has these settings besides another seed.
+OTHERWISE = {"moore": {"penalty_coef": 0.3, "scheme": "moore:0.5"}}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def log(tmp_path_factory) -> str:
     return str(path)
 
 
-def config(log: str, algorithm: str = "moore", **changes) -> Config:
+def config(log: str, algorithm: str = "moore", scheme: str = "moore", **changes) -> Config:
     """As little as there can be, with every part in use."""
     tiny = tiny_config(algorithm=algorithm)
     few = {"hidden": (8,), "weight_decay": (0.0,) * 3, "members": 3, "elites": 2}
@@ -55,7 +59,7 @@ def config(log: str, algorithm: str = "moore", **changes) -> Config:
         "rlpd": SACConfig(**small, discount=0.9, critics=3, critic_subset=2),
         "offline": OfflineConfig(epochs=2, updates_per_epoch=10, rollout_batch=20),
         "online": OnlineConfig(epochs=2, steps_per_epoch=12, refit_every=6, rollout_batch=20,
-                               updates_per_step=2),
+                               updates_per_step=2, scheme=scheme),
         "evaluation": dataclasses.replace(tiny.evaluation, episodes=2),
     }  # fmt: skip
     if algorithm == "moore_safe":
@@ -83,6 +87,43 @@ def together(cells: list[Cell], batch: str = "yes", **options):
     return sweep(cells, together=True, batch=batch, quiet=True, **options)
 
 
+@pytest.fixture(scope="module")
+def alone(log, tmp_path_factory):
+    """The folder of the run of seed 1 by itself; several tests compare theirs with it."""
+
+    @functools.cache
+    def folder(algorithm: str, **changes) -> Path:
+        made = tmp_path_factory.mktemp(f"alone-{algorithm}") / "run"
+        run_cell(cell(made, config(log, algorithm, **changes), seed=1))
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="module")
+def batched(log, tmp_path_factory):
+    """The cells of one batched program, and how often the updates were traced for them."""
+
+    @functools.cache
+    def made(algorithm: str) -> tuple[list[Cell], int]:
+        base, traces = config(log, algorithm), []
+        plain = learning.gradient_steps.function
+
+        def noted(*args, **kwargs):
+            traces.append(1)
+            return plain(*args, **kwargs)
+
+        folder = tmp_path_factory.mktemp(f"batched-{algorithm}")
+        other = config(log, algorithm, **OTHERWISE.get(algorithm, {}))
+        cells = [cell(folder / "a", base), cell(folder / "b", other, seed=1)]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(learning.gradient_steps, "function", noted)
+            assert together(cells).done == [c.folder for c in cells]
+        return cells, len(traces)
+
+    return made
+
+
 def assert_near(one: list[dict], other: list[dict], tolerance: float) -> None:
     """Every number of every row is the same to this tolerance, but for the gate's yes or no.
 
@@ -108,53 +149,37 @@ def assert_near(one: list[dict], other: list[dict], tolerance: float) -> None:
         pytest.param("moore_robust", marks=pytest.mark.slow),
     ],
 )
-def test_in_one_batched_program_a_seed_is_what_it_is_alone(algorithm, log, tmp_path):
+def test_in_one_batched_program_a_seed_is_what_it_is_alone(algorithm, alone, batched):
     """To the tolerance of 32-bit numbers over the first updates: the fit and an offline epoch.
 
     `rlpd` learns nothing offline here: it is followed over its first online epoch.
     """
-    settings = config(log, algorithm)
-    cells = cells_of(tmp_path, settings)
-    assert together(cells).done == [c.folder for c in cells]
-    run_cell(cell(tmp_path / "alone", settings, seed=1))
-    assert_near(rows(tmp_path / "alone")[:2], rows(Path(cells[1].folder))[:2], tolerance=2e-3)
+    cells, _ = batched(algorithm)
+    by_itself = alone(algorithm, **OTHERWISE.get(algorithm, {}))
+    assert_near(rows(by_itself)[:2], rows(Path(cells[1].folder))[:2], tolerance=2e-3)
 
 
 @pytest.mark.parametrize("algorithm", ["moore", "moore_safe"])
-def test_where_cells_take_turns_a_seed_is_bit_for_bit_what_it_is_alone(algorithm, log, tmp_path):
-    settings = config(log, algorithm)
-    cells = cells_of(tmp_path, settings)
+def test_where_cells_take_turns_a_seed_is_bit_for_bit_what_it_is_alone(
+    algorithm, alone, log, tmp_path
+):
+    cells = cells_of(tmp_path, config(log, algorithm))
     assert len(together(cells, "no").done) == 2
-    run_cell(cell(tmp_path / "alone", settings, seed=1))
-    assert_same_run(tmp_path / "alone", Path(cells[1].folder))
+    assert_same_run(alone(algorithm), Path(cells[1].folder))
 
 
-def test_on_a_cpu_cells_take_turns_unless_they_are_told_to_be_one_program(log, tmp_path):
+def test_on_a_cpu_cells_take_turns_unless_they_are_told_to_be_one_program(alone, log, tmp_path):
     assert jax.default_backend() == "cpu"
-    settings = config(log, "rlpd")
-    assert len(together(cells_of(tmp_path, settings), "auto").done) == 2
-    run_cell(cell(tmp_path / "alone", settings, seed=1))
-    assert_same_run(tmp_path / "alone", tmp_path / "together-1")
+    assert len(together(cells_of(tmp_path, config(log, "rlpd")), "auto").done) == 2
+    assert_same_run(alone("rlpd"), tmp_path / "together-1")
 
 
-def test_all_cells_share_the_compiled_programs(log, tmp_path, monkeypatch):
+def test_all_cells_share_the_compiled_programs(batched):
     """Another seed, alpha and coefficient of the penalty: one program a stage for both cells."""
-    traces = []
-    plain = learning.gradient_steps.function
-
-    def noted(*args, **kwargs):
-        traces.append(1)
-        return plain(*args, **kwargs)
-
-    monkeypatch.setattr(learning.gradient_steps, "function", noted)
-    base = config(log)
-    online = dataclasses.replace(base.online, scheme="moore:0.5")
-    other = dataclasses.replace(base, penalty_coef=0.3, online=online)
-    cells = [cell(tmp_path / "a", base), cell(tmp_path / "b", other, seed=1)]
-    assert len(together(cells).done) == 2
-    assert len(traces) == 2, "one program offline, and one online"
-    used = [[row.get("model/penalty_coef") for row in rows(tmp_path / n)][1] for n in "ab"]
-    assert used == pytest.approx([base.penalty_coef, 0.3])
+    cells, traces = batched("moore")
+    assert traces == 2, "one program offline, and one online"
+    used = [rows(Path(c.folder))[1].get("model/penalty_coef") for c in cells]
+    assert used == pytest.approx([0.5, OTHERWISE["moore"]["penalty_coef"]])
 
 
 def test_cells_of_unequal_sizes_run_apart_and_that_is_said_once(log, tmp_path, capsys):
@@ -213,8 +238,12 @@ def test_online_stages_wait_for_their_offline_stages(log, tmp_path):
 @pytest.mark.skipif(
     threading.current_thread() is not threading.main_thread(), reason="signals are the main's"
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_every_cell_and_each_goes_on_alone(number, log, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
+def test_a_signal_saves_every_cell_and_each_goes_on_alone(
+    number, alone, log, tmp_path, monkeypatch
+):
     settings = config(log, "rlpd")
     cells = cells_of(tmp_path, settings)
     keep, calls = online_run.OnlineRun._keep, []
@@ -233,29 +262,31 @@ def test_a_signal_saves_every_cell_and_each_goes_on_alone(number, log, tmp_path,
     for place in map(Path, (c.folder for c in cells)):
         assert not (place / "summary.json").exists()
         assert any("step" in p.name for p in (place / "checkpoints").iterdir())
-    run_cell(cell(tmp_path / "alone", settings, seed=1))
     resume(cells[1].folder, quiet=True)
-    assert_same_run(tmp_path / "alone", Path(cells[1].folder))
+    assert_same_run(alone("rlpd"), Path(cells[1].folder))
     assert together(cells, "no").done == [cells[1].folder, cells[0].folder]
 
 
-def test_a_finished_cell_of_a_batched_program_is_made_longer_alone(log, tmp_path):
-    cells = cells_of(tmp_path, config(log, "rlpd"))
-    together(cells)
-    result = resume(cells[0].folder, epochs=3, quiet=True)
+def test_a_finished_cell_of_a_batched_program_is_made_longer_alone(batched, tmp_path):
+    cells, _ = batched("rlpd")
+    shutil.copytree(cells[0].folder, tmp_path / "longer")
+    result = resume(tmp_path / "longer", epochs=3, quiet=True)
     assert read_metrics(result.folder / "metrics.jsonl")[-1]["epoch"] == 3
 
 
 def test_jobs_limit_the_number_of_cells_at_a_time(log, tmp_path, monkeypatch):
     from moore.sweeps import together as module
 
-    groups, run_group = [], module._run_group
+    groups = []
 
-    def noted(group, *rest):
+    def done_at_once(group, company, outcome, say, stop):
         groups.append(len(group))
-        run_group(group, *rest)
+        for one in group:
+            Path(one.folder).mkdir()
+            (Path(one.folder) / "summary.json").write_text("{}")
+            outcome.ended(one.folder, "", say)
 
-    monkeypatch.setattr(module, "_run_group", noted)
+    monkeypatch.setattr(module, "_run_group", done_at_once)
     cells = cells_of(tmp_path, config(log, "rlpd"), seeds=(0, 1, 2))
     assert len(together(cells, "no", jobs=2).done) == 3
     assert groups == [2, 1]

@@ -77,7 +77,8 @@ def mean_over(
     values: Float[Array, "critics rows"], which: Bool[Array, " rows"]
 ) -> Float[Array, " critics"]:
     """The mean over the selected rows; 0 if there is none."""
-    return jnp.where(which, values, 0.0).sum(axis=1) / jnp.maximum(which.sum(), 1)
+    count = jnp.maximum(which.sum(), 1).astype(jnp.float32)
+    return jnp.where(which, values, 0.0).sum(axis=1) / count
 
 
 def critic_loss(

@@ -135,7 +135,7 @@ def return_scale(log: Replay) -> Float[Array, ""]:
     real = row < log.size
     ends = real & (log.data.terminated | log.data.truncated | (row == log.size - 1))
     # Counts the ends before each row. The padding after the last row is an episode of its own.
-    episode = jnp.cumsum(ends) - ends
+    episode = jnp.cumsum(ends) - ends.astype(jnp.int32)
     returns = jax.ops.segment_sum(
         jnp.where(real, log.data.reward, 0.0), episode, log.capacity, indices_are_sorted=True
     )
