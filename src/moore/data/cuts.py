@@ -13,6 +13,7 @@ import numpy as np
 from moore.data.checks import as_float32, blocks
 from moore.data.episodes import TIME_LIMIT, cut_at_limit
 from moore.data.known_files import closest_env, recognise
+from moore.data.least_squares import fitted_weights
 from moore.data.log import Log, told
 from moore.data.order import is_shuffled
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from moore.data.dataset import Dataset
 
 _ROWS = 30_000  # that are looked at
-_FITTED = 20_000  # rows that the prediction is fitted to
+_FITTED = 5_000  # rows that the prediction is fitted to
 _TRIED = 20  # limits
 _LONGEST = 10_000  # steps of an episode that are sought
 _AT_LEAST = 3  # ends
@@ -186,11 +187,21 @@ def jumping_period(surprise: np.ndarray, ends: np.ndarray) -> int | None:
     most = int(min(nth.max(initial=0) + 1, _LONGEST))
     total = np.bincount(nth[inside], rank[inside], most)[:most]
     count = np.bincount(nth[inside], minlength=most)[:most]
-    sums = np.array([total[limit - 1 :: limit].sum() for limit in range(2, most + 1)])
-    counts = np.array([count[limit - 1 :: limit].sum() for limit in range(2, most + 1)])
-    likely = _likely(sums, counts).tolist()
+    likely = _likely(_at_multiples(total), _at_multiples(count)).tolist()
     likely = (limit for limit in likely if _alone(surprise, inside, nth, limit))
     return next(likely, None)
+
+
+def _at_multiples(values: np.ndarray) -> np.ndarray:
+    """The sums of the values (n,) of steps 1, 2, ... over the multiples of 2, 3, ..., n steps."""
+    most = len(values)
+    small = math.isqrt(most)
+    sums = np.zeros(most + 1, values.dtype)
+    sums[2 : small + 1] = [values[limit - 1 :: limit].sum() for limit in range(2, small + 1)]
+    for times in range(1, most // (small + 1) + 1):  # larger limits have few multiples
+        multiples = values[times * (small + 1) - 1 :: times]
+        sums[small + 1 : small + 1 + len(multiples)] += multiples
+    return sums[2:]
 
 
 def _likely(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -265,7 +276,7 @@ def surprises(log: Log, ends: np.ndarray) -> np.ndarray:
     step = step[:, moving] / scale[moving].astype(np.float32)
     features = _Features(step, _standard(log.obs[:rows]), _standard(log.action[:rows]))
     sample = known[:: max(1, len(known) // _FITTED)]
-    weights = np.linalg.lstsq(features.of(sample), step[sample], rcond=None)[0]
+    weights = fitted_weights(features.of(sample), step[sample]).astype(np.float32)
     middle = (len(moving) - 1) // 2
     size = np.sqrt(np.mean((step[sample] - features.of(sample) @ weights) ** 2, axis=0))
     size = np.maximum(size, 1e-6)  # rounding

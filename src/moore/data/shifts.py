@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moore.data.checks import as_float32
+from moore.data.least_squares import fitted_weights
 from moore.data.log import Log
 
 if TYPE_CHECKING:
@@ -187,5 +188,5 @@ def _seen(log: "Log | Dataset", rows: np.ndarray) -> np.ndarray | None:
 def _left(seen: np.ndarray, values: np.ndarray) -> np.ndarray:
     """(k,) variance of the values (m, k) that `seen` (m, d) does not explain."""
     seen = np.column_stack([seen, np.ones(len(seen))])
-    missed = values - seen @ np.linalg.lstsq(seen, values, rcond=None)[0]
+    missed = values - seen @ fitted_weights(seen, values)
     return (missed**2).sum(axis=0) / max(len(seen) - seen.shape[1], 1)
