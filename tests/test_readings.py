@@ -119,7 +119,7 @@ def test_ends_that_are_not_flagged_are_told_to_a_run_where_successors_are_stored
     joined = np.zeros(ROWS, bool)
     joined[-1] = True
     (note,) = check_log_for_run(from_log(replace(log, truncated=joined)), None)
-    assert "19 rows inside an episode (first: row 59)" in note and "flag it" in note
+    assert "19 rows inside an episode (first: row 59)" in note and "time-out flags" in note
 
 
 @pytest.mark.parametrize("seed", range(3))
