@@ -157,8 +157,8 @@ EPISODE_DEFECTS = (
         lambda s: s["broken_successors"] and not s["shuffled"] and not s["misplaced"],
         f"{{broken_successors:,}} rows inside an episode {first('broken_successors')} have a "
         "next_obs that is not the next row's obs. If an episode ends there, add time-out flags: "
-        "else the log's returns are of other episodes, with which a policy is compared. It is harmless "
-        "if rows were left out; otherwise next_obs is wrong: write the true successors.",
+        "else the log's returns are of other episodes, with which a policy is compared. It is "
+        "harmless if rows were left out; otherwise next_obs is wrong: write the true successors.",
         in_run=True,
     ),
     Defect(
