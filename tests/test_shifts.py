@@ -125,3 +125,23 @@ def test_values_that_are_not_finite_or_too_few_rows_say_nothing(key, bad):
     few = {k: getattr(log, k)[:300] for k in ("obs", "action", "reward", "next_obs")}
     few |= {"terminated": log.terminated[:300], "truncated": log.truncated[:300]}
     assert summarize_shifts(replace(log, **few), few["truncated"])["action_rows"] == 0
+
+
+@pytest.mark.parametrize("sensor", [0.0, 0.01])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_controller_that_answers_to_changes_of_a_slow_plant_is_not_accused(sensor, seed):
+    rng = np.random.default_rng(seed)
+    state, obs, action, after = 0.5, [], [], []
+    seen = last = state
+    for row in range(EPISODES * STEPS):
+        if row % STEPS == 0:
+            state = seen = last = rng.normal()
+        sent = np.clip(-20 * (seen - last) - 0.2 * seen + 0.05 * rng.normal(), -1, 1)
+        state = 0.97 * state + 0.03 * sent + 0.02 * rng.normal()
+        obs.append([seen])
+        action.append([sent])
+        last, seen = seen, state + sensor * rng.normal()
+        after.append([seen])
+    obs, action, after = map(np.array, (obs, action, after))
+    log = replace(plant_log(), obs=obs, action=action, next_obs=after, reward=-(after[:, 0] ** 2))
+    assert summarize_shifts(log, log.truncated)["action_rows"] == 0

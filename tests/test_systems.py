@@ -111,7 +111,8 @@ def test_the_main_job_from_log_to_policy(tmp_path, make, act):
     config = dataclasses.replace(
         config,
         evaluation=dataclasses.replace(config.evaluation, episodes=3, candidate=False),
-        online=dataclasses.replace(config.online, epochs=2),
+        offline=dataclasses.replace(config.offline, epochs=20),
+        online=dataclasses.replace(config.online, epochs=2, steps_per_epoch=500),
         accept=("hand-over",),  # so that both stages are run, whatever came out of the first
     )
     result = moore.run(config, dataset=path, env=make, out=tmp_path / "run", quiet=True)

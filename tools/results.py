@@ -24,6 +24,7 @@ import tables_options
 import tables_quick
 import tables_schemes
 import tables_searches
+import tables_slips
 import tables_speed
 import tables_stages
 import tables_units
@@ -41,6 +42,7 @@ MODULES = (
     tables_quick,
     tables_schemes,
     tables_searches,
+    tables_slips,
     tables_speed,
     tables_stages,
     tables_units,

@@ -13,6 +13,7 @@ import numpy as np
 from moore.data.checks import as_float32, blocks
 from moore.data.episodes import TIME_LIMIT, cut_at_limit
 from moore.data.known_files import closest_env, recognise
+from moore.data.least_squares import fitted_weights
 from moore.data.log import Log, told
 from moore.data.order import is_shuffled
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from moore.data.dataset import Dataset
 
 _ROWS = 30_000  # that are looked at
-_FITTED = 20_000  # rows that the prediction is fitted to
+_FITTED = 5_000  # rows that the prediction is fitted to
 _TRIED = 20  # limits
 _LONGEST = 10_000  # steps of an episode that are sought
 _AT_LEAST = 3  # ends
 _CHANCE = -15.0  # natural logarithm of the probability that chance finds a limit
 _TOWERS = 2.0  # times the steps before and after an end
 _MOST = 0.8
+_FEW_ENDS, _FAR_STEP = 5, 3.0  # times what 99% of the steps keep to
 _FEW_BREAKS = 0.2  # of the rows; more are rows that were shuffled
 _FAR = 10.0  # times what 99% of the steps keep to
 
@@ -125,8 +127,9 @@ def unflagged_ends(log: Log, ends: np.ndarray) -> dict[str, int]:
     """Signs that rows inside episodes are ends; empty if there are none, or successors are stored.
 
     `every` is the number of steps after which the observations jump again and again, `jumps` the
-    number of rows with jumps unlike all other steps. `shuffled` is the number of rows if none of
-    them seems to be followed by its successor.
+    number of rows with jumps unlike all other steps. `early` is the number of ends that seem to be
+    flagged a row too early: an ordinary step follows them, and then a jump. `shuffled` is the
+    number of rows if none of them seems to be followed by its successor.
     """
     if log.next_obs is not None:
         return {}
@@ -135,6 +138,8 @@ def unflagged_ends(log: Log, ends: np.ndarray) -> dict[str, int]:
     surprise, ends = surprises(log, ends), ends[:_ROWS]
     if (every := jumping_period(surprise, ends)) is not None:
         return {"every": every}
+    if early := early_flags(log, ends):
+        return {"early": early}
     jumps = far_jumps(surprise, ends)
     return {"jumps": jumps} if jumps else {}
 
@@ -154,7 +159,7 @@ def other_limit(log: "Dataset | None", steps: int | None) -> bool:
     return known and steps is not None and ends.get("steps") != steps
 
 
-def broken_rows(log: Log) -> np.ndarray:
+def broken_rows(log: "Log | Dataset") -> np.ndarray:
     """(n,) bool: rows whose stored successor is not the next row's observation; never the last."""
     broken = np.zeros(log.size, bool)
     for rows in blocks(log.size - 1, 2 * log.obs[:1].nbytes):
@@ -186,11 +191,21 @@ def jumping_period(surprise: np.ndarray, ends: np.ndarray) -> int | None:
     most = int(min(nth.max(initial=0) + 1, _LONGEST))
     total = np.bincount(nth[inside], rank[inside], most)[:most]
     count = np.bincount(nth[inside], minlength=most)[:most]
-    sums = np.array([total[limit - 1 :: limit].sum() for limit in range(2, most + 1)])
-    counts = np.array([count[limit - 1 :: limit].sum() for limit in range(2, most + 1)])
-    likely = _likely(sums, counts).tolist()
+    likely = _likely(_at_multiples(total), _at_multiples(count)).tolist()
     likely = (limit for limit in likely if _alone(surprise, inside, nth, limit))
     return next(likely, None)
+
+
+def _at_multiples(values: np.ndarray) -> np.ndarray:
+    """The sums of the values (n,) of steps 1, 2, ... over the multiples of 2, 3, ..., n steps."""
+    most = len(values)
+    small = math.isqrt(most)
+    sums = np.zeros(most + 1, values.dtype)
+    sums[2 : small + 1] = [values[limit - 1 :: limit].sum() for limit in range(2, small + 1)]
+    for times in range(1, most // (small + 1) + 1):  # larger limits have few multiples
+        multiples = values[times * (small + 1) - 1 :: times]
+        sums[small + 1 : small + 1 + len(multiples)] += multiples
+    return sums[2:]
 
 
 def _likely(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -221,6 +236,25 @@ def _alone(surprise: np.ndarray, inside: np.ndarray, nth: np.ndarray, limit: int
     at = at[(at > 0) & (at < len(surprise) - 2)]
     around = np.maximum(surprise[at - 1], surprise[at + 2])
     return len(at) >= _AT_LEAST and float(np.mean(surprise[at] > _TOWERS * around)) >= _MOST
+
+
+def early_flags(log: Log, ends: np.ndarray) -> int:
+    """Ends that seem to be flagged one row before the true one; 0 if most of them do not.
+
+    Args:
+        log: a log without stored successors.
+        ends: (m,) bool, flags of its first rows.
+    """
+    at = np.flatnonzero(ends[:-2] & ~ends[1:-1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.abs(np.diff(log.obs[: len(ends)].astype(np.float64), axis=0))
+    inside = ~ends[:-1]
+    inside[at + 1] = False
+    if len(at) < _FEW_ENDS or inside.sum() < 100 or not np.isfinite(step).all():
+        return 0
+    far = (step > _FAR_STEP * np.quantile(step[inside], 0.99, axis=0)).any(axis=1)
+    early = far[at + 1] & ~far[at]
+    return int(early.sum()) if early.mean() >= _MOST and far[at].mean() < 1 - _MOST else 0
 
 
 def far_jumps(surprise: np.ndarray, ends: np.ndarray) -> int:
@@ -265,7 +299,7 @@ def surprises(log: Log, ends: np.ndarray) -> np.ndarray:
     step = step[:, moving] / scale[moving].astype(np.float32)
     features = _Features(step, _standard(log.obs[:rows]), _standard(log.action[:rows]))
     sample = known[:: max(1, len(known) // _FITTED)]
-    weights = np.linalg.lstsq(features.of(sample), step[sample], rcond=None)[0]
+    weights = fitted_weights(features.of(sample), step[sample]).astype(np.float32)
     middle = (len(moving) - 1) // 2
     size = np.sqrt(np.mean((step[sample] - features.of(sample) @ weights) ** 2, axis=0))
     size = np.maximum(size, 1e-6)  # rounding

@@ -236,6 +236,29 @@ DEFECTS = (
         in_run=True,
     ),
     Defect(
+        "wrapped-observations",
+        lambda s: s["wrapped"],
+        "Observation dimensions {wrapped} jump from one end of their range to the other and go on "
+        "from there, as angles, phases and counters do. Models take that for a fast motion: log "
+        "sine and cosine, or do not wrap around.",
+        in_run=True,
+    ),
+    Defect(
+        "dropped-readings",
+        lambda s: s["dropped"],
+        "Observation dimensions {dropped} leave their course for a row and hold one and the same "
+        "value there, as readings that were not made. Repair or drop these rows (in a table, name "
+        "the value in `missing`).",
+        in_run=True,
+    ),
+    Defect(
+        "units-change",
+        lambda s: s["other_units"],
+        "Columns go on in other units, or as another quantity: {other_units}. If nothing was "
+        "changed in the plant there, convert one part.",
+        in_run=True,
+    ),
+    Defect(
         "running-totals",
         lambda s: s["running_totals"],
         "In every episode the rewards only ever grow away from zero, as running totals do. If they "

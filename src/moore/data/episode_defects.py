@@ -9,6 +9,8 @@ _FEW = 10  # rows say nothing
 def _unflagged(s: dict) -> str:
     if "every" in s["unflagged_ends"]:
         return f"after every {s['unflagged_ends']['every']:,} steps"
+    if "early" in s["unflagged_ends"]:
+        return f"one row after {s['unflagged_ends']['early']:,} of the flagged ends"
     return f"in {s['unflagged_ends']['jumps']:,} rows"
 
 
@@ -154,9 +156,10 @@ EPISODE_DEFECTS = (
         "broken-successors",
         lambda s: s["broken_successors"] and not s["shuffled"] and not s["misplaced"],
         f"{{broken_successors:,}} rows inside an episode {first('broken_successors')} have a "
-        "next_obs that is not the next row's obs. This is harmless if rows were left out or files "
-        "were joined without flags; otherwise next_obs is wrong. Write the true successors, or add "
-        "time-out flags.",
+        "next_obs that is not the next row's obs. If an episode ends there, add time-out flags: "
+        "else the log's returns are of other episodes, with which a policy is compared. It is "
+        "harmless if rows were left out; otherwise next_obs is wrong: write the true successors.",
+        in_run=True,
     ),
     Defect(
         "reset-successors",

@@ -62,7 +62,7 @@ def may_mean(key: object, field: str, wanted: str) -> bool:
         return True
     word, own = _plain(key), _plain(wanted)
     least = _ALIKE_NEXT if field == "next_obs" else _ALIKE
-    if word == own or difflib.SequenceMatcher(None, word, own).ratio() >= least:
+    if word == own or _ratio(word, own, least) >= least:
         return True
     if word in _OTHER_NAMES.get(field, ()):
         return True
@@ -71,6 +71,13 @@ def may_mean(key: object, field: str, wanted: str) -> bool:
     is_state = any(part in word for part in _STATE)
     later = any(part in word for part in _AFTER) or key.endswith(("_", "'"))
     return is_state and later
+
+
+def _ratio(word: str, own: str, least: float) -> float:
+    """difflib's ratio, or 0 if the lengths alone keep it below `least`."""
+    if 2 * min(len(word), len(own)) < least * (len(word) + len(own)):
+        return 0.0
+    return difflib.SequenceMatcher(None, word, own).ratio()
 
 
 def suggestions(keys: Iterable[object], columns: Mapping[str, str], missing: Iterable[str]) -> str:

@@ -5,11 +5,10 @@ import lzma
 import os
 import struct
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from moore.data.dataset import EPISODES, VECTORS, Dataset
 from moore.data.log import Log, hash_file, with_notes
 from moore.data.look_alikes import refuse_look_alikes, suggestions
 from moore.data.names import at_home
+from moore.data.npz_arrays import NpzArrays
 from moore.data.passed_over import check_passed_over
 from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_rows
@@ -149,7 +149,7 @@ def _save(file: Path, arrays: dict[str, np.ndarray], source: Dataset | Log) -> N
 
 
 @contextmanager
-def _open(path: Path, name: str) -> Iterator[NpzFile]:
+def _open(path: Path, name: str) -> Iterator[NpzArrays]:
     if not path.is_file():
         given = "is a folder" if path.is_dir() else "no such file"
         raise InputError(f"{name}: {given}; expected an .npz archive; check the name and folder")
@@ -160,13 +160,13 @@ def _open(path: Path, name: str) -> Iterator[NpzFile]:
                 raise TypeError("it is one array")
         except UNREADABLE as error:
             raise _unreadable(name, error) from error
-        with archive:
-            _check_keys(archive, name)
-            yield archive
+        with archive, closing(NpzArrays(archive)) as arrays:
+            _check_keys(arrays, name)
+            yield arrays
 
 
-def _check_keys(archive: NpzFile, name: str) -> None:
-    twice = sorted({key for key in archive.files if archive.files.count(key) > 1})
+def _check_keys(archive: NpzArrays, name: str) -> None:
+    twice = sorted({key for key in archive if archive.names.count(key) > 1})
     if twice:
         raise InputError(
             f"{name}: several arrays go by the name {shown(', '.join(twice))}; expected one; write "
@@ -185,16 +185,11 @@ def _check_keys(archive: NpzFile, name: str) -> None:
     refuse_look_alikes(archive, _NAMES, [key for key in _ROWS if key in archive], name)
 
 
-def _get(archive: NpzFile, key: str, name: str) -> np.ndarray:
+def _get(archive: NpzArrays, key: str, name: str) -> np.ndarray:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # NumPy, of headers of Python 2
-            value = archive[key]
-        if not isinstance(value, np.ndarray):
-            raise TypeError(f"{shown(key)} is no array")
+        return archive.read(key)
     except UNREADABLE as error:
         raise _unreadable(name, error) from error
-    return value
 
 
 def _unreadable(name: str, error: Exception) -> InputError:
@@ -204,28 +199,19 @@ def _unreadable(name: str, error: Exception) -> InputError:
     )
 
 
-def _lying(archive: NpzFile, name: str) -> set[str]:
+def _lying(archive: NpzArrays, name: str) -> set[str]:
     shapes = {key: _shape(archive, key, name) for key in _ROWS if key in archive}
     return lying(shapes)
 
 
-def _shape(archive: NpzFile, key: str, name: str) -> tuple[int, ...]:
-    """The shape of an array, from the header of its file; the array is not read."""
+def _shape(archive: NpzArrays, key: str, name: str) -> tuple[int, ...]:
     try:
-        with warnings.catch_warnings(), archive.zip.open(f"{key}.npy") as member:
-            warnings.simplefilter("ignore", UserWarning)  # NumPy, of headers of Python 2
-            version = np.lib.format.read_magic(member)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            return read(member)[0]
-    except UNREADABLE:
-        return _get(archive, key, name).shape
+        return archive.shape(key)
+    except UNREADABLE as error:
+        raise _unreadable(name, error) from error
 
 
-def _choose(archive: NpzFile, across: set[str], budget: Budget, name: str) -> Subset | None:
+def _choose(archive: NpzArrays, across: set[str], budget: Budget, name: str) -> Subset | None:
     flags, _ = _Rows(archive, across, None, name).read(("terminated", "truncated"))
     return choose_rows(flags["terminated"], flags["truncated"], budget, name=name)
 
@@ -234,7 +220,7 @@ def _choose(archive: NpzFile, across: set[str], budget: Budget, name: str) -> Su
 class _Rows:
     """The arrays with a row for each transition."""
 
-    archive: NpzFile
+    archive: NpzArrays
     across: set[str]  # whose rows run along the second axis
     subset: Subset | None
     name: str
@@ -265,7 +251,7 @@ class _Rows:
         return value.T if key in self.across else value
 
 
-def _passed_over(archive: NpzFile, rows: _Rows) -> list[str]:
+def _passed_over(archive: NpzArrays, rows: _Rows) -> list[str]:
     """Notes on arrays that are not read; InputError if one holds what seems to be missing."""
     if "next_obs" in archive:
         return []
@@ -297,14 +283,14 @@ def _converted(name: str, key: str, value: np.ndarray, *, exact: bool) -> np.nda
     return as_flags(name, key, value) if flags else value
 
 
-def _statistics(archive: NpzFile, subset: Subset | None, name: str) -> dict[str, np.ndarray]:
+def _statistics(archive: NpzArrays, subset: Subset | None, name: str) -> dict[str, np.ndarray]:
     if not all(key in archive for key in EPISODES):
         return {}
     found = {key: _get(archive, key, name) for key in EPISODES}
     return found if subset is None else subset.of_episodes(found)
 
 
-def _infos(archive: NpzFile, subset: Subset | None, name: str) -> dict[str, np.ndarray]:
+def _infos(archive: NpzArrays, subset: Subset | None, name: str) -> dict[str, np.ndarray]:
     rows, found = max(_get(archive, "terminated", name).shape), {}
     for key in archive:
         if not key.startswith(_INFOS):
@@ -319,7 +305,7 @@ def _infos(archive: NpzFile, subset: Subset | None, name: str) -> dict[str, np.n
     return found
 
 
-def _metadata(archive: NpzFile, name: str) -> dict[str, object]:
+def _metadata(archive: NpzArrays, name: str) -> dict[str, object]:
     text = str(_get(archive, "metadata", name)) if "metadata" in archive else "{}"
     try:
         metadata = json.loads(text)

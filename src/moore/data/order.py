@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moore.data.least_squares import fitted_weights
 from moore.data.log import Log
 
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
 
-_SAMPLE = 20_000  # rows, evenly spaced
+_SAMPLE = 5_000  # rows, evenly spaced
 _FEW = 200  # rows do not show whether they are shuffled
 _ALIKE = 0.9  # of the difference of two random rows
 _FORETOLD = 0.1  # share of the variance
@@ -69,7 +70,7 @@ def foretold(seen: np.ndarray, following: np.ndarray) -> bool:
     seen = seen - seen.mean(axis=0)
     spread = seen.std(axis=0)
     seen = np.column_stack([seen / np.where(spread > 0, spread, 1.0), np.ones(len(seen))])
-    left = following - seen @ np.linalg.lstsq(seen, following, rcond=None)[0]
+    left = following - seen @ fitted_weights(seen, following)
     freedom = max(len(seen) - seen.shape[1], 1) / len(seen)
     explained = 1.0 - left.var(axis=0) / following.var(axis=0) / freedom
     return bool((explained > _FORETOLD).any())

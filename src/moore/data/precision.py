@@ -25,9 +25,11 @@ class Windows:
 
     def __init__(self, rows: int):
         """Prepares for arrays with this number of rows."""
-        starts = np.linspace(0, max(0, rows - _LENGTH), _WINDOWS).astype(np.int64)
-        taken = np.sort(starts[:, None] + np.arange(min(_LENGTH, rows)), axis=None)
-        self._rows = taken[np.diff(taken, prepend=-1) > 0]  # np.unique takes 50 times as long
+        if rows <= _WINDOWS * _LENGTH:
+            self._rows = np.arange(rows)
+        else:
+            starts = np.linspace(0, rows - _LENGTH, _WINDOWS).astype(np.int64)
+            self._rows = (starts[:, None] + np.arange(_LENGTH)).reshape(-1)
         self._parts: dict[str, list[np.ndarray]] = {}
 
     def take(self, key: str, start: int, values: np.ndarray) -> None:
@@ -42,6 +44,8 @@ class Windows:
         """The result of `lost_in_float32`; ends: (rows,) bool, last rows of the episodes."""
         arrays = {key: np.concatenate(parts) for key, parts in self._parts.items()}
         arrays = {k: a.reshape(len(a), -1) for k, a in arrays.items() if len(a) == len(self._rows)}
+        if not arrays:
+            return {}
         follows = np.append(np.diff(self._rows) == 1, False)
         return _lost(arrays, follows & ~ends[self._rows])
 
@@ -94,11 +98,11 @@ def lost_in_float32(arrays: Mapping[str, np.ndarray | None], ends: np.ndarray) -
         steps', above `COARSE`, and the share of the steps that come out wrong by more than half.
         Arrays without any such column are left out.
     """
+    arrays = {k: v for k, v in arrays.items() if v is not None and _may_lose(v.dtype)}
     windows = Windows(len(ends))
     for key, value in arrays.items():
-        if value is not None:
-            windows.take(key, 0, value)
-    return windows.lost(ends)
+        windows.take(key, 0, value)
+    return windows.lost(ends) if arrays else {}
 
 
 def _lost(arrays: dict[str, np.ndarray], follows: np.ndarray) -> dict:

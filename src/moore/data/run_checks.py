@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from moore.data.courses import summarize_courses
+from moore.data.cuts import broken_rows
 from moore.data.dataset import Dataset
 from moore.data.defects import findings
 from moore.data.duplicates import duplicate_rows
@@ -17,6 +18,7 @@ from moore.data.given_away import given_away
 from moore.data.log import told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
+from moore.data.readings import summarize_readings
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.steps import SAMPLE
@@ -76,8 +78,12 @@ def _summary(log: Dataset, facts: object) -> dict:
         **_unchanged(log),
         **given_away(log),
         **summarize_courses(log, ends),
+        **summarize_readings(log, ends),
         **summarize_shifts(log, ends),
     }
+    broken = broken_rows(log) & ~ends & log.successor_known
+    summary["broken_successors"] = int(broken.sum())
+    summary["first_rows"]["broken_successors"] = int(broken.argmax())
     copies = duplicate_rows([log.obs, log.action, log.reward, log.next_obs])
     summary["duplicate_rows"] = len(copies)
     summary["first_rows"]["duplicate_rows"] = int(copies[0]) if len(copies) else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moore.data.checks import as_float32
+from moore.data.least_squares import fitted_weights
 from moore.data.log import Log
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _PAST = 6  # rows for which a dead time is looked for
 _TELLS = 0.3  # share of an action's variance that a step must tell
 _LITTLE = 0.5  # of what the better row tells
 _EXACT = 1e-4  # left: a rule of the controller, where measured steps have noise
+_CHANCE = 2.5  # standard deviations of what chance lets a step tell of an action
+_ABOVE = 2.0  # times what an older action is told of
 _BADLY = 0.02  # share of the rewards' variance that their own row leaves open
 _MUCH_BETTER = 0.2  # of that
 _WIDEST = 16  # columns whose products are taken, beside their squares
@@ -87,6 +90,10 @@ def _rows_of_actions(log: "Log | Dataset", episode: np.ndarray) -> int:
     if lags[place] > 0:
         others = best[:place]
         exact = share[place, tells[place].argmax()] < _EXACT
+        # A controller of changes makes its next action of this step; but the plant obeys its own.
+        chance = _CHANCE * np.sqrt(2 * obs.shape[1]) / len(rows)
+        obeys = own > max(chance, _ABOVE * best[_PAST - 1])
+        exact = exact or obeys
     else:  # what older actions tell may add up to a state that is not observed
         others, exact = np.array([own, *best[max(0, place - 1) : place]]), place == 0
     found = best[place] >= _TELLS and (others <= _LITTLE * best[place]).all()
@@ -187,5 +194,5 @@ def _seen(log: "Log | Dataset", rows: np.ndarray) -> np.ndarray | None:
 def _left(seen: np.ndarray, values: np.ndarray) -> np.ndarray:
     """(k,) variance of the values (m, k) that `seen` (m, d) does not explain."""
     seen = np.column_stack([seen, np.ones(len(seen))])
-    missed = values - seen @ np.linalg.lstsq(seen, values, rcond=None)[0]
+    missed = values - seen @ fitted_weights(seen, values)
     return (missed**2).sum(axis=0) / max(len(seen) - seen.shape[1], 1)

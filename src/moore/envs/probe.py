@@ -17,6 +17,7 @@ from moore.envs.adapter import Adapter
 from moore.errors import InputError
 
 _STEPS = 20  # of the trial
+_OTHER_SIZE = 100.0  # times the size of the log's rewards
 
 
 @contextlib.contextmanager
@@ -41,7 +42,7 @@ def tried(
             one = make() if not envs else _another(make, len(envs), at_once)
             envs.append(stack.enter_context(contextlib.closing(one)))
         refuse_shared(envs)
-        notes = _try(envs[0], envs[-1], seed)
+        notes = _try(envs[0], envs[-1], seed, log)
         if log is not None:
             notes += _unlike_the_log(envs[0], log, seed)
         yield envs[0], notes
@@ -74,35 +75,74 @@ def _another(make: Callable[[], Adapter], there: int, wanted: int) -> Adapter:
         ) from error
 
 
-def _try(first: Adapter, second: Adapter, seed: int) -> list[str]:
-    """Steps the first environment, and compares resets of both with the same seed."""
+def _try(first: Adapter, second: Adapter, seed: int, log: Dataset | None) -> list[str]:
+    """Steps both environments in the same way, and compares what they show."""
     as_given, first.env = first.env, _Precise(first.env)
-    begun, _ = first.reset(seed=seed)
-    other = begun if second is first else second.reset(seed=seed)[0]
     rng = np.random.default_rng(seed)
-    faults = [] if first.fault is None else [first.fault]
-    for _ in range(_STEPS):
-        *_, terminated, truncated, _ = first.step(rng.uniform(-1, 1, first.action_space.shape))
-        faults += [] if first.fault is None else [first.fault]
-        if terminated or truncated:
-            break
+    actions = [rng.uniform(-1, 1, first.action_space.shape) for _ in range(_STEPS)]
+    seen, rewards, faults = _stepped(first, actions, seed)
     notes = _lost(first.env.seen)
     first.env = as_given
     again, _ = first.reset(seed=seed)
     if faults:
         notes.append(f"a trial of {_STEPS} steps had readings that are not finite ({faults[0]}).")
-    if not np.array_equal(begun, other):
+    elif len(seen) > _STEPS and all(np.array_equal(obs, seen[1]) for obs in seen[1:]):
+        notes.append(
+            f"no observation changes in a trial of {_STEPS} steps with random actions; does the "
+            "environment write its state into them?"
+        )
+    other = seen if second is first else _stepped(second, actions, seed)[0]
+    if not np.array_equal(seen[0], other[0]):
         notes.append(
             "two environments that are reset with the same seed begin differently, so evaluations "
             "of one policy differ by chance."
         )
-    elif not np.array_equal(begun, again):
+    elif not np.array_equal(seen[0], again):
         notes.append(
             "an environment that is reset with the same seed begins differently once it has run: "
             "something is carried over between its episodes, such as running statistics of a "
             "normalisation; evaluation and live system may show other numbers for the same state."
         )
-    return notes
+    elif not faults and not np.array_equal(seen, other):
+        notes.append(
+            "two environments that are reset with the same seed part under the same actions: their "
+            "steps draw from a generator that reset(seed=...) does not seed, so evaluations of one "
+            "policy differ by chance."
+        )
+    return notes if log is None else notes + _other_rewards(rewards, log)
+
+
+def _stepped(
+    env: Adapter, actions: list[np.ndarray], seed: int
+) -> tuple[list[np.ndarray], list[float], list[str]]:
+    """Observations, rewards and faults of an episode with these actions, as far as it goes."""
+    obs, _ = env.reset(seed=seed)
+    seen, rewards, faults = [obs], [], [env.fault]
+    for action in actions:
+        obs, reward, terminated, truncated, _ = env.step(action)
+        seen.append(obs)
+        rewards.append(float(reward))
+        faults.append(env.fault)
+        if terminated or truncated:
+            break
+    return seen, rewards, [fault for fault in faults if fault is not None]
+
+
+def _other_rewards(rewards: list[float], log: Dataset) -> list[str]:
+    """A note if the rewards of the trial are of another sign or size than all of the log's."""
+    here, there = np.array(rewards), log.reward
+    if not np.isfinite(here).all() or not here.any() or not there.any():
+        return []
+    least, most = sorted((np.abs(here).mean(), np.abs(there).mean(dtype=np.float64)))
+    signs = (here.min(), here.max()), (float(there.min()), float(there.max()))
+    opposite = any(one[0] > 0 and other[1] < 0 for one, other in (signs, signs[::-1]))
+    if most < _OTHER_SIZE * least and not opposite:
+        return []
+    return [
+        f"the environment's rewards ({here.min():.3g} to {here.max():.3g} in a trial with random "
+        f"actions) are unlike the log's ({signs[1][0]:.3g} to {signs[1][1]:.3g}); are they in the "
+        "same units, and rewards in both, not costs in one of them?"
+    ]
 
 
 class _Precise(gym.Wrapper):

@@ -6,6 +6,9 @@ information, since the rule is not learned from the log; for environments withou
 `moore.dynamics.terminal_fit` learns one. The tests are Gymnasium's (gymnasium/envs/mujoco), for
 the default observations, which leave out the torso's horizontal position.
 
+A rule of this file also takes arrays of NumPy with transitions along a second axis, so that rows of
+a log can be tested without a program being compiled.
+
 Note: the environment tests the simulator's float64 state, but a rule tests the observation. That is
 float32, with velocities clipped at 10 (Hopper, Walker2d), so a rule cannot see a velocity beyond
 Hopper's limit of 100. Every rule except `never` also ends at an entry that is not finite, which
@@ -15,34 +18,37 @@ Walker2d, InvertedDoublePendulum and Humanoid themselves do not test.
 import re
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from moore.errors import InputError
 from moore.imports import import_function
 
 TerminationFn = Callable[[Array, Array, Array], Array]
-Obs = Float[Array, " obs_dim"]
-Action = Float[Array, " action_dim"]
-Ends = Bool[Array, ""]
+_Any = jax.Array | np.ndarray
+Obs = Float[_Any, " obs_dim *rows"]
+Action = Float[_Any, " action_dim *rows"]
+Ends = Bool[_Any, " *rows"]
 
 
 def never(obs: Obs, action: Action, next_obs: Obs) -> Ends:
     """No state ends an episode: HalfCheetah, Swimmer, Reacher, Pusher, Pendulum."""
-    return jnp.zeros((), bool)
+    return jnp.zeros(next_obs.shape[1:], bool)
 
 
 def hopper(obs: Obs, action: Action, next_obs: Obs) -> Ends:
     """Healthy: height z > 0.7, |pitch| < 0.2, every entry after z within (-100, 100)."""
     z, pitch = next_obs[0], next_obs[1]
-    in_range = jnp.all(jnp.abs(next_obs[1:]) < 100.0)
-    return ~(_finite(next_obs) & in_range & (z > 0.7) & (jnp.abs(pitch) < 0.2))
+    in_range = (abs(next_obs[1:]) < 100.0).all(axis=0)
+    return ~(_finite(next_obs) & in_range & (z > 0.7) & (abs(pitch) < 0.2))
 
 
 def walker2d(obs: Obs, action: Action, next_obs: Obs) -> Ends:
     """Healthy: 0.8 < z < 2 and -1 < pitch < 1."""
     z, pitch = next_obs[0], next_obs[1]
-    return ~(_finite(next_obs) & (z > 0.8) & (z < 2.0) & (jnp.abs(pitch) < 1.0))
+    return ~(_finite(next_obs) & (z > 0.8) & (z < 2.0) & (abs(pitch) < 1.0))
 
 
 def ant(obs: Obs, action: Action, next_obs: Obs) -> Ends:
@@ -57,7 +63,7 @@ def humanoid(obs: Obs, action: Action, next_obs: Obs) -> Ends:
 
 def inverted_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
     """An episode ends at a pole angle beyond 0.2 rad."""
-    return ~(_finite(next_obs) & (jnp.abs(next_obs[1]) <= 0.2))
+    return ~(_finite(next_obs) & (abs(next_obs[1]) <= 0.2))
 
 
 def inverted_double_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
@@ -126,7 +132,7 @@ def known_environments() -> list[str]:
 
 
 def _finite(next_obs: Obs) -> Ends:
-    return jnp.all(jnp.isfinite(next_obs))
+    return (abs(next_obs) < float("inf")).all(axis=0)
 
 
 def _lookup(env_id: str | None) -> TerminationFn | None:

@@ -1,13 +1,11 @@
 """Compares the terminal flags of a log with the environment's own termination rule."""
 
-import jax
 import numpy as np
 
+from moore.data.checks import blocks
 from moore.data.log import Log
 from moore.envs.termination import TerminationFn, never, termination_rule
 from moore.errors import InputError
-
-_BLOCK = 1 << 15  # rows; the last block is filled up, so that one program serves all
 
 
 def check_flags(log: Log, terminated: np.ndarray, ends: np.ndarray, env_id: str | None) -> dict:
@@ -25,14 +23,12 @@ def check_flags(log: Log, terminated: np.ndarray, ends: np.ndarray, env_id: str 
     """
     flagged, unflagged, checked = [], [], 0
     rule = _rule(env_id)
-    judge = jax.jit(jax.vmap(rule or never))
-    for start in range(0, log.size if rule else 0, _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, log.size))
+    for block in blocks(log.size if rule else 0, log.obs[:1].nbytes):
+        rows = np.arange(block.start, block.stop)
         next_obs, usable = _successors(log, rows, ends)
         usable |= (rule is never) & terminated[rows]  # whatever follows, the flag is wrong
-        filled = np.zeros((_BLOCK, next_obs.shape[1]), np.float32)
-        filled[: len(rows)] = next_obs
-        verdict = np.asarray(judge(filled, filled[:, :0], filled))[: len(rows)]
+        across = next_obs.T
+        verdict = np.asarray(rule(across, across[:0], across))
         flagged.append(rows[usable & terminated[rows] & ~verdict])
         unflagged.append(rows[usable & ~terminated[rows] & verdict])
         checked += int(usable.sum())

@@ -23,6 +23,7 @@ from moore.data.log import Log, notes_of, parts_of, told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
+from moore.data.readings import summarize_readings
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.successors import summarize_successors
@@ -145,6 +146,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "not_read": _not_read(log),
         **given_away(log),
         **summarize_courses(log, flags.ends),
+        **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends),
     }
 

@@ -19,6 +19,7 @@ from moore.runs.checkpoint import (
 )
 from moore.runs.run_files import HAND_OVER, handed_over
 from moore.runs.setup import Setup
+from moore.runs.world import World
 from moore.sinks.console import Reporter
 from moore.sinks.json_lines import why_unknown
 from moore.stages import epoch_diagnostics
@@ -62,6 +63,7 @@ def newest_checkpoint(
             report.say(f"{path.name} cannot be used ({why}); trying the one before it.")
             continue
         _check_log(checkpoint, setup, folder)
+        check_environment(checkpoint.info, setup.world, folder)
         return checkpoint
     if candidates:
         raise InputError(
@@ -147,12 +149,38 @@ def _hand_over_template(setup: Setup):
 
 
 def _check_log(checkpoint: Checkpoint, setup: Setup, folder: Path) -> None:
-    begun_with = checkpoint.info["dataset_sha256"]
+    """Raises InputError unless the log has the bytes and the rows that the run was begun with."""
+    info, name = checkpoint.info, setup.config.dataset or "no log"
     now = "" if setup.dataset is None else setup.dataset.sha256
-    if begun_with != now:
+    if info["dataset_sha256"] != now:
         raise InputError(
-            f"{setup.config.dataset or 'no log'} is not the data set that {short_path(folder)} was "
-            f"begun with (its SHA-256 was {begun_with[:12]}...)."
+            f"{name} is not the data set that {short_path(folder)} was begun with (its SHA-256 was "
+            f"{info['dataset_sha256'][:12]}...). Put that log back, or say with --dataset where it "
+            "is; to train on another log, begin another run."
+        )
+    if info.get("dataset_rows", setup.sum_of_rows) != setup.sum_of_rows:
+        raise InputError(
+            f"{name} has the hash of the data set that {short_path(folder)} was begun with, but "
+            "other rows: its arrays were changed after it was loaded, its environment ends "
+            "episodes after another number of steps, or this version reads it in another way. "
+            "Give it as it was, or begin another run."
+        )
+
+
+def check_environment(info: dict, world: World, folder: Path) -> None:
+    """Raises InputError if the environment has another id or another step limit than before."""
+    before, now = info.get("environment", ""), world.registered
+    if before and now and before != now:
+        raise InputError(
+            f"{short_path(folder)} was begun in {before}, not in {now}; a run goes on where it was "
+            "begun: leave --env-id out, or begin another run."
+        )
+    steps, source = info.get("step_limit", (None, ""))
+    if {source, world.limit.source} <= {"own", "given"} and steps != world.limit.steps:
+        raise InputError(
+            f"{short_path(folder)} was begun in an environment whose episodes end after {steps} "
+            f"steps; now they end after {world.limit.steps}. Give the environment as it was, or "
+            "begin another run."
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moore.config import Config, read_toml
 from moore.data.dataset import Dataset
+from moore.data.names import at_home, split_names
 from moore.envs.make import EnvSource
 from moore.errors import InputError
 from moore.files import locked, short_path, whole_path, write_whole, writing
@@ -239,6 +240,8 @@ def _go_on(
             f"{short_path(folder)} was given its {' and its '.join(missing)} in Python, and goes "
             f"on with the same: {how_to_resume(folder, plan, until=until)}."
         )
+    if dataset is None:
+        _check_log_is_there(config.dataset, folder)
     with locked(folder):
         setup = prepare(
             config,
@@ -260,6 +263,18 @@ def _go_on(
             write_whole(folder / "config.toml", run_toml(config))
             now.write(folder)
         return execute(setup, folder, now, checkpoint, until=until, stop=stop, quiet=quiet)
+
+
+def _check_log_is_there(dataset: str, folder: Path) -> None:
+    """Raises InputError if the log of a run is a file or folder that does not exist any more."""
+    for name in split_names(dataset) if dataset else []:
+        pattern = name.startswith(("minari:", "builtin:")) or "*" in name
+        if not pattern and not at_home(name).exists():
+            raise InputError(
+                f"{short_path(folder)} was begun with the log {name}, which is not there (a path "
+                "that is not whole counts from the folder in which the command was given): put it "
+                "back, or say with --dataset where it is."
+            )
 
 
 def _check_free(folder: Path) -> None:

@@ -169,6 +169,8 @@ class RunFiles:
         now = time.perf_counter()
         return {
             "dataset_sha256": _sha256(self.setup),
+            "dataset_rows": self.setup.sum_of_rows,
+            "environment": self.setup.world.registered,
             "moore": __version__,
             "step_limit": [self.setup.world.limit.steps, self.setup.world.limit.source],
             "config": self.config,

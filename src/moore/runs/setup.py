@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from jaxtyping import PyTree
 
 from moore import algorithms
 from moore.config import Config
+from moore.data.content import sum_of_rows
 from moore.data.cuts import other_limit
 from moore.data.dataset import Dataset
 from moore.data.load import check_against_spaces, load_dataset
@@ -67,6 +69,11 @@ class Setup:
     key: jax.Array
     termination_report: dict | None = None
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def sum_of_rows(self) -> str:
+        """A sum of the log's rows, by which a run knows them again; empty without a log."""
+        return "" if self.dataset is None else sum_of_rows(self.dataset)
 
     @property
     def units(self) -> Units:

@@ -54,6 +54,13 @@ class World:
         return isinstance(self.source, Registered)
 
     @property
+    def registered(self) -> str:
+        """Its Gymnasium id without the module, and its arguments; empty for a function."""
+        if not isinstance(self.source, Registered):
+            return ""
+        return f"{self.source.env_id.rpartition(':')[2]} {self.source.arguments}".strip()
+
+    @property
     def arguments(self) -> str:
         """Arguments of `gymnasium.make` besides the id; empty for a function."""
         return self.source.arguments if isinstance(self.source, Registered) else ""
