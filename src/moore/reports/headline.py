@@ -13,6 +13,8 @@ from moore.evaluation.transfer import DIP_EPOCHS
 from moore.numbers import is_finite, without_nulls
 from moore.reports.panels import MetricRows, band, finite_values, line, new_figure, series
 from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION, css_color
+from moore.reports.unprotected import LABEL as _UNPROTECTED
+from moore.reports.unprotected import MEANING, draw_unprotected
 
 _MOST_POINTS = 1500  # acting episodes drawn: each is an element of the page
 # The offline stage takes this share of the online stage's width, however many epochs it has.
@@ -30,6 +32,7 @@ _MEANINGS = {
     _HAND_OVER: "the policy that went online",
     _CLONE: "the better part of the log, imitated",
     _OLD: "mean of the log's episodes",
+    _UNPROTECTED: MEANING,
 }
 _KINDS = {"-": "solid", "--": "dashed", ":": "dotted"}
 
@@ -44,7 +47,8 @@ def return_curve(rows: MetricRows, summary: Mapping) -> Figure:
         rows: used are `env_steps`, `eval/return`, `eval/returns`, `model/episode_return`,
             `online/episode_returns`, `clone/return` and `clone/log_return`.
         summary: `summary.json`; its `reference`, if any, gives the second axis (score), and
-            `hand_over.log_return` the level of the old controller.
+            `hand_over.log_return` the level of the old controller; `dataset`, `env_id` and
+            `algorithm` tell whether a run without protection is stored for comparison.
     """
     rows = _with_steps(rows)
     for row in rows:
@@ -60,8 +64,9 @@ def return_curve(rows: MetricRows, summary: Mapping) -> Figure:
         for name, (level, color, style) in levels.items():
             axes.axhline(level, color=color, lw=1.2, ls=style, label=name)
         _mark_dip(axes, rows)
+        unprotected = draw_unprotected(axes, summary)
         _step_axis(axes, rows)
-        _fit(axes, rows, [level for level, *_ in levels.values()])
+        _fit(axes, rows, [level for level, *_ in levels.values()] + unprotected)
         axes.set_ylabel("episode return")
         axes.yaxis.set_major_formatter("{x:,g}")
         if reference := known_reference(summary):
