@@ -144,7 +144,7 @@ def assert_near(one: list[dict], other: list[dict], tolerance: float) -> None:
     "algorithm",
     [
         "moore",
-        "rlpd",
+        pytest.param("rlpd", marks=pytest.mark.slow),
         pytest.param("moore_safe", marks=pytest.mark.slow),
         pytest.param("moore_robust", marks=pytest.mark.slow),
     ],
