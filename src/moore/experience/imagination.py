@@ -313,8 +313,7 @@ class Imagination:
             terminated_fn=task.terminated_fn,
             settings=dataclasses.replace(
                 self._rollouts(gate.rollouts, steps),
-                # A member's own error adds up over an episode, but changing it is like noise, and
-                # in trials policies act without.
+                # Another member at each step is like noise, and in trials policies act without.
                 one_member=in_trials and task.config.one_member,
             ),
             discount=discount,
