@@ -78,6 +78,9 @@ def quickstart_safe() -> str:
     return markdown((*head, "won", "least left of the budget"), rows)
 
 
+_LEARNERS = {"ppo": "PPO", "td3-first": "TD3, first rules", "td3": "**TD3**"}
+
+
 def safe_runs() -> str:
     """Whole runs of `moore_safe` on MuJoCo logs; D4RL's scores in brackets."""
 
@@ -94,7 +97,7 @@ def safe_runs() -> str:
 
     rows = [
         [
-            row["task"], row["seed"], row["online"].upper(), told(row["task"], row["clone"]),
+            row["task"], row["seed"], _LEARNERS[row["online"]], told(row["task"], row["clone"]),
             fixed(float(row["models_of_clone"])) if row["models_of_clone"] else "",
             row["offline_epochs"], told(row["task"], row["hand_over"]), row["online_epochs"],
             *(told(row["task"], row[name]) for name in ("final", "lowest")), dip(row),

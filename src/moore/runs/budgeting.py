@@ -52,7 +52,8 @@ def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> 
 
     Args:
         share: share of the reference's earnings that may be lost; with 0 no policy is tried.
-        earnings: what is known of the reference. With fewer than two episodes it acts first.
+        earnings: what is known of the reference. It acts alone until `known` of its episodes are
+            (see the rules).
         rules: all other settings.
 
     Raises:
