@@ -1,7 +1,10 @@
 """The account of the dip budget: entries worked by hand."""
 
+import numpy as np
 import pytest
 
+from moore.runs.budgeting import dip_budget
+from moore.stages.earnings import earnings_of_log
 from moore.stages.ledger import Ledger
 
 
@@ -30,3 +33,18 @@ def test_a_level_that_turns_out_higher_moves_the_least_margin():
     ledger.note(100.0)
     assert ledger.least_margin(100.0) == pytest.approx(-50.0)
     assert ledger.least_margin(120.0) == pytest.approx(-70.0)
+
+
+def test_nobody_is_blamed_for_what_the_reference_loses_too():
+    """Below the floor for half of an episode, as a pendulum that hangs down at first."""
+    rewards = np.repeat([-1.0, 3.0], 10)
+    earnings = earnings_of_log([rewards] * 12, length=20, floor=0.0, ends=False)
+    budget = dip_budget(0.6, earnings)  # which bears ten steps below the floor
+    assert budget.offer(1)
+    acted = []
+    for reward in rewards:
+        acted.append(budget.acting)
+        budget.step(float(reward))
+    assert acted == [1] * 20, "it is not behind either"
+    # After ten steps -10 of 20 are earned, and 0.4 times as little was to be.
+    assert budget.ledger.least_margin(20.0) == pytest.approx(20.0 - 10.0 + 0.4 * 10.0)

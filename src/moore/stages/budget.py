@@ -223,18 +223,20 @@ class DipBudget:
         now, ledger = self.running, self.ledger
         if now.others_since is None:
             ledger.own += gained
-            ledger.own_units = now.own_units + self.earnings.part(0, until)
+            ledger.own_units = now.own_units + self.earnings.units(0, until)
         else:
             ledger.other += gained
-            ledger.own_units = now.own_units + self.earnings.part(0, now.others_since)
-            ledger.units = now.units + self.earnings.part(now.others_since, until)
+            ledger.own_units = now.own_units + self.earnings.units(0, now.others_since)
+            ledger.units = now.units + self.earnings.units(now.others_since, until)
             ledger.note(self.earnings.level)
 
     def _is_behind(self) -> bool:
         """Whether the acting policy fell too far behind the one that it acts in place of."""
         now, rules = self.running, self.rules
         since, before = now.since
+        # Luck adds up with what is earned, or with time where nothing is earned at first.
         part = self.earnings.part(int(since), now.steps)
+        part = max(part, (now.steps - since) / self.earnings.length)
         bar = self.record_of(self.incumbent)[0] if self._is_tried() else 0.0
         level = self.earnings.level + bar
         behind = self._expected(level, int(since)) - (now.worth - before)
@@ -247,7 +249,7 @@ class DipBudget:
         An incumbent may earn what it earns later than the reference does.
         """
         steps = self.running.steps
-        usual = level * self.earnings.part(since, steps)
+        usual = level * self.earnings.units(since, steps)
         own = None
         if not self.reference_is_incumbent:
             own = self.standings[self.incumbent].earned(self.earnings.marks, since, steps)

@@ -81,10 +81,13 @@ class Earnings:
 
     def part(self, since: int, until: int) -> float:
         """What the reference earns between two steps, as a part of its mean episode."""
+        return max(self.units(since, until), 0.0)
+
+    def units(self, since: int, until: int) -> float:
+        """The same for the account: negative where the reference itself earns below the floor."""
         if self.level <= 0.0 or until <= since:
             return 0.0
-        between = self._at(until) - self._at(since)
-        return max(between / (self.level * self.episodes), 0.0)
+        return (self._at(until) - self._at(since)) / (self.level * self.episodes)
 
     def level_within(self, error: float) -> tuple[float, float]:
         """Bounds on the mean worth; each fails with this probability at any time during the run.
