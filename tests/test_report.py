@@ -4,12 +4,14 @@ import json
 import math
 import re
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 from matplotlib.figure import Figure
 
 import pages
 from made_report import CONFIG, ONLINE, ROWS, made_row, made_summary, written_run
+from moore.data.load import load_dataset
 from moore.errors import InputError
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports import plots
@@ -186,6 +188,30 @@ def test_imagined_returns_that_ran_away_do_not_flatten_the_others():
     axes = return_curve(rows, made_summary()).axes[0]
     assert axes.get_ylim() == quiet.get_ylim()
     assert axes.get_title(loc="left") == "outside the axis: 1 imagined, to -4e+09"
+
+
+@pytest.mark.parametrize(
+    ("log", "algorithm", "drawn"),
+    [("the quickstart's", "moore_safe", True), ("another", "moore_safe", False),
+     ("the quickstart's", "moore", False)],
+)  # fmt: skip
+def test_the_quickstart_is_shown_beside_what_happens_without_protection(log, algorithm, drawn):
+    stored = json.loads((resources.files("moore.reports") / "unprotected.json").read_text())
+    sha256 = stored["log_sha256"] if log == "the quickstart's" else "0"
+    summary = made_summary() | {
+        "dataset": {"sha256": sha256}, "env_id": "Pendulum-v1", "algorithm": algorithm,
+    }  # fmt: skip
+    figure = return_curve(ROWS, summary)
+    curves = {x.get_label(): list(x.get_ydata()) for x in figure.axes[0].lines}
+    assert ("without protection" in curves) is drawn
+    assert ("<b>without protection</b>: stored" in legend(figure)) is drawn
+    if drawn:
+        assert curves["without protection"] == stored["returns"]
+
+
+def test_the_quickstart_s_log_is_the_one_that_the_stored_curve_belongs_to():
+    stored = json.loads((resources.files("moore.reports") / "unprotected.json").read_text())
+    assert load_dataset("builtin:pendulum-medium").sha256 == stored["log_sha256"]
 
 
 def test_the_old_controller_and_the_clone_are_lines_that_the_legend_explains():

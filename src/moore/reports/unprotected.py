@@ -16,7 +16,7 @@ from moore.reports.plot_style import INK
 LABEL = "without protection"
 MEANING = (
     "stored: evaluations of the paper's algorithm on the same log, after as much offline learning, "
-    "with nothing in its way (mean of five seeds)"
+    "with nothing in its way (mean of four seeds)"
 )
 
 
