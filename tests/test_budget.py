@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from moore.errors import InputError
 from moore.runs.budgeting import dip_budget
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import metrics, of_incumbent, pack, summary, unpack
-from moore.stages.earnings import Earnings, earnings_of_log
+from moore.stages.earnings import Earnings, drawdown, earnings_of_log
 from moore.stages.trial_rules import Rules
 
 LENGTH = 20
@@ -57,7 +58,7 @@ def test_what_the_incumbent_earns_is_known_as_well_as_both_records_allow():
         budget.end(terminated=False)
     assert budget.incumbent == 1
     promoted = of_incumbent(budget)
-    assert promoted.mean == pytest.approx(1.5 * LENGTH) and promoted.error > known.error
+    assert promoted.mean == pytest.approx(1.5 * LENGTH, rel=1e-3) and promoted.error > known.error
 
 
 def test_one_episode_may_decide():
@@ -388,3 +389,35 @@ def test_a_budget_goes_on_from_the_disk_as_if_nothing_had_happened(script, at):
 
     play(script, lambda: held[0], to_disk_and_back)
     assert pack(held[0]) == pack(whole)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "ends", "length", "lost"),
+    [
+        ([1.0, 2.0, 0.0], [], 3, 0.0),
+        ([1.0, -2.0, 1.0, -3.0, 9.0], [4], 9, 4.0),
+        ([-1.0, -2.0, 5.0], [2], 9, 3.0),
+        ([1.0, -2.0, -2.0, 1.0], [1, 3], 9, 2.0),
+        ([1.0, -2.0, -2.0, 1.0], [3], 2, 2.0),
+    ],
+    ids=("never", "from a height", "at first", "not over an end", "not over the length"),
+)
+def test_what_an_episode_loses_at_a_stretch(rewards, ends, length, lost):
+    flags = np.isin(np.arange(len(rewards)), ends)
+    assert drawdown(np.array(rewards) + 7.0, flags, length, 7.0) == lost
+
+
+@pytest.mark.parametrize("lost", [0.0, 12.0])
+def test_the_line_holds_where_steps_earn_less_than_the_floor_if_that_is_known(lost):
+    """From where another began to act, whoever acts loses 12 in two steps, then earns nothing."""
+    budget, least = dip_budget(0.05, replace(steady(), drawdown=lost)), []
+    for number in range(1, 40):
+        budget.offer(number)
+        bad = 2
+        for _ in range(LENGTH):
+            own = budget.acting == REFERENCE and budget.running.others_since is None
+            bad -= not own
+            budget.step(1.0 if own else -6.0 if bad >= 0 else 0.0)
+        least.append(budget.ledger.least_margin(1.0 * LENGTH))
+    assert budget.trials > 0
+    assert (min(least) >= 0.0) == (lost > 0.0)

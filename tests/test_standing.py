@@ -46,13 +46,13 @@ def test_a_trial_that_was_stopped_counts_with_the_whole_ones():
     assert standing.mean() == (pytest.approx(1.6), 1.25)
 
 
-def test_what_came_before_the_promotion_counts_until_there_is_an_episode_after_it():
+def test_what_it_earned_since_the_promotion_is_a_record_of_its_own():
     standing = Standing()
     standing.add(4.0, 1.0, fresh=False)
     standing.add(1.0, 0.5, fresh=True)
-    assert standing.mean() == (pytest.approx(5.0 / 1.5), 1.5)
     standing.add(0.0, 0.5, fresh=True)
-    assert standing.mean() == standing.fresh == (pytest.approx(1.0), 1.0)
+    assert standing.mean() == (pytest.approx(4.0), 1.0)
+    assert standing.fresh == (pytest.approx(1.0), 1.0)
 
 
 def test_whole_episodes_before_the_promotion_count_for_more_than_parts_after_it():

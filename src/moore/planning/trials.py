@@ -7,16 +7,15 @@ drawn at random; another policy earns the same times a factor, counted from the 
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from moore.data.dataset import Dataset
 from moore.errors import InputError
-from moore.runs.budgeting import dip_budget, floor_of
+from moore.runs.budgeting import dip_budget, unknown_earnings
 from moore.stages.budget import REFERENCE, DipBudget
-from moore.stages.earnings import Earnings
 
 # Simulated systems for each number, and episodes after which nothing is waited for any longer.
 SYSTEMS, EPISODES = 200, 200
@@ -52,9 +51,9 @@ class Systems:
         Raises:
             InputError: the log has fewer than two whole episodes, or tells nothing about a budget.
         """
-        self._share, self._floor = share, floor_of(log, steps, None)
-        self._steps, self._ends = steps, log.has_terminals
-        self._marks = Earnings(steps, self._floor, self._ends).marks
+        self._share, self._steps = share, steps
+        self._known = unknown_earnings(log, steps, None)
+        self._floor, self._marks = self._known.floor, self._known.marks
         self._episodes = [self._stretches(rewards) for rewards in _episodes(log)]
         if len(self._episodes) < 2:
             raise InputError(
@@ -80,7 +79,7 @@ class Systems:
         self, rng: np.random.Generator, factor: float, most: int, *, until_promoted: bool = False
     ) -> tuple[DipBudget, int]:
         """A system, and the number of episodes that were played in it."""
-        budget = dip_budget(self._share, Earnings(self._steps, self._floor, self._ends))
+        budget = dip_budget(self._share, replace(self._known, worths=[], course=[]))
         for number in range(1, most + 1):
             if budget.incumbent == REFERENCE:
                 budget.offer(number)
@@ -98,7 +97,7 @@ class Systems:
             budget.step(worth + self._floor * stretch.steps, stretch.steps)
             taken += stretch.steps
         if taken < self._steps:
-            budget.end(terminated=self._ends)
+            budget.end(terminated=self._known.ends)
 
     def _stretches(self, rewards: Float[np.ndarray, " steps"]) -> "list[_Stretch]":
         """An episode, cut at the marks of the account."""

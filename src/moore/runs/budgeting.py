@@ -7,7 +7,7 @@ from moore.errors import InputError
 from moore.runs.setup import Setup
 from moore.stages.budget import DipBudget
 from moore.stages.choosing import Chooser, Gatekeeper
-from moore.stages.earnings import Earnings
+from moore.stages.earnings import Earnings, drawdown
 from moore.stages.ledger import Ledger
 from moore.stages.state import LearnerState
 from moore.stages.supervised import SupervisedTrials, supervised
@@ -59,20 +59,26 @@ def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> 
     Raises:
         InputError: the share is not in [0, 1).
     """
+    share = float(share)
     if not 0.0 <= share < 1.0:
         raise InputError(
             f"The dip budget is {share}; it must be at least 0 and below 1, such as 0.05."
         )
-    return DipBudget(float(share), earnings, rules or Rules(), Ledger(float(share)))
+    return DipBudget(share, earnings, rules or Rules(), ledger=Ledger(share))
 
 
 def earnings_of(setup: Setup) -> Earnings:
-    """The earnings of a reference that has not acted yet: only floor and length are known."""
-    log = setup.dataset
-    assert log is not None  # `moore.runs.log_checks` refuses runs without a log
-    steps = setup.world.limit.steps
+    """The earnings of a reference that has not acted yet: what the log tells of any."""
+    assert setup.dataset is not None  # `moore.runs.log_checks` refuses runs without a log
     known = None if setup.reference is None else setup.reference.random
-    return Earnings(steps, floor_of(log, steps, known), log.has_terminals)
+    return unknown_earnings(setup.dataset, setup.world.limit.steps, known)
+
+
+def unknown_earnings(log: Dataset, steps: int, random_return: float | None) -> Earnings:
+    """The earnings of a controller of which no episode is known; arguments as in `floor_of`."""
+    floor = floor_of(log, steps, random_return)
+    lost = drawdown(log.reward, log.terminated | log.truncated, steps, floor)
+    return Earnings(steps, floor, log.has_terminals, lost)
 
 
 def floor_of(log: Dataset, steps: int, random_return: float | None) -> float:

@@ -9,68 +9,39 @@ episode:
 - a challenger that earned more is promoted and becomes the *incumbent*;
 - an incumbent that earns less than its predecessor did is replaced by it again.
 
-Whether a challenger is better is decided by what both really earned in a few episodes. That
-decision may be wrong and is then taken back; it is the account that keeps the budget. After Wu,
-Shariff, Lattimore, Szepesvari 2016 (Conservative Bandits) and Garcelon et al. 2020 (Conservative
-Exploration in Reinforcement Learning); frozen challengers and gated deployment: Karampatziakis,
-Mineiro, Ramdas 2021. The guarantee: docs/theory.md, section 8.
+Who is better is decided in `contest.py`. After Wu, Shariff, Lattimore, Szepesvari 2016
+(Conservative Bandits) and Garcelon et al. 2020 (Conservative Exploration in Reinforcement
+Learning); frozen challengers and gated deployment: Karampatziakis, Mineiro, Ramdas 2021. The
+guarantee: docs/theory.md, section 8.
 """
 
 import math
 from dataclasses import dataclass, field
 
-from moore.stages.earnings import Earnings
-from moore.stages.evidence import spending
+from moore.stages.contest import REFERENCE as REFERENCE
+from moore.stages.contest import Contest
 from moore.stages.ledger import Ledger
-from moore.stages.standing import Standing, apart
 from moore.stages.trial_plan import plan_episode
-from moore.stages.trial_rules import ROUNDING, Rules, Running
+from moore.stages.trial_rules import ROUNDING, Running
 
-REFERENCE = 0
-# Number of former incumbents whose parameters are kept to go back to.
-_PREDECESSORS = 3
 # A trial is not stopped for being behind by less than this part of an episode.
 _SLACK = 0.02
 
 
 @dataclass
-class DipBudget:
+class DipBudget(Contest):
     """The account, and the decision who acts. Made by `runs/budgeting.py`.
 
     Call `acting` before every step, `step` after it, `end` when an episode is over, and `offer`
-    with a new number for each frozen copy of the newest policy. The policies in `kept` may act
-    later.
+    with a new number for each frozen copy of the newest policy.
 
     Attributes:
-        share: share of the reference's earnings that may be lost.
-        earnings: what is known of the reference's earnings.
-        rules: all other settings.
         ledger: the account.
-        incumbents: the reference and the promoted policies; the last one is the incumbent.
-        standings: records of all policies that may still act, except the reference.
-        challenger, waiting: the policy that is tried, and the next one; None: there is none.
-        trials, promoted, demoted: numbers of these events so far.
-        lost: number of challengers that were stopped, or earned less than the incumbent.
-        failed: number of challengers since the last promotion that were given up.
-        tests: number of verdicts of an anytime-valid test.
         spent: sum over the trials of how much less they earned than the incumbent would have.
         running: the running episode.
     """
 
-    share: float
-    earnings: Earnings
-    rules: Rules
-    ledger: Ledger
-    incumbents: list[int] = field(default_factory=lambda: [REFERENCE])
-    standings: dict[int, Standing] = field(default_factory=dict)
-    challenger: int | None = None
-    waiting: int | None = None
-    trials: int = 0
-    promoted: int = 0
-    demoted: int = 0
-    lost: int = 0
-    failed: int = 0
-    tests: int = 0
+    ledger: Ledger = field(kw_only=True)
     spent: float = 0.0
     running: Running = field(default_factory=Running)
 
@@ -81,40 +52,6 @@ class DipBudget:
             plan_episode(self)
             self._change_over()
         return self.running.acting
-
-    @property
-    def incumbent(self) -> int:
-        return self.incumbents[-1]
-
-    @property
-    def reference_is_incumbent(self) -> bool:
-        """Whether the reference is the incumbent."""
-        return self.incumbent == REFERENCE
-
-    @property
-    def kept(self) -> set[int]:
-        """Policies that may act later."""
-        return {*self.incumbents, *({self.challenger, self.waiting} - {None})}
-
-    def offer(
-        self, policy: int, *, predicted: float | None = None, standard_error: float = 0.0
-    ) -> bool:
-        """Takes a new challenger in place of the one that waits; returns whether it may try.
-
-        Args:
-            policy: a number that was not used before.
-            predicted: its return minus that of the incumbent by the models, if they were asked.
-            standard_error: standard error of `predicted`.
-        """
-        if not self.accepts(predicted=predicted, standard_error=standard_error):
-            return False
-        self.waiting = policy
-        return True
-
-    def accepts(self, *, predicted: float | None, standard_error: float) -> bool:
-        """Whether a policy may try, by what the models predict; see `offer`."""
-        worse = predicted is not None and predicted < -self.rules.screen * standard_error
-        return self.share > 0.0 and not worse
 
     def withhold(self) -> None:
         """The reference acts in the rest of the running episode, and nobody is to blame for it."""
@@ -169,26 +106,23 @@ class DipBudget:
         if now.others_since is None and now.trial_at is None and until == length:
             self.earnings.add(now.course, raw, now.steps)
         if now.trial_since is not None and self.challenger is not None:
-            self._judge_challenger()
+            self.judge_challenger()
         elif not self.reference_is_incumbent:
-            self._judge_incumbent()
+            self.judge_incumbent()
         self.running = Running()
 
     def affordable(self, further: float = 0.0) -> float:
         """Worth above the line if nothing were earned in this many more episodes.
 
-        They count as episodes of the reference, at the worst level that its record allows.
+        They count as episodes of the reference, at the worst level that its record allows. Where
+        steps can earn less than the floor, what an episode may lose so is set aside twice: for the
+        others, and a share of it for the reference's own stretches.
         """
         bounds = self.earnings.level_within(self.rules.error)
         if math.isinf(bounds[1]):
             return -math.inf
-        return min(self.ledger.margin(level, further=further) for level in bounds)
-
-    def record_of(self, policy: int) -> tuple[float, float]:
-        """Gain per episode over the reference, and the number of episodes behind it."""
-        if policy == REFERENCE:
-            return 0.0, float(self.earnings.episodes)
-        return self.standings[policy].mean()
+        aside = (1.0 + self.share) * self.earnings.drawdown
+        return min(self.ledger.margin(level, further=further) for level in bounds) - aside
 
     # --- the running episode
 
@@ -214,7 +148,7 @@ class DipBudget:
         if now.others_since is None:
             now.others_since = now.steps
             self.ledger.begin()
-            rest = self.earnings.part(now.steps, self.earnings.length)
+            rest = self.earnings.most_units(now.steps)
             spare = self.affordable(rest) + ROUNDING * self.earnings.level
             now.needed = self.ledger.other - spare
         now.acting, now.since = policy, [float(now.steps), now.worth]
@@ -240,7 +174,7 @@ class DipBudget:
         bar = self.record_of(self.incumbent)[0] if self._is_tried() else 0.0
         level = self.earnings.level + bar
         behind = self._expected(level, int(since)) - (now.worth - before)
-        scatter = rules.envelope * self._spread * math.sqrt(part)
+        scatter = rules.envelope * self.spread * math.sqrt(part)
         return behind > min(scatter + _SLACK * level, rules.stop_loss * level)
 
     def _expected(self, level: float, since: int) -> float:
@@ -287,51 +221,3 @@ class DipBudget:
         standing = self.standings.get(now.acting)
         if standing is not None and now.since[0] == 0.0 and not now.handed_back:
             standing.add_episode(course)
-
-    # --- verdicts
-
-    @property
-    def _spread(self) -> float:
-        """Scatter of an episode: the reference's, or the incumbent's if that is larger."""
-        own = self.standings.get(self.incumbent)
-        return max(self.earnings.spread, 0.0 if own is None else own.spread)
-
-    def _apart(self, parts: float, other: float, by: float, spread: float) -> float:
-        self.tests += math.isinf(by)
-        error = spending(self.rules.error, max(self.tests, 1))
-        return apart(parts, other, spread=spread, by=by, error=error)
-
-    def _judge_challenger(self) -> None:
-        assert self.challenger is not None
-        mean, parts = self.record_of(self.challenger)
-        bar, bar_parts = self.record_of(self.incumbent)
-        enough = parts >= self.rules.least_parts - ROUNDING
-        spread = self._spread
-        if enough and mean - bar > self._apart(parts, bar_parts, self.rules.promote, spread):
-            self.incumbents.append(self.challenger)
-            self.promoted += 1
-            self.challenger, self.failed = None, 0
-            if len(self.incumbents) > _PREDECESSORS + 1:
-                self.standings.pop(self.incumbents.pop(1))
-        elif mean - bar < -self._apart(parts, bar_parts, 1.0, spread):
-            self.lost += 1
-            self._drop()
-        elif parts >= self.rules.most_parts:
-            self._drop()
-
-    def _drop(self) -> None:
-        assert self.challenger is not None
-        self.standings.pop(self.challenger)
-        self.challenger = None
-        self.failed += 1
-
-    def _judge_incumbent(self) -> None:
-        mean, parts = self.standings[self.incumbent].fresh
-        if parts < self.rules.least_fresh:
-            return
-        bar, bar_parts = self.record_of(self.incumbents[-2])
-        # By the reference's scatter: the incumbent's own may be due to what speaks against it.
-        scatter = self.earnings.spread
-        if mean - bar < -self._apart(parts, bar_parts, self.rules.demote, scatter):
-            self.standings.pop(self.incumbents.pop())
-            self.demoted += 1

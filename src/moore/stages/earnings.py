@@ -5,13 +5,13 @@ episodes at some equally spaced steps (marks) tells what it would have earned be
 them; the scatter of its returns tells how well that is known.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from moore.errors import InputError
 from moore.stages.evidence import cautious_deviation, radius, spread
@@ -31,6 +31,8 @@ class Earnings:
             the number of steps that are accounted together.
         floor: lowest reward of a step. It must not be positive if episodes can end early.
         ends: whether an episode may end early. The steps that are missing then earn 0 reward.
+        drawdown: the most worth that is lost at a stretch within an episode, where steps can earn
+            less than the floor.
         worths: the worth of each episode.
         course: sum over the episodes of the worth at each mark.
     """
@@ -38,6 +40,7 @@ class Earnings:
     length: int
     floor: float
     ends: bool
+    drawdown: float = 0.0
     worths: list[float] = field(default_factory=list)
     course: list[float] = field(default_factory=list)
 
@@ -89,6 +92,11 @@ class Earnings:
             return 0.0
         return (self._at(until) - self._at(since)) / (self.level * self.episodes)
 
+    def most_units(self, since: int) -> float:
+        """The most that `units` becomes from this step to any later one of the episode."""
+        later = [mark for mark in self.marks if mark > since]
+        return max((self.units(since, mark) for mark in later), default=0.0)
+
     def level_within(self, error: float) -> tuple[float, float]:
         """Bounds on the mean worth; each fails with this probability at any time during the run.
 
@@ -114,6 +122,27 @@ class Earnings:
     def _at(self, step: int) -> float:
         """Sum over the episodes of the worth at a step."""
         return at_step(self.course, self.marks, step)
+
+
+def drawdown(
+    reward: Float[np.ndarray, " steps"], ends: Bool[np.ndarray, " steps"], length: int, floor: float
+) -> float:
+    """The most worth that a log's episodes lose at a stretch, from the highest point of their sum.
+
+    Args:
+        reward: of each step of the log.
+        ends: whether an episode ends with this step.
+        length: number of steps after which an episode that goes on counts as another one.
+        floor: reward per step from which worth is counted.
+    """
+    last = [*np.flatnonzero(ends).tolist(), len(reward) - 1]
+    most, since = 0.0, 0
+    while since < len(reward):
+        until = min(since + length, last[bisect_left(last, since)] + 1)
+        worth = np.cumsum(reward[since:until].astype(np.float64) - floor)
+        highest = np.maximum.accumulate(np.maximum(worth, 0.0))
+        most, since = max(most, float(np.max(highest - worth))), until
+    return most
 
 
 def at_step(course: Sequence[float], marks: Sequence[int], step: int) -> float:

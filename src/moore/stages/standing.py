@@ -50,6 +50,8 @@ class Standing:
         begun, joined: stretches before it was promoted that began with an episode, and within one.
         fresh_begun, fresh_joined: the same since it was promoted. A promotion is partly due to
             luck, so these count for more.
+        believed: mean and variance of its gain over the reference when it was promoted, and what
+            its challengers have told of it since; see `belief.py`.
         worths: what it earned in each of the whole episodes in which it acted.
         course: sum over these episodes of what it had earned at each mark.
     """
@@ -58,6 +60,7 @@ class Standing:
     joined: Tally = field(default_factory=Tally)
     fresh_begun: Tally = field(default_factory=Tally)
     fresh_joined: Tally = field(default_factory=Tally)
+    believed: list[float] = field(default_factory=list)
     worths: list[float] = field(default_factory=list)
     course: list[float] = field(default_factory=list)
 
@@ -101,17 +104,9 @@ class Standing:
         return (begun if begun.parts >= 1.0 else begun.plus(self.fresh_joined)).mean()
 
     def mean(self) -> tuple[float, float]:
-        """Gain per episode, and the episodes it is measured on: the first that make one of...
-
-        episodes since it was promoted, all episodes, and all stretches since it was promoted. With
-        less than one episode of each of them every stretch counts.
-        """
-        all_begun = self.begun.plus(self.fresh_begun)
-        all_fresh = self.fresh_begun.plus(self.fresh_joined)
-        for tally in (self.fresh_begun, all_begun, all_fresh):
-            if tally.parts >= 1.0:
-                return tally.mean()
-        return self.begun.plus(self.joined).plus(all_fresh).mean()
+        """Gain per episode before it was promoted, and the episodes it is measured on."""
+        begun = self.begun
+        return (begun if begun.parts >= 1.0 else begun.plus(self.joined)).mean()
 
 
 def apart(parts: float, other: float, *, spread: float, by: float, error: float) -> float:

@@ -110,7 +110,7 @@ class SupervisedBudget(DipBudget):
 
 def supervised(budget: DipBudget) -> SupervisedBudget:
     """A new account, to be told who acts."""
-    return SupervisedBudget(budget.share, budget.earnings, budget.rules, budget.ledger)
+    return SupervisedBudget(budget.share, budget.earnings, budget.rules, ledger=budget.ledger)
 
 
 class SupervisedTrials(Trials):

@@ -15,8 +15,10 @@ class Rules:
 
     Attributes:
         window: longest trial, as a part of an episode; a trial is its last part.
-        promote: a challenger is promoted if it earned more than the incumbent by this many standard
-            errors of the difference; infinite: by what an anytime-valid test asks for.
+        promote: a challenger is promoted if its gain over the incumbent, as believed after its
+            record, is more than this many standard deviations above 0; infinite: by what an
+            anytime-valid test of the records asks for.
+        lose: a challenger has lost if that gain is more than this many standard deviations below 0.
         least_parts: number of episodes that a challenger must have acted before it can be promoted.
         least_fresh: the same for an incumbent before it can lose its place.
         most_parts: number of episodes after which a challenger is dropped if nothing is decided.
@@ -25,7 +27,7 @@ class Rules:
         stop_loss: a trial is stopped if it is behind by this part of an episode...
         envelope: ...or by this many standard deviations of what the acting policy earns there.
         settle: number of episodes that an incumbent acts before the next trial, once a challenger
-            of its own has failed: it was promoted partly by luck, and may be held for too good.
+            of its own has failed: they tell more of it than its trials did.
         known: number of whole episodes of the reference that are known before anybody else acts.
             After two, its mean lies within half of what it is, and trials could bear next to
             nothing for the rest of the run; after four, within 6% where episodes differ by 1.5%.
@@ -36,11 +38,12 @@ class Rules:
     """
 
     window: float = 1.0
-    promote: float = 0.5
+    promote: float = 0.0
+    lose: float = 1.0
     least_parts: float = 1.0
     least_fresh: float = 0.5
     most_parts: float = 4.0
-    demote: float = 2.0
+    demote: float = 1.0
     stop_loss: float = 0.2
     envelope: float = 3.0
     settle: float = 1.0
