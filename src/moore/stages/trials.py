@@ -21,6 +21,7 @@ from moore.stages import budget_summary
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
+from moore.stages.line_search import LineSearch, search_towards
 from moore.trees import copied
 from moore.units import Units
 
@@ -46,17 +47,20 @@ class Trials:
         policies: dict[int, PyTree],
         *,
         offered: int = 0,
+        search: LineSearch | None = None,
     ):
         self._learner = learner
         self.budget, self.policies, self.offered = budget, policies, offered
-        self._tried = self._on_trial()
+        self.search = search or LineSearch()
+        self._tried, self._incumbent = self._on_trial(), budget.incumbent
         self.propose: Callable[[PyTree], int | None] | None = None
 
     @classmethod
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
         """The trials of a new online stage; the policy that was handed over is the reference."""
         policies = {REFERENCE: copied(learner.policy(state))}
-        return cls(learner, budget, policies)
+        search = search_towards(state.goal, policies[REFERENCE])
+        return cls(learner, budget, policies, search=search)
 
     @property
     def known(self) -> budget_summary.Earned | None:
@@ -96,8 +100,8 @@ class Trials:
     def _hear_verdict(self, state: LearnerState) -> LearnerState:
         """The agent hears of a challenger that was promoted, or has lost; others tell nothing."""
         (tried, lost), self._tried = self._tried, self._on_trial()
-        if tried is None or tried == self.budget.challenger:
-            return state
+        if tried is None or tried == self.budget.challenger or tried in self.search.tried:
+            return state  # the reach is about the agent's own steps
         won = tried in self.budget.incumbents
         return self._told(state, won=won) if won or self.budget.lost > lost else state
 
@@ -125,9 +129,23 @@ class Trials:
         worse = not self.budget.accepts(predicted=predicted, standard_error=error)
         if worse and self.budget.share > 0.0:
             state = self._told(state, won=False)
-        if accepted := not same and not worse:
+        accepted = not same and not worse
+        if not self._searches(state) and accepted:
             self._offer(learner.newest_policy(state))
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
+
+    def _searches(self, state: LearnerState) -> bool:
+        """Whether the line search is under way; offers its next policy if that is due."""
+        search, budget = self.search, self.budget
+        if self.propose is not None:
+            return False  # the account is kept elsewhere, and does not tell who has lost
+        if search.last is not None and search.last in (budget.challenger, budget.waiting):
+            return True
+        if budget.share == 0.0 or not search.goes_on(budget.incumbent):
+            return False
+        number = self.offered + 1
+        self.take_up(number, search.take(number, self.policies[REFERENCE], state.goal))
+        return True
 
     def _told_by_models(self, found: Metrics) -> tuple[float, float]:
         """How much more the newest policy earns an episode by the models, and their error.
@@ -167,13 +185,17 @@ class Trials:
     def _settled(self, state: LearnerState) -> LearnerState:
         """Drops policies that will not act again, and puts the incumbent into the gate."""
         drop_others(self.policies, self.budget)
-        incumbent = self.policies[self.budget.incumbent]
+        number, before = self.budget.incumbent, self._incumbent
+        incumbent, self._incumbent = self.policies[number], number
         if state.gate is None or state.gate.acting is incumbent:
             return state
-        learner = self._learner
-        agent = learner.algorithm.agent.adopt(state.agent, incumbent, learner.agent_config)
+        agent, config = self._learner.algorithm.agent, self._learner.agent_config
+        # A policy of the line search is far from what the agent has learned, so it begins anew.
+        leaves = before in self.search.tried and before not in self.budget.incumbents
+        far = leaves or number in self.search.tried
+        learned = (agent.begin_with if far else agent.adopt)(state.agent, incumbent, config)
         gate = dataclasses.replace(state.gate, acting=incumbent)
-        return dataclasses.replace(state, agent=agent, gate=gate)
+        return dataclasses.replace(state, agent=learned, gate=gate)
 
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """As JSON and arrays, for a checkpoint."""
@@ -185,6 +207,7 @@ class Trials:
             "budget": budget_summary.pack(self.budget),
             "policies": sorted(self.policies),
             "offered": self.offered,
+            "search": dataclasses.asdict(self.search),
         }
         return facts, arrays
 
@@ -221,4 +244,5 @@ def unpack_trials(
         leaves = [arrays[f"policies/{number}/{i}"] for i in range(structure.num_leaves)]
         policies[number] = jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
     budget = budget_summary.unpack(facts["budget"], kind.account)
-    return kind(learner, budget, policies, offered=facts["offered"])
+    search = LineSearch(**facts["search"])
+    return kind(learner, budget, policies, offered=facts["offered"], search=search)
