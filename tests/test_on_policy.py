@@ -139,6 +139,15 @@ def test_the_agent_of_the_system_begins_with_the_policy_that_is_handed_over(lear
         assert np.array_equal(ppo.act_mode(actor, obs), ppo.act_mode(acting, obs))
 
 
+def test_the_newest_policy_stays_known_as_the_goal_of_the_first_trials(learner, begun):
+    learned, _ = learner.update(learner.refresh(begun, 1)[0], 1, 200)
+    online = learner.hand_over(learned)
+    newest, acting = learner.newest_policy(learned), learner.policy(learned)
+    same = lambda one, other: eqx.tree_equal(one, other)  # noqa: E731
+    assert same(online.goal, newest) and same(learner.policy(online), acting)
+    assert not same(newest, acting), "otherwise nothing was learned"
+
+
 def test_in_the_system_it_learns_from_rows_of_log_and_system_by_the_scheme(learner, begun):
     handed = learner.hand_over(learner.refresh(begun, 1)[0])
     for place in range(4):

@@ -177,6 +177,38 @@ class TestBooking:
             state, _ = self.episode(learner, trials, state, lambda who: -0.1 if who else -1.0)
         assert [who is trials.policies[1] for who in heard].count(True) == 1
 
+    def along_the_line(self, learner, trials, earned):
+        """What happens while policies on a line earn `earned(number)`; promoted ones, and state."""
+        trials, state = trials
+        goal = jax.tree.map(lambda x: x + 1.0, trials.policies[0])
+        state = replace(state, goal=goal)
+        searched = Trials.begun(learner, trials.budget, state)
+        for _ in range(12):
+            state, _ = searched.consider(state, 1, [], in_episode=False)
+            state, _ = self.episode(learner, searched, state, earned)
+        return searched, state
+
+    def test_policies_on_the_line_are_tried_before_any_other(self, learner, trials):
+        earned = [-1.0, -0.8, -0.6, -0.4, -0.2, -4.0]
+        found, state = self.along_the_line(learner, trials, lambda who: earned[min(who, 5)])
+        assert found.search.tried == [1, 2, 3, 4] and found.search.left == []
+        assert found.budget.incumbents[-1] == 4
+        agent = learner.algorithm.agent
+        goal = jax.tree.leaves(state.goal)
+        assert all(map(np.allclose, jax.tree.leaves(state.gate.acting), goal))
+        assert all(map(np.allclose, jax.tree.leaves(agent.policy(state.agent)), goal)), "from there"
+
+    def test_one_on_the_line_that_loses_ends_it(self, learner, trials):
+        earned = [-1.0, -0.7, -4.0]
+        found, _ = self.along_the_line(learner, trials, lambda who: earned[min(who, 2)])
+        assert found.search.tried == [1, 2] and found.search.left == []
+        assert found.budget.incumbents == [0, 1]
+
+    def test_a_search_is_stored_with_the_trials(self, learner, trials):
+        found, state = self.along_the_line(learner, trials, lambda who: -1.0 + min(who, 2) / 8.0)
+        again = unpack_trials(learner, state, *found.pack())
+        assert again.search == found.search and again.search.tried
+
     def test_one_that_earns_less_is_dropped_and_forgotten(self, learner, trials):
         trials, state = trials
         self.offer(learner, trials, state)
