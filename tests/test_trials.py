@@ -188,15 +188,22 @@ class TestBooking:
             state, _ = self.episode(learner, searched, state, earned)
         return searched, state
 
-    def test_policies_on_the_line_are_tried_before_any_other(self, learner, trials):
+    def test_policies_on_the_line_are_tried_before_any_other(self, learner, trials, monkeypatch):
+        begun = []
+
+        def begin_with(agent, policy, config):
+            begun.append(policy)
+            return agent
+
+        agent = replace(learner.algorithm.agent, begin_with=begin_with)
+        learner = replace(learner, algorithm=replace(learner.algorithm, agent=agent))
         earned = [-1.0, -0.8, -0.6, -0.4, -0.2, -4.0]
         found, state = self.along_the_line(learner, trials, lambda who: earned[min(who, 5)])
         assert found.search.tried == [1, 2, 3, 4] and found.search.left == []
         assert found.budget.incumbents[-1] == 4
-        agent = learner.algorithm.agent
-        goal = jax.tree.leaves(state.goal)
-        assert all(map(np.allclose, jax.tree.leaves(state.gate.acting), goal))
-        assert all(map(np.allclose, jax.tree.leaves(agent.policy(state.agent)), goal)), "from there"
+        acting, goal = map(jax.tree.leaves, (state.gate.acting, state.goal))
+        assert all(map(np.allclose, acting, goal))
+        assert len(begun) == 4 and begun[-1] is state.gate.acting, "the agent goes on from there"
 
     def test_one_on_the_line_that_loses_ends_it(self, learner, trials):
         earned = [-1.0, -0.7, -4.0]
