@@ -16,6 +16,8 @@ LENGTH = 20
 # Scatter of the logarithm of the step of a fall: a medium policy's returns on Hopper have a
 # standard deviation of a quarter of their mean.
 _FALL_SPREAD = 0.25
+# Scatter of the gain of policies within a reach of 0.07, as of HalfCheetah's, and of its episodes.
+_HELD_SCATTER, _HELD_NOISE = 0.006, 0.012
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,21 @@ def small_steps(rng: np.random.Generator, seen: Seen) -> Policy:
     return Policy(seen.incumbent.level * (1.0 + rng.uniform(-0.02, 0.05)))
 
 
+class Held:
+    """Within a short reach of the incumbent, and much like the newest policy before it."""
+
+    def __init__(self, mean: float):
+        """`mean` of its gain over the incumbent, as a share of what that one earns."""
+        self._mean, self._gain = mean, 0.0
+
+    def __call__(self, rng: np.random.Generator, seen: Seen) -> Policy:
+        """Its gain is 0.7 times that of the one before, and part new."""
+        before = 0.0 if seen.epoch == 1 else self._gain
+        new = _HELD_SCATTER * rng.standard_normal()
+        self._gain = 0.7 * before + 0.3 * self._mean + math.sqrt(1.0 - 0.7**2) * new
+        return Policy(seen.incumbent.level * (1.0 + self._gain))
+
+
 def learning(rng: np.random.Generator, seen: Seen) -> Policy:
     """Rises by 6% an epoch; often bad, until challengers have shown the models why."""
     if rng.random() < 0.6 * math.exp(-seen.tried / 3.0):
@@ -148,11 +165,14 @@ CLIMBING = (
     Family("6 in 10 are better", mixed(0.6)),
     Family("about as good", marginal),
     Family("small steps", small_steps, noise=0.015),
+    Family("within a reach, better", Held(0.006), noise=_HELD_NOISE),
+    Family("within a reach, no better", Held(0.0), noise=_HELD_NOISE),
     Family("learning", learning, noise=0.1),
     Family("learning, 1 in 10 goes wrong", learning, noise=0.03, wrong=0.1),
     Family("learning, falls", hopping, reference=_HOPPER),
 )
 HOSTILE = (
+    Family("within a reach, worse", Held(-0.006), noise=_HELD_NOISE),
     Family("always worse", false),
     Family("always worse, 1 in 10 goes wrong", false, noise=0.03, wrong=0.1),
     Family("always worse, noise 0.3", false, noise=0.3),

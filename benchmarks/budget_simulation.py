@@ -30,9 +30,9 @@ RULES = {
     "default": Rules(),
     "windows of a fifth": Rules(window=0.2),
     "windows of a half": Rules(window=0.5),
-    "promote at 0 standard errors": Rules(promote=0.0),
-    "promote at 1 standard error": Rules(promote=1.0),
-    "promote at 2 standard errors": Rules(promote=2.0),
+    "promote at half a deviation": Rules(promote=0.5),
+    "promote at 1 deviation": Rules(promote=1.0),
+    "take back at 2 standard errors": Rules(demote=2.0),
     "promote on proof": Rules(promote=math.inf, demote=math.inf),
     "no way back": Rules(demote=1e9),
     "stop at a tenth": Rules(stop_loss=0.1),
@@ -227,7 +227,9 @@ def grid(processes: int, *, others: bool) -> list[tuple[str, float, int, Family,
     `others`: also other rules, budgets and times, on fewer processes.
     """
     families = (*CLIMBING, *HOSTILE)
-    lines = [("default", 0.05, EPOCHS, family, processes // len(families)) for family in families]
+    lines = [
+        ("default", 0.05, EPOCHS, family, max(processes // len(families), 1)) for family in families
+    ]
     if not others:
         return lines
     few = max(processes // 130, 1)

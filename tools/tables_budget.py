@@ -8,8 +8,8 @@ from text import fixed, markdown
 
 _CSV = Path(__file__).resolve().parents[1] / "docs" / "results" / "budget-simulation.csv"
 _RULES = (
-    "windows of a fifth", "promote on proof", "promote at 0 standard errors",
-    "promote at 2 standard errors", "stop at a half",
+    "windows of a fifth", "promote on proof", "promote at half a deviation",
+    "promote at 1 deviation", "take back at 2 standard errors", "stop at a half",
 )  # fmt: skip
 
 
