@@ -3,7 +3,7 @@
 A record of one episode is partly luck. A policy that was promoted for its record was chosen for
 its luck too, and will not earn as much again. Where challengers are a small step away from the
 incumbent, a lucky record then keeps out all that follow, better ones too: on
-HalfCheetah-medium-replay 20 trials in a row. So a record is weighed by what earlier challengers
+HalfCheetah-medium-replay 21 trials in a row. So a record is weighed by what earlier challengers
 were like (empirical Bayes; Robbins 1956, Efron and Morris 1973): a step that is larger than those
 before is believed in part, and each challenger tells something about the incumbent too. What such a
 posterior says needs no correction for the choice of the best.
