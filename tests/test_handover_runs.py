@@ -10,7 +10,7 @@ from equinox import tree_equal
 from gymnasium.wrappers import TimeLimit
 
 from handover import arrays, rows
-from moore.config import Config, GateConfig, OfflineConfig, from_dict
+from moore.config import Config, GateConfig, from_dict
 from moore.dynamics.imagine import rollout
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
@@ -19,7 +19,7 @@ from moore.experience.imagination import Imagination
 from moore.runs.policy import load_policy
 from moore.runs.run import run
 from moore.runs.setup import prepare
-from moore.stages.offline import gains_nothing, stands_still, why_it_ends
+from moore.stages.offline import gains_nothing, stands_still
 from moore.stages.online import online_stage
 from moore.trees import copied
 from steps import imagine
@@ -60,30 +60,6 @@ def test_critics_that_stand_still(values, patience, tolerance, expected):
 )
 def test_a_gate_that_lets_nobody_through(accepted, refusals, expected):
     assert gains_nothing(accepted, refusals) is expected
-
-
-def rows_of(accepted, gains):
-    return [
-        {"gate/accepted": one, "gate/gain": gain, "losses/q_target": 1.0}
-        for one, gain in zip(accepted, gains, strict=True)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("further_epochs", "gains", "ended"),
-    [
-        (0, [1.0, 1.0, 1.0, 9.0, 9.0], 3),
-        (2, [1.0, 1.0, 1.0, 2.0, 3.0], 5),
-        (9, [1.0, 1.0, 1.0, 2.0, 3.0, 3.0, 1.0, 2.0, 4.0], 8),
-        (9, [1.0, 1.0, 1.0, 2.0, 2.0, 3.0, 4.0], None),
-    ],
-    ids=("none", "as many as are allowed", "until no more is promised", "not yet"),
-)
-def test_after_the_last_refusal_the_newest_policy_learns_on(further_epochs, gains, ended):
-    config = OfflineConfig(refusals=3, further_epochs=further_epochs)
-    rows = rows_of([0.0] * len(gains), gains)
-    lengths = [n for n in range(len(rows) + 1) if why_it_ends(rows[:n], config) is not None]
-    assert (lengths[0] if lengths else None) == ended
 
 
 @pytest.mark.parametrize(

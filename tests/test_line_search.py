@@ -1,9 +1,8 @@
-"""The first trials, towards the newest policy of the offline stage."""
+"""Trials on the way from one policy to another."""
 
 import jax.numpy as jnp
-import pytest
 
-from moore.stages.line_search import STEPS, LineSearch, between, search_towards
+from moore.stages.line_search import STEPS, LineSearch, between
 
 BEGIN, GOAL = {"a": jnp.zeros(2), "b": jnp.ones(())}, {"a": jnp.ones(2), "b": jnp.full((), 5.0)}
 
@@ -14,21 +13,21 @@ def test_a_policy_on_the_way_has_parameters_on_the_way():
     assert between(BEGIN, GOAL, 1.0)["b"] == GOAL["b"]
 
 
-@pytest.mark.parametrize("goal", [None, BEGIN], ids=("none", "the same policy"))
-def test_there_is_nothing_to_search_without_another_policy(goal):
-    assert search_towards(goal, BEGIN).left == []
+def test_there_is_nothing_to_try_before_a_search_begins():
+    assert not LineSearch().goes_on(incumbent=0)
 
 
 def test_each_policy_that_wins_is_followed_by_one_that_is_farther():
-    search, found = search_towards(GOAL, BEGIN), []
-    incumbent = 0
+    search, found, incumbent = LineSearch(), [], 7
+    search.begin(BEGIN, GOAL)
     while search.goes_on(incumbent):
         incumbent += 1
-        found.append(float(search.take(incumbent, BEGIN, GOAL)["a"][0]))
-    assert found == list(STEPS) and search.tried == [1, 2, 3, 4]
+        found.append(float(search.take(incumbent)["a"][0]))
+    assert found == list(STEPS) and search.tried == [8, 9, 10]
 
 
 def test_the_search_ends_with_the_first_one_that_does_not_win():
-    search = LineSearch([0.25, 0.5])
-    search.take(1, BEGIN, GOAL)
-    assert not search.goes_on(incumbent=0) and search.left == []
+    search = LineSearch(tried=[3])
+    search.begin(BEGIN, GOAL)
+    search.take(5)
+    assert not search.goes_on(incumbent=3) and search.left == []

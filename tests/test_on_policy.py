@@ -15,10 +15,15 @@ from moore.config import GateConfig
 from moore.dynamics.chains import ChainsConfig
 from moore.experience.on_policy import _passes
 from moore.replay.buffer import take
+from moore.runs.budgeting import dip_budget
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
+from moore.stages import trials as trials_module
+from moore.stages.earnings import Earnings
 from moore.stages.learner import LearnerState
+from moore.stages.rehearsal import rehearse
+from moore.stages.trials import Trials
 from moore.trees import copied
 from runs_alike import assert_same_run
 from tiny import ENV, tiny_config, tiny_log
@@ -46,7 +51,14 @@ def config(**changes):
         dip_budget=0.1,
     )
     online = replace(
-        tiny.online, epochs=3, steps_per_epoch=60, refit_every=20, update_every=20, rollout_batch=20
+        tiny.online,
+        epochs=3,
+        steps_per_epoch=60,
+        refit_every=20,
+        update_every=20,
+        rollout_batch=20,
+        rehearsal_epochs=1,
+        rehearse_every=1,
     )
     offline = replace(tiny.offline, epochs=3, rounds=5, updates_per_epoch=100, rollout_batch=20)
     return replace(tiny, online=online, offline=offline, **changes)
@@ -139,13 +151,44 @@ def test_the_agent_of_the_system_begins_with_the_policy_that_is_handed_over(lear
         assert np.array_equal(ppo.act_mode(actor, obs), ppo.act_mode(acting, obs))
 
 
-def test_the_newest_policy_stays_known_as_the_goal_of_the_first_trials(learner, begun):
-    learned, _ = learner.update(learner.refresh(begun, 1)[0], 1, 200)
-    online = learner.hand_over(learned)
-    newest, acting = learner.newest_policy(learned), learner.policy(learned)
-    same = lambda one, other: eqx.tree_equal(one, other)  # noqa: E731
-    assert same(online.goal, newest) and same(learner.policy(online), acting)
-    assert not same(newest, acting), "otherwise nothing was learned"
+@pytest.mark.parametrize("confidence", [-1e9, 1e9], ids=("promising", "not"))
+def test_a_rehearsal_learns_in_the_models_and_changes_nothing_else(learner, begun, confidence):
+    gate = replace(learner.config.gate, confidence=confidence)
+    learner = learner.changed(config=replace(learner.config, gate=gate))
+    online = learner.hand_over(begun)
+    before, acting = copied(online), learner.policy(online)
+    called = []
+    after, goal = rehearse(
+        learner, online, epochs=2, earned=-3.0, on_pass=lambda *_: called.append(1)
+    )
+    assert eqx.tree_equal(replace(after, key=before.key), before) and len(called) == 2
+    if confidence > 0.0:
+        assert goal is None, "the models do not promise so much"
+    else:
+        assert jax.tree.structure(goal) == jax.tree.structure(acting)
+        assert not eqx.tree_equal(goal, acting)
+
+
+def test_trials_rehearse_as_soon_as_policies_may_be_tried_and_then_every_so_many_epochs(
+    learner, begun, monkeypatch
+):
+    epochs = []
+
+    def rehearsed(learner, state, **how):
+        epochs.append(now)
+        return state, None
+
+    monkeypatch.setattr(trials_module, "rehearse", rehearsed)
+    online = replace(learner.config.online, rehearse_every=3)
+    learner = learner.changed(config=replace(learner.config, online=online))
+    state = learner.hand_over(begun)
+    unknown = Earnings(20, -5.0, False)
+    trials = Trials.begun(learner, dip_budget(0.1, unknown), state)
+    for now in range(1, 10):
+        unknown.add([5.0] * len(unknown.marks), 100.0, 20)
+        for _ in range(2):
+            state, _ = trials.consider(state, now, [], in_episode=False)
+    assert epochs == [4, 7]
 
 
 def test_in_the_system_it_learns_from_rows_of_log_and_system_by_the_scheme(learner, begun):

@@ -178,15 +178,15 @@ class TestBooking:
         assert [who is trials.policies[1] for who in heard].count(True) == 1
 
     def along_the_line(self, learner, trials, earned):
-        """What happens while policies on a line earn `earned(number)`; promoted ones, and state."""
+        """Twelve episodes in which policies on a line come first and earn `earned(number)`."""
         trials, state = trials
+        trials.use(learner)
         goal = jax.tree.map(lambda x: x + 1.0, trials.policies[0])
-        state = replace(state, goal=goal)
-        searched = Trials.begun(learner, trials.budget, state)
+        trials.search.begin(trials.policies[0], goal)
         for _ in range(12):
-            state, _ = searched.consider(state, 1, [], in_episode=False)
-            state, _ = self.episode(learner, searched, state, earned)
-        return searched, state
+            state, _ = trials.consider(state, 1, [], in_episode=False)
+            state, _ = self.episode(learner, trials, state, earned)
+        return trials, state, goal
 
     def test_policies_on_the_line_are_tried_before_any_other(self, learner, trials, monkeypatch):
         begun = []
@@ -197,24 +197,27 @@ class TestBooking:
 
         agent = replace(learner.algorithm.agent, begin_with=begin_with)
         learner = replace(learner, algorithm=replace(learner.algorithm, agent=agent))
-        earned = [-1.0, -0.8, -0.6, -0.4, -0.2, -4.0]
-        found, state = self.along_the_line(learner, trials, lambda who: earned[min(who, 5)])
-        assert found.search.tried == [1, 2, 3, 4] and found.search.left == []
-        assert found.budget.incumbents[-1] == 4
-        acting, goal = map(jax.tree.leaves, (state.gate.acting, state.goal))
-        assert all(map(np.allclose, acting, goal))
-        assert len(begun) == 4 and begun[-1] is state.gate.acting, "the agent goes on from there"
+        earned = [-1.0, -0.8, -0.6, -0.4, -4.0]
+        found, state, goal = self.along_the_line(learner, trials, lambda who: earned[min(who, 4)])
+        assert found.search.tried == [1, 2, 3] and found.search.left == []
+        assert found.budget.incumbents[-1] == 3
+        assert all(map(np.allclose, *map(jax.tree.leaves, (state.gate.acting, goal))))
+        assert len(begun) == 3 and begun[-1] is state.gate.acting, "the agent goes on from there"
 
     def test_one_on_the_line_that_loses_ends_it(self, learner, trials):
         earned = [-1.0, -0.7, -4.0]
-        found, _ = self.along_the_line(learner, trials, lambda who: earned[min(who, 2)])
+        found, _, _ = self.along_the_line(learner, trials, lambda who: earned[min(who, 2)])
         assert found.search.tried == [1, 2] and found.search.left == []
         assert found.budget.incumbents == [0, 1]
 
     def test_a_search_is_stored_with_the_trials(self, learner, trials):
-        found, state = self.along_the_line(learner, trials, lambda who: -1.0 + min(who, 2) / 8.0)
-        again = unpack_trials(learner, state, *found.pack())
-        assert again.search == found.search and again.search.tried
+        trials, state = trials
+        trials.search.begin(trials.policies[0], jax.tree.map(jnp.zeros_like, trials.policies[0]))
+        state, _ = trials.consider(state, 1, [], in_episode=False)
+        again = unpack_trials(learner, state, *trials.pack())
+        assert again.search.tried == trials.search.tried == [1]
+        left, stored = map(jax.tree.leaves, (trials.search.left, again.search.left))
+        assert len(left) == len(stored) > 0 and all(map(np.array_equal, left, stored))
 
     def test_one_that_earns_less_is_dropped_and_forgotten(self, learner, trials):
         trials, state = trials
@@ -285,6 +288,7 @@ class TestBooking:
     ):
         """The incumbent earns -20; their standard error over starts is 2."""
         trials, state = trials
+        trials.policies[0] = jax.tree.map(lambda x: x + 1.0, trials.policies[0])
         heard = self.hears(learner, trials, monkeypatch)
         found = {
             "gate/gain": gain, "gate/standard_error": 2.0, "gate/return": said_of_incumbent + gain,

@@ -217,11 +217,6 @@ class Agent:
         return (self,)
 
     @property
-    def begins_anew(self) -> bool:
-        """Whether it goes on online from the policy that acts, without the newest one."""
-        return False
-
-    @property
     def sections(self) -> tuple[str, ...]:
         """Names of its sections of a run's configuration."""
         return (self.name,)

@@ -103,10 +103,6 @@ class InTurnAgent(Agent):
         return (*self.both.first.parts, *self.both.then.parts)
 
     @property
-    def begins_anew(self) -> bool:
-        return True
-
-    @property
     def sections(self) -> tuple[str, ...]:
         return (*self.both.first.sections, *self.both.then.sections)
 

@@ -36,7 +36,3 @@ class OfflineConfig:
     refusals: Positive[int] | None = None
     """Stop the stage once the gate has let no new policy act in this many epochs in a row; `epochs`
     is then the upper limit. None: the gate does not end the stage."""
-    further_epochs: NonNegative[int] = 0
-    """Number of further epochs at most, after `refusals` has ended the stage: the policy that is
-    handed over stays, and the newest one learns on in the models as long as they promise more of
-    it. With a dip budget the first trials online go towards that one."""

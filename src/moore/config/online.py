@@ -48,6 +48,14 @@ class OnlineConfig:
     frozen_steps: NonNegative[int] = 0
     """Number of environment steps at the beginning in which the policy acts and nothing is learned
     (the warm-up of WSRL)."""
+    rehearsal_epochs: NonNegative[int] = 0
+    """Number of epochs, as long as those of the offline stage, in which the agent of the offline
+    stage learns in the refitted models from the policy that acts; trials within the dip budget then
+    go towards the policy that comes out. 0: never. Works only with an algorithm that has an agent
+    for each stage."""
+    rehearse_every: Positive[int] = 8
+    """Number of online epochs from one such time to the next. The first one is as soon as policies
+    may be tried."""
     penalty_coef: NonNegative[float] | None = None
     """lambda in the online stage. None uses the lambda of the offline stage."""
     max_bad_readings: Positive[int] = 10

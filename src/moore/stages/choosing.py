@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import PyTree
 
-from moore.experience.protocol import Metrics
+from moore.experience.protocol import Metrics, OnPass
 from moore.replay.buffer import Transition
 from moore.stages.learner import Learner, LearnerState
 
@@ -46,9 +46,18 @@ class Chooser(Protocol):
         """After line 11: takes the transition; None if it was not measured completely."""
 
     def consider(
-        self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
+        self,
+        state: LearnerState,
+        epoch: int,
+        returns: Sequence[float],
+        *,
+        in_episode: bool,
+        on_pass: OnPass | None = None,
     ) -> tuple[LearnerState, Metrics]:
-        """After line 16: may the newest policy act? `returns`: those of ended episodes."""
+        """After line 16: may the newest policy act? `returns`: those of ended episodes.
+
+        `on_pass` is called now and then if this takes long; it may raise an error to stop.
+        """
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Told that the running episode was abandoned."""
@@ -85,8 +94,15 @@ class Gatekeeper:
         return state
 
     def consider(
-        self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
+        self,
+        state: LearnerState,
+        epoch: int,
+        returns: Sequence[float],
+        *,
+        in_episode: bool,
+        on_pass: OnPass | None = None,
     ) -> tuple[LearnerState, Metrics]:
+        del on_pass
         return self._learner.pass_gate(state, epoch, returns, in_episode=in_episode)
 
     def new_episode(self, state: LearnerState) -> LearnerState:

@@ -148,8 +148,6 @@ class Learner:
             bar = np.inf if self.config.gate.earned else NO_BAR
             gate = dataclasses.replace(gate, acting_returns=no_returns_yet(bar))
         rows, most = self.task.online_rows, self.config.model.max_holdout
-        begins_anew = self.config.dip_budget and self.algorithm.agent.begins_anew
-        goal = copied(self.newest_policy(state)) if begins_anew else None
         agent = self.algorithm.agent.hand_over(state.agent, self.agent_config)
         if gate is not None:
             agent = self.algorithm.agent.adopt(agent, gate.acting, self.agent_config)
@@ -159,7 +157,6 @@ class Learner:
             experience=self.experience.hand_over(state.experience),
             online=empty_replay(rows, *self.dims, max_holdout=most),
             gate=gate,
-            goal=goal,
             stage="online",
         )
         return self.summarise_data(state)

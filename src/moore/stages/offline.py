@@ -9,8 +9,6 @@ from moore.config.offline import OfflineConfig
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.measured import fit_metrics, mean_metrics
 
-# Number of epochs that wait for a promise of more.
-_WAITS = 3
 # Takes (epoch, state, metrics); called with epoch 0 after the fit, then after each epoch.
 OnEpoch = Callable[[int, LearnerState, dict], None]
 
@@ -25,7 +23,7 @@ def offline_stage(
     on_pass: Callable | None = None,
 ) -> LearnerState:
     """Fits the ensemble, then trains the agent in it for all epochs, or until nothing is gained:
-    the values settle, or the gate lets no new policy act and no more is promised of the newest one.
+    the values settle, or the gate lets no new policy act.
 
     Args:
         learner: the operations of Algorithm 1.
@@ -51,7 +49,7 @@ def offline_stage(
             state, fresh = learner.refresh(state, epoch)
             state, losses = learner.update(state, epoch, config.updates_per_epoch // config.rounds)
             learned.append(fresh.metrics | losses)
-        state, decision = _decide(learner, state, epoch, rows)
+        state, decision = learner.pass_gate(state, epoch)
         found = learned[0] if config.rounds == 1 else mean_metrics(learned)
         metrics = learner.reported(jax.device_get(found | decision))
         rows.append(metrics)
@@ -59,47 +57,17 @@ def offline_stage(
     return state
 
 
-def _decide(
-    learner: Learner, state: LearnerState, epoch: int, rows: Sequence[Mapping]
-) -> tuple[LearnerState, dict]:
-    """Asks the gate; once it has ended the stage, only what the models say of the newest policy."""
-    if _refused_at(rows, learner.config.offline) is None:
-        return learner.pass_gate(state, epoch)
-    state, found = learner.compare_newest(state, epoch)
-    return state, {**found, "gate/accepted": np.zeros((), np.float32)}
-
-
 def why_it_ends(rows: Sequence[Mapping], config: OfflineConfig) -> str | None:
     """Why no epoch follows those with these metrics; None: the next one does, if there is any."""
-    if stands_still(_all_of("losses/q_target", rows), config.patience, config.tolerance):
+
+    def all_of(name: str) -> list[float]:
+        return [np.nan if (value := row.get(name)) is None else float(value) for row in rows]
+
+    if stands_still(all_of("losses/q_target"), config.patience, config.tolerance):
         return "the critics' values have settled"
-    if (refused := _refused_at(rows, config)) is None:
-        return None
-    further = _all_of("gate/gain", rows[refused:])
-    if len(further) >= config.further_epochs or promises_no_more(further):
+    if gains_nothing(all_of("gate/accepted"), config.refusals):
         return "no new policy was accepted"
     return None
-
-
-def _all_of(name: str, rows: Sequence[Mapping]) -> list[float]:
-    return [np.nan if (value := row.get(name)) is None else float(value) for row in rows]
-
-
-def _refused_at(rows: Sequence[Mapping], config: OfflineConfig) -> int | None:
-    """After how many epochs the gate has refused as many in a row as it may; None: not yet."""
-    accepted = _all_of("gate/accepted", rows)
-    counts = range(len(accepted) + 1)
-    return next((n for n in counts if gains_nothing(accepted[:n], config.refusals)), None)
-
-
-def promises_no_more(gains: Sequence[float]) -> bool:
-    """Whether the last epochs promise no more than one before them.
-
-    Args:
-        gains: how much more than the acting policy the newest one earns in the models, by epochs.
-    """
-    before, last = gains[:-_WAITS], gains[-_WAITS:]
-    return bool(before) and not max(last) > max(before)
 
 
 def stands_still(values: Sequence[float], patience: int | None, tolerance: float) -> bool:

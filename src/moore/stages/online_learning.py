@@ -184,7 +184,7 @@ class OnlineLearning:
         state, fresh = learner.refresh(self.state, epoch.number, on_pass=on_pass)  # 13-16
         returns = take_returns()  # after the refit: a run that is stopped in it has lost none
         state, gates = self.chooser.consider(
-            state, epoch.number, returns, in_episode=epoch.in_episode
+            state, epoch.number, returns, in_episode=epoch.in_episode, on_pass=on_pass
         )
         if (accepted := gates.get("gate/accepted")) is not None:
             self.verdict = bool(accepted)

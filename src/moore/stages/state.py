@@ -17,8 +17,6 @@ class LearnerState(eqx.Module):
         online: D_on.
         key: the key from which the run draws next.
         gate: state of the gate; None: the newest policy always acts.
-        goal: the newest policy of the offline stage, if another agent goes on without it; the first
-            trials go towards it.
         stage: the stage that is under way.
     """
 
@@ -27,5 +25,4 @@ class LearnerState(eqx.Module):
     online: Replay
     key: PRNGKeyArray
     gate: Gate | None = None
-    goal: PyTree | None = None
     stage: Stage = eqx.field(static=True, default="offline")

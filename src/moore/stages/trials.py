@@ -10,18 +10,20 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from moore.experience.protocol import Metrics
+from moore.experience.protocol import Metrics, OnPass
 from moore.replay.buffer import Transition
 from moore.stages import budget_summary
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
-from moore.stages.line_search import LineSearch, search_towards
+from moore.stages.line_search import LineSearch
+from moore.stages.rehearsal import rehearse
 from moore.trees import copied
 from moore.units import Units
 
@@ -48,10 +50,11 @@ class Trials:
         *,
         offered: int = 0,
         search: LineSearch | None = None,
+        rehearsed: int | None = None,
     ):
         self._learner = learner
         self.budget, self.policies, self.offered = budget, policies, offered
-        self.search = search or LineSearch()
+        self.search, self.rehearsed = search or LineSearch(), rehearsed
         self._tried, self._incumbent = self._on_trial(), budget.incumbent
         self.propose: Callable[[PyTree], int | None] | None = None
 
@@ -59,8 +62,7 @@ class Trials:
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
         """The trials of a new online stage; the policy that was handed over is the reference."""
         policies = {REFERENCE: copied(learner.policy(state))}
-        search = search_towards(state.goal, policies[REFERENCE])
-        return cls(learner, budget, policies, search=search)
+        return cls(learner, budget, policies)
 
     @property
     def known(self) -> budget_summary.Earned | None:
@@ -116,35 +118,61 @@ class Trials:
         return self.budget.challenger, self.budget.lost
 
     def consider(
-        self, state: LearnerState, epoch: int, returns: Sequence[float], *, in_episode: bool
+        self,
+        state: LearnerState,
+        epoch: int,
+        returns: Sequence[float],
+        *,
+        in_episode: bool,
+        on_pass: OnPass | None = None,
     ) -> tuple[LearnerState, Metrics]:
-        """Offers the newest policy as a challenger, unless the models refuse it."""
+        """Offers a policy as a challenger: the newest one, unless the models refuse it.
+
+        Policies of a line search come first.
+        """
         del returns, in_episode
         learner, found = self._learner, {}
         predicted, error = None, 0.0
         if learner.models is not None:
             state, found = learner.compare_newest(state, epoch)
             predicted, error = self._told_by_models(found)
-        same = predicted == 0.0 and error == 0.0  # the newest policy is the incumbent
+        newest = learner.newest_policy(state)
+        same = bool(eqx.tree_equal(newest, self.policies[self.budget.incumbent]))
         worse = not self.budget.accepts(predicted=predicted, standard_error=error)
         if worse and self.budget.share > 0.0:
             state = self._told(state, won=False)
-        accepted = not same and not worse
-        if not self._searches(state) and accepted:
-            self._offer(learner.newest_policy(state))
+        state, accepted = self._rehearsed(state, epoch, on_pass), not (same or worse)
+        if not self._searches() and accepted:
+            self._offer(newest)
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
 
-    def _searches(self, state: LearnerState) -> bool:
-        """Whether the line search is under way; offers its next policy if that is due."""
+    def _rehearsed(self, state: LearnerState, epoch: int, on_pass: OnPass | None) -> LearnerState:
+        """Begins a line search towards a policy that is learned in the models, if that is due."""
+        budget, config = self.budget, self._learner.config.online
+        enough = budget.share > 0.0 and budget.earnings.episodes >= budget.rules.known
+        early = self.rehearsed is not None and epoch < self.rehearsed + config.rehearse_every
+        # Where the account is kept elsewhere, nobody tells here who has lost.
+        if not config.rehearsal_epochs or not enough or early or self.search.left or self.propose:
+            return state
+        self.rehearsed, known = epoch, self.known
+        earned = None if known is None else float(self._learner.units.reward_in(known.mean))
+        state, goal = rehearse(
+            self._learner, state, epochs=config.rehearsal_epochs, earned=earned, on_pass=on_pass
+        )
+        if goal is not None:
+            self.search.begin(self.policies[budget.incumbent], goal)
+        return state
+
+    def _searches(self) -> bool:
+        """Whether a line search is under way; offers its next policy if that is due."""
         search, budget = self.search, self.budget
-        if self.propose is not None:
-            return False  # the account is kept elsewhere, and does not tell who has lost
         if search.last is not None and search.last in (budget.challenger, budget.waiting):
-            return True
-        if budget.share == 0.0 or not search.goes_on(budget.incumbent):
+            # One that has acted makes room for others, unless it proves better.
+            return search.last == budget.waiting or budget.verdict() is None
+        if not search.goes_on(budget.incumbent):
             return False
         number = self.offered + 1
-        self.take_up(number, search.take(number, self.policies[REFERENCE], state.goal))
+        self.take_up(number, search.take(number))
         return True
 
     def _told_by_models(self, found: Metrics) -> tuple[float, float]:
@@ -180,7 +208,8 @@ class Trials:
         return self._settled(self._learner.new_episode(state))
 
     def metrics(self) -> dict[str, float]:
-        return budget_summary.everything(self.budget)
+        searched = float(len(self.search.tried))
+        return budget_summary.everything(self.budget) | {"budget/searched": searched}
 
     def _settled(self, state: LearnerState) -> LearnerState:
         """Drops policies that will not act again, and puts the incumbent into the gate."""
@@ -200,14 +229,17 @@ class Trials:
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """As JSON and arrays, for a checkpoint."""
         arrays = {}
-        for number, policy in self.policies.items():
+        stored = {f"policies/{number}": policy for number, policy in self.policies.items()}
+        stored |= {f"line/{place}": policy for place, policy in enumerate(self.search.left)}
+        for name, policy in stored.items():
             for place, leaf in enumerate(jax.tree.leaves(policy)):
-                arrays[f"policies/{number}/{place}"] = np.asarray(leaf)
+                arrays[f"{name}/{place}"] = np.asarray(leaf)
         facts = {
             "budget": budget_summary.pack(self.budget),
             "policies": sorted(self.policies),
             "offered": self.offered,
-            "search": dataclasses.asdict(self.search),
+            "line": {"left": len(self.search.left), "tried": self.search.tried},
+            "rehearsed": self.rehearsed,
         }
         return facts, arrays
 
@@ -239,10 +271,18 @@ def unpack_trials(
 ) -> Trials:
     """The trials that `Trials.pack` has packed; `state` gives the structure of a policy."""
     structure = jax.tree.structure(learner.policy(state))
-    policies = {}
-    for number in facts["policies"]:
-        leaves = [arrays[f"policies/{number}/{i}"] for i in range(structure.num_leaves)]
-        policies[number] = jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
-    budget = budget_summary.unpack(facts["budget"], kind.account)
-    search = LineSearch(**facts["search"])
-    return kind(learner, budget, policies, offered=facts["offered"], search=search)
+
+    def policy(name: str) -> PyTree:
+        leaves = [arrays[f"{name}/{i}"] for i in range(structure.num_leaves)]
+        return jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
+
+    policies = {number: policy(f"policies/{number}") for number in facts["policies"]}
+    left = [policy(f"line/{place}") for place in range(facts["line"]["left"])]
+    return kind(
+        learner,
+        budget_summary.unpack(facts["budget"], kind.account),
+        policies,
+        offered=facts["offered"],
+        search=LineSearch(left, facts["line"]["tried"]),
+        rehearsed=facts["rehearsed"],
+    )
