@@ -11,7 +11,7 @@ import pytest
 
 import pages
 from moore import Session, load_policy
-from moore.config import GateConfig
+from moore.config import GateConfig, OnlineConfig
 from moore.data.load import read_log
 from moore.errors import InputError
 from moore.reports.html import run_page
@@ -359,6 +359,7 @@ class TestWorth:
         ({"algorithm": "sac"}, "dip_budget is a share of what a reference controller earns"),
         ({"algorithm": "iql", "dip_budget": None}, "clone needs models"),
         ({"gate": GateConfig()}, "clone needs models"),
+        ({"online": OnlineConfig(rehearsal_epochs=1)}, "has no agent of its own that learns"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, said, steady_log):

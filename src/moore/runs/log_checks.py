@@ -53,8 +53,8 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
     """Refuses settings of gate, clone and dip budget that do not fit the algorithm.
 
     Raises:
-        InputError: no log shows how episodes begin, or `gate.earned` is used together with random
-            warm-up steps.
+        InputError: no log shows how episodes begin, `gate.earned` is used together with random
+            warm-up steps, or the algorithm has no agent for `online.rehearsal_epochs`.
     """
     if config.gate.enabled and config.gate.earned and config.online.random_steps:
         raise InputError(
@@ -66,6 +66,11 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
         raise InputError(
             f"dip_budget is a share of what a reference controller earns, but {config.algorithm} "
             "has no log of one; leave dip_budget out, or take an algorithm with a log."
+        )
+    if config.online.rehearsal_epochs and len(algorithm.agent.parts) < 2:
+        raise InputError(
+            f"online.rehearsal_epochs is {config.online.rehearsal_epochs}, but {config.algorithm} "
+            "has no agent of its own that learns in the models; take moore_safe, or leave it out."
         )
     if config.clone and not (algorithm.experience.has_models and config.gate.enabled):
         raise InputError(
