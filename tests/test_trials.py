@@ -31,7 +31,7 @@ def config(**changes):
     tiny = tiny_config(gate=GATE, clone=True, dip_budget=0.1)
     online = replace(tiny.online, epochs=3, steps_per_epoch=60, refit_every=20)
     offline = replace(tiny.offline, epochs=1, updates_per_epoch=250)
-    return replace(tiny, online=online, offline=offline, **changes)
+    return replace(tiny, **({"online": online, "offline": offline} | changes))
 
 
 @pytest.fixture(scope="module")
