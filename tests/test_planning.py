@@ -15,7 +15,7 @@ from moore.planning.memory import REPORT, memory_of
 from moore.planning.plan import Live, plan_live
 from moore.planning.text import duration, estimate_text, plan_text
 from moore.planning.trials import Systems
-from moore.planning.work import offline_work, online_work
+from moore.planning.work import offline_work, online_work, rehearsal_work
 from moore.runs.setup import prepare
 from tiny import ENV, tiny_config, tiny_log
 
@@ -49,6 +49,16 @@ def test_the_work_is_what_a_run_really_does(setup, tiny_run):
     rows = [json.loads(x) for x in (tiny_run.folder / "metrics.jsonl").read_text().splitlines()]
     fits = [row["model/fit_steps"] for row in rows if "model/fit_steps" in row]
     assert 0 < fits[0] <= offline["fit"] and sum(fits[1:]) <= online["refit"]
+
+
+def test_rehearsals_are_counted_where_there_are_any(setup):
+    config = setup.learner.config
+    online = dataclasses.replace(config.online, rehearsal_epochs=2, rehearse_every=3)
+    learner = setup.learner.changed(
+        config=dataclasses.replace(config, online=online, dip_budget=0.1)
+    )
+    assert rehearsal_work(setup.learner, 7) == {}
+    assert rehearsal_work(learner, 7)["update"] == 3 * 2 * config.offline.updates_per_epoch
 
 
 def test_an_estimate_measures_every_part_and_writes_nothing(desk, setup, log_file):

@@ -153,6 +153,23 @@ def online_pilots() -> str:
     return markdown(head, rows)
 
 
+def rehearsal_pilots() -> str:
+    """What learning in the models gives, and what lies on the way to it."""
+    rows = [
+        [
+            row["models_have_seen"], row["epochs"], row["part"],
+            fixed(float(row["models_say"])) if row["models_say"] else "",
+            fixed(float(row["return"])), fixed(float(row["worst_episode"])), row["stuck"],
+        ]
+        for row in table("rehearsal-pilots.csv")
+    ]  # fmt: skip
+    head = (
+        "the models have seen", "epochs in them", "part of the way", "gain that they promise",
+        "really earned", "worst of ten episodes", "of ten that got stuck",
+    )  # fmt: skip
+    return markdown(head, rows)
+
+
 def _mujoco(name: str, log: str) -> str:
     """Of the first runs on MuJoCo logs, seed 0: hand-over, lowest of ten epochs, final."""
     reference, curves = reference_for(log), _curves(name, "0")
@@ -232,6 +249,7 @@ TABLES = {
     "safe-runs": safe_runs,
     "online-choices": online_choices,
     "online-pilots": online_pilots,
+    "rehearsal-pilots": rehearsal_pilots,
     "quickstart-robust": quickstart_robust,
     "quickstart-moore": quickstart_moore,
     "hopper-log": hopper_log,

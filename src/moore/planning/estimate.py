@@ -14,7 +14,14 @@ from moore.envs.make import EnvSource
 from moore.jax_settings import plain_jax
 from moore.planning.calibration import Costs, Miniature
 from moore.planning.memory import memory_of
-from moore.planning.work import Work, ends_sooner, evaluations, offline_work, online_work
+from moore.planning.work import (
+    Work,
+    ends_sooner,
+    evaluations,
+    offline_work,
+    online_work,
+    rehearsal_work,
+)
 from moore.runs.plan import Stages
 from moore.runs.sections import used_settings
 from moore.runs.setup import Setup, prepare
@@ -99,7 +106,10 @@ def _estimate(
     if offline:
         parts += priced("offline", offline_work(learner), costs.offline)
     if online:
-        parts += priced("online", online_work(learner, config.online.epochs), costs.online)
+        epochs = config.online.epochs
+        parts += priced("online", online_work(learner, epochs), costs.online)
+        rehearsals = priced("online", rehearsal_work(learner, epochs), costs.offline)
+        parts.append(Part("online", "rehearsals", sum(part.seconds for part in rehearsals)))
     notes = ends_sooner(config, offline=offline, has_models=learner.models is not None)
     if config.evaluation.episodes:
         step = seconds_of_a_step(setup.world)

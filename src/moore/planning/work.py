@@ -43,6 +43,21 @@ def online_work(learner: Learner, epochs: int) -> Work:
     return work
 
 
+def rehearsal_work(learner: Learner, epochs: int) -> Work:
+    """The work of the rehearsals in so many online epochs, in units of the offline stage."""
+    config, offline, online = learner.config, learner.config.offline, learner.config.online
+    if not (config.dip_budget and online.rehearsal_epochs):
+        return {}
+    times = -(-epochs // online.rehearse_every)
+    learned = times * online.rehearsal_epochs
+    rounds = learned * offline.rounds
+    return {
+        "update": learned * offline.updates_per_epoch,
+        "imagine": rounds * offline.rollout_batch * config.rollout_length,
+        "gate": 2 * times * config.gate.rollouts,
+    }
+
+
 def evaluations(setup: Setup, *, offline: bool, online: bool) -> int:
     """Number of times that the episodes of evaluation are run."""
     config = setup.config
