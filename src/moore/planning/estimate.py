@@ -109,7 +109,8 @@ def _estimate(
         epochs = config.online.epochs
         parts += priced("online", online_work(learner, epochs), costs.online)
         rehearsals = priced("online", rehearsal_work(learner, epochs), costs.offline)
-        parts.append(Part("online", "rehearsals", sum(part.seconds for part in rehearsals)))
+        seconds = sum((part.seconds for part in rehearsals), 0.0)
+        parts.append(Part("online", "rehearsals", seconds))
     notes = ends_sooner(config, offline=offline, has_models=learner.models is not None)
     if config.evaluation.episodes:
         step = seconds_of_a_step(setup.world)

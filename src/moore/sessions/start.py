@@ -1,5 +1,6 @@
 """Where a session starts: a finished run, read without its environment."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +41,18 @@ class Start:
 
 
 def setup_of(run: Path, dataset: Dataset | str | Path | None) -> Setup:
-    """The parts of a run, without an environment.
+    """The parts of a run, without an environment and without rehearsals.
+
+    A rehearsal takes minutes, and a caller of `learn` asks for seconds.
 
     Raises:
         InputError: there is no run, or its log is not there.
     """
     config, plan = settings_of(run), read_plan(run)
     check_kept(plan.config, config, run)
+    online = dataclasses.replace(config.online, rehearsal_epochs=0)
     return prepare(
-        config,
+        dataclasses.replace(config, online=online),
         dataset=dataset,
         split_seed=plan.split_seed,
         units=read_units(run, config),
