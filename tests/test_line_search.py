@@ -13,21 +13,16 @@ def test_a_policy_on_the_way_has_parameters_on_the_way():
     assert between(BEGIN, GOAL, 1.0)["b"] == GOAL["b"]
 
 
-def test_there_is_nothing_to_try_before_a_search_begins():
-    assert not LineSearch().goes_on(incumbent=0)
-
-
-def test_each_policy_that_wins_is_followed_by_one_that_is_farther():
-    search, found, incumbent = LineSearch(), [], 7
+def test_each_policy_is_farther_on_the_way_than_the_one_before():
+    search, found = LineSearch(tried=[3]), []
     search.begin(BEGIN, GOAL)
-    while search.goes_on(incumbent):
-        incumbent += 1
-        found.append(float(search.take(incumbent)["a"][0]))
-    assert found == list(STEPS) and search.tried == [8, 9, 10]
+    while search.left:
+        found.append(float(search.take(5 + len(found))["a"][0]))
+    assert found == list(STEPS) and search.tried == [3, 5, 6, 7] and search.last == 7
 
 
-def test_the_search_ends_with_the_first_one_that_does_not_win():
-    search = LineSearch(tried=[3])
+def test_after_a_loss_nothing_is_left_to_try():
+    search = LineSearch()
     search.begin(BEGIN, GOAL)
-    search.take(5)
-    assert not search.goes_on(incumbent=3) and search.left == []
+    search.end()
+    assert search.left == []

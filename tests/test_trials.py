@@ -210,6 +210,12 @@ class TestBooking:
         assert found.search.tried == [1, 2] and found.search.left == []
         assert found.budget.incumbents == [0, 1]
 
+    def test_one_on_the_line_that_decides_nothing_is_followed_by_the_next(self, learner, trials):
+        earned = [-1.0, -1.01, -0.6, -0.2, -4.0]
+        found, _, _ = self.along_the_line(learner, trials, lambda who: earned[min(who, 4)])
+        assert found.search.tried == [1, 2, 3] and found.search.left == []
+        assert 1 not in found.budget.incumbents and {2, 3} <= set(found.budget.incumbents)
+
     def test_a_search_is_stored_with_the_trials(self, learner, trials):
         trials, state = trials
         trials.search.begin(trials.policies[0], jax.tree.map(jnp.zeros_like, trials.policies[0]))

@@ -3,7 +3,8 @@
 What was learned in the models may be right or wrong, and they do not tell: on HalfCheetah-medium
 sixteen epochs in them took a clone from 5464 to 6400, on HalfCheetah-medium-expert from 10594 to
 -445, and they promised as much. So the system is asked, and carefully: policies a quarter, a half,
-and all of the way are tried in turn, and the first one that does not win ends the search.
+and all of the way are tried in turn, and the first one that clearly loses ends the search. One that
+decides nothing does not: what lies farther on the way differs more, and is told more easily.
 
 A policy between two others has parameters between theirs. That makes sense because the newer one
 was trained from the older one (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
@@ -39,14 +40,9 @@ class LineSearch:
         """A new search, from one policy to another."""
         self.left = [between(acting, goal, part) for part in STEPS]
 
-    def goes_on(self, incumbent: int) -> bool:
-        """Whether its next policy is to be tried now that none of them is; if not, it is over.
-
-        `incumbent`: the policy that was promoted last.
-        """
-        if len(self.left) not in (0, len(STEPS)) and self.last != incumbent:
-            self.left = []
-        return bool(self.left)
+    def end(self) -> None:
+        """One of its policies has lost."""
+        self.left = []
 
     def take(self, number: int) -> PyTree:
         """The next policy, which gets this number."""

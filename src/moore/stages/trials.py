@@ -2,6 +2,7 @@
 
 The policy that was handed over is the reference. Every refresh offers a frozen copy of the newest
 policy, unless the models call it worse than the acting one by more than they are wrong about that.
+Now and then a rehearsal in the models (`rehearsal.py`) gives policies that are tried first.
 Policies act without noise, so that the cost of a trial is due to the policy.
 """
 
@@ -35,6 +36,8 @@ class Trials:
         budget: the account and its decisions.
         policies: the policies that may act, by number.
         offered: number of the policy that was offered last, 0 if none was.
+        search: trials on the way to the policy of the last rehearsal.
+        rehearsed: the epoch of that rehearsal; None: there was none.
         propose: told of a new challenger, where the account is kept in another process: that one
             offers it, and `take_up` repeats it here. It returns the number of the challenger, or
             None if there is none. Without `propose` it is offered at once.
@@ -102,10 +105,14 @@ class Trials:
     def _hear_verdict(self, state: LearnerState) -> LearnerState:
         """The agent hears of a challenger that was promoted, or has lost; others tell nothing."""
         (tried, lost), self._tried = self._tried, self._on_trial()
-        if tried is None or tried == self.budget.challenger or tried in self.search.tried:
-            return state  # the reach is about the agent's own steps
-        won = tried in self.budget.incumbents
-        return self._told(state, won=won) if won or self.budget.lost > lost else state
+        if tried is None or tried == self.budget.challenger:
+            return state
+        won, has_lost = tried in self.budget.incumbents, self.budget.lost > lost
+        if tried not in self.search.tried:
+            return self._told(state, won=won) if won or has_lost else state
+        if has_lost:  # the agent's reach is about its own steps
+            self.search.end()
+        return state
 
     def _told(self, state: LearnerState, *, won: bool) -> LearnerState:
         """The agent hears how one of its policies was judged."""
@@ -126,10 +133,7 @@ class Trials:
         in_episode: bool,
         on_pass: OnPass | None = None,
     ) -> tuple[LearnerState, Metrics]:
-        """Offers a policy as a challenger: the newest one, unless the models refuse it.
-
-        Policies of a line search come first.
-        """
+        """Offers a challenger: one of the line search, or the newest policy, unless refused."""
         del returns, in_episode
         learner, found = self._learner, {}
         predicted, error = None, 0.0
@@ -166,10 +170,13 @@ class Trials:
     def _searches(self) -> bool:
         """Whether a line search is under way; offers its next policy if that is due."""
         search, budget = self.search, self.budget
-        if search.last is not None and search.last in (budget.challenger, budget.waiting):
-            # One that has acted makes room for others, unless it proves better.
-            return search.last == budget.waiting or budget.verdict() is None
-        if not search.goes_on(budget.incumbent):
+        if search.last is not None and search.last == budget.waiting:
+            return True
+        if search.last is not None and search.last == budget.challenger:
+            verdict = budget.verdict()
+            if verdict is None or (search.left and verdict.step.mean > 0.0):
+                return True  # it has not acted yet, or may still win
+        if not search.left:
             return False
         number = self.offered + 1
         self.take_up(number, search.take(number))
