@@ -112,7 +112,7 @@ class OnlineRun:
                     epoch=begun.epoch,
                     on_epoch=self._on_epoch,
                     on_step=self._keep,
-                    on_pass=lambda *_: self.stop.check(),
+                    on_pass=self._on_pass,
                     chooser=self.acting.chooser,
                 )
             except BaseException as error:
@@ -120,6 +120,13 @@ class OnlineRun:
                 if self.kept is not None and (in_order or system.failed):
                     self.records.save_part(*self.kept, self.before, self.acting)
                 raise
+
+    def _on_pass(self, done: int, errors: tuple[float, ...]) -> None:
+        """Between passes of a refit, which have errors, and epochs of a rehearsal, which do not."""
+        self.stop.check()
+        if not errors and self.kept is not None:
+            count = self.setup.config.online.rehearsal_epochs
+            self._tell(self.kept[0], f"learning in the models: {done} of {count} epochs")
 
     def _enter(self) -> LearnerState:
         """Writes the row of the hand-over, or replays the running episode of a checkpoint."""
@@ -171,9 +178,13 @@ class OnlineRun:
         """Keeps the step, so that a run that is stopped now loses no real transition."""
         self.kept = epoch, state
         reached(1, epoch.number, epoch.observed)
-        share = epoch.learned / self.setup.config.online.steps_per_epoch
-        self.report.under_way(epoch.number - 1 + share)
+        self._tell(epoch)
         self.stop.check()
+
+    def _tell(self, epoch: Epoch, doing: str = "") -> None:
+        """Shows how far the stage is."""
+        share = epoch.learned / self.setup.config.online.steps_per_epoch
+        self.report.under_way(epoch.number - 1 + share, doing)
 
     def _on_epoch(self, epoch: int, state: LearnerState, metrics: dict) -> bool:
         kept, self.kept = self.kept, None

@@ -56,7 +56,7 @@ class Chooser(Protocol):
     ) -> tuple[LearnerState, Metrics]:
         """After line 16: may the newest policy act? `returns`: those of ended episodes.
 
-        `on_pass` is called now and then if this takes long; it may raise an error to stop.
+        `on_pass` is called now and then if this takes long; see `moore.stages.rehearsal`.
         """
 
     def new_episode(self, state: LearnerState) -> LearnerState:

@@ -8,7 +8,6 @@ wrong all the same, so the policy that comes out is only the goal of trials (`li
 """
 
 import dataclasses
-import math
 
 import jax
 from jaxtyping import PyTree
@@ -35,7 +34,8 @@ def rehearse(
         epochs: number of epochs as long as those of the offline stage.
         earned: what the policy that acts earns in an episode, in the agent's units: the agent keeps
             the closer to it, the more the models are wrong about that. None: unknown.
-        on_pass: function that is called before each epoch; it may raise an error to stop.
+        on_pass: function that is called before each epoch with the number of epochs that are done,
+            and without errors of models; it may raise an error to stop.
 
     Returns:
         the state with the next key, and the policy; None if the models do not promise more of it.
@@ -44,10 +44,10 @@ def rehearse(
     state = dataclasses.replace(state, key=key)
     with learner.clock("rehearse"):
         offline = _begun(learner, state, key_init, key_learn, earned)
-        for epoch in range(1, epochs + 1):
+        for done in range(epochs):
             if on_pass is not None:
-                on_pass(0, (math.inf,))
-            offline = _epoch(learner, offline, epoch)
+                on_pass(done, ())
+            offline = _epoch(learner, offline, done + 1)
         _, found = learner.compare_newest(offline, epochs)
     least = learner.config.gate.confidence * float(found["gate/standard_error"])
     promised = float(found["gate/gain"]) > least
