@@ -78,7 +78,10 @@ def quickstart_safe() -> str:
     return markdown((*head, "won", "least left of the budget"), rows)
 
 
-_LEARNERS = {"ppo": "PPO", "td3-first": "TD3, first rules", "td3": "**TD3**"}
+_LEARNERS = {
+    "ppo": "PPO", "td3-first": "TD3, first rules", "td3": "TD3",
+    "td3-rehearsal": "**TD3 and rehearsals**",
+}  # fmt: skip
 
 
 def safe_runs() -> str:

@@ -53,7 +53,7 @@ class OnlineConfig:
     stage learns in the refitted models from the policy that acts; trials within the dip budget then
     go towards the policy that comes out. 0: never. Works only with an algorithm that has an agent
     for each stage."""
-    rehearse_every: Positive[int] = 8
+    rehearse_every: Positive[int] = 5
     """Number of online epochs from one such time to the next. The first one is as soon as policies
     may be tried."""
     penalty_coef: NonNegative[float] | None = None

@@ -2,9 +2,9 @@
 
 What was learned in the models may be right or wrong, and they do not tell: on HalfCheetah-medium
 sixteen epochs in them took a clone from 5464 to 6400, on HalfCheetah-medium-expert from 10594 to
--445, and they promised as much. So the system is asked, and carefully: policies a quarter, a half,
-and all of the way are tried in turn, and the first one that clearly loses ends the search. One that
-decides nothing does not: what lies farther on the way differs more, and is told more easily.
+-445, and they promised as much. So the system is asked, and carefully: a policy half of the way is
+tried first, and the one at the end only if that did not look worse. It need not have won: what lies
+farther on the way differs more, and is told more easily.
 
 A policy between two others has parameters between theirs. That makes sense because the newer one
 was trained from the older one (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
@@ -16,7 +16,7 @@ import jax
 from jaxtyping import PyTree
 
 # Parts of the way, in the order of the trials.
-STEPS = (0.25, 0.5, 1.0)
+STEPS = (0.5, 1.0)
 
 
 @dataclass
@@ -41,7 +41,7 @@ class LineSearch:
         self.left = [between(acting, goal, part) for part in STEPS]
 
     def end(self) -> None:
-        """One of its policies has lost."""
+        """One of its policies looked worse."""
         self.left = []
 
     def take(self, number: int) -> PyTree:

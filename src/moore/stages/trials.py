@@ -28,6 +28,10 @@ from moore.stages.rehearsal import rehearse
 from moore.trees import copied
 from moore.units import Units
 
+# A line search goes no farther if its last policy is believed to be so many standard deviations
+# below the incumbent.
+_LOOKS_WORSE = 0.5
+
 
 class Trials:
     """Decides who acts within a dip budget.
@@ -176,6 +180,8 @@ class Trials:
             verdict = budget.verdict()
             if verdict is None or (search.left and verdict.step.mean > 0.0):
                 return True  # it has not acted yet, or may still win
+            if verdict.step.deviations < -_LOOKS_WORSE:
+                search.end()
         if not search.left:
             return False
         number = self.offered + 1
