@@ -88,7 +88,7 @@ def test_help_of_a_command_shows_defaults_and_one_example(command, capsys):
         (
             "run",
             (
-                "Continue the run in this folder from its last checkpoint.",
+                "Continue the run in this folder, or at this URL, from its last checkpoint.",
                 "Seed of all random numbers.",
                 "phi: environment steps between two refits of the models.",
             ),
@@ -96,7 +96,7 @@ def test_help_of_a_command_shows_defaults_and_one_example(command, capsys):
         ("online", ("Its offline stage must be complete.",)),
         ("evaluate RUN", ("number of episodes. (default: 10)",)),
         ("inspect", ("print the result as JSON. (default: False)",)),
-        ("convert", ("path.npz or minari:ID. (required)",)),
+        ("convert", ("minari:ID or path.rows. (required)",)),
         ("preview", ("number of transitions in the log. (default: 200000)",)),
     ],
 )

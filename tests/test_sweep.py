@@ -1,7 +1,6 @@
 """moore sweep: the cells of a grid, shared offline stages, going on, and cells that fail."""
 
 import dataclasses
-import json
 import os
 import signal
 import threading
@@ -322,22 +321,6 @@ def test_no_cell_outlives_a_terminated_sweep(tiny, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         sweep(cells(Grid(), tmp_path / "sweep"), quiet=True)
     assert len(closed) == 1
-
-
-@pytest.mark.slow
-def test_on_a_real_local_ray(tiny, tmp_path, monkeypatch):
-    pytest.importorskip("ray")
-    monkeypatch.setattr(
-        grids,
-        "preset",
-        lambda name, algorithm="moore": dataclasses.replace(tiny, algorithm=algorithm),
-    )
-    monkeypatch.setenv("PYTHONPATH", "tests")
-    planned = cells(Grid(schemes=("moore:1", "uniform")), tmp_path / "sweep")
-    outcome = sweep(planned, ray_address="local", quiet=True)
-    assert not outcome.failed, outcome.failed
-    assert len(outcome.done) == 3
-    json.dumps(vars(outcome))
 
 
 def test_what_a_run_has_found_in_its_log_and_environment_makes_it_no_other_run(tmp_path):

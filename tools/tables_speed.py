@@ -85,7 +85,24 @@ def products_tried() -> str:
     return markdown(["flags", "form", "ms", "least to most", "GFLOP/s", "times as fast"], lines)
 
 
+def large_log() -> str:
+    """What a log on disk costs: a row for each quantity, a column for each size of the log."""
+    rows = _rows("large-log.csv")
+    sizes = list(dict.fromkeys(int(row["rows"]) for row in rows))
+    found: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for row in rows:
+        value, least, most = (significant(float(row[key])) for key in ("value", "least", "most"))
+        told = value if least == most else f"{value} ({least} to {most})"
+        found[row["what"], row["unit"]][int(row["rows"])] = told
+    lines = [
+        [f"{what}, {unit}", *(cells.get(size, "") for size in sizes)]
+        for (what, unit), cells in found.items()
+    ]
+    return markdown(["", *(f"{size:,} rows" for size in sizes)], lines)
+
+
 TABLES = {
+    "large-log": large_log,
     "peers": peers,
     "growth": growth,
     "products-tried": products_tried,

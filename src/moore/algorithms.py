@@ -30,8 +30,8 @@ from moore.experience.protocol import ExperienceKind
 from moore.experience.replay import PlainReplay
 from moore.replay.schemes import Scheme, half_half, online_only, uniform
 
-IMAGINATION = ExperienceKind("imagination", Imagination, has_models=True)
-REPLAY = ExperienceKind("replay", PlainReplay)
+IMAGINATION = ExperienceKind("imagination", Imagination, has_models=True, from_disk=True)
+REPLAY = ExperienceKind("replay", PlainReplay, from_disk=True)
 PRIORITISED = ExperienceKind(
     "prioritised",
     partial(PrioritisedReplay, priorities=balanced.row_priorities),

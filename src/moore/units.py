@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.data.checks import blocks
-from moore.data.columns import describe
+from moore.data.columns import Columns, describe
 from moore.replay.buffer import AnyArray, Transition
 
 # A column whose standard deviation is less than this share of its mean holds float32's rounding and
@@ -134,9 +134,23 @@ def measured(
     if standardise_obs:
         mean, std = (tuple(column.tolist()) for column in spread_of(obs))
     if scale_rewards:
-        size = float(np.sqrt(np.mean(np.asarray(reward, np.float64) ** 2)))
-        scale = 1.0 / size if size > 0.0 else 1.0
+        scale = _scale_for(float(np.sqrt(np.mean(np.asarray(reward, np.float64) ** 2))))
     return Units(mean, std, scale)
+
+
+def units_of(obs: Columns, reward: Columns, *, standardise_obs: bool, scale_rewards: bool) -> Units:
+    """The same from statistics of rows that are not in memory."""
+    mean, std, scale = (), (), 1.0
+    if standardise_obs:
+        mean, std = (tuple(column.tolist()) for column in _useful(obs))
+    if scale_rewards:
+        scale = _scale_for(float(np.hypot(reward.mean[0], reward.sd[0])))
+    return Units(mean, std, scale)
+
+
+def _scale_for(size: float) -> float:
+    """The factor for rewards of this root mean square."""
+    return 1.0 / size if size > 0.0 else 1.0
 
 
 def spread_of(
@@ -148,7 +162,12 @@ def spread_of(
     magnitude of its mean, or 1 if that is about 0; one that nearly always holds the same value gets
     its range.
     """
-    found = describe(obs)
+    return _useful(describe(obs))
+
+
+def _useful(
+    found: Columns,
+) -> tuple[Float[np.ndarray, " obs"], Float[np.ndarray, " obs"]]:
     size = np.abs(found.mean)
     std = np.where(found.mode_share >= ONE_VALUE, found.high - found.low, found.sd)
     still = found.sd <= np.maximum(ROUNDING * size, DUST)

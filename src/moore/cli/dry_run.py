@@ -90,7 +90,7 @@ def _log_facts(log: Dataset) -> dict:
     found = {"mean": np.mean, "lowest": np.min, "highest": np.max}
     return {
         "name": log.name,
-        "rows": log.size,
+        "rows": log.total,
         "episodes": len(returns),
         "return": {name: float(of(returns)) for name, of in found.items()} if len(returns) else {},
     }

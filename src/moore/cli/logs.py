@@ -17,7 +17,8 @@ class InspectOptions(ColumnFlags):
     """Checks a log (path.hdf5, path.npz, path.csv, ..., minari:ID, builtin:NAME) and sums it up.
 
     It works on the raw rows, so that it also describes a log that training refuses. Several logs,
-    separated by commas, are joined as training would join them.
+    separated by commas, are joined as training would join them. Of a folder of rows that is larger
+    than memory, every row is read once; what is looked for in samples is looked for in a part.
 
     Attributes:
         replay_check: put the logged states back into the environment, repeat the logged actions,
@@ -60,6 +61,10 @@ def inspect_log(arguments: list[str]) -> None:
         infos = options.replay_check
         log = read_log(source, infos=infos, exact=True, download=options.download, **reading)
     summary = summarize(log, env_id=options.env_id)
+    if log.whole is not None:
+        from moore.inspecting.row_check import check_rows
+
+        summary["on_disk"] = check_rows(log.whole.file)
     replay, why_not = _replay(log, summary, options)
     found = {"warnings": warnings(summary, replay), "refused": refusals(summary), "replay": replay}
     found["stops"] = [finding.name for finding in stops(summary)]
@@ -99,6 +104,10 @@ def _print(summary: dict, found: dict) -> None:
 
     replay = found["replay"]
     show(log_text.format_summary(summary, blocks=block_signs()))
+    if "on_disk" in summary:
+        counts = ((name.replace("_", " "), count) for name, count in summary["on_disk"].items())
+        told = ", ".join(f"{count:,} {name}" for name, count in counts)
+        show(f"on disk         {told}; every row was read, and is as it was written")
     if replay is not None:
         show(log_text.format_replay(replay))
     if found["replay_problem"]:

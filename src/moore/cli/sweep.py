@@ -25,7 +25,8 @@ def options_class():
         seed, and all online stages start from it. `moore compare OUT` shows the results.
 
         Attributes:
-            out: folder of the sweep.
+            out: folder of the sweep, or a URL such as s3://bucket/sweeps/a, to which each cell is
+                copied after each of its checkpoints.
             grid: a TOML file with presets, datasets, algorithms, schemes, alphas, penalties, seeds
                 as lists and further settings under [settings]; flags replace its lists.
             presets: names of presets, one for each task.
@@ -45,12 +46,17 @@ def options_class():
             together: run the cells side by side in one process, which compiles every program once.
             batch: with --together, whether equal calls of the cells are one batched program; auto
                 does so on a GPU but not on a CPU, where it is slower.
-            ray: address of a Ray cluster, or "local", to use instead of processes.
+            ray: address of a Ray cluster, or "local", to use instead of processes. Its nodes see
+                the folder of the sweep at the same path; cells of a node that is lost go on
+                elsewhere from their last checkpoint.
+            cpus: with --ray, number of CPUs that a cell needs; by default 1.
+            gpus: with --ray, number of GPUs that a cell needs; 0.25 lets four share one. By
+                default none.
             json: print the result as JSON.
             quiet: do not show progress.
         """
 
-        out: Path
+        out: str
         grid: Path | None = None
         presets: str = ""
         datasets: str = ""
@@ -65,6 +71,8 @@ def options_class():
         together: bool = False
         batch: Literal["auto", "yes", "no"] = "auto"
         ray: str | None = None
+        cpus: float | None = None
+        gpus: float | None = None
         json: bool = False
         quiet: bool = False
 
@@ -75,14 +83,17 @@ def sweep_grid(arguments: list[str]) -> None:
     options = parse(options_class(), arguments, "sweep")
 
     from moore.files import whole_path
+    from moore.runs.mirror import is_url
     from moore.sweeps.grid import cells
     from moore.sweeps.sweep import sweep
 
-    planned = cells(_grid(options), whole_path(options.out), share_offline=options.share_offline)
+    out = options.out if is_url(options.out) else whole_path(options.out)
+    planned = cells(_grid(options), out, share_offline=options.share_offline)
     outcome = sweep(
         planned,
         jobs=options.jobs,
         ray_address=options.ray,
+        needs=_needs(options),
         together=options.together,
         batch=options.batch,
         quiet=options.quiet,
@@ -90,13 +101,23 @@ def sweep_grid(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps(vars(outcome), indent=1))
     else:
-        show(f"{len(outcome.done)} of {len(planned)} cells done: moore compare {options.out}")
+        then = "" if is_url(options.out) else f": moore compare {options.out}"
+        show(f"{len(outcome.done)} of {len(planned)} cells done{then}")
         for folder, error in outcome.failed.items():
             show(f"failed: {folder}: {error.splitlines()[-1]} (the whole error is in {folder}.log)")
         for folder in outcome.skipped:
             show(f"not run: {folder}: its offline stage failed")
     if outcome.failed:
         raise SystemExit(1)
+
+
+def _needs(options):
+    """What each cell needs, if the flags say it."""
+    from moore.sweeps.needs import Needs
+
+    given = {"cpus": options.cpus, "gpus": options.gpus}
+    given = {name: value for name, value in given.items() if value is not None}
+    return Needs(**given) if given else None
 
 
 def _grid(options):

@@ -26,9 +26,9 @@ def options_of(command: str):
         """Short for --online.scheme."""
         alpha: float | None = None
         """Short for --online.alpha."""
-        out: Path | None = None
-        """Folder of the run, which must not exist yet. None uses
-        runs/{env}__{algorithm}__{seed}__{time}."""
+        out: str | None = None
+        """Folder of the run, which must not exist yet, or a URL such as s3://bucket/runs/a, where
+        it is copied to after each checkpoint. None uses runs/{env}__{algorithm}__{seed}__{time}."""
         dry_run: bool = False
         """Show what the run would do, and with which settings, after all checks. Nothing is
         written, and nothing is started. What is printed is a configuration file with comments."""
@@ -47,8 +47,8 @@ def options_of(command: str):
         class OnlineOptions(Common):
             """Runs only the online stage; by default with the settings of the run in --from."""
 
-            from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-            """Folder of the run to start from. Its offline stage must be complete."""
+            from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
+            """Folder of the run to start from, or its URL. Its offline stage must be complete."""
 
         return OnlineOptions
 
@@ -57,11 +57,11 @@ def options_of(command: str):
     class RunOptions(Common):
         """Train from a PRESET (or a config.toml), given before the options; quickstart if none."""
 
-        resume: Path | None = None
-        """Continue the run in this folder from its last checkpoint. The run keeps its settings, and
-        the flags of other settings are refused, except these: --dataset and --env-id say where the
-        log or the environment is now, --online.epochs makes the run longer, and
-        --checkpoint-every, --track and --tensorboard apply from now on."""
+        resume: str | None = None
+        """Continue the run in this folder, or at this URL, from its last checkpoint. The run keeps
+        its settings, and the flags of other settings are refused, except these: --dataset and
+        --env-id say where the log or the environment is now, --online.epochs makes the run longer,
+        and --checkpoint-every, --track and --tensorboard apply from now on."""
 
     return RunOptions
 
@@ -122,12 +122,13 @@ def _base_config(first: str | None, rest: list[str], command: str):
     """The configuration that the flags change: a preset, a file, or that of another run."""
     from moore.config import read_toml
     from moore.presets import preset
+    from moore.runs.mirror import brought
 
     if command == "online":
         if first is not None:
             raise InputError(f"moore online takes no preset ('{first}'); give --from RUN.")
         source = value_of(rest, "--from")
-        return read_toml(Path(source) / "config.toml") if source else preset("quickstart")
+        return read_toml(brought(source) / "config.toml") if source else preset("quickstart")
     if first is not None and first.endswith(".toml"):
         return read_toml(Path(first))
     return preset(first or "quickstart", algorithm=value_of(rest, "--algorithm"))

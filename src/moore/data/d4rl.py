@@ -14,7 +14,7 @@ from moore.data.checks import LYING, as_flags, check_numbers, check_shapes, colu
 from moore.data.cuts import registered_limit
 from moore.data.d4rl_attributes import attributes_of, read_metadata, read_reference
 from moore.data.hdf5_checks import check_heaps, check_meaning, check_stored, in_use
-from moore.data.hdf5_rows import Lying, read_rows, write_rows
+from moore.data.hdf5_rows import Lying, read_rows, slices_of_episodes, write_rows
 from moore.data.hdf5_tree import is_plain, read_tree, write_tree
 from moore.data.log import Log, hash_file, with_notes
 from moore.data.look_alikes import refuse_look_alikes, suggestions
@@ -93,6 +93,35 @@ def read_d4rl(
         reference=read_reference(metadata, env_id),
         metadata=metadata,
     )
+
+
+def read_slices(path: str | Path, *, rows: int) -> Iterator[Log]:
+    """Reads a flat HDF5 log in slices of about so many rows, each of whole episodes.
+
+    An episode is never divided, so a slice may be longer. Statistics of the episodes that the file
+    may hold are not read.
+
+    Raises:
+        InputError: as for `read_d4rl`, or the file has no time-out flags.
+    """
+    file, name = _find(Path(path)), str(path)
+    with _opened(file, name) as source:
+        columns, metadata = _columns(source, name), read_metadata(source.attrs)
+        if "truncated" not in columns:
+            raise InputError(
+                f"{name}: no timeouts, which only all rows together would show; expected them in a "
+                "log that is read in slices; add the flags"
+            )
+        notes, env_id = _passed_over(source, columns, name), metadata.get("env_id")
+        for item in columns.values():
+            check_stored(item.item if isinstance(item, Lying) else item)
+        log = {"name": name, "env_id": env_id if isinstance(env_id, str) else None}
+        log |= {"sha256": hash_file(file), "reference": read_reference(metadata, log["env_id"])}
+        log["metadata"] = with_notes(metadata, notes)
+        for part in slices_of_episodes(columns, rows, name):
+            values = {key: item[part] for key, item in columns.items()}
+            values = {k: v.reshape(column(k, v.shape)) for k, v in values.items()}
+            yield Log(**({"next_obs": None} | values), **log)
 
 
 def count_rows(path: str | Path) -> int:

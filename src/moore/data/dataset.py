@@ -9,6 +9,7 @@ the first state of the next episode (Farama-Foundation/D4RL#145), and a dynamics
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from moore.data.cuts import find_cuts, unflagged_ends
 from moore.data.episodes import TIME_LIMIT, cut_at_limit, derive_successors, episode_statistics
 from moore.data.log import Log, told
 from moore.data.precision import lost_in_float32
+from moore.data.row_file import Whole
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 
@@ -52,10 +54,18 @@ class Dataset:
     sha256: str  # of the source file's bytes; of the arrays where there is no single file
     reference: ReferenceScores | None  # returns that define the normalised score
     metadata: dict[str, object]  # whatever else the source says, JSON-able
+    # The log on disk, if it is larger than memory: the rows here are a random part of it, but the
+    # episodes' returns and lengths are those of all of it.
+    whole: Whole | None = None
 
     @property
     def size(self) -> int:
         return len(self.obs)
+
+    @property
+    def total(self) -> int:
+        """Number of rows of the log, here or on disk."""
+        return self.size if self.whole is None else self.whole.file.size
 
     @property
     def obs_dim(self) -> int:
@@ -106,7 +116,9 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
         return datasets[0]
     _check_compatible(datasets)
     keys = MATRICES + VECTORS + EPISODES
-    joined = {key: np.concatenate([getattr(d, key) for d in datasets]) for key in keys}
+    joined: dict[str, Any] = {
+        key: np.concatenate([getattr(d, key) for d in datasets]) for key in keys
+    }
     last = np.cumsum([d.size for d in datasets]) - 1
     joined["truncated"][last] |= ~joined["terminated"][last]
     return Dataset(
@@ -151,6 +163,7 @@ def from_log(log: Log, *, max_episode_steps: int | None = None, overwrite: bool 
         sha256=log.sha256 or _hash(flat),
         reference=log.reference,
         metadata=log.metadata | found,
+        whole=log.whole,
     )
 
 
@@ -307,6 +320,11 @@ def _hash(arrays: dict[str, np.ndarray]) -> str:
 
 def _check_compatible(datasets: Sequence[Dataset]) -> None:
     first = datasets[0]
+    if large := next((d for d in datasets if d.whole is not None), None):
+        raise InputError(
+            f"{large.name}: {large.total:,} rows stay on disk and cannot be joined with "
+            "others here; join them with moore convert A,B --out JOINED.rows, or give --max-rows"
+        )
     for other in datasets[1:]:
         dims, expected = (other.obs_dim, other.action_dim), (first.obs_dim, first.action_dim)
         if dims != expected:

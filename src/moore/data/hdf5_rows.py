@@ -1,12 +1,12 @@
 """Reads and writes HDF5 arrays with a row for each transition, block by block."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import h5py
 import numpy as np
 
-from moore.data.checks import blocks
+from moore.data.checks import as_flags, blocks
 from moore.data.hdf5_checks import check_stored
 from moore.data.subset import Subset
 
@@ -66,6 +66,23 @@ def read_rows(
         at += len(values)
         del values  # before the next block is read
     return out
+
+
+def slices_of_episodes(
+    columns: Mapping[str, h5py.Dataset | Lying], rows: int, name: str
+) -> Iterator[slice]:
+    """Slices of about so many rows, each up to the end of an episode; the last to the last row."""
+    size, begin, end = len(columns["obs"]), 0, rows
+    while begin < size:
+        end = min(end, size)
+        flags = [columns[key][begin:end].reshape(-1) for key in ("terminated", "truncated")]
+        last = np.flatnonzero(np.logical_or(*(as_flags(name, "flags", x) for x in flags)))
+        if len(last) == 0 and end < size:
+            end += rows
+            continue
+        stop = size if end == size else begin + int(last[-1]) + 1
+        yield slice(begin, stop)
+        begin, end = stop, stop + rows
 
 
 def write_rows(target: h5py.Group, key: str, value: np.ndarray) -> None:

@@ -16,12 +16,14 @@ from moore.data.log import Log
 from moore.data.mapped import mapped_reader
 from moore.data.names import split_names
 from moore.data.reward_function import Reward, with_reward
+from moore.data.row_file import is_row_folder
+from moore.data.row_log import count_rows, read_row_log
 from moore.data.subset import Budget, take_part
 from moore.errors import InputError
 
 POSSIBLE = (
     "path.hdf5 (or .h5), path.npz, path.csv, path.parquet, path.mat, a folder of CSV or Parquet "
-    "files, minari:ID, builtin:NAME, or several joined by commas"
+    "files or of rows, minari:ID, builtin:NAME, or several joined by commas"
 )
 HDF5 = (".hdf5", ".h5")
 
@@ -45,8 +47,9 @@ def load_dataset(
     Args:
         source: `path.hdf5`, `path.h5` (D4RL's flat layout, or robomimic's), `path.npz`,
             `minari:ID`, `builtin:NAME`, `path.csv`, `path.parquet`, a folder or pattern of these,
-            a LeRobot folder, the `log` of a `moore.Session`, `path.mat`, several of all these
-            joined by commas, or a `Dataset` (only checked).
+            a LeRobot folder, the `log` of a `moore.Session`, `path.mat`, a folder that `moore
+            convert` has written for a log larger than memory (see `Dataset.whole`), several of all
+            these joined by commas, or a `Dataset` (only checked).
         download: fetch Minari data sets that are not on this machine.
         max_rows: keep at most this many rows of the log; at least 1.
         fraction: keep at most this share of its rows, in (0, 1].
@@ -173,7 +176,16 @@ def check_against_spaces(
                 f"{dataset.name}: {kind} have {given} dimensions, those of {env_id} {expected}; "
                 "give the environment that the log was recorded in"
             )
-    excess = np.maximum(low - dataset.action, dataset.action - high) / action_rounding(low, high)
+    rounding = action_rounding(low, high)
+    if dataset.whole is not None:
+        seen = dataset.whole.file.columns("action")
+        if ((low - seen.low > rounding) | (seen.high - high > rounding)).any():
+            raise InputError(
+                f"{dataset.name}: actions reach from {seen.low.tolist()} to {seen.high.tolist()}, "
+                f"but the bounds of {env_id} are {low.tolist()} and {high.tolist()}; rescale them "
+                "to the bounds, or clip them if the plant did, and convert the log anew"
+            )
+    excess = np.maximum(low - dataset.action, dataset.action - high) / rounding
     outside = excess.max(axis=1) > 1
     if outside.any():
         row, worst = np.unravel_index(int(excess.argmax()), excess.shape)
@@ -214,6 +226,11 @@ def _load_one(name: str, budget: Budget, asked: _Asked) -> Dataset:
 def _read(name: str, budget: Budget, asked: _Asked, **how: bool) -> Log:
     log = _find(name, asked).read(**how, budget=budget if budget.limited else None)
     log = replace(log, name=name)
+    if asked.reward is not None and log.whole is not None:
+        raise InputError(
+            f"{name}: the rewards of {log.whole.file.size:,} rows lie on disk; give --reward to "
+            "moore convert, which writes them"
+        )
     return log if asked.reward is None else with_reward(log, asked.reward, budget.max_episode_steps)
 
 
@@ -226,13 +243,17 @@ def _find(name: str, asked: _Asked) -> _Source:
         columns, own_reward = make_map(name, asked.columns), asked.reward is not None
         read = partial(_read_mapped, mapped, name, columns=columns, own_reward=own_reward)
         return _Source(read, lambda: read().size)
-    if not fixed and Path(name).suffix.lower() not in (*HDF5, ".npz"):
+    if own := not fixed and is_row_folder(name):
+        source = _Source(partial(read_row_log, name), partial(count_rows, name))
+    elif not fixed and Path(name).suffix.lower() not in (*HDF5, ".npz"):
         raise InputError(f"{name!r}: unknown kind of data set; expected {POSSIBLE}")
     if asked.columns is not None:
         raise InputError(
             f"{name}: a column map is given, but the arrays of this kind of log have fixed names; "
             "leave it out"
         )
+    if own:
+        return source
     if prefix == "minari" and colon:
         from moore.data import minari_sets  # what few sources need is imported for these only
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from moore.data.row_file import Whole
 from moore.evaluation.scores import ReferenceScores
 
 
@@ -38,6 +39,8 @@ class Log:
     episode_lengths: np.ndarray | None = None
     # What an HDF5 file holds besides rows, `exact` only: arrays by KEY, attributes by KEY@NAME.
     extras: dict[str, object] = field(default_factory=dict)
+    # The log on disk, if it is larger than memory and these rows are a random part of it.
+    whole: Whole | None = None
 
     @property
     def size(self) -> int:

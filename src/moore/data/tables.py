@@ -113,7 +113,7 @@ def read_files(
     _check_pyarrow(source)
     import pyarrow as pa
 
-    by_file = _files_are(columns) == "episodes"
+    by_file = files_are(columns) == "episodes"
     reading = _Reading(source, columns, Places(), by_file, list(notes or []), dict(names or {}))
     try:
         there = _names_of(files[0], source if len(files) == 1 else str(files[0]), columns)
@@ -133,7 +133,7 @@ def read_files(
     return replace(log, sha256=digest.hexdigest())
 
 
-def _files_are(columns: ColumnMap) -> str:
+def files_are(columns: ColumnMap) -> str:
     """Whether each file is an episode or a part of one log, by the map or by its columns."""
     named = columns.episode or columns.episode_rows or columns.window
     return columns.files or ("parts" if named else "episodes")

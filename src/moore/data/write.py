@@ -6,8 +6,8 @@ from pathlib import Path
 from moore.data.log import Log
 from moore.errors import InputError
 
-FORMATS = ("d4rl", "minari", "npz")
-_SUFFIXES = {".hdf5": "d4rl", ".h5": "d4rl", ".npz": "npz"}
+FORMATS = ("d4rl", "minari", "npz", "rows")
+_SUFFIXES = {".hdf5": "d4rl", ".h5": "d4rl", ".npz": "npz", ".rows": "rows"}
 _MINARI = "minari:"
 # What the writers of NumPy, h5py and Minari raise: a full disk, a type that they cannot store.
 _UNWRITABLE = (OSError, RuntimeError, ValueError, TypeError, KeyError)
@@ -29,6 +29,8 @@ def write_log(out: str | Path, log: Log, format: str | None = None) -> None:
         >>> write_log("minari:hopper/own-v0", read_log("own.hdf5"))  # doctest: +SKIP
     """
     kind, place = check_target(out, format)
+    if kind == "rows":
+        raise InputError(f"{out}: a folder of rows is written by moore convert, part by part")
     try:
         if kind == "minari":
             from moore.data.minari_writer import write_minari
@@ -56,8 +58,8 @@ def check_target(out: str | Path, format: str | None = None) -> tuple[str, str]:
     if kind is None or format not in (None, kind):
         given = "" if format is None else f" in format {format}"
         raise InputError(
-            f"{name!r}{given}: no name for a log; expected path.hdf5 (d4rl), path.npz (npz) or "
-            "minari:ID (minari)"
+            f"{name!r}{given}: no name for a log; expected path.hdf5 (d4rl), path.npz (npz), "
+            "minari:ID (minari) or path.rows (rows)"
         )
     if kind == "minari":
         from moore.data.minari_writer import minari_folder

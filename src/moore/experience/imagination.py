@@ -62,7 +62,7 @@ class Imagination:
     @cached_property
     def _logged_range(self) -> diagnostics.Range:
         with jax.ensure_compile_time_eval():
-            return diagnostics.observed_range(self.task.log)
+            return self.task.range_on_disk or diagnostics.observed_range(self.task.log)
 
     def seen_range(self, online: Replay) -> diagnostics.Range:
         """The range of the observations of the log and the online data."""
@@ -158,10 +158,10 @@ class Imagination:
         config, size = self.task.config, self.task.agent_config.batch_size
         share = (config.offline if now.stage == "offline" else config.online).real_ratio
         real_rows = int(share * size)
-        planned = jax.device_put(np.zeros((count, 0), np.int32))
+        log, planned = None, jax.device_put(np.zeros((count, 0), np.int32))
         if real_rows:
-            planned = self.task.draws(now).rows(key, (count, real_rows))
-        return Batches(PartlyImagined(size, real_rows), state.imagined, None, planned)
+            log, planned = self.task.read(self.task.draws(now).rows(key, (count, real_rows)))
+        return Batches(PartlyImagined(size, real_rows), state.imagined, None, planned, log)
 
     noted = learns_no_notes
 
@@ -194,7 +194,7 @@ class Imagination:
             key, key_fit = jax.random.split(key)
             fitted, report = fit_ensemble(
                 state.model,
-                self.task.log,
+                self.task.read_to_fit(key_fit, first=first),
                 now.online,
                 drawn.online_share(train_only=True),
                 key_fit,
@@ -258,14 +258,15 @@ class Imagination:
                 length = self._length(now.epoch) if length is None else length
                 ring = rollouts.make_room(ring, self._online_room(length))
             key, key_starts, key_rollout = jax.random.split(key, 3)
+            log, rows = task.read(task.draws(now).rows(key_starts, (count,)))
             imagined, metrics = rollouts.imagine(
                 ring,
                 task.agent.policy(now.agent),
                 state.model,
-                task.log,
+                log,
                 now.online,
                 self._logged_range,
-                task.draws(now).rows(key_starts, (count,)),
+                rows,
                 state.penalty_coef,
                 key_rollout,
                 agent=task.agent,
@@ -298,8 +299,8 @@ class Imagination:
             starts = task.first_states[jax.random.randint(key_starts, shape, 0, episodes)]
             steps, discount = task.episode_steps, 1.0
         else:
-            rows = task.draws(now).rows(key_starts, (gate.rollouts,))
-            starts = gather(task.log, now.online, rows).obs
+            log, rows = task.read(task.draws(now).rows(key_starts, (gate.rollouts,)))
+            starts = gather(log, now.online, rows).obs
             steps, discount = gate.horizon, task.agent_config.discount
         in_trials = bool(task.config.dip_budget) and now.stage == "online"
         accepted, acting, metrics = compare_policies(

@@ -126,15 +126,17 @@ class OnPolicy:
         task = self.task
         with task.clock("imagine"):
             key, key_starts, key_round = jax.random.split(key, 3)
+            log, rows = task.read(task.draws(now).rows(key_starts, (STARTS,)))
             chains, rows, metrics = collect_round(
                 now.agent,
                 state.model,
                 state.chains,
                 state.begun,
-                task.log,
+                log,
                 now.online,
                 task.first_states,
-                task.draws(now).rows(key_starts, (STARTS,)),
+                rows,
+                task.log,
                 self._models.seen_range(now.online),
                 key_round,
                 agent_config=task.agent_config,
@@ -181,6 +183,7 @@ def collect_round(
     online: Replay,
     first_states: Float[Array, "episodes obs"],
     rows: Int[Array, " starts"],
+    usual: Replay,
     seen: diagnostics.Range,
     key: PRNGKeyArray,
     *,
@@ -190,7 +193,10 @@ def collect_round(
     length: int,
     widening: float,
 ) -> tuple[Float[Array, "chains obs"], PPOBatch, Metrics]:
-    """A round of rows, where its chains stand, and what there is to say of it."""
+    """A round of rows, where its chains stand, and what there is to say of it.
+
+    Chains begin at `rows` of `log` and `online`; what is usual is told by rows of `usual`.
+    """
     key_first, key_which, key_usual, key_chains = jax.random.split(key, 4)
     count = rows.shape[0]
     first = first_states[jax.random.randint(key_first, (count,), 0, first_states.shape[0])]
@@ -199,8 +205,8 @@ def collect_round(
     begin = fresh[jnp.arange(chains.shape[0]) % count]
 
     elites = model.ensemble.elites.shape[0]
-    places = jax.random.randint(key_usual, (USUAL_ROWS // elites * elites,), 0, log.train_size)
-    known = take(log.data, log.train_rows[places])
+    places = jax.random.randint(key_usual, (USUAL_ROWS // elites * elites,), 0, usual.train_size)
+    known = take(usual.data, usual.train_rows[places])
     outputs = inputs_and_targets(known)[1]
     usual = usual_distance(model.ensemble, known.obs, known.action, outputs, chains_config.usual)
     chains, steps = roll_chains(

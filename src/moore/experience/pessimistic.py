@@ -36,5 +36,9 @@ def halt_of(model: ModelState, task: Task) -> Halt:
 
 
 KIND = ExperienceKind(
-    "pessimistic", partial(Imagination, halt_of=halt_of), has_models=True, sections=(SECTION,)
+    "pessimistic",
+    partial(Imagination, halt_of=halt_of),
+    has_models=True,
+    from_disk=True,
+    sections=(SECTION,),
 )

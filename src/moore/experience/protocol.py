@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent
 from moore.clock import Clock
 from moore.config import Config
+from moore.data import row_file
 from moore.data.episodes import TIME_LIMIT
 from moore.dynamics.ensemble import Normaliser
 from moore.dynamics.fit import FitReport
 from moore.dynamics.imagine import TerminationFn
-from moore.replay.buffer import Replay
+from moore.experience.on_disk import DiskLog
+from moore.replay.buffer import Counts, Replay
 from moore.replay.draws import Draws, EachRow, Groups, each_row
 from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme, uniform
@@ -37,13 +39,15 @@ class Task:
     Attributes:
         config: configuration of the run.
         agent: update rule that learns from the batches.
-        log: D_off on the device, in the agents' units; empty without a log.
+        log: D_off on the device, in the agents' units; empty without a log, and a random part of
+            one that lies on disk.
         terminated_fn: termination rule of imagined episodes.
         first_states: first states of the log's episodes (episodes, obs); None without a log.
         episode_steps: largest number of steps of an imagined episode.
         scheme: f(d, t), the sampling scheme of the online stage.
         units: conversion of the user's units to the agent's.
         clock: measures the time of each part of the run.
+        disk: D_off, if it lies on disk.
     """
 
     config: Config
@@ -55,6 +59,7 @@ class Task:
     scheme: Scheme | RowScheme = field(default_factory=uniform)
     units: Units = AS_GIVEN
     clock: Clock = field(default_factory=Clock)
+    disk: DiskLog | None = None
     _tables: dict[tuple[int, int], EachRow] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -72,6 +77,32 @@ class Task:
         """Largest number of transitions that the online stage collects."""
         return max(self.config.online.epochs * self.config.online.steps_per_epoch, 1)
 
+    @cached_property
+    def logged(self) -> Replay | Counts:
+        """What there is to know of D_off before something is drawn from it."""
+        return self.log if self.disk is None else self.disk.counts
+
+    def read(self, rows: Int[Array, "*shape"]) -> tuple[Replay, Int[Array, "*shape"]]:
+        """A buffer that holds the logged ones among these joint rows, and their joint rows in it.
+
+        In memory that is the log itself.
+        """
+        return (self.log, rows) if self.disk is None else self.disk.pool(rows)
+
+    @property
+    def range_on_disk(self) -> tuple[Float[Array, " obs"], Float[Array, " obs"]] | None:
+        """The range of a log on disk, see `DiskLog`; None in memory."""
+        return None if self.disk is None else self.disk.range
+
+    def read_to_fit(self, key: PRNGKeyArray, *, first: bool) -> Replay:
+        """The log for a fit of the models; of one on disk as many random rows as a fit may draw."""
+        if self.disk is None:
+            return self.log
+        model = self.config.model
+        steps = model.max_fit_steps if first else model.max_refit_steps
+        rows = model.members * steps * model.batch_size
+        return self.disk.window(key, min(rows, row_file.ROOM))
+
     def draws(self, now: "Moment") -> Draws:
         """Line 8: draws by the scheme from D_off and D_on; offline from the log alone.
 
@@ -80,7 +111,7 @@ class Task:
         """
         epoch = 1 if now.stage == "offline" else now.epoch
         if isinstance(self.scheme, Scheme):
-            return Groups(self.scheme, epoch, self.log, now.online)
+            return Groups(self.scheme, epoch, self.logged, now.online)
         refit_every = self.config.online.refit_every
         n_on = int(now.online.size) // refit_every * refit_every
         if (epoch, n_on) not in self._tables:
@@ -140,13 +171,15 @@ class Drawing(Protocol):
 class Batches(NamedTuple):
     """How the batches of some gradient steps are drawn, and what they are drawn from.
 
-    `pool` and `notes` are explained at `Drawing`. `planned` has one entry for each step.
+    `pool` and `notes` are explained at `Drawing`. `planned` has one entry for each step. `log` is
+    the buffer that joint rows belong to; None: the task's.
     """
 
     how: Drawing
     pool: PyTree
     notes: PyTree
     planned: PyTree
+    log: Replay | None = None
 
 
 @runtime_checkable
@@ -209,6 +242,7 @@ class ExperienceKind:
         has_models: whether it fits models of the system and makes rollouts in them.
         by_scheme: whether batches follow the sampling scheme of the run; if not, the kind has its
             own rule.
+        from_disk: whether it can draw from a log on disk.
         sections: further sections of settings that the kind needs, besides those of the models and
             the gate. They are defined in files of `moore.dynamics`, where a configuration finds
             them.
@@ -218,4 +252,5 @@ class ExperienceKind:
     build: Callable[[Task], Experience]
     has_models: bool = False
     by_scheme: bool = True
+    from_disk: bool = False
     sections: tuple[Section, ...] = ()

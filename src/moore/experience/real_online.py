@@ -88,7 +88,8 @@ class RealOnline:
         if now.stage == "offline":
             return self._offline.batches(state, _before(now), key, count)
         batch = self.task.agent_config.online.batch_size
-        return Batches(RealRows(), None, None, self.task.draws(now).rows(key, (count, batch)))
+        log, planned = self.task.read(self.task.draws(now).rows(key, (count, batch)))
+        return Batches(RealRows(), None, None, planned, log)
 
     noted = learns_no_notes
 
@@ -116,4 +117,6 @@ def _before(now: Moment) -> Moment:
     return dataclasses.replace(now, agent=now.agent.offline)
 
 
-KIND = ExperienceKind("real_online", RealOnline, has_models=True, sections=(SECTION,))
+KIND = ExperienceKind(
+    "real_online", RealOnline, has_models=True, from_disk=True, sections=(SECTION,)
+)

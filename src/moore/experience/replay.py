@@ -49,4 +49,5 @@ class PlainReplay:
     def batches(self, state: None, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
         del state
         rows = self.task.draws(now).rows(key, (count, self.task.agent_config.batch_size))
-        return Batches(RealRows(), None, None, rows)
+        log, planned = self.task.read(rows)
+        return Batches(RealRows(), None, None, planned, log)

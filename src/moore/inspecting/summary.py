@@ -68,7 +68,7 @@ def summarize(
     source |= {"env_given": env_id is not None, "env_problem": problem}
     limit = facts.step_limit if facts is not None and env_id is not None else None
     flags = read_flags(log, limit)
-    columns = {key: describe(getattr(log, key)) for key in _numbers(log)}
+    columns = {key: _described(log, key) for key in _numbers(log)}
     parts = [
         summarize_episodes(log, flags, None if facts is None else facts.step_limit),
         summarize_successors(log, flags.ends),
@@ -94,6 +94,11 @@ def summarize(
     reference = log.reference or (files[0].reference if files else None)
     reference = reference or reference_scores(source["checked_as"])
     return summary | {"first_rows": first_rows} | _score(summary, reference)
+
+
+def _described(log: Log, key: str) -> Columns:
+    """Statistics over all rows, also of those on disk."""
+    return describe(getattr(log, key)) if log.whole is None else log.whole.file.columns(key)
 
 
 def _facts(env_id: str | None, *, given: bool):

@@ -191,7 +191,7 @@ def _about(log: Dataset) -> dict[str, Any]:
     count = len(log.episode_returns)
     return {
         "name": log.name,
-        "rows": log.size,
+        "rows": log.total,
         "episodes": count,
         "mean_steps": float(log.episode_lengths.mean()) if count else None,
         "mean_return": float(log.episode_returns.mean()) if count else None,

@@ -170,6 +170,14 @@ class Replay(eqx.Module):
         return self.data.reward.shape[0]
 
 
+class Counts(eqx.Module):
+    """The sizes of a log whose rows are not on the device; see `Replay`."""
+
+    size: Int[Array, ""]
+    train_size: Int[Array, ""]
+    capacity: int = eqx.field(static=True)
+
+
 def empty_replay(capacity: int, obs_dim: int, action_dim: int, *, max_holdout: int) -> Replay:
     """An empty buffer for `capacity` transitions, of which at most `max_holdout` are held out."""
     # Each count is an array of its own: a buffer can be donated only once.

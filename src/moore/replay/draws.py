@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from moore.replay.buffer import Replay, Transition
+from moore.replay.buffer import Counts, Replay, Transition
 from moore.replay.priorities import PriorityRows, RowScheme, Table, cumulate
 from moore.replay.sampler import sample_rows
 from moore.replay.schedule import sampling_tv
@@ -32,12 +32,12 @@ class Groups:
 
     Attributes:
         scheme, epoch: f and t.
-        offline, online: D_off and D_on.
+        offline, online: D_off, or the sizes of one on disk, and D_on.
     """
 
     scheme: Scheme
     epoch: int
-    offline: Replay
+    offline: Replay | Counts
     online: Replay
 
     def online_share(self, *, train_only: bool = False) -> float:
@@ -119,7 +119,7 @@ def each_row(
 def shift(
     scheme: Scheme | RowScheme,
     epoch: int,
-    offline: Replay,
+    offline: Replay | Counts,
     online: Replay,
     new: int,
     units: UsersUnits | None = None,

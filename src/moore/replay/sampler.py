@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from moore.replay.buffer import Replay, Ring, Transition, take
+from moore.replay.buffer import Counts, Replay, Ring, Transition, take
 
 
 def _uniform(key: PRNGKeyArray, shape: tuple[int, ...], size: Int[Array, ""]) -> Int[Array, "..."]:
@@ -15,7 +15,7 @@ def _uniform(key: PRNGKeyArray, shape: tuple[int, ...], size: Int[Array, ""]) ->
 def sample_rows(
     key: PRNGKeyArray,
     shape: tuple[int, ...],
-    offline: Replay,
+    offline: Replay | Counts,
     online: Replay,
     online_share: Float[Array, ""],
     *,
@@ -26,7 +26,7 @@ def sample_rows(
     Args:
         key: PRNG key.
         shape: shape of the result.
-        offline: the log D_off.
+        offline: the log D_off; of one on disk its sizes, unless `train_only`.
         online: the online data D_on.
         online_share: from `Scheme.online_share`; must be 0 while `online` is empty.
         train_only: leave out held-out rows and rows without a known successor.

@@ -16,6 +16,7 @@ from moore.runs.folder import read_metrics
 from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
 from moore.runs.log_checks import note_on_log
 from moore.runs.measures import Measures
+from moore.runs.mirror import Mirror
 from moore.runs.online_run import Begun, OnlineRun
 from moore.runs.online_run import Until as Until
 from moore.runs.plan import Plan, how_to_resume
@@ -53,6 +54,7 @@ def execute(
     *,
     until: Until | None,
     stop: Stop,
+    mirror: Mirror | None = None,
     quiet: bool,
 ) -> RunResult:
     """Carries out both stages of a run, or what is left of them after the checkpoint.
@@ -64,7 +66,7 @@ def execute(
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.patience("" if quiet else _ANSWER))
         stack.callback(report.stop)
-        files = RunFiles(setup, folder, plan.config, checkpoint, report)
+        files = RunFiles(setup, folder, plan.config, checkpoint, report, mirror)
         stack.enter_context(contextlib.closing(files))
         evaluator = stack.enter_context(contextlib.closing(Evaluator(setup)))
         measures = Measures(setup, evaluator)
@@ -135,7 +137,7 @@ class Execution:
     def _headline(self, checkpoint: Checkpoint | None) -> str:
         config, log = self.config, self.setup.dataset
         uses_log = self.learner.algorithm.uses_log
-        name = f"{log.name} ({log.size:,} transitions)" if uses_log else "without a log"
+        name = f"{log.name} ({log.total:,} transitions)" if uses_log else "without a log"
         what = f"{config.algorithm} on {config.env_id}, {name}"
         where = "" if checkpoint is None else f", from checkpoint {checkpoint.path.name}"
         other = uses_log and log.env_id not in (None, config.env_id)

@@ -61,7 +61,7 @@ class Measures:
             return {}
         return {
             "replay/online_share_expected": task.draws(now).online_share(),
-            "replay/shift": shift(task.scheme, epoch, task.log, state.online, new, task.units),
+            "replay/shift": shift(task.scheme, epoch, task.logged, state.online, new, task.units),
         }
 
     def random_return(self) -> float | None:

@@ -15,6 +15,7 @@ from moore.files import locked, short_path, whole_path, write_whole, writing
 from moore.jax_settings import plain_jax
 from moore.runs.changes import altered, check_kept, kept, settings_of
 from moore.runs.execution import RunResult, Until, execute
+from moore.runs.mirror import Mirror, brought, is_url
 from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
 from moore.runs.reading import load_hand_over, newest_checkpoint, offline_rows
 from moore.runs.sections import run_toml, used_settings
@@ -49,7 +50,8 @@ def run(
         system: the live system, as an id or a function. Only the acting policy uses it, from the
             hand-over on; it is made once before, to check that it fits. By default an environment
             of `env`.
-        out: a new folder; by default `runs/{env}__{algorithm}__{seed}__{time}`.
+        out: a new folder; by default `runs/{env}__{algorithm}__{seed}__{time}`. Or a URL that
+            fsspec knows, see `moore.runs.mirror`.
         stages: both stages, or only one; "online" needs `start_from`.
         start_from: run with a finished offline stage, from which the online stage starts.
         until: function of the metrics and the state of every online epoch; if it returns True the
@@ -63,10 +65,10 @@ def run(
         >>> result = run(preset("quickstart"), out="runs/first")  # doctest: +SKIP
         >>> result.summary["transfer"]["gain"]  # doctest: +SKIP
     """
-    with _obeying_signals() as stop:
+    with _obeying_signals() as stop, _mirrored(out) as mirror:
         return _begin(
             config, stop, dataset=dataset, env=env, system=system, out=out, stages=stages,
-            start_from=start_from, until=until, quiet=quiet,
+            start_from=start_from, until=until, mirror=mirror, quiet=quiet,
         )  # fmt: skip
 
 
@@ -81,6 +83,7 @@ def _begin(
     stages: Stages,
     start_from: str | Path | None,
     until: Until | None,
+    mirror: Mirror | None,
     quiet: bool,
 ) -> RunResult:
     """As `run`."""
@@ -98,7 +101,9 @@ def _begin(
         given = functions(env, system)
         plan = Plan(stages, ready.start, ready.split_seed, given, kept(setup.config))
         plan.write(folder)  # written last: from here on the folder is a run
-        return execute(setup, folder, plan, None, until=until, stop=stop, quiet=quiet)
+        return execute(
+            setup, folder, plan, None, until=until, stop=stop, mirror=mirror, quiet=quiet
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +140,8 @@ def get_ready(
         InputError: what would also stop the run before its training.
     """
     check_installed(tracker_names(config.trackers))
-    start = None if start_from is None else whole_path(start_from)
-    out = None if out is None else whole_path(out)
+    start = None if start_from is None else whole_path(brought(start_from))
+    out = None if out is None else whole_path(brought(out))
     split_seed = None if start is None else _split_seed(start)
     units = None if start is None else read_units(start, config)
     if out is not None:
@@ -162,6 +167,17 @@ def get_ready(
         load_hand_over(setup, start)  # an error comes before anything is written
         offline_rows(start)
     return Ready(setup, folder, start, split_seed)
+
+
+@contextlib.contextmanager
+def _mirrored(place: str | Path | None) -> Iterator[Mirror | None]:
+    """The copy of a run in a store, which in the end has all that the run has written."""
+    if not is_url(place):
+        yield None
+        return
+    mirror = Mirror(str(place))
+    yield mirror
+    mirror.push()
 
 
 @contextlib.contextmanager
@@ -195,7 +211,7 @@ def resume(
     """Resumes a run from its last checkpoint, bit for bit on CPU.
 
     Args:
-        folder: folder of the run.
+        folder: folder of the run, or its URL.
         dataset: the log, if its file has moved or it was given as an object.
         env: the environment, if it was given as a function.
         system: the live system, if one was given. Its running episode cannot be replayed, so a new
@@ -210,9 +226,10 @@ def resume(
         InputError: there is no run, the log, the version or the settings are other ones, no
             checkpoint can be read, or an environment or system is missing that was given before.
     """
-    with _obeying_signals() as stop:
+    with _obeying_signals() as stop, _mirrored(folder) as mirror:
+        place = whole_path(folder) if mirror is None else mirror.pull()
         return _go_on(
-            whole_path(folder), stop, dataset=dataset, env=env, system=system, until=until,
+            place, stop, dataset=dataset, env=env, system=system, until=until, mirror=mirror,
             quiet=quiet,
             changes={"epochs": epochs, "checkpoint_every": checkpoint_every,
                      "track": track, "tensorboard": tensorboard},
@@ -227,6 +244,7 @@ def _go_on(
     env: EnvSource | None,
     system: EnvSource | None,
     until: Until | None,
+    mirror: Mirror | None,
     quiet: bool,
     changes: dict,
 ) -> RunResult:
@@ -262,7 +280,9 @@ def _go_on(
         if now != plan:
             write_whole(folder / "config.toml", run_toml(config))
             now.write(folder)
-        return execute(setup, folder, now, checkpoint, until=until, stop=stop, quiet=quiet)
+        return execute(
+            setup, folder, now, checkpoint, until=until, stop=stop, mirror=mirror, quiet=quiet
+        )
 
 
 def _check_log_is_there(dataset: str, folder: Path) -> None:

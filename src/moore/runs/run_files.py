@@ -10,8 +10,10 @@ from jaxtyping import PyTree
 
 from moore.config import Config
 from moore.envs.collector import Collector, RunningEpisode
+from moore.errors import WriteError
 from moore.runs.checkpoint import Checkpoint, is_whole, prune, save_checkpoint
 from moore.runs.folder import read_metrics
+from moore.runs.mirror import Mirror
 from moore.runs.policy import load_policy, save_policy
 from moore.runs.setup import Setup
 from moore.sinks.console import ConsoleSink, Reporter
@@ -61,10 +63,12 @@ class RunFiles:
         config: dict,
         checkpoint: Checkpoint | None,
         report: Reporter,
+        mirror: Mirror | None = None,
     ):
         """Opens the files as they were at a checkpoint; empty for a new run.
 
-        `config`: settings of the run, which every checkpoint holds as well.
+        `config`: settings of the run, which every checkpoint holds as well. `mirror`: where the
+        folder is copied to after each checkpoint.
 
         Raises:
             InputError: the disk refuses.
@@ -72,6 +76,7 @@ class RunFiles:
         info = {} if checkpoint is None else checkpoint.info
         self.setup, self.folder, self.config = setup, folder, config
         self.checkpoints = folder / "checkpoints"
+        self._mirror, self._say = mirror, report.say
         keep_bytes = info.get("metrics", {}).get("bytes", 0)
         self.metrics = MetricsFile(folder / "metrics.jsonl", keep_bytes=keep_bytes)
         names = tracker_names(setup.config.trackers)
@@ -144,6 +149,7 @@ class RunFiles:
         info |= {"stage": row["stage"], "epoch": row["epoch"]}
         self._save(name, state, arrays, info)
         self.save_policy(state)
+        self._publish()
 
     def save_part(self, epoch: Epoch, state: LearnerState, before: PyTree, acting: Acting) -> None:
         """Saves the epoch under way: its transitions, and what it has learned and measured so far.
@@ -157,6 +163,18 @@ class RunFiles:
         parts = {"learner": state, "before": before}
         name = f"online-epoch-{done:06d}-step-{epoch.observed:06d}"
         self._save(name, parts, arrays | measured, info)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Copies what is new to the store, if there is one; while it cannot be reached, it waits.
+
+        The end of the run copies what is missing, or fails.
+        """
+        try:
+            if self._mirror is not None:
+                self._mirror.push()
+        except WriteError as error:
+            self._say(f"note: {error}")
 
     def _save(self, name: str, state: PyTree, arrays: dict, info: dict) -> None:
         save_checkpoint(self.checkpoints, name, state, arrays=arrays, info=self._facts() | info)
@@ -188,6 +206,7 @@ class RunFiles:
             info = self._facts() | {"stage": HAND_OVER, "epoch": 0}
             save_checkpoint(self.checkpoints, HAND_OVER, parts, arrays={}, info=info)
         self.save_policy(state)
+        self._publish()
 
     def save_policy(self, state: LearnerState) -> None:
         """Saves the newest policy for `load_policy`.

@@ -23,7 +23,6 @@ from moore.data.reward_function import named_reward
 from moore.data.run_checks import check_log_for_run
 from moore.dynamics.imagine import TerminationFn
 from moore.envs.adapter import Adapter
-from moore.envs.bounds import Bounds
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
 from moore.envs.make import EnvSource, episode_seed
 from moore.envs.probe import refuse_shared
@@ -34,9 +33,9 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.experience.protocol import Task
 from moore.jax_settings import key_of, plain_jax
-from moore.lockstep.program import shared
-from moore.replay.buffer import Replay, Transition, empty_replay, full_replay
+from moore.replay.buffer import Replay, empty_replay
 from moore.runs.log_checks import check_gate, check_log_suits, resolved
+from moore.runs.offline_data import check_disk, on_disk, to_replay
 from moore.runs.policy import Policy
 from moore.runs.termination_choice import make_rule
 from moore.runs.units import fitting, units_for
@@ -139,6 +138,7 @@ def prepare(
     config = _named(config, log, world)
     reference = _reference(log, world.env_id)
     if log is not None:
+        check_disk(algorithm, scheme, log)
         _check_spaces(log, world)
     own = units is None
     units = units_for(config, log, world.make_env) if own else fitting(units, world.obs_dim)
@@ -150,6 +150,7 @@ def prepare(
         config = resolved(config, algorithm, log, reference, world.limit.steps)
     first_states = _first_states(log, units) if algorithm.uses_log else None
     facts = {"first_states": first_states, "episode_steps": world.limit.steps, "units": units}
+    facts["disk"] = on_disk(log, offline, world.bounds, units)
     task = Task(config, algorithm.agent, offline, terminated_fn, scheme=scheme, **facts)
     told = () if log is None else notes_of(log.metadata)
     notes = tuple(dict.fromkeys((*world.notes, *told, *notes)))
@@ -216,7 +217,7 @@ def _offline_data(
     notes = check_log_for_run(log, facts, (*config.accept, *_cared_for(config)))
     check_log_suits(algorithm, log, world.env_id)
     _, key_holdout = jax.random.split(key)
-    return _to_replay(log, world.bounds, units, key_holdout, config), notes
+    return to_replay(log, world.bounds, units, key_holdout, config), notes
 
 
 def _cared_for(config: Config) -> list[str]:
@@ -238,7 +239,10 @@ def _reference(log: Dataset | None, env_id: str) -> ReferenceScores | None:
 def _first_states(log: Dataset, units: Units) -> jax.Array:
     """First states of the log's episodes, in the agent's units."""
     ends = np.flatnonzero(log.terminated | log.truncated)
-    return jnp.asarray(units.obs_in(log.obs[np.append(0, ends[ends < log.size - 1] + 1)]))
+    first = np.append(0, ends[ends < log.size - 1] + 1)
+    if log.whole is not None:
+        first = first[log.whole.begins_episode(first)]
+    return jnp.asarray(units.obs_in(log.obs[first]))
 
 
 def _load(
@@ -271,34 +275,6 @@ def _load(
         reward=reward,
         max_episode_steps=max_episode_steps,
     )
-
-
-def _to_replay(
-    log: Dataset, bounds: Bounds, units: Units, key: jax.Array, config: Config
-) -> Replay:
-    """The log on the device, in the agent's units."""
-    usable = int(log.successor_known.sum())
-    if int(config.model.holdout_fraction * usable) in (0, usable):
-        raise InputError(
-            f"{log.name} has {usable} rows with a known successor; a holdout of "
-            f"{config.model.holdout_fraction:g} of them leaves nothing to validate or to train on."
-        )
-    data = Transition(
-        obs=log.obs,
-        action=bounds.scaled(log.action),
-        reward=log.reward,
-        next_obs=log.next_obs,
-        terminated=log.terminated,
-        truncated=log.truncated,
-    )
-    replay = full_replay(
-        units.transition_in(data),
-        log.successor_known,
-        key,
-        holdout_fraction=config.model.holdout_fraction,
-        max_holdout=config.model.max_holdout,
-    )
-    return shared(replay)
 
 
 class Evaluator:

@@ -130,7 +130,7 @@ def _about_log(log: Dataset) -> dict:
     return {
         "name": log.name,
         "sha256": log.sha256,
-        "rows": log.size,
+        "rows": log.total,
         "episodes": len(log.episode_returns),
         "mean_return": _log_return(log),
         "env_id": log.env_id,

@@ -13,7 +13,7 @@ from moore.envs.evaluation import random_policy
 from moore.envs.make import episode_seed
 from moore.errors import InputError
 from moore.files import short_path, write_whole
-from moore.units import AS_GIVEN, Units, measured
+from moore.units import AS_GIVEN, Units, measured, units_of
 
 FILE = "units.json"
 # Number of random steps, if there is no log: enough for means and deviations, and quick.
@@ -39,6 +39,9 @@ def units_for(config: Config, log: Dataset | None, make: Callable[[], Adapter]) 
     """
     if not any(wanted(config).values()):
         return AS_GIVEN
+    if log is not None and log.whole is not None:
+        obs, reward = (log.whole.file.columns(key) for key in ("obs", "reward"))
+        return units_of(obs, reward, **wanted(config))
     if log is not None:
         return measured(log.obs, log.reward, **wanted(config))
     if not config.evaluation.episodes:

@@ -114,6 +114,11 @@ def rows_of_log(
             make what is learned wrong and is not accepted.
     """
     log = load_dataset(source)
+    if log.whole is not None:
+        raise InputError(
+            f"{log.name}: has {log.total:,} rows, and those of a session are held in memory; add "
+            "a log that is smaller"
+        )
     check_against_spaces(
         log,
         obs_dim=world.obs_dim,

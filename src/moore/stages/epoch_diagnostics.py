@@ -38,12 +38,14 @@ def compare_epochs(
         count = diagnostics.probes(learner.config.rollout_length)
         key = diagnostics.own_key(learner.config.seed, epoch)
         key_starts, key_rollout = jax.random.split(key)
+        drawn = learner.task.draws(learner.moment(state, epoch)).rows(key_starts, (count,))
+        log, rows = learner.task.read(drawn)
         found = diagnostics.compare_epochs(
             old,
             _pair(learner, state),
-            learner.offline,
+            log,
             state.online,
-            learner.task.draws(learner.moment(state, epoch)).rows(key_starts, (count,)),
+            rows,
             key_rollout,
             state.experience.penalty_coef,
             agent=learner.algorithm.agent,

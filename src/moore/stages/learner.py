@@ -238,7 +238,7 @@ class Learner:
                 batches.notes,
                 batches.pool,
                 batches.planned,
-                self.offline,
+                self.offline if batches.log is None else batches.log,
                 state.online,
                 jax.random.split(key_steps, updates),
                 how=batches.how,

@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 # After its sweep is killed, a cell ends within a moment; a new sweep waits for that.
@@ -17,7 +16,7 @@ class Cell:
     """The instructions for a process.
 
     Attributes:
-        folder: folder of the run.
+        folder: folder of the run, or its URL.
         config: the whole configuration, as nested dictionaries.
         stages: "both", "offline" or "online".
         start_from: folder of the run whose offline stage an online stage starts from.
@@ -33,9 +32,10 @@ class Cell:
         """Whether the folder holds this run, with the same settings, and it is finished."""
         from moore.errors import InputError
         from moore.files import read_object
+        from moore.runs.mirror import facts_of
 
         try:
-            read_object(Path(self.folder) / "summary.json")
+            read_object(facts_of(self.folder) / "summary.json")
         except InputError:
             return False
         return not self.departure()
@@ -44,11 +44,12 @@ class Cell:
         """How the run in the folder differs from this cell's configuration, in words; else ""."""
         from moore.config import flat, from_dict, read_toml
         from moore.errors import InputError
+        from moore.runs.mirror import facts_of
         from moore.runs.sections import used_settings
 
         config = used_settings(from_dict(self.config))
         try:
-            begun = used_settings(read_toml(Path(self.folder) / "config.toml"))
+            begun = used_settings(read_toml(facts_of(self.folder) / "config.toml"))
         except InputError as error:  # another version's, or damaged: this cell fails, no other
             return str(error).rstrip(".")
         here, there = flat(asdict(_filled_in(config, begun))), flat(asdict(begun))
@@ -89,11 +90,12 @@ def run_cell(cell: Cell) -> None:
     from moore.config import from_dict
     from moore.errors import InputError
     from moore.files import wait_until_unlocked
+    from moore.runs.mirror import facts_of, working_folder
     from moore.runs.run import resume, run
 
-    folder = Path(cell.folder)
-    wait_until_unlocked(folder, seconds=_LET_GO)
-    if (folder / "checkpoints" / "plan.json").exists():
+    folder = cell.folder
+    wait_until_unlocked(working_folder(folder), seconds=_LET_GO)
+    if (facts_of(folder) / "checkpoints" / "plan.json").exists():
         if departure := cell.departure():
             raise InputError(
                 f"{folder} holds another run ({departure}); delete it, or give another --out."

@@ -12,6 +12,7 @@ from moore import algorithms
 from moore.config import Config, from_dict, to_dict
 from moore.errors import InputError
 from moore.presets import preset
+from moore.runs.mirror import is_url
 from moore.sweeps.cell import Cell
 
 # Lists of a grid that hold numbers.
@@ -94,12 +95,12 @@ def read_grid(path: Path) -> Grid:
     return Grid(**{k: v if k == "settings" else tuple(v) for k, v in values.items()})
 
 
-def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
+def cells(grid: Grid, out: Path | str, *, share_offline: bool = True) -> list[Cell]:
     """All runs of the grid, beginning with the offline stages that several of them share.
 
     Args:
         grid: the grid.
-        out: folder of the sweep.
+        out: folder of the sweep, or its URL.
         share_offline: train the offline stage once for each task and seed, and start the online
             stages of all variants from it; if false, every run trains its own.
 
@@ -119,7 +120,7 @@ def cells(grid: Grid, out: Path, *, share_offline: bool = True) -> list[Cell]:
             task, base = _task(grid, place, algorithm, penalty)
             for seed in grid.seeds:
                 config = _cell_config(base, scheme, seed)
-                folder = str(out / f"{task}__{_label(config)}__{seed}")
+                folder = _below(out, f"{task}__{_label(config)}__{seed}")
                 table = to_dict(config)
                 if not (share_offline and _has_offline_stage(config)):
                     runs.append(Cell(folder, table))
@@ -176,7 +177,7 @@ def _offline_key(table: dict) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _offline(config: Config, task: str, out: Path, *, as_moore: bool) -> Cell:
+def _offline(config: Config, task: str, out: Path | str, *, as_moore: bool) -> Cell:
     """The offline stage, with settings that suit all runs that share it; moore's if they can."""
     plain = dataclasses.replace(config.online, scheme="moore", alpha=1.0, penalty_coef=None)
     config = dataclasses.replace(config, online=plain)
@@ -184,7 +185,12 @@ def _offline(config: Config, task: str, out: Path, *, as_moore: bool) -> Cell:
         config, name = dataclasses.replace(config, algorithm="moore"), task
     else:
         name = f"{task}__{config.algorithm}"
-    return Cell(str(out / "offline" / f"{name}__{config.seed}"), to_dict(config), "offline")
+    folder = _below(out, "offline", f"{name}__{config.seed}")
+    return Cell(folder, to_dict(config), "offline")
+
+
+def _below(out: Path | str, *names: str) -> str:
+    return "/".join([str(out), *names]) if is_url(out) else str(Path(out, *names))
 
 
 def _has_offline_stage(config: Config) -> bool:

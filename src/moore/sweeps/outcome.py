@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from moore.errors import InputError
 from moore.files import read_object
 from moore.numbers import fixed, without_nulls
+from moore.runs.mirror import facts_of
 from moore.sweeps.cell import Cell
 
 Say = Callable[[str], None]
@@ -42,7 +42,7 @@ class Outcome:
 
     def ended(self, folder: str, error: str, say: Say) -> None:
         """Notes the end of a cell; `error`: the last lines of its output, empty if it succeeded."""
-        if error == "" and not (Path(folder) / "summary.json").exists():
+        if error == "" and not (facts_of(folder) / "summary.json").exists():
             error = "it ended without a summary"  # its environment has ended the process
         if error == "":
             self.done.append(folder)
@@ -58,7 +58,7 @@ class Outcome:
 def _news(folder: str) -> str:
     """One line with the offline and the final return of a finished cell."""
     try:
-        summary = without_nulls(read_object(Path(folder) / "summary.json"))
+        summary = without_nulls(read_object(facts_of(folder) / "summary.json"))
     except InputError:
         return ""  # a damaged file: whoever reads it next says so
     if "transfer" not in summary:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from moore.errors import InputError
 from moore.files import writing
+from moore.runs.mirror import working_folder
 from moore.runs.signals import Stop, listening
 from moore.sinks.console import Reporter
-from moore.sweeps.cell import Cell, as_json, limit_threads, run_cell
+from moore.sweeps.cell import Cell, as_json, limit_threads
+from moore.sweeps.needs import Needs
 from moore.sweeps.outcome import Outcome
+from moore.sweeps.ray_pool import RayPool
 from moore.sweeps.together import Batch, run_together
 
 # Seconds that the cells of a stopped sweep have to save their state.
@@ -26,6 +29,7 @@ def sweep(
     *,
     jobs: int = 0,
     ray_address: str | None = None,
+    needs: Needs | None = None,
     together: bool = False,
     batch: Batch = "auto",
     quiet: bool = False,
@@ -37,6 +41,7 @@ def sweep(
         jobs: number of processes at a time; 0 starts one a core. Each gets its share of the cores.
             With `together`, number of cells at a time; 0 runs all.
         ray_address: address of a Ray cluster that sees the same files, or "local".
+        needs: what a cell on Ray needs; None: a CPU.
         together: run the cells in this process, see `moore.sweeps.together`.
         batch: whether their equal calls are one batched program, see there.
         quiet: print nothing.
@@ -45,6 +50,8 @@ def sweep(
         raise InputError(f"--jobs is {jobs}; it must not be negative.")
     if together and ray_address:
         raise InputError("--together runs all cells in one process; leave out --ray, or it.")
+    if needs is not None and not ray_address:
+        raise InputError("--cpus and --gpus place cells on a Ray cluster; give --ray with them.")
     report, outcome = Reporter(quiet=quiet), Outcome(len(cells))
     outcome.done = [cell.folder for cell in cells if cell.done]
     report.say(f"{len(cells)} cells, {len(outcome.done)} of them done already")
@@ -52,7 +59,7 @@ def sweep(
     if together:
         run_together(waiting, outcome, report.say, at_most=jobs, batch=batch, quiet=quiet)
         return outcome
-    pool = _ray_pool(ray_address) if ray_address else _ProcessPool(jobs)
+    pool = RayPool(ray_address, needs or Needs()) if ray_address else _ProcessPool(jobs)
     try:
         with listening() as stop:
             _drive(waiting, pool, outcome, report.say, stop)
@@ -69,7 +76,7 @@ def _drive(
     while waiting or running:
         stop.check()
         outcome.skip_lost(waiting, say)
-        for cell in outcome.ready(waiting)[: pool.room - len(running)]:
+        for cell in outcome.ready(waiting)[: max(pool.room - len(running), 0)]:
             waiting.remove(cell)
             running[cell.folder] = pool.start(cell)
         for folder, process in list(running.items()):
@@ -131,7 +138,7 @@ class _ProcessPool:
 
 class _Process:
     def __init__(self, cell: Cell, cores: list[int], threads: int):
-        folder = Path(cell.folder)
+        folder = working_folder(cell.folder)
         self.cores = cores
         with writing(f"{folder}.log"):
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -155,46 +162,3 @@ class _Process:
     def close(self) -> None:
         self.log.close()
         self.child.stdin.close()
-
-
-def _ray_pool(address: str):
-    try:
-        import ray
-    except ImportError:
-        raise InputError('--ray needs Ray: pip install "moore-rl[ray]".') from None
-    return _RayPool(ray, address)
-
-
-class _RayPool:
-    """A pool of tasks on a Ray cluster, one core each."""
-
-    pause = 0.5
-
-    def __init__(self, ray, address: str):
-        self._ray = ray
-        try:
-            ray.init(
-                address=None if address == "local" else address,
-                log_to_driver=False,
-                runtime_env={"env_vars": limit_threads(1)},
-            )
-        except (ConnectionError, ValueError) as error:
-            raise InputError(f"--ray {address}: no cluster there ({error}).") from None
-        self.room = int(ray.cluster_resources().get("CPU", 1))
-        self._remote = ray.remote(num_cpus=1, max_retries=0)(run_cell)
-
-    def start(self, cell: Cell):
-        return self._remote.remote(cell)
-
-    def ended(self, task) -> str | None:
-        ready, _ = self._ray.wait([task], timeout=0)
-        if not ready:
-            return None
-        try:
-            self._ray.get(task)
-        except Exception as error:  # whatever happened over there
-            return str(error).strip() or repr(error)
-        return ""
-
-    def close(self) -> None:
-        self._ray.shutdown()

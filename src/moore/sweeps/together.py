@@ -16,6 +16,7 @@ from moore.console import plain
 from moore.errors import InputError
 from moore.files import writing
 from moore.lockstep.company import Company, Task
+from moore.runs.mirror import working_folder
 from moore.runs.signals import Stop, listening, obey
 from moore.sweeps.cell import Cell, run_cell
 from moore.sweeps.outcome import Outcome, Say
@@ -89,7 +90,7 @@ def _told(folder: str, error: BaseException | None) -> str:
         text = f"moore: {plain(str(error))}"
     else:
         text = "".join(traceback.format_exception(error)).strip()
-    log = Path(f"{folder}.log")
+    log = Path(f"{working_folder(folder)}.log")
     with writing(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(text + "\n")
