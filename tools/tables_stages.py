@@ -80,7 +80,7 @@ def quickstart_safe() -> str:
 
 _LEARNERS = {
     "ppo": "PPO", "td3-first": "TD3, first rules", "td3": "TD3",
-    "td3-rehearsal": "**TD3 and rehearsals**",
+    "td3-rehearsal-10": "TD3, long rehearsals", "td3-rehearsal": "**TD3, rehearsals**",
 }  # fmt: skip
 
 
