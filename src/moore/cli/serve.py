@@ -40,6 +40,8 @@ class ServeOptions:
         mode: mode of the new session: off, shadow, canary or on. None begins with shadow.
         guard: whether the old controller acts again if episodes earn less than those of the log.
         transfer_rate: largest change of an action in a second after the other has taken over.
+        reference_log: whether the controller itself has written the log of the run; then the loss
+            budget knows from it what the controller earns.
         learn_between: learn what is due whenever no request waits.
         learn_stretch: seconds that it learns at a time, so that an action waits no longer.
         patience: seconds after which a request that waits for its turn is refused.
@@ -60,6 +62,7 @@ class ServeOptions:
     mode: str | None = None
     guard: bool = False
     transfer_rate: float | None = None
+    reference_log: bool = False
     learn_between: bool = False
     learn_stretch: float = 0.02
     patience: float = 1.0
@@ -94,6 +97,7 @@ def serve_session(arguments: list[str]) -> None:
             run, out=options.out, dataset=options.dataset, at=options.at, accept=options.accept,
             learner=options.learner, controller=options.controller, mode=options.mode,
             guard=options.guard, transfer_rate=options.transfer_rate,
+            reference_log=options.reference_log,
         )  # fmt: skip
         try:
             with to_signals() as stop, stop.patience(_ASKED):

@@ -32,6 +32,7 @@ def open_session(
     mode: str | None = None,
     guard: bool = False,
     transfer_rate: float | None = None,
+    reference_log: bool = False,
 ) -> Session:
     """The session of a folder: one is resumed, and a run begins one.
 
@@ -45,6 +46,7 @@ def open_session(
         controller: the controller that ran before, as a text of the user's.
         mode, transfer_rate: of a new session, as for `Session.from_run`.
         guard: whether a new session has a guard, with the defaults of `GuardSettings`.
+        reference_log: as for `Session.from_run`.
 
     Raises:
         InputError: it cannot be opened, or is a session and something for a new one is given.
@@ -53,11 +55,12 @@ def open_session(
         return Session.from_run(
             path, out, dataset=dataset, at=at, accept=accept, learner=learner,
             controller=controller, mode=mode, guard=GuardSettings() if guard else None,
-            transfer_rate=transfer_rate,
+            transfer_rate=transfer_rate, reference_log=reference_log,
         )  # fmt: skip
     given = {
         "out": out is not None, "at": at != "newest", "accept": accept, "mode": mode is not None,
         "guard": guard, "transfer-rate": transfer_rate is not None,
+        "reference-log": reference_log,
     }  # fmt: skip
     for name, is_given in given.items():
         if is_given:

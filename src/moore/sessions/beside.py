@@ -56,8 +56,11 @@ class Beside:
         transfer_rate: float | Sequence[float] | np.ndarray | None,
         dead_man: DeadMan | None,
         clock: Callable[[], float] | None,
+        reference_log: bool = False,
     ) -> "Beside":
         """Of a new session; from here on the run's trials have the controller as reference.
+
+        With `reference_log` the run's log tells what it earns.
 
         Raises:
             InputError: a setting cannot be used.
@@ -65,6 +68,7 @@ class Beside:
         if controller is None:
             unused = {"mode": mode, "guard": guard, "interlocks": interlocks, "clock": clock}
             unused |= {"transfer_rate": transfer_rate, "dead_man": dead_man}
+            unused |= {"reference_log": reference_log or None}
             if given := [name for name, value in unused.items() if value is not None]:
                 raise InputError(
                     f"{given[0]} is for a session beside the controller that ran before; give that "
@@ -81,7 +85,9 @@ class Beside:
         )  # fmt: skip
         supervisor = Supervisor(settings, opened(controller, run, world), Clock(clock))
         learning = start.learning
-        learning.chooser = supervised_chooser(start.setup, learning.state)
+        learning.chooser = supervised_chooser(
+            start.setup, learning.state, reference_log=reference_log
+        )
         return cls(supervisor, settings.described())
 
     @classmethod

@@ -48,6 +48,7 @@ class Opened:
         transfer_rate: float | Sequence[float] | np.ndarray | None = None,
         dead_man: DeadMan | None = None,
         clock: Callable[[], float] | None = None,
+        reference_log: bool = False,
     ) -> S:
         """A new session that goes on from a run; nothing is written to the run's folder.
 
@@ -73,6 +74,8 @@ class Opened:
                 actor has taken over; None: no limit.
             dead_man: time-outs.
             clock: returns seconds, and never goes back; by default the computer's clock.
+            reference_log: whether `controller` itself, and nobody else, has written the run's log
+                on this very plant. Then the loss budget knows from it what the controller earns.
 
         Raises:
             InputError: there is no such run, something speaks against its policy, the folder is
@@ -83,6 +86,7 @@ class Opened:
         beside = Beside.begun(
             start, run, controller=controller, mode=mode, guard=guard, interlocks=interlocks,
             transfer_rate=transfer_rate, dead_man=dead_man, clock=clock,
+            reference_log=reference_log,
         )  # fmt: skip
         folder = new_folder(out, run)
         seed = start.setup.config.seed if seed is None else seed

@@ -34,7 +34,7 @@ class Studying:
         feeder: hands it the steps.
         updates: number of updates that the session has made.
         setup: the parts of the run.
-        heard: number of the guard's alarms that were known when a policy was accepted last.
+        heard: number of the guard's setbacks that were known when a policy was accepted last.
         sound: whether the learner's state is whole; it is not after an error while learning.
     """
 
@@ -210,9 +210,9 @@ class Studying:
         return made
 
     def _hear(self, accepted: int) -> None:
-        """Keeps which alarms were known, if a policy was accepted since there were so many."""
+        """Keeps which setbacks were known, if a policy was accepted since there were so many."""
         if self.learning.accepted > accepted and self._supervisor is not None:
-            self.heard = self._supervisor.alarms
+            self.heard = self._supervisor.setbacks
 
 
 def check_time_or_updates(updates: int | None, seconds: float | None) -> None:
