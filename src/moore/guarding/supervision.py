@@ -92,11 +92,13 @@ class Supervision:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mode", mode_of(self.mode))
+        if self.interlocks is not None:
+            object.__setattr__(self, "interlocks", self.interlocks.within(self.low, self.high))
         locks, rate = self.interlocks, self.transfer_rate
         if locks is not None and (
             locks.low.shape != self.low.shape
-            or (locks.low < self.low).any()
-            or (locks.high > self.high).any()
+            or (locks.low.astype(np.float32) < self.low).any()
+            or (locks.high.astype(np.float32) > self.high).any()
         ):
             raise InputError(
                 f"the interlocks' bounds are {locks.low.tolist()} and {locks.high.tolist()}; "

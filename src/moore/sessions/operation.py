@@ -134,6 +134,7 @@ class Operation:
             updates=studying.report.updates,
             gate=studying.verdict,
             mode=self.mode,
+            overdue="" if self.supervisor is None else self.supervisor.overdue,
             standing=self.standing,
             budget=budget_of(studying.account),
             obs_size=self.world.obs_dim,
