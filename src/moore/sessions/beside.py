@@ -30,6 +30,13 @@ from moore.sessions.folder import Facts
 from moore.sessions.start import Start
 from moore.sessions.supervisor import Supervisor, check_mode
 
+_KINDS = {
+    "guard": (GuardSettings, "a moore.guarding.supervision.GuardSettings"),
+    "interlocks": (Interlocks, "a moore.guarding.interlocks.Interlocks"),
+    "dead_man": (DeadMan, "a moore.guarding.interlocks.DeadMan"),
+    "clock": (Callable, "a function that returns seconds"),
+}
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -75,6 +82,7 @@ class Beside:
                     "one too: controller='my_plant:pid', for instance."
                 )
             return cls()
+        check_kinds(guard=guard, interlocks=interlocks, dead_man=dead_man, clock=clock)
         world, log = start.setup.world, start.setup.dataset
         check_mode(mode or Mode.SHADOW, start.setup.config)
         if guard is not None:
@@ -120,6 +128,14 @@ class Beside:
         )  # fmt: skip
         old = opened(settings.controller, facts.run if run is None else run, world)
         return cls(Supervisor(settings, old, Clock(clock)), facts.beside)
+
+
+def check_kinds(**given: object) -> None:
+    """Raises InputError if what stands beside a policy is of another kind than it must be."""
+    for name, value in given.items():
+        kind, told = _KINDS[name]
+        if value is not None and not isinstance(value, kind):
+            raise InputError(f"{name} is {value!r}; expected {told}.")
 
 
 def listening(facts: Facts, world: World) -> Supervisor | None:

@@ -15,7 +15,7 @@ from moore.runs.hand_over import ACCEPT_FIRST
 from moore.sessions.beside import Beside
 from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
 from moore.sessions.operation import NEW, Operation
-from moore.sessions.start import begin
+from moore.sessions.start import begin, check_accepted, check_seed
 from moore.sessions.studying_apart import let_go, process_for
 
 # A kind of session.
@@ -81,6 +81,8 @@ class Opened:
             InputError: there is no such run, something speaks against its policy, the folder is
                 not empty, or the controller and what goes with it cannot be used.
         """
+        check_accepted(accept)
+        check_seed(seed)
         run, elsewhere = whole_path(run), process_for(learner, dataset=dataset)
         start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
         beside = Beside.begun(

@@ -87,6 +87,7 @@ class Operation:
             for record in records:
                 self._take(record)
                 self.studying.feed()
+            here.check_log(self.log, records.notes)
             header = header_of(facts.id, self.world, PATIENCE)
             self._journal = Journal(self.log, header, records)
             stack.callback(self._journal.close)
