@@ -164,6 +164,14 @@ class TestRecovery:
         assert not agreed(steps(guard, often)).trusted
         assert agreed(steps(guard, rarely)).trusted
 
+    def test_what_it_has_kept_before_the_alarm_does_not_count(self):
+        limit = Limit("temperature", high=400.0, allowed=0.1)
+        guard = steps(first_guard(None, limits=[limit], recovery=20), [390.0] * 500, by="new")
+        while guard.trusted:
+            guard = steps(guard, [500.0], by="new")
+        assert not agreed(steps(guard, [390.0] * 19)).trusted
+        assert agreed(steps(guard, [390.0] * 20)).trusted
+
     def test_without_signals_the_gate_decides_alone(self):
         assert agreed(fallen_back()).trusted
 

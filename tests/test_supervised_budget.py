@@ -65,6 +65,13 @@ class TestRecordOfALog:
         course = np.asarray(budget.earnings.course)
         assert course == pytest.approx(reward * np.asarray(budget.earnings.marks))
 
+    def test_equal_episodes_do_not_mean_that_every_difference_counts(self):
+        log = [np.ones(LENGTH)] * 20
+        earnings = earnings_of_log(log, length=LENGTH, floor=0.0, ends=False)
+        budget = supervised(dip_budget(0.5, earnings), by_log=True)
+        goes(budget, "old " * LENGTH, free=False, reward=1.0 + 1e-6)
+        assert budget.logged == 20 and budget.earnings.episodes == 21
+
     @pytest.mark.parametrize("budget", [False], indirect=True)
     def test_it_is_stored_with_the_account(self, budget):
         again = unpack(json.loads(json.dumps(pack(budget))), SupervisedBudget)

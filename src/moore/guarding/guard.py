@@ -239,7 +239,12 @@ def _judged(guard: Guard) -> Guard:
     if alarm is None:
         return guard
     suspects = tuple(x.limit.name for x in guard.signals if x.evidence() >= guard.needed)
-    return replace(guard, alarm=alarm, alarms=(*guard.alarms, alarm), suspects=suspects)
+    signals = [
+        replace(x, calm=0.0) if x.limit.name in suspects else x for x in guard.signals
+    ]  # what it has kept before the alarm does not count
+    return replace(
+        guard, signals=tuple(signals), alarm=alarm, alarms=(*guard.alarms, alarm), suspects=suspects
+    )
 
 
 def _alarms(guard: Guard):

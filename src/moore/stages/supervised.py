@@ -33,6 +33,8 @@ _HANDED_OVER = 1
 # Probability that live episodes of the reference are held to be unlike the log's by chance, in each
 # of four bounds.
 _UNLIKE = 0.005
+# Smallest scatter of the log's episodes that is believed, as a share of their worth.
+_LEAST_SPREAD = 0.01
 
 
 @dataclass
@@ -100,6 +102,7 @@ class SupervisedBudget(DipBudget):
         live = worths[logged:]
         of_log, of_live = sum(worths[:logged]) / logged, sum(live) / len(live)
         spread = cautious_deviation(worths[:logged]) if logged > 1 else abs(of_log)
+        spread = max(spread, _LEAST_SPREAD * abs(of_log))  # equal episodes are no exact knowledge
         chance = spread * (radius(float(logged), _UNLIKE) + radius(float(len(live)), _UNLIKE))
         if abs(of_live - of_log) <= chance:
             return
