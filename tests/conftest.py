@@ -335,3 +335,34 @@ def moore_refuses(desk, capsys):
         return err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def begin_served(quick_run, log_file, tmp_path_factory):
+    """Begins sessions that are to be served, and closes them in the end."""
+    from served import sessions
+
+    with sessions(quick_run, log_file, tmp_path_factory) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def shared_session(begin_served):
+    """One for tests that bear the steps of others."""
+    return begin_served()
+
+
+@pytest.fixture
+def served(shared_session):
+    """Serves the shared session, or the one that is given, without sockets."""
+    from served import Served
+
+    made = []
+
+    def served(session=shared_session, **how):
+        made.append(Served(session, **how))
+        return made[-1]
+
+    yield served
+    for one in made:
+        one.loop.close()

@@ -16,6 +16,11 @@ OBS = [0.5]
 TOKEN = "a-token-of-the-tests"
 
 
+def old(obs):
+    """The controller that ran before."""
+    return -0.25 * obs
+
+
 @contextlib.contextmanager
 def sessions(run, log, places):
     """Begins sessions after the offline stage of the run, and closes them in the end."""

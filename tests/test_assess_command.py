@@ -71,6 +71,8 @@ def run(desk):
     """A run folder of a plant with three observations, whose log is another one."""
     save_policy(desk / "run" / "policy", made())
     (desk / "run" / "config.toml").write_text('dataset = "log.hdf5"\n')
+    (desk / "session").mkdir()
+    (desk / "session" / "session.json").write_text("{}")
     return desk / "run"
 
 
@@ -81,6 +83,7 @@ def run(desk):
         ("assess nowhere", "there is no saved policy in"),
         ("assess run", "give a log of the same system"),
         ("assess run --log nowhere.npz", "nowhere.npz"),
+        ("assess session", "session is a session, and what is judged is the policy of a run"),
         ("assess run --seed -1", "--seed"),
         ("assess run --starts 0", "--starts"),
     ],

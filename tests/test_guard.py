@@ -72,7 +72,7 @@ def test_what_is_known_of_the_reference_stays_and_the_test_of_the_policy_begins_
 
 def test_all_tests_together_have_the_stated_error_rate():
     limits = [Limit("temperature", high=400.0), Limit("pressure", high=3.0, allowed=0.01)]
-    guard, spent = first_guard(GOOD, error=0.1, limits=limits), 0.0
+    guard, spent = first_guard(GOOD, error=0.1, limits=limits, recovery=0), 0.0
     for _ in range(200):
         spent += 2.0 / guard.needed  # two monitors alarm by chance: returns, and pressure
         guard = guard.after_step({"temperature": 500.0, "pressure": 1.0}, 0.0, by="new")
@@ -93,6 +93,87 @@ def test_a_limit_that_may_never_break_alarms_at_once_and_says_what_broke_it():
     ):
         alarm = guard.after_step({"temperature": value}, now, by="new").alarm
         assert alarm.text.startswith(f"{told}; the controller that ran before acts")
+
+
+def steps(guard, values, by="old"):
+    """The guard after these readings of the temperature, one a second."""
+    for value in values:
+        guard = guard.after_step({"temperature": value}, 0.0, by=by)
+    return guard
+
+
+def agreed(guard, **how):
+    return guard.hand_over(lambda: True, **how)
+
+
+class TestRecovery:
+    LIMITS = (Limit("temperature", high=400.0),)
+
+    def test_as_long_as_a_signal_is_out_of_its_limits_no_gate_can_hand_over(self):
+        guard = steps(first_guard(None, limits=self.LIMITS, recovery=3), [500.0], by="new")
+        for _ in range(20):
+            guard = steps(guard, [500.0])
+            assert not agreed(guard).trusted and not agreed(guard, seen_to=True).trusted
+
+    def test_it_must_keep_its_limits_without_a_break(self):
+        guard = steps(first_guard(None, limits=self.LIMITS, recovery=3), [500.0], by="new")
+        guard = steps(guard, [390.0, 390.0, math.nan, 390.0, 390.0])
+        assert not agreed(guard).trusted
+        assert "temperature has kept its limits for 2 readings" in guard.awaits
+        assert agreed(guard, seen_to=True).trusted, "a person need not wait"
+        guard = steps(guard, [390.0])
+        assert not guard.awaits and agreed(guard).trusted
+
+    def test_every_further_alarm_asks_for_twice_as_long(self):
+        guard = first_guard(None, limits=self.LIMITS, recovery=3)
+        for needed in (3, 6, 12):
+            guard = steps(guard, [500.0], by="new")
+            assert guard.readings_needed == needed
+            assert not agreed(steps(guard, [390.0] * (needed - 1))).trusted
+            guard = agreed(steps(guard, [390.0] * needed))
+            assert guard.trusted
+
+    def test_other_signals_must_keep_their_limits_now(self):
+        guard = first_guard(None, limits=[*self.LIMITS, Limit("p", high=3.0)], recovery=3)
+
+        def goes(guard, temperature, p, by="old"):
+            return guard.after_step({"temperature": temperature, "p": p}, 0.0, by=by)
+
+        guard = goes(guard, 500.0, 1.0, by="new")
+        for p in (1.0, 4.0, 4.0, 4.0):  # the old controller may break a limit, too
+            guard = goes(guard, 390.0, p)
+        assert guard.awaits == "p is out of its limits." and not agreed(guard).trusted
+        assert agreed(goes(guard, 390.0, 2.0)).trusted
+
+    def test_after_an_alarm_on_returns_too(self):
+        guard = fallen_back(limits=self.LIMITS)
+        assert guard.alarm.monitor == "returns" and guard.suspects == ()
+        assert not agreed(steps(guard, [500.0])).trusted
+        assert agreed(steps(guard, [390.0])).trusted
+
+    def test_all_signals_that_were_out_at_the_alarm_are_suspected(self):
+        guard = first_guard(None, limits=[*self.LIMITS, Limit("p", high=3.0)], recovery=3)
+        guard = guard.after_step({"temperature": 500.0, "p": 4.0}, 0.0, by="new")
+        assert guard.suspects == ("temperature", "p")
+
+    def test_a_signal_that_may_break_at_times_must_do_so_more_rarely_than_allowed(self):
+        limit = Limit("temperature", high=400.0, allowed=0.1)
+        guard = first_guard(None, limits=[limit], recovery=20)
+        guard = steps(guard, [500.0] * 50, by="new")
+        often, rarely = [500.0, *[390.0] * 4] * 100, [500.0, *[390.0] * 39] * 2
+        assert not agreed(steps(guard, often)).trusted
+        assert agreed(steps(guard, rarely)).trusted
+
+    def test_what_it_has_kept_before_the_alarm_does_not_count(self):
+        limit = Limit("temperature", high=400.0, allowed=0.1)
+        guard = steps(first_guard(None, limits=[limit], recovery=20), [390.0] * 500, by="new")
+        while guard.trusted:
+            guard = steps(guard, [500.0], by="new")
+        assert not agreed(steps(guard, [390.0] * 19)).trusted
+        assert agreed(steps(guard, [390.0] * 20)).trusted
+
+    def test_without_signals_the_gate_decides_alone(self):
+        assert agreed(fallen_back()).trusted
 
 
 def test_what_a_signal_does_while_the_reference_acts_is_not_held_against_the_policy():
@@ -131,6 +212,7 @@ def test_a_block_counts_once_however_often_the_limit_breaks_in_it():
         (lambda: Limit("p", allowed=1.0), "has allowed 1.0"),
         (lambda: Limit("p", block=0), "has block 0"),
         (lambda: first_guard(None, error=0.0), "error is 0.0"),
+        (lambda: first_guard(None, recovery=-1), "recovery is -1"),
         (lambda: first_guard(None, limits=[Limit("p"), Limit("p")]), "have the same name: p, p"),
         (lambda: first_guard([1.0]), "has 1 returns; expected at least 10"),
         (

@@ -1,5 +1,6 @@
 """A saved policy where only NumPy is installed, and the one-page runner of the examples."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import moore
 from made_policies import PLANT, by_hand, made
 from moore.algorithms import AGENTS
 from moore.errors import InputError
@@ -65,6 +67,15 @@ def test_every_agent_s_policy_acts_without_any_package_but_numpy(tmp_path):
         np.testing.assert_allclose(acted / reach, loaded(PLANT_OBS) / reach, atol=1e-5)
         drawn = loaded(PLANT_OBS, deterministic=False)
         np.testing.assert_allclose(sampled / reach, drawn / reach, atol=1e-5)
+
+
+def test_a_package_that_something_keeps_from_being_imported_is_not_there(tmp_path, monkeypatch):
+    def refuse(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    save_policy(tmp_path / "policy", by_hand((1.0, 0.0, 0.0), (3.0, 0.0, -1.0)))
+    monkeypatch.setattr(importlib.util, "find_spec", refuse)
+    assert moore.load_policy is load_policy
 
 
 def test_a_policy_worked_by_hand(tmp_path):

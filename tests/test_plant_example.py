@@ -26,8 +26,10 @@ from good import reward
 from operate import (
     CHECK_BATCHES,
     FIRST_BATCHES,
+    OPEN_MIN,
     PROVEN_BATCHES,
     SETTLED_MIN,
+    JacketSensor,
     Settling,
     ShiftLeader,
 )
@@ -211,8 +213,14 @@ class TestShiftLeader:
         leader = ShiftLeader()
         modes = [leader.mode(before, trusted=False, promoted=False)]
         while modes[-1] == "shadow":
-            modes.append(leader.mode("shadow", trusted=False, promoted=False))
+            modes.append(leader.mode("shadow", trusted=True, promoted=False))
         assert modes == ["shadow"] * CHECK_BATCHES + ["canary"]
+
+    def test_as_long_as_the_session_trusts_no_policy_it_stays_in_shadow(self):
+        leader = ShiftLeader()
+        for before in ("on", *["shadow"] * 2 * CHECK_BATCHES):
+            assert leader.mode(before, trusted=False, promoted=False) == "shadow"
+        assert leader.mode("shadow", trusted=True, promoted=False) == "canary"
 
     def test_a_demotion_begins_the_proof_anew(self):
         leader = ShiftLeader()
@@ -226,6 +234,16 @@ def test_a_deviation_counts_once_the_temperature_should_have_settled():
     assert told == [0.0] * SETTLED_MIN + [14.0, 14.0]
     other = seen._replace(set_point_C=47.0)
     assert settling.deviation_K(other, other) == 0.0
+
+
+def test_a_jacket_sensor_without_its_wire_is_seen_as_soon_as_steam_flows():
+    sensor, steamed = JacketSensor(), Readings(50.0, 60.0, 5.0, 30.0, 64.0)
+    loose = steamed._replace(jacket_C=20.0)
+    assert [sensor.wrong_side_K(steamed) for _ in range(2 * OPEN_MIN)] == [0.0] * 2 * OPEN_MIN
+    assert sensor.wrong_side_K(loose) == 30.0
+    cooled = loose._replace(valve_percent=-30.0)
+    assert [sensor.wrong_side_K(cooled) for _ in range(OPEN_MIN)] == [0.0] * OPEN_MIN
+    assert sensor.wrong_side_K(cooled._replace(jacket_C=55.0)) == 5.0
 
 
 class TestContainers:

@@ -16,39 +16,7 @@ from moore.sessions.session import Session
 from moore.sessions.telling import plain_status
 from moore.sessions.watched import Standing
 from moore.stages.learner import Learner
-from served import OBS, Served, refused, sessions
-
-
-@pytest.fixture(scope="module")
-def begin(quick_run, log_file, tmp_path_factory):
-    """Begins sessions."""
-    with sessions(quick_run, log_file, tmp_path_factory) as begin:
-        yield begin
-
-
-@pytest.fixture(scope="module")
-def shared(begin):
-    """A session for tests that bear the steps of others."""
-    return begin()
-
-
-@pytest.fixture
-def served(shared):
-    """Serves the shared session, or the one that is given."""
-    made = []
-
-    def served(session=shared, **how):
-        made.append(Served(session, **how))
-        return made[-1]
-
-    yield served
-    for one in made:
-        one.loop.close()
-
-
-def old(obs):
-    """The controller that ran before."""
-    return -0.25 * obs
+from served import OBS, old, refused
 
 
 def outcomes(session):
@@ -59,15 +27,15 @@ def outcomes(session):
 
 
 class TestCalls:
-    def test_the_actions_are_those_of_the_session(self, served, begin):
-        server, twin = served(begin()), begin()
+    def test_the_actions_are_those_of_the_session(self, served, begin_served):
+        server, twin = served(begin_served()), begin_served()
         for step in range(3):
             told = {"reward": 1.0, "next_obs": OBS, "truncated": step == 2}
             assert server.post("act", {"obs": OBS}) == (200, {"action": twin.act(OBS).tolist()})
             assert server.post("observe", told) == (200, {"step": twin.observe(**told)})
 
-    def test_bare_numbers_say_the_same_as_json(self, served, begin):
-        one, other = served(begin()), served(begin())
+    def test_bare_numbers_say_the_same_as_json(self, served, begin_served):
+        one, other = served(begin_served()), served(begin_served())
         _, content = one.post("act", {"obs": [[0.5], [0.25]], "unit": ["north", 7]})
         body, query = struct.pack("<2f", 0.5, 0.25), "unit=north&unit=7"
         status, action = other.post("act", body, kind=F32, query=query)
@@ -115,13 +83,17 @@ class TestCalls:
         assert told["gate"] is told["budget"] is None
         assert len(told["policy"]) == 64
 
-    def test_a_budget_without_end_is_null_in_json(self, shared):
-        told = dataclasses.replace(shared.status, budget={"margin": float("inf"), "spent": 1.0})
+    def test_a_budget_without_end_is_null_in_json(self, shared_session):
+        told = dataclasses.replace(
+            shared_session.status, budget={"margin": float("inf"), "spent": 1.0}
+        )
         assert plain_status(told)["budget"] == {"margin": None, "spent": 1.0}
 
-    def test_a_unit_beside_a_controller_says_who_acts_and_why(self, shared):
+    def test_a_unit_beside_a_controller_says_who_acts_and_why(self, shared_session):
         standing = {"north": Standing("old", "The mode is shadow.", trusted=True, alarm="")}
-        told = plain_status(dataclasses.replace(shared.status, mode="shadow", standing=standing))
+        told = plain_status(
+            dataclasses.replace(shared_session.status, mode="shadow", standing=standing)
+        )
         assert told["mode"] == "shadow"
         unit = next(one for one in told["units"] if one["unit"] == "north")
         assert (unit["actor"], unit["why"]) == ("old", "The mode is shadow.")
@@ -137,9 +109,9 @@ class TestModes:
     """Beside a controller that ran before, with a guard that watches a signal."""
 
     @pytest.fixture
-    def server(self, served, begin):
+    def server(self, served, begin_served):
         guard = GuardSettings(returns=None, limits=[Limit("level", high=1.0)])
-        return served(begin(controller=old, guard=guard))
+        return served(begin_served(controller=old, guard=guard))
 
     def cycle(self, server, level):
         """Who acted, and how the unit stands after a step with this reading of the signal."""
@@ -215,8 +187,8 @@ class TestRepeating:
 
 
 class TestLearning:
-    def test_it_is_asked_for_and_goes_on_in_the_background(self, served, begin):
-        server = served(begin())
+    def test_it_is_asked_for_and_goes_on_in_the_background(self, served, begin_served):
+        server = served(begin_served())
         server.post("act", {"obs": OBS})
         server.post("observe", {"reward": 1.0, "next_obs": OBS, "truncated": True})
         assert server.post("learn", {"updates": 3}) == (202, {})
@@ -227,8 +199,8 @@ class TestLearning:
         both = server.post("learn", {"updates": 3, "seconds": 1})
         assert refused(both) == (422, "invalid")
 
-    def test_between_requests_it_does_what_is_due(self, served, begin):
-        server = served(begin(), between=True)
+    def test_between_requests_it_does_what_is_due(self, served, begin_served):
+        server = served(begin_served(), between=True)
         for _ in range(4):
             server.post("act", {"obs": OBS})
             server.post("observe", {"reward": 1.0, "next_obs": OBS})
@@ -260,8 +232,8 @@ class TestLearning:
         assert told == [{"updates": 3, "seconds": None}]
         assert not server.loop.run(server.lessons._learn()) and len(told) == 1
 
-    def test_an_error_ends_learning_and_not_acting(self, served, begin, monkeypatch, capsys):
-        server = served(begin())
+    def test_an_error_ends_learning_and_not_acting(self, served, begin_served, monkeypatch, capsys):
+        server = served(begin_served())
         server.post("act", {"obs": OBS})
         server.post("observe", {"reward": 1.0, "next_obs": OBS})
         monkeypatch.setattr(Learner, "update", lambda *args: 1 / 0)

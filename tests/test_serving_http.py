@@ -16,20 +16,13 @@ from moore.errors import InputError
 from moore.serving.client import Client, ServerError
 from moore.serving.limits import Limits
 from moore.serving.server import address_of, listen, open_session, serve
-from served import OBS, TOKEN, sessions
-
-
-@pytest.fixture(scope="module")
-def begin(quick_run, log_file, tmp_path_factory):
-    """Begins sessions."""
-    with sessions(quick_run, log_file, tmp_path_factory) as begin:
-        yield begin
+from served import OBS, TOKEN
 
 
 @pytest.fixture
-def address(begin):
+def address(begin_served):
     """The address of a server in a thread, which has saved the session in the end."""
-    stop, session, listening = threading.Event(), begin(), listen("127.0.0.1", 0)
+    stop, session, listening = threading.Event(), begin_served(), listen("127.0.0.1", 0)
     how = {"token": TOKEN, "limits": Limits(arrival=0.3, connections=4), "stretch": 0.01}
     how |= {"between": True, "stopping": stop.is_set}
     server = threading.Thread(target=serve, args=(session, listening), kwargs=how)
@@ -107,33 +100,97 @@ def test_what_is_no_http_is_refused_and_whoever_is_slow_is_left(address):
         one.close()
 
 
+def controlled(line, control, capsys):
+    """Serves by this command line, until `control` has had a client.
+
+    Returns:
+        What was printed, and what `control` returned.
+    """
+    found = []
+
+    def run():
+        while not (printed := capsys.readouterr().out):
+            time.sleep(0.01)
+        try:
+            with Client(printed.split()[0]) as client:
+                found[:] = printed, control(client)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    main([*line.split(), "--port", "0"])
+    thread.join()
+    return found
+
+
 def test_a_signal_saves_the_session_and_is_no_error(
     quick_run, log_file, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setenv("MOORE_TOKEN", TOKEN)
-    out, found = tmp_path / "served", []
-
-    def control():
-        while not (line := capsys.readouterr().out):
-            time.sleep(0.01)
-        found.append(line)
-        try:
-            with Client(line.split()[0]) as client:
-                found.append(client.act(OBS))
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=control, daemon=True)
-    thread.start()
-    line = f"serve {quick_run} --port 0 --out {out} --dataset {log_file} --accept hand-over"
-    main(line.split())
-    thread.join()
-    assert len(found[0].splitlines()) == 1 and TOKEN not in found[0]
+    out = tmp_path / "served"
+    line = f"serve {quick_run} --out {out} --dataset {log_file} --accept hand-over"
+    printed, _ = controlled(line, lambda client: client.act(OBS), capsys)
+    assert len(printed.splitlines()) == 1 and TOKEN not in printed
     assert len(list((out / "checkpoints").iterdir())) == 2
     assert '"kind": "act"' in next((out / "log").iterdir()).read_text()
-    for how in ({"accept": ("hand-over",)}, {"mode": "on"}, {"guard": True}):
+    for how in ({"accept": ("hand-over",)}, {"mode": "on"}, {"guard": True}, {"limits": "x"}):
         with pytest.raises(InputError, match=f"--{next(iter(how))} is for a new one"):
             open_session(out, **how)
+
+
+LIMITS = """
+[guard]
+returns = "none"
+recovery = 3
+[signals.level]
+high = 4.5
+[actions]
+high = 0.05
+rate = 0.01
+[timeouts]
+between_calls = 60.0
+observation_age = 5.0
+"""
+
+
+def test_limits_come_from_a_file_and_hold_over_http(
+    quick_run, log_file, tmp_path, capsys, recwarn, monkeypatch
+):
+    (tmp_path / "limits.toml").write_text(LIMITS)
+    (tmp_path / "old_controller.py").write_text("def act(obs):\n    return obs[:1]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def cycle(client, level):
+        action = client.act(OBS, observed_at=time.time())
+        client.observe(reward=1.0, next_obs=OBS, signals={"level": level})
+        return float(action[0]), client.status()["units"][0]
+
+    def control(client):
+        actions = [cycle(client, 1.0)[0] for _ in range(3)]
+        with pytest.raises(ServerError, match="say when this one was measured"):
+            client.act(OBS)
+        client.set_mode("on")
+        client.act(OBS, observed_at=time.time() - 60.0)
+        client.observe(reward=1.0, next_obs=OBS, signals={"level": 1.0})
+        told = client.status()
+        alarmed, waiting = cycle(client, 9.0)[1], cycle(client, 9.0)[1]
+        return actions, told, alarmed, waiting
+
+    line = f"serve {quick_run} --dataset {log_file} --out {tmp_path / 'served'} --accept hand-over"
+    line += f" --controller old_controller:act --limits {tmp_path / 'limits.toml'}"
+    actions, told, alarmed, waiting = controlled(line, control, capsys)[1]
+    assert actions[0] == pytest.approx(0.05), "the bound of the file, not that of the action"
+    assert told["units"][0]["why"].startswith("The observation is 60 s old")
+    assert told["overdue"] == ""
+    assert not alarmed["trusted"] and "level is 9, above 4.5" in alarmed["alarm"]
+    assert waiting["actor"] == "old" and "for 0 readings" in waiting["awaits"]
+
+    line = f"serve {tmp_path / 'served'} --controller old_controller:act"
+    action, unit = controlled(line, lambda client: cycle(client, 1.0), capsys)[1]
+    assert action == pytest.approx(0.05) and not unit["trusted"], (
+        "the limits are those of the session"
+    )
 
 
 def test_what_cannot_be_served_is_told_in_one_line(moore_refuses, desk, monkeypatch):

@@ -14,39 +14,7 @@ from moore.errors import InputError
 from moore.serving.forms import F32, JSON
 from moore.serving.limits import Limits, Rates
 from moore.serving.server import address_of, check_token, listen
-from served import OBS, TOKEN, Served, refused, sessions
-
-
-@pytest.fixture(scope="module")
-def begin(quick_run, log_file, tmp_path_factory):
-    """Begins sessions."""
-    with sessions(quick_run, log_file, tmp_path_factory) as begin:
-        yield begin
-
-
-@pytest.fixture(scope="module")
-def shared(begin):
-    """A session for tests that bear the steps of others."""
-    return begin()
-
-
-@pytest.fixture
-def served(shared):
-    """Serves the shared session, or the one that is given."""
-    made = []
-
-    def served(session=shared, **how):
-        made.append(Served(session, **how))
-        return made[-1]
-
-    yield served
-    for one in made:
-        one.loop.close()
-
-
-def old(obs):
-    """The controller that ran before."""
-    return -0.25 * obs
+from served import OBS, TOKEN, old, refused
 
 
 class TestWhoMayAsk:
@@ -187,9 +155,9 @@ class TestNonsense:
     )  # fmt: skip
     @pytest.mark.parametrize("controller", [None, old])
     def test_made_up_requests_crash_nothing_and_change_nothing(
-        self, served, begin, shared, requests, controller, capsys
+        self, served, begin_served, shared_session, requests, controller, capsys
     ):
-        session = shared if controller is None else begin(controller=controller)
+        session = shared_session if controller is None else begin_served(controller=controller)
         server, rng = served(session, limits=Limits(rate=1e9, body=2000)), random.Random(0)
         answered, before = [], server.state()
         for _ in range(requests):

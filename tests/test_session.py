@@ -242,7 +242,10 @@ class TestLearning:
         with Session.resume(session.folder, dataset=log_file) as again:
             assert len(rows(again).reward) == again.due == 4
 
-    @pytest.mark.parametrize("budget", [{"updates": -1}, {"updates": 1, "seconds": 1.0}])
+    @pytest.mark.parametrize(
+        "budget",
+        [{"updates": -1}, {"updates": 1, "seconds": 1.0}],
+    )
     def test_a_budget_that_makes_no_sense_is_refused(self, begin, budget):
         with pytest.raises(InputError, match=r"expected a number|not both"):
             begin().learn(**budget)
@@ -301,6 +304,10 @@ class TestLearning:
             session.observe_episode(obs, action[:2], [1.0, 2.0, 3.0])
         with pytest.raises(InputError, match="entry 0 of action 2 is 9, outside its bounds"):
             session.observe_episode(obs, [[0], [0], [9]], [1.0, 2.0, 3.0])
+        with pytest.raises(InputError, match="obs holds text"):
+            session.observe_episode([["0"], ["1"]], [[0]], [1.0])
+        with pytest.raises(InputError, match="no finite number; None is unknown"):
+            session.observe_episode(obs[:2], action[:1], [1.0], log_density=[np.nan])
 
 
 class TestStatus:

@@ -14,6 +14,8 @@ from moore.runs.hand_over import HandOverFindings
 from moore.runs.run import run
 from moore.sessions import folder as session_folder
 from moore.sessions import start
+from moore.sessions.beside import check_kinds
+from moore.sessions.studying import check_time_or_updates
 from tiny import quick_config
 
 OBS = np.asarray([0.5], np.float32)
@@ -76,6 +78,48 @@ class TestSavingAndResuming:
         with pytest.raises(InputError, match=r"not the one that was saved.*It does not act"):
             Session.resume(copy, dataset=log_file)
 
+    @pytest.mark.parametrize("left", [0.5, 0.0])
+    def test_a_log_that_lacks_what_was_learned_from_is_refused(
+        self, begin, log_file, tmp_path, left
+    ):
+        session = begin()
+        control(session, 13)
+        file = next((session.save(tmp_path / "copy") / "log").iterdir())
+        file.write_bytes(file.read_bytes()[: int(left * file.stat().st_size)])
+        with pytest.raises(
+            InputError, match=r"complete steps, the saved state has learned from 13"
+        ):
+            Session.resume(tmp_path / "copy", dataset=log_file)
+        assert len(list(file.parent.iterdir())) == 1, "nothing is left"
+
+    def test_a_record_that_was_cut_is_told(self, begin, log_file, tmp_path):
+        session = begin()
+        copy = session.save(tmp_path / "copy")
+        control(session, 2)
+        content = next(session.log.iterdir()).read_bytes()
+        next((copy / "log").iterdir()).write_bytes(content[:-5])
+        with (
+            pytest.warns(UserWarning, match=r"not written completely; it is left out"),
+            Session.resume(copy, dataset=log_file) as again,
+        ):
+            assert again.status.steps == 2 and len(rows(again).reward) == 1
+
+    @pytest.mark.parametrize("file", ["manifest.json", "state.safetensors"])
+    def test_a_damaged_state_is_told_and_the_one_before_is_taken(
+        self, begin, log_file, tmp_path, file
+    ):
+        session = begin()
+        control(session, 5)
+        session.learn()
+        copy = session.save(tmp_path / "copy")
+        newest = max((copy / "checkpoints").iterdir()) / file
+        newest.write_bytes(newest.read_bytes()[:-9])
+        with (
+            pytest.warns(UserWarning, match="its newest saved state is damaged"),
+            Session.resume(copy, dataset=log_file) as again,
+        ):
+            assert again.status.steps == 5 and again.due == 5
+
     def test_only_one_process_has_it_open(self, begin, log_file):
         session = begin()
         with pytest.raises(InputError, match="another process is writing"):
@@ -119,6 +163,37 @@ class TestBeginning:
         with pytest.raises(InputError, match=r"accept=\('hand-over',\)"):
             Session.from_run(quick_run, tmp_path / "session", **how)
         assert not (tmp_path / "session").exists()
+
+    @pytest.mark.parametrize(
+        ("how", "words"),
+        [
+            ({"seed": -1}, "seed is -1"),
+            ({"accept": ("hand-over", "all")}, "knows hand-over, first-observation"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused_and_leaves_nothing(self, begin, tmp_path, how, words):
+        with pytest.raises(InputError, match=words):
+            begin(**how)
+        assert not (tmp_path / "session").exists()
+
+    @pytest.mark.parametrize(
+        ("check", "words"),
+        [
+            (lambda: start.check_seed("1"), "seed is '1'"),
+            (lambda: start.check_seed(1.5), "seed is 1.5"),
+            (lambda: start.check_accepted("hand-over"), "accept is 'hand-over'; expected a tuple"),
+            (lambda: start.check_accepted(3), "accept is 3"),
+            (lambda: check_kinds(guard=True), "guard is True; expected a moore.guarding"),
+            (lambda: check_kinds(interlocks=3), "interlocks is 3"),
+            (lambda: check_kinds(dead_man=3.0), "dead_man is 3.0"),
+            (lambda: check_kinds(clock=3.0), "clock is 3.0; expected a function"),
+            (lambda: check_time_or_updates("1", None), "updates is '1'"),
+            (lambda: check_time_or_updates(None, "1"), "seconds is '1'"),
+        ],
+    )
+    def test_another_kind_of_thing_is_refused(self, check, words):
+        with pytest.raises(InputError, match=words):
+            check()
 
     def test_a_plant_needs_no_environment(self, log_file, tmp_path):
         plant = PlantSpec(1, action_low=[-2.0], action_high=[2.0], episode_steps=20)

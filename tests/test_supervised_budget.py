@@ -1,12 +1,16 @@
 """The account of trials where somebody else decides who acts, and tells it."""
 
+import json
+import warnings
+
 import numpy as np
 import pytest
 
 from moore.runs.budgeting import dip_budget
 from moore.stages.budget import REFERENCE
+from moore.stages.budget_summary import pack, unpack
 from moore.stages.earnings import earnings_of_log
-from moore.stages.supervised import supervised
+from moore.stages.supervised import SupervisedBudget, supervised
 
 LENGTH = 10
 
@@ -26,6 +30,66 @@ def goes(budget, by, *, free=True, reward=1.0):
     for who in by.split():
         budget.told(by_reference=who == "old", free=free, policy=1)
         budget.step(reward)
+
+
+class TestRecordOfALog:
+    """Twenty episodes of a log that the reference itself has written."""
+
+    @pytest.fixture
+    def budget(self, request):
+        rng = np.random.default_rng(0)
+        log = [rng.normal(1.0, 0.02) + np.zeros(LENGTH) for _ in range(20)]
+        earnings = earnings_of_log(log, length=LENGTH, floor=0.0, ends=request.param)
+        made = supervised(dip_budget(0.5, earnings), by_log=True)
+        assert made.offer(1) and made.affordable() > 0.0
+        return made
+
+    @pytest.mark.parametrize("budget", [False, True], indirect=True)
+    def test_nobody_else_acts_before_the_reference_has_in_a_live_episode(self, budget):
+        for _ in range(LENGTH):
+            assert not budget.lets_others_act
+            goes(budget, "old")
+        assert budget.earnings.episodes == 21 and budget.trials == 0
+        assert budget.lets_others_act
+        goes(budget, "new " * LENGTH)
+        assert budget.trials == 1
+
+    @pytest.mark.parametrize("budget", [False], indirect=True)
+    @pytest.mark.parametrize("reward", [0.5, 2.0])
+    def test_live_episodes_that_earn_something_else_void_the_log(self, budget, reward):
+        with pytest.warns(UserWarning, match=r"does not count as its record any more"):
+            goes(budget, "old " * LENGTH, reward=reward)
+        assert budget.earnings.episodes == 1 and budget.logged == 0
+        assert budget.earnings.level == pytest.approx(reward * LENGTH)
+        assert budget.affordable() < 0.0 and not budget.lets_others_act
+        course = np.asarray(budget.earnings.course)
+        assert course == pytest.approx(reward * np.asarray(budget.earnings.marks))
+
+    def test_equal_episodes_do_not_mean_that_every_difference_counts(self):
+        log = [np.ones(LENGTH)] * 20
+        earnings = earnings_of_log(log, length=LENGTH, floor=0.0, ends=False)
+        budget = supervised(dip_budget(0.5, earnings), by_log=True)
+        goes(budget, "old " * LENGTH, free=False, reward=1.0 + 1e-6)
+        assert budget.logged == 20 and budget.earnings.episodes == 21
+
+    @pytest.mark.parametrize("budget", [False], indirect=True)
+    def test_it_is_stored_with_the_account(self, budget):
+        again = unpack(json.loads(json.dumps(pack(budget))), SupervisedBudget)
+        assert again == budget and again.logged == 20
+
+    def test_episodes_that_are_alike_are_seldom_held_to_be_others(self):
+        rng, voided = np.random.default_rng(0), 0
+        for _ in range(200):
+            worths = rng.normal(10.0, 1.0, 60)
+            log = [np.full(LENGTH, worth / LENGTH) for worth in worths[:30]]
+            earnings = earnings_of_log(log, length=LENGTH, floor=0.0, ends=False)
+            budget = supervised(dip_budget(0.5, earnings), by_log=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for worth in worths[30:]:
+                    goes(budget, "old " * LENGTH, free=False, reward=worth / LENGTH)
+            voided += budget.logged == 0
+        assert voided <= 4
 
 
 def test_without_trials_the_reference_becomes_better_known(budget):

@@ -1,12 +1,21 @@
 """A session beside the controller that ran before: modes, canary trials, the guard, time-outs."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 
-from moore import Session
+from beside_old import (
+    EPISODE,
+    OBS,
+    Time,
+    control,
+    decisions,
+    old,
+    run_with_budget,
+    sessions_beside,
+    who,
+)
 from moore.data.load import read_log
 from moore.errors import InputError
 from moore.guarding.comparison import Range
@@ -14,26 +23,6 @@ from moore.guarding.guard import GuardAlarm
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.signals import Limit
 from moore.guarding.supervision import GuardSettings
-from moore.runs.run import run
-from tiny import ENV, quick_config
-
-OBS = np.asarray([0.5], np.float32)
-EPISODE = 4
-BUDGET = 0.2
-
-
-def old(obs):
-    """The controller that ran before."""
-    return -0.25 * obs
-
-
-class Time:
-    """A clock that the test moves on."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -43,61 +32,13 @@ def time():
 
 @pytest.fixture
 def begin(quick_run, log_file, tmp_path, time):
-    """Begins sessions beside `old`, a second a step, and closes them in the end."""
-    opened = []
-
-    def begin(name="session", run=quick_run, resumes=None, **how):
-        how = {"dataset": log_file, "controller": old, "clock": time} | how
-        if resumes is not None:
-            opened.append(Session.resume(resumes, **how))
-        else:
-            how = {"at": "hand-over", "accept": ("hand-over",)} | how
-            opened.append(Session.from_run(run, tmp_path / name, **how))
-        return opened[-1]
-
-    yield begin
-    for session in opened:
-        session.close()
+    with sessions_beside(quick_run, log_file, tmp_path, time) as begin:
+        yield begin
 
 
 @pytest.fixture(scope="module")
 def budget_run(log_file, tmp_path_factory):
-    """A quick run with a loss budget, after its offline stage."""
-    folder = tmp_path_factory.mktemp("budget") / "run"
-    config = quick_config(dip_budget=BUDGET, episode_steps=EPISODE)
-    how = {"stages": "offline", "quiet": True, "out": folder}
-    run(config, dataset=log_file, env=ENV, **how)
-    return folder
-
-
-def control(session, time, steps, earns=lambda actor: 1.0, *, first=0, obs=OBS, lags=False, **told):
-    """So many steps, one a second, which earn by who acted; the actions that were sent.
-
-    With `lags` the next observation is not told where it is the one of the next call.
-    """
-    actions = []
-    for step in range(first, first + steps):
-        time.now += 1.0
-        actions.append(session.act(obs))
-        ends = step % EPISODE == EPISODE - 1
-        session.observe(
-            reward=earns(session.standing[0].actor),
-            next_obs=None if lags and not ends else obs,
-            truncated=ends,
-            **told,
-        )
-    return np.concatenate(actions)
-
-
-def decisions(session):
-    """What the log tells of every action."""
-    lines = [line for path in sorted(session.log.iterdir()) for line in path.open()]
-    records = [record for line in lines if (record := json.loads(line))["kind"] == "act"]
-    return [record["decision"] | {"sent": record["action"]} for record in records]
-
-
-def who(session):
-    return [decision["actor"] for decision in decisions(session)]
+    return run_with_budget(log_file, tmp_path_factory.mktemp("budget") / "run")
 
 
 class TestModes:

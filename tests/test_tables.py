@@ -216,10 +216,65 @@ def test_text_that_is_no_time_is_refused(folder):
 def test_a_continuous_log_is_cut_into_windows(folder):
     hours = [datetime.datetime(2026, 1, 1, 6) + datetime.timedelta(hours=6 * h) for h in range(7)]
     write_csv("log.csv", rows_of(7, t=[h.isoformat() for h in hours]))
-    assert np.flatnonzero(log_of("log.csv", episode_rows=3).truncated).tolist() == [2, 5, 6]
+    assert np.flatnonzero(log_of("log.csv", episode_rows=3).truncated).tolist() == [2, 5]
     log = log_of("log.csv", time="t", window="1 day")
-    assert np.flatnonzero(log.truncated).tolist() == [3, 6]
+    assert np.flatnonzero(log.truncated).tolist() == [3, 5]
     assert not log.terminated.any()
+
+
+def joined(**columns):
+    """Which row follows which in log.csv."""
+    return [(int(a[0]), int(a[4])) for a in pairs("log.csv", **columns) if a[4] == a[4]]
+
+
+def test_the_last_row_of_a_window_keeps_its_successor_unless_a_gap_follows(folder):
+    write_csv("log.csv", rows_of(9, t=[0, 1, 2, 3, 4, 5, 9, 10, 11]))
+    assert joined(time="t", episode_rows=3) == [
+        (0, 1),
+        (1, 2),
+        (2, 3),
+        (3, 4),
+        (4, 5),
+        (6, 7),
+        (7, 8),
+    ]
+    log = log_of("log.csv", time="t", episode_rows=3)
+    assert np.flatnonzero(log.truncated).tolist() == [2, 4, 6]
+
+
+CONTINUED = {"time": "t", "episode": "e"}
+
+
+class TestContinues:
+    """Episodes that a column names, of a process that goes on from one to the next."""
+
+    @staticmethod
+    def write(times, **more):
+        write_csv("log.csv", rows_of(6, t=times, e=["a", "a", "b", "b", "c", "c"]) | more)
+
+    def test_the_next_row_is_the_successor_if_the_time_says_so(self, folder):
+        self.write([0, 1, 2, 3, 9, 10])
+        assert joined(**CONTINUED) == [(0, 1), (2, 3), (4, 5)]
+        assert joined(**CONTINUED, continues=True) == [(0, 1), (1, 2), (2, 3), (4, 5)]
+        log = log_of("log.csv", **CONTINUED, continues=True)
+        assert np.flatnonzero(log.truncated).tolist() == [1, 2, 3]
+
+    @pytest.mark.parametrize("times", [[0, 1, 0, 1, 0, 1], [0, 1, 1, 2, 2, 3]])
+    def test_times_that_begin_anew_join_nothing(self, folder, times):
+        self.write(times)
+        assert joined(**CONTINUED, continues=True) == [(0, 1), (2, 3), (4, 5)]
+
+    def test_a_flagged_end_and_a_missing_value_join_nothing(self, folder):
+        self.write(range(6), done=[0, 1, 0, 0, 0, 0], x=[0, 1, 2, 3, None, 5])
+        how = CONTINUED | {"terminal": "done", "continues": True}
+        assert joined(**how) == [(0, 1), (2, 3)]
+
+    def test_it_must_be_true_or_false_and_needs_the_time(self, folder):
+        self.write(range(6))
+        refuses(
+            "continues is 1; expected true or false", log_of, "log.csv", **CONTINUED, continues=1
+        )
+        refuses("continues is given without time", log_of, "log.csv", episode="e", continues=True)
 
 
 # --- missing values ---

@@ -29,6 +29,9 @@ CHECK_BATCHES = 3  # of shadow after an alarm, to look for the cause
 PROVEN_BATCHES = 3  # that a promoted policy must last in canary
 SETTLED_MIN = 25  # after a new set point the temperature should be near it
 DEVIATION_K = 4.0  # and stay so near, while the policy acts
+WRONG_SIDE_K = 2.0  # a steamed jacket is no colder than the tank, a cooled one no hotter
+OPEN_PERCENT, OPEN_MIN = 20.0, 5  # once a valve has been open so far for so long
+RECOVERY_MIN = 2 * BATCH_MIN  # after an alarm all this must hold in a hot batch and a cold one
 HOTTEST_JACKET_C = 105.0
 TRANSFER_PERCENT_S = 0.5  # after a switch the output moves by 30% a minute at most
 TREND = ("minute", *Readings._fields, "output_percent", "actor", "mode", "reward_K", "budget_K",
@@ -62,7 +65,8 @@ class ShiftLeader:
     """Chooses the mode between two batches, by rules that fit on a card.
 
     Shadow first. Then canary, until a policy was promoted and has stayed so for some batches; then
-    on. After an alarm shadow again, for as long as it takes to look for the cause.
+    on. After an alarm shadow again, for as long as it takes to look for the cause, and until the
+    session trusts a policy again.
     """
 
     def __init__(self) -> None:
@@ -73,14 +77,14 @@ class ShiftLeader:
 
         Args:
             before: the mode of the last one.
-            trusted: whether the guard still trusted the policy when it ended.
+            trusted: whether the guard trusts the policy.
             promoted: whether a policy has earned more than the old controller in its trials.
         """
         self._batches += 1
         if before != "shadow" and not trusted:
             self._shadow = CHECK_BATCHES
             return self._begin("shadow")
-        if before == "shadow" and self._batches >= self._shadow:
+        if before == "shadow" and trusted and self._batches >= self._shadow:
             return self._begin("canary")
         if before == "canary" and not promoted:
             self._batches = 0
@@ -105,6 +109,21 @@ class Settling:
         self._minutes = 0 if is_new else self._minutes + 1
         self._set_point_C = before.set_point_C
         return abs(after.temperature_C - before.set_point_C) * (self._minutes >= SETTLED_MIN)
+
+
+class JacketSensor:
+    """Whether the jacket's sensor can be right: steam makes the jacket hotter than the tank."""
+
+    def __init__(self) -> None:
+        self._side, self._minutes = 0, 0
+
+    def wrong_side_K(self, after: Readings) -> float:
+        """How far the jacket is on the wrong side of the tank's temperature, after a minute."""
+        side = int(after.valve_percent > OPEN_PERCENT) - int(after.valve_percent < -OPEN_PERCENT)
+        self._minutes = self._minutes + 1 if side == self._side else 1
+        self._side = side
+        wrong_K = side * (after.temperature_C - after.jacket_C)
+        return max(wrong_K, 0.0) * (self._minutes >= OPEN_MIN)
 
 
 def cool_jacket(obs: np.ndarray, action: np.ndarray) -> np.ndarray:
@@ -136,12 +155,18 @@ class Control:
             run, out, dataset=dataset, learner=learner,
             accept=("hand-over",),  # whatever was learned: it only proposes, and then has a budget
             controller=Pid(), mode="shadow",
-            guard=GuardSettings(limits=[Limit("deviation_K", high=DEVIATION_K)], tolerance=10.0),
+            guard=GuardSettings(
+                limits=[
+                    Limit("deviation_K", high=DEVIATION_K),
+                    Limit("jacket_K", high=WRONG_SIDE_K),
+                ],
+                tolerance=10.0, recovery=RECOVERY_MIN,
+            ),
             interlocks=Interlocks(*bounds, project=cool_jacket),
             transfer_rate=TRANSFER_PERCENT_S, clock=lambda: 60.0 * self.minute,
         )  # fmt: skip
         self.minute, self._seen = plant.read()  # to open a session takes a while
-        self._leader, self._settling = ShiftLeader(), Settling()
+        self._leader, self._settling, self._sensor = ShiftLeader(), Settling(), JacketSensor()
 
     def run_minute(self) -> dict[str, Any]:
         """One control interval; what the trend recorder keeps of it."""
@@ -149,12 +174,15 @@ class Control:
         output = session.act(np.array(seen, np.float32))
         self.minute, self._seen = self._plant.send(float(output[0]))
         earned = float(reward(*(np.array([row]) for row in (seen, output, self._seen)))[0])
-        deviation_K = self._settling.deviation_K(seen, self._seen)
+        signals = {
+            "deviation_K": self._settling.deviation_K(seen, self._seen),
+            "jacket_K": self._sensor.wrong_side_K(self._seen),
+        }
         ends = self.minute // BATCH_MIN > minute // BATCH_MIN
         if self.minute == minute + 1:
             session.observe(
                 reward=earned, next_obs=np.array(self._seen, np.float32), truncated=ends,
-                signals={"deviation_K": deviation_K},
+                signals=signals,
             )  # fmt: skip
         else:
             session.gap()  # the plant did not wait, so this is not what came of the output
@@ -162,14 +190,15 @@ class Control:
         told = (minute, *seen, float(output[0]), standing.actor, session.mode, earned,
                 session.budget, standing.alarm)  # fmt: skip
         if ends:
-            self._between_batches(standing.trusted)
+            self._between_batches()
         return dict(zip(TREND, told, strict=True))
 
-    def _between_batches(self, trusted: bool) -> None:
+    def _between_batches(self) -> None:
         session = self.session
         if not self._apart:
             session.learn()
         promoted = session.status.budget["incumbent"] > 0
+        trusted = session.standing[0].trusted
         mode = self._leader.mode(session.mode, trusted=trusted, promoted=promoted)
         if mode != session.mode:
             session.set_mode(mode)

@@ -140,8 +140,9 @@ def _temperature(axes: Axes, trend: Trend, broken_h: Stretch | None) -> None:
     axes.set_ylabel("temperature, °C")
     found, title = alarms(trend), "The temperature is to follow its set point"
     if broken_h and found:
-        title = f"A sensor fails at {clock(broken_h[0])}; the PI controller is back at "
-        title += clock(found[0])
+        fails, back = clock(broken_h[0]), clock(found[0])
+        title = f"A sensor fails at {fails}; the PI controller "
+        title += "acts at once" if fails == back else f"is back at {back}"
     axes.set_title(title, **TITLE)
 
 

@@ -82,9 +82,17 @@ def __getattr__(name: str):
     if name not in _HOMES:
         raise AttributeError(f"module 'moore' has no attribute '{name}'")
     module, attribute = _HOMES[name], name
-    if name in _WITH_NUMPY_ALONE and not all(map(importlib.util.find_spec, _NEEDED)):
+    if name in _WITH_NUMPY_ALONE and not all(map(_is_there, _NEEDED)):
         module, attribute = _WITH_NUMPY_ALONE[name]
     return getattr(importlib.import_module(module), attribute)
+
+
+def _is_there(package: str) -> bool:
+    """Whether a package can be imported; one that something keeps from it is not there."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def __dir__() -> list[str]:

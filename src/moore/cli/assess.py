@@ -54,6 +54,11 @@ def assess_run(arguments: list[str]) -> None:
     from moore.assessing.assess import Asked, assess
     from moore.reports.assess_text import assess_text
 
+    if Path(run, "session.json").is_file():
+        raise InputError(
+            f"{run} is a session, and what is judged is the policy of a run; name the run, and "
+            f"give the session's log as new data, if you like: moore assess RUN --log {run}/log."
+        )
     given = options.log, options.reward, options.termination, options.starts, options.seed
     asked = Asked(*given, accept=options.accept)
     with warnings.catch_warnings(record=True) as notes:

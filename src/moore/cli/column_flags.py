@@ -23,6 +23,8 @@ class ColumnFlags:
         reward: column of the reward, or module:function(obs, action, next_obs) that computes it,
             for logs of any kind.
         episode: column that names the episode.
+        continues: whether the process goes on from one episode to the next, so that the first row
+            of the next one is the successor of the last row, if the time says so.
         time: column of the time; a gap in it ends the episode.
         terminal: column of flags that are set where the system itself ended the episode.
         timeout: column of flags that are set where the episode was cut, by a time limit for
@@ -42,6 +44,7 @@ class ColumnFlags:
     next_obs: str | None = None
     reward: str | None = None
     episode: str | None = None
+    continues: bool | None = None
     time: str | None = None
     terminal: str | None = None
     timeout: str | None = None

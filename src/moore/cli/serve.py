@@ -39,7 +39,11 @@ class ServeOptions:
             that was begun with a function or a file goes on with the same.
         mode: mode of the new session: off, shadow, canary or on. None begins with shadow.
         guard: whether the old controller acts again if episodes earn less than those of the log.
+        limits: TOML file with the guard, the limits of signals, the interlocks and the time-outs of
+            the new session; docs/guard.md lists what may stand in it.
         transfer_rate: largest change of an action in a second after the other has taken over.
+        reference_log: whether the controller itself has written the log of the run; then the loss
+            budget knows from it what the controller earns.
         learn_between: learn what is due whenever no request waits.
         learn_stretch: seconds that it learns at a time, so that an action waits no longer.
         patience: seconds after which a request that waits for its turn is refused.
@@ -59,7 +63,9 @@ class ServeOptions:
     controller: str | None = None
     mode: str | None = None
     guard: bool = False
+    limits: Path | None = None
     transfer_rate: float | None = None
+    reference_log: bool = False
     learn_between: bool = False
     learn_stretch: float = 0.02
     patience: float = 1.0
@@ -93,7 +99,8 @@ def serve_session(arguments: list[str]) -> None:
         session = open_session(
             run, out=options.out, dataset=options.dataset, at=options.at, accept=options.accept,
             learner=options.learner, controller=options.controller, mode=options.mode,
-            guard=options.guard, transfer_rate=options.transfer_rate,
+            guard=options.guard, limits=options.limits, transfer_rate=options.transfer_rate,
+            reference_log=options.reference_log,
         )  # fmt: skip
         try:
             with to_signals() as stop, stop.patience(_ASKED):

@@ -39,6 +39,8 @@ class ColumnMap:
         next_obs: columns of the true successor; if empty, it is the next row of the same episode.
         reward: column of the reward.
         episode: column whose value is the same in all rows of an episode, and in no others.
+        continues: whether the process goes on from one episode to the next, so that the last row of
+            an episode has its successor in the first row of the next one, if the time says so.
         time: column of the time, which must increase inside an episode.
         terminal: column of flags that are set where the system itself ended the episode.
         timeout: column of flags that are set where the episode was cut.
@@ -65,6 +67,7 @@ class ColumnMap:
     next_obs: tuple[str, ...] = ()
     reward: str | None = None
     episode: str | None = None
+    continues: bool = False
     time: str | None = None
     terminal: str | None = None
     timeout: str | None = None
@@ -198,6 +201,8 @@ def _checked(key: str, value: object, name: str) -> object:
         fits = isinstance(value, Mapping)
         fits = fits and all(isinstance(v, str) for pair in value.items() for v in pair)
         return dict(value) if fits else _refuse(name, key, value, "a table: units.T1 = 'bar'")
+    if key == "continues":
+        return value if type(value) is bool else _refuse(name, key, value, "true or false")
     if key == "window":
         return _seconds(value, name)
     if key == "gap_tolerance":
@@ -231,8 +236,9 @@ def _seconds(value: object, name: str) -> float:
 
 
 def _check_roles(values: dict, name: str) -> None:
-    if "window" in values and "time" not in values:
-        raise InputError(f"{name}: window is given without time; name the column of the time")
+    for key in ("window", "continues"):
+        if values.get(key) and "time" not in values:
+            raise InputError(f"{name}: {key} is given without time; name the column of the time")
     if "window" in values and "episode_rows" in values:
         raise InputError(f"{name}: window and episode_rows are given; expected one of the two")
     if "next_obs" in values and len(values["next_obs"]) != len(values.get("obs", ())):

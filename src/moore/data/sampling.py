@@ -37,6 +37,11 @@ class Intervals:
     def breaks(self) -> np.ndarray:
         return self.long | self.short
 
+    def usual_before(self, time: np.ndarray, tick: float) -> np.ndarray:
+        """(m,) bool: rows before which the interval is a usual one, be it between two episodes."""
+        off = np.abs(np.diff(time) * tick - self.usual)
+        return np.append(False, off <= self.tolerance * self.usual)
+
 
 def check_increasing(
     time: np.ndarray, inside: np.ndarray, where: Callable[[int], str], *, name: str, column: str

@@ -2,7 +2,9 @@
 
 Row t holds an observation and the action taken in it; its successor is the next row of the same
 episode. An episode ends at a border (label, file, flag, window), at a gap or an irregular interval
-of the time, and before a row without observation, so that no transition spans one of these.
+of the time, and before a row without observation, so that no transition spans one of these. Two
+borders only cut, because the process goes on over them: that of a window, and that of a label where
+the map says `continues`. There the next row is the successor all the same.
 """
 
 from dataclasses import dataclass, replace
@@ -65,15 +67,15 @@ def make_log(
     def where(at: int) -> str:
         return rows.where(int(used[at]))
 
-    begins, found = _borders(rows, columns, used, where, name)
+    begins, follows, found = _borders(rows, columns, used, where, name)
     notes += found
-    last = np.append(begins[1:], True)
+    last, followed = np.append(begins[1:], True), np.append(follows[1:], False)
     plain = rows.next_obs is None and columns.reward_of == columns.flags_of == "row"
     complete = rows.has_action & rows.has_reward & rows.has_flags
-    if plain and complete[used].all():
+    if plain and complete[used].all() and not (last & followed).any():
         log = _every_row(rows, used, last, name)
     else:
-        log, found = _known_pairs(rows, columns, used, last, where, name)
+        log, found = _known_pairs(rows, columns, used, last, followed, where, name)
         notes += found
     if log.size == 0:
         raise InputError(_nothing_left(name, rows, notes))
@@ -99,8 +101,13 @@ def make_log(
 
 def _borders(
     rows: TableRows, columns: ColumnMap, used: np.ndarray, where, name: str
-) -> tuple[np.ndarray, list[str]]:
-    """(m,) bool: the used rows that do not continue an episode, and notes on them."""
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Which of the used rows begin an episode, and which are the successors of the row before.
+
+    Returns:
+        (m,) bool: rows that do not continue an episode; (m,) bool: rows that follow the one before,
+        be it the last of an episode; and notes.
+    """
     notes = []
     episode = np.cumsum(rows.first)[used]  # by label and file
     begins = np.append(True, episode[1:] != episode[:-1])
@@ -115,7 +122,8 @@ def _borders(
             "rows of an episode after its end; leave out the rows or the column of flags"
         )
     begins |= after
-    adjacent = ~begins & np.append(False, np.diff(used) == 1)
+    consecutive = np.append(False, np.diff(used) == 1)
+    adjacent, joined = ~begins & consecutive, np.zeros(len(used), bool)
     if rows.time is not None:
         time = rows.time[used]
         check_increasing(time, ~begins, where, name=name, column=columns.time or "the time")
@@ -125,8 +133,10 @@ def _borders(
         if intervals is not None:
             notes += describe_intervals(intervals, where)
             adjacent &= ~intervals.breaks
+        if intervals is not None and columns.continues:
+            joined = consecutive & ~after & ~adjacent & intervals.usual_before(time, rows.tick)
     starts = begins.copy()
-    begins = ~adjacent
+    begins, follows = ~adjacent, adjacent | joined
     if columns.window is not None:
         notes.append(f"cut into windows of {span(columns.window)}, each ends truncated")
         window = window_numbers(time, starts, tick=rows.tick, seconds=columns.window)
@@ -136,7 +146,7 @@ def _borders(
         first = np.flatnonzero(begins)
         length = np.diff(np.append(first, len(used)))
         begins |= (np.arange(len(used)) - np.repeat(first, length)) % columns.episode_rows == 0
-    return begins, notes
+    return begins, follows, notes
 
 
 def _every_row(rows: TableRows, used: np.ndarray, last: np.ndarray, name: str) -> Log:
@@ -154,14 +164,23 @@ def _every_row(rows: TableRows, used: np.ndarray, last: np.ndarray, name: str) -
 
 
 def _known_pairs(
-    rows: TableRows, columns: ColumnMap, used: np.ndarray, last: np.ndarray, where, name: str
+    rows: TableRows,
+    columns: ColumnMap,
+    used: np.ndarray,
+    last: np.ndarray,
+    followed: np.ndarray,
+    where,
+    name: str,
 ) -> tuple[Log, list[str]]:
-    """The rows with a complete transition, with their successors, and notes on the others."""
+    """The rows with a complete transition, with their successors, and notes on the others.
+
+    `last` are the last rows of episodes, `followed` the rows whose successor is the next row.
+    """
     after = np.append(used[1:], used[-1])  # of the row before an end: never asked
     terminal, has_flags = rows.terminal[used], rows.has_flags[used]
     reward, has_reward = rows.reward, rows.has_reward[used]
     if columns.flags_of == "next":
-        terminal, has_flags = rows.terminal[after] & ~last, rows.has_flags[after] & ~last
+        terminal, has_flags = rows.terminal[after] & followed, rows.has_flags[after] & followed
     elif (terminal & ~rows.has_action[used]).any():
         row = int((terminal & ~rows.has_action[used]).argmax())
         raise InputError(
@@ -172,9 +191,9 @@ def _known_pairs(
     if reward is not None:
         reward = rows.reward[after if columns.reward_of == "next" else used]
         if columns.reward_of == "next":
-            has_reward = rows.has_reward[after] & ~last
+            has_reward = rows.has_reward[after] & followed
     stored = rows.next_obs is not None
-    known = rows.has_next[used] if stored else ~last
+    known = rows.has_next[used] if stored else followed
     keep = rows.has_action[used] & has_reward & has_flags & (known | terminal)
     at = np.flatnonzero(keep)
     obs = _take(rows.obs, used[at])

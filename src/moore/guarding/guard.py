@@ -1,7 +1,9 @@
 """The guard: alarms when the acting policy is worse than the reference, or a signal breaks a limit.
 
 After an alarm the policy is not trusted, and the controller that ran before acts. The policy is
-trusted again only when `hand_over` is called and the gate agrees; a new test then begins. The k-th
+trusted again only when `hand_over` is called, the signals that raised the alarm have kept their
+limits for a while (twice as long after every further alarm), no other one is out of its limits, and
+the gate agrees; a new test then begins. The k-th
 test has the error probability error / (k (k + 1)), and its monitors (returns, and each signal that
 may break its limit at times) share it evenly. So over the whole life of a guard, the probability of
 any false alarm is at most `error`, whenever one looks: the sum of them all (`betting`,
@@ -21,6 +23,10 @@ from moore.guarding.comparison import Comparison, Range, first_comparison, split
 from moore.guarding.signals import Limit, Signal, first_signal
 
 Actor = Literal["old", "new", "both"]
+# Readings for which signals must have kept their limits before a policy acts again.
+RECOVERY = 60
+# Beyond so many alarms the time that they ask for does not grow any more.
+_MOST_DOUBLED = 10
 
 
 class GuardAlarm(UserWarning):
@@ -53,6 +59,9 @@ class Guard:
         error: probability of any false alarm, over the whole life of the guard.
         comparison: the test of returns; None: returns are not tested.
         signals: the watched signals.
+        recovery: number of readings for which the signals of the first alarm must have kept their
+            limits.
+        suspects: names of the signals that raised the last alarm.
         tests: number of tests begun: 1, and 1 for each time that the policy was handed over again.
         alarm: why the policy is not trusted now; None: it is trusted.
         alarms: all alarms so far.
@@ -61,6 +70,8 @@ class Guard:
     error: float
     comparison: Comparison | None
     signals: tuple[Signal, ...]
+    recovery: int = RECOVERY
+    suspects: tuple[str, ...] = ()
     tests: int = 1
     alarm: Alarm | None = None
     alarms: tuple[Alarm, ...] = ()
@@ -76,6 +87,40 @@ class Guard:
         monitors = int(self.comparison is not None)
         monitors += sum(signal.limit.allowed > 0.0 for signal in self.signals)
         return max(monitors, 1) * self.tests * (self.tests + 1) / self.error
+
+    @property
+    def readings_needed(self) -> int:
+        """For how many readings the signals of the last alarm must have kept their limits."""
+        doubled = min(max(len(self.alarms) - 1, 0), _MOST_DOUBLED)
+        return self.recovery * 2**doubled
+
+    @property
+    def is_out(self) -> bool:
+        """Whether a signal that raised the last alarm was out of its limits just now."""
+        return not self.trusted and any(x.calm == 0.0 for x in self._suspected)
+
+    @property
+    def awaits(self) -> str:
+        """What has to come, after an alarm, before any policy may act again; empty: nothing."""
+        return self._awaits(self.readings_needed)
+
+    def _awaits(self, needed: int) -> str:
+        if self.trusted or needed == 0:
+            return ""
+        worst = min(self._suspected, key=lambda signal: signal.calm, default=None)
+        if worst is not None and worst.calm < needed:
+            return (
+                f"{worst.limit.name} has kept its limits for {int(worst.calm)} readings; the new "
+                f"policy may act again after {needed}, if the gate agrees."
+            )
+        for signal in self.signals:
+            if signal.limit.allowed == 0.0 and signal.calm == 0.0:
+                return f"{signal.limit.name} is out of its limits."
+        return ""
+
+    @property
+    def _suspected(self) -> list[Signal]:
+        return [signal for signal in self.signals if signal.limit.name in self.suspects]
 
     def after_episode(self, episode_return: float, *, by: Actor) -> "Guard":
         """The guard after an episode.
@@ -117,23 +162,28 @@ class Guard:
                 f"{', '.join(x.limit.name for x in self.signals)}."
             )
         if by == "old" or not self.trusted:
-            # Only the last reading is kept, for the rate of change.
-            signals = [replace(x, last=float(readings[x.limit.name]), at=now) for x in self.signals]
+            signals = [x.beside(float(readings[x.limit.name]), now) for x in self.signals]
             return replace(self, signals=tuple(signals))
         signals = [x.begun().after(float(readings[x.limit.name]), now) for x in self.signals]
         return _judged(replace(self, signals=tuple(signals)))
 
-    def hand_over(self, gate: Callable[[], bool]) -> "Guard":
-        """The guard after the policy asked to act again: trusted, and with a new test, if the gate
-        agrees; otherwise, or if there was no alarm, as it is.
+    def hand_over(self, gate: Callable[[], bool], *, seen_to: bool = False) -> "Guard":
+        """The guard after the policy asked to act again.
+
+        It trusts the policy, and begins a new test, if nothing is awaited and the gate agrees.
+        Otherwise, or if there was no alarm, it stays as it is.
 
         Args:
             gate: called only after an alarm; returns whether the policy may act again.
+            seen_to: whether a person has seen to the cause. Then all signals must keep their limits
+                now, and nothing more.
         """
         if self.trusted or not gate():
             return self
+        if self._awaits(min(self.readings_needed, 1) if seen_to else self.readings_needed):
+            return self
         comparison = None if self.comparison is None else self.comparison.restarted()
-        signals = tuple(replace(first_signal(x.limit), last=x.last, at=x.at) for x in self.signals)
+        signals = tuple(signal.begun_anew() for signal in self.signals)
         return replace(
             self, comparison=comparison, signals=signals, tests=self.tests + 1, alarm=None
         )
@@ -146,6 +196,7 @@ def first_guard(
     tolerance: float = 0.0,
     range: Range | None = None,
     limits: Sequence[Limit] = (),
+    recovery: int = RECOVERY,
 ) -> Guard:
     """A guard before the policy has acted.
 
@@ -158,12 +209,16 @@ def first_guard(
         range: range that returns are clipped to before means are compared; None: the first quarter
             of the reference's returns sets it, and only the others are compared.
         limits: limits of signals.
+        recovery: after an alarm, number of readings for which the signals that raised it must have
+            kept their limits before a policy acts again; twice as many after every further alarm.
 
     Raises:
         InputError: a setting is impossible, or there are too few returns to set the range.
     """
     if not 0.0 < error < 1.0:
         raise InputError(f"error is {error}; expected a probability between 0 and 1.")
+    if recovery < 0:
+        raise InputError(f"recovery is {recovery}; expected a number of readings, 0 or more.")
     names = [limit.name for limit in limits]
     if len(set(names)) != len(names):
         raise InputError(f"two signals have the same name: {', '.join(names)}.")
@@ -175,7 +230,7 @@ def first_guard(
         comparison = first_comparison(range, tolerance=tolerance)
         for value in rest:
             comparison = comparison.after_reference(float(value))
-    return Guard(error, comparison, tuple(map(first_signal, limits)))
+    return Guard(error, comparison, tuple(map(first_signal, limits)), recovery)
 
 
 def _judged(guard: Guard) -> Guard:
@@ -183,7 +238,13 @@ def _judged(guard: Guard) -> Guard:
     alarm = next((found for found in _alarms(guard) if found), None)
     if alarm is None:
         return guard
-    return replace(guard, alarm=alarm, alarms=(*guard.alarms, alarm))
+    suspects = tuple(x.limit.name for x in guard.signals if x.evidence() >= guard.needed)
+    signals = [
+        replace(x, calm=0.0) if x.limit.name in suspects else x for x in guard.signals
+    ]  # what it has kept before the alarm does not count
+    return replace(
+        guard, signals=tuple(signals), alarm=alarm, alarms=(*guard.alarms, alarm), suspects=suspects
+    )
 
 
 def _alarms(guard: Guard):

@@ -7,7 +7,7 @@ which may couple entries ("not both valves open"). The bounds have the last word
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +24,7 @@ class Interlocks:
     """Limits on actions, for one unit.
 
     Attributes:
-        low, high: bounds.
+        low, high: bounds; in a session an infinite one is that of the action itself.
         rate: largest change of each entry in one second; None: no limit.
         project: a function of the user's own, (obs, action) -> action; None: there is none.
     """
@@ -48,6 +48,19 @@ class Interlocks:
             raise InputError(
                 f"the rate limits are {self.rate.tolist()}; expected {low.size} numbers above 0."
             )
+
+    def within(self, low: Action, high: Action) -> "Interlocks":
+        """The interlocks, with these bounds where they have none.
+
+        Args:
+            low, high: bounds of the actions; others than as many as there are change nothing.
+        """
+        if self.low.shape != low.shape:
+            return self
+        own_low, own_high = np.isneginf(self.low), np.isposinf(self.high)
+        return replace(
+            self, low=np.where(own_low, low, self.low), high=np.where(own_high, high, self.high)
+        )
 
 
 @dataclass(frozen=True, eq=False)

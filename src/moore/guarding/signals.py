@@ -64,6 +64,9 @@ class Signal:
         readings: number of readings in the running block.
         broken: what was broken in the running block; empty: nothing.
         detector: money won from "violations are not more frequent than allowed".
+        calm: for how many readings it has kept its limits, whoever acted. A violation that is never
+            allowed sets this to 0; one that is allowed at times takes away 1 / allowed readings, so
+            that it grows only if violations are rarer than that.
     """
 
     limit: Limit
@@ -72,6 +75,7 @@ class Signal:
     readings: int
     broken: str
     detector: Detector
+    calm: float = 0.0
 
     def after(self, value: float, now: float) -> "Signal":
         """The state after a reading.
@@ -80,13 +84,31 @@ class Signal:
             value: the reading; one that is not a finite number breaks the limit.
             now: time in seconds, on a clock that never goes back.
         """
-        broken = self.broken or _broken(self, value, now)
+        found = _broken(self, value, now)
+        broken = self.broken or found
         readings, detector = self.readings + 1, self.detector
         if readings == self.limit.block and self.limit.allowed > 0.0:
             detector = detector.after(0.0 if broken else 1.0)
         ended = readings == self.limit.block
         last = value if math.isfinite(value) else None
-        return Signal(self.limit, last, now, 0 if ended else readings, broken, detector)
+        calm = self._calm_after(found)
+        return Signal(self.limit, last, now, 0 if ended else readings, broken, detector, calm)
+
+    def beside(self, value: float, now: float) -> "Signal":
+        """The state after a reading that is held against nobody; see `after`."""
+        last = value if math.isfinite(value) else None
+        calm = self._calm_after(_broken(self, value, now))
+        return replace(self, last=last, at=now, calm=calm)
+
+    def begun_anew(self) -> "Signal":
+        """The state at the beginning of a new test."""
+        return replace(first_signal(self.limit), last=self.last, at=self.at, calm=self.calm)
+
+    def _calm_after(self, broken: str) -> float:
+        if not broken:
+            return self.calm + 1.0
+        allowed = self.limit.allowed
+        return 0.0 if allowed == 0.0 else max(self.calm + 1.0 - 1.0 / allowed, 0.0)
 
     def begun(self) -> "Signal":
         """The state with a clean sheet if a block has just ended."""

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from moore.errors import InputError
 from moore.guarding.comparison import Range
 from moore.guarding.controllers import Controller
-from moore.guarding.guard import Guard, first_guard
+from moore.guarding.guard import RECOVERY, Guard, first_guard
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.modes import Mode, Switchboard, first_switchboard, mode_of
 from moore.guarding.signals import Limit
@@ -37,6 +37,8 @@ class GuardSettings:
         range: range that returns are clipped to; None: the first of the returns set it.
         limits: limits of the signals that `Session.observe` is given.
         units: largest number of units that the session acts in; each has a guard of its own.
+        recovery: after an alarm, number of readings for which the signals that raised it must have
+            kept their limits before a policy acts again; twice as many after every further alarm.
     """
 
     returns: Returns | Literal["log"] | None = "log"
@@ -45,6 +47,7 @@ class GuardSettings:
     range: Range | None = None
     limits: Sequence[Limit] = ()
     units: int = 1
+    recovery: int = RECOVERY
 
     def __post_init__(self) -> None:
         if self.units < 1:
@@ -59,7 +62,7 @@ class GuardSettings:
         return first_guard(
             None if self.returns is None else [float(value) for value in self.returns],
             error=self.error / self.units, tolerance=self.tolerance, range=self.range,
-            limits=self.limits,
+            limits=self.limits, recovery=self.recovery,
         )  # fmt: skip
 
 
@@ -89,11 +92,13 @@ class Supervision:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mode", mode_of(self.mode))
+        if self.interlocks is not None:
+            object.__setattr__(self, "interlocks", self.interlocks.within(self.low, self.high))
         locks, rate = self.interlocks, self.transfer_rate
         if locks is not None and (
             locks.low.shape != self.low.shape
-            or (locks.low < self.low).any()
-            or (locks.high > self.high).any()
+            or (locks.low.astype(np.float32) < self.low).any()
+            or (locks.high.astype(np.float32) > self.high).any()
         ):
             raise InputError(
                 f"the interlocks' bounds are {locks.low.tolist()} and {locks.high.tolist()}; "

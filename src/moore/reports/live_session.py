@@ -45,6 +45,7 @@ def _unit(one: dict, told: dict) -> dict:
         "actor": _ACTORS.get(one.get("actor"), "nobody yet"),
         "why": one.get("why") or "",
         "alarm": one.get("alarm") or "",
+        "awaits": one.get("awaits") or "",
         "since": _when(one.get("since"), told.get("time")),
         "interlocks": list(one.get("interlocks") or []),
     }

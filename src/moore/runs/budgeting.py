@@ -1,13 +1,16 @@
 """The dip budget of a run: the floor that worth is counted from, and who decides about acting."""
 
+from dataclasses import replace
+
 import numpy as np
+from jaxtyping import Float
 
 from moore.data.dataset import Dataset
 from moore.errors import InputError
 from moore.runs.setup import Setup
 from moore.stages.budget import DipBudget
 from moore.stages.choosing import Chooser, Gatekeeper
-from moore.stages.earnings import Earnings, drawdown
+from moore.stages.earnings import Earnings, drawdown, earnings_of_log
 from moore.stages.ledger import Ledger
 from moore.stages.state import LearnerState
 from moore.stages.supervised import SupervisedTrials, supervised
@@ -17,6 +20,8 @@ from moore.stages.trials import Trials, unpack_trials
 # If the log's worst episodes earn nearly as much as its mean, a share of the difference would be
 # almost nothing.
 _LEAST_WORTH = 0.1
+# Number of the log's newest episodes that count as the reference's: seasons change.
+_NEWEST = 200
 
 
 def make_chooser(
@@ -39,12 +44,30 @@ def make_chooser(
     return Trials.begun(setup.learner, budget, state)
 
 
-def supervised_chooser(setup: Setup, state: LearnerState) -> Chooser:
-    """The one of a new session beside a controller, which is the reference of a dip budget."""
+def supervised_chooser(
+    setup: Setup, state: LearnerState, *, reference_log: bool = False
+) -> Chooser:
+    """The one of a new session beside a controller, which is the reference of a dip budget.
+
+    Args:
+        setup: parts of the run.
+        state: state of the learner at the beginning of the session.
+        reference_log: whether that very controller has written the log, so that the log's whole
+            episodes are known episodes of the reference.
+
+    Raises:
+        InputError: `reference_log` without a dip budget, or the log has no whole episode.
+    """
     if not setup.config.dip_budget:
+        if reference_log:
+            raise InputError(
+                "reference_log tells the dip budget what the controller earns, and the run has "
+                "none; train one with dip_budget, such as --dip-budget 0.05, or leave it out."
+            )
         return Gatekeeper(setup.learner)
-    budget = dip_budget(setup.config.dip_budget, earnings_of(setup))
-    return SupervisedTrials.begun(setup.learner, supervised(budget), state)
+    earnings = logged_earnings(setup) if reference_log else earnings_of(setup)
+    budget = dip_budget(setup.config.dip_budget, earnings)
+    return SupervisedTrials.begun(setup.learner, supervised(budget, by_log=reference_log), state)
 
 
 def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> DipBudget:
@@ -79,6 +102,53 @@ def unknown_earnings(log: Dataset, steps: int, random_return: float | None) -> E
     floor = floor_of(log, steps, random_return)
     lost = drawdown(log.reward, log.terminated | log.truncated, steps, floor)
     return Earnings(steps, floor, log.has_terminals, lost)
+
+
+def logged_earnings(setup: Setup) -> Earnings:
+    """The earnings of a reference that has written the log, from its newest whole episodes.
+
+    Raises:
+        InputError: no episode of the log is whole.
+    """
+    log, unknown = setup.dataset, earnings_of(setup)
+    assert log is not None
+    whole = whole_episodes(log, unknown.length)
+    if not whole:
+        raise InputError(
+            f"{log.name}: no episode has {unknown.length} steps, so the log cannot tell what the "
+            "controller earns in one; give the right episode_steps, or leave out reference_log. "
+            "Where every episode lacks its last row, docs/logs.md says why."
+        )
+    known = earnings_of_log(
+        whole[-_NEWEST:], length=unknown.length, floor=unknown.floor, ends=unknown.ends
+    )
+    return replace(known, drawdown=unknown.drawdown)
+
+
+def whole_episodes(log: Dataset, steps: int) -> list[Float[np.ndarray, " _"]]:
+    """The rewards of the log's whole episodes, in its order.
+
+    Whole is an episode that the system ended, or that has so many steps. If only the last row of
+    one is missing, because what followed is unknown, its reward is what the return leaves over.
+
+    Args:
+        log: the log.
+        steps: largest number of steps of an episode.
+    """
+    stop = np.flatnonzero(np.append((log.terminated | log.truncated)[:-1], True)) + 1
+    rewards = np.split(log.reward.astype(np.float64), stop[:-1])
+    lengths = np.array([len(one) for one in rewards])
+    if len(log.episode_lengths) == len(rewards):
+        cut = (log.episode_lengths == steps) & (lengths == steps - 1) & ~log.terminated[stop - 1]
+        for episode in np.flatnonzero(cut):
+            left = log.episode_returns[episode] - rewards[episode].sum()
+            rewards[episode] = np.append(rewards[episode], left)
+    ended = log.terminated[stop - 1]
+    return [
+        one
+        for one, is_ended in zip(rewards, ended, strict=True)
+        if np.isfinite(one).all() and (len(one) == steps or (is_ended and len(one) < steps))
+    ]
 
 
 def floor_of(log: Dataset, steps: int, random_return: float | None) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from moore.errors import InputError
+from moore.guarding.limits_file import read_limits
 from moore.guarding.supervision import GuardSettings
 from moore.serving.app import App
 from moore.serving.desk import Desk
@@ -31,7 +32,9 @@ def open_session(
     controller: str | None = None,
     mode: str | None = None,
     guard: bool = False,
+    limits: str | Path | None = None,
     transfer_rate: float | None = None,
+    reference_log: bool = False,
 ) -> Session:
     """The session of a folder: one is resumed, and a run begins one.
 
@@ -43,21 +46,31 @@ def open_session(
         accept: as for `Session.from_run`.
         learner: as for `Session.from_run`.
         controller: the controller that ran before, as a text of the user's.
-        mode, transfer_rate: of a new session, as for `Session.from_run`.
-        guard: whether a new session has a guard, with the defaults of `GuardSettings`.
+        mode: of a new session, as for `Session.from_run`.
+        guard: whether a new session has a guard, with the defaults of `GuardSettings` if `limits`
+            does not say otherwise.
+        limits: file with the limits of a new session; see `moore.guarding.limits_file`.
+        transfer_rate: as for `Session.from_run`; it prevails over that of `limits`.
+        reference_log: as for `Session.from_run`.
 
     Raises:
         InputError: it cannot be opened, or is a session and something for a new one is given.
     """
     if not is_session(path):
+        how = {} if limits is None else read_limits(limits).arguments
+        if guard and how.get("guard") is None:
+            how["guard"] = GuardSettings()
+        if transfer_rate is not None:
+            how["transfer_rate"] = transfer_rate
         return Session.from_run(
             path, out, dataset=dataset, at=at, accept=accept, learner=learner,
-            controller=controller, mode=mode, guard=GuardSettings() if guard else None,
-            transfer_rate=transfer_rate,
+            controller=controller, mode=mode, reference_log=reference_log, **how,
         )  # fmt: skip
     given = {
         "out": out is not None, "at": at != "newest", "accept": accept, "mode": mode is not None,
-        "guard": guard, "transfer-rate": transfer_rate is not None,
+        "guard": guard, "limits": limits is not None,
+        "transfer-rate": transfer_rate is not None,
+        "reference-log": reference_log,
     }  # fmt: skip
     for name, is_given in given.items():
         if is_given:

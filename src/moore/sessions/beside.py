@@ -30,6 +30,13 @@ from moore.sessions.folder import Facts
 from moore.sessions.start import Start
 from moore.sessions.supervisor import Supervisor, check_mode
 
+_KINDS = {
+    "guard": (GuardSettings, "a moore.guarding.supervision.GuardSettings"),
+    "interlocks": (Interlocks, "a moore.guarding.interlocks.Interlocks"),
+    "dead_man": (DeadMan, "a moore.guarding.interlocks.DeadMan"),
+    "clock": (Callable, "a function that returns seconds"),
+}
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -56,8 +63,11 @@ class Beside:
         transfer_rate: float | Sequence[float] | np.ndarray | None,
         dead_man: DeadMan | None,
         clock: Callable[[], float] | None,
+        reference_log: bool = False,
     ) -> "Beside":
         """Of a new session; from here on the run's trials have the controller as reference.
+
+        With `reference_log` the run's log tells what it earns.
 
         Raises:
             InputError: a setting cannot be used.
@@ -65,12 +75,14 @@ class Beside:
         if controller is None:
             unused = {"mode": mode, "guard": guard, "interlocks": interlocks, "clock": clock}
             unused |= {"transfer_rate": transfer_rate, "dead_man": dead_man}
+            unused |= {"reference_log": reference_log or None}
             if given := [name for name, value in unused.items() if value is not None]:
                 raise InputError(
                     f"{given[0]} is for a session beside the controller that ran before; give that "
                     "one too: controller='my_plant:pid', for instance."
                 )
             return cls()
+        check_kinds(guard=guard, interlocks=interlocks, dead_man=dead_man, clock=clock)
         world, log = start.setup.world, start.setup.dataset
         check_mode(mode or Mode.SHADOW, start.setup.config)
         if guard is not None:
@@ -81,7 +93,9 @@ class Beside:
         )  # fmt: skip
         supervisor = Supervisor(settings, opened(controller, run, world), Clock(clock))
         learning = start.learning
-        learning.chooser = supervised_chooser(start.setup, learning.state)
+        learning.chooser = supervised_chooser(
+            start.setup, learning.state, reference_log=reference_log
+        )
         return cls(supervisor, settings.described())
 
     @classmethod
@@ -114,6 +128,14 @@ class Beside:
         )  # fmt: skip
         old = opened(settings.controller, facts.run if run is None else run, world)
         return cls(Supervisor(settings, old, Clock(clock)), facts.beside)
+
+
+def check_kinds(**given: object) -> None:
+    """Raises InputError if what stands beside a policy is of another kind than it must be."""
+    for name, value in given.items():
+        kind, told = _KINDS[name]
+        if value is not None and not isinstance(value, kind):
+            raise InputError(f"{name} is {value!r}; expected {told}.")
 
 
 def listening(facts: Facts, world: World) -> Supervisor | None:

@@ -13,6 +13,7 @@ from moore.data.live_steps import Step, Unit, plain, plain_reward
 from moore.data.load import check_against_spaces, load_dataset
 from moore.data.run_checks import check_log_for_run
 from moore.errors import InputError
+from moore.numbers import as_measured, is_finite
 from moore.runs.world import World
 from moore.sessions.readings import each, flag_of, reward_of
 
@@ -79,8 +80,10 @@ def records_of_episode(
     """
     width = world.bounds.low.size
     try:
-        seen, acted = np.array(obs, np.float32), np.array(action, np.float32)
-        earned = np.array(reward, np.float64)
+        seen, acted = as_measured(obs, "obs"), as_measured(action, "action")
+        earned = as_measured(reward, "reward", np.float64)
+    except InputError:
+        raise
     except (TypeError, ValueError):
         raise InputError("an episode holds something that is no number; give arrays.") from None
     steps = len(earned) if earned.ndim == 1 else 0
@@ -93,6 +96,8 @@ def records_of_episode(
     density = [None] * steps if log_density is None else list(log_density)
     if len(density) != steps:
         raise InputError(f"log_density has {len(density)} entries; expected {steps}.")
+    if not all(x is None or is_finite(x) for x in density):
+        raise InputError("log_density holds something that is no finite number; None is unknown.")
     if policy is not None and type(policy) is not str:
         raise InputError(f"policy is {policy!r}; expected a text.")
     _check_bounds(acted, world)

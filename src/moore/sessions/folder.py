@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -186,13 +187,19 @@ def load(
             other actions than the ones that were stored.
     """
     setup = setup_of(facts.run if run is None else run, dataset)
-    why = "it has none"
+    why = ""
     for path in newest_first(folder / CHECKPOINTS):
         try:
             found = _load(setup, path)
         except DamagedCheckpoint as damage:
-            why = str(damage)
+            why = why or str(damage)
             continue
+        if why:
+            warnings.warn(
+                f"{short_path(folder)}: its newest saved state is damaged ({why}), so the session "
+                "goes on from the one before. No step is lost; what was learned since is.",
+                stacklevel=4,
+            )
         learner = sized(setup.learner, found.info["epochs"])
         setup = dataclasses.replace(setup, learner=learner)
         chooser = make_chooser(setup, found.state, found.info["choice"], found.arrays)
@@ -204,8 +211,8 @@ def load(
         _prove(folder, setup.policy(acting), found)
         return Start(setup, learning), found
     raise InputError(
-        f"no checkpoint of {short_path(folder)} can be read ({why}): put back a copy of the "
-        "folder, or begin a new session and give it the log of this one."
+        f"no checkpoint of {short_path(folder)} can be read ({why or 'it has none'}): put back a "
+        "copy of the folder, or begin a new session and give it the log of this one."
     )
 
 

@@ -187,7 +187,7 @@ class LearnerProcess:
         """
         number, heard = self._number + 1, self._studying.heard
         if self._trials is not None and self._supervisor is not None:
-            heard = self._supervisor.alarms  # it is accepted just now
+            heard = self._supervisor.setbacks  # it is accepted just now
         try:
             write_policy(self._folder, number, weights, durable=self._trials is not None)
         except OSError:

@@ -56,7 +56,7 @@ class LearnerSide(Protocol):
 
     @property
     def heard(self) -> int:
-        """Number of the guard's alarms that were known when the newest policy was accepted."""
+        """Number of the guard's setbacks that were known when the newest policy was accepted."""
 
     @property
     def ended(self) -> bool:

@@ -15,7 +15,7 @@ from moore.runs.hand_over import ACCEPT_FIRST
 from moore.sessions.beside import Beside
 from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
 from moore.sessions.operation import NEW, Operation
-from moore.sessions.start import begin
+from moore.sessions.start import begin, check_accepted, check_seed
 from moore.sessions.studying_apart import let_go, process_for
 
 # A kind of session.
@@ -48,6 +48,7 @@ class Opened:
         transfer_rate: float | Sequence[float] | np.ndarray | None = None,
         dead_man: DeadMan | None = None,
         clock: Callable[[], float] | None = None,
+        reference_log: bool = False,
     ) -> S:
         """A new session that goes on from a run; nothing is written to the run's folder.
 
@@ -73,16 +74,21 @@ class Opened:
                 actor has taken over; None: no limit.
             dead_man: time-outs.
             clock: returns seconds, and never goes back; by default the computer's clock.
+            reference_log: whether `controller` itself, and nobody else, has written the run's log
+                on this very plant. Then the loss budget knows from it what the controller earns.
 
         Raises:
             InputError: there is no such run, something speaks against its policy, the folder is
                 not empty, or the controller and what goes with it cannot be used.
         """
+        check_accepted(accept)
+        check_seed(seed)
         run, elsewhere = whole_path(run), process_for(learner, dataset=dataset)
         start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
         beside = Beside.begun(
             start, run, controller=controller, mode=mode, guard=guard, interlocks=interlocks,
             transfer_rate=transfer_rate, dead_man=dead_man, clock=clock,
+            reference_log=reference_log,
         )  # fmt: skip
         folder = new_folder(out, run)
         seed = start.setup.config.seed if seed is None else seed

@@ -87,6 +87,7 @@ class Operation:
             for record in records:
                 self._take(record)
                 self.studying.feed()
+            here.check_log(self.log, records.notes)
             header = header_of(facts.id, self.world, PATIENCE)
             self._journal = Journal(self.log, header, records)
             stack.callback(self._journal.close)
@@ -134,6 +135,7 @@ class Operation:
             updates=studying.report.updates,
             gate=studying.verdict,
             mode=self.mode,
+            overdue="" if self.supervisor is None else self.supervisor.overdue,
             standing=self.standing,
             budget=budget_of(studying.account),
             obs_size=self.world.obs_dim,
@@ -262,6 +264,11 @@ class Operation:
                 "the user need not say that the new policy is trusted again: it is as soon as a "
                 "newer one is accepted, by the models or for a trial."
             )
+        if self.supervisor.distrusted and not self.supervisor.may_be_trusted(by_user=True):
+            raise InputError(
+                "the new policy cannot act again while a signal is out of its limits: "
+                + self.supervisor.awaits
+            )
         self.take([{"kind": "trust", "by": "user"}])
 
     def learn(self, *, updates: int | None, seconds: float | None) -> int:
@@ -275,11 +282,14 @@ class Operation:
         return made
 
     def _trust_again(self) -> None:
-        """After an alarm: the new policy may act again, for the gate has accepted a newer one."""
+        """After an alarm: the new policy may act again, for the gate has accepted a newer one.
+
+        It has accepted it since the signals were out of their limits last, and that is long ago.
+        """
         supervisor = self.supervisor
-        if supervisor is None or not supervisor.distrusted:
+        if supervisor is None or not supervisor.may_be_trusted(by_user=False):
             return
-        if self.studying.heard < supervisor.alarms:
+        if self.studying.heard < supervisor.setbacks:
             return
         self._actor.use(self.studying.turn)
         if self._actor.id not in supervisor.blamed:

@@ -34,7 +34,7 @@ class Publication:
     Attributes:
         launch: tells the process from those that were started before.
         policy: number of the newest policy that it has published, 0 before the first one.
-        heard: number of the guard's alarms that it knew when this policy was accepted.
+        heard: number of the guard's setbacks that it knew when this policy was accepted.
         verdict: whether the newest policy was accepted when the gate was asked last.
         steps: number of steps since the hand-over that were learned from.
         updates: number of updates that the session has made.

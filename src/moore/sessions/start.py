@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from moore.config import Config
 from moore.data.dataset import Dataset
 from moore.envs.bounds import Bounds
@@ -14,7 +16,7 @@ from moore.runs.budgeting import make_chooser
 from moore.runs.changes import check_kept, settings_of
 from moore.runs.checkpoint import DamagedCheckpoint, newest_first, read_manifest
 from moore.runs.folder import read_metrics
-from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
+from moore.runs.hand_over import ACCEPT, ACCEPT_FIRST, check_hand_over, hand_over
 from moore.runs.plan import read_plan
 from moore.runs.policy_file import bounds_of, facts_of, read_files, telling_damage
 from moore.runs.reading import load_hand_over, newest_checkpoint
@@ -126,6 +128,24 @@ def begin(
     learning = OnlineLearning(learner, state, chooser, epoch=epoch)
     learning.abandon()  # the episode of the run goes on nowhere
     return Start(setup, learning)
+
+
+def check_seed(seed: object) -> None:
+    """Raises InputError unless it is a seed, or None."""
+    is_whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if seed is not None and not (is_whole and 0 <= seed < 2**63):  # type: ignore[operator]
+        raise InputError(f"seed is {seed!r}; expected a whole number from 0 to 2**63 - 1.")
+
+
+def check_accepted(accept: object) -> None:
+    """Raises InputError unless these are names of what a session may accept."""
+    known = (ACCEPT, ACCEPT_FIRST)
+    given = isinstance(accept, tuple | list)
+    if not given or not all(name in known for name in accept):  # type: ignore[attr-defined]
+        raise InputError(
+            f"accept is {accept!r}; expected a tuple of names, of which a session knows "
+            f"{', '.join(known)}."
+        )
 
 
 def _check(run: Path, setup: Setup, accept: tuple[str, ...]) -> None:

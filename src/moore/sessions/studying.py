@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from jaxtyping import Float, PyTree
 
 from moore.data.live_steps import Step
 from moore.errors import InputError, TurnError
+from moore.files import short_path
 from moore.sessions.feeder import Feeder
 from moore.sessions.folder import Facts, save_state
 from moore.sessions.learner_report import LearnerReport
@@ -34,7 +36,7 @@ class Studying:
         feeder: hands it the steps.
         updates: number of updates that the session has made.
         setup: the parts of the run.
-        heard: number of the guard's alarms that were known when a policy was accepted last.
+        heard: number of the guard's setbacks that were known when a policy was accepted last.
         sound: whether the learner's state is whole; it is not after an error while learning.
     """
 
@@ -57,6 +59,7 @@ class Studying:
             published=self._published,
         )  # fmt: skip
         self.updates = info.get("updates", 0)
+        self._skipped = info["fed"]
         self._number, self._beyond = info["number"], info.get("beyond", 0)
         self.sound, self._released = True, []
         kept = info.get("metrics", {}).get("bytes", 0)
@@ -119,6 +122,26 @@ class Studying:
             steps, self._released = self._released, []
             for step in steps:
                 self.feeder.add(step)
+
+    def check_log(self, folder: Path, notes: Sequence[str]) -> None:
+        """Warns of what is missing in the log that was read to its end.
+
+        Args:
+            folder: the folder of the log.
+            notes: what was left out of it.
+
+        Raises:
+            InputError: it lacks steps that the saved state has learned from.
+        """
+        for note in notes:
+            warnings.warn(f"{short_path(folder)}: {note}.", stacklevel=4)
+        if self.feeder.fed < self._skipped:
+            raise InputError(
+                f"{short_path(folder)} has {self.feeder.fed} complete steps, the saved state has "
+                f"learned from {self._skipped}: the log was cut, or a file of it is missing. Put "
+                "back a copy of the folder, or begin a new session and give it what is left of the "
+                "log."
+            )
 
     def check_sound(self) -> None:
         if not self.sound:
@@ -210,17 +233,18 @@ class Studying:
         return made
 
     def _hear(self, accepted: int) -> None:
-        """Keeps which alarms were known, if a policy was accepted since there were so many."""
+        """Keeps which setbacks were known, if a policy was accepted since there were so many."""
         if self.learning.accepted > accepted and self._supervisor is not None:
-            self.heard = self._supervisor.alarms
+            self.heard = self._supervisor.setbacks
 
 
-def check_time_or_updates(updates: int | None, seconds: float | None) -> None:
+def check_time_or_updates(updates: object, seconds: object) -> None:
     """Raises InputError if both are given, or one is negative."""
     if updates is not None and seconds is not None:
         raise InputError("learn() takes updates= or seconds=, not both.")
     for name, value in (("updates", updates), ("seconds", seconds)):
-        if value is not None and (isinstance(value, bool) or not value >= 0):
+        is_number = isinstance(value, int | float | np.integer | np.floating)
+        if value is not None and (isinstance(value, bool) or not is_number or not value >= 0):
             raise InputError(f"{name} is {value!r}; expected a number of at least 0.")
 
 

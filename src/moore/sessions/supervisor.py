@@ -50,7 +50,8 @@ class Supervisor:
         mode: the mode that the user has chosen.
         trusts: number of times that the gate's consent made the policy trusted again.
         blamed: ids of the policies that were acting when the guard alarmed.
-        alarms: number of its alarms.
+        setbacks: number of its alarms, and of readings after one that were out of their limits. A
+            consent of the gate counts if it was given after the last of them.
     """
 
     def __init__(self, settings: Supervision, controller: Controller, clock: Clock):
@@ -61,7 +62,7 @@ class Supervisor:
         """
         self._settings, self._controller, self._clock = settings, controller, clock
         self.mode, self.trusts, self.blamed = settings.mode, 0, set[str]()
-        self.alarms = 0
+        self.setbacks = 0
         self._tracking = controller if isinstance(controller, Tracking) else None
         self._units: dict[Unit, Watched] = {}
         self._untold: list[str] = []
@@ -77,6 +78,15 @@ class Supervisor:
     def distrusted(self) -> list[Unit]:
         """Units in which the guard does not trust the new policy."""
         return [unit for unit, one in self._units.items() if not one.trusted]
+
+    def may_be_trusted(self, *, by_user: bool) -> bool:
+        """Whether an alarm can be over in some unit, if the gate agrees, or a user."""
+        return any(one.may_be_trusted(by_user=by_user) for one in self._units.values())
+
+    @property
+    def awaits(self) -> str:
+        """What has to come before a policy may act again, in the first unit with an alarm."""
+        return next((one.awaits for one in self._units.values() if one.awaits), "")
 
     @property
     def overdue(self) -> str:
@@ -236,7 +246,9 @@ class Supervisor:
         elif kind == "observe" and "signals" in record:
             for one in self._units.values():
                 if one.newest is not None and one.newest.number == record["step"]:
-                    self._note(one.read(record["signals"], record["clock"]), one.newest)
+                    alarm = one.read(record["signals"], record["clock"])
+                    self._note(alarm, one.newest)
+                    self.setbacks += one.is_out and not alarm
         elif kind == "mode":
             self.mode = mode_of(record["mode"])
             for one in self._units.values():
@@ -255,7 +267,7 @@ class Supervisor:
 
     def _note(self, alarm: str, step: Step) -> None:
         if alarm:
-            self.alarms += 1
+            self.setbacks += 1
             self.blamed.add(step.policy or "")
             self._untold.append(f"unit {step.unit!r}, step {step.number}: {alarm}")
 

@@ -31,6 +31,7 @@ class Status:
         gate: whether the newest policy was accepted when it was considered last; None: there is no
             gate, or it has not considered one.
         mode: off, shadow, canary or on; None without a controller that ran before.
+        overdue: why an action should have been asked for by now, as a sentence; empty: it need not.
         standing: for each unit who acted last and why; empty without such a controller.
         budget: how the dip budget stands, by the names of its metrics; None: the run has none.
         obs_size: number of entries of an observation.
@@ -45,6 +46,7 @@ class Status:
     updates: int
     gate: bool | None
     mode: str | None
+    overdue: str
     standing: dict[Unit, Standing]
     budget: dict[str, float] | None
     obs_size: int

@@ -26,7 +26,7 @@ from moore.stages.trials import Trials, book, drop_others
 
 
 class Published(NamedTuple):
-    """A policy that came from the learner process, its number, and the alarms known before it."""
+    """A policy that came from the learner process, its number, and the setbacks known before it."""
 
     number: int
     policy: Ready
@@ -39,7 +39,7 @@ class Turns(Protocol):
 
     Attributes:
         budget: the account and its decisions; None without a dip budget.
-        heard: number of the guard's alarms that the learner knew when it accepted the newest policy
+        heard: number of the setbacks that the learner knew when it accepted the newest policy
             that was taken up.
     """
 

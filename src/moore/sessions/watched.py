@@ -23,6 +23,7 @@ class Standing:
         trusted: whether the guard trusts the new policy; True without a guard.
         alarm: why it does not, as a sentence; empty if it does.
         since: when the alarm was raised, in seconds of the session's clock; None: there is none.
+        awaits: what has to come before any policy may act again, as a sentence; empty: nothing.
         interlocks: what the limits have changed of the last action, as sentences.
     """
 
@@ -31,6 +32,7 @@ class Standing:
     trusted: bool
     alarm: str
     since: float | None = None
+    awaits: str = ""
     interlocks: tuple[str, ...] = ()
 
 
@@ -67,11 +69,23 @@ class Watched:
         return "" if self.guard is None or self.guard.alarm is None else self.guard.alarm.text
 
     @property
+    def is_out(self) -> bool:
+        """Whether what raised the last alarm was out of its limits still in the newest reading."""
+        return self.guard is not None and self.guard.is_out
+
+    @property
+    def awaits(self) -> str:
+        """What has to come before any policy may act again; empty: nothing."""
+        return "" if self.guard is None else self.guard.awaits
+
+    @property
     def standing(self) -> Standing:
         decision = None if self.newest is None else self.newest.decision
         why, changed = ("", ()) if decision is None else (decision["why"], decision["interlocks"])
         since = None if self.trusted else self._since
-        return Standing(self.board.actor, why, self.trusted, self.alarm, since, tuple(changed))
+        return Standing(
+            self.board.actor, why, self.trusted, self.alarm, since, self.awaits, tuple(changed)
+        )
 
     def acted(self, step: Step, decision: dict) -> None:
         """An action was sent."""
@@ -111,10 +125,22 @@ class Watched:
             return ""
         return self._judged(self.guard.after_episode(total, by=by), step)
 
+    def may_be_trusted(self, *, by_user: bool) -> bool:
+        """Whether an alarm can be over, if the gate agrees, or a user who has seen to its cause."""
+        if self.guard is None or self.guard.trusted:
+            return False
+        return self.guard.hand_over(lambda: True, seen_to=by_user).trusted
+
     def trust_again(self, consent: int) -> None:
-        """After an alarm a new test begins; `consent` numbers the gate's, and is 0 for a user's."""
-        if self.guard is not None and not self.guard.trusted:
-            self.guard, self._trust = self.guard.hand_over(lambda: True), consent
+        """After an alarm a new test begins, unless something else is awaited.
+
+        Args:
+            consent: number of the gate's consent; 0: it is a user's.
+        """
+        if self.may_be_trusted(by_user=consent == 0):
+            assert self.guard is not None
+            self.guard = self.guard.hand_over(lambda: True, seen_to=consent == 0)
+            self._trust = consent
 
     def distrust(self, since: int) -> None:
         """The gate's consents after this number are void."""

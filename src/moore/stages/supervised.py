@@ -3,10 +3,16 @@
 In a run the dip budget itself decides who acts. Where a supervisor decides (by a mode, a guard,
 time-outs), the budget says only whether a policy may act, and is told in every step who did. So
 the account is right whoever acted, and a trial that was cut short is no verdict.
+
+Episodes of a log may count as the reference's if it has written them. Nobody else acts before it
+has acted in a live episode, too; and if its live episodes earn something else, the log's count no
+more: it was another controller, another plant, or another reward.
 """
 
 import sys
+import warnings
 from collections.abc import Container
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +21,7 @@ from jaxtyping import PyTree
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import Earned
 from moore.stages.choosing import Turn
+from moore.stages.evidence import cautious_deviation, radius
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.trials import Trials
 from moore.trees import copied
@@ -23,14 +30,30 @@ from moore.trees import copied
 _NO_LIMIT = -sys.float_info.max
 # The policy that was handed over, as a challenger like those that come later.
 _HANDED_OVER = 1
+# Probability that live episodes of the reference are held to be unlike the log's by chance, in each
+# of four bounds.
+_UNLIKE = 0.005
+# Smallest scatter of the log's episodes that is believed, as a share of their worth.
+_LEAST_SPREAD = 0.01
 
 
+@dataclass
 class SupervisedBudget(DipBudget):
-    """The account of a system in which somebody else decides who acts."""
+    """The account of a system in which somebody else decides who acts.
+
+    Attributes:
+        logged: number of the reference's first known episodes that a log has told.
+        logged_course: sum over them of the worth at each mark.
+    """
+
+    logged: int = 0
+    logged_course: list[float] = field(default_factory=list)
 
     @property
     def lets_others_act(self) -> bool:
         """Whether a policy may act in the next step."""
+        if self.logged and self.logged == self.earnings.episodes:
+            return False  # nobody has seen yet that the reference does what the log says
         return self.acting != REFERENCE and self.running.needed > _NO_LIMIT
 
     def candidate(self, known: Container[int]) -> int:
@@ -68,7 +91,32 @@ class SupervisedBudget(DipBudget):
         """As in `DipBudget`; an episode in which no trial could begin is the reference's."""
         if self.running.others_since is None and not self.earnings.ends:
             self.running.trial_at = None
+        known = self.earnings.episodes
         super().end(terminated=terminated)
+        if self.logged and self.earnings.episodes > known:
+            self._compare_with_log()
+
+    def _compare_with_log(self) -> None:
+        """The log's episodes do not count any more if the live ones earn something else."""
+        worths, logged = self.earnings.worths, self.logged
+        live = worths[logged:]
+        of_log, of_live = sum(worths[:logged]) / logged, sum(live) / len(live)
+        spread = cautious_deviation(worths[:logged]) if logged > 1 else abs(of_log)
+        spread = max(spread, _LEAST_SPREAD * abs(of_log))  # equal episodes are no exact knowledge
+        chance = spread * (radius(float(logged), _UNLIKE) + radius(float(len(live)), _UNLIKE))
+        if abs(of_live - of_log) <= chance:
+            return
+        floor = self.earnings.floor * self.earnings.length
+        of_live, of_log = of_live + floor, of_log + floor
+        warnings.warn(
+            f"The controller earns {of_live:.4g} in a live episode and {of_log:.4g} in one of the "
+            "log, which is no chance; the log does not count as its record any more.",
+            stacklevel=2,
+        )
+        course = zip(self.earnings.course, self.logged_course, strict=True)
+        left = [total - part for total, part in course]
+        self.earnings = replace(self.earnings, worths=live, course=left)
+        self.logged, self.logged_course = 0, []
 
     def take_back(self) -> None:
         """After an alarm: every promotion is taken back, and nobody waits to be tried."""
@@ -108,9 +156,18 @@ class SupervisedBudget(DipBudget):
         now.since = [float(now.steps), now.worth]
 
 
-def supervised(budget: DipBudget) -> SupervisedBudget:
-    """A new account, to be told who acts."""
-    return SupervisedBudget(budget.share, budget.earnings, budget.rules, ledger=budget.ledger)
+def supervised(budget: DipBudget, *, by_log: bool = False) -> SupervisedBudget:
+    """A new account, to be told who acts.
+
+    Args:
+        budget: what is known before the first step.
+        by_log: whether the episodes known of the reference are those of a log, so that live ones
+            must be like them.
+    """
+    made = SupervisedBudget(budget.share, budget.earnings, budget.rules, ledger=budget.ledger)
+    if by_log:
+        made.logged, made.logged_course = made.earnings.episodes, list(made.earnings.course)
+    return made
 
 
 class SupervisedTrials(Trials):

@@ -1,0 +1,148 @@
+"""Guard, limits of signals, interlocks and time-outs from a small TOML file.
+
+It is for whoever serves a session without a line of Python. Reading it runs no code.
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moore.errors import InputError
+from moore.guarding.comparison import Range
+from moore.guarding.files import read_whole
+from moore.guarding.guard import RECOVERY
+from moore.guarding.interlocks import DeadMan, Interlocks
+from moore.guarding.signals import Limit
+from moore.guarding.supervision import GuardSettings
+from moore.tables import merge
+
+_WHAT = "a TOML file of limits, such as [signals.level] and high = 4.5"
+Numbers = float | tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """The table `guard`; `none` as returns tests none."""
+
+    returns: str | tuple[float, ...] | None = "log"
+    error: float = 0.05
+    tolerance: float = 0.0
+    range: tuple[float, ...] | None = None
+    units: int = 1
+    recovery: int = RECOVERY
+
+    def settings(self, limits: list[Limit]) -> GuardSettings:
+        if isinstance(self.returns, str) and self.returns != "log":
+            raise InputError(
+                f"'guard.returns' is {self.returns!r}; expected 'log', 'none' or a list of numbers."
+            )
+        found = None
+        if self.range is not None:
+            if len(self.range) != 2:
+                raise InputError(f"'guard.range' has {len(self.range)} numbers; expected two.")
+            found = Range(*self.range)
+        return GuardSettings(
+            self.returns, self.error, self.tolerance, found, limits, self.units, self.recovery
+        )
+
+
+@dataclass(frozen=True)
+class _Actions:
+    """The table `actions`: what is left out is not limited further."""
+
+    low: Numbers = None
+    high: Numbers = None
+    rate: Numbers = None
+    transfer_rate: Numbers = None
+
+    def interlocks(self) -> Interlocks | None:
+        given = {name: _array(getattr(self, name)) for name in ("low", "high", "rate")}
+        sizes = {len(values) for values in given.values() if values is not None}
+        if not sizes:
+            return None
+        if len(sizes) > 1:
+            raise InputError("low, high and rate of 'actions' differ in their number of entries.")
+        low, high, rate = given.values()
+        size = sizes.pop()
+        return Interlocks(
+            np.full(size, -np.inf) if low is None else low,
+            np.full(size, np.inf) if high is None else high,
+            rate,
+        )
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The whole file, but for the signals, whose names are the user's."""
+
+    guard: _Guard = field(default_factory=_Guard)
+    actions: _Actions = field(default_factory=_Actions)
+    timeouts: DeadMan = field(default_factory=DeadMan)
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """What a file of limits says; None where it says nothing.
+
+    Attributes:
+        guard: what the guard tests.
+        interlocks: limits on all actions; an infinite bound is that of the action itself.
+        transfer_rate: largest change of the action in a second after a switch.
+        dead_man: time-outs.
+    """
+
+    guard: GuardSettings | None = None
+    interlocks: Interlocks | None = None
+    transfer_rate: float | np.ndarray | None = None
+    dead_man: DeadMan | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `Session.from_run` takes."""
+        return vars(self).copy()
+
+
+def read_limits(path: str | Path) -> Limits:
+    """Reads a file of limits; docs/guard.md lists its tables.
+
+    Raises:
+        InputError: it cannot be read, a name is unknown, or a value is impossible.
+    """
+    path = Path(path).expanduser()
+    try:
+        values = tomllib.loads(read_whole(path, _WHAT).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid TOML ({error}); expected {_WHAT}.") from None
+    try:
+        return _limits(values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _limits(values: dict[str, Any]) -> Limits:
+    signals = values.pop("signals", {})
+    if not isinstance(signals, dict):
+        raise InputError("'signals' is a table with a table for each signal: [signals.level].")
+    limits = [_limit(name, table) for name, table in signals.items()]
+    tables: _Tables = merge(_Tables(), values)
+    has_guard = limits or "guard" in values
+    transfer_rate = tables.actions.transfer_rate
+    return Limits(
+        tables.guard.settings(limits) if has_guard else None,
+        tables.actions.interlocks(),
+        np.array(transfer_rate) if isinstance(transfer_rate, tuple) else transfer_rate,
+        tables.timeouts if "timeouts" in values else None,
+    )
+
+
+def _limit(name: str, table: Any) -> Limit:
+    if not isinstance(table, dict) or "name" in table:
+        raise InputError(f"'signals.{name}' is a table of limits: low, high, rate, allowed, block.")
+    return merge(Limit(name), table, f"signals.{name}.")
+
+
+def _array(values: Numbers) -> np.ndarray | None:
+    return None if values is None else np.atleast_1d(np.array(values, float))
