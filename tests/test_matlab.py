@@ -97,10 +97,10 @@ def test_arrays_that_are_no_columns_are_refused(folder, version):
     refuses("below 2\\*\\*53", read_log, "log.mat", columns=COLUMNS | {"obs": "big"})
     refuses("log.y has 3 columns", read_log, "log.mat", columns=COLUMNS | {"reward": "log.y"})
     refuses(
-        "r holds other numbers than 0 and 1",
+        "big holds other numbers than 0 and 1",
         read_log,
         "log.mat",
-        columns=COLUMNS | {"timeout": "r"},
+        columns=COLUMNS | {"timeout": "big"},
     )
     refuses("no column is named for obs", read_log, "log.mat", columns={})
 

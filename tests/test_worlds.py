@@ -62,6 +62,17 @@ class TestStepLimit:
         outside = make_env(lambda: gym.wrappers.TimeLimit(Skips(Tank()), 40))
         assert step_limit(outside) == 40
 
+    def test_gymnasium_s_own_wrappers_that_repeat_an_action_count_other_steps_too(self):
+        class Twice(gym.wrappers.MaxAndSkipObservation):
+            """A user's own kind of it."""
+
+        kinds = [Twice]
+        if hasattr(gym.wrappers, "RepeatAction"):  # later versions of Gymnasium
+            kinds.append(gym.wrappers.RepeatAction)
+        for kind in kinds:
+            made = make_env(lambda kind=kind: kind(gym.wrappers.TimeLimit(Tank(), 40), 4))
+            assert limit_of(made, None, 0, may_move=True) == StepLimit(10, "measured")
+
     @pytest.mark.parametrize("logged", [None, "log"])
     def test_one_that_cuts_itself_is_measured(self, logged):
         log = dataset() if logged else None
