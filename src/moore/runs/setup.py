@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from moore import algorithms
 from moore.config import Config
+from moore.data.column_names import columns_of
 from moore.data.content import sum_of_rows
 from moore.data.cuts import other_limit
 from moore.data.dataset import Dataset
@@ -89,9 +90,9 @@ class Setup:
         """A policy of the learner, in the environment's units."""
         agent, obs_dim = self.learner.algorithm.agent, self.learner.dims[0]
         bounds = self.world.bounds.low, self.world.bounds.high
-        weights = jax.device_get(weights)
-        name, units = self.config.env_id, self.units
-        return Policy(weights, agent, self.config, obs_dim, *bounds, name, units=units)
+        of = {"units": self.units, "columns": columns_of(self.dataset)}
+        env_id, weights = self.config.env_id, jax.device_get(weights)
+        return Policy(weights, agent, self.config, obs_dim, *bounds, env_id, **of)
 
 
 @plain_jax()

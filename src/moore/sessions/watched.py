@@ -46,7 +46,7 @@ class Watched:
     """
 
     def __init__(self, settings: Supervision, mode: Mode):
-        """A unit of a session in this mode, before its first step."""
+        """Begins with no step: nothing was sent to the unit so far."""
         self.board = settings.first_board().in_mode(mode)
         self.guard: Guard | None = None if settings.guard is None else settings.guard.first_guard()
         self.old: np.ndarray | None = None
@@ -112,12 +112,16 @@ class Watched:
         return self._judged(self.guard.after_episode(total, by=by), step)
 
     def trust_again(self, consent: int) -> None:
-        """After an alarm a new test begins; `consent` numbers the gate's, and is 0 for a user's."""
+        """Begins a new test after an alarm, because somebody trusts the policy again.
+
+        Args:
+            consent: the number of the gate's consent; 0 if the user has consented.
+        """
         if self.guard is not None and not self.guard.trusted:
             self.guard, self._trust = self.guard.hand_over(lambda: True), consent
 
     def distrust(self, since: int) -> None:
-        """The gate's consents after this number are void."""
+        """Takes back a trust that rests on a consent of the gate after this number."""
         if self.guard is not None and self._trust > since:
             self.guard = replace(self.guard, alarm=self.guard.alarms[-1])
 
