@@ -185,12 +185,22 @@ class TestIdentity:
     def test_scores_are_those_of_the_environment_of_the_run(self):
         from moore.runs.setup import _reference
 
+        def world(env_id, steps=1000):
+            return dataclasses.replace(
+                find_world(config(episode_steps=steps), None, env=Tank, system=None), env_id=env_id
+            )
+
+        known = reference_scores("Hopper-v5")
         hopper = dataclasses.replace(dataset(env_id="Hopper-v5"), reference=None)
-        borrowed = dataclasses.replace(hopper, reference=reference_scores("Hopper-v5"))
-        assert _reference(borrowed, "Hopper-v5") == reference_scores("Hopper-v5")
-        assert _reference(borrowed, "custom") is None
-        own = dataclasses.replace(reference_scores("Hopper-v5"), source="the plant's book")
-        assert _reference(dataclasses.replace(hopper, reference=own), "custom") == own
+        borrowed = dataclasses.replace(hopper, reference=known)
+        for log in (None, hopper, borrowed):
+            assert _reference(log, world("Hopper-v5"), "") == known
+            assert _reference(log, world("custom"), "") is None
+            # Of another task with the same name.
+            assert _reference(log, world("Hopper-v5", steps=100), "") is None
+            assert _reference(log, world("Hopper-v5"), '{"forward_reward_weight": 2}') is None
+        own = dataclasses.replace(known, source="the plant's book")
+        assert _reference(dataclasses.replace(hopper, reference=own), world("custom"), "") == own
 
 
 class TestTrial:
