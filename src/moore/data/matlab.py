@@ -17,7 +17,8 @@ from moore.data.column_map import SECONDS, ColumnMap
 from moore.data.hdf5_checks import check_heaps, check_meaning, check_stored
 from moore.data.log import Log, hash_file
 from moore.data.mat5 import read_mat5
-from moore.data.rows import Block, Places, join_blocks
+from moore.data.rows import Block, Places, TableRows, join_blocks
+from moore.data.sampling import looks_like
 from moore.data.tables import check_asked
 from moore.data.transitions import Names, make_log
 from moore.errors import InputError
@@ -53,9 +54,17 @@ def read_matlab(
     parts = (_block(found, columns, part) for part in blocks(size, found["obs"][:1].nbytes))
     rows = join_blocks(parts, places, exact=exact, name=source)
     ends = not (columns.timeout and not columns.episode)
-    log = make_log(rows, columns, names, name=source, notes=[], ends=ends)
+    log = make_log(rows, columns, names, name=source, notes=_about_time(rows), ends=ends)
     digest = hashlib.sha256((hash_file(path) + columns.text).encode()).hexdigest()
     return replace(log, sha256=digest)
+
+
+def _about_time(rows: TableRows) -> list[str]:
+    """A note on times that are read as seconds and look like another unit."""
+    if rows.time is None or rows.tick != 1.0:
+        return []
+    hint = looks_like(rows.time[rows.has_time])
+    return [hint] if hint else []
 
 
 def _arrays(path: Path, source: str, columns: ColumnMap) -> dict[str, np.ndarray]:
