@@ -262,7 +262,11 @@ def test_a_finished_run_whose_settings_cannot_be_read_fails_alone(tiny, tmp_path
         run_cell(cell)
 
 
-def test_threads_are_limited():
+def test_threads_are_limited(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_of_mine=1 intra_op_parallelism_threads=8")
+    assert limit_threads(1)["XLA_FLAGS"] == (
+        "--xla_of_mine=1 --xla_cpu_multi_thread_eigen=false"  # the rest would end XLA's reading
+    )
     assert limit_threads(1)["OMP_NUM_THREADS"] == "1"
     assert "eigen=false" in limit_threads(1)["XLA_FLAGS"]
     assert "eigen=true" in limit_threads(2)["XLA_FLAGS"]
