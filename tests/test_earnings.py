@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from moore.errors import InputError
 from moore.stages.earnings import Earnings, at_step, earnings_of_log
 
 
@@ -40,6 +41,15 @@ def test_bounds_on_the_mean_worth_never_fall_below_zero_and_are_open_with_one_ep
     assert low == 0.0 and high > 40.0
     one = earnings_of_log(wide[:1], length=20, floor=0.0, ends=False)
     assert one.level_within(0.05) == (0.0, math.inf)
+
+
+def test_a_mean_above_the_floor_is_enough_however_small_and_none_is_refused():
+    small = earnings_of_log([np.full(20, 0.01)] * 3, length=20, floor=0.0, ends=False)
+    assert small.level == pytest.approx(0.2)
+    with pytest.raises(InputError, match="earns 20 an episode, which is not above the floor of 20"):
+        earnings_of_log([np.ones(20)] * 3, length=20, floor=1.0, ends=False)
+    with pytest.raises(InputError, match="at least one"):
+        Earnings(0, 0.0, False)
 
 
 def test_long_records_are_cut_into_whole_stretches_and_the_rest_is_left_out():
