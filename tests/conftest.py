@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import cheap_xla
 import pages
 import type_checks
 from desk import TINY, files, write_hdf5
@@ -34,13 +35,13 @@ _SETTINGS = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     # Where in the sources an operation stands is written into every program, and takes long.
     "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
-    # The arrays are small: threads would only take the other workers' cores.
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = cheap_xla.flags()
 # Bytecode is kept, whatever Python is told: without it every worker compiles the package and all
 # tests anew, and every program that a test starts the package.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

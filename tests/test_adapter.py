@@ -176,6 +176,12 @@ class TestInterface:
         with pytest.warns(UserWarning, match=r"close\(\) fails with OSError: the port is busy"):
             adapted(Stuck()).close()
 
+    def test_before_the_first_reset_nothing_was_seen_and_actions_are_scaled(self):
+        env = make_env("Pendulum-v1")
+        assert env.seen.tolist() == [0.0, 0.0, 0.0] and not env.blind and env.fault is None
+        assert env.action_space == gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+        assert env.env.action_space == gym.spaces.Box(-2.0, 2.0, (1,), np.float32)
+
     def test_a_reset_that_takes_a_seed_alone_is_enough(self):
         class Seeded(Tank):
             def reset(self, *, seed=None):

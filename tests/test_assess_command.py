@@ -103,6 +103,29 @@ def test_a_held_out_log_is_looked_at_as_a_run_looks_at_its_own(tiny_run, moore_r
         assert words in moore_refuses(line)
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"obs": ["v", "p", "T"]}, "its obs columns are v, p, T, those of the policy p, v, T"),
+        ({"action": ["u2", "u1"]}, "its action columns are u2, u1"),
+        ({"units": {"p": "bar"}}, "its obs columns are in"),
+    ],
+)
+def test_a_log_with_the_policy_s_columns_in_another_order_or_unit_is_refused(
+    changed, words, run, moore_refuses
+):
+    told = {"obs_names": ["p", "v", "T"], "obs_units": ["Pa", "", ""], "action_names": ["u1", "u2"]}
+    save_policy(run / "policy", replace(made(), columns=told))
+    rows = [f"{i},{i % 7},{i % 5},0,0.05,1,{i // 20}" for i in range(60)]
+    Path("held.csv").write_text("\n".join(["p,v,T,u1,u2,r,e", *rows]))
+    names = {"obs": ["p", "v", "T"], "action": ["u1", "u2"]} | changed
+    lines = [f"{key} = {value}" for key, value in names.items() if key != "units"]
+    units = names.get("units", {"p": "Pa"})
+    lines += ['reward = "r"', 'episode = "e"', *(f'units.{k} = "{v}"' for k, v in units.items())]
+    Path("held.toml").write_text("\n".join(lines))
+    assert words in moore_refuses("assess run --log held.csv")
+
+
 @pytest.mark.parametrize("name", ["reward", "termination"])
 def test_functions_that_a_run_names_are_imported_only_if_the_user_names_them(
     name, run, moore_refuses

@@ -1,5 +1,6 @@
 """The command line on folders of runs and saved policies."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -130,6 +131,20 @@ def test_evaluate_prints_json(saved, moore_prints):
     assert json.loads(moore_prints(f"{line} --episode-steps 50"))["lengths"] == [50, 50]
     sampled = json.loads(moore_prints(f"{line} --sampled"))
     assert sampled["returns"] != result["returns"]
+
+
+def test_a_score_is_that_of_the_registered_task_alone(saved, moore_prints):
+    """Episodes of 20 steps are no task of D4RL's, whose returns are those of 1000."""
+    config = Config(sac=SACConfig(hidden=(8,)))
+    for args, known in (('{"forward_reward_weight": 2.0}', False), ("", True)):
+        made = dataclasses.replace(config, env_args=args)
+        weights = SAC.policy(SAC.init(jax.random.key(0), 11, 3, config.sac))
+        bounds = np.full(3, -1.0, np.float32), np.full(3, 1.0, np.float32)
+        save_policy(saved / "policy", Policy(weights, SAC, made, 11, *bounds, "Hopper-v5"))
+        found = json.loads(moore_prints("evaluate saved --episodes 1 --json"))
+        assert (found["score"] is not None) == known
+    short = json.loads(moore_prints("evaluate saved --episodes 1 --episode-steps 20 --json"))
+    assert short["score"] is None and short["lengths"] == [20]
 
 
 def test_evaluate_prints_one_line(saved, moore_prints):

@@ -13,7 +13,7 @@ from moore.evaluation.stats import iqm
 from moore.evaluation.transfer import transfer_metrics
 from moore.reports.compare import compare
 from moore.reports.compare_text import _improvement, format_comparison, write_csv
-from moore.runs.finished import read_runs
+from moore.runs.finished import read_runs, unlike
 
 REFERENCE = ReferenceScores(0.0, 200.0, source="test")
 
@@ -163,6 +163,38 @@ def test_variants_can_be_told_apart_by_a_setting(tmp_path):
     assert run.variant == "moore:1 max_rows=None"
     with pytest.raises(InputError, match=r"no setting 'online.bogus'"):
         read_runs([tmp_path], by=["online.bogus"])
+
+
+def test_runs_of_one_variant_with_other_settings_or_another_log_are_told(tmp_path):
+    folders = [finished(tmp_path / name, seed=i, returns=[120]) for i, name in enumerate("abc")]
+    assert unlike(read_runs([tmp_path])) == []
+    settings = folders[2] / "config.toml"
+    settings.write_text("seed = 2\ncheckpoint_every = 3\n[online]\nupdates_per_step = 20\n")
+    assert unlike(read_runs([tmp_path])) == []  # none of their results depends on these
+    settings.write_text("seed = 2\n[online]\nupdates_per_step = 40\n")
+    (note,) = unlike(read_runs([tmp_path]))
+    assert "moore:1 on Task-v0 log differ in online.updates_per_step," in note
+    assert "--by online.updates_per_step tells them apart" in note
+    assert unlike(read_runs([tmp_path], by=["online.updates_per_step"])) == []
+    settings.write_text("of_another_version = 1")
+    assert unlike(read_runs([tmp_path])) == []
+    for folder, sha256 in zip(folders, ("a", "a", "b"), strict=True):
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["dataset"]["sha256"] = sha256
+        (folder / "summary.json").write_text(json.dumps(summary))
+    (note,) = unlike(read_runs([tmp_path]))
+    assert "different logs with the same name" in note
+
+
+def test_the_command_says_which_runs_are_unlike(tmp_path, capsys):
+    for i, name in enumerate("ab"):
+        finished(tmp_path / name, seed=i, returns=[120])
+    (tmp_path / "b" / "config.toml").write_text("[online]\nupdates_per_step = 40\n")
+    cli.main(["compare", str(tmp_path), "--json"])
+    out, err = capsys.readouterr()
+    assert json.loads(out)["cells"] and err.startswith(
+        "note: the runs of moore:1 on Task-v0 log differ"
+    )
 
 
 def test_the_same_seed_twice_is_an_error(tmp_path):

@@ -75,6 +75,16 @@ def test_time_may_run_along_the_columns(folder, version):
 
 
 @pytest.mark.parametrize("version", ["7.3", "7"])
+def test_days_of_datenum_that_are_read_as_seconds_are_told(folder, version):
+    made(version, t=738_000 + np.arange(6)[None] / 1440)
+    (told,) = [n for n in notes_of(read_log("log.mat", columns=COLUMNS).metadata) if "datenum" in n]
+    assert 'time_unit = "day"' in told
+    right = read_log("log.mat", columns=COLUMNS | {"time_unit": "day"})
+    assert not any("datenum" in note for note in notes_of(right.metadata))
+    assert any("a row every 60 s" in note for note in notes_of(right.metadata))
+
+
+@pytest.mark.parametrize("version", ["7.3", "7"])
 def test_gaps_missing_values_and_episodes_are_as_in_tables(folder, version):
     t = np.array([0, 1, 2, 9, 10, 11.0])
     y = arrays()["log"]["y"].copy()
@@ -97,10 +107,10 @@ def test_arrays_that_are_no_columns_are_refused(folder, version):
     refuses("below 2\\*\\*53", read_log, "log.mat", columns=COLUMNS | {"obs": "big"})
     refuses("log.y has 3 columns", read_log, "log.mat", columns=COLUMNS | {"reward": "log.y"})
     refuses(
-        "r holds other numbers than 0 and 1",
+        "big holds other numbers than 0 and 1",
         read_log,
         "log.mat",
-        columns=COLUMNS | {"timeout": "r"},
+        columns=COLUMNS | {"timeout": "big"},
     )
     refuses("no column is named for obs", read_log, "log.mat", columns={})
 

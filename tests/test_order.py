@@ -12,6 +12,7 @@ from made_plant_logs import plant_log
 from made_tables import COLUMNS, write_csv
 from moore.data.dataset import concatenate, from_log
 from moore.data.defects import findings
+from moore.data.episode_summary import staying_flags
 from moore.data.load import load_dataset
 from moore.data.log import Log
 from moore.data.order import is_shuffled
@@ -99,3 +100,29 @@ def test_flags_that_say_go_on_stop_a_run(flag):
     inverted = replace(log, **{flag: ~getattr(log, flag)})
     assert level(inverted, "ends-in-most-rows") == "ruins"
     refuses("invert them.*ends-in-most-rows", check_log_for_run, from_log(inverted), None)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("flag", ["terminated", "truncated"])
+def test_a_flag_that_stays_set_after_the_end_stops_a_run(flag, stored):
+    """An alarm that is up for three rows more makes three episodes of one step of each."""
+    log = plant_log(end=flag)
+    log = log if stored else replace(log, next_obs=None)
+    assert level(log, "flags-stay-set") is None
+    rows = np.flatnonzero(getattr(log, flag))
+    stays = getattr(log, flag).copy()
+    for more in (1, 2, 3):
+        stays[np.minimum(rows + more, len(stays) - 1)] = True
+    latched = replace(log, **{flag: stays})
+    assert level(latched, "flags-stay-set") == "ruins"
+    refuses("stays set after the end.*flags-stay-set", check_log_for_run, from_log(latched), None)
+
+
+def test_episodes_that_end_at_once_by_chance_or_always_are_no_flags_that_stay():
+    rng = np.random.default_rng(0)
+    by_chance = np.where(rng.uniform(size=400) < 0.2, 1, rng.integers(20, 60, 400))
+    assert staying_flags(by_chance) == 0 and staying_flags(np.ones(50, int)) == 0
+    assert staying_flags(np.array([40, 1, 40, 1])) == 0  # too few to say
+    assert staying_flags(np.array([2, 1] * 20)) == 0
+    assert staying_flags(np.array([40, 1, 1, 30, 1])) == 3
+    assert staying_flags(np.zeros(0, int)) == 0

@@ -184,6 +184,10 @@ class TestTrials:
         ("plan log.hdf5 --steps-per-day 5 --hours 25", "--hours is 25"),
         ("plan log.hdf5 --steps-per-day 5 --hours 8 --dip-budget 1", "--dip-budget is 1"),
         ("plan log.hdf5 --steps-per-day 5 --hours 8 --preset nothing", "unknown preset"),
+        (
+            "plan log.hdf5 --steps-per-day 5 --hours 8 --preset tiny.toml --algorithm mbpo",
+            "these settings are made for",
+        ),
         ("plan none.hdf5 --steps-per-day 5 --hours 8", "none.hdf5"),
         ("run --estimate --resume runs/none", "--estimate"),
     ],

@@ -251,7 +251,7 @@ def test_a_report_is_written_anew(tmp_path, moore_prints, moore_refuses):
     folder = written_run(tmp_path / "run", ROWS, made_summary())
     assert moore_prints(f"report {folder}").splitlines()[-1] == f"{folder}/report.html"
     assert "942.6" in (folder / "report.html").read_text(encoding="utf-8")
-    assert "needs --html FILE" in moore_refuses(f"report {folder} {folder}")
+    assert "with --html FILE" in moore_refuses(f"report {folder} {folder}")
     assert "needs a RUN" in moore_refuses("report")
 
 

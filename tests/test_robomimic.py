@@ -97,6 +97,27 @@ def test_demonstrations_of_other_sizes_are_refused(folder):
     refuses("lengths differ", read_log, "demo.hdf5")
 
 
+def test_a_demonstration_whose_keys_have_other_widths_is_refused(folder):
+    """Also where the observation has as many numbers: keys would be taken for one another."""
+    made()
+    with h5py.File("demo.hdf5", "a") as file:
+        for where in ("obs", "next_obs"):
+            group = file[f"data/demo_1/{where}"]
+            group.move("angle", "swapped")
+            group.move("pos", "angle")
+            group.move("swapped", "pos")
+    refuses("demo_1/obs/angle has 2 numbers a row, /data/demo_0/obs/angle 1", read_log, "demo.hdf5")
+
+
+def test_whole_numbers_that_float64_rounds_are_refused(folder):
+    with h5py.File(made(image=False), "a") as file:
+        for demo in file["data"].values():
+            for where in ("obs", "next_obs"):
+                demo[f"{where}/ticks"] = 2**60 + np.arange(len(demo["rewards"]))
+    refuses("obs/ticks holds .*below 2", read_log, "demo.hdf5")
+    assert read_log("demo.hdf5", columns={"obs": ["angle", "pos"]}).obs.shape == (9, 3)
+
+
 def test_a_file_that_is_cut_short_is_one_error(folder):
     whole = (folder / made()).read_bytes()
     for share in (0.1, 0.5, 0.9):

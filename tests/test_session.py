@@ -290,6 +290,15 @@ class TestLearning:
         assert not records(session, "act")
         assert session.add_log(masks, accept=("ends-in-most-rows",)) == log.size
 
+    def test_a_log_whose_columns_are_in_other_units_is_refused(self, begin, log_file):
+        named = {"obs_names": ["pressure"], "obs_units": ["bar"]}
+        session = begin(dataset=replace(load_dataset(log_file), metadata=named))
+        later = replace(tiny_log(seed=1), metadata=named | {"obs_units": ["Pa"]})
+        with pytest.raises(InputError, match=r"obs columns are in .*Pa.*those of the session"):
+            session.add_log(later)
+        assert not records(session, "act")
+        assert session.add_log(replace(later, metadata=named)) == later.size
+
     def test_whole_episodes_are_taken_as_blocks(self, begin):
         session = begin()
         obs, action = np.arange(4.0)[:, None], np.zeros((3, 1))

@@ -68,6 +68,20 @@ def test_the_cells_are_every_combination_and_share_their_offline_stages(tmp_path
     assert len({cell.folder for cell in planned}) == 8
 
 
+def test_alphas_and_penalties_that_differ_in_their_last_digits_are_different_runs(tmp_path):
+    close = (0.12345678, 0.123456781)
+    planned = cells(
+        Grid(schemes=(), algorithms=("moore",), alphas=close, penalties=close), tmp_path
+    )
+    online = [cell for cell in planned if cell.stages == "online"]
+    assert len({cell.folder for cell in online}) == len(online) == 4
+    configs = [from_dict(cell.config) for cell in online]
+    schemes = {config.online.parsed_scheme().parameters["alpha"] for config in configs}
+    assert schemes == {config.penalty_coef for config in configs} == set(close)
+    told = {str(config.online.parsed_scheme()) for config in configs}
+    assert told == {f"moore:{alpha}" for alpha in close}
+
+
 def test_an_algorithm_without_a_log_has_a_run_of_its_own(tmp_path):
     planned = cells(Grid(algorithms=("naive", "sac")), tmp_path)
     assert [cell.stages for cell in planned] == ["offline", "online", "both"]
@@ -247,7 +261,11 @@ def test_a_finished_run_whose_settings_cannot_be_read_fails_alone(tiny, tmp_path
         run_cell(cell)
 
 
-def test_threads_are_limited():
+def test_threads_are_limited(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_of_mine=1 intra_op_parallelism_threads=8")
+    assert limit_threads(1)["XLA_FLAGS"] == (
+        "--xla_of_mine=1 --xla_cpu_multi_thread_eigen=false"  # the rest would end XLA's reading
+    )
     assert limit_threads(1)["OMP_NUM_THREADS"] == "1"
     assert "eigen=false" in limit_threads(1)["XLA_FLAGS"]
     assert "eigen=true" in limit_threads(2)["XLA_FLAGS"]

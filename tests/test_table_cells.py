@@ -121,6 +121,21 @@ def test_parquet_columns_of_every_kind_of_number(folder):
     refuses("column k has the type timestamp", log_of, "log.parquet", obs="k")
 
 
+def test_list_columns_of_other_lengths_in_a_later_file_are_refused(folder):
+    """Also where they have as many numbers together: they would be shifted into one another."""
+    (folder / "parts").mkdir()
+    for file, widths in (("1", (1, 2)), ("2", (2, 1))):
+        lists = {
+            name: pa.array([[float(i)] * width for i in range(4)])
+            for name, width in zip("kl", widths, strict=True)
+        }
+        write_parquet(f"parts/{file}.parquet", rows_of(4, **lists))
+    refuses(
+        r"2.parquet: obs is k\[0\], k\[1\], l\[0\], before k\[0\], l\[0\], l\[1\]",
+        log_of, "parts", obs=["k", "l"],
+    )  # fmt: skip
+
+
 def test_a_damaged_parquet_file_is_one_error(folder):
     write_parquet("log.parquet", rows_of(50))
     whole = (folder / "log.parquet").read_bytes()
@@ -181,6 +196,10 @@ def test_the_map_beside_the_log_is_found_and_flags_prevail(folder):
         ("gap_tolerance = -1", "gap_tolerance is -1; expected a number above 0"),
         ("gap_tolerance = inf", "gap_tolerance is inf; expected a number above 0"),
         ("skip_lines = 1" + 400 * "0", "skip_lines is 1000"),
+        ('terminal = "d"\ntimeout = "d"', "d is given as terminal and as timeout"),
+        ('reward = "d"\nterminal = "d"', "d is given as terminal and as reward"),
+        ('obs = ["x", "e"]\nepisode = "e"', "e is given as episode and as obs"),
+        ('action = "d"\ntimeout = "d"', "d is given as timeout and as action"),
         ('obs = "x"', "no column is named for action, reward; the file has 'x', 'y', 'u', 'r'"),
     ],
 )
@@ -286,6 +305,7 @@ def test_signs_between_thousands_are_refused_where_only_they_explain_the_numbers
         (1.7e15, 10**6, 'time_unit = "us"'),
         (1.7e18, 10**9, 'time_unit = "ns"'),
         (45000, 1 / 1440, 'time_unit = "day"'),
+        (738000, 1 / 1440, 'time_unit = "day"'),
         (20260131120000, 1, 'time_format = "%Y%m%d%H%M%S"'),
         (1.7e9, 60, ""),
         (45000, 1, ""),
@@ -296,4 +316,6 @@ def test_times_that_look_like_another_unit_are_told(folder, first, step, told_of
     t = [int(first) + k * step for k in range(9)]
     name = text(folder / "log.csv", "x,y,u,r,t", *(f"{k},1,2,3,{x}" for k, x in enumerate(t)))
     notes = told(log_of(name, time="t"))
-    assert told_of in notes and ("look like" in notes or "spreadsheets" in notes) == bool(told_of)
+    assert told_of in notes and (
+        "look like" in notes or "counts" in notes or "spreadsheets" in notes
+    ) == bool(told_of)

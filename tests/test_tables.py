@@ -291,6 +291,20 @@ def test_missing_values_are_told_and_never_become_numbers(folder):
         assert not np.isnan(log.obs).any()
 
 
+@pytest.mark.parametrize("role, column", [("time", "t"), ("episode", "e"), ("terminal", "d")])
+def test_missing_times_labels_and_flags_are_told_with_their_row_and_whole_columns_are_not(
+    folder, role, column
+):
+    whole = {"t": [0, 1, 2, 3, 4, 5], "e": ["a", "a", "a", "b", "b", "b"], "d": [0] * 6}
+    roles = {"time": "t", "episode": "e", "terminal": "d"}
+    write_csv("log.csv", rows_of(6) | whole)
+    assert "no finite value" not in told(log_of("log.csv", **roles))
+    write_csv("log.csv", rows_of(6) | whole | {column: [*whole[column][:4], None, None]})
+    notes = told(log_of("log.csv", **roles))
+    assert f"{column} has no finite value in 2 rows (first: line 6)" in notes
+    assert notes.count("no finite value") == 1
+
+
 @pytest.mark.parametrize("word", ["", "NaN", "n/a", "NULL", "-", "inf", "Bad"])
 def test_words_for_missing_values(folder, word):
     name = text(folder / "log.csv", "x,y,u,r", "1,1,1,1", "2,2,2,2", f"3,{word},3,3", "4,4,4,4",

@@ -62,6 +62,17 @@ class TestStepLimit:
         outside = make_env(lambda: gym.wrappers.TimeLimit(Skips(Tank()), 40))
         assert step_limit(outside) == 40
 
+    def test_gymnasium_s_own_wrappers_that_repeat_an_action_count_other_steps_too(self):
+        class Twice(gym.wrappers.MaxAndSkipObservation):
+            """A user's own kind of it."""
+
+        kinds = [Twice]
+        if hasattr(gym.wrappers, "RepeatAction"):  # later versions of Gymnasium
+            kinds.append(gym.wrappers.RepeatAction)
+        for kind in kinds:
+            made = make_env(lambda kind=kind: kind(gym.wrappers.TimeLimit(Tank(), 40), 4))
+            assert limit_of(made, None, 0, may_move=True) == StepLimit(10, "measured")
+
     @pytest.mark.parametrize("logged", [None, "log"])
     def test_one_that_cuts_itself_is_measured(self, logged):
         log = dataset() if logged else None
@@ -174,12 +185,22 @@ class TestIdentity:
     def test_scores_are_those_of_the_environment_of_the_run(self):
         from moore.runs.setup import _reference
 
+        def world(env_id, steps=1000):
+            return dataclasses.replace(
+                find_world(config(episode_steps=steps), None, env=Tank, system=None), env_id=env_id
+            )
+
+        known = reference_scores("Hopper-v5")
         hopper = dataclasses.replace(dataset(env_id="Hopper-v5"), reference=None)
-        borrowed = dataclasses.replace(hopper, reference=reference_scores("Hopper-v5"))
-        assert _reference(borrowed, "Hopper-v5") == reference_scores("Hopper-v5")
-        assert _reference(borrowed, "custom") is None
-        own = dataclasses.replace(reference_scores("Hopper-v5"), source="the plant's book")
-        assert _reference(dataclasses.replace(hopper, reference=own), "custom") == own
+        borrowed = dataclasses.replace(hopper, reference=known)
+        for log in (None, hopper, borrowed):
+            assert _reference(log, world("Hopper-v5"), "") == known
+            assert _reference(log, world("custom"), "") is None
+            # Of another task with the same name.
+            assert _reference(log, world("Hopper-v5", steps=100), "") is None
+            assert _reference(log, world("Hopper-v5"), '{"forward_reward_weight": 2}') is None
+        own = dataclasses.replace(known, source="the plant's book")
+        assert _reference(dataclasses.replace(hopper, reference=own), world("custom"), "") == own
 
 
 class TestTrial:

@@ -47,6 +47,12 @@ def fixed(value: object, digits: int = 1) -> str:
     return f"{value:.{digits}f}" if is_finite(value) else "unknown"
 
 
+def in_full(value: float | int) -> str:
+    """As few digits as give the number back: 0.5 and 1, but also 0.12345678."""
+    text = f"{value:g}"
+    return text if float(text) == value else repr(float(value))
+
+
 def as_measured(values: Any, what: str, dtype: type[np.floating] = np.float32) -> np.ndarray:
     """A copy of real numbers; what is masked or None is NaN, what overflows is infinite.
 

@@ -108,7 +108,7 @@ class ScoresActions(Protocol):
 
 @runtime_checkable
 class HandOver(Protocol):
-    """Changes the state between the offline and the online stage."""
+    """Makes the online stage's first state from the last one of the offline stage."""
 
     def __call__(self, state: PyTree, config: Any) -> PyTree: ...
 
@@ -157,13 +157,13 @@ def goes_on(state: PyTree, config: Any) -> PyTree:
 
 
 def scores_no_actions(config: Any) -> bool:
-    """For an agent that uses no density of logged actions."""
+    """Says no: the agent never needs the density of a logged action under its policy."""
     del config
     return False
 
 
 def scores_logged_actions(config: Any) -> bool:
-    """For an agent that uses the density of logged actions."""
+    """Says yes: the agent always needs the density of logged actions under its policy."""
     del config
     return True
 

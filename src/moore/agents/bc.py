@@ -36,8 +36,8 @@ class BCConfig:
 
     share: Fraction | None = None
     """Share of the rows of the log that are cloned: those of the best episodes. Chen et al. (2021)
-    try 0.1, 0.25, 0.4 and 1; 1 clones all rows. None chooses the better part of the log by a rule
-    that looks at its returns."""
+    try 0.1, 0.25, 0.4 and 1; 1 clones all rows. With None, a rule that looks at the returns
+    chooses the better part of the log."""
     learning_rate: Positive[float] = 1e-3
     """Learning rate of Adam at the beginning. It falls to 0 along half a cosine over `updates`."""
     updates: Positive[int] = 6000

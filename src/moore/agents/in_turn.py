@@ -55,7 +55,7 @@ class _InTurn:
         )
 
     def hand_over(self, state: InTurnState, config: InTurnConfig) -> InTurnState:
-        """The first agent's policy is the second one's beginning."""
+        """Ends the first agent's training; the second one begins with its policy."""
         ended = self.first.hand_over(state.offline, config.offline)
         policy = self.first.policy(ended)
         return InTurnState(None, self.then.begin_with(state.online, policy, config.online))

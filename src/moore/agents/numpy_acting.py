@@ -46,7 +46,7 @@ class Gaussian(NamedTuple):
         return np.tanh(self.mean) if self.squashed else self.mean
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """An action drawn (rows, action), in [-1, 1]."""
+        """Actions (rows, action) in [-1, 1], drawn at random from the policy."""
         drawn = self.mean + self.std * rng.standard_normal(self.mean.shape, np.float32)
         return np.tanh(drawn) if self.squashed else np.clip(drawn, -1.0, 1.0)
 

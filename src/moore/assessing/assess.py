@@ -12,6 +12,7 @@ from moore.assessing.judge import STARTS, Case, Judgement, as_json
 from moore.assessing.logged import Logged, as_logged
 from moore.assessing.saved_models import saved_models
 from moore.config import Config
+from moore.data.column_names import check_columns
 from moore.data.dataset import Dataset
 from moore.data.load import check_against_spaces, load_dataset
 from moore.data.run_checks import check_log_for_run
@@ -75,7 +76,7 @@ def assess(
     policy, config = load_policy(folder), settings_of(folder)
     config = _trusting(config, asked)
     log = _log(config, policy, asked)
-    notes = _findings(log, config, asked)
+    notes = check_columns(log, policy.columns, of="the policy") + _findings(log, config, asked)
     case = _case(folder, policy, config, log, asked)
     judged = case.judge(Controller(policy.agent.act_mode, policy.weights))
     result = _about(folder, policy, log, case.logged, asked, notes) | _numbers(judged)
@@ -165,8 +166,9 @@ def _about(
     about = json.loads((folder / "policy" / "policy.json").read_text(encoding="utf-8"))
     if asked.log is None:
         notes = [
+            *notes,
             "The same log has trained the policy and judges it, so the estimates lean towards the "
-            "policy. Give a log that it has not seen: --log HELD_OUT."
+            "policy. Give a log that it has not seen: --log HELD_OUT.",
         ]
     return {
         "run": folder.name,

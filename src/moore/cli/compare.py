@@ -1,6 +1,7 @@
 """moore compare."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +43,11 @@ def compare_runs(arguments: list[str]) -> None:
 
     from moore.reports.compare import compare
     from moore.reports.compare_text import format_comparison, write_csv
-    from moore.runs.finished import read_runs
+    from moore.runs.finished import read_runs, unlike
 
     runs = read_runs(folders, by=[name.strip() for name in options.by.split(",") if name.strip()])
+    for note in unlike(runs):
+        print(f"note: {note}", file=sys.stderr)
     result = compare(runs)
     if options.csv is not None:
         write_csv(options.csv, result)

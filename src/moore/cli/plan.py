@@ -63,11 +63,15 @@ def plan_log(arguments: list[str]) -> None:
 def _settings(options: PlanOptions):
     from dataclasses import replace
 
+    from moore.cli.train import check_algorithm
     from moore.config import read_toml
     from moore.presets import preset
 
     if options.preset.endswith(".toml"):
         config = read_toml(Path(options.preset))
+        if options.algorithm is not None:
+            check_algorithm(config.algorithm, options.algorithm)
+            config = replace(config, algorithm=options.algorithm)
     else:
         config = preset(options.preset, algorithm=options.algorithm)
     return replace(config, accept=(*config.accept, *options.accept))

@@ -30,7 +30,7 @@ def report_runs(arguments: list[str]) -> None:
     if not folders:
         raise InputError("moore report needs a RUN: moore report RUN... [OPTIONS].")
     if len(folders) > 1 and options.html is None:
-        raise InputError("moore report RUN RUN... needs --html FILE, the page to write.")
+        raise InputError("A report of several runs is one page; say where, with --html FILE.")
 
     from moore.cli.verdict import verdict
     from moore.runs.folder import read_summary

@@ -76,7 +76,7 @@ def train_stages(arguments: list[str], command: str) -> None:
     base = _base_config(first, rest, command)
     options = parse(cls, rest, command, cls(config=base))
     config = options.config
-    _check_algorithm(base.algorithm, config.algorithm)
+    check_algorithm(base.algorithm, config.algorithm)
     _refuse_both(rest)
     if options.scheme is not None:
         config = replace(config, online=replace(config.online, scheme=options.scheme))
@@ -155,7 +155,7 @@ def _show_dry_run(config, base, origin: str, stages: str, options) -> None:
     show(json.dumps(jsonable(facts), indent=1) if options.json else dry_text(ready, facts))
 
 
-def _check_algorithm(old: str, new: str) -> None:
+def check_algorithm(old: str, new: str) -> None:
     """Refuses an algorithm that needs settings which the run or the file does not have."""
     from moore.algorithms import find
     from moore.presets import relabels

@@ -33,6 +33,17 @@ def check_numbers(name: str, key: str, dtype: np.dtype) -> None:
         )
 
 
+def check_exact(name: str, key: str, value: np.ndarray) -> None:
+    """Raises InputError for whole numbers from 2**53 on that a float64 does not hold exactly."""
+    if value.dtype.kind in "iu" and value.dtype.itemsize == 8:
+        wrong = value.astype(np.float64).astype(value.dtype) != value
+        if wrong.any():
+            raise InputError(
+                f"{name}: {key} holds {value[wrong][0]}; expected whole numbers below 2**53, "
+                "which a float64 holds exactly; subtract an offset, or leave it out"
+            )
+
+
 def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raises InputError unless the shapes are those of one log; vectors may be (n,) only."""
     for key, shape in shapes.items():

@@ -256,5 +256,23 @@ def _check_roles(values: dict, name: str) -> None:
             f"{name}: {shown(', '.join(both))} is in obs and in next_obs; expected the successor's "
             "own columns; leave next_obs out if it is the next row"
         )
-    if "reward" in values and values["reward"] == values.get("terminal"):
-        raise InputError(f"{name}: reward and terminal are one column; expected two")
+    _check_apart(values, name)
+
+
+# The roles whose column has no other one. Times, rewards and actions may be observed as well; where
+# they come too early, an inspection tells it.
+_ALONE = ("episode", "terminal", "timeout")
+
+
+def _check_apart(values: Mapping, name: str) -> None:
+    """Refuses one column in two roles, such as one flag for terminals and for time-outs."""
+    roles = {key: [values[key]] for key in (*_ALONE, "reward", "time") if key in values}
+    roles |= {key: list(values.get(key, ())) for key in ("obs", "action", "next_obs")}
+    pairs = [(one, other) for one in _ALONE for other in roles if other != one]
+    for one, other in pairs:
+        shared = [column for column in roles.get(one, ()) if column in roles.get(other, ())]
+        if shared:
+            raise InputError(
+                f"{name}: {shown(shared[0])} is given as {one} and as {other}; expected a column "
+                "for each; leave one of the two out"
+            )

@@ -239,7 +239,7 @@ def _alone(surprise: np.ndarray, inside: np.ndarray, nth: np.ndarray, limit: int
 
 
 def early_flags(log: Log, ends: np.ndarray) -> int:
-    """Ends that seem to be flagged one row before the true one; 0 if most of them do not.
+    """How many ends seem to be flagged one row too early; 0 unless most of them do.
 
     Args:
         log: a log without stored successors.

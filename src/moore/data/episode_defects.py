@@ -35,6 +35,16 @@ EPISODE_DEFECTS = (
         in_run=True,
     ),
     Defect(
+        "flags-stay-set",
+        lambda s: s["staying_flags"] and not _mostly_ends(s),
+        "{staying_flags:,} episodes of one step directly follow longer ones, as where a flag stays "
+        "set after the end, such as an alarm. Each counts as an episode, so returns and their mean "
+        "are wrong, and steps of a system that waits are learned from as ends. Set the flag in the "
+        "last row of an episode only, and leave out the rows until the next one begins.",
+        level="ruins",
+        in_run=True,
+    ),
+    Defect(
         "shuffled-rows",
         lambda s: (s["shuffled"] or "shuffled" in s["unflagged_ends"]) and not s["misplaced"],
         lambda s: (

@@ -13,6 +13,8 @@ from moore.data.log import Log, told
 GROUPS = 60  # of consecutive episodes, for the course of the returns along the log
 _QUANTILES = {"min": 0, "p5": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "p95": 0.95, "max": 1}
 _FEW_EPISODES = 20  # too few for a trend
+# Fewer episodes of one step say nothing, nor do they beside others of few steps.
+_FEW_SINGLE, _LONG = 3, 5
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def summarize_episodes(log: Log, flags: Flags, step_limit: int | None) -> dict:
         "ends_source": None if flags.cuts is None else flags.cuts.source,
         "ends_steps": None if flags.cuts is None else flags.cuts.steps,
         "both_flags": flags.both,
+        "staying_flags": staying_flags(lengths),
         "episode_length": spread(lengths),
         "episode_return": spread(returns[finite]),
         "length_histogram": histogram(lengths),
@@ -84,6 +87,22 @@ def summarize_episodes(log: Log, flags: Flags, step_limit: int | None) -> dict:
         "return_trend": _trend(returns[finite]),
         **_limits(log, flags, step_limit, lengths if given else None),
     }
+
+
+def staying_flags(lengths: np.ndarray) -> int:
+    """How many episodes of one step come from a flag that stays set after an end; 0 if none do.
+
+    Such a step follows on most longer episodes. Episodes that by chance end at once do not.
+
+    Args:
+        lengths: (m,) steps of the episodes, in the order of the log.
+    """
+    single = lengths == 1
+    longer = lengths[~single]
+    if single.sum() < _FEW_SINGLE or not len(longer) or np.median(longer) < _LONG:
+        return 0
+    followed = (~single[:-1] & single[1:]).sum()
+    return int(single.sum()) if followed >= 0.5 * len(longer) else 0
 
 
 def spread(values: np.ndarray) -> dict[str, float] | None:

@@ -12,12 +12,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from moore.data.checks import blocks, shown
+from moore.data.checks import blocks, check_exact, shown
 from moore.data.column_map import SECONDS, ColumnMap
 from moore.data.hdf5_checks import check_heaps, check_meaning, check_stored
 from moore.data.log import Log, hash_file
 from moore.data.mat5 import read_mat5
-from moore.data.rows import Block, Places, join_blocks
+from moore.data.rows import Block, Places, TableRows, join_blocks
+from moore.data.sampling import looks_like
 from moore.data.tables import check_asked
 from moore.data.transitions import Names, make_log
 from moore.errors import InputError
@@ -53,9 +54,17 @@ def read_matlab(
     parts = (_block(found, columns, part) for part in blocks(size, found["obs"][:1].nbytes))
     rows = join_blocks(parts, places, exact=exact, name=source)
     ends = not (columns.timeout and not columns.episode)
-    log = make_log(rows, columns, names, name=source, notes=[], ends=ends)
+    log = make_log(rows, columns, names, name=source, notes=_about_time(rows), ends=ends)
     digest = hashlib.sha256((hash_file(path) + columns.text).encode()).hexdigest()
     return replace(log, sha256=digest)
+
+
+def _about_time(rows: TableRows) -> list[str]:
+    """A note on times that are read as seconds and look like another unit."""
+    if rows.time is None or rows.tick != 1.0:
+        return []
+    hint = looks_like(rows.time[rows.has_time])
+    return [hint] if hint else []
 
 
 def _arrays(path: Path, source: str, columns: ColumnMap) -> dict[str, np.ndarray]:
@@ -131,17 +140,6 @@ def _check_kind(source: str, key: str, dtype: np.dtype, ndim: int) -> None:
         )
 
 
-def _check_exact(source: str, key: str, value: np.ndarray) -> None:
-    """Raises InputError for whole numbers from 2**53 on, which a float64 does not hold exactly."""
-    if value.dtype.kind in "iu" and value.dtype.itemsize == 8 and value.size:
-        wrong = value.astype(np.float64).astype(value.dtype) != value
-        if wrong.any():
-            raise InputError(
-                f"{source}: {key} holds {value[wrong][0]}; expected whole numbers below 2**53, "
-                "which a float64 holds exactly; subtract an offset, or leave it out"
-            )
-
-
 def _roles(arrays: dict, columns: ColumnMap, source: str) -> tuple[dict, Names]:
     """(n, dims) and (n,) arrays by role, and the names of the dimensions."""
     flat = {key: value.size for key, value in arrays.items() if 1 in value.shape or value.ndim < 2}
@@ -160,7 +158,7 @@ def _roles(arrays: dict, columns: ColumnMap, source: str) -> tuple[dict, Names]:
         keys = getattr(columns, role)
         if keys:
             for key in keys:
-                _check_exact(source, key, matrices[key])
+                check_exact(source, key, matrices[key])
             found[role] = np.column_stack([matrices[key] for key in keys])
             dims[role] = [d for key in keys for d in _dims(key, matrices[key].shape[1])]
     for role in _ONE:

@@ -7,6 +7,7 @@ says so. By default the end of a demonstration is a cut.
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from moore.data.checks import blocks, shown
+from moore.data.checks import blocks, check_exact, shown
 from moore.data.column_map import ColumnMap
 from moore.data.hdf5_checks import check_heaps, check_meaning, check_stored
 from moore.data.log import Log, hash_file
@@ -172,11 +173,12 @@ class _Reading:
             raise InputError(
                 f"{self.source}: lengths differ: {shown(lengths)}; expected one row a step in each"
             )
+        self._check_widths(arrays)
         return arrays
 
     def _block(self, arrays: dict[str, list[h5py.Dataset]], rows: slice) -> Block:
         found = {
-            role: np.column_stack([np.asarray(item[rows], np.float64) for item in items])
+            role: np.column_stack([self._numbers(item, rows) for item in items])
             for role, items in arrays.items()
         }
         for role in ("reward", "terminal", "timeout"):
@@ -193,13 +195,27 @@ class _Reading:
                     f"{self.source}: {arrays[role][0].name} holds other numbers than 0 and 1; "
                     "expected flags"
                 )
-        for role, names in (("obs", self.names.obs), ("action", self.names.action)):
-            if found[role].shape[1] != len(names):
-                raise InputError(
-                    f"{self.source}: {arrays[role][0].parent.name} has {found[role].shape[1]} "
-                    f"numbers a row, {self.demos[0]} {len(names)}; expected as many"
-                )
         return Block(**found, first=np.zeros(len(found["obs"]), bool))
+
+    def _numbers(self, item: h5py.Dataset, rows: slice) -> np.ndarray:
+        """(b,) or (b, k) float64."""
+        values = np.asarray(item[rows])
+        check_exact(self.source, str(item.name), values)
+        return values.astype(np.float64)
+
+    def _check_widths(self, arrays: dict[str, list[h5py.Dataset]]) -> None:
+        """Refuses a demonstration one of whose keys has more or fewer numbers than in the first."""
+        first = self._group(self.data, self.demos[0])
+        keys = {"obs": [f"obs/{key}" for key in self.columns.obs], "action": self.columns.action}
+        keys |= {"next_obs": keys["obs"]} if "next_obs" in arrays else {}
+        for role, names in keys.items():
+            for item, key in zip(arrays[role], names, strict=True):
+                width, expected = (math.prod(array.shape[1:]) for array in (item, first[key]))
+                if width != expected:
+                    raise InputError(
+                        f"{self.source}: {item.name} has {width} numbers a row, {first[key].name} "
+                        f"{expected}; expected as many in every demonstration"
+                    )
 
     def _group(self, parent: h5py.Group, key: str) -> h5py.Group:
         item = parent.get(key)

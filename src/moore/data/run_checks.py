@@ -14,6 +14,7 @@ from moore.data.dataset import Dataset
 from moore.data.defects import findings
 from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
+from moore.data.episode_summary import staying_flags
 from moore.data.given_away import given_away
 from moore.data.log import told
 from moore.data.misplaced import what_is_misplaced
@@ -60,6 +61,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         "terminals": int(log.terminated.sum()),
         "timeouts": int(log.truncated.sum()),
         "timeouts_recorded": not limits,
+        "staying_flags": staying_flags(log.episode_lengths),
         "ends_source": limits.get("source"),
         "ends_steps": limits.get("steps"),
         "unflagged_ends": told(log.metadata, "unflagged_ends"),

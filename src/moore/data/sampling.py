@@ -70,13 +70,15 @@ def check_increasing(
 # Seconds since 1970 of the years 1990 to 2100, in other units, and days since 1900.
 _SINCE_1970 = (6.3e8, 4.2e9)
 _SPREADSHEET_DAYS = (2e4, 8e4)
+_MATLAB_DAYS = (7.2e5, 7.8e5)  # datenum, days since the year 0
 _DIGITS = (1.9e13, 2.1e13)  # 20260131120000
 
 
 def looks_like(time: np.ndarray) -> str:
     """Which unit known times (m,), read as seconds, may have instead; empty if seconds are likely.
 
-    These are milliseconds and shorter since 1970, the days of spreadsheets, and dates as digits.
+    These are milliseconds and shorter since 1970, the days of spreadsheets and of MATLAB's datenum,
+    and dates as digits.
     """
     if not len(time):
         return ""
@@ -87,11 +89,15 @@ def looks_like(time: np.ndarray) -> str:
     if _DIGITS[0] <= first < _DIGITS[1]:
         return 'times look like dates written as digits: time_format = "%Y%m%d%H%M%S"'
     small = len(step) and 0 < float(np.median(step)) < 0.5
-    if _SPREADSHEET_DAYS[0] <= first < _SPREADSHEET_DAYS[1] and small:
-        return (
-            "if the times are days, as spreadsheets count them, they are read wrongly, as s: "
-            'time_unit = "day"'
-        )
+    for (low, high), who in (
+        (_SPREADSHEET_DAYS, "spreadsheets count"),
+        (_MATLAB_DAYS, "MATLAB's datenum counts"),
+    ):
+        if low <= first < high and small:
+            return (
+                f"if the times are days, as {who} them, they are read wrongly, as s: "
+                'time_unit = "day"'
+            )
     return ""
 
 

@@ -280,10 +280,10 @@ class _Reading:
                 fits = len(given) == width
                 dims += given if fits else [f"{column}[{i}]" for i in range(width)]
         before = self.names.setdefault(key, dims)
-        if len(dims) != len(before):
+        if dims != before:
             raise InputError(
-                f"{name}: {key} has {len(dims)} numbers a row, before {len(before)}; expected as "
-                "many in every row and file"
+                f"{name}: {key} is {shown(', '.join(dims))}, before {shown(', '.join(before))}; "
+                "expected as many numbers of each column in every row and file"
             )
 
 

@@ -17,7 +17,7 @@ MIN_STD = 1e-6
 def inputs_and_targets(
     data: Transition,
 ) -> tuple[Float[Array, "*rows inputs"], Float[Array, "*rows outputs"]]:
-    """(s, a) and (r, s' - s)."""
+    """What the models are given, (s, a), and what they learn to predict, (r, s' - s)."""
     inputs = jnp.concatenate([data.obs, data.action], axis=-1)
     targets = jnp.concatenate([data.reward[..., None], data.next_obs - data.obs], axis=-1)
     return inputs, targets

@@ -17,8 +17,9 @@ from moore.envs.adapter import Adapter
 ASSUMED_STEPS = 1000
 # Steps of the probe where no log says how long episodes are.
 _PROBED_STEPS = 10_000
-# Gymnasium's own wrappers whose step is several steps of what they wrap.
-_SKIPPING = ("MaxAndSkipObservation", "AtariPreprocessing")
+# Gymnasium's own wrappers whose step is several steps of what they wrap, by name: not every version
+# of Gymnasium has all of them.
+_SKIPPING = {"MaxAndSkipObservation", "AtariPreprocessing", "RepeatAction"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def inner_limit(env: gym.Env) -> int | None:
 def _one_to_one(wrapper: gym.Wrapper) -> bool:
     """Whether a step of the wrapper is certainly one step of the environment inside it."""
     kind = type(wrapper)
-    if kind.__name__ in _SKIPPING:
+    if _SKIPPING & {base.__name__ for base in kind.__mro__}:
         return False
     step = kind.step
     plain = (gym.Wrapper, gym.ObservationWrapper, gym.ActionWrapper, gym.RewardWrapper)

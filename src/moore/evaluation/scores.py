@@ -31,9 +31,21 @@ _D4RL = {
 }
 
 
-def reference_scores(env_id: str | None) -> ReferenceScores | None:
-    """D4RL's constants for HalfCheetah, Hopper and Walker2d (any version), else None."""
+# Of all three tasks; the returns of shorter episodes cannot be measured by these.
+_STEPS = 1000
+
+
+def reference_scores(
+    env_id: str | None, *, arguments: str = "", steps: int | None = None
+) -> ReferenceScores | None:
+    """D4RL's constants for HalfCheetah, Hopper and Walker2d (any version), else None.
+
+    Args:
+        env_id: Gymnasium id.
+        arguments: arguments of the environment besides; with any, it is another task.
+        steps: step limit of an episode; None for the registered one.
+    """
     match = re.fullmatch(r"(HalfCheetah|Hopper|Walker2d)-v\d+", env_id or "")
-    if match is None:
+    if match is None or arguments or steps not in (None, _STEPS):
         return None
     return ReferenceScores(*_D4RL[match[1].lower()], source="D4RL infos.py")

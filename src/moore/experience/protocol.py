@@ -197,7 +197,7 @@ class Experience(Protocol):
     def refresh(
         self, state: PyTree, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
     ) -> tuple[PyTree, PRNGKeyArray, Refreshed]:
-        """Lines 12 to 16: once in an offline epoch, every phi steps of the online stage."""
+        """Lines 12 to 16 of Algorithm 1: once an offline epoch, and every phi online steps."""
 
     def hand_over(self, state: PyTree) -> PyTree:
         """Lines 4 and 5: keeps what was learned and empties what belongs to one stage."""

@@ -168,7 +168,7 @@ def _steps_of(
     trusted: Float[Array, ""],
     seen: Range,
 ) -> _Steps:
-    """The steps of one chunk. Of a rollout that was not drawn none happened, and none was due."""
+    """The steps of one chunk; those of a rollout that only fills it up count as if never asked."""
     happened = happened & drawn[None]
     goes_on = happened & ~transitions.terminated & (uncertainty <= trusted)
     due = jnp.concatenate([drawn[None], goes_on[:-1]])

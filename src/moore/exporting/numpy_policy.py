@@ -76,7 +76,7 @@ def load_policy(run: str | Path, *, seed: int = 0) -> NumpyPolicy:
         seed: of sampled actions.
 
     Raises:
-        InputError: there is no policy, it is damaged, or a newer version's format.
+        InputError: there is no policy, it is damaged, or its format is that of a newer version.
     """
     folder, about, weights = read_files(run)
     with telling_damage(folder):

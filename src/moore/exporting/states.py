@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from moore.data.column_names import check_columns, columns_of
 from moore.data.dataset import Dataset
 from moore.data.load import load_dataset
 from moore.errors import InputError
@@ -13,8 +14,6 @@ from moore.runs.policy import Policy
 COUNT = 10_000
 # Random states reach so far beyond the range of the log, as a share of it on both sides.
 _BEYOND = 0.1
-# What readers of tables say about the entries.
-_COLUMNS = ("obs_names", "action_names", "obs_units", "action_units")
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
@@ -68,9 +67,8 @@ def logged_states(policy: Policy, dataset: str | None, *, seed: int) -> LoggedSt
         return _without(f"the log cannot be read here: {error}")
     rows = np.random.default_rng(seed).permutation(log.size)[:COUNT]
     low, high = log.obs.min(axis=0), log.obs.max(axis=0)
-    columns = {key: log.metadata[key] for key in _COLUMNS if key in log.metadata}
     sha256 = "" if config.reward else log.sha256  # which the computed rewards change
-    return LoggedStates(log.obs[np.sort(rows)], low, high, sha256, columns)
+    return LoggedStates(log.obs[np.sort(rows)], low, high, sha256, columns_of(log))
 
 
 def random_states(
@@ -107,6 +105,7 @@ def _check(log: Dataset, policy: Policy, source: str) -> None:
             f"{source}: its observations and actions have {sizes[0]} entries, those of the policy "
             f"{sizes[1]}; give the log that the policy was trained on."
         )
+    check_columns(log, policy.columns, of="the policy")
 
 
 def _without(missing: str) -> LoggedStates:

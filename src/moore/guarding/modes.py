@@ -28,7 +28,7 @@ Action = Float[np.ndarray, " action"]
 
 
 class Mode(StrEnum):
-    """How far the new policy is trusted by its user."""
+    """How far the user trusts the new policy, from not at all (off) to completely (on)."""
 
     OFF = "off"
     SHADOW = "shadow"

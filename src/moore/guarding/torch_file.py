@@ -150,10 +150,10 @@ def _storage_kind(name: str):
 
 def _stored(reference: Any) -> Storage:
     if not (isinstance(reference, tuple) and len(reference) >= 5 and callable(reference[1])):
-        raise ValueError("it refers to something that is no tensor")
+        raise ValueError("one of its entries stands for something other than a tensor's numbers")
     dtype = reference[1]()
     if not isinstance(dtype, np.dtype) or type(reference[4]) is not int:
-        raise ValueError("it refers to something that is no tensor")
+        raise ValueError("one of its entries stands for something other than a tensor's numbers")
     return Storage(str(reference[2]), dtype, reference[4])
 
 

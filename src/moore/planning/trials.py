@@ -78,7 +78,7 @@ class Systems:
     def _run(
         self, rng: np.random.Generator, factor: float, most: int, *, until_promoted: bool = False
     ) -> tuple[DipBudget, int]:
-        """A system, and the number of episodes that were played in it."""
+        """Plays one random system; returns its loss budget and the number of its episodes."""
         budget = dip_budget(self._share, replace(self._known, worths=[], course=[]))
         for number in range(1, most + 1):
             if budget.incumbent == REFERENCE:

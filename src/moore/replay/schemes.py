@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from moore.errors import InputError
 from moore.imports import is_function_name
+from moore.numbers import in_full
 from moore.replay.priorities import RowScheme, load_scheme
 from moore.replay.schedule import alpha_for_peak_tv, offline_priority
 
@@ -47,7 +48,7 @@ class Scheme:
         return 0.0 if math.isinf(f) else n_on / (n_on + f * n_off)
 
     def __str__(self) -> str:
-        return ":".join([self.name, *(f"{value:g}" for value in self.parameters.values())])
+        return ":".join([self.name, *map(in_full, self.parameters.values())])
 
 
 def moore(alpha: float = 1.0) -> Scheme:

@@ -149,7 +149,8 @@ def _known_so_far(rows: list[dict], config: dict) -> dict:
     """The summary of a run that has not written its summary.json yet."""
     summary = {name: _find(config, name) for name in ("env_id", "algorithm", "scheme", "seed")}
     summary["dataset"] = {"name": _find(config, "dataset")}
-    reference = reference_scores(summary["env_id"])
+    made = {"arguments": _find(config, "env_args") or "", "steps": _find(config, "episode_steps")}
+    reference = reference_scores(summary["env_id"], **made)
     summary["reference"] = asdict(reference) if reference else None
     counts = [len(row["eval/returns"]) for row in rows if row.get("eval/returns")]
     wanted = (config.get("evaluation") or {}).get("episodes")

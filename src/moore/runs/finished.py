@@ -11,7 +11,9 @@ from moore.evaluation.scores import ReferenceScores
 from moore.numbers import finite, is_finite, without_nulls
 from moore.reports.compare import Finished
 from moore.reports.headline import known_reference
+from moore.runs.changes import settings_of
 from moore.runs.folder import read_metrics, read_summary
+from moore.runs.sections import used_settings
 
 
 def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[Finished]:
@@ -42,6 +44,49 @@ def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[
             "apart with --by SETTING."
         )
     return found
+
+
+# Settings in which runs of one variant may differ: none of their results depends on these, apart
+# from the seed; a log may have been moved, and is told by its hash.
+_MAY_DIFFER = ("seed", "dataset", "checkpoint_every", "track", "tensorboard")
+
+
+def unlike(runs: Sequence[Finished]) -> list[str]:
+    """Notes on runs that count as seeds of one variant, but have other settings or another log."""
+    groups: dict[tuple[str, str], list[Finished]] = {}
+    for run in runs:
+        groups.setdefault((run.task, run.variant), []).append(run)
+    notes = []
+    for (task, variant), same in groups.items():
+        who = f"the runs of {variant} on {task}"
+        hashes = {(read_summary(run.folder).get("dataset") or {}).get("sha256") for run in same}
+        if len(hashes - {None}) > 1:
+            notes.append(
+                f"{who} have learned from different logs with the same name; compare the runs of "
+                "one log at a time."
+            )
+        if names := _differing([_settings(run.folder) for run in same]):
+            notes.append(
+                f"{who} differ in {', '.join(names[:3])}"
+                + (f" and {len(names) - 3} more settings" if len(names) > 3 else "")
+                + f", and are taken for seeds of one variant; --by {','.join(names[:3])} tells "
+                "them apart."
+            )
+    return notes
+
+
+def _settings(folder: Path) -> dict[str, object]:
+    """The settings that the run uses, by their names; empty if this version cannot read them."""
+    try:
+        return flat(dataclasses.asdict(used_settings(settings_of(folder))))
+    except InputError:
+        return {}
+
+
+def _differing(settings: list[dict[str, object]]) -> list[str]:
+    known = [table for table in settings if table]
+    names = (name for name in (known[0] if known else ()) if name not in _MAY_DIFFER)
+    return [name for name in names if any(table[name] != known[0][name] for table in known)]
 
 
 def _runs_below(folder: Path) -> list[Path]:

@@ -24,6 +24,7 @@ from moore.agents.mixture import Mixture
 from moore.agents.nets import Actor
 from moore.algorithms import AGENTS
 from moore.config import Config, from_dict, known_settings, to_dict
+from moore.data.column_names import Columns, as_columns
 from moore.errors import InputError
 from moore.files import replace_folder, to_disk, write_whole, writing
 from moore.runs.policy_file import (
@@ -63,6 +64,8 @@ class Policy:
         low, high: (action,) bounds of the environment's actions.
         env_id: environment in which it was trained.
         seed: seed of the samples that `deterministic=False` draws.
+        units: conversion of the environment's units to those of the weights.
+        columns: names and units of observations and actions, where the log gives them.
     """
 
     weights: PyTree
@@ -74,6 +77,7 @@ class Policy:
     env_id: str
     seed: int = 0
     units: Units = AS_GIVEN
+    columns: Columns = field(default_factory=dict)
     _rng: np.random.Generator = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
@@ -142,6 +146,7 @@ def _about(policy: Policy) -> dict:
         "action_high": policy.high.tolist(),
         "units": policy.units.to_dict(),
         "acting": {"noise": getattr(policy.weights, "noise", 0.0)},
+        "columns": policy.columns,
     }
 
 
@@ -193,7 +198,8 @@ def _assemble(about: dict, weights: bytes, folder: Path, seed: int) -> Policy:
     units = Units.from_dict(about["units"]) if "units" in about else AS_GIVEN
     if units.obs_mean and len(units.obs_mean) != obs_dim:
         raise ValueError(f"its units have {len(units.obs_mean)} means for {obs_dim} observations")
-    return Policy(actor, agent, config, obs_dim, low, high, env_id, seed, units)
+    columns = as_columns(about.get("columns"))
+    return Policy(actor, agent, config, obs_dim, low, high, env_id, seed, units, columns)
 
 
 def _check_widths(about: dict, actor: AnyActor) -> None:

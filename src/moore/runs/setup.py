@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from moore import algorithms
 from moore.config import Config
+from moore.data.column_names import columns_of
 from moore.data.content import sum_of_rows
 from moore.data.cuts import other_limit
 from moore.data.dataset import Dataset
@@ -88,9 +89,9 @@ class Setup:
         """A policy of the learner, in the environment's units."""
         agent, obs_dim = self.learner.algorithm.agent, self.learner.dims[0]
         bounds = self.world.bounds.low, self.world.bounds.high
-        weights = jax.device_get(weights)
-        name, units = self.config.env_id, self.units
-        return Policy(weights, agent, self.config, obs_dim, *bounds, name, units=units)
+        of = {"units": self.units, "columns": columns_of(self.dataset)}
+        env_id, weights = self.config.env_id, jax.device_get(weights)
+        return Policy(weights, agent, self.config, obs_dim, *bounds, env_id, **of)
 
 
 @plain_jax()
@@ -136,7 +137,7 @@ def prepare(
         steps = world.limit.steps
         log = _load(dataset or config.dataset, config, algorithm, max_episode_steps=steps)
     config = _named(config, log, world)
-    reference = _reference(log, world.env_id)
+    reference = _reference(log, world, config.env_args)
     if log is not None:
         check_disk(algorithm, scheme, log)
         _check_spaces(log, world)
@@ -226,14 +227,12 @@ def _cared_for(config: Config) -> list[str]:
     return [name for name, answered in answers.items() if answered]
 
 
-def _reference(log: Dataset | None, env_id: str) -> ReferenceScores | None:
-    """Returns that define the score: the log's, unless they belong to another environment."""
-    if log is None:
-        return reference_scores(env_id)
-    borrowed = log.reference is not None and log.reference == reference_scores(log.env_id)
-    if log.reference is not None and (not borrowed or env_id == log.env_id):
-        return log.reference
-    return reference_scores(env_id)
+def _reference(log: Dataset | None, world: World, arguments: str) -> ReferenceScores | None:
+    """Returns that define the score: those that only the log knows, else the environment's."""
+    own = None if log is None else log.reference
+    if own is not None and own != reference_scores(log.env_id):
+        return own
+    return reference_scores(world.env_id, arguments=arguments, steps=world.limit.steps)
 
 
 def _first_states(log: Dataset, units: Units) -> jax.Array:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moore.data.checks import action_rounding
+from moore.data.column_names import Columns, check_columns
 from moore.data.dataset import Dataset
 from moore.data.live_steps import Step, Unit, plain, plain_reward
 from moore.data.load import check_against_spaces, load_dataset
@@ -110,13 +111,19 @@ def records_of_episode(
 
 
 def rows_of_log(
-    source: Dataset | str | Path, world: World, *, first: int, unit: Unit, accept: Sequence[str]
+    source: Dataset | str | Path,
+    world: World,
+    *,
+    columns: Columns,
+    first: int,
+    unit: Unit,
+    accept: Sequence[str],
 ) -> list[dict]:
     """The records of a log; see `Session.add_log`.
 
     Raises:
-        InputError: the log cannot be read, has other dimensions or bounds, or a finding that would
-            make what is learned wrong and is not accepted.
+        InputError: the log cannot be read, has other dimensions or bounds, its `columns` in another
+            order or unit, or a finding that would make what is learned wrong and is not accepted.
     """
     log = load_dataset(source)
     if log.whole is not None:
@@ -131,6 +138,7 @@ def rows_of_log(
         action_high=world.bounds.high,
         env_id=world.env_id,
     )
+    check_columns(log, columns, of="the session")
     check_log_for_run(log, None, accept)
     next_obs = np.where(log.successor_known[:, None], log.next_obs, np.nan)
     truncated = log.truncated & ~log.terminated

@@ -85,7 +85,7 @@ class LearnerSide(Protocol):
         """
 
     def add(self, step: Step) -> None:
-        """Takes a step that came out."""
+        """Takes a step whose result has become known."""
 
     def feed(self) -> None:
         """Gives the learner the steps that came out."""

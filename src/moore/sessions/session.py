@@ -264,8 +264,8 @@ class Session(Opened):
         """
         operation, one = self._opened(), units_of(unit, 1, single=True)[0]
         first = operation.steps.last + 1
-        world = operation.world
-        operation.take(rows_of_log(source, world, first=first, unit=one, accept=accept))
+        fits = {"world": operation.world, "columns": operation.policy.columns}
+        operation.take(rows_of_log(source, **fits, first=first, unit=one, accept=accept))
         return operation.steps.last + 1 - first
 
     @plain_jax()

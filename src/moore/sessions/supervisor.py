@@ -170,7 +170,7 @@ class Supervisor:
         ]
 
     def _held(self, one: Watched, held: Float[np.ndarray, " action"], now: float) -> Decided:
-        """The last action, for a reading that is not finite."""
+        """Sends the last action again, because the reading is not finite."""
         board = one.board
         locks = board.interlocks
         action = np.clip(held, locks.low, locks.high) if board.last is None else board.last

@@ -48,7 +48,7 @@ class Watched:
     """
 
     def __init__(self, settings: Supervision, mode: Mode):
-        """A unit of a session in this mode, before its first step."""
+        """Begins with no step: nothing was sent to the unit so far."""
         self.board = settings.first_board().in_mode(mode)
         self.guard: Guard | None = None if settings.guard is None else settings.guard.first_guard()
         self.old: np.ndarray | None = None
@@ -132,7 +132,7 @@ class Watched:
         return self.guard.hand_over(lambda: True, seen_to=by_user).trusted
 
     def trust_again(self, consent: int) -> None:
-        """After an alarm a new test begins, unless something else is awaited.
+        """Begins a new test after an alarm, unless something else is awaited.
 
         Args:
             consent: number of the gate's consent; 0: it is a user's.
@@ -143,7 +143,7 @@ class Watched:
             self._trust = consent
 
     def distrust(self, since: int) -> None:
-        """The gate's consents after this number are void."""
+        """Takes back a trust that rests on a consent of the gate after this number."""
         if self.guard is not None and self._trust > since:
             self.guard = replace(self.guard, alarm=self.guard.alarms[-1])
 

@@ -157,7 +157,7 @@ class SupervisedBudget(DipBudget):
 
 
 def supervised(budget: DipBudget, *, by_log: bool = False) -> SupervisedBudget:
-    """A new account, to be told who acts.
+    """An account with the same earnings, rules and ledger that hears from outside who acts.
 
     Args:
         budget: what is known before the first step.
@@ -211,7 +211,7 @@ class SupervisedTrials(Trials):
         self.budget.told(by_reference=by_reference, free=free, policy=candidate)
 
     def alarmed(self, state: LearnerState) -> LearnerState:
-        """After an alarm of the guard: the reference is the incumbent again."""
+        """Makes the reference the incumbent again, after an alarm of the guard."""
         self.budget.take_back()
         return self._settled(state)
 

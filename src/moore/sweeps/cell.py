@@ -110,9 +110,9 @@ def limit_threads(count: int) -> dict[str, str]:
     """Environment variables that limit the threads of each library in a process to `count`."""
     flags = f"--xla_cpu_multi_thread_eigen={'true' if count > 1 else 'false'}"
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return dict.fromkeys(names, str(count)) | {
-        "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), flags]).strip()
-    }
+    # XLA reads no further than a word without dashes, such as intra_op_parallelism_threads=1.
+    given = [word for word in os.environ.get("XLA_FLAGS", "").split() if word.startswith("-")]
+    return dict.fromkeys(names, str(count)) | {"XLA_FLAGS": " ".join([*given, flags])}
 
 
 def main() -> None:

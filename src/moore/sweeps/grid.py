@@ -11,6 +11,7 @@ from pathlib import Path
 from moore import algorithms
 from moore.config import Config, from_dict, to_dict
 from moore.errors import InputError
+from moore.numbers import in_full
 from moore.presets import preset
 from moore.runs.mirror import is_url
 from moore.sweeps.cell import Cell
@@ -58,7 +59,7 @@ class Grid:
 
     def variants(self, place: int) -> list[tuple[str, str | None]]:
         """The pairs (algorithm, scheme) on a preset; None is the preset's or algorithm's scheme."""
-        own = [*self.schemes, *(f"moore:{alpha:g}" for alpha in self.alphas)]
+        own = [*self.schemes, *(f"moore:{in_full(alpha)}" for alpha in self.alphas)]
         usual = "moore" if own else preset(self.presets[place]).algorithm
         result = []
         for name in self.algorithms or (usual,):
@@ -152,7 +153,8 @@ def _task(
     name = f"{config.env_id or 'env'}-{logs}".replace("/", "-")
     if penalty is None:
         return name, config
-    return f"{name}-penalty-{penalty:g}", dataclasses.replace(config, penalty_coef=float(penalty))
+    name += f"-penalty-{in_full(penalty)}"
+    return name, dataclasses.replace(config, penalty_coef=float(penalty))
 
 
 def _cell_config(base: Config, scheme: str | None, seed: int) -> Config:
