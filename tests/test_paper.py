@@ -53,7 +53,7 @@ class Recorder:
     def observed(self, state, transition, *, in_episode):
         return state
 
-    def consider(self, state, epoch, returns, *, in_episode):
+    def consider(self, state, epoch, returns, *, in_episode, on_pass=None):
         self.running.append(in_episode)
         return state, {}
 

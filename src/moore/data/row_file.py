@@ -39,8 +39,8 @@ _NUMBERS = ("rows", "obs_dim", "action_dim", "terminals", "timeouts", "unknown_s
 
 def is_row_folder(source: str | Path) -> bool:
     """Whether the path is a folder that `moore.data.row_writer` has written."""
-    path = Path(os.path.expanduser(source))
-    return (path / ROWS).is_file() and (path / FACTS).is_file()
+    path = os.path.expanduser(source)
+    return all(os.path.isfile(os.path.join(path, name)) for name in (ROWS, FACTS))
 
 
 def row_type(obs_dim: int, action_dim: int) -> np.dtype:
