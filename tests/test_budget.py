@@ -68,6 +68,17 @@ def test_one_episode_may_decide():
     assert budget.incumbents == [REFERENCE, 1]
 
 
+def test_one_good_episode_is_not_enough_where_episodes_differ_widely():
+    """Good or bad by chance: 10 or 30 an episode. Where they hardly differ, one decides."""
+    wide = [np.full(LENGTH, reward) for reward in (0.5, 1.5) * 6]
+    budget = dip_budget(0.05, earnings_of_log(wide, length=LENGTH, floor=0.0, ends=False))
+    budget.offer(1)
+    while not budget.trials or budget.running.steps:
+        budget.acting
+        budget.step(1.5)
+    assert budget.promoted == 0
+
+
 def test_the_next_trial_waits_for_the_incumbent_only_after_a_failure():
     earns = {REFERENCE: 1.0, 1: 1.2, 2: 1.4, 3: 1.3, 4: 1.6}
     budget = dip_budget(0.05, steady())

@@ -167,7 +167,10 @@ class Contest:
     def _is_ahead(self, verdict: Verdict) -> bool:
         assert self.challenger is not None
         if math.isfinite(self.rules.promote):
-            return verdict.step.deviations > self.rules.promote
+            step, level = verdict.step, self.earnings.level + verdict.incumbent.mean
+            plausible = step.mean - self.rules.plausible * math.sqrt(step.variance)
+            safe = plausible > -self.share * level
+            return safe and step.deviations > self.rules.promote
         (mean, parts), (bar, of_bar) = map(self.record_of, (self.challenger, self.incumbent))
         return mean - bar > self._apart(parts, of_bar, math.inf, self.spread)
 

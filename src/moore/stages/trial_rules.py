@@ -18,6 +18,8 @@ class Rules:
         promote: a challenger is promoted if its gain over the incumbent, as believed after its
             record, is more than this many standard deviations above 0; infinite: by what an
             anytime-valid test of the records asks for.
+        plausible: and if this many standard deviations less than that gain are no loss of more than
+            the budget's share of what the incumbent earns.
         lose: a challenger has lost if that gain is more than this many standard deviations below 0.
         least_parts: number of episodes that a challenger must have acted before it can be promoted.
         least_fresh: the same for an incumbent before it can lose its place.
@@ -39,6 +41,7 @@ class Rules:
 
     window: float = 1.0
     promote: float = 0.0
+    plausible: float = 1.0
     lose: float = 1.0
     least_parts: float = 1.0
     least_fresh: float = 0.5
