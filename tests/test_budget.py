@@ -14,7 +14,7 @@ from moore.errors import InputError
 from moore.runs.budgeting import dip_budget
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import metrics, of_incumbent, pack, summary, unpack
-from moore.stages.earnings import Earnings, drawdown, earnings_of_log
+from moore.stages.earnings import Earnings, earnings_of_log
 from moore.stages.trial_rules import Rules
 
 LENGTH = 20
@@ -400,22 +400,6 @@ def test_a_budget_goes_on_from_the_disk_as_if_nothing_had_happened(script, at):
 
     play(script, lambda: held[0], to_disk_and_back)
     assert pack(held[0]) == pack(whole)
-
-
-@pytest.mark.parametrize(
-    ("rewards", "ends", "length", "lost"),
-    [
-        ([1.0, 2.0, 0.0], [], 3, 0.0),
-        ([1.0, -2.0, 1.0, -3.0, 9.0], [4], 9, 4.0),
-        ([-1.0, -2.0, 5.0], [2], 9, 3.0),
-        ([1.0, -2.0, -2.0, 1.0], [1, 3], 9, 2.0),
-        ([1.0, -2.0, -2.0, 1.0], [3], 2, 2.0),
-    ],
-    ids=("never", "from a height", "at first", "not over an end", "not over the length"),
-)
-def test_what_an_episode_loses_at_a_stretch(rewards, ends, length, lost):
-    flags = np.isin(np.arange(len(rewards)), ends)
-    assert drawdown(np.array(rewards) + 7.0, flags, length, 7.0) == lost
 
 
 @pytest.mark.parametrize("lost", [0.0, 12.0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moore.errors import InputError
-from moore.stages.earnings import Earnings, at_step, earnings_of_log
+from moore.stages.earnings import Earnings, at_step, drawdown, earnings_of_log
 
 
 def test_after_an_early_end_the_steps_earn_zero_reward_which_lies_above_the_floor():
@@ -56,3 +56,19 @@ def test_long_records_are_cut_into_whole_stretches_and_the_rest_is_left_out():
     earnings = earnings_of_log([np.arange(50.0)], length=20, floor=0.0, ends=False)
     assert earnings.worths == [pytest.approx(190.0), pytest.approx(590.0)]
     assert earnings.episodes == 2 and Earnings(20, 0.0, False).episodes == 0
+
+
+@pytest.mark.parametrize(
+    ("rewards", "ends", "length", "lost"),
+    [
+        ([1.0, 2.0, 0.0], [], 3, 0.0),
+        ([1.0, -2.0, 1.0, -3.0, 9.0], [4], 9, 4.0),
+        ([-1.0, -2.0, 5.0], [2], 9, 3.0),
+        ([1.0, -2.0, -2.0, 1.0], [1, 3], 9, 2.0),
+        ([1.0, -2.0, -2.0, 1.0], [3], 2, 2.0),
+    ],
+    ids=("never", "from a height", "at first", "not over an end", "not over the length"),
+)
+def test_what_an_episode_loses_at_a_stretch(rewards, ends, length, lost):
+    flags = np.isin(np.arange(len(rewards)), ends)
+    assert drawdown(np.array(rewards) + 7.0, flags, length, 7.0) == lost
