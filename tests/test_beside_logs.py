@@ -27,7 +27,7 @@ def test_hidden_files_are_none_of_a_log_s(folder):
 
 
 def test_what_is_passed_over_is_named(folder):
-    (folder / "b.csv.gz").write_bytes(gzip.compress(b"x,y,u,r\n"))
+    (folder / "b.csv.gz").write_bytes(gzip.compress(b"x,y,u,r\n", mtime=0))
     (folder / "more").mkdir()
     (folder / "columns.toml").write_text('obs = "x"\naction = "u"\nreward = "r"')
     assert "not read in this folder: b.csv.gz, more/" in told(read_log("logs"))
@@ -50,7 +50,7 @@ def test_a_damaged_file_of_several_is_named(folder):
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (gzip.compress(b"x,y\n1,2\n"), "a gzip archive"),
+        (gzip.compress(b"x,y\n1,2\n", mtime=0), "a gzip archive"),
         (b"PK\3\4 sheets", "a zip archive, or a workbook"),
         (b"PAR1\x15\4rows", "a Parquet file"),
         ("x,y,u,r\n".encode("utf-16-le"), "zero bytes, as UTF-16 without a mark"),
