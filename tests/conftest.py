@@ -338,6 +338,31 @@ def moore_refuses(desk, capsys):
     return run
 
 
+@pytest.fixture
+def time():
+    """The clock of sessions beside the controller that ran before."""
+    from beside_old import Time
+
+    return Time()
+
+
+@pytest.fixture
+def begin(quick_run, log_file, tmp_path, time):
+    """Begins sessions beside that controller, and closes them in the end."""
+    from beside_old import sessions_beside
+
+    with sessions_beside(quick_run, log_file, tmp_path, time) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def budget_run(log_file, tmp_path_factory):
+    """A run with a loss budget, after its offline stage."""
+    from beside_old import run_with_budget
+
+    return run_with_budget(log_file, tmp_path_factory.mktemp("budget") / "run")
+
+
 @pytest.fixture(scope="module")
 def begin_served(quick_run, log_file, tmp_path_factory):
     """Begins sessions that are to be served, and closes them in the end."""

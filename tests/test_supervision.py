@@ -8,12 +8,9 @@ import pytest
 from beside_old import (
     EPISODE,
     OBS,
-    Time,
     control,
     decisions,
     old,
-    run_with_budget,
-    sessions_beside,
     who,
 )
 from moore.data.load import read_log
@@ -23,22 +20,6 @@ from moore.guarding.guard import GuardAlarm
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.signals import Limit
 from moore.guarding.supervision import GuardSettings
-
-
-@pytest.fixture
-def time():
-    return Time()
-
-
-@pytest.fixture
-def begin(quick_run, log_file, tmp_path, time):
-    with sessions_beside(quick_run, log_file, tmp_path, time) as begin:
-        yield begin
-
-
-@pytest.fixture(scope="module")
-def budget_run(log_file, tmp_path_factory):
-    return run_with_budget(log_file, tmp_path_factory.mktemp("budget") / "run")
 
 
 class TestModes:

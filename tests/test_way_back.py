@@ -3,27 +3,11 @@
 import numpy as np
 import pytest
 
-from beside_old import EPISODE, Time, control, run_with_budget, sessions_beside, who
+from beside_old import EPISODE, control, run_with_budget, who
 from moore.errors import InputError
 from moore.guarding.guard import GuardAlarm
 from moore.guarding.signals import Limit
 from moore.guarding.supervision import GuardSettings
-
-
-@pytest.fixture
-def time():
-    return Time()
-
-
-@pytest.fixture
-def begin(quick_run, log_file, tmp_path, time):
-    with sessions_beside(quick_run, log_file, tmp_path, time) as begin:
-        yield begin
-
-
-@pytest.fixture(scope="module")
-def budget_run(log_file, tmp_path_factory):
-    return run_with_budget(log_file, tmp_path_factory.mktemp("budget") / "run")
 
 
 class TestWayBack:

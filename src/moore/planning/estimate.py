@@ -26,6 +26,7 @@ from moore.runs.plan import Stages
 from moore.runs.sections import used_settings
 from moore.runs.setup import Setup, prepare
 from moore.runs.world import World
+from moore.stages.learner import Learner
 
 # Steps of an environment that tell what one of them takes.
 _ENV_STEPS = 100
@@ -108,9 +109,7 @@ def _estimate(
     if online:
         epochs = config.online.epochs
         parts += priced("online", online_work(learner, epochs), costs.online)
-        rehearsals = priced("online", rehearsal_work(learner, epochs), costs.offline)
-        seconds = sum((part.seconds for part in rehearsals), 0.0)
-        parts.append(Part("online", "rehearsals", seconds))
+        parts.append(Part("online", "rehearsals", rehearsal_seconds(learner, epochs, costs)))
     notes = ends_sooner(config, offline=offline, has_models=learner.models is not None)
     if config.evaluation.episodes:
         step = seconds_of_a_step(setup.world)
@@ -142,6 +141,12 @@ def priced(stage: str, work: Work, costs: Mapping[str, float]) -> list[Part]:
         for name, count in work.items()
         if name in costs
     ]
+
+
+def rehearsal_seconds(learner: Learner, epochs: int, costs: Costs) -> float:
+    """What the rehearsals in so many online epochs take."""
+    work = rehearsal_work(learner, epochs)
+    return sum((part.seconds for part in priced("online", work, costs.offline)), 0.0)
 
 
 def seconds_of_a_step(world: World) -> float:

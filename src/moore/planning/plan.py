@@ -12,10 +12,10 @@ from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
 from moore.jax_settings import plain_jax
 from moore.planning.calibration import Miniature
-from moore.planning.estimate import Part, priced
+from moore.planning.estimate import Part, priced, rehearsal_seconds
 from moore.planning.memory import memory_of
 from moore.planning.trials import Promotion, Systems
-from moore.planning.work import ends_sooner, offline_work, online_work, rehearsal_work
+from moore.planning.work import ends_sooner, offline_work, online_work
 from moore.runs.sections import used_settings
 from moore.runs.setup import Setup, prepare
 
@@ -139,9 +139,8 @@ def plan_live(log: Dataset, live: Live, config: Config) -> LivePlan:
     costs, learner = Miniature(setup).costs(), setup.learner
     online = setup.config.online
     every = online.rehearse_every
-    rehearsal = priced("online", rehearsal_work(learner, every), costs.offline)
     epoch = sum(part.seconds for part in priced("online", online_work(learner, 1), costs.online))
-    epoch += sum(part.seconds for part in rehearsal) / every
+    epoch += rehearsal_seconds(learner, every, costs) / every
     by_steps = live.steps_per_day / online.steps_per_epoch
     by_hours = 3600.0 * live.hours / epoch
     steps = setup.world.limit.steps

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from moore.config.offline import OfflineConfig
+from moore.experience.protocol import Metrics
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.measured import fit_metrics, mean_metrics
 
@@ -44,17 +45,26 @@ def offline_stage(
     for epoch in range(done + 1, config.epochs + 1):
         if why_it_ends(rows, config) is not None:
             break
-        state, learned = learner.summarise_data(state), []
-        for _ in range(config.rounds):
-            state, fresh = learner.refresh(state, epoch)
-            state, losses = learner.update(state, epoch, config.updates_per_epoch // config.rounds)
-            learned.append(fresh.metrics | losses)
+        state, learned = learn_in_models(learner, state, epoch)
         state, decision = learner.pass_gate(state, epoch)
         found = learned[0] if config.rounds == 1 else mean_metrics(learned)
         metrics = learner.reported(jax.device_get(found | decision))
         rows.append(metrics)
         on_epoch(epoch, state, metrics)
     return state
+
+
+def learn_in_models(
+    learner: Learner, state: LearnerState, epoch: int
+) -> tuple[LearnerState, list[Metrics]]:
+    """The updates of one epoch, and the metrics of each of its rounds of rollouts."""
+    config = learner.config.offline
+    state, learned = learner.summarise_data(state), []
+    for _ in range(config.rounds):
+        state, fresh = learner.refresh(state, epoch)
+        state, losses = learner.update(state, epoch, config.updates_per_epoch // config.rounds)
+        learned.append(fresh.metrics | losses)
+    return state, learned
 
 
 def why_it_ends(rows: Sequence[Mapping], config: OfflineConfig) -> str | None:

@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 from moore.experience.policy_comparison import doubt_about
 from moore.experience.protocol import OnPass
 from moore.stages.learner import Learner, LearnerState
+from moore.stages.offline import learn_in_models
 from moore.trees import copied
 
 
@@ -47,7 +48,7 @@ def rehearse(
         for done in range(epochs):
             if on_pass is not None:
                 on_pass(done, ())
-            offline = _epoch(learner, offline, done + 1)
+            offline, _ = learn_in_models(learner, offline, done + 1)
         _, found = learner.compare_newest(offline, epochs)
     least = learner.config.gate.confidence * float(found["gate/standard_error"])
     promised = float(found["gate/gain"]) > least
@@ -72,12 +73,3 @@ def _begun(
     agent, config = learner.algorithm.agent, learner.agent_config
     begun = agent.begin_with(offline.agent, learner.policy(state), config, doubt)
     return dataclasses.replace(offline, agent=begun)
-
-
-def _epoch(learner: Learner, state: LearnerState, epoch: int) -> LearnerState:
-    offline = learner.config.offline
-    state = learner.summarise_data(state)
-    for _ in range(offline.rounds):
-        state, _ = learner.refresh(state, epoch)
-        state, _ = learner.update(state, epoch, offline.updates_per_epoch // offline.rounds)
-    return state

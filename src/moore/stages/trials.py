@@ -198,8 +198,6 @@ class Trials:
         gain, error, newest = (
             float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error", "return")
         )
-        if gain == error == 0.0:
-            return gain, error
         of_incumbent = math.inf if known is None else newest - gain - known.mean
         return gain, math.hypot(error, of_incumbent)
 
