@@ -73,6 +73,13 @@ class AfterVerdict(Protocol):
 
 
 @runtime_checkable
+class Unjudged(Protocol):
+    """Called before it learns from the log alone, where no trial judges its steps."""
+
+    def __call__(self, state: PyTree, config: Any) -> PyTree: ...
+
+
+@runtime_checkable
 class Act(Protocol):
     """A sampled action in (-1, 1)."""
 
@@ -151,7 +158,7 @@ def learns_nothing_of_verdicts(state: PyTree, won: bool, config: Any) -> PyTree:
 
 
 def goes_on(state: PyTree, config: Any) -> PyTree:
-    """For an agent that does not change at the hand-over."""
+    """For an agent that does not change at the hand-over, or before it learns from the log."""
     del config
     return state
 
@@ -190,7 +197,7 @@ class Agent:
         value: see the protocol; None if the critics do not evaluate the policy.
         summarise_data, follow, hand_over, new_episode: see the protocols; by default nothing is
             done.
-        begin_with, adopt, after_verdict: see the protocols; by default nothing is done.
+        begin_with, adopt, after_verdict, unjudged: see the protocols; by default nothing is done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
     """
 
@@ -207,6 +214,7 @@ class Agent:
     begin_with: BeginWith = begins_afresh
     adopt: Adopt = goes_its_own_way
     after_verdict: AfterVerdict = learns_nothing_of_verdicts
+    unjudged: Unjudged = goes_on
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions

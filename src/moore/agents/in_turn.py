@@ -1,7 +1,8 @@
 """Two agents in turn: one learns from the log, the other one goes on in the system.
 
-The second begins with the policy that the first hands over. Each has a section of its own in a
-configuration.
+The second begins with the policy that the first hands over, unless it has learned from the log
+before (`moore.stages.from_log`): then it goes on from there, beside that policy. Each has a section
+of its own in a configuration.
 """
 
 from collections.abc import Callable
@@ -49,16 +50,18 @@ class _InTurn:
         self, key: PRNGKeyArray, obs_dim: int, action_dim: int, config: InTurnConfig
     ) -> InTurnState:
         key_first, key_then = jax.random.split(key)
+        first = self.first.init(key_first, obs_dim, action_dim, config.offline)
+        then = self.then.init(key_then, obs_dim, action_dim, config.online)
+        # So that the networks have the widths of the policy that it will adopt.
         return InTurnState(
-            self.first.init(key_first, obs_dim, action_dim, config.offline),
-            self.then.init(key_then, obs_dim, action_dim, config.online),
+            first, self.then.begin_with(then, self.first.policy(first), config.online)
         )
 
     def hand_over(self, state: InTurnState, config: InTurnConfig) -> InTurnState:
-        """Ends the first agent's training; the second one begins with its policy."""
+        """Ends the first agent's training; the second one adopts its policy."""
         ended = self.first.hand_over(state.offline, config.offline)
         policy = self.first.policy(ended)
-        return InTurnState(None, self.then.begin_with(state.online, policy, config.online))
+        return InTurnState(None, self.then.adopt(state.online, policy, config.online))
 
     def policy(self, state: InTurnState) -> PyTree:
         if state.offline is None:
@@ -114,11 +117,12 @@ def in_turn(first: Agent, then: Agent) -> InTurnAgent:
     """An agent that learns as `first` before the hand-over and as `then` after it.
 
     It has the name of the first. Both must have policies of the same kind, which act in the same
-    way.
+    way. The second one's `adopt` must make a policy its own if it has learned nothing yet.
     """
     both = _InTurn(first, then)
     names = (
-        "summarise_data", "follow", "begin_with", "adopt", "after_verdict", "new_episode",
+        "summarise_data", "follow", "begin_with", "adopt", "after_verdict", "unjudged",
+        "new_episode",
     )  # fmt: skip
     return InTurnAgent(
         name=first.name,

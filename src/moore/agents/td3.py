@@ -119,6 +119,11 @@ def after_verdict(state: TD3State, won: bool, config: TD3Config) -> TD3State:
     return dataclasses.replace(state, reach=reach)
 
 
+def unjudged(state: TD3State, config: TD3Config) -> TD3State:
+    """The reach is the shortest one, and stays so until a policy wins a trial."""
+    return dataclasses.replace(state, reach=jnp.full((), _SHORTEST * config.reach, float))
+
+
 def summarise_data(state: TD3State, offline: Replay, online: Replay, config: TD3Config) -> TD3State:
     """The first time that there is a log the critics learn its returns, then the actor's values."""
     del online
@@ -280,4 +285,5 @@ AGENT = Agent(
     begin_with=begin_with,
     adopt=adopt,
     after_verdict=after_verdict,
+    unjudged=unjudged,
 )

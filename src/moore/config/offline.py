@@ -36,3 +36,7 @@ class OfflineConfig:
     refusals: Positive[int] | None = None
     """Stop the stage once the gate has let no new policy act in this many epochs in a row; `epochs`
     is then the upper limit. None: the gate does not end the stage."""
+    log_updates: NonNegative[int] = 0
+    """Updates at the end of the stage in which the agent of the online stage learns from the log,
+    near the policy that is handed over; trials within the dip budget then go towards the policy
+    that comes out. 0: none. Works only with an algorithm that has an agent for each stage."""

@@ -31,6 +31,7 @@ from moore.runs.units import note_on_units
 from moore.sinks.console import Reporter
 from moore.sinks.json_lines import jsonable
 from moore.stages.epoch import Epoch, unpack_epoch
+from moore.stages.from_log import learn_from_log
 from moore.stages.learner import LearnerState
 from moore.stages.offline import offline_stage, why_it_ends
 
@@ -112,6 +113,8 @@ class Execution:
         if stage == "offline" and self.stages != "online" and self.learner.algorithm.uses_log:
             state = self._offline(state, done)
         if stage != "online":
+            if stage == "offline" and self.start is None:
+                state = self._learn_from_log(state)
             self._report_hand_over()
             self.files.save_hand_over(state)
             state, done = self.learner.hand_over(state), 0
@@ -200,6 +203,19 @@ class Execution:
             why = why_it_ends(self._epochs(), self.config.offline)
             self.report.say(f"{why}: offline epoch {ended} is the last")
         return state
+
+    def _learn_from_log(self, state: LearnerState) -> LearnerState:
+        """Prepares the agent of the online stage; a run that is stopped here begins it again."""
+        updates = self.config.offline.log_updates
+        if not updates:
+            return state
+
+        def on_pass(done: int) -> None:
+            self.stop.check()
+            made = len(self._epochs())
+            self.report.under_way(made, f"learning from the log: {done:,} of {updates:,} updates")
+
+        return learn_from_log(self.learner, state, on_pass=on_pass)
 
     def _epochs(self) -> list[dict]:
         """Rows of the epochs so far, without that of the fit."""

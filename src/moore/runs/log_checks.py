@@ -54,7 +54,8 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
 
     Raises:
         InputError: no log shows how episodes begin, `gate.earned` is used together with random
-            warm-up steps, or the algorithm has no agent for `online.rehearsal_epochs`.
+            warm-up steps, or the algorithm has no agent of its own for `online.rehearsal_epochs` or
+            `offline.log_updates`.
     """
     if config.gate.enabled and config.gate.earned and config.online.random_steps:
         raise InputError(
@@ -71,6 +72,11 @@ def check_gate(algorithm: Algorithm, config: Config) -> None:
         raise InputError(
             f"online.rehearsal_epochs is {config.online.rehearsal_epochs}, but {config.algorithm} "
             "has no agent of its own that learns in the models; take moore_safe, or leave it out."
+        )
+    if config.offline.log_updates and len(algorithm.agent.parts) < 2:
+        raise InputError(
+            f"offline.log_updates is {config.offline.log_updates:,}, but {config.algorithm} has no "
+            "agent of its own that learns in the system; take moore_safe, or leave it out."
         )
     if config.clone and not (algorithm.experience.has_models and config.gate.enabled):
         raise InputError(

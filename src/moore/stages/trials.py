@@ -162,7 +162,11 @@ class Trials:
         # Where the account is kept elsewhere, nobody tells here who has lost.
         if not config.rehearsal_epochs or not enough or early or self.search.left or self.propose:
             return state
-        self.rehearsed, known = epoch, self.known
+        first, self.rehearsed, known = self.rehearsed is None, epoch, self.known
+        if first and self._learner.config.offline.log_updates:
+            goal = copied(self._learner.newest_policy(state))  # what the log alone has taught
+            self.search.begin(self.policies[budget.incumbent], goal)
+            return state
         earned = None if known is None else float(self._learner.units.reward_in(known.mean))
         state, goal = rehearse(
             self._learner, state, epochs=config.rehearsal_epochs, earned=earned, on_pass=on_pass
