@@ -21,7 +21,9 @@ from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.stages import trials as trials_module
 from moore.stages.earnings import Earnings
+from moore.stages.from_log import learn_from_log
 from moore.stages.learner import LearnerState
+from moore.stages.line_search import LineSearch
 from moore.stages.rehearsal import rehearse
 from moore.stages.trials import Trials
 from moore.trees import copied
@@ -60,7 +62,9 @@ def config(**changes):
         rehearsal_epochs=1,
         rehearse_every=1,
     )
-    offline = replace(tiny.offline, epochs=3, rounds=5, updates_per_epoch=100, rollout_batch=20)
+    offline = replace(
+        tiny.offline, epochs=3, rounds=5, updates_per_epoch=100, rollout_batch=20, log_updates=100
+    )
     return replace(tiny, online=online, offline=offline, **changes)
 
 
@@ -151,6 +155,43 @@ def test_the_agent_of_the_system_begins_with_the_policy_that_is_handed_over(lear
         assert np.array_equal(ppo.act_mode(actor, obs), ppo.act_mode(acting, obs))
 
 
+def test_the_agent_of_the_system_learns_from_the_log_and_who_acts_stays(learner, begun):
+    done, before = [], copied(begun)
+    state = learn_from_log(learner, begun, on_pass=done.append)
+    assert done == [0, 80]  # an online refresh makes 4 updates for each of 20 steps
+    assert eqx.tree_equal(state.gate, before.gate)
+    assert eqx.tree_equal(state.agent.offline, before.agent.offline)
+    agent = state.agent.online
+    assert int(agent.updates) == 100 and bool(agent.warm)
+    assert float(agent.reach) == pytest.approx(0.5 * learner.agent_config.online.reach)
+    handed = learner.hand_over(state)
+    assert eqx.tree_equal(handed.agent.online.actor, agent.actor)
+    assert eqx.tree_equal(handed.agent.online.anchor, handed.gate.acting)
+    assert not eqx.tree_equal(agent.actor, handed.gate.acting)
+
+
+def test_the_first_trials_go_towards_what_the_log_has_taught(learner, begun, monkeypatch):
+    asked = []
+
+    def rehearsed(learner, state, **how):
+        asked.append(now)
+        return state, None
+
+    monkeypatch.setattr(trials_module, "rehearse", rehearsed)
+    state = learner.hand_over(learn_from_log(learner, begun))
+    newest, known = learner.newest_policy(state), Earnings(20, -5.0, False)
+    trials = Trials.begun(learner, dip_budget(0.1, known), state)
+    for _ in range(4):
+        known.add([5.0] * len(known.marks), 100.0, 20)
+    for now in (1, 2):
+        state, _ = trials.consider(state, now, [], in_episode=False)
+        if now == 1:
+            tried = [trials.policies[trials.offered], *trials.search.left]
+            assert not asked and eqx.tree_equal(tried[-1], newest)
+            trials.search = LineSearch()  # it is over
+    assert asked == [2], "rehearsals follow"
+
+
 @pytest.mark.parametrize("confidence", [-1e9, 1e9], ids=("promising", "not"))
 def test_a_rehearsal_learns_in_the_models_and_changes_nothing_else(learner, begun, confidence):
     gate = replace(learner.config.gate, confidence=confidence)
@@ -180,7 +221,8 @@ def test_trials_rehearse_as_soon_as_policies_may_be_tried_and_then_every_so_many
 
     monkeypatch.setattr(trials_module, "rehearse", rehearsed)
     online = replace(learner.config.online, rehearse_every=3)
-    learner = learner.changed(config=replace(learner.config, online=online))
+    offline = replace(learner.config.offline, log_updates=0)
+    learner = learner.changed(config=replace(learner.config, online=online, offline=offline))
     state = learner.hand_over(begun)
     unknown = Earnings(20, -5.0, False)
     trials = Trials.begun(learner, dip_budget(0.1, unknown), state)

@@ -11,7 +11,7 @@ import pytest
 
 import pages
 from moore import Session, load_policy
-from moore.config import GateConfig, OnlineConfig
+from moore.config import GateConfig, OfflineConfig, OnlineConfig
 from moore.data.load import read_log
 from moore.errors import InputError
 from moore.reports.html import run_page
@@ -366,6 +366,7 @@ class TestWorth:
         ({"algorithm": "iql", "dip_budget": None}, "clone needs models"),
         ({"gate": GateConfig()}, "clone needs models"),
         ({"online": OnlineConfig(rehearsal_epochs=1)}, "has no agent of its own that learns"),
+        ({"offline": OfflineConfig(log_updates=1)}, "log_updates is 1, but .* has no agent"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, said, steady_log):

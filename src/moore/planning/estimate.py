@@ -105,7 +105,7 @@ def _estimate(
         Part("once", "compile the programs", costs.starting),
     ]
     if offline:
-        parts += priced("offline", offline_work(learner), costs.offline)
+        parts += offline_parts(learner, costs)
     if online:
         epochs = config.online.epochs
         parts += priced("online", online_work(learner, epochs), costs.online)
@@ -141,6 +141,15 @@ def priced(stage: str, work: Work, costs: Mapping[str, float]) -> list[Part]:
         for name, count in work.items()
         if name in costs
     ]
+
+
+def offline_parts(learner: Learner, costs: Costs) -> list[Part]:
+    """The parts of the offline stage; at its end the agent of the online stage learns."""
+    parts = priced("offline", offline_work(learner), costs.offline)
+    if updates := learner.config.offline.log_updates:
+        seconds = updates * costs.online["update"]
+        parts.append(Part("offline", "updates of the online agent on the log", seconds))
+    return parts
 
 
 def rehearsal_seconds(learner: Learner, epochs: int, costs: Costs) -> float:

@@ -12,10 +12,10 @@ from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
 from moore.jax_settings import plain_jax
 from moore.planning.calibration import Miniature
-from moore.planning.estimate import Part, priced, rehearsal_seconds
+from moore.planning.estimate import Part, offline_parts, priced, rehearsal_seconds
 from moore.planning.memory import memory_of
 from moore.planning.trials import Promotion, Systems
-from moore.planning.work import ends_sooner, offline_work, online_work
+from moore.planning.work import ends_sooner, online_work
 from moore.runs.sections import used_settings
 from moore.runs.setup import Setup, prepare
 
@@ -152,7 +152,7 @@ def plan_live(log: Dataset, live: Live, config: Config) -> LivePlan:
         algorithm=setup.config.algorithm,
         steps_per_epoch=online.steps_per_epoch,
         starting=prepared + costs.starting,
-        offline=tuple(priced("offline", offline_work(learner), costs.offline)),
+        offline=tuple(offline_parts(learner, costs)),
         epoch=epoch,
         epochs_by_steps=by_steps,
         epochs_by_hours=by_hours,

@@ -2,7 +2,8 @@
 
 The policy that was handed over is the reference. Every refresh offers a frozen copy of the newest
 policy, unless the models call it worse than the acting one by more than they are wrong about that.
-Now and then a rehearsal in the models (`rehearsal.py`) gives policies that are tried first.
+Policies on the way to what the log has taught (`from_log.py`), and now and then to what a rehearsal
+in the models has (`rehearsal.py`), are tried first.
 Policies act without noise, so that the cost of a trial is due to the policy.
 """
 
@@ -40,8 +41,8 @@ class Trials:
         budget: the account and its decisions.
         policies: the policies that may act, by number.
         offered: number of the policy that was offered last, 0 if none was.
-        search: trials on the way to the policy of the last rehearsal.
-        rehearsed: the epoch of that rehearsal; None: there was none.
+        search: trials on the way to a policy that was not learned from trials.
+        rehearsed: the epoch in which the last search began; None: there was none.
         propose: told of a new challenger, where the account is kept in another process: that one
             offers it, and `take_up` repeats it here. It returns the number of the challenger, or
             None if there is none. Without `propose` it is offered at once.
@@ -149,31 +150,36 @@ class Trials:
         worse = not self.budget.accepts(predicted=predicted, standard_error=error)
         if worse and self.budget.share > 0.0:
             state = self._told(state, won=False)
-        state, accepted = self._rehearsed(state, epoch, on_pass), not (same or worse)
+        state, accepted = self._seeks(state, epoch, on_pass), not (same or worse)
         if not self._searches() and accepted:
             self._offer(newest)
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
 
-    def _rehearsed(self, state: LearnerState, epoch: int, on_pass: OnPass | None) -> LearnerState:
-        """Begins a line search towards a policy that is learned in the models, if that is due."""
-        budget, config = self.budget, self._learner.config.online
+    def _seeks(self, state: LearnerState, epoch: int, on_pass: OnPass | None) -> LearnerState:
+        """Begins a line search, if that is due: the first one towards what the log has taught."""
+        if not self._may_seek(epoch):
+            return state
+        learner, first, self.rehearsed = self._learner, self.rehearsed is None, epoch
+        if first and learner.config.offline.log_updates:
+            goal = copied(learner.newest_policy(state))
+        else:
+            earned = None if self.known is None else float(learner.units.reward_in(self.known.mean))
+            epochs = learner.config.online.rehearsal_epochs
+            state, goal = rehearse(learner, state, epochs=epochs, earned=earned, on_pass=on_pass)
+        if goal is not None:
+            self.search.begin(self.policies[self.budget.incumbent], goal)
+        return state
+
+    def _may_seek(self, epoch: int) -> bool:
+        """Whether another line search is due, and policies may be tried at all."""
+        budget, search, config = self.budget, self.search, self._learner.config.online
         enough = budget.share > 0.0 and budget.earnings.episodes >= budget.rules.known
         early = self.rehearsed is not None and epoch < self.rehearsed + config.rehearse_every
+        under_way = search.last is not None and search.last in (budget.waiting, budget.challenger)
         # Where the account is kept elsewhere, nobody tells here who has lost.
-        if not config.rehearsal_epochs or not enough or early or self.search.left or self.propose:
-            return state
-        first, self.rehearsed, known = self.rehearsed is None, epoch, self.known
-        if first and self._learner.config.offline.log_updates:
-            goal = copied(self._learner.newest_policy(state))  # what the log alone has taught
-            self.search.begin(self.policies[budget.incumbent], goal)
-            return state
-        earned = None if known is None else float(self._learner.units.reward_in(known.mean))
-        state, goal = rehearse(
-            self._learner, state, epochs=config.rehearsal_epochs, earned=earned, on_pass=on_pass
-        )
-        if goal is not None:
-            self.search.begin(self.policies[budget.incumbent], goal)
-        return state
+        elsewhere = self.propose is not None
+        may = bool(config.rehearsal_epochs) and enough and not (early or elsewhere)
+        return may and not (search.left or under_way)
 
     def _searches(self) -> bool:
         """Whether a line search is under way; offers its next policy if that is due."""
