@@ -21,6 +21,7 @@ import tables_claims
 import tables_guard
 import tables_handover
 import tables_options
+import tables_pilots
 import tables_quick
 import tables_schemes
 import tables_searches
@@ -44,6 +45,7 @@ MODULES = (
     tables_searches,
     tables_slips,
     tables_speed,
+    tables_pilots,
     tables_stages,
     tables_units,
 )

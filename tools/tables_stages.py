@@ -123,56 +123,6 @@ def safe_runs() -> str:
     return markdown((*head, "least left of the budget"), rows)
 
 
-def online_choices() -> str:
-    """Trials of the online stage, one row each; the epochs that were run."""
-    shown = ("1", "2", "3", "4", "6", "8", "10", "13")
-    rows = []
-    for trial in dict.fromkeys(row["trial"] for row in table("online-choices.csv")):
-        epochs = {row["epoch"]: row for row in rows_of("online-choices.csv", trial=trial)}
-        first = next(iter(epochs.values()))
-        newest = (epochs[epoch]["newest"] if epoch in epochs else "" for epoch in shown)
-        facts = (first[name] for name in ("log", "reach", "units", "start", "scheme", "noise"))
-        rows.append([trial, *facts, *newest])
-    head = ("", "log", "reach", "values in", "critics begin at", "rows", "noise")
-    return markdown((*head, *(f"epoch {epoch}" for epoch in shown)), rows)
-
-
-def online_pilots() -> str:
-    """Runs that settings of the online stage were chosen by: the acting and the newest policy."""
-    shown = ("0", "1", "2", "4", "6", "8", "10", "12", "16")
-    rows = []
-    for pilot in dict.fromkeys(row["pilot"] for row in table("online-pilots.csv")):
-        epochs = {row["epoch"]: row for row in rows_of("online-pilots.csv", pilot=pilot)}
-        last = list(epochs.values())[-1]
-        told = (
-            f"{fixed(float(epochs[epoch]['evaluated']))}, {fixed(float(epochs[epoch]['newest']))}"
-            if epoch in epochs
-            else ""
-            for epoch in shown
-        )
-        won = f"{last['promoted']} of {last['trials']}"
-        rows.append([pilot, last["log"], last["what"], *told, won])
-    head = ("", "log", "what", *(f"epoch {epoch}" for epoch in shown), "trials won")
-    return markdown(head, rows)
-
-
-def rehearsal_pilots() -> str:
-    """What learning in the models gives, and what lies on the way to it."""
-    rows = [
-        [
-            row["models_have_seen"], row["epochs"], row["part"],
-            fixed(float(row["models_say"])) if row["models_say"] else "",
-            fixed(float(row["return"])), fixed(float(row["worst_episode"])), row["stuck"],
-        ]
-        for row in table("rehearsal-pilots.csv")
-    ]  # fmt: skip
-    head = (
-        "the models have seen", "epochs in them", "part of the way", "gain that they promise",
-        "really earned", "worst of ten episodes", "of ten that got stuck",
-    )  # fmt: skip
-    return markdown(head, rows)
-
-
 def _mujoco(name: str, log: str) -> str:
     """Of the first runs on MuJoCo logs, seed 0: hand-over, lowest of ten epochs, final."""
     reference, curves = reference_for(log), _curves(name, "0")
@@ -250,9 +200,6 @@ def numbers() -> dict[str, str]:
 TABLES = {
     "quickstart-safe": quickstart_safe,
     "safe-runs": safe_runs,
-    "online-choices": online_choices,
-    "online-pilots": online_pilots,
-    "rehearsal-pilots": rehearsal_pilots,
     "quickstart-robust": quickstart_robust,
     "quickstart-moore": quickstart_moore,
     "hopper-log": hopper_log,

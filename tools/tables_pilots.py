@@ -1,0 +1,103 @@
+"""The small experiments of docs/learning.md that settings of `moore_safe` were chosen by."""
+
+import numpy as np
+
+from handover_runs import rows_of, table
+from text import fixed, markdown
+
+
+def online_choices() -> str:
+    """Trials of the online stage, one row each; the epochs that were run."""
+    shown = ("1", "2", "3", "4", "6", "8", "10", "13")
+    rows = []
+    for trial in dict.fromkeys(row["trial"] for row in table("online-choices.csv")):
+        epochs = {row["epoch"]: row for row in rows_of("online-choices.csv", trial=trial)}
+        first = next(iter(epochs.values()))
+        newest = (epochs[epoch]["newest"] if epoch in epochs else "" for epoch in shown)
+        facts = (first[name] for name in ("log", "reach", "units", "start", "scheme", "noise"))
+        rows.append([trial, *facts, *newest])
+    head = ("", "log", "reach", "values in", "critics begin at", "rows", "noise")
+    return markdown((*head, *(f"epoch {epoch}" for epoch in shown)), rows)
+
+
+def online_pilots() -> str:
+    """Runs that settings of the online stage were chosen by: the acting and the newest policy."""
+    shown = ("0", "1", "2", "4", "6", "8", "10", "12", "16")
+    rows = []
+    for pilot in dict.fromkeys(row["pilot"] for row in table("online-pilots.csv")):
+        epochs = {row["epoch"]: row for row in rows_of("online-pilots.csv", pilot=pilot)}
+        last = list(epochs.values())[-1]
+        told = (
+            f"{fixed(float(epochs[epoch]['evaluated']))}, {fixed(float(epochs[epoch]['newest']))}"
+            if epoch in epochs
+            else ""
+            for epoch in shown
+        )
+        won = f"{last['promoted']} of {last['trials']}"
+        rows.append([pilot, last["log"], last["what"], *told, won])
+    head = ("", "log", "what", *(f"epoch {epoch}" for epoch in shown), "trials won")
+    return markdown(head, rows)
+
+
+def rehearsal_pilots() -> str:
+    """What learning in the models gives, and what lies on the way to it."""
+    rows = [
+        [
+            row["models_have_seen"], row["epochs"], row["part"],
+            fixed(float(row["models_say"])) if row["models_say"] else "",
+            fixed(float(row["return"])), fixed(float(row["worst_episode"])), row["stuck"],
+        ]
+        for row in table("rehearsal-pilots.csv")
+    ]  # fmt: skip
+    head = (
+        "the models have seen", "epochs in them", "part of the way", "gain that they promise",
+        "really earned", "worst of ten episodes", "of ten that got stuck",
+    )  # fmt: skip
+    return markdown(head, rows)
+
+
+def clone_pilots() -> str:
+    """Clones of five seeds, fitted in other ways and to other parts of the log."""
+    rows, shown = [], {}
+    for row in table("clone-pilots.csv"):
+        shown.setdefault((row["log"], row["what"]), []).append(row)
+    for (log, what), found in sorted(shown.items(), key=lambda item: item[0][0]):
+        returns = [float(row["return"]) for row in found]
+        explained = [float(row["explained"]) for row in found if row["explained"]]
+        worst = fixed(min(float(row["worst_episode"]) for row in found))
+        share = fixed(np.mean(explained), 2) if explained else ""
+        spread = f"{fixed(min(returns))} to {fixed(max(returns))}" if len(returns) > 1 else ""
+        rows.append([log, what, share, fixed(np.mean(returns)), spread, worst])
+    head = ("log", "clone", "explained", "mean return", "of single clones", "worst episode")
+    return markdown(head, rows)
+
+
+def log_pilots() -> str:
+    """What the agent of the online stage learns from the log alone."""
+
+    measured = ("return", "worst_episode", "half_way", "half_way_worst", "models_say")
+    rows = [
+        [
+            row["log"], row["seed"], row["reach"], f"{int(row['updates']):,}",
+            *(fixed(float(row[name])) if row[name] else "" for name in measured),
+        ]
+        for row in table("log-pilots.csv")
+    ]  # fmt: skip
+    head = (
+        "log", "seed", "reach", "updates", "return", "worst of ten episodes", "half of the way",
+        "its worst episode", "gain that the models promise",
+    )  # fmt: skip
+    return markdown(head, rows)
+
+
+def numbers() -> dict[str, str]:
+    return {}
+
+
+TABLES = {
+    "online-choices": online_choices,
+    "online-pilots": online_pilots,
+    "rehearsal-pilots": rehearsal_pilots,
+    "clone-pilots": clone_pilots,
+    "log-pilots": log_pilots,
+}
