@@ -91,7 +91,15 @@ def log_pilots() -> str:
 
 
 def numbers() -> dict[str, str]:
-    return {}
+    """How well the models rank clones: Spearman's correlation with what they earn."""
+    rows = table("clones-in-models.csv")
+    earned, said = ([float(row[name]) for row in rows] for name in ("return", "models_say"))
+    ranks = [np.argsort(np.argsort(values)) for values in (earned, said)]
+    return {
+        "clones-ranked": fixed(np.corrcoef(*ranks)[0, 1], 2),
+        "clones-mean": fixed(np.mean(earned)),
+        "clones-number": str(len(rows)),
+    }
 
 
 TABLES = {
