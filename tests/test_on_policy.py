@@ -15,6 +15,7 @@ from moore.config import GateConfig
 from moore.dynamics.chains import ChainsConfig
 from moore.experience.on_policy import _passes
 from moore.replay.buffer import take
+from moore.runs import execution
 from moore.runs.budgeting import dip_budget
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
@@ -266,3 +267,16 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, quiet_log, tmp_path):
     run(config(), dataset=quiet_log, env=ENV, out=folder, quiet=True, until=until)
     resume(folder, dataset=quiet_log, env=ENV, quiet=True)
     assert_same_run(finished.folder, folder)
+
+
+def test_a_run_that_dies_while_it_learns_from_the_log_begins_that_again(
+    finished, quiet_log, tmp_path, monkeypatch
+):
+    def dies(*_, **__):
+        raise RuntimeError("no power")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="no power"):
+        patch.setattr(execution, "learn_from_log", dies)
+        run(config(), dataset=quiet_log, env=ENV, out=tmp_path / "run", quiet=True)
+    resume(tmp_path / "run", dataset=quiet_log, env=ENV, quiet=True)
+    assert_same_run(finished.folder, tmp_path / "run")
