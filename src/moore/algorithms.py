@@ -69,8 +69,8 @@ ALGORITHMS: dict[str, Algorithm] = {
         "MOORe with this project's guards against a dip (docs/handover.md)", sac.AGENT
     ),
     "moore_safe": Algorithm(
-        "PPO in the models from a clone of the log on, then TD3 on real rows, with trials within a "
-        "dip budget",
+        "PPO in the models from a clone of the log on, then TD3 on rows of log and system, with "
+        "trials within a dip budget",
         in_turn(ppo.AGENT, td3.AGENT),
         experience=real_online.KIND,
     ),
