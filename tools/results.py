@@ -23,6 +23,7 @@ import tables_handover
 import tables_options
 import tables_pilots
 import tables_quick
+import tables_safe
 import tables_schemes
 import tables_searches
 import tables_slips
@@ -41,6 +42,7 @@ MODULES = (
     tables_handover,
     tables_options,
     tables_quick,
+    tables_safe,
     tables_schemes,
     tables_searches,
     tables_slips,
