@@ -18,6 +18,7 @@ from moore.runs.hand_over import check_first
 from moore.runs.policy import Policy
 from moore.sessions.acting import Actor, Proposed
 from moore.sessions.bulletin import Bulletin
+from moore.sessions.decided import entries
 from moore.sessions.folder import LOG, Facts, copy_to, saved_trusts
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal, header_of
@@ -25,7 +26,7 @@ from moore.sessions.learner_side import Decision, LearnerSide
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
 from moore.sessions.studying_apart import StudyingApart
-from moore.sessions.supervisor import Supervisor, check_mode, entries, taken
+from moore.sessions.supervisor import Supervisor, check_mode, taken
 from moore.sessions.telling import Status, awaited_steps, budget_of, bulletin_of, open_steps
 from moore.sessions.watched import Standing
 
