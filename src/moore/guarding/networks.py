@@ -112,8 +112,9 @@ def from_state(
 
     Args:
         state: arrays by name; what is used is taken out.
-        names: of the layers, without ".weight", in order.
-        inputs, outputs: of the network; None: as many as its first layer has.
+        names: names of the layers in their order, without ".weight".
+        inputs, outputs: number of entries that the network takes, and gives; None: as many as its
+            first layer takes.
 
     Raises:
         ValueError: a layer is missing or does not follow the one before.

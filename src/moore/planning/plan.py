@@ -82,7 +82,7 @@ class LivePlan:
         epochs_by_steps, epochs_by_hours: epochs a day that the live steps are enough for, and that
             fit into the hours.
         days: number of epochs -> days until then.
-        episodes_per_day: of the live system, if they are as long as the log's.
+        episodes_per_day: episodes of the live system in a day, if they are as long as the log's.
         trials: what the dip budget allows.
         memory: bytes; None where the system does not tell.
         notes: what may be less, or goes wrong.

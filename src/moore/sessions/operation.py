@@ -65,8 +65,9 @@ class Operation:
     ):
         """Opens a folder; `info` is that of the checkpoint which `start` was read from, or `NEW`.
 
-        `supervisor` decides who acts, where a controller that ran before stands by. A new session
-        is saved. With `elsewhere` any is, and learning goes on in the process that it starts.
+        `supervisor` decides who acts if a controller that ran before stands by. `elsewhere` starts
+        the process in which learning goes on; by default it goes on here. The session is saved at
+        once if it is new or if another process is to learn, which begins with what was saved.
 
         Raises:
             InputError: another process has it open, its log is damaged, or the disk refuses.
@@ -285,7 +286,8 @@ class Operation:
     def _trust_again(self) -> None:
         """After an alarm: the new policy may act again, for the gate has accepted a newer one.
 
-        It has accepted it since the signals were out of their limits last, and that is long ago.
+        The gate must have accepted it after the signals were last out of their limits, and they
+        must have kept them for long enough.
         """
         supervisor = self.supervisor
         if supervisor is None or not supervisor.may_be_trusted(by_user=False):

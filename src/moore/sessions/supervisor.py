@@ -219,8 +219,8 @@ class Supervisor:
 
         Args:
             record: the record.
-            newest: of a record of an action the step that it begins.
-            released: the steps that it has completed.
+            newest: the step that the record begins, if it is that of an action.
+            released: the steps that the record has completed.
         """
         kind = record["kind"]
         self._clock.passed(record.get("clock", -np.inf))
