@@ -70,6 +70,35 @@ def test_ends_are_known_or_found(known, expected, pendulum):
     assert "no-timeouts" in found
 
 
+def stored(lengths, terminal=()) -> Log:
+    """Episodes of these lengths with true successors; flagged are only those that are terminal."""
+    last = np.cumsum(lengths) - 1
+    obs = np.arange(sum(lengths) + len(lengths), dtype=np.float32)
+    first = np.delete(obs, last + 1 + np.arange(len(lengths)))
+    rows = {"obs": first[:, None], "next_obs": first[:, None] + 1, "action": first[:, None] * 0}
+    flags = np.isin(np.arange(len(first)), last[list(terminal)])
+    return Log(**rows, reward=first, terminated=flags, truncated=None, name="stored")
+
+
+def test_stored_successors_show_cuts_and_a_terminal_is_none():
+    cuts = find_cuts(stored([10, 10, 7, 10, 10], terminal=[2]))
+    assert cuts.source == "successors"
+    assert np.flatnonzero(cuts.truncated).tolist() == [9, 19, 36, 46]
+
+
+def test_the_last_row_is_an_end_only_where_it_makes_another_longest_episode():
+    assert not find_cuts(stored([10, 10, 10, 4])).truncated[-1]
+    assert find_cuts(stored([10, 10, 10, 10])).truncated[-1]
+    assert not find_cuts(stored([10, 10, 10, 10], terminal=[3])).truncated[-1]
+
+
+def test_rows_of_which_no_successor_is_the_next_row_were_shuffled_and_show_no_ends():
+    log = stored([10] * 20)
+    order = np.random.default_rng(0).permutation(log.size)
+    rows = {key: getattr(log, key)[order] for key in ("obs", "next_obs", "action", "reward")}
+    assert find_cuts(replace(log, **rows)).source == "assumed"
+
+
 def test_ends_that_were_cut_elsewhere_show_and_stop_a_run(pendulum):
     log = replace(pendulum, truncated=None, next_obs=None, env_id="Pendulum-v1")
     assert unflagged_ends(log, find_cuts(log).truncated) != {}
