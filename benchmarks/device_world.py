@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from cells import Cells
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from moore.dynamics.fit import ModelState, begin_fit, finish_fit, train_pass
+from moore.dynamics.fit import begin_fit, finish_fit, train_pass
 from moore.experience import rollouts
 from moore.experience.diagnostics import observed_range
 from moore.experience.learning import gradient_steps
@@ -158,8 +158,3 @@ def epoch_program(cells: Cells, world: World) -> tuple[Callable[[Any], tuple[Any
 
     places, obs = jax.jit(jax.vmap(world.reset))(cells.keys)
     return jax.jit(jax.vmap(epoch), donate_argnums=0), (cells.state, places, obs, cells.keys)
-
-
-def fitted_model(carry: Any) -> ModelState:
-    """The models of all cells after an epoch."""
-    return carry[0].experience.model

@@ -84,8 +84,8 @@ _FIRST = (
     "test_cli_process.py", "test_sac.py", "test_formats.py", "test_exporting.py",
     "test_results.py", "test_log_page.py", "test_replay_check.py", "test_benchmarks.py",
     "test_brac.py", "test_config.py", "test_large_logs.py", "test_penalty.py", "test_inspect.py",
-    "test_policy.py", "test_write.py", "test_chains.py", "test_budget.py", "test_termination.py",
-    "test_bear.py", "test_open_loop.py", "test_replay.py",
+    "test_policy.py", "test_write.py", "test_chains.py", "test_budget_line.py",
+    "test_termination.py", "test_bear.py", "test_open_loop.py", "test_replay.py",
 )  # fmt: skip
 
 # Tests of agents and models by themselves. Runs share programs, which JAX would trace twice.

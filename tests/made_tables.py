@@ -36,6 +36,9 @@ def write_parquet(path, columns):
     parquet.write_table(pa.table({key: _plain(values) for key, values in columns.items()}), path)
 
 
+WRITERS = {"csv": write_csv, "parquet": write_parquet}
+
+
 def _absent(value):
     return value is None or (isinstance(value, float) and math.isnan(value))
 

@@ -1,5 +1,6 @@
 """Rooms and the arrows between them: tools/architecture.py; no arrow of the package goes up."""
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -28,6 +29,29 @@ def add(package: Path, name: str, text: str) -> None:
 
 def test_no_import_of_the_package_goes_up_and_the_page_says_what_the_code_says():
     assert architecture.problems(architecture.ROOT) == []
+
+
+def test_files_stay_as_short_as_contributing_says():
+    """A run's interface at most 250 lines, sources below 350 and half of them below 120, tests 400.
+
+    The fewer lines, the sooner a stranger has read a file; these are the limits of CONTRIBUTING.md.
+    """
+    root = architecture.ROOT
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in root.rglob("src/**/*.py")}
+    assert [str(path) for path, count in lines.items() if count >= 350] == []
+    assert statistics.median(lines.values()) < 120
+    assert lines[root / "src/moore/runs/run.py"] <= 250
+    tests = {
+        path.name: len(path.read_text("utf-8").splitlines()) for path in root.glob("tests/*.py")
+    }
+    assert [name for name, count in tests.items() if count > 400] == []
+
+
+def test_only_an_experience_knows_whether_it_imagines():
+    package = architecture.ROOT / "src" / "moore"
+    found = [path.relative_to(package) for path in package.rglob("*.py")
+             if "imagines" in path.read_text("utf-8")]  # fmt: skip
+    assert [str(path) for path in found if path.parts[0] != "experience"] == []
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,18 @@
-"""The dip budget: ledgers worked by hand, and what holds whatever anybody earns."""
+"""The dip budget: who acts when, with ledgers worked by hand."""
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from made_budgets import LENGTH, steady, whole_episode
 from moore.errors import InputError
 from moore.runs.budgeting import dip_budget
 from moore.stages.budget import REFERENCE, DipBudget
-from moore.stages.budget_summary import metrics, of_incumbent, pack, summary, unpack
+from moore.stages.budget_summary import metrics, of_incumbent, summary
 from moore.stages.earnings import Earnings, earnings_of_log
 from moore.stages.trial_rules import Rules
-
-LENGTH = 20
-
-
-def steady(reward: float = 1.0, *, floor: float = 0.0, ends: bool = False, episodes: int = 12):
-    """A reference that earns the same at every step of every episode."""
-    log = [np.full(LENGTH, reward)] * episodes
-    return earnings_of_log(log, length=LENGTH, floor=floor, ends=ends)
-
-
-def whole_episode(budget: DipBudget, earns: dict[int, float]) -> list[int]:
-    """An episode in which each policy earns so much a step; who acted on each of them."""
-    acted = []
-    for _ in range(LENGTH):
-        acted.append(budget.acting)
-        budget.step(earns[acted[-1]])
-    return acted
 
 
 @pytest.mark.parametrize(("earned", "lost"), [(1.0, 0), (0.7, 1)])
@@ -317,102 +297,3 @@ def test_a_reference_at_the_floor_has_no_scale():
         steady(math.nan)
     with pytest.raises(InputError, match=r"1 to 10 steps"):
         earnings_of_log([np.ones(11)], length=10, floor=0.0, ends=True)
-
-
-# Rewards of a step in quarters: exact in floating point.
-rewards = st.lists(st.integers(0, 12).map(lambda quarters: quarters / 4.0), min_size=1, max_size=40)
-scripts = st.fixed_dictionaries(
-    {
-        "rewards": rewards,
-        "falls": st.lists(st.integers(1, LENGTH + 5), min_size=1, max_size=6),
-        "share": st.sampled_from([0.02, 0.05, 0.1, 0.5]),
-        "ends": st.booleans(),
-        "window": st.sampled_from([0.2, 0.5, 1.0]),
-        "promote": st.sampled_from([0.0, 0.5, math.inf]),
-        "episodes": st.integers(1, 15),
-    }
-)
-
-
-def play(script: dict, current: Callable[[], DipBudget], after_step=lambda: None) -> None:
-    """The reference earns 1 a step; all others what the script says, in turn; some fall."""
-    count = 0
-    for episode in range(script["episodes"]):
-        current().offer(episode + 1)
-        falls = script["falls"][episode % len(script["falls"])] if script["ends"] else math.inf
-        for step in range(1, LENGTH + 1):
-            acting = current().acting
-            count += 1
-            earned = script["rewards"][(7 * episode + count) % len(script["rewards"])]
-            current().step(1.0 if acting == REFERENCE else earned)
-            after_step()
-            if step >= falls and step < LENGTH and acting != REFERENCE:
-                current().end(terminated=True)
-                after_step()
-                break
-
-
-def scripted(script: dict) -> DipBudget:
-    rules = Rules(window=script["window"], promote=script["promote"])
-    # So well known that its level is the mean within a fraction of a percent.
-    return dip_budget(script["share"], steady(ends=script["ends"], episodes=300), rules)
-
-
-@settings(max_examples=20, deadline=None)
-@given(scripts)
-def test_the_line_holds_whatever_the_others_earn(script):
-    budget = scripted(script)
-    earned, margins = budget.ledger, []
-    play(script, lambda: budget, lambda: margins.append(earned.margin(20.0)))
-    assert min(margins) >= -1e-6
-    assert summary(budget)["least_margin"] >= -1e-6
-
-
-@settings(max_examples=20, deadline=None)
-@given(scripts)
-def test_nobody_begins_to_act_whose_worst_case_would_break_the_line(script):
-    budget = scripted(script)
-    acting = REFERENCE
-
-    def check():
-        nonlocal acting
-        now = budget.running
-        if acting == REFERENCE and now.acting != REFERENCE:
-            left = (LENGTH - now.steps) / LENGTH
-            assert budget.ledger.margin(20.0, further=left) >= -1e-6
-        acting = now.acting
-
-    play(script, lambda: budget, check)
-
-
-@settings(max_examples=10, deadline=None)
-@given(scripts, st.integers(1, 200))
-def test_a_budget_goes_on_from_the_disk_as_if_nothing_had_happened(script, at):
-    whole = scripted(script)
-    play(script, lambda: whole)
-    held, steps = [scripted(script)], 0
-
-    def to_disk_and_back():
-        nonlocal steps
-        steps += 1
-        if steps == at:
-            held[0] = unpack(json.loads(json.dumps(pack(held[0]), allow_nan=False)))
-
-    play(script, lambda: held[0], to_disk_and_back)
-    assert pack(held[0]) == pack(whole)
-
-
-@pytest.mark.parametrize("lost", [0.0, 12.0])
-def test_the_line_holds_where_steps_earn_less_than_the_floor_if_that_is_known(lost):
-    """From where another began to act, whoever acts loses 12 in two steps, then earns nothing."""
-    budget, least = dip_budget(0.05, replace(steady(), drawdown=lost)), []
-    for number in range(1, 40):
-        budget.offer(number)
-        bad = 2
-        for _ in range(LENGTH):
-            own = budget.acting == REFERENCE and budget.running.others_since is None
-            bad -= not own
-            budget.step(1.0 if own else -6.0 if bad >= 0 else 0.0)
-        least.append(budget.ledger.least_margin(1.0 * LENGTH))
-    assert budget.trials > 0
-    assert (min(least) >= 0.0) == (lost > 0.0)

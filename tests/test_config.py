@@ -12,7 +12,7 @@ from moore.config import Config, OnlineConfig, flat, from_dict, read_toml, to_di
 from moore.errors import InputError
 from moore.presets import preset, preset_names
 from moore.ranges import Range, notes_of
-from moore.replay.schemes import parse_scheme
+from moore.replay.schemes import SCHEMES, parse_scheme
 
 
 def nested(name: str, value) -> dict:
@@ -324,6 +324,12 @@ def test_a_setting_has_its_help_under_its_field_in_whole_sentences(name):
     assert text.endswith(".")
     symbol = r"(alpha|beta|gamma|epsilon|lambda|phi|sigma|rho|tau|a_bc|f\(d, t\)|[nuw])(?!\w)"
     assert re.match(rf"[A-Z]|{symbol}", text), "a capital, or the paper's symbol"
+
+
+def test_the_help_of_the_scheme_names_every_scheme():
+    text = FIELDS["online.scheme"][1]
+    usages = [known.usage for name, known in SCHEMES.items() if name != "moore"]
+    assert "One of moore, " in text and [usage for usage in usages if usage not in text] == []
 
 
 def _has_numbers(hint) -> bool:

@@ -8,13 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from moore.agents.numpy_acting import ActorArrays, LayerArrays
 from moore.errors import InputError
 from moore.guarding.controllers import Controller, FunctionController, ask
 from moore.guarding.http_call import HttpController
-from moore.guarding.networks import ActorController
 from moore.guarding.opening import open_controller
-from moore.units import Units
 
 LOW, HIGH = np.array([-1.0, 0.0], np.float32), np.array([1.0, 5.0], np.float32)
 OBS = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], np.float32)
@@ -251,14 +248,3 @@ def test_an_onnx_file_with_two_inputs_is_told(tmp_path):
     onnx_model(tmp_path / "a.onnx", ["obs", "previous_action"])
     with pytest.raises(InputError, match=r"takes 2 inputs \(obs, previous_action\); expected one"):
         opened(tmp_path / "a.onnx")
-
-
-def test_a_clone_acts_in_the_user_s_units():
-    weight = np.array([[1.0, 0.0, 9.0, 9.0], [0.0, 2.0, 9.0, 9.0], [0.0] * 4], np.float32)
-    actor = ActorArrays("squashed", [LayerArrays(weight, np.zeros(4, np.float32))])
-    units = Units(obs_mean=(1.0, 1.0, 1.0), obs_std=(2.0, 2.0, 2.0))
-    controller = ActorController(actor, LOW, HIGH, units.obs_in)
-    x = (OBS - 1.0) / 2.0
-    expected = LOW + (np.tanh(x[:, :2] * [1.0, 2.0]) + 1.0) / 2.0 * (HIGH - LOW)
-    np.testing.assert_allclose(controller.act(OBS), expected, rtol=1e-5)
-    assert controller.act(OBS[0]).shape == (2,)

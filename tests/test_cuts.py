@@ -8,7 +8,16 @@ import pytest
 
 from made_plant_logs import plant_log, save_hdf5
 from moore import Config
-from moore.data.cuts import find_cuts, registered_limit, unflagged_ends
+from moore.data.cuts import (
+    early_flags,
+    far_jumps,
+    find_cuts,
+    jumping_period,
+    other_limit,
+    registered_limit,
+    surprises,
+    unflagged_ends,
+)
 from moore.data.dataset import from_log
 from moore.data.defects import findings
 from moore.data.load import load_dataset
@@ -70,6 +79,78 @@ def test_ends_are_known_or_found(known, expected, pendulum):
     assert "no-timeouts" in found
 
 
+def stored(lengths, terminal=()) -> Log:
+    """Episodes of these lengths with true successors; flagged are only those that are terminal."""
+    last = np.cumsum(lengths) - 1
+    obs = np.arange(sum(lengths) + len(lengths), dtype=np.float32)
+    first = np.delete(obs, last + 1 + np.arange(len(lengths)))
+    rows = {"obs": first[:, None], "next_obs": first[:, None] + 1, "action": first[:, None] * 0}
+    flags = np.isin(np.arange(len(first)), last[list(terminal)])
+    return Log(**rows, reward=first, terminated=flags, truncated=None, name="stored")
+
+
+def test_stored_successors_show_cuts_and_a_terminal_is_none():
+    cuts = find_cuts(stored([10, 10, 7, 10, 10], terminal=[2]))
+    assert cuts.source == "successors"
+    assert np.flatnonzero(cuts.truncated).tolist() == [9, 19, 36, 46]
+
+
+def test_the_last_row_is_an_end_only_where_it_makes_another_longest_episode():
+    assert not find_cuts(stored([10, 10, 10, 4])).truncated[-1]
+    assert find_cuts(stored([10, 10, 10, 10])).truncated[-1]
+    assert not find_cuts(stored([10, 10, 10, 10], terminal=[3])).truncated[-1]
+
+
+def test_rows_of_which_no_successor_is_the_next_row_were_shuffled_and_show_no_ends():
+    log = stored([10] * 20)
+    order = np.random.default_rng(0).permutation(log.size)
+    rows = {key: getattr(log, key)[order] for key in ("obs", "next_obs", "action", "reward")}
+    assert find_cuts(replace(log, **rows)).source == "assumed"
+
+
+def test_another_limit_matters_only_where_a_limit_has_cut_the_log(pendulum):
+    by_rows = from_log(replace(pendulum, truncated=None))
+    assert by_rows.metadata["ends"]["source"] == "successors" and not other_limit(by_rows, 200)
+    measured = from_log(replace(pendulum, truncated=None, next_obs=None))
+    assert measured.metadata["ends"]["steps"] == 150
+    assert [other_limit(measured, steps) for steps in (150, 200, None)] == [False, True, False]
+    assert not other_limit(from_log(pendulum), 200), "its own flags say where it was cut"
+
+
+@pytest.mark.parametrize(("beside", "found"), [(None, 50), (-1, None), (2, None)])
+def test_a_surprise_that_has_another_one_beside_it_is_no_end(beside, found):
+    """An end is one jump; a rhythm of the plant lasts for some rows."""
+    surprise = np.random.default_rng(0).uniform(0.0, 1.0, 2000)
+    at = np.arange(49, 1990, 50)
+    surprise[at] += 100.0
+    if beside is not None:
+        surprise[at + beside] += 100.0
+    assert jumping_period(surprise, np.zeros(2000, bool)) == found
+
+
+def test_neither_the_first_step_of_an_episode_nor_the_one_to_the_next_is_a_surprise(pendulum):
+    log = replace(pendulum, next_obs=None)
+    found = surprises(log, log.truncated)
+    last = np.flatnonzero(log.truncated)
+    assert (found[last] == 0.0).all() and (found[last[:-1] + 1] == 0.0).all() and found[0] == 0.0
+    assert (found > 0.0).mean() > 0.95
+
+
+def test_a_jump_beside_another_one_is_not_counted():
+    surprise = np.random.default_rng(0).uniform(0.0, 1.0, 2000)
+    surprise[[500, 900, 1500, 1502]] += 100.0
+    assert far_jumps(surprise, np.zeros(2000, bool)) == 3, "of two so close together one counts"
+
+
+def test_flags_that_are_a_row_early_are_seen_in_short_episodes_too():
+    """One step in 20 leads to another episode, so jumps must not count as what is usual."""
+    rows, noise = np.arange(400), np.random.default_rng(0).normal(size=400)
+    obs = 100.0 * (rows // 20 % 2) + noise
+    log = replace(stored([20] * 20), obs=obs[:, None], next_obs=None)
+    assert early_flags(log, rows % 20 == 18) == 20 - 1
+    assert early_flags(log, rows % 20 == 19) == 0
+
+
 def test_ends_that_were_cut_elsewhere_show_and_stop_a_run(pendulum):
     log = replace(pendulum, truncated=None, next_obs=None, env_id="Pendulum-v1")
     assert unflagged_ends(log, find_cuts(log).truncated) != {}
@@ -115,6 +196,14 @@ def test_longer_episodes_than_1000_that_all_end_alike_are_not_cut():
     )
     assert (find_cuts(log).source, find_cuts(log).steps) == ("lengths", 1920)
     assert from_log(log).episode_lengths.tolist() == [1920] * 3
+
+
+def test_a_length_that_only_some_of_the_terminals_share_is_no_limit():
+    lengths = [1200] * 7 + [1100, 1150, 1190]
+    log = stored(lengths, terminal=range(10))
+    assert find_cuts(replace(log, next_obs=None)).source == "assumed"
+    most = stored([1200] * 9 + [1100], terminal=range(10))
+    assert find_cuts(replace(most, next_obs=None)).steps == 1200
 
 
 def test_limits_are_looked_up_and_nothing_is_imported():

@@ -128,7 +128,7 @@ def test_two_runs_never_share_a_folder(whole, tmp_path, monkeypatch):
     """The folder was free when it was first looked at; then another process began there."""
     folder = tmp_path / "run"
     shutil.copytree(whole, tmp_path / "other")
-    from moore.runs import run as module
+    from moore.runs import beginning as module
 
     inner = module.prepare
 

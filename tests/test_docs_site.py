@@ -3,6 +3,7 @@
 That anchors exist too is checked by the builder, in .ci/run.
 """
 
+import dataclasses
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import documentation
+from moore.config import Config
 
 ROOT = documentation.ROOT
 SOURCES = sorted(path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md"))
@@ -30,6 +32,14 @@ def test_every_page_is_in_the_menu_once():
     assert sorted(in_menu(settings["project"]["nav"])) == sorted(
         [*pages, *documentation.OWN_NAMES.values()]
     )
+
+
+def test_the_page_of_settings_shows_every_section_of_a_configuration():
+    shown = (ROOT / "docs" / "api-config.md").read_text(encoding="utf-8").split()
+    names = {name.rpartition(".")[2] for name in shown if name.startswith("moore.")}
+    sections = (field.default_factory for field in dataclasses.fields(Config))
+    expected = {made.__name__ for made in sections if dataclasses.is_dataclass(made)}
+    assert names >= expected | {"Config"} and len(expected) > 10
 
 
 @pytest.mark.parametrize("page", [*map(str, SOURCES), *documentation.OWN_NAMES])

@@ -34,6 +34,15 @@ def test_a_reference_that_earns_below_the_floor_for_a_while_is_no_part_of_the_lo
     assert earnings.units(10, 10) == earnings.units(12, 10) == 0.0
 
 
+def test_the_most_units_may_come_at_the_very_next_mark_and_none_come_at_the_end():
+    """Ten steps of 1, one of 2, and from then on half a point is lost at every step."""
+    rewards = np.concatenate([np.full(10, 1.0), [2.0], np.full(9, -0.5)])
+    earnings = earnings_of_log([rewards] * 4, length=20, floor=0.0, ends=False)
+    assert earnings.level == pytest.approx(7.5)
+    assert earnings.most_units(10) == pytest.approx(2.0 / 7.5)
+    assert earnings.most_units(20) == 0.0
+
+
 def test_bounds_on_the_mean_worth_never_fall_below_zero_and_are_open_with_one_episode():
     """Three episodes that scatter more widely than their mean say nothing of a lower bound."""
     wide = [np.full(20, value) for value in (0.05, 1.0, 5.0)]
@@ -56,6 +65,7 @@ def test_long_records_are_cut_into_whole_stretches_and_the_rest_is_left_out():
     earnings = earnings_of_log([np.arange(50.0)], length=20, floor=0.0, ends=False)
     assert earnings.worths == [pytest.approx(190.0), pytest.approx(590.0)]
     assert earnings.episodes == 2 and Earnings(20, 0.0, False).episodes == 0
+    assert earnings_of_log([], length=20, floor=0.0, ends=False).episodes == 0
 
 
 @pytest.mark.parametrize(
@@ -66,8 +76,16 @@ def test_long_records_are_cut_into_whole_stretches_and_the_rest_is_left_out():
         ([-1.0, -2.0, 5.0], [2], 9, 3.0),
         ([1.0, -2.0, -2.0, 1.0], [1, 3], 9, 2.0),
         ([1.0, -2.0, -2.0, 1.0], [3], 2, 2.0),
+        ([0.0, -4.0, 0.0, -1.0, 2.0, 2.0], [1, 3, 5], 9, 1.0),
     ],
-    ids=("never", "from a height", "at first", "not over an end", "not over the length"),
+    ids=(
+        "never",
+        "from a height",
+        "at first",
+        "not over an end",
+        "not over the length",
+        "the median of three",
+    ),
 )
 def test_what_an_episode_loses_at_a_stretch(rewards, ends, length, lost):
     flags = np.isin(np.arange(len(rewards)), ends)

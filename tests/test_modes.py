@@ -108,10 +108,9 @@ def test_a_policy_without_a_usable_action_does_not_act(new):
     assert (sent.action, sent.why) == (1.0, "The new policy has no usable action.")
 
 
-def test_off_asks_the_new_policy_for_nothing():
+def test_a_mode_is_chosen_by_its_name():
     board = first_switchboard(Mode.OFF, WIDE)
-    assert not board.asks_new()
-    assert all(board.in_mode(mode).asks_new() for mode in ("shadow", "canary", "on"))
+    assert [board.in_mode(mode).mode for mode in ("shadow", "canary", "on")] == [*Mode][1:]
     with pytest.raises(InputError, match="mode is auto; expected one of off, shadow, canary, on"):
         board.in_mode("auto")
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from moore.config import GateConfig
 from moore.errors import InputError
 from moore.planning import plan as planning
 from moore.planning import trials
@@ -17,6 +18,7 @@ from moore.planning.text import duration, estimate_text, plan_text
 from moore.planning.trials import Systems
 from moore.planning.work import offline_work, online_work, rehearsal_work
 from moore.runs.setup import prepare
+from moore.stages.budget import DipBudget
 from tiny import ENV, tiny_config, tiny_log
 
 EACH = {"update": 0.01, "fit": 0.02, "imagine": 1e-5}
@@ -130,6 +132,14 @@ class TestPlan:
         assert not any("falls behind" in note for note in few.notes)
         assert few.trials.why_not == "Without a dip budget there are no trials."
 
+    def test_a_session_makes_no_rehearsals_and_none_are_counted(self, measured):
+        gate = GateConfig(enabled=True, penalised=False)
+        config = tiny_config(algorithm="moore_safe", gate=gate, dip_budget=0.1)
+        rehearsing = dataclasses.replace(config.online, rehearsal_epochs=9, rehearse_every=1)
+        log, live = tiny_log(), Live(20_000.0, 8.0, 0.0)
+        with_them = plan_live(log, live, dataclasses.replace(config, online=rehearsing))
+        assert with_them.epoch == plan_live(log, live, config).epoch
+
     def test_it_is_told_in_sentences_and_in_json(self, measured):
         found = plan_live(tiny_log(), Live(20_000.0, 8.0), tiny_config())
         told = plan_text(found)
@@ -171,8 +181,21 @@ class TestTrials:
         assert systems.promotion(0.5).median is None
 
     def test_one_episode_is_too_few(self):
-        with pytest.raises(InputError, match="fewer than two whole episodes"):
+        with pytest.raises(InputError, match="fewer than two episodes that end"):
             Systems(tiny_log(1), 20, 0.05)
+
+    def test_a_recording_that_was_cut_is_no_fall(self, monkeypatch):
+        """Where the system ends some episodes, nothing is booked for the steps after a cut."""
+        rows, ends, end = np.arange(40), set(), DipBudget.end
+
+        def spy(budget, *, terminated):
+            ends.add((budget.running.steps, terminated))
+            end(budget, terminated=terminated)
+
+        monkeypatch.setattr(DipBudget, "end", spy)
+        flags = {"terminated": rows == 6, "truncated": np.isin(rows, [19, 39])}
+        Systems(dataclasses.replace(tiny_log(2), **flags), 20, 0.05).trials_per_episode()
+        assert ends == {(7, True), (13, False), (20, False)}
 
 
 @pytest.mark.parametrize(

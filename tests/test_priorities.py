@@ -113,6 +113,20 @@ def test_training_rows_are_mixed_and_leave_out_held_out_ones(buffers):
     assert (rows[0] != rows[1]).any()
 
 
+def test_all_training_rows_up_to_the_newest_may_be_drawn_and_no_others(buffers):
+    offline, online = buffers
+    of_log = np.asarray(offline.train_rows)[: int(offline.train_size)]
+    of_system = np.asarray(online.train_rows)[: int(online.train_size)]
+    newest = int(of_system.max())
+    for n_on in (newest + 1, newest):
+        seen = of_system[of_system < n_on] + offline.capacity
+        alike = each_row(RowScheme("one", lambda d, t: np.ones(len(d.age))), 1, *buffers, n_on)
+        rows = np.asarray(alike.rows(jax.random.key(4), (2000,), train_only=True))
+        assert set(rows.tolist()) == {*of_log.tolist(), *seen.tolist()}
+    grouped = Groups(uniform(), 1, *buffers).rows(jax.random.key(4), (2000,), train_only=True)
+    assert set(np.asarray(grouped).tolist()) == {*of_log, *(of_system + offline.capacity)}
+
+
 def test_rows_to_fit_are_shuffled_and_others_come_in_the_order_of_the_rows(buffers):
     drawn = each_row(RowScheme("age", by_age), 1, *buffers, N_ON)
     for train_only in (False, True):

@@ -95,7 +95,9 @@ def test_intervals_cover_at_about_their_rate():
     assert 172 <= hits <= 198
 
 
-def test_a_lone_seed_has_no_interval_and_is_kept_beside_others():
+@pytest.mark.parametrize("listed", [10_000, 0], ids=["all resamples", "random ones"])
+def test_a_lone_seed_has_no_interval_and_is_kept_beside_others(listed, monkeypatch):
+    monkeypatch.setattr("moore.evaluation.stats.LISTED", listed)
     assert iqm([np.array([3.0])]).low is None
     found = mean([np.array([0.0, 2.0]), np.array([10.0])])
     assert found.value == 4.0 and found.seeds == 3
@@ -139,6 +141,7 @@ def test_sign_flips_by_hand():
     # The sums that the signs of 4 and 1 can have are 3 and 5 on either side of 0: none is nearer.
     assert sign_flip(np.array([4.0, -1.0, 0.0])) == pytest.approx(1.0)
     assert sign_flip(np.zeros(4)) == 1.0
+    assert sign_flip(np.arange(1.0, 9.0)) == pytest.approx(2 / 2**8)
 
 
 def test_holm_of_a_worked_example():

@@ -156,6 +156,15 @@ def test_rules_other_than_never_end_at_nan_anywhere():
         assert ends(rule, [state])[0], rule
 
 
+def test_a_rule_of_the_file_judges_many_rows_one_by_one():
+    """Rows lie along the second axis, and there may be no actions."""
+    rng = np.random.default_rng(0)
+    states = rng.uniform(-1.5, 1.5, (20, 200)).astype(np.float32)
+    for rule in {rule for _, rule in termination._FAMILIES.values()}:
+        across = np.asarray(rule(states, states[:0], states))
+        np.testing.assert_array_equal(across, ends(rule, states.T), err_msg=rule.__name__)
+
+
 def test_mountain_car_agrees_with_the_environment():
     env = gymnasium.make("MountainCarContinuous-v0").unwrapped
     env.reset(seed=0)

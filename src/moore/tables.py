@@ -19,7 +19,7 @@ class Section:
     """Settings that a part of the package brings along, as a section of a run's configuration.
 
     Attributes:
-        name: of the section.
+        name: name of the section.
         settings: makes that section at its defaults.
         about: help for people, a sentence.
     """

@@ -25,7 +25,7 @@ from moore.agents.adam import adam_step
 from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.agents.adaptive_weight import Adaptation, after_row, new_adaptation, unbegun
 from moore.agents.agent import Agent
-from moore.agents.critics import bellman_target, new_critics, q_values, some_of
+from moore.agents.critics import bellman_target, new_critics, q_values, some_of, squared_errors
 from moore.agents.nets import MLP
 from moore.replay.buffer import Batch, Replay
 
@@ -140,7 +140,7 @@ def targets(
 
 def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:
     """Mean squared Bellman error over rows and critics."""
-    return jnp.mean((q_values(critics, batch.obs, batch.action) - target[None]) ** 2)
+    return squared_errors(q_values(critics, batch.obs, batch.action), target).mean()
 
 
 def actor_loss(

@@ -77,15 +77,18 @@ class _InTurn:
         learned, metrics = self.first.update(state.offline, batch, key, config.offline)
         return InTurnState(learned, state.online), metrics
 
-    def passed_on(self, name: str) -> Callable[..., InTurnState]:
-        """What takes a state and returns the next one, of the agent whose turn it is."""
+    def passed_on(self, of: Callable[[Agent], Callable[..., PyTree]]) -> Callable[..., InTurnState]:
+        """What takes a state and returns the next one, of the agent whose turn it is.
+
+        `of`: gives that function of an agent.
+        """
 
         def call(state: InTurnState, *arguments: Any) -> InTurnState:
             if state.offline is None:
                 own = (x.online if isinstance(x, InTurnConfig) else x for x in arguments)
-                return InTurnState(None, getattr(self.then, name)(state.online, *own))
+                return InTurnState(None, of(self.then)(state.online, *own))
             own = (x.offline if isinstance(x, InTurnConfig) else x for x in arguments)
-            return InTurnState(getattr(self.first, name)(state.offline, *own), state.online)
+            return InTurnState(of(self.first)(state.offline, *own), state.online)
 
         return call
 
@@ -120,10 +123,6 @@ def in_turn(first: Agent, then: Agent) -> InTurnAgent:
     way. The second one's `adopt` must make a policy its own if it has learned nothing yet.
     """
     both = _InTurn(first, then)
-    names = (
-        "summarise_data", "follow", "begin_with", "adopt", "after_verdict", "unjudged",
-        "new_episode",
-    )  # fmt: skip
     return InTurnAgent(
         name=first.name,
         settings=first.settings,
@@ -132,7 +131,13 @@ def in_turn(first: Agent, then: Agent) -> InTurnAgent:
         policy=both.policy,
         act=first.act,
         act_mode=first.act_mode,
+        summarise_data=both.passed_on(lambda agent: agent.summarise_data),
+        follow=both.passed_on(lambda agent: agent.follow),
+        begin_with=both.passed_on(lambda agent: agent.begin_with),
+        adopt=both.passed_on(lambda agent: agent.adopt),
+        after_verdict=both.passed_on(lambda agent: agent.after_verdict),
+        unjudged=both.passed_on(lambda agent: agent.unjudged),
         hand_over=both.hand_over,
-        **{name: both.passed_on(name) for name in names},
+        new_episode=both.passed_on(lambda agent: agent.new_episode),
         both=both,
     )

@@ -21,7 +21,7 @@ Kind = Literal["squashed", "mixture", "clipped", "deterministic"]
 
 @runtime_checkable
 class Layer(Protocol):
-    """x W + b. Stacked members have a leading axis."""
+    """A layer x W + b; weights of stacked members have a leading axis."""
 
     weight: np.ndarray  # (*members, inputs, outputs)
     bias: np.ndarray  # (*members, outputs)
@@ -141,9 +141,9 @@ def take_layers(
     """Takes the layers under a prefix out of `arrays`; their widths must follow one another.
 
     Args:
-        arrays: by their places in the tree.
+        arrays: all arrays, by their places in the tree.
         prefix: place of the network.
-        inputs, outputs: of the network.
+        inputs, outputs: number of entries that the network takes, and gives.
         stacked: whether there is a leading axis of members.
 
     Raises:

@@ -31,15 +31,18 @@ _BOUND = 0.98
 
 @dataclass(frozen=True)
 class Covered:
-    """What the log knows of a policy's states and actions; shares lie in [0, 1].
+    """What the log knows of a policy's states and actions.
 
     Attributes:
-        states_outside: of imagined states, further from the log than 99% of the log's own.
-        actions_outside: of imagined steps, whose action is further from all logged actions in
-            similar states than is usual in the log.
-        actions_outside_in_log: the same in logged states.
-        at_bounds, logged_at_bounds: of the entries of actions that lie at a bound.
-        state_distances, own_distances: in units of what is usual, for the picture.
+        states_outside: share of the imagined states that lie further from the log's rows than 99%
+            of the log's own states do; None without models.
+        actions_outside: share of the imagined steps in which the action lies further from all
+            logged actions in similar states than is usual in the log; None without models.
+        actions_outside_in_log: share of the logged states in which the policy's action does so.
+        at_bounds, logged_at_bounds: share of the entries of the policy's actions, and of the
+            logged ones, that lie at a bound.
+        state_distances, own_distances: distances of the policy's states, and of the log's own, to
+            the nearest row; 1 is the distance below which 99% of the log's own lie.
     """
 
     states_outside: float | None

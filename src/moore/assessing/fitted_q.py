@@ -209,7 +209,7 @@ def recursion(
         following: features of (s', pi(s')).
         reward: r.
         goes_on: False where the transition ends the episode.
-        weights: of the rows.
+        weights: how often each row counts in each replicate.
         inverse: (Phi' W Phi + ridge)^-1.
         steps: H.
     """

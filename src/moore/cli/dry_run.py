@@ -6,7 +6,7 @@ from moore.config import Config, flat
 from moore.data.dataset import Dataset
 from moore.files import short_path
 from moore.numbers import fixed
-from moore.runs.run import Ready
+from moore.runs.beginning import Ready
 from moore.runs.sections import run_dict, run_toml
 from moore.runs.world import World
 

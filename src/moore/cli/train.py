@@ -146,7 +146,7 @@ def _origin(first: str | None, rest: list[str], command: str) -> str:
 
 def _show_dry_run(config, base, origin: str, stages: str, options) -> None:
     from moore.cli.dry_run import dry_facts, dry_text
-    from moore.runs.run import get_ready
+    from moore.runs.beginning import get_ready
     from moore.sinks.json_lines import jsonable
 
     start = getattr(options, "from_", None)

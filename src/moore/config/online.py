@@ -66,6 +66,11 @@ class OnlineConfig:
     last epoch of the growth, and the lengths before and after it. None uses `rollout_length`
     throughout."""
 
+    @property
+    def refits_per_epoch(self) -> int:
+        """Number of refits of the models in an epoch."""
+        return self.steps_per_epoch // self.refit_every
+
     def parsed_scheme(self) -> Scheme | RowScheme:
         """The scheme that the settings name.
 

@@ -236,37 +236,46 @@ def _read(name: str, budget: Budget, asked: _Asked, **how: bool) -> Log:
 
 def _find(name: str, asked: _Asked) -> _Source:
     prefix, colon, rest = name.partition(":")
-    download = asked.download
     fixed = colon and prefix in ("minari", "builtin")
     mapped = None if fixed else mapped_reader(name)
     if mapped is not None:
         columns, own_reward = make_map(name, asked.columns), asked.reward is not None
         read = partial(_read_mapped, mapped, name, columns=columns, own_reward=own_reward)
         return _Source(read, lambda: read().size)
-    if own := not fixed and is_row_folder(name):
-        source = _Source(partial(read_row_log, name), partial(count_rows, name))
-    elif not fixed and Path(name).suffix.lower() not in (*HDF5, ".npz"):
+    source = _of_prefix(prefix, rest, asked.download) if fixed else _of_path(name)
+    if source is None:
         raise InputError(f"{name!r}: unknown kind of data set; expected {POSSIBLE}")
     if asked.columns is not None:
         raise InputError(
             f"{name}: a column map is given, but the arrays of this kind of log have fixed names; "
             "leave it out"
         )
-    if own:
-        return source
-    if prefix == "minari" and colon:
+    return source
+
+
+def _of_prefix(prefix: str, rest: str, download: bool) -> _Source:
+    """The log of minari:ID or builtin:NAME."""
+    if prefix == "minari":
         from moore.data import minari_sets  # what few sources need is imported for these only
 
         read = partial(minari_sets.read_minari, rest, download=download)
         return _Source(read, partial(minari_sets.count_rows, rest, download=download))
-    if prefix == "builtin" and colon:
-        return _Source(partial(_with_builtin, npz.read_npz, rest),
-                       partial(_with_builtin, npz.count_rows, rest))  # fmt: skip
-    if Path(name).suffix.lower() in HDF5:
+    return _Source(partial(_with_builtin, npz.read_npz, rest),
+                   partial(_with_builtin, npz.count_rows, rest))  # fmt: skip
+
+
+def _of_path(name: str) -> _Source | None:
+    """A log whose columns have fixed names; None if none has this suffix."""
+    suffix = Path(name).suffix.lower()
+    if is_row_folder(name):
+        return _Source(partial(read_row_log, name), partial(count_rows, name))
+    if suffix in HDF5:
         from moore.data import d4rl
 
         return _Source(partial(d4rl.read_d4rl, name), partial(d4rl.count_rows, name))
-    return _Source(partial(npz.read_npz, name), partial(npz.count_rows, name))
+    if suffix == ".npz":
+        return _Source(partial(npz.read_npz, name), partial(npz.count_rows, name))
+    return None
 
 
 def _with_builtin(read: Callable, name: str, **how):

@@ -134,8 +134,8 @@ def roll_chains(
         terminated_fn: ends an episode.
         chains: the states that the chains have come to.
         fresh: states to begin anew from.
-        key: of everything that is drawn.
-        length: steps.
+        key: key of everything that is drawn.
+        length: number of steps.
         usual: how far apart members are on the log.
         config: the price of u, and how often chains begin anew.
         within: the lowest and highest observation.

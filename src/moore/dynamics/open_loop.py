@@ -26,7 +26,7 @@ def stretch_starts(
     Args:
         ends: the last rows of episodes.
         usable: rows that may be used: held out, and with a known successor.
-        length: of a stretch, the first row included.
+        length: number of rows of a stretch, the first one included.
     """
     # An end may be the last row of a stretch, but no other.
     bad, end = (np.append(0, np.cumsum(column)) for column in (~usable, ends))
@@ -49,20 +49,21 @@ def open_loop_errors(
     """The error after h steps of the log's own actions, in the log's standard deviations.
 
     The error of a stretch is the root mean square over the entries of the observation; a prediction
-    that is not finite or more than 10 standard deviations off counts as 10. Members in turn.
+    that is not finite or more than 10 standard deviations off counts as 10. The
+    stretches are shared out among the members.
 
     Args:
         ensemble: the models.
         log: all rows of it.
         starts: first rows of the stretches, as of `stretch_starts` with the largest horizon.
-        key: of the models' noise, and of the members where a step has a new one.
-        horizons: h.
+        key: key of the models' noise, and of the choice of a member where each step has a new one.
+        horizons: the numbers of steps h after which the error is measured.
         spread: the standard deviations of the observations in the log.
         one_member, noise: as in `rollout`.
 
     Returns:
-        open_loop_h: the median over the stretches.
-        open_loop_reward_h: of |sum of imagined rewards - sum of the log's| / h.
+        open_loop_h: the median of the error over the stretches.
+        open_loop_reward_h: the median of |sum of imagined rewards - sum of the log's| / h.
     """
     count = starts.shape[0]
     members = ensemble.elites[jnp.arange(count) % ensemble.elites.shape[0]]

@@ -127,8 +127,8 @@ def halted(
     The halt's reward stands in place of the predicted one, which is as unknown as the state.
 
     Args:
-        reward: predicted.
-        terminated: by the rule of the system.
+        reward: the predicted reward of each step.
+        terminated: whether the rule of the system ends the episode there.
         found: the disagreement at each state and action.
         halt: where the known part ends.
     """

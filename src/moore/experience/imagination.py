@@ -25,7 +25,12 @@ from moore.experience.partly_imagined import PartlyImagined
 from moore.experience.penalty_calibration import calibrate_penalty
 from moore.experience.policy_comparison import compare_policies
 from moore.experience.protocol import Batches, Metrics, Moment, OnPass, Refreshed, Task
-from moore.experience.settings import RolloutSettings, rollout_length, rollout_settings
+from moore.experience.settings import (
+    RolloutSettings,
+    online_room,
+    rollout_length,
+    rollout_settings,
+)
 from moore.replay.buffer import Replay, Ring, empty_ring
 from moore.replay.draws import Draws, EachRow, Groups
 from moore.replay.sampler import gather
@@ -105,7 +110,7 @@ class Imagination:
         penalty_coef = state.penalty_coef
         if online.penalty_coef is not None:
             penalty_coef = jnp.asarray(online.penalty_coef)
-        imagined = empty_ring(self._online_room(longest), *self.task.dims)
+        imagined = empty_ring(online_room(self.task.config, longest), *self.task.dims)
         return dataclasses.replace(state, imagined=imagined, penalty_coef=penalty_coef)
 
     def start(
@@ -127,7 +132,7 @@ class Imagination:
             state, key, report = self.fit(state, now, log_alone, key, on_pass)
             return state, key, Refreshed(report)
         if int(self.task.log.size):
-            refits = online.retain_epochs * (online.steps_per_epoch // online.refit_every)
+            refits = online.retain_epochs * online.refits_per_epoch
             for _ in range(refits if online.start_full else 1):
                 state, key, _ = self.imagine(state, now, key)
         return state, key, Refreshed()
@@ -256,7 +261,7 @@ class Imagination:
         with task.clock("imagine"):
             if now.stage == "online":
                 length = self._length(now.epoch) if length is None else length
-                ring = rollouts.make_room(ring, self._online_room(length))
+                ring = rollouts.make_room(ring, online_room(config, length))
             key, key_starts, key_rollout = jax.random.split(key, 3)
             log, rows = task.read(task.draws(now).rows(key_starts, (count,)))
             imagined, metrics = rollouts.imagine(
@@ -342,9 +347,3 @@ class Imagination:
 
     def _length(self, epoch: int) -> int:
         return rollout_length(self.task.config, epoch)
-
-    def _online_room(self, length: int) -> int:
-        """Number of rows of the online D_model, with rollouts of this length."""
-        online = self.task.config.online
-        refits = online.steps_per_epoch // online.refit_every
-        return online.retain_epochs * refits * online.rollout_batch * length

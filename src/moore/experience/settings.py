@@ -63,3 +63,9 @@ def rollout_length(config: Config, epoch: int) -> int:
     first, last, short, long = schedule
     grown = short + (epoch - first) / (last - first) * (long - short)
     return int(min(max(grown, min(short, long)), max(short, long)))
+
+
+def online_room(config: Config, length: int) -> int:
+    """Number of rows of the online D_model, with rollouts of this length."""
+    online = config.online
+    return online.retain_epochs * online.refits_per_epoch * online.rollout_batch * length

@@ -28,8 +28,8 @@ class Exported:
         files: content of the other files by name.
         checks: how they were compared with the policy.
         random_how: how the random states were drawn.
-        seed: of all that was drawn.
-        command: that wrote the files.
+        seed: seed of all random draws.
+        command: the command that wrote the files.
     """
 
     policy: Policy

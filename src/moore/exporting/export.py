@@ -38,7 +38,7 @@ def export(
         rate_limit: largest change of the action from one step to the next, in its own units: one
             number, or one for each entry. None: no limit.
         dataset: where the log is now, for the logged states; None: where the run had it.
-        seed: of the states that are drawn.
+        seed: seed of the states that are drawn.
         command: for the contract.
 
     Returns:

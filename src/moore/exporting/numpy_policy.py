@@ -35,7 +35,7 @@ class NumpyPolicy:
         env_id: where it was trained.
         obs_mean, obs_std: (obs,) float64; the mean is subtracted from an observation, then it is
             divided by the deviation. Empty: observations stay as they are.
-        seed: of the samples that `deterministic=False` draws.
+        seed: seed of the samples that `deterministic=False` draws.
     """
 
     actor: ActorArrays
@@ -73,7 +73,7 @@ def load_policy(run: str | Path, *, seed: int = 0) -> NumpyPolicy:
 
     Args:
         run: the folder.
-        seed: of sampled actions.
+        seed: seed of sampled actions.
 
     Raises:
         InputError: there is no policy, it is damaged, or its format is that of a newer version.

@@ -42,7 +42,7 @@ def logged_states(policy: Policy, dataset: str | None, *, seed: int) -> LoggedSt
     Args:
         policy: its settings name the log.
         dataset: where the log is now; None for where it was.
-        seed: of the draw.
+        seed: seed of the random draw.
 
     Raises:
         InputError: a log that was given cannot be read, or is of another system.

@@ -67,7 +67,7 @@ def verify(
         policy: the original.
         network: the files were written from it; it knows the rate limit.
         states: sets of observations by name.
-        seed: of the previous actions, where there is a rate limit.
+        seed: seed of the previous actions, which are drawn where there is a rate limit.
 
     Raises:
         VerificationError: a difference of more than is allowed.

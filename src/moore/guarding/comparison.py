@@ -74,7 +74,7 @@ def split_reference(
     the returns it is used for would invalidate the error probability.
 
     Args:
-        returns: of the reference, in the order of time; at least 10.
+        returns: the reference's returns in the order of time; at least 10.
 
     Raises:
         InputError: there are too few of them, they are not finite, or they are all the same.

@@ -40,8 +40,8 @@ class Alarm:
     Attributes:
         monitor: "returns", or the name of a signal.
         text: the reason, as a sentence.
-        evidence: by how much money at stake was multiplied; infinite for a limit that may never be
-            broken.
+        evidence: by how much a gambler who bets against the policy has multiplied his stake;
+            infinite for a limit that may never be broken.
         needed: evidence at which the alarm was due.
     """
 

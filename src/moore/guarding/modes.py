@@ -96,10 +96,6 @@ class Switchboard:
         """
         return replace(self, mode=mode_of(mode))
 
-    def asks_new(self) -> bool:
-        """Whether the new policy is asked for an action in this mode."""
-        return self.mode is not Mode.OFF
-
 
 @dataclass(frozen=True, eq=False)
 class Sent:

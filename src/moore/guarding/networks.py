@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from moore.agents.numpy_acting import ActorArrays, Layer, LayerArrays, forward, relu, take
+from moore.agents.numpy_acting import Layer, LayerArrays, forward, relu, take
 from moore.errors import InputError
 from moore.guarding.files import read_whole
 
@@ -74,28 +74,6 @@ class NetworkController:
         return x.astype(np.float32).reshape(*obs.shape[:-1], self.low.size)
 
 
-@dataclass(frozen=True, eq=False)
-class ActorController:
-    """The deterministic policy of an actor of this package, such as a clone made from the log.
-
-    Attributes:
-        actor: the actor; of a clone, `agents.acting.as_arrays` of it in NumPy arrays.
-        low, high: bounds of the actions.
-        obs_in: observations in the agent's units, as `Units.obs_in` of the log gives them.
-    """
-
-    actor: ActorArrays
-    low: Float[np.ndarray, " action"]
-    high: Float[np.ndarray, " action"]
-    obs_in: Callable[[np.ndarray], np.ndarray] = np.asarray
-
-    def act(self, obs: Float[np.ndarray, "*rows obs"]) -> Float[np.ndarray, "*rows action"]:
-        rows = np.atleast_2d(self.obs_in(obs.astype(np.float32)))
-        squashed = self.actor.gaussian(rows).mode()
-        action = self.low + (squashed + 1.0) * (0.5 * (self.high - self.low))
-        return np.clip(action, self.low, self.high).reshape(*obs.shape[:-1], self.low.size)
-
-
 def read_npz(path: Path) -> NetworkController:
     """The controller of a `policy.npz`, as `moore export` writes it (docs/export.md).
 
@@ -134,8 +112,9 @@ def from_state(
 
     Args:
         state: arrays by name; what is used is taken out.
-        names: of the layers, without ".weight", in order.
-        inputs, outputs: of the network; None: as many as its first layer has.
+        names: names of the layers in their order, without ".weight".
+        inputs, outputs: number of entries that the network takes, and gives; None: as many as its
+            first layer takes.
 
     Raises:
         ValueError: a layer is missing or does not follow the one before.

@@ -34,7 +34,7 @@ def first_transfer(shape: tuple[int, ...]) -> Transfer:
     """No transfer is under way.
 
     Args:
-        shape: of the actions.
+        shape: shape of an action.
     """
     return Transfer(np.zeros(shape, bool))
 

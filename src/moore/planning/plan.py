@@ -12,7 +12,7 @@ from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
 from moore.jax_settings import plain_jax
 from moore.planning.calibration import Miniature
-from moore.planning.estimate import Part, offline_parts, priced, rehearsal_seconds
+from moore.planning.estimate import Part, offline_parts, priced
 from moore.planning.memory import memory_of
 from moore.planning.trials import Promotion, Systems
 from moore.planning.work import ends_sooner, online_work
@@ -82,7 +82,7 @@ class LivePlan:
         epochs_by_steps, epochs_by_hours: epochs a day that the live steps are enough for, and that
             fit into the hours.
         days: number of epochs -> days until then.
-        episodes_per_day: of the live system, if they are as long as the log's.
+        episodes_per_day: episodes of the live system in a day, if they are as long as the log's.
         trials: what the dip budget allows.
         memory: bytes; None where the system does not tell.
         notes: what may be less, or goes wrong.
@@ -138,9 +138,7 @@ def plan_live(log: Dataset, live: Live, config: Config) -> LivePlan:
     prepared = time.perf_counter() - begin
     costs, learner = Miniature(setup).costs(), setup.learner
     online = setup.config.online
-    every = online.rehearse_every
     epoch = sum(part.seconds for part in priced("online", online_work(learner, 1), costs.online))
-    epoch += rehearsal_seconds(learner, every, costs) / every
     by_steps = live.steps_per_day / online.steps_per_epoch
     by_hours = 3600.0 * live.hours / epoch
     steps = setup.world.limit.steps

@@ -6,15 +6,13 @@ drawn at random; another policy earns the same times a factor, counted from the 
 """
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
 from moore.data.dataset import Dataset
 from moore.errors import InputError
-from moore.runs.budgeting import dip_budget, unknown_earnings
+from moore.runs.budgeting import LoggedEpisode, dip_budget, logged_episodes, unknown_earnings
 from moore.stages.budget import REFERENCE, DipBudget
 
 # Simulated systems for each number, and episodes after which nothing is waited for any longer.
@@ -39,7 +37,13 @@ class Promotion:
 
 
 class Systems:
-    """Systems on which the log's controller is the reference."""
+    """Systems on which the log's controller is the reference.
+
+    Their episodes are those that end in the log, cut ones included: on such a system episodes will
+    be cut in a run too, and an account then counts the steps that there were. An account that
+    begins with a record of the log takes whole episodes alone, because only their returns can be
+    compared (`whole_episodes`); here every account begins without a record.
+    """
 
     def __init__(self, log: Dataset, steps: int, share: float):
         """
@@ -49,15 +53,16 @@ class Systems:
             share: the budget.
 
         Raises:
-            InputError: the log has fewer than two whole episodes, or tells nothing about a budget.
+            InputError: fewer than two episodes end in the log, or it tells nothing about a budget.
         """
         self._share, self._steps = share, steps
         self._known = unknown_earnings(log, steps, None)
         self._floor, self._marks = self._known.floor, self._known.marks
-        self._episodes = [self._stretches(rewards) for rewards in _episodes(log)]
+        closed = (one for one in logged_episodes(log, steps) if one.closed)
+        self._episodes = [self._cut(one) for one in closed]
         if len(self._episodes) < 2:
             raise InputError(
-                f"{log.name} has fewer than two whole episodes, so nothing can be said about "
+                f"{log.name} has fewer than two episodes that end, so nothing can be said about "
                 "trials; cut its record into shifts or batches first (docs/logs.md)."
             )
 
@@ -88,25 +93,26 @@ class Systems:
                 return budget, number
         return budget, most
 
-    def _play(self, budget: DipBudget, episode: "list[_Stretch]", factor: float) -> None:
+    def _play(self, budget: DipBudget, episode: "_Episode", factor: float) -> None:
         """An episode, in which a challenger earns `factor` times what the log's controller did."""
         taken = 0
-        for stretch in episode:
+        for stretch in episode.stretches:
             worth = stretch.reward - self._floor * stretch.steps
             worth *= 1.0 if budget.acting == REFERENCE else factor
             budget.step(worth + self._floor * stretch.steps, stretch.steps)
             taken += stretch.steps
         if taken < self._steps:
-            budget.end(terminated=self._known.ends)
+            budget.end(terminated=episode.terminated)
 
-    def _stretches(self, rewards: Float[np.ndarray, " steps"]) -> "list[_Stretch]":
+    def _cut(self, episode: LoggedEpisode) -> "_Episode":
         """An episode, cut at the marks of the account."""
-        total = np.concatenate([[0.0], np.cumsum(rewards, dtype=np.float64)])
-        cuts = [mark for mark in self._marks if mark < len(rewards)] + [len(rewards)]
-        return [
+        total = np.concatenate([[0.0], np.cumsum(episode.rewards)])
+        cuts = [mark for mark in self._marks if mark < len(episode.rewards)]
+        stretches = [
             _Stretch(float(total[until] - total[since]), until - since)
-            for since, until in itertools.pairwise(cuts)
+            for since, until in itertools.pairwise([*cuts, len(episode.rewards)])
         ]
+        return _Episode(stretches, episode.terminated)
 
 
 @dataclass(frozen=True)
@@ -115,12 +121,10 @@ class _Stretch:
     steps: int
 
 
-def _episodes(log: Dataset) -> Iterator[Float[np.ndarray, " steps"]]:
-    """The rewards of the episodes that end in the log."""
-    first = 0
-    for last in np.flatnonzero(log.terminated | log.truncated):
-        yield log.reward[first : last + 1]
-        first = last + 1
+@dataclass(frozen=True)
+class _Episode:
+    stretches: list[_Stretch]
+    terminated: bool
 
 
 def _or_none(episodes: np.floating) -> float | None:

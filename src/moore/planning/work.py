@@ -13,16 +13,14 @@ Work = Mapping[str, int]
 
 def offline_work(learner: Learner) -> Work:
     """Part -> how many of its units the offline stage does; see `Miniature` for the units."""
-    config, offline = learner.config, learner.config.offline
-    work: dict[str, int] = {"update": offline.epochs * offline.updates_per_epoch}
+    config, epochs = learner.config, learner.config.offline.epochs
+    work = _learned_in_models(learner, epochs)
     if config.clone:
         work["clone"] = BCConfig().updates
     if learner.models is not None:
-        rounds = offline.epochs * offline.rounds
         work["fit"] = config.model.max_fit_steps
-        work["imagine"] = rounds * offline.rollout_batch * config.rollout_length
-        work["diagnose"] = offline.epochs
-        work["gate"] = offline.epochs * config.gate.rollouts
+        work["diagnose"] = epochs
+        work["gate"] = epochs * config.gate.rollouts
     return work
 
 
@@ -30,12 +28,12 @@ def online_work(learner: Learner, epochs: int) -> Work:
     """The same for so many online epochs, without the steps of the system itself."""
     config, online = learner.config, learner.config.online
     steps = epochs * online.steps_per_epoch
-    refits = steps // online.refit_every
+    refits = epochs * online.refits_per_epoch
     work: dict[str, int] = {"act": steps, "observe": steps}
     work["update"] = steps * online.updates_per_step
     if learner.models is not None:
         lengths = sum(rollout_length(config, epoch + 1) for epoch in range(epochs))
-        each = online.steps_per_epoch // online.refit_every * online.rollout_batch
+        each = online.refits_per_epoch * online.rollout_batch
         work["refit"] = refits * config.model.max_refit_steps
         work["imagine"] = lengths * each
         work["gate"] = refits * config.gate.rollouts
@@ -45,17 +43,22 @@ def online_work(learner: Learner, epochs: int) -> Work:
 
 def rehearsal_work(learner: Learner, epochs: int) -> Work:
     """The work of the rehearsals in so many online epochs, in units of the offline stage."""
-    config, offline, online = learner.config, learner.config.offline, learner.config.online
+    config, online = learner.config, learner.config.online
     if not (config.dip_budget and online.rehearsal_epochs):
         return {}
     times = -(-epochs // online.rehearse_every)
-    learned = times * online.rehearsal_epochs
-    rounds = learned * offline.rounds
-    return {
-        "update": learned * offline.updates_per_epoch,
-        "imagine": rounds * offline.rollout_batch * config.rollout_length,
-        "gate": 2 * times * config.gate.rollouts,
-    }
+    work = _learned_in_models(learner, times * online.rehearsal_epochs)
+    return work | {"gate": 2 * times * config.gate.rollouts}
+
+
+def _learned_in_models(learner: Learner, epochs: int) -> dict[str, int]:
+    """The updates of so many offline epochs, and the imagined steps if there are models."""
+    config, offline = learner.config, learner.config.offline
+    work = {"update": epochs * offline.updates_per_epoch}
+    if learner.models is not None:
+        rounds = epochs * offline.rounds
+        work["imagine"] = rounds * offline.rollout_batch * config.rollout_length
+    return work
 
 
 def evaluations(setup: Setup, *, offline: bool, online: bool) -> int:

@@ -1,6 +1,6 @@
 """The dip budget of a run: the floor that worth is counted from, and who decides about acting."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -125,17 +125,33 @@ def logged_earnings(setup: Setup) -> Earnings:
     return replace(known, drawdown=unknown.drawdown)
 
 
-def whole_episodes(log: Dataset, steps: int) -> list[Float[np.ndarray, " _"]]:
-    """The rewards of the log's whole episodes, in its order.
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
+class LoggedEpisode:
+    """An episode of a log.
 
-    Whole is an episode that the system ended, or that has so many steps. If only the last row of
-    one is missing, because what followed is unknown, its reward is what the return leaves over.
+    Attributes:
+        rewards: (steps,) float64.
+        terminated: whether the system ended it.
+        closed: whether the log says that it ended; the rows after the last end are an open one.
+    """
+
+    rewards: Float[np.ndarray, " _"]
+    terminated: bool
+    closed: bool
+
+
+def logged_episodes(log: Dataset, steps: int) -> list[LoggedEpisode]:
+    """The episodes of a log, in its order.
+
+    If only the last row of one is missing, because what followed is unknown, its reward is what the
+    return leaves over.
 
     Args:
         log: the log.
         steps: largest number of steps of an episode.
     """
-    stop = np.flatnonzero(np.append((log.terminated | log.truncated)[:-1], True)) + 1
+    ends = log.terminated | log.truncated
+    stop = np.flatnonzero(np.append(ends[:-1], True)) + 1
     rewards = np.split(log.reward.astype(np.float64), stop[:-1])
     lengths = np.array([len(one) for one in rewards])
     if len(log.episode_lengths) == len(rewards):
@@ -143,11 +159,23 @@ def whole_episodes(log: Dataset, steps: int) -> list[Float[np.ndarray, " _"]]:
         for episode in np.flatnonzero(cut):
             left = log.episode_returns[episode] - rewards[episode].sum()
             rewards[episode] = np.append(rewards[episode], left)
-    ended = log.terminated[stop - 1]
+    flags = zip(rewards, log.terminated[stop - 1], ends[stop - 1], strict=True)
+    return [LoggedEpisode(one, bool(ended), bool(closed)) for one, ended, closed in flags]
+
+
+def whole_episodes(log: Dataset, steps: int) -> list[Float[np.ndarray, " _"]]:
+    """The rewards of the log's whole episodes, in its order: of those that have so many steps, and
+    of those that the system ended before.
+
+    Args:
+        log: the log.
+        steps: largest number of steps of an episode.
+    """
     return [
-        one
-        for one, is_ended in zip(rewards, ended, strict=True)
-        if np.isfinite(one).all() and (len(one) == steps or (is_ended and len(one) < steps))
+        one.rewards
+        for one in logged_episodes(log, steps)
+        if np.isfinite(one.rewards).all()
+        and (len(one.rewards) == steps or (one.terminated and len(one.rewards) < steps))
     ]
 
 

@@ -1,30 +1,21 @@
-"""Begins or resumes a run: checks the arguments and makes or reads its folder."""
+"""Begins or resumes a run, obeys signals meanwhile, and keeps its copy in a store."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
-from moore.config import Config, read_toml
+from moore.config import Config
 from moore.data.dataset import Dataset
-from moore.data.names import at_home, split_names
 from moore.envs.make import EnvSource
 from moore.errors import InputError
-from moore.files import locked, short_path, whole_path, write_whole, writing
+from moore.files import whole_path
 from moore.jax_settings import plain_jax
-from moore.runs.changes import altered, check_kept, kept, settings_of
-from moore.runs.execution import RunResult, Until, execute
-from moore.runs.mirror import Mirror, brought, is_url
-from moore.runs.plan import Plan, Stages, functions, how_to_resume, is_free, read_plan
-from moore.runs.reading import load_hand_over, newest_checkpoint, offline_rows
-from moore.runs.sections import run_toml, used_settings
-from moore.runs.setup import Setup, prepare
+from moore.runs.beginning import begin
+from moore.runs.execution import RunResult, Until
+from moore.runs.mirror import Mirror, is_url
+from moore.runs.plan import Stages
+from moore.runs.resuming import go_on
 from moore.runs.signals import Stop, listening
-from moore.runs.units import read_units, write_units
-from moore.runs.world import check_same_bounds
-from moore.sinks.console import Reporter
-from moore.sinks.trackers import check_installed, tracker_names
 
 
 @plain_jax()
@@ -66,132 +57,10 @@ def run(
         >>> result.summary["transfer"]["gain"]  # doctest: +SKIP
     """
     with _obeying_signals() as stop, _mirrored(out) as mirror:
-        return _begin(
+        return begin(
             config, stop, dataset=dataset, env=env, system=system, out=out, stages=stages,
             start_from=start_from, until=until, mirror=mirror, quiet=quiet,
         )  # fmt: skip
-
-
-def _begin(
-    config: Config,
-    stop: Stop,
-    *,
-    dataset: Dataset | str | Path | None,
-    env: EnvSource | None,
-    system: EnvSource | None,
-    out: str | Path | None,
-    stages: Stages,
-    start_from: str | Path | None,
-    until: Until | None,
-    mirror: Mirror | None,
-    quiet: bool,
-) -> RunResult:
-    """As `run`."""
-    ready = get_ready(
-        config, dataset=dataset, env=env, system=system, out=out, stages=stages,
-        start_from=start_from,
-    )  # fmt: skip
-    setup, folder = ready.setup, ready.folder
-    with writing(folder):
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        _check_free(folder)  # another process may have begun a run in this folder meanwhile
-        write_whole(folder / "config.toml", run_toml(setup.config))
-        write_units(folder, setup.units, setup.config)
-        given = functions(env, system)
-        plan = Plan(stages, ready.start, ready.split_seed, given, kept(setup.config))
-        plan.write(folder)  # written last: from here on the folder is a run
-        return execute(
-            setup, folder, plan, None, until=until, stop=stop, mirror=mirror, quiet=quiet
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Ready:
-    """A run that only has to begin.
-
-    Attributes:
-        setup: its parts.
-        folder: the folder that it will write, which is free.
-        start: the run that its online stage starts from; None if there is none.
-        split_seed: seed of the log's holdout, see `prepare`.
-    """
-
-    setup: Setup
-    folder: Path
-    start: Path | None
-    split_seed: int | None
-
-
-@plain_jax()
-def get_ready(
-    config: Config,
-    *,
-    dataset: Dataset | str | Path | None = None,
-    env: EnvSource | None = None,
-    system: EnvSource | None = None,
-    out: str | Path | None = None,
-    stages: Stages = "both",
-    start_from: str | Path | None = None,
-) -> Ready:
-    """Does all that `run` does before it writes anything; takes the same arguments.
-
-    Raises:
-        InputError: what would also stop the run before its training.
-    """
-    check_installed(tracker_names(config.trackers))
-    start = None if start_from is None else whole_path(brought(start_from))
-    out = None if out is None else whole_path(brought(out))
-    split_seed = None if start is None else _split_seed(start)
-    units = None if start is None else read_units(start, config)
-    if out is not None:
-        _check_free(out)  # this comes before an environment is made
-    runs = whole_path("runs")  # before an environment may change the working folder
-    setup = prepare(
-        used_settings(config),  # the configuration that the folder will hold
-        dataset=dataset,
-        env=env,
-        system=system,
-        split_seed=split_seed,
-        units=units,
-        acts=stages != "offline",
-    )
-    if stages != "both" and not setup.learner.algorithm.uses_log:
-        raise InputError(
-            f"{config.algorithm} has no offline stage of its own; train it with moore run."
-        )
-    folder = out if out is not None else runs / _default_name(setup.config)
-    _check_free(folder)
-    if start is not None:
-        check_same_bounds(start, setup.world.bounds)
-        load_hand_over(setup, start)  # an error comes before anything is written
-        offline_rows(start)
-    return Ready(setup, folder, start, split_seed)
-
-
-@contextlib.contextmanager
-def _mirrored(place: str | Path | None) -> Iterator[Mirror | None]:
-    """The copy of a run in a store, which in the end has all that the run has written."""
-    if not is_url(place):
-        yield None
-        return
-    mirror = Mirror(str(place))
-    yield mirror
-    mirror.push()
-
-
-@contextlib.contextmanager
-def _obeying_signals() -> Iterator[Stop]:
-    """Listens to signals, and turns an exit of the environment into an error."""
-    with listening() as stop:
-        try:
-            yield stop
-        except SystemExit as end:
-            raise InputError(
-                f"the environment (or a function that was given) ended the program itself: "
-                f"SystemExit({end.code!r}). It must not call exit(); let it raise an error, or end "
-                "the episode."
-            ) from end
 
 
 @plain_jax()
@@ -228,7 +97,7 @@ def resume(
     """
     with _obeying_signals() as stop, _mirrored(folder) as mirror:
         place = whole_path(folder) if mirror is None else mirror.pull()
-        return _go_on(
+        return go_on(
             place, stop, dataset=dataset, env=env, system=system, until=until, mirror=mirror,
             quiet=quiet,
             changes={"epochs": epochs, "checkpoint_every": checkpoint_every,
@@ -236,87 +105,26 @@ def resume(
         )  # fmt: skip
 
 
-def _go_on(
-    folder: Path,
-    stop: Stop,
-    *,
-    dataset: Dataset | str | Path | None,
-    env: EnvSource | None,
-    system: EnvSource | None,
-    until: Until | None,
-    mirror: Mirror | None,
-    quiet: bool,
-    changes: dict,
-) -> RunResult:
-    """As `resume`."""
-    config, plan = settings_of(folder), read_plan(folder)
-    check_kept(plan.config, config, folder)
-    config = altered(config, plan, folder, **changes)
-    check_installed(tracker_names(config.trackers))
-    if missing := [name for name in plan.given if {"env": env, "system": system}[name] is None]:
-        raise InputError(
-            f"{short_path(folder)} was given its {' and its '.join(missing)} in Python, and goes "
-            f"on with the same: {how_to_resume(folder, plan, until=until)}."
-        )
-    if dataset is None:
-        _check_log_is_there(config.dataset, folder)
-    with locked(folder):
-        setup = prepare(
-            config,
-            dataset=dataset,
-            env=env,
-            system=system,
-            split_seed=plan.split_seed,
-            units=read_units(folder, config),
-            acts=plan.stages != "offline",
-            fresh=False,
-        )
-        check_same_bounds(folder, setup.world.bounds)
-        checkpoint = newest_checkpoint(setup, folder, config, Reporter(quiet=quiet))
-        given = tuple(dict.fromkeys([*plan.given, *functions(env, system)]))
-        now = dataclasses.replace(plan, given=given, config=kept(config))
-        if config.online.epochs != (plan.config or {}).get("online", {}).get("epochs"):
-            (folder / "summary.json").unlink(missing_ok=True)  # the run is not finished any more
-        if now != plan:
-            write_whole(folder / "config.toml", run_toml(config))
-            now.write(folder)
-        return execute(
-            setup, folder, now, checkpoint, until=until, stop=stop, mirror=mirror, quiet=quiet
-        )
+@contextlib.contextmanager
+def _mirrored(place: str | Path | None) -> Iterator[Mirror | None]:
+    """The copy of a run in a store, which in the end has all that the run has written."""
+    if not is_url(place):
+        yield None
+        return
+    mirror = Mirror(str(place))
+    yield mirror
+    mirror.push()
 
 
-def _check_log_is_there(dataset: str, folder: Path) -> None:
-    """Raises InputError if the log of a run is a file or folder that does not exist any more."""
-    for name in split_names(dataset) if dataset else []:
-        pattern = name.startswith(("minari:", "builtin:")) or "*" in name
-        if not pattern and not at_home(name).exists():
+@contextlib.contextmanager
+def _obeying_signals() -> Iterator[Stop]:
+    """Listens to signals, and turns an exit of the environment into an error."""
+    with listening() as stop:
+        try:
+            yield stop
+        except SystemExit as end:
             raise InputError(
-                f"{short_path(folder)} was begun with the log {name}, which is not there (a path "
-                "that is not whole counts from the folder in which the command was given): put it "
-                "back, or say with --dataset where it is."
-            )
-
-
-def _check_free(folder: Path) -> None:
-    with writing(folder):  # a name may be too long
-        free = is_free(folder)
-    if not free:
-        raise InputError(
-            f"{short_path(folder)} already exists and is not empty; a run is never overwritten. "
-            "Choose another --out, or go on with --resume."
-        )
-
-
-def _split_seed(start: Path) -> int | None:
-    """Seed of the first run of the chain that this run starts from; None if there is none."""
-    try:
-        inherited = read_plan(start).split_seed
-        return read_toml(start / "config.toml").seed if inherited is None else inherited
-    except InputError:
-        return None  # `load_hand_over` reports what is missing
-
-
-def _default_name(config: Config) -> str:
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    env = config.env_id.replace("/", "-").replace(":", "-")
-    return f"{env}__{config.algorithm}__{config.seed}__{stamp}"
+                f"the environment (or a function that was given) ended the program itself: "
+                f"SystemExit({end.code!r}). It must not call exit(); let it raise an error, or end "
+                "the episode."
+            ) from end

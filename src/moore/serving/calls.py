@@ -22,7 +22,7 @@ Numbers = Float[np.ndarray, " numbers"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Lengths of a row of the session's system.
+    """How many numbers stand for a state and for an action of the session's system.
 
     Attributes:
         obs, action: number of entries of an observation and of an action.

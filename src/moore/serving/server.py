@@ -46,7 +46,7 @@ def open_session(
         accept: as for `Session.from_run`.
         learner: as for `Session.from_run`.
         controller: the controller that ran before, as a text of the user's.
-        mode: of a new session, as for `Session.from_run`.
+        mode: the mode of a new session, as for `Session.from_run`.
         guard: whether a new session has a guard, with the defaults of `GuardSettings` if `limits`
             does not say otherwise.
         limits: file with the limits of a new session; see `moore.guarding.limits_file`.

@@ -109,7 +109,7 @@ class Beside:
         project: Callable | None,
         clock: Callable[[], float] | None,
     ) -> "Beside":
-        """Of a session that is gone on with.
+        """What stands beside the policy of a session that is resumed.
 
         Raises:
             InputError: a function is missing, or one is given that the session has no use for.

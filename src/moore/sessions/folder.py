@@ -217,9 +217,10 @@ def load(
 
 
 def saved_trusts(folder: Path) -> int:
-    """How often the gate's consent had made a policy trusted again, in the states that are saved.
+    """How often the gate's consent has made a policy trusted again, as the saved states count it.
 
-    The smallest number of all that can be read: any of them may be the one that is gone on with.
+    This is the smallest count of all states that can be read, because the session may be resumed
+    from any of them.
     """
     found = []
     for path in newest_first(folder / CHECKPOINTS):
@@ -292,5 +293,5 @@ def is_session(path: str | Path) -> bool:
 
 
 def found_folder(path: str | Path) -> Path:
-    """The folder of a session that is to be gone on with."""
+    """The folder of a session that will be resumed."""
     return standing(whole_path(path))

@@ -18,6 +18,7 @@ from moore.runs.hand_over import check_first
 from moore.runs.policy import Policy
 from moore.sessions.acting import Actor, Proposed
 from moore.sessions.bulletin import Bulletin
+from moore.sessions.decided import entries
 from moore.sessions.folder import LOG, Facts, copy_to, saved_trusts
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal, header_of
@@ -25,7 +26,7 @@ from moore.sessions.learner_side import Decision, LearnerSide
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
 from moore.sessions.studying_apart import StudyingApart
-from moore.sessions.supervisor import Supervisor, check_mode, entries, taken
+from moore.sessions.supervisor import Supervisor, check_mode, taken
 from moore.sessions.telling import Status, awaited_steps, budget_of, bulletin_of, open_steps
 from moore.sessions.watched import Standing
 
@@ -64,8 +65,9 @@ class Operation:
     ):
         """Opens a folder; `info` is that of the checkpoint which `start` was read from, or `NEW`.
 
-        `supervisor` decides who acts, where a controller that ran before stands by. A new session
-        is saved. With `elsewhere` any is, and learning goes on in the process that it starts.
+        `supervisor` decides who acts if a controller that ran before stands by. `elsewhere` starts
+        the process in which learning goes on; by default it goes on here. The session is saved at
+        once if it is new or if another process is to learn, which begins with what was saved.
 
         Raises:
             InputError: another process has it open, its log is damaged, or the disk refuses.
@@ -284,7 +286,8 @@ class Operation:
     def _trust_again(self) -> None:
         """After an alarm: the new policy may act again, for the gate has accepted a newer one.
 
-        It has accepted it since the signals were out of their limits last, and that is long ago.
+        The gate must have accepted it after the signals were last out of their limits, and they
+        must have kept them for long enough.
         """
         supervisor = self.supervisor
         if supervisor is None or not supervisor.may_be_trusted(by_user=False):

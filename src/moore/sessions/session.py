@@ -175,8 +175,8 @@ class Session(Opened):
         """Tells a reward that comes late.
 
         Steps of a unit are learned from in their order, so a step whose reward is missing holds up
-        those after it; a reward of NaN says that it will never come. After 1000 steps it is taken
-        for granted.
+        those after it. A reward of NaN says that it will never come. When 1000 later steps wait for
+        it, the step is given up: nothing is learned from it.
 
         Args:
             step: number of the step, from `observe`.

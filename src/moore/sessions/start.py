@@ -90,7 +90,7 @@ def begin(
     at: str,
     accept: tuple[str, ...],
 ) -> Start:
-    """The online stage of a run, to be gone on with by a session.
+    """The online stage of a run, with which a session goes on.
 
     Args:
         run: folder of the run.

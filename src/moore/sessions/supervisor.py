@@ -7,7 +7,6 @@ a session that goes on has the very state that it had: mode, guard, transfers, l
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,27 +19,12 @@ from moore.guarding.controllers import Answer, Controller, Tracking, ask
 from moore.guarding.guard import GuardAlarm
 from moore.guarding.modes import Conditions, Mode, Sent, mode_of, step
 from moore.guarding.supervision import Supervision
-from moore.sessions.acting import Proposed
 from moore.sessions.clock import Clock
+from moore.sessions.decided import Decided
 from moore.sessions.readings import signals_of
 from moore.sessions.watched import Standing, Watched
 
 _BAD_READING = "The observation holds a value that is not finite; the last action is sent again."
-
-
-@dataclass(frozen=True, eq=False)
-class Decided:
-    """An action that is to be sent, and what the log tells of it.
-
-    Attributes:
-        action: (action,) float32.
-        as_proposed: whether it is the new policy's action as that one gave it.
-        decision: entries of the record, for JSON.
-    """
-
-    action: Float[np.ndarray, " action"]
-    as_proposed: bool
-    decision: dict[str, Any]
 
 
 class Supervisor:
@@ -235,8 +219,8 @@ class Supervisor:
 
         Args:
             record: the record.
-            newest: of a record of an action the step that it begins.
-            released: the steps that it has completed.
+            newest: the step that the record begins, if it is that of an action.
+            released: the steps that the record has completed.
         """
         kind = record["kind"]
         self._clock.passed(record.get("clock", -np.inf))
@@ -334,17 +318,3 @@ def check_mode(mode: str, config: Config) -> None:
             "the mode canary tries the new policy within a loss budget, and the run has none; "
             "train one with dip_budget, such as --dip-budget 0.05, or take shadow or on."
         )
-
-
-def entries(decided: list[Decided], proposed: Proposed | None) -> list[dict[str, Any]]:
-    """Entries of the records of actions: the decision, and what is known of a policy's action."""
-    found = []
-    for row, one in enumerate(decided):
-        policy = density = None
-        if proposed is not None:
-            policy = proposed.policy if one.decision["actor"] == "new" else None
-            density = proposed.log_density[row] if one.as_proposed else None
-        proposer = None if proposed is None else proposed.policy
-        decision = one.decision | {"proposer": proposer}
-        found.append({"log_density": density, "policy": policy, "decision": decision})
-    return found

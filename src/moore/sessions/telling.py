@@ -73,7 +73,7 @@ def bulletin_of(
     """What a bulletin tells, for JSON. Nobody is asked whose turn it is, because that may plan it.
 
     Args:
-        mode, standing: as of `Status`.
+        mode, standing: as in `Status`.
         steps: the steps whose outcome is open.
         studying: the learner.
     """

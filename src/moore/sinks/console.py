@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from moore.console import plain
 from moore.numbers import finite, is_finite
@@ -30,8 +37,11 @@ class Reporter:
     def __init__(self, *, quiet: bool = False, now: Callable[[], float] = time.monotonic):
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False)
         self._progress: Progress | None = None
+        self._task = TaskID(0)
         self._now = now
-        self.title = ""
+        self._began = self._told = 0.0
+        self._first, self._total = 0, 0
+        self.title, self._news = "", ""
 
     def say(self, text: str) -> None:
         self._console.print(plain(text), soft_wrap=True, markup=False)

@@ -134,7 +134,7 @@ def drawdown(
     third of the credit, and in seed 1 no trial was ever long enough to be won.
 
     Args:
-        reward: of each step of the log.
+        reward: the reward of each step of the log.
         ends: whether an episode ends with this step.
         length: number of steps after which an episode that goes on counts as another one.
         floor: reward per step from which worth is counted.

@@ -179,7 +179,7 @@ class OnlineLearning:
     def refresh(
         self, take_returns: Callable[[], Sequence[float]], *, on_pass: OnPass | None = None
     ) -> None:
-        """Refits the models, imagines, and asks whether the newest policy may act."""
+        """Refits the models, makes rollouts in them, and asks whether the newest policy may act."""
         learner, epoch = self.learner, self.epoch
         state, fresh = learner.refresh(self.state, epoch.number, on_pass=on_pass)  # 13-16
         returns = take_returns()  # after the refit: a run that is stopped in it has lost none

@@ -15,24 +15,28 @@ class Rules:
 
     Attributes:
         window: longest trial, as a part of an episode; a trial is its last part.
-        promote: a challenger is promoted if its gain over the incumbent, as believed after its
-            record, is more than this many standard deviations above 0; infinite: by what an
-            anytime-valid test of the records asks for.
-        plausible: and if this many standard deviations less than that gain are no loss of more than
-            the budget's share of what the incumbent earns.
+        promote: a challenger is promoted if its gain over the incumbent, as its record lets us
+            believe, is more than this many standard deviations above 0. With infinity, an
+            anytime-valid test of the records decides instead.
+        plausible: a challenger is not promoted if it may lose more than the budget's share of what
+            the incumbent earns: that is, if its gain less this many standard deviations is such a
+            loss.
         lose: a challenger has lost if that gain is more than this many standard deviations below 0.
         least_parts: number of episodes that a challenger must have acted before it can be promoted.
-        least_fresh: the same for an incumbent before it can lose its place.
+        least_fresh: number of episodes that an incumbent must have acted since its promotion before
+            it can lose its place.
         most_parts: number of episodes after which a challenger is dropped if nothing is decided.
         demote: the incumbent loses its place if it earned less than its predecessor by this many
             standard errors.
-        stop_loss: a trial is stopped if it is behind by this part of an episode...
-        envelope: ...or by this many standard deviations of what the acting policy earns there.
-        settle: number of episodes that an incumbent acts before the next trial, once a challenger
-            of its own has failed: they tell more of it than its trials did.
-        known: number of whole episodes of the reference that are known before anybody else acts.
-            After two, its mean lies within half of what it is, and trials could bear next to
-            nothing for the rest of the run; after four, within 6% where episodes differ by 1.5%.
+        stop_loss: a trial is stopped if it is behind by this part of an episode.
+        envelope: a trial is also stopped if it is behind by this many standard deviations of what
+            the acting policy earns in that part of an episode.
+        settle: number of episodes that an incumbent acts before the next trial, once one of its
+            challengers has failed. They tell more of the incumbent than its own trials did.
+        known: number of whole episodes of the reference that are known before another policy acts.
+            After two episodes the reference's mean is only known to within half of it, and trials
+            could lose next to nothing for the rest of the run. After four it is known to within 6%
+            where episodes differ by 1.5%.
         screen: a challenger is refused if the models predict it to be worse by this many standard
             errors.
         error: probability, over the whole run, that the reference is not within its bounds, and of

@@ -21,7 +21,7 @@ class RayPool:
     """A pool of tasks on a Ray cluster.
 
     Args:
-        address: of the cluster, or "local" for one on this machine.
+        address: address of the cluster, or "local" for one on this machine.
         needs: what each cell needs.
 
     Raises:
