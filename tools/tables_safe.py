@@ -6,23 +6,27 @@ from handover_runs import reference_for, table
 from moore.evaluation.stats import iqm
 from text import fixed, markdown
 
-# The rows of safe-runs.csv that were made with the present rules.
-PRESENT = "td3-log"
+# The rows of safe-runs.csv that were made with the present rules, and with rehearsals of ten epochs
+# every eight instead of eight every five, and how each is told.
+PRESENT = {"td3-log": "8 epochs every 5", "td3-log-10": "10 every 8"}
 # A hand-over that earns less than this D4RL score has room for a gain, by the aim of the project.
 ROOM = 90.0
 
 
 def _runs() -> list[dict]:
     """In points of D4RL's score, but for what is left of the budget, which is in reward."""
-    found = []
+    found = {}
     for row in table("safe-runs.csv"):
-        if row["online"] != PRESENT:
+        if row["online"] not in PRESENT:
             continue
         score = reference_for(row["task"]).score
         names = ("clone", "hand_over", "final", "lowest")
         points = {name: score(float(row[name])) for name in names if row[name]}
-        found.append(row | points | {"gain": points["final"] - points["hand_over"]})
-    return found
+        run = row | points | {"gain": points["final"] - points["hand_over"]}
+        before = found.get(key := (row["task"], row["seed"]))
+        if before is None or row["online"] == next(iter(PRESENT)):
+            found[key] = run
+    return list(found.values())
 
 
 def _dip(run: dict) -> float:
@@ -35,7 +39,7 @@ def safe_summary() -> str:
     runs = _runs()
     rows = [
         [
-            run["task"], run["seed"], run["online_epochs"],
+            run["task"], run["seed"], PRESENT[run["online"]],
             fixed(run["clone"]) if run["clone"] != "" else "",
             fixed(run["hand_over"]), fixed(run["final"]), fixed(run["gain"], 1),
             f"{_dip(run):.2f}", f"{run['promoted']} of {run['trials']}",
@@ -49,7 +53,7 @@ def safe_summary() -> str:
                  fixed(final - hand_over, 1), "", "", ""])  # fmt: skip
     rows.append(["*frozen*, mean", "", "", "", fixed(hand_over), fixed(hand_over),
                  "0", "0", "", ""])  # fmt: skip
-    head = ("log", "seed", "online epochs", "clone", "hand-over", "mean of the last 5", "gain")
+    head = ("log", "seed", "rehearsals", "clone", "hand-over", "mean of the last 5", "gain")
     head += ("dip", "trials won", "least left of the budget")
     return markdown(head, rows)
 
