@@ -16,6 +16,7 @@ import documents
 import handover_runs
 import plot_figures
 import plot_handover
+import recorded
 import results
 import tables_schemes
 import text
@@ -29,8 +30,8 @@ PAGES = [str(page.relative_to(ROOT)) for page in results.pages(ROOT)]
 
 @pytest.fixture
 def copied(tmp_path) -> Path:
-    """README.md and docs/*.md, to be changed."""
-    for page in PAGES:
+    """README.md, docs/*.md and the record of their numbers, to be changed."""
+    for page in (*PAGES, recorded.FILE):
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / page, tmp_path / page)
     return tmp_path
