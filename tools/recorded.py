@@ -23,7 +23,7 @@ TELL_OF_NO_RUN = (
     *("api.md", "api-config.md", "api-plant.md", "architecture.md", "citing.md", "commands.md"),
     *("concepts.md", "environments.md", "experiments.md", "export.md", "faq.md", "glossary.md"),
     *("install.md", "limits.md", "log-findings.md", "log-making.md", "logs.md", "metrics.md"),
-    *("many-machines.md", "modes.md", "neighbours.md", "paper-to-code.md", "protocol.md"),
+    *("many-machines.md", "modes.md", "neighbours.md", "paper-to-code.md"),
     *("theory-short.md", "theory.md", "watch.md"),
 )
 
@@ -101,5 +101,5 @@ def _differ(place: Place, printed: list[tuple[str, int]], known: list[str]) -> I
 
 
 def _blank(match: re.Match) -> str:
-    """Nothing but the line breaks, so that lines keep their numbers."""
-    return " " + "\n" * match[0].count("\n")
+    """As long, with the same line breaks: what follows keeps its place."""
+    return re.sub(r"[^\n]", " ", match[0])
