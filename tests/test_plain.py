@@ -36,9 +36,11 @@ def test_a_wrong_flag_is_told_in_one_sentence(line, said, moore_refuses):
         ("run --algorithm moore_saf", "moore_safe"),
         ("run --scheme mooree", "moore"),
         ("completion bsh", "bash"),
+        ("run misspelt.toml", "epochs"),
     ],
 )
-def test_a_misspelt_name_is_answered_with_the_nearest(line, near, moore_refuses):
+def test_a_misspelt_name_is_answered_with_the_nearest(line, near, desk, moore_refuses):
+    (desk / "misspelt.toml").write_text("[online]\nepoch = 3")
     assert f"did you mean '{near}'?" in moore_refuses(line)
 
 

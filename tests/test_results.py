@@ -236,6 +236,13 @@ def test_figures_are_drawn_from_the_committed_numbers():
     assert text.fixed(min(falls.get_ydata())) == results.numbers()["halfcheetah-online-only"]
 
 
+def test_figures_of_single_runs_have_no_panels_of_single_points():
+    assert {axes.get_ylabel() for axes in plot_figures.draw("fig1-laptop").axes} == {
+        "evaluated return", "acting return",
+    }  # fmt: skip
+    assert len(plot_figures.draw("fig2-laptop").axes) > 4  # two seeds of Hopper
+
+
 def test_minutes_are_those_of_the_reports():
     """fig1-minutes.csv is copied from the pages that `moore reproduce` wrote."""
     for scale in ("quick", "laptop"):

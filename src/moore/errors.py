@@ -25,12 +25,12 @@ def unknown(what: str, name: str, known: Iterable[str], more: str = "") -> Input
 
     Args:
         what: the kind of name, such as "preset".
-        name: the one that was given.
+        name: the one that was given; of online.epochs the last part is compared.
         known: all that could be given.
         more: forms that are no names, to be listed last.
     """
     known = [*known]
     names = [re.split(r"[\[:]", text)[0] for text in known]  # of moore[:ALPHA] without its number
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name.rpartition(".")[2], names, n=1)
     hint = f"; did you mean '{near[0]}'? The" if near else "; the"
     return InputError(f"unknown {what} '{name}'{hint} known ones are {', '.join(known)}{more}.")

@@ -40,7 +40,7 @@ def merge(base, values: dict, prefix: str = ""):
     changes = {}
     for name, value in values.items():
         if name not in hints:
-            raise unknown("setting", f"{prefix}{name}", hints)
+            raise unknown("setting", prefix + name, hints)
         old = getattr(base, name)
         if dataclasses.is_dataclass(old):
             if not isinstance(value, dict):
