@@ -43,6 +43,11 @@ OPERATIONS = {
     "N": ("update",),
     "seeds": ("update", "fit"),
 }
+NAMES = {
+    "rows": "rows of the log", "members": "models of the ensemble",
+    "width": "width of their layers", "batch": "rows of a batch", "H": "steps of a rollout (H)",
+    "R": "rollouts (R)", "N": "updates (N)", "seeds": "seeds in one program",
+}  # fmt: skip
 COLUMNS = ("factor", "value", "operation", "unit", "milliseconds", "least", "most", "bytes")
 ABOUT = ("processor", "threads", "clock")
 
@@ -171,13 +176,14 @@ def plot(rows: list[dict[str, str]], path: Path) -> None:
     figure, panels = plt.subplots(
         2, (len(lines) + 1) // 2, figsize=(10, 5), layout="constrained", squeeze=False
     )
+    figure.suptitle("Time grows in proportion to each size, and with a width as its square")
     for panel in panels.flat[len(lines) :]:
         panel.set_visible(False)
     for panel, (factor, operations) in zip(panels.flat, lines.items(), strict=False):
         for operation, points in operations.items():
             panel.plot(*zip(*points, strict=True), "o-", label=operation)
         places = sorted({place for points in operations.values() for place, _ in points})
-        panel.set(xscale="log", yscale="log", title=factor, ylabel="ms")
+        panel.set(xscale="log", yscale="log", xlabel=NAMES[factor], ylabel="milliseconds")
         panel.set_xticks(places, [f"{place:,}" for place in places])
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

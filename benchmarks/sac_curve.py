@@ -48,6 +48,7 @@ def draw(runs: list[list[dict]]) -> Figure:
     one = [STABLE_BASELINES3[step] for step in shown]
     axes.plot(shown, one, "D", color="0.5", ms=5, label="Stable-Baselines3, 1 seed")
     axes.set(xlabel="environment steps", ylabel="evaluated return")
+    axes.set_title("From scratch, SAC earns here what it earns elsewhere", fontsize="medium")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)

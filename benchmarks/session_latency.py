@@ -114,7 +114,10 @@ def picture(found: dict[str, np.ndarray], path: Path) -> None:
         axes.hist(taken, edges, histtype="step", log=True, label=WHILE.get(mode, mode))
     for limit in (1.0, 5.0):
         axes.axvline(limit, color="0.7", linewidth=0.8)
-    axes.set(xscale="log", xlabel="time of act, in ms", ylabel="number of steps")
+    axes.set(xscale="log", xlabel="time of act, in ms (grey: 1 and 5)", ylabel="number of steps")
+    axes.set_title(
+        "How long an action takes, whoever learns meanwhile", loc="left", fontsize="medium"
+    )
     axes.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=110)
 

@@ -111,12 +111,21 @@ def test_help_explains_each_option_beside_it(command, explained, capsys):
     assert "Attributes:" not in out
 
 
-def test_a_help_text_is_one_paragraph_whatever_the_line_breaks_of_the_source(capsys):
+@pytest.mark.parametrize(
+    ("flag", "next_flag"),
+    [
+        ("--online.scheme STR", "--online.alpha FLOAT"),
+        ("--out {None}|STR", "--dry-run, --no-dry-run"),
+        ("--resume {None}|STR", "--dataset STR"),
+    ],
+)
+def test_a_help_text_is_one_paragraph_whatever_the_line_breaks_of_the_source(
+    flag, next_flag, capsys
+):
     with pytest.raises(SystemExit):
         cli.main(["run", "-h"])
     lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]
-    start = lines.index("--online.scheme STR")
-    paragraph = lines[start + 1 : lines.index("--online.alpha FLOAT")]
+    paragraph = lines[lines.index(flag) + 1 : lines.index(next_flag)]
     assert len(paragraph) > 2
     widths = [len(line) for line in paragraph]
     longest_word = max(len(word) for line in paragraph for word in line.split())

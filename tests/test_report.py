@@ -228,6 +228,27 @@ def test_the_old_controller_and_the_clone_are_lines_that_the_legend_explains():
     assert {x.get_label(): x.get_ydata()[0] for x in under_way.lines}["old controller"] == 400.0
 
 
+def test_a_clone_that_was_handed_over_is_one_line_with_the_hand_over():
+    rows = [ROWS[0] | {"clone/return": ONLINE[0], "clone/log_return": 400.0}, *ROWS[1:]]
+    figure = return_curve(rows, made_summary())
+    levels = [x.get_ydata()[0] for x in figure.axes[0].lines if "hand-over" in x.get_label()]
+    assert levels == [ONLINE[0]]
+    assert "<b>at the hand-over, the clone</b>" in legend(figure)
+    assert "clone of the log" not in legend(figure)
+
+
+def test_the_mark_of_a_faint_curve_is_faint():
+    stored = json.loads((resources.files("moore.reports") / "unprotected.json").read_text())
+    summary = made_summary() | {
+        "dataset": {"sha256": stored["log_sha256"]}, "env_id": "Pendulum-v1",
+        "algorithm": "moore_safe",
+    }  # fmt: skip
+    items = legend(return_curve(ROWS, summary)).split("<li")
+    strength = {re.search("<b>(.*?)</b>", item)[1]: float(re.search("strength: (.*?)\"", item)[1])
+                for item in items[1:]}  # fmt: skip
+    assert strength["without protection"] < 1 == strength["evaluated"]
+
+
 def test_many_short_episodes_stay_small():
     rows = [ROWS[3] | {"epoch": t, "online/episode_returns": [1.0] * 60} for t in range(100)]
     assert len(figure_svg(return_curve(rows, {}))) < 400_000

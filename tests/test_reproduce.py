@@ -98,7 +98,7 @@ def test_the_logs_of_tasks_that_are_not_run_may_be_missing(tmp_path, monkeypatch
 
 @pytest.mark.parametrize(("figure", "scale"), [("fig9", "quick"), ("fig2", "huge")])
 def test_unknown_names_list_the_known_ones(figure, scale):
-    with pytest.raises(InputError, match=r"the known ones are (fig1|quick)"):
+    with pytest.raises(InputError, match=r"[Tt]he known ones are (fig1|quick)"):
         figure_grid(figure, scale)
 
 
@@ -287,7 +287,7 @@ def test_fig1_marks_published_numbers_where_there_are_some():
     assert len(shown) == 4 and "D4RL v0" in shown[3]
     hollow = [[line for line in axes.get_lines() if line.get_marker() in "o>"]
               for axes in with_marks.axes]  # fmt: skip
-    assert [len(lines) for lines in (hollow[0], hollow[5])] == [4, 0], "awac's and sac's ends"
+    assert [len(lines) for lines in (hollow[0], hollow[2])] == [4, 0], "awac's and sac's ends"
     assert legend_of(draw_figure("fig1", other, compare(other))) == ["moore:1", "sac"]
 
 

@@ -16,6 +16,7 @@ import documents
 import handover_runs
 import plot_figures
 import plot_handover
+import recorded
 import results
 import tables_schemes
 import text
@@ -29,8 +30,8 @@ PAGES = [str(page.relative_to(ROOT)) for page in results.pages(ROOT)]
 
 @pytest.fixture
 def copied(tmp_path) -> Path:
-    """README.md and docs/*.md, to be changed."""
-    for page in PAGES:
+    """README.md, docs/*.md and the record of their numbers, to be changed."""
+    for page in (*PAGES, recorded.FILE):
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / page, tmp_path / page)
     return tmp_path
@@ -233,6 +234,13 @@ def test_figures_are_drawn_from_the_committed_numbers():
     evaluated = [axes for axes in figure.axes if axes.get_ylabel() == "evaluated return"]
     (falls,) = (line for line in evaluated[1].get_lines() if line.get_label() == "online_only")
     assert text.fixed(min(falls.get_ydata())) == results.numbers()["halfcheetah-online-only"]
+
+
+def test_figures_of_single_runs_have_no_panels_of_single_points():
+    assert {axes.get_ylabel() for axes in plot_figures.draw("fig1-laptop").axes} == {
+        "evaluated return", "acting return",
+    }  # fmt: skip
+    assert len(plot_figures.draw("fig2-laptop").axes) > 4  # two seeds of Hopper
 
 
 def test_minutes_are_those_of_the_reports():

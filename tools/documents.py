@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 Made = Mapping[str, str]  # name -> what stands there
 
-_BLOCK = re.compile(r"<!-- results: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
-_SPAN = re.compile(r"<!--=(\S+?)-->(.*?)<!--/-->", re.DOTALL)
+BLOCK = re.compile(r"<!-- results: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
+SPAN = re.compile(r"<!--=(\S+?)-->(.*?)<!--/-->", re.DOTALL)
 _MARKS = re.compile(r"<!-- results:|<!-- end -->|<!--=|<!--/-->")
 # GitHub takes a line that begins with a comment for HTML and leaves its Markdown as it is.
 _LINE_START = re.compile(r"^\s*(?:[-*>]\s+)*<!--=", re.MULTILINE)
@@ -59,22 +59,22 @@ def rewritten(text: str, tables: Made, numbers: Made) -> str:
 
 def names(text: str) -> set[str]:
     """Of the tables and numbers that a document prints."""
-    return {match[1] for pattern in (_BLOCK, _SPAN) for match in pattern.finditer(text)}
+    return {match[1] for pattern in (BLOCK, SPAN) for match in pattern.finditer(text)}
 
 
 def _places(
     text: str, tables: Made, numbers: Made
 ) -> Iterator[tuple[re.Match, str, str, str | None]]:
     """Match, name, what is printed, what is made (None: an unknown name), by place."""
-    places = [(match, tables, "\n{}\n\n") for match in _BLOCK.finditer(text)]
-    places += [(match, numbers, "{}") for match in _SPAN.finditer(text)]
+    places = [(match, tables, "\n{}\n\n") for match in BLOCK.finditer(text)]
+    places += [(match, numbers, "{}") for match in SPAN.finditer(text)]
     for match, made, form in sorted(places, key=lambda place: place[0].start()):
         text = made.get(match[1])
         yield match, match[1], match[2], None if text is None else form.format(text)
 
 
 def _misplaced(text: str) -> Iterator[Difference]:
-    whole = [match.span() for pattern in (_BLOCK, _SPAN) for match in pattern.finditer(text)]
+    whole = [match.span() for pattern in (BLOCK, SPAN) for match in pattern.finditer(text)]
     for match in _MARKS.finditer(text):
         if not any(match.start() == start or match.end() == end for start, end in whole):
             line = text.count("\n", 0, match.start()) + 1

@@ -15,6 +15,7 @@ from tables_assess import CSV, ESTIMATORS, TASKS
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "assess-check.png"
 COLORS = {"yes": GREEN, "unknown": BLUE, "no": VERMILION}
+TITLE = "The models rank policies as the simulator does, fitted Q evaluation less. Colour: verdict"
 WORDS = {"yes": "yes", "unknown": "not known", "no": "no"}
 
 
@@ -31,7 +32,7 @@ def draw() -> Figure:
                 axes.set_xlabel("what the policy earns in the simulator")
                 axes.set_ylabel("estimate, 90% interval")
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside upper center", ncols=4, title="verdict")
+        fig.legend(handles, labels, loc="outside upper center", ncols=4, title=TITLE)
     return fig
 
 

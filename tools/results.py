@@ -2,9 +2,10 @@
 
     python tools/results.py --check     # exit status 1 and the places where they differ
     python tools/results.py --write     # makes these places anew
+    python tools/results.py --record    # says that all other numbers are meant as they stand now
 
-What is made stands in the documents between comments (see documents.py); what is not between them
-cannot be made from the CSVs, and the document says so.
+What is made stands in the documents between comments (see documents.py). What is not between them
+cannot be made from the CSVs of runs; it is recorded once more (see recorded.py).
 """
 
 import argparse
@@ -13,7 +14,9 @@ from functools import cache
 from pathlib import Path
 
 import documents
+import recorded
 import sentences
+import sentences_safe
 import tables_algorithms
 import tables_assess
 import tables_budget
@@ -34,6 +37,7 @@ import tables_units
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = (
     sentences,
+    sentences_safe,
     tables_algorithms,
     tables_claims,
     tables_budget,
@@ -68,7 +72,8 @@ def numbers() -> dict[str, str]:
 def pages(root: Path) -> list[Path]:
     """The documents that are looked at."""
     docs = root / "docs"
-    return [root / "README.md", *sorted(docs.glob("*.md")), *sorted((docs / "causes").glob("*.md"))]
+    folders = (docs, docs / "causes", docs / "results")
+    return [root / "README.md", *(page for f in folders for page in sorted(f.glob("*.md")))]
 
 
 def differing(root: Path) -> list[str]:
@@ -80,6 +85,7 @@ def differing(root: Path) -> list[str]:
         for place in documents.differences(text, tables(), numbers()):
             where = f"{page.relative_to(root)}:{place.line}: {place.name}"
             found.append(f"{where}\n  printed: {place.printed}\n  from the CSVs: {place.made}")
+    found += recorded.differences(root, pages(root))
     unused = sorted((tables().keys() | numbers().keys()) - printed)
     return found + [f"{name} is made by tools/ and printed by no document." for name in unused]
 
@@ -101,15 +107,19 @@ def main() -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--check", action="store_true", help="exit status 1 where they differ")
     what.add_argument("--write", action="store_true", help="make the places anew")
+    what.add_argument("--record", action="store_true", help="record the numbers of no place")
     parser.add_argument("--root", type=Path, default=ROOT, help="folder of README.md and docs")
     args = parser.parse_args()
     for page in write(args.root) if args.write else ():
         print(f"{page} is written.")
+    if args.record:
+        print(f"{recorded.write(args.root, pages(args.root))} is written.")
     found = differing(args.root)
     for place in found:
         print(place, file=sys.stderr)
     if not found:
-        print(f"{len(tables())} tables and {len(numbers())} numbers agree with the CSVs.")
+        print(f"{len(tables())} tables and {len(numbers())} numbers agree with the CSVs of runs,")
+        print(f"and all others with {recorded.FILE}.")
     return 1 if found else 0
 
 

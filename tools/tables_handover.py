@@ -18,11 +18,15 @@ from handover_runs import (
     online_returns,
     over_logs,
     quick_stages,
+    reference_for,
     rows_of,
 )
-from moore.evaluation.stats import holm, iqm, mean, sign_flip
+from moore.evaluation.stats import Estimate, holm, iqm, mean, sign_flip
 from text import acted, between, fixed, interval, markdown, share
 
+CLONE = "a clone of the log's better part"
+# A policy that never changes: its dip, acting dip and gain.
+STILL = ("0", "0, and luck", "0")
 BOLD = "**`moore_robust`**"
 TITLES = {"moore_robust": BOLD, "guards alone": "guards alone", "moore": "`moore`"}
 ALL = tuple(LOGGED)
@@ -54,11 +58,21 @@ def readme() -> str:
             over(run, "behaviour_dip_share"), over(run, "gain_score", form=one),
             over(run, "final_score", form=one),
         ])  # fmt: skip
-        rows.append([
-            f"the hand-over of `{run}`, frozen", interval(hand_over, one), "0", "0, and luck", "0",
-            interval(hand_over, one),
-        ])  # fmt: skip
+        level = interval(hand_over, one)
+        rows.append([f"the hand-over of `{run}`, frozen", level, *STILL, level])
+    level = interval(_clones(), one)
+    rows.append([f"{CLONE}, on {len(_clone_scores())} of the logs", level, *STILL, level])
     return markdown(head, rows)
+
+
+def _clone_scores() -> list[float]:
+    """D4RL's score of a clone, a log: of the newest run of `moore_safe` that evaluated one."""
+    newest = {row["task"]: row["clone"] for row in rows_of("safe-runs.csv") if row["clone"]}
+    return [reference_for(log).score(float(newest[log])) for log in LOGGED if log in newest]
+
+
+def _clones() -> Estimate:
+    return estimate(iqm, np.asarray(_clone_scores()))
 
 
 def logs_iqm() -> str:
@@ -80,7 +94,9 @@ def logs_iqm() -> str:
     for run in ALGORITHMS:
         level = over(run, "offline_score", form=one)
         frozen = [f"the hand-over of {TITLES[run]}, frozen", str(len(ALL)), level]
-        rows.append([*frozen, "0", "0, and luck", "0", level])
+        rows.append([*frozen, *STILL, level])
+    level, count = interval(_clones(), one), len(_clone_scores())
+    rows.append([CLONE, str(count), level, *STILL, level])
     return markdown(head, rows)
 
 

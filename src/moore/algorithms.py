@@ -21,7 +21,7 @@ from moore.agents import (
 )
 from moore.agents.agent import Agent
 from moore.agents.in_turn import in_turn
-from moore.errors import InputError
+from moore.errors import unknown
 from moore.experience import part, pessimistic, real_online
 from moore.experience.imagination import Imagination
 from moore.experience.kept import KeptReplay
@@ -185,5 +185,5 @@ def find(name: str) -> Algorithm:
         InputError: unknown name; lists the known ones.
     """
     if name not in ALGORITHMS:
-        raise InputError(f"unknown algorithm '{name}'; the known ones are {', '.join(ALGORITHMS)}.")
+        raise unknown("algorithm", name, ALGORITHMS)
     return ALGORITHMS[name]

@@ -1,5 +1,9 @@
 """The errors that a user can do something about."""
 
+import difflib
+import re
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Bad input: the message says what was given, what was expected and what to do.
@@ -14,3 +18,19 @@ class TurnError(InputError):
 
 class WriteError(InputError):
     """The disk refuses; what could not be written is not used, and the call may be repeated."""
+
+
+def unknown(what: str, name: str, known: Iterable[str], more: str = "") -> InputError:
+    """The error of a name that is not known: it names the nearest one, and lists all.
+
+    Args:
+        what: the kind of name, such as "preset".
+        name: the one that was given; of online.epochs the last part is compared.
+        known: all that could be given.
+        more: forms that are no names, to be listed last.
+    """
+    known = [*known]
+    names = [re.split(r"[\[:]", text)[0] for text in known]  # of moore[:ALPHA] without its number
+    near = difflib.get_close_matches(name.rpartition(".")[2], names, n=1)
+    hint = f"; did you mean '{near[0]}'? The" if near else "; the"
+    return InputError(f"unknown {what} '{name}'{hint} known ones are {', '.join(known)}{more}.")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from moore.errors import InputError
+from moore.errors import InputError, unknown
 
 _hints = functools.cache(typing.get_type_hints)
 # What stands for None in a file.
@@ -40,8 +40,7 @@ def merge(base, values: dict, prefix: str = ""):
     changes = {}
     for name, value in values.items():
         if name not in hints:
-            known = ", ".join(hints)
-            raise InputError(f"unknown setting '{prefix}{name}'; the known ones are {known}.")
+            raise unknown("setting", prefix + name, hints)
         old = getattr(base, name)
         if dataclasses.is_dataclass(old):
             if not isinstance(value, dict):

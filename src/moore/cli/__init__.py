@@ -22,7 +22,7 @@ from moore.cli.theory import check_theory
 from moore.cli.train import train_stages
 from moore.cli.watch import watch_run
 from moore.console import plain
-from moore.errors import InputError
+from moore.errors import InputError, unknown
 from moore.runs.signals import listening
 from moore.version import __version__
 
@@ -94,7 +94,7 @@ def _dispatch(arguments: list[str]) -> None:
     elif name == "--version":
         print(f"moore {__version__}")
     elif name not in COMMANDS:
-        raise InputError(f"unknown command '{name}'; the known ones are {', '.join(COMMANDS)}.")
+        raise unknown("command", name, COMMANDS)
     else:
         _run(name, rest)
 

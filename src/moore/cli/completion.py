@@ -26,7 +26,7 @@ from moore.cli import (
 from moore.cli.field_help import explain
 from moore.cli.parse import example, with_target
 from moore.console import show
-from moore.errors import InputError
+from moore.errors import unknown
 from moore.files import write_whole
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -73,7 +73,7 @@ def options_of_commands() -> dict[str, type]:
 def print_completion(arguments: list[str]) -> None:
     shell, options = with_target(CompletionOptions, arguments, "completion", "SHELL")
     if shell not in SHELLS:
-        raise InputError(f"unknown shell '{shell}'; the known ones are {', '.join(SHELLS)}.")
+        raise unknown("shell", shell, SHELLS)
     script = completion_script(shell)
     if options.out is None:
         print(script)

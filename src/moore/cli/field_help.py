@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import re
 import textwrap
 import types
 import typing
@@ -25,19 +26,34 @@ def explain(section: type) -> None:
 def texts_under_fields(section: type) -> dict[str, str]:
     """Maps the names of the fields to their help texts, for the fields that have one.
 
-    The text stands under the field, or in its metadata if a program made the field.
+    The text stands under the field, its own or that of a class before it, or in the list
+    `Attributes` of the class, or in the metadata of a field that a program made.
     """
     texts = {
         item.name: item.metadata["help"]
         for item in dataclasses.fields(section)
         if "help" in item.metadata
     }
+    for parent in reversed(section.__mro__):
+        if dataclasses.is_dataclass(parent):
+            texts |= _listed(parent) | _under(parent)
+    return texts
+
+
+def _under(section: type) -> dict[str, str]:
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
-    return texts | {
+    return {
         field.target.id: " ".join(text.value.value.split())
         for field, text in itertools.pairwise(definition.body)
         if isinstance(field, ast.AnnAssign) and _is_text(text)
     }
+
+
+def _listed(section: type) -> dict[str, str]:
+    """What the list `Attributes` of a docstring says of each field."""
+    _, _, listed = inspect.cleandoc(section.__doc__ or "").partition("\nAttributes:\n")
+    entries = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", listed, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
 
 
 def _is_text(statement: ast.stmt) -> bool:

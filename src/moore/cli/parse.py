@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, get_type_hints
 
 from moore.cli.field_help import explain
+from moore.cli.plain import plain
 from moore.errors import InputError
 
 Options = TypeVar("Options")
@@ -29,8 +30,8 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        text = errors.getvalue().translate(str.maketrans("", "", "╭╮╰╯─│"))
-        raise InputError(" ".join(text.split())) from None
+        said = plain(errors.getvalue(), dict(_flags(arguments)), f"moore {command}")
+        raise InputError(said) from None
 
 
 def _repeatable(options: type) -> set[str]:

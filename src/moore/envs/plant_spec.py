@@ -18,7 +18,8 @@ class PlantSpec:
 
     Attributes:
         obs_dim: number of entries of an observation.
-        action_low, action_high: bounds of each entry of an action.
+        action_low: lower bounds of each entry of an action.
+        action_high: upper bounds of each entry of an action.
         episode_steps: number of steps after which an episode is cut; None: found in the log.
 
     Examples:

@@ -107,7 +107,8 @@ def ask(
     Args:
         controller: any controller; whatever it raises is caught.
         obs: one observation or a batch.
-        low, high: bounds of the actions.
+        low: lower bounds of the actions.
+        high: upper bounds of the actions.
         last: the last good actions, of the same shape as the answer; None: there are none yet.
         outside: what becomes of an answer outside the bounds: "clip" moves it to the nearest
             bound, which suits controllers that saturate; "hold" treats it as a fault.

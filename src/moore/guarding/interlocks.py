@@ -24,7 +24,8 @@ class Interlocks:
     """Limits on actions, for one unit.
 
     Attributes:
-        low, high: bounds; in a session an infinite one is that of the action itself.
+        low: lower bounds; in a session an infinite one is that of the action itself.
+        high: upper bounds, in the same way.
         rate: largest change of each entry in one second; None: no limit.
         project: a function of the user's own, (obs, action) -> action; None: there is none.
     """
@@ -53,7 +54,8 @@ class Interlocks:
         """The interlocks, with these bounds where they have none.
 
         Args:
-            low, high: bounds of the actions; others than as many as there are change nothing.
+            low: lower bounds of the actions; others than as many as there are change nothing.
+            high: upper bounds, in the same way.
         """
         if self.low.shape != low.shape:
             return self

@@ -76,7 +76,8 @@ class Switchboard:
         interlocks: limits on all actions.
         transfer_rate: largest change of each entry of the action in one second after a switch.
         actor: who acted last; None: nobody yet.
-        last, at: action that was sent last, and when; None: none yet.
+        last: action that was sent last; None: none yet.
+        at: when it was sent; None: none yet.
         transfer: the transfer under way.
     """
 
@@ -105,7 +106,8 @@ class Sent:
         action: action to send.
         actor: whose action it is, or is moving to.
         why: why this one acts, as a sentence.
-        old, new: actions that both wanted; None: it was not asked, or had none.
+        old: action that the old controller wanted; None: it was not asked, or had none.
+        new: action that the new policy wanted, in the same way.
         switched: whether the actor has just changed.
         in_transfer: whether the action is still moving to the actor's.
         interlocks: what interlocks have changed, as sentences.

@@ -35,7 +35,8 @@ def open_controller(
 
     Args:
         source: one of KINDS, or a function (obs,) -> (action,) itself.
-        low, high: bounds of the actions.
+        low: lower bounds of the actions.
+        high: upper bounds of the actions.
         timeout: seconds that a server may take.
 
     Raises:

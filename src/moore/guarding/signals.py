@@ -24,7 +24,8 @@ class Limit:
 
     Attributes:
         name: name of the signal, for alarms.
-        low, high: limits of its value.
+        low: lower limit of its value.
+        high: upper limit of its value.
         rate: largest change in one second.
         allowed: share of blocks in which it may break a limit; 0 allows no violation at all.
         block: number of readings that are judged as one; more than one only makes a difference
@@ -60,7 +61,8 @@ class Signal:
 
     Attributes:
         limit: what the signal may do.
-        last, at: last reading and its time in seconds; None before the first one.
+        last: last reading; None before the first one.
+        at: its time in seconds; None before the first one.
         readings: number of readings in the running block.
         broken: what was broken in the running block; empty: nothing.
         detector: money won from "violations are not more frequent than allowed".

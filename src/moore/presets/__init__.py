@@ -6,7 +6,7 @@ from functools import cache
 from importlib import resources
 
 from moore.config import Config, from_dict
-from moore.errors import InputError
+from moore.errors import unknown
 
 # Presets that are a file of their own.
 _WHOLE = ("quickstart", "sac", "plant")
@@ -46,9 +46,7 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
         InputError: unknown name; lists the known ones.
     """
     if name not in preset_names():
-        raise InputError(
-            f"unknown preset '{name}'; the known ones are {', '.join(preset_names())}."
-        )
+        raise unknown("preset", name, preset_names())
     scale, _, task = name.rpartition("/")
     if name in _WHOLE:
         config = from_dict(_table(name))

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from moore.errors import InputError
+from moore.errors import InputError, unknown
 from moore.imports import is_function_name
 from moore.numbers import in_full
 from moore.replay.priorities import RowScheme, load_scheme
@@ -195,10 +195,8 @@ def _known_scheme(text: str, alpha: float, steps_per_epoch: int) -> Scheme:
     """One of SCHEMES. The result is cached, so checking a configuration and its run share it."""
     name, *words = text.split(":")
     if name not in SCHEMES:
-        usages = ", ".join(scheme.usage for scheme in SCHEMES.values())
-        raise InputError(
-            f"unknown scheme '{name}'; the known ones are {usages}, module:function and path.npy."
-        )
+        usages = [scheme.usage for scheme in SCHEMES.values()]
+        raise unknown("scheme", name, usages, ", module:function and path.npy")
     known = SCHEMES[name]
     if not known.least <= len(words) <= known.most:
         takes = "takes no parameter" if known.most == 0 else f"is written {known.usage}"

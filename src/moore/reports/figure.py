@@ -33,6 +33,7 @@ def draw_figure(
     """Draws for each task: evaluated and acting returns, dips and final returns.
 
     Curves of many variants are drawn in groups, one below the other, each with the first variant.
+    Where every variant has one run, dips and final returns are left to the tables.
 
     Args:
         figure: name of the figure; fig1 has hollow marks for tasks with published curves.
@@ -44,7 +45,8 @@ def draw_figure(
     tasks = result["tasks"]
     colors = variant_colors(runs, ordered=ordered)
     groups = _groups(list(colors))
-    widths = [3, 3, *(2 for _ in POINTS)]
+    shown = POINTS if _has_seeds(runs) else ()
+    widths = [3, 3, *(2 for _ in shown)]
     height = max(3.1 if len(groups) == 1 else 2.2 * len(groups), 0.8 + 0.19 * len(colors))
     panels, marks = [], []
     with matplotlib.rc_context(STYLE):
@@ -57,12 +59,18 @@ def draw_figure(
             pairs[0][0].set_title(task, loc="left", fontsize="medium")
             panels += [evaluated for evaluated, _ in pairs]
             cells = [cell for cell in result["cells"] if cell["task"] == task]
-            points = [fig.add_subplot(grid[rows, 2 + i]) for i in range(len(POINTS))]
-            draw_points(points, cells, POINTS, colors)
+            points = [fig.add_subplot(grid[rows, 2 + i]) for i in range(len(shown))]
+            if shown:
+                draw_points(points, cells, shown, colors)
             if figure == "fig1":
                 marks = _marks(pairs, mine, groups, colors) or marks
         _legend(fig, panels, list(colors), marks, title)
     return fig
+
+
+def _has_seeds(runs: Sequence[Finished]) -> bool:
+    """Whether a variant has several runs on a task: a single one has no interval to be drawn."""
+    return len({(run.task, run.variant) for run in runs}) < len(runs)
 
 
 def _curves(

@@ -22,6 +22,7 @@ _OFFLINE_WIDTH = 0.5
 
 _EVALUATED, _ACTING, _IMAGINED = "evaluated", "acting", "in the models"
 _HAND_OVER, _CLONE, _OLD = "at the hand-over", "clone of the log", "old controller"
+_CLONE_HANDED_OVER = "at the hand-over, the clone"
 # What a person should know of each curve.
 _MEANINGS = {
     _EVALUATED: "mean of the episodes of an evaluation, without noise, apart from the system; the "
@@ -30,6 +31,7 @@ _MEANINGS = {
     "of an epoch",
     _IMAGINED: "what the models promise for episodes that begin where those of the log begin",
     _HAND_OVER: "the policy that went online",
+    _CLONE_HANDED_OVER: "the better part of the log, imitated, went online",
     _CLONE: "the better part of the log, imitated",
     _OLD: "mean of the log's episodes",
     _UNPROTECTED: MEANING,
@@ -82,7 +84,8 @@ def legend(fig: Figure) -> Markup:
     curves = dict(zip(labels, handles, strict=True))
     items = (
         f'<li style="--curve: {css_color(curve.get_color())}; '
-        f'--kind: {_KINDS[curve.get_linestyle()]}"><b>{escape(name)}</b>: {_MEANINGS[name]}</li>'
+        f"--kind: {_KINDS[curve.get_linestyle()]}; --strength: {curve.get_alpha() or 1}"
+        f'"><b>{escape(name)}</b>: {_MEANINGS[name]}</li>'
         for name in _MEANINGS
         if (curve := curves.get(name)) is not None
     )
@@ -138,16 +141,20 @@ def _step_axis(axes: Axes, rows: MetricRows) -> None:
 
 
 def _levels(rows: MetricRows, summary: Mapping) -> dict[str, tuple[float, str, str]]:
-    """Level, colour and style of the old controller, the clone and the hand-over, where known."""
+    """Level, colour and style of the old controller, the clone and the hand-over, where known.
+
+    Where the clone itself was handed over, the two are one line.
+    """
     first = next((row for row in rows if "clone/return" in row), {})
     logged = (summary.get("hand_over") or {}).get("log_return") or first.get("clone/log_return")
     started = [row for row in rows if row["stage"] == "online" and row["epoch"] == 0]
     handed = started[0].get("eval/return") if started else None
-    found = {
-        _OLD: (logged, INK, "--"),
-        _HAND_OVER: (handed, BLUE, "--"),
-        _CLONE: (first.get("clone/return"), PURPLE, ":"),
-    }
+    clone = first.get("clone/return")
+    found = {_OLD: (logged, INK, "--")}
+    if is_finite(clone) and clone == handed:
+        found |= {_CLONE_HANDED_OVER: (handed, BLUE, "--")}
+    else:
+        found |= {_HAND_OVER: (handed, BLUE, "--"), _CLONE: (clone, PURPLE, ":")}
     return {name: known for name, known in found.items() if is_finite(known[0])}
 
 

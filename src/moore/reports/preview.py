@@ -95,7 +95,10 @@ def draw_preview(result: dict, path: Path) -> None:
             axes.set_title(title, loc="left", fontsize="medium")
             axes.set_xlabel("online epoch (0: the hand-over)")
         axes.set_yscale("log")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=7)
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside upper center", ncols=7,
+            title="How much of the data drawn is new, and how fast that changes, by scheme",
+        )  # fmt: skip
         try:
             figure.savefig(path, dpi=150)
         except (OSError, ValueError) as error:

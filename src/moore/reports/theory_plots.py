@@ -39,7 +39,8 @@ def draw_theory(rows: Sequence[Row], path: Path) -> None:
             _ridge(axes, row, height)
         _dress(axes, shown, heights)
         handles = [Patch(color=color, label=label) for label, color in _KEY.items()]
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(_KEY))
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(_KEY),
+                      title="A bound is violated where its draws lie beyond 1")  # fmt: skip
         try:
             figure.savefig(path, dpi=150)
         except (OSError, ValueError) as error:

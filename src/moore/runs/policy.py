@@ -61,7 +61,8 @@ class Policy:
         agent: the agent that the policy belongs to.
         config: configuration of the run that made it.
         obs_dim: number of entries of an observation.
-        low, high: (action,) bounds of the environment's actions.
+        low: (action,) lower bounds of the environment's actions.
+        high: (action,) upper bounds of the environment's actions.
         env_id: environment in which it was trained.
         seed: seed of the samples that `deterministic=False` draws.
         units: conversion of the environment's units to those of the weights.

@@ -88,7 +88,9 @@ def resume(
         until: as in `run`.
         epochs: larger number of online epochs, also for a finished run. The buffers grow, so the
             run can differ from one that had this length from the start.
-        checkpoint_every, track, tensorboard: new values of these settings from now on.
+        checkpoint_every: a new value of this setting from now on.
+        track: the same.
+        tensorboard: the same.
         quiet: print nothing.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moore.algorithms import ALGORITHMS
-from moore.errors import InputError
+from moore.errors import InputError, unknown
 from moore.presets import preset
 from moore.sweeps.grid import Grid
 
@@ -115,7 +115,7 @@ def figure_grid(
     """
     for name, known, what in ((figure, FIGURES, "figure"), (scale, SCALES, "scale")):
         if name not in known:
-            raise InputError(f"unknown {what} '{name}'; the known ones are {', '.join(known)}.")
+            raise unknown(what, name, known)
     plan, size = FIGURES[figure], SCALES[scale]
     presets = plan.presets[scale]
     return Grid(
