@@ -140,7 +140,7 @@ def allowed(
 def _within(action: Action, low: Action, high: Action, reasons: list[str]) -> Action:
     inside = np.minimum(np.maximum(action, low), high)
     if (inside != action).any():
-        reasons.append("The action lies outside its bounds.")
+        reasons.append("The action was outside its bounds and is moved to them.")
     return inside
 
 
