@@ -201,7 +201,8 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno in _HELD:
                 raise InputError(
-                    f"another process is writing to {short_path(folder)}; let it end first."
+                    f"another process is writing to {short_path(folder)}, or this one has it open "
+                    "already; close it first."
                 ) from None
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                 raise
