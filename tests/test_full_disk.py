@@ -13,6 +13,8 @@ import moore
 from beside_old import OBS, Time, control, old, sessions_beside
 from controlled import records
 from moore.errors import InputError, TurnError, WriteError
+from moore.reports.live_page import live_content, live_facts
+from moore.reports.live_session import live_session
 from moore.sessions.recording import NotRecorded
 from served import Served
 
@@ -69,6 +71,11 @@ class TestBesideAController:
         np.testing.assert_array_equal(sent, np.repeat(old(OBS), 4))
         assert "disk is full" in session.status.unrecorded
         assert "disk is full" in session.standing[0].why
+        session._operation.bulletin.tell(session._operation._told, closed=True)
+        told = json.loads((session.folder / "status.json").read_text())
+        facts = live_facts("a plant", [], "", finished=False, session=live_session(told))
+        page = live_content(facts, [])
+        assert "Recording:" in page and "disk is full" in page
         disk.full = False
         with pytest.warns(NotRecorded, match="again; 4 actions are missing"):
             control(session, time, 1)

@@ -32,6 +32,7 @@ def live_session(told: dict) -> dict:
         "steps": told.get("steps"),
         "updates": told.get("updates"),
         "due": told.get("due"),
+        "unrecorded": told.get("unrecorded") or "",
         "trouble": told.get("trouble") or "",
         "budget": budget if has_margin else None,
         "latency": latency if isinstance(latency, dict) else None,

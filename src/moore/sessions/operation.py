@@ -250,7 +250,8 @@ class Operation:
         self.bulletin.tell(self._told)
 
     def _told(self) -> dict[str, Any]:
-        return bulletin_of(self.mode, self.standing, self.steps, self.studying)
+        how = {"unrecorded": self._recording.trouble}
+        return bulletin_of(self.mode, self.standing, self.steps, self.studying, **how)
 
     def set_mode(self, mode: str) -> None:
         """See `Session.set_mode`."""
@@ -313,10 +314,9 @@ class Operation:
         self.studying.feed()
         self._journal.sync()
         with self.studying.saved():
-            if path is None or path == self.folder:
-                return self.folder
-            copy_to(path, self.folder, self._facts)
-            return path
+            if path is not None and path != self.folder:
+                copy_to(path, self.folder, self._facts)
+        return path or self.folder
 
     def close(self) -> None:
         """Closes all files."""

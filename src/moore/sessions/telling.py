@@ -101,12 +101,17 @@ def plain_status(status: Status) -> dict[str, Any]:
 
 
 def bulletin_of(
-    mode: str | None, standing: Mapping[Unit, Standing], steps: Steps, studying: LearnerSide
+    mode: str | None,
+    standing: Mapping[Unit, Standing],
+    steps: Steps,
+    studying: LearnerSide,
+    *,
+    unrecorded: str,
 ) -> dict[str, Any]:
     """What a bulletin tells, for JSON. Nobody is asked whose turn it is, because that may plan it.
 
     Args:
-        mode, standing: as of `Status`.
+        mode, standing, unrecorded: as of `Status`.
         steps: the steps whose outcome is open.
         studying: the learner.
     """
@@ -118,6 +123,7 @@ def bulletin_of(
         "updates": report.updates,
         "due": report.due,
         "trouble": report.trouble,
+        "unrecorded": unrecorded,
         "gate": studying.verdict,
         "budget": budget_of(studying.account),
     }
