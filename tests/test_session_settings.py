@@ -95,6 +95,7 @@ def test_a_rate_of_transfer_is_a_number_for_each_entry(rate):
         untyped(Supervision, "clone", *bounds, transfer_rate=rate)
 
 
+@pytest.mark.filterwarnings("ignore::moore.guarding.guard.GuardAlarm")
 @pytest.mark.parametrize(
     ("signals", "words"),
     [
