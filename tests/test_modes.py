@@ -125,7 +125,7 @@ def limited(wanted, last=None, seconds=1.0, **kwargs):
 def test_actions_are_moved_into_the_bounds_and_it_is_said():
     found = limited([3.0, 2.0])
     assert found.action.tolist() == [1.0, 2.0]
-    assert found.reasons == ("The action lies outside its bounds.",)
+    assert found.reasons == ("The action was outside its bounds and is moved to them.",)
     assert limited([0.5, 2.0]).reasons == ()
 
 
@@ -148,8 +148,9 @@ def test_a_projection_may_couple_entries_and_the_bounds_have_the_last_word():
     found = limited([0.5, 2.0], project=not_both)
     assert found.action.tolist() == [0.5, 4.0]
     assert found.reasons == (
-        "The projection has changed the action.", "The action lies outside its bounds."
-    )  # fmt: skip
+        "The projection has changed the action.",
+        "The action was outside its bounds and is moved to them.",
+    )
 
 
 @pytest.mark.parametrize(

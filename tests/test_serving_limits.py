@@ -135,6 +135,20 @@ class TestNonsense:
         assert refused(server.post(call, content)) == refusal
         assert server.state() == before
 
+    @pytest.mark.parametrize(
+        ("body", "refusal"),
+        [
+            (b'{"obs": [0.5], "obs": [9.0]}', (400, "malformed")),
+            (b'{"obs": [0.5], "unit": {"a": 1, "a": 2}}', (400, "malformed")),
+            (b'{"obs": [[true], [0.5]]}', (422, "invalid")),
+        ],
+    )
+    def test_what_would_be_taken_for_something_else_is_refused(self, served, body, refusal):
+        server = served()
+        before = server.state()
+        assert refused(server.post("act", body)) == refusal
+        assert server.state() == before
+
     def test_wrong_numbers_in_binary_are_refused(self, served):
         server = served()
         four = struct.pack("<4f", 1, 0, 0.5, 1)

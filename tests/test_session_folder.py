@@ -8,6 +8,7 @@ import pytest
 
 from controlled import control, rows, sessions
 from moore import Session, load_dataset, load_policy
+from moore.data.npz import write_npz
 from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
 from moore.runs.hand_over import HandOverFindings
@@ -16,7 +17,7 @@ from moore.sessions import folder as session_folder
 from moore.sessions import start
 from moore.sessions.beside import check_kinds
 from moore.sessions.studying import check_time_or_updates
-from tiny import quick_config
+from tiny import quick_config, tiny_log
 
 OBS = np.asarray([0.5], np.float32)
 
@@ -133,6 +134,36 @@ class TestSavingAndResuming:
             session.save(tmp_path / "other")
         with pytest.raises(InputError, match="a session is never overwritten"):
             begin()
+
+    @pytest.mark.parametrize("is_open", [False, True])
+    def test_a_copy_that_has_gone_on_is_not_overwritten(self, begin, log_file, tmp_path, is_open):
+        session = begin()
+        control(session, 2)
+        copy = session.save(tmp_path / "copy")
+        control(session, 2)
+        session.save(copy)
+        elsewhere = Session.resume(copy, dataset=log_file)
+        control(elsewhere, 3)
+        if not is_open:
+            elsewhere.close()
+        with pytest.raises(InputError, match="has gone on by itself"):
+            session.save(copy)
+        elsewhere.close()
+        assert load_dataset(copy / "log").size == 7
+
+    def test_rows_that_it_has_are_not_taken_again(self, begin, log_file, tmp_path):
+        session = begin()
+        control(session, 10)
+        week = tmp_path / "week.npz"
+        write_npz(week, tiny_log(seed=1))
+        assert session.add_log(week) == 300
+        session.save()
+        session.close()
+        again = Session.resume(session.folder, dataset=log_file)
+        for source in (week, str(log_file), again.log):
+            with pytest.raises(InputError, match="has these rows already"):
+                again.add_log(source)
+        again.close()
 
     def test_once_closed_it_says_how_to_go_on(self, begin):
         session = begin()

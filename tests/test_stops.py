@@ -231,14 +231,14 @@ class TestGoingOnLonger:
         resume(folder, system=signalling(10**6, 2), epochs=4, **arguments)
         assert [row["epoch"] for row in rows(folder) if row["stage"] == "online"] == [0, 1, 2, 3, 4]
 
-    @pytest.mark.parametrize("algorithm", ["moore", "balanced_replay", "adaptive_bc"])
+    @pytest.mark.parametrize("algorithm", ["moore", "balanced_replay", "adaptive_bc", "cal_ql"])
     def test_everything_that_was_learned_fits_into_more_room(self, algorithm):
         schedule = (1, 30, 1, 4)
         short = quick_config(algorithm=algorithm)
         short = replace(short, online=replace(short.online, rollout_schedule=schedule))
         long = replace(short, online=replace(short.online, epochs=20))
         one, other = (prepare(c, dataset=tiny_log(), env=ENV).learner for c in (short, long))
-        state = one.hand_over(one.init(jax.random.key(0)))
+        state = one.summarise_data(one.hand_over(one.init(jax.random.key(0))))
         for _ in range(7):
             transition = jax.tree.map(lambda column: np.ones_like(column[0]), one.offline.data)
             state = one.observe(state, transition)

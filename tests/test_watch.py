@@ -13,6 +13,7 @@ import pytest
 
 from moore.errors import InputError
 from moore.reports.live_page import chart, live_facts
+from moore.reports.live_session import live_session
 from moore.sessions.bulletin import Bulletin
 from moore.watching.server import live_server
 
@@ -211,7 +212,8 @@ class TestSession:
     def test_one_that_is_silent_closed_or_damaged_is_told(self, asked, folder):
         self.write(folder)
         content = asked("/content")[2]
-        assert "it stands still, or its program has ended" in content and "2001-09-0" in content
+        assert "it stands still, its disk is full, or its program has ended" in content
+        assert "2001-09-0" in content
         self.write(folder, closed=True, units=[])
         content = asked("/content")[2]
         assert "The session is closed." in content and "no alarm" in content
@@ -241,7 +243,10 @@ def test_a_real_browser_shows_what_has_changed_since_it_opened_the_page(folder, 
 
         def read(self):
             self.asked += 1
-            session = {"mode": "shadow" if self.asked == 1 else "canary", "units": []}
+            north = {"unit": "north", "actor": "old", "why": "The guard does not trust it."}
+            north |= {"alarm": "level is 9, above 4.5.", "awaits": "level has kept its limits."}
+            session = {"mode": "shadow" if self.asked == 1 else "canary", "units": [north]}
+            session = live_session(session)
             return live_facts("a plant", [], "", finished=False, session=session), []
 
     with live_server(folder, port=0, refresh=0.5) as server:
@@ -253,6 +258,7 @@ def test_a_real_browser_shows_what_has_changed_since_it_opened_the_page(folder, 
         page = subprocess.run(line, capture_output=True, text=True, timeout=120).stdout
         server.shutdown()
     assert '<h2>mode</h2><strong class="words">canary<' in page and "shadow" not in page
+    assert "Alarm, unit north:</strong> level is 9, above 4.5. Still awaited: level" in page
 
 
 def test_a_chart_spans_its_points_from_the_lower_left_to_the_upper_right():

@@ -27,8 +27,11 @@ def whole_path(path: str | Path) -> Path:
     """The absolute path, with `~` expanded; it stays valid if the working folder changes.
 
     Raises:
-        InputError: the path begins with `~`, and the system knows no such home folder.
+        InputError: the path begins with `~`, and the system knows no such home folder, or it is
+            none.
     """
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise InputError(f"{path!r} is no path; expected a text or a Path.")
     try:
         return Path(os.path.abspath(Path(path).expanduser()))
     except RuntimeError:
@@ -198,7 +201,8 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno in _HELD:
                 raise InputError(
-                    f"another process is writing to {short_path(folder)}; let it end first."
+                    f"another process is writing to {short_path(folder)}, or this one has it open "
+                    "already; close it first."
                 ) from None
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                 raise

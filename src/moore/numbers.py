@@ -15,6 +15,25 @@ def is_finite(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
 
+def check_numbers(of: str, **given: object) -> None:
+    """Raises InputError unless all of these are real numbers; True and False are none.
+
+    Args:
+        of: what has these settings, for the error.
+        given: the settings by their names; infinite ones and NaN are numbers.
+    """
+    for name, value in given.items():
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+            raise InputError(f"{name} of {of} is {value!r}; expected a number.")
+
+
+def check_whole(of: str, **given: object) -> None:
+    """Raises InputError unless all of these are whole numbers; see `check_numbers`."""
+    for name, value in given.items():
+        if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+            raise InputError(f"{name} of {of} is {value!r}; expected a whole number.")
+
+
 def finite(values: object) -> list[int | float]:
     """The finite numbers among the values; an empty result for None and for anything but a list."""
     return [value for value in values if is_finite(value)] if isinstance(values, Iterable) else []

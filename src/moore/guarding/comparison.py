@@ -30,6 +30,7 @@ from moore.guarding.betting import (
     first_detector,
     first_wealth,
 )
+from moore.numbers import check_numbers
 
 _CELLS = 32
 # The range of returns, in robust standard deviations around the reference's median. Low returns
@@ -53,6 +54,7 @@ class Range:
     high: float
 
     def __post_init__(self) -> None:
+        check_numbers("the range of returns", low=self.low, high=self.high)
         if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
             raise InputError(
                 f"the range of returns is {self.low} to {self.high}; expected two finite numbers, "

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.errors import InputError
-from moore.numbers import as_measured
+from moore.numbers import as_measured, check_numbers
 
 Action = Float[np.ndarray, " action"]
 Projection = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (obs, action) -> action
@@ -37,8 +37,10 @@ class Interlocks:
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "rate"):
-            if getattr(self, name) is not None:  # lists will do
-                object.__setattr__(self, name, np.asarray(getattr(self, name)))
+            if name != "rate" or self.rate is not None:  # lists will do
+                object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        if self.project is not None and not callable(self.project):
+            raise InputError(f"project is {self.project!r}; expected a function (obs, action).")
         low, high = self.low, self.high
         if low.shape != high.shape or not (low <= high).all() or np.isnan([low, high]).any():
             raise InputError(
@@ -63,6 +65,23 @@ class Interlocks:
         return replace(
             self, low=np.where(own_low, low, self.low), high=np.where(own_high, high, self.high)
         )
+
+
+def _numbers(name: str, values: object) -> np.ndarray:
+    """Limits as an array of the type that they had.
+
+    Raises:
+        InputError: there is something else than numbers.
+    """
+    try:
+        found = np.asarray(values)
+    except ValueError:
+        found = np.asarray(None)
+    if found.dtype.kind not in "iuf":
+        raise InputError(
+            f"{name} of the interlocks is {values!r}; expected a number for each entry."
+        )
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +142,7 @@ def allowed(
 def _within(action: Action, low: Action, high: Action, reasons: list[str]) -> Action:
     inside = np.minimum(np.maximum(action, low), high)
     if (inside != action).any():
-        reasons.append("The action lies outside its bounds.")
+        reasons.append("The action was outside its bounds and is moved to them.")
     return inside
 
 
@@ -165,6 +184,7 @@ class DeadMan:
     observation_age: float = math.inf
 
     def __post_init__(self) -> None:
+        check_numbers("the time-outs", **vars(self))
         for name in ("between_calls", "observation_age"):
             if not getattr(self, name) > 0.0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected seconds, more than 0.")

@@ -16,6 +16,7 @@ import numpy as np
 
 from moore.errors import InputError
 from moore.guarding.betting import Detector, first_detector
+from moore.numbers import check_numbers, check_whole
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Limit:
     block: int = 1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise InputError(f"the name of a signal is {self.name!r}; expected a text.")
+        of = f"signal {self.name}"
+        check_numbers(of, low=self.low, high=self.high, rate=self.rate, allowed=self.allowed)
+        check_whole(of, block=self.block)
         if not self.low <= self.high:
             raise InputError(
                 f"signal {self.name} has the limits {self.low} and {self.high}; expected the lower "

@@ -20,6 +20,7 @@ from moore.guarding.guard import RECOVERY, Guard, first_guard
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.modes import Mode, Switchboard, first_switchboard, mode_of
 from moore.guarding.signals import Limit
+from moore.numbers import as_measured, check_numbers, check_whole
 
 Source = str | Path | Callable | Controller
 Returns = Sequence[float] | Float[np.ndarray, " episodes"]
@@ -50,6 +51,15 @@ class GuardSettings:
     recovery: int = RECOVERY
 
     def __post_init__(self) -> None:
+        check_numbers("the guard", error=self.error, tolerance=self.tolerance)
+        check_whole("the guard", units=self.units, recovery=self.recovery)
+        if isinstance(self.limits, str) or not isinstance(self.limits, Sequence):
+            raise InputError(f"limits of the guard is {self.limits!r}; expected a list of Limit.")
+        for limit in self.limits:
+            if not isinstance(limit, Limit):
+                raise InputError(f"limits of the guard holds {limit!r}; expected Limit objects.")
+        if self.range is not None and not isinstance(self.range, Range):
+            raise InputError(f"range of the guard is {self.range!r}; expected Range(low, high).")
         if self.units < 1:
             raise InputError(f"units is {self.units}; expected 1 or more.")
 
@@ -106,10 +116,14 @@ class Supervision:
                 f"{self.high.tolist()}."
             )
         if rate is not None:
-            rates = np.asarray(rate, float)
+            try:
+                rates = np.asarray(rate, float)
+            except (TypeError, ValueError):
+                rates = np.zeros(0)
             if rates.shape not in ((), self.low.shape) or not (rates > 0.0).all():
                 raise InputError(
-                    f"transfer_rate is {rate}; expected one number above 0, or {self.low.size}."
+                    f"transfer_rate is {rate!r}; expected one number above 0, or one for each of "
+                    f"{self.low.size} entries of the action."
                 )
 
     def first_board(self) -> Switchboard:
@@ -195,7 +209,16 @@ def restored(
 def with_returns(guard: GuardSettings, logged: Returns) -> GuardSettings:
     """The settings with the returns of the log, if it is these that are asked for."""
     if not isinstance(guard.returns, str):
-        returns = None if guard.returns is None else [float(value) for value in guard.returns]
+        if guard.returns is None:
+            return guard
+        try:
+            returns = [float(x) for x in as_measured(guard.returns, "returns", np.float64)]
+        except (TypeError, ValueError):
+            raise InputError(
+                f"returns of the guard is {guard.returns!r:.100}; expected numbers, 'log' or None."
+            ) from None
+        if not np.isfinite(returns).all():
+            raise InputError("returns of the guard holds a number that is not finite.")
         return replace(guard, returns=returns)
     if guard.returns != "log":
         raise InputError(

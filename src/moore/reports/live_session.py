@@ -32,6 +32,7 @@ def live_session(told: dict) -> dict:
         "steps": told.get("steps"),
         "updates": told.get("updates"),
         "due": told.get("due"),
+        "unrecorded": told.get("unrecorded") or "",
         "trouble": told.get("trouble") or "",
         "budget": budget if has_margin else None,
         "latency": latency if isinstance(latency, dict) else None,
@@ -67,5 +68,7 @@ def _heard(told: dict) -> str:
         return "The session is closed."
     if not is_finite(age):
         return "The session has told nothing yet."
-    silent = ": it stands still, or its program has ended" if age > _SILENT else ""
-    return f"The session told this {age:.0f} s ago{silent}."
+    told = f"The session told this {age:.0f} s ago"
+    if age <= _SILENT:
+        return f"{told}."
+    return f"{told}: it stands still, its disk is full, or its program has ended."

@@ -7,6 +7,7 @@ message is looked up, opened or run.
 
 import json
 import math
+from collections import Counter
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -36,10 +37,12 @@ def entries_of_json(body: bytes) -> dict[str, Any]:
     """The entries of a message in JSON; an empty body has none.
 
     Raises:
-        Refusal: it is no object, or no JSON as the standard has it.
+        Refusal: it is no object, no JSON as the standard has it, or has a name twice.
     """
     try:
-        found = json.loads(body or b"{}", parse_constant=_no_constant)
+        found = json.loads(
+            body or b"{}", parse_constant=_no_constant, object_pairs_hook=_without_repeats
+        )
     except (ValueError, RecursionError):
         raise malformed("The body is no JSON (numbers that are not finite are null).") from None
     if not isinstance(found, dict):
@@ -49,6 +52,14 @@ def entries_of_json(body: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise malformed(f"The body has {twice!r:.50} twice; give every name once.")
+    return found
 
 
 def floats_of(body: bytes) -> Float[np.ndarray, " numbers"]:
@@ -110,14 +121,21 @@ def array(name: str, value: Any) -> np.ndarray | None:
         return value
     try:
         found = np.array(value)
-        plain = found.dtype.kind in "iuf"
+        plain, has_flags = found.dtype.kind in "iuf", _has_flags(value)
         if not plain and all(x is None or type(x) in (int, float) for x in found.ravel().tolist()):
             found, plain = found.astype(np.float64), True
     except (TypeError, ValueError, OverflowError):
-        plain = False
-    if not plain:
+        plain = has_flags = False
+    if not plain or has_flags:
         raise invalid(f"{name} is no array of numbers; give lists of one length, null for a gap.")
     return found
+
+
+def _has_flags(value: Any) -> bool:
+    """Whether a list holds true or false, which NumPy takes for 1 and 0 among numbers."""
+    if isinstance(value, list):
+        return any(map(_has_flags, value))
+    return isinstance(value, bool)
 
 
 def rewards(name: str, value: Any) -> Any:

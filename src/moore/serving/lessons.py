@@ -5,10 +5,12 @@ only told here what is wanted, and no request waits for it.
 """
 
 import asyncio
+import sys
 import time
 import traceback
 from dataclasses import dataclass
 
+from moore.errors import WriteError
 from moore.serving.desk import Desk
 from moore.serving.refusal import Refusal
 
@@ -88,6 +90,8 @@ class Lessons:
             try:
                 while not self._ends and await self._learn():
                     pass
+            except WriteError as error:  # the next wish, or step, tries again
+                print(error, file=sys.stderr)
             except Exception:  # whatever learning raises: acting goes on
                 traceback.print_exc()
                 self.failed, self._goal = True, None

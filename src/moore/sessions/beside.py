@@ -164,7 +164,7 @@ def opened(source: Source, run: Path, world: World) -> Controller:
         return _of_policy(_clone(run), world)
     if isinstance(source, Controller):
         return source
-    if isinstance(source, str | Path) and Path(source).expanduser().is_dir():
+    if isinstance(source, str | Path) and str(source) and Path(source).expanduser().is_dir():
         return _of_policy(Path(source), world)
     return open_controller(source, low=world.bounds.low, high=world.bounds.high)
 

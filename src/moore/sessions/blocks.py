@@ -1,6 +1,6 @@
 """What is told to a session, as records: outcomes of steps, whole episodes, and logs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from moore.data.live_steps import Step, Unit, plain, plain_reward
 from moore.data.load import check_against_spaces, load_dataset
 from moore.data.run_checks import check_log_for_run
 from moore.errors import InputError
+from moore.files import whole_path
 from moore.numbers import as_measured, is_finite
 from moore.runs.world import World
 from moore.sessions.readings import each, flag_of, reward_of
+from moore.sessions.supervisor import Supervisor
 
 
 def outcomes(
@@ -57,6 +59,23 @@ def outcomes(
     return records
 
 
+def with_signals(records: list[dict], signals: Any, supervisor: Supervisor | None) -> list[dict]:
+    """Records of outcomes, with what the guard watches; see `Session.observe`.
+
+    Raises:
+        InputError: a signal is missing, or nobody watches any.
+    """
+    if supervisor is None:
+        if signals is not None:
+            raise InputError(
+                "signals are for the guard, which stands beside a controller that ran before; "
+                "begin a session with controller= and guard=."
+            )
+        return records
+    readings = supervisor.readings(signals, len(records))
+    return [record | read for record, read in zip(records, readings, strict=True)]
+
+
 def records_of_episode(
     obs: Any,
     action: Any,
@@ -94,7 +113,7 @@ def records_of_episode(
             f"an episode has obs {seen.shape}, action {acted.shape} and reward {earned.shape}; "
             f"expected (steps + 1, {world.obs_dim}), (steps, {width}) and (steps,)."
         )
-    density = [None] * steps if log_density is None else list(log_density)
+    density = [None] * steps if log_density is None else np.ravel(log_density).tolist()
     if len(density) != steps:
         raise InputError(f"log_density has {len(density)} entries; expected {steps}.")
     if not all(x is None or is_finite(x) for x in density):
@@ -118,14 +137,27 @@ def rows_of_log(
     first: int,
     unit: Unit,
     accept: Sequence[str],
+    known: Collection[str],
+    own: Path,
 ) -> list[dict]:
     """The records of a log; see `Session.add_log`.
 
+    Args:
+        known: hashes of the files whose rows the session has; the first record tells that of this
+            one.
+        own: folder of the session's own log.
+
     Raises:
-        InputError: the log cannot be read, has other dimensions or bounds, its `columns` in another
-            order or unit, or a finding that would make what is learned wrong and is not accepted.
+        InputError: the log cannot be read, is known, has other dimensions or bounds, its `columns`
+            in another order or unit, or a finding that would make what is learned wrong and is not
+            accepted.
     """
-    log = load_dataset(source)
+    log, by_name = load_dataset(source), not isinstance(source, Dataset)
+    if by_name and (log.sha256 in known or whole_path(str(source)) == own):
+        raise InputError(
+            f"{log.name}: the session has these rows already, as its own steps, from its run or "
+            "from an earlier add_log; they would count twice. Give the rows that are new."
+        )
     if log.whole is not None:
         raise InputError(
             f"{log.name}: has {log.total:,} rows, and those of a session are held in memory; add "
@@ -143,10 +175,13 @@ def rows_of_log(
     next_obs = np.where(log.successor_known[:, None], log.next_obs, np.nan)
     truncated = log.truncated & ~log.terminated
     truncated[-1] = not log.terminated[-1]
-    return _records(
+    records = _records(
         log.obs, log.action, log.reward, next_obs, log.terminated, truncated,
         first=first, unit=unit, by=None, density=[None] * log.size,
     )  # fmt: skip
+    if by_name:
+        records[0]["log"] = log.sha256
+    return records
 
 
 def _check_bounds(action: Float[np.ndarray, "steps action"], world: World) -> None:

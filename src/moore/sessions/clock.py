@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable
 
+from moore.errors import InputError
+from moore.numbers import is_finite
+
 
 def _wall() -> Callable[[], float]:
     """Seconds since 1970 as they were at the beginning, then those of a clock nobody sets."""
@@ -22,7 +25,7 @@ class Clock:
         self._ahead, self._last = 0.0, float("-inf")
 
     def __call__(self) -> float:
-        self.passed(float(self._source()) + self._ahead)
+        self.passed(self._read() + self._ahead)
         return self._last
 
     def passed(self, reading: float) -> None:
@@ -31,4 +34,11 @@ class Clock:
 
     def go_on(self) -> None:
         """The log was read: the clock goes on from its last reading, if it stands before that."""
-        self._ahead = max(self._last - float(self._source()), 0.0)
+        self._ahead = max(self._last - self._read(), 0.0)
+
+    def _read(self) -> float:
+        """Raises InputError if the clock gives no time."""
+        reading = self._source()
+        if not is_finite(reading):
+            raise InputError(f"the session's clock gave {reading!r}; expected seconds, a number.")
+        return float(reading)

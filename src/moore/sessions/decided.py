@@ -1,4 +1,4 @@
-"""What was decided beside a controller: the action that is sent, and why."""
+"""What was decided about one action beside a controller that ran before, as its record tells it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from moore.data.live_steps import plain
+from moore.guarding.modes import Mode, Sent, Switchboard
 from moore.sessions.acting import Proposed
 
 
@@ -22,6 +24,33 @@ class Decided:
     action: Float[np.ndarray, " action"]
     as_proposed: bool
     decision: dict[str, Any]
+
+
+def decision_of(mode: Mode, alarm: str, sent: Sent, now: float) -> dict[str, Any]:
+    """Entries of the record of an action.
+
+    Args:
+        mode: the user's mode.
+        alarm: why the guard does not trust the new policy; empty if it does.
+        sent: what was decided.
+        now: the time.
+    """
+    return {
+        "mode": str(mode),
+        "actor": sent.actor,
+        "why": sent.why,
+        "old": plain(sent.old),
+        "new": None if sent.new is None else plain(sent.new),
+        "alarm": alarm,
+        "switched": sent.switched,
+        "interlocks": list(sent.interlocks),
+        "clock": now,
+    }
+
+
+def moving_of(board: Switchboard) -> list[bool] | None:
+    """Which entries of the action are still moving after a switch; None: no one is."""
+    return None if board.transfer.over else board.transfer.moving.tolist()
 
 
 def entries(decided: list[Decided], proposed: Proposed | None) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from moore.agents.acting import gaussian
 from moore.data.dataset import Dataset
+from moore.data.live_records import PATTERN
 from moore.errors import InputError
 from moore.files import replace_folder, short_path, standing, whole_path, write_whole, writing
 from moore.runs.budgeting import make_chooser
@@ -275,6 +276,11 @@ def copy_to(target: Path, folder: Path, facts: Facts) -> None:
                 f"{short_path(target)} already exists and is no copy of this session; choose "
                 "another path."
             )
+        if _went_on(target / LOG, folder / LOG):
+            raise InputError(
+                f"the copy in {short_path(target)} has gone on by itself, and its steps would be "
+                "lost; choose another path."
+            )
     partial = target.with_name(f".{target.name}.partial")
     with writing(target):
         shutil.rmtree(partial, ignore_errors=True)
@@ -285,6 +291,15 @@ def copy_to(target: Path, folder: Path, facts: Facts) -> None:
         about.pop(SEAL)
         write_whole(partial / _FACTS, sealed(about))
         replace_folder(partial, target)
+
+
+def _went_on(copy: Path, log: Path) -> bool:
+    """Whether a copy of a log holds more than the log itself."""
+    for file in copy.glob(PATTERN):
+        ours = log / file.name
+        if not ours.is_file() or not ours.read_bytes().startswith(file.read_bytes()):
+            return True
+    return False
 
 
 def is_session(path: str | Path) -> bool:

@@ -41,7 +41,7 @@ class Journal:
         """
         self._path = folder / name_of(len(before.files()) + 1)
         self._size = self._crc = 0
-        self._behind = False
+        self._behind = self._begun = False
         self._file: int | None = None
         with writing(self._path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
@@ -69,13 +69,18 @@ class Journal:
         content = b"".join(lines)
         then = "; the step is not used, and may be repeated when this is mended"
         with writing(self._path, then):
+            if self._begun:  # what was begun could not be taken back yet
+                os.ftruncate(self._file, self._size)
+            self._begun = True
             try:
                 left = memoryview(content)
                 while left:
                     left = left[os.write(self._file, left) :]
             except OSError:
                 os.ftruncate(self._file, self._size)  # of what was begun nothing stays
+                self._begun = False
                 raise
+            self._begun = False
         self._size, self._crc, self._behind = self._size + len(content), crc, True
 
     def sync(self) -> None:

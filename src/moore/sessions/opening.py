@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from moore.data.dataset import Dataset
+from moore.errors import InputError
 from moore.files import whole_path
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.supervision import GuardSettings, Source
@@ -14,6 +15,7 @@ from moore.jax_settings import plain_jax
 from moore.runs.hand_over import ACCEPT_FIRST
 from moore.sessions.beside import Beside
 from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
+from moore.sessions.one_by_one import Turntaking
 from moore.sessions.operation import NEW, Operation
 from moore.sessions.start import begin, check_accepted, check_seed
 from moore.sessions.studying_apart import let_go, process_for
@@ -22,11 +24,12 @@ from moore.sessions.studying_apart import let_go, process_for
 S = TypeVar("S", bound="Opened")
 
 
-class Opened:
+class Opened(Turntaking):
     """A session as it was opened; `moore.sessions.session` says what can be done with it."""
 
     def __init__(self, operation: Operation):
         """Use `from_run` or `resume`, which call this."""
+        super().__init__()
         self._operation, self._closed = operation, False
 
     @classmethod
@@ -140,3 +143,18 @@ class Opened:
         return cls(
             Operation(folder, facts, start, found.info, beside.supervisor, elsewhere=elsewhere)
         )
+
+    def close(self) -> None:
+        """Ends the session. What was learned since `save` is lost, no step is."""
+        if self.is_at_home:
+            with self.lock:
+                self._operation.close()
+                self._closed = True
+
+    def _opened(self) -> Operation:
+        if self._closed:
+            raise InputError(
+                "this session is closed; go on with "
+                f"moore.Session.resume({str(self._operation.folder)!r})."
+            )
+        return self._operation

@@ -11,23 +11,25 @@ from jaxtyping import Bool, Float
 
 from moore.data.live_records import Records
 from moore.data.live_steps import Step, Steps, Unit, plain
-from moore.errors import InputError, TurnError
+from moore.errors import InputError, WriteError
 from moore.files import locked
 from moore.guarding.modes import Mode
 from moore.runs.hand_over import check_first
 from moore.runs.policy import Policy
 from moore.sessions.acting import Actor, Proposed
+from moore.sessions.blocks import with_signals
 from moore.sessions.bulletin import Bulletin
-from moore.sessions.decided import entries
+from moore.sessions.decided import Decided, entries
 from moore.sessions.folder import LOG, Facts, copy_to, saved_trusts
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal, header_of
 from moore.sessions.learner_side import Decision, LearnerSide
+from moore.sessions.recording import Recording
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
 from moore.sessions.studying_apart import StudyingApart
 from moore.sessions.supervisor import Supervisor, check_mode, taken
-from moore.sessions.telling import Status, awaited_steps, budget_of, bulletin_of, open_steps
+from moore.sessions.telling import Status, bulletin_of, status_of
 from moore.sessions.watched import Standing
 
 # Steps of a unit that may wait for their rewards at a time.
@@ -39,16 +41,15 @@ NEW = {"fed": 0, "finished": [], "number": 0}
 class Operation:
     """Everything that is open while a session goes on.
 
-    A record goes to the journal first. Then it is taken: `steps` puts steps together, and complete
-    ones go to the feeder, which gives them to the learner. A session that is resumed takes the
-    records of its log in the same way.
+    A record goes to the journal first. Then it is taken: `steps` puts steps together, and the feeder
+    gives complete ones to the learner. A resumed session takes the records of its log alike.
 
     Attributes:
-        folder: folder of the session.
-        log: folder of its log.
+        folder, log: folders of the session and of its log.
         world: dimensions and bounds.
         steps: the steps whose outcome is open.
         studying: learns, here or in another process.
+        logs_taken: hashes of the logs whose rows the learner has, that of the run among them.
         look_first: whether the next good observation is compared with the log before anything acts.
         bulletin: tells others how the session stands.
     """
@@ -78,7 +79,8 @@ class Operation:
         self._actor = Actor(start.setup, facts.seed)
         self._held = Held(self.world.bounds, self.world.max_bad_readings)
         self._acted: set[Unit] = set()  # units for which this session has acted
-        self.look_first = False
+        self.look_first, log = False, start.setup.dataset
+        self.logs_taken = set() if log is None else {log.sha256}
         self.steps = Steps(PATIENCE)
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(folder))
@@ -93,7 +95,8 @@ class Operation:
             header = header_of(facts.id, self.world, PATIENCE)
             self._journal = Journal(self.log, header, records)
             stack.callback(self._journal.close)
-            # What comes next does not follow what came before the session was opened.
+            self._recording = Recording(self._journal)
+            # Nothing that comes follows what came before.
             gaps = [{"kind": "gap", "unit": unit} for unit in self.steps.open]
             lost = [] if supervisor is None else supervisor.go_live(info.get("trusts", 0))
             self.take([*gaps, *lost])
@@ -126,24 +129,11 @@ class Operation:
     @property
     def status(self) -> Status:
         """How the session stands."""
-        studying = self.studying
-        self._actor.use(studying.turn)
-        return Status(
-            policy=self._actor.id,
-            steps=self.steps.last,
-            open=open_steps(self.steps),
-            awaited=awaited_steps(self.steps),
-            due=studying.due,
-            updates=studying.report.updates,
-            gate=studying.verdict,
-            mode=self.mode,
-            overdue="" if self.supervisor is None else self.supervisor.overdue,
-            standing=self.standing,
-            budget=budget_of(studying.account),
-            obs_size=self.world.obs_dim,
-            action_low=self.world.bounds.low,
-            action_high=self.world.bounds.high,
-        )
+        self._actor.use(self.studying.turn)
+        return status_of(
+            self._actor.id, self.steps, self.studying, self.supervisor,
+            unrecorded=self._recording.trouble, world=self.world,
+        )  # fmt: skip
 
     def act(
         self,
@@ -163,8 +153,8 @@ class Operation:
             self._trust_again()
         waiting = self.steps.open.get(units[0], ())
         chosen = self.studying.decide(waiting, obs[0], trying=self._trying)
-        off = supervisor is not None and supervisor.mode is Mode.OFF
-        proposed = None if off else self._propose(obs, good, chosen)
+        proposed = None if self.mode == Mode.OFF else self._propose(obs, good, chosen)
+        decided: list[Decided] = []
         if supervisor is None:
             assert proposed is not None
             actions = np.where(proposed.usable[:, None], proposed.action, held)
@@ -178,13 +168,33 @@ class Operation:
             actions = np.array([one.action for one in decided])
             told = entries(decided, proposed)
         about = {"gate": chosen.verdict, **chosen.notes, "time": round(time.time(), 3)}
-        first, records = self.steps.last + 1, []
-        for row, unit in enumerate(units):
-            record = {"kind": "act", "step": first + row, "unit": unit, "obs": plain(obs[row])}
-            records.append(record | {"action": plain(actions[row])} | told[row] | about)
-        self._record(records)
-        if supervisor is not None:
-            supervisor.track(units)
+        records = [
+            {"kind": "act", "step": self.steps.last + 1 + row, "unit": unit}
+            | {"obs": plain(obs[row]), "action": plain(actions[row]), **told[row], **about}
+            for row, unit in enumerate(units)
+        ]
+        return self._send(records, obs, units, actions, decided)
+
+    def _send(
+        self,
+        records: list[dict],
+        obs: Float[np.ndarray, "rows obs"],
+        units: list[Unit],
+        actions: Float[np.ndarray, "rows action"],
+        decided: list[Decided],
+    ) -> Float[np.ndarray, "rows action"]:
+        """The actions, once they are recorded; where the disk refuses, the old controller's."""
+        try:
+            self._record(records)
+        except WriteError as error:
+            self._recording.miss(units)
+            if self.supervisor is None:
+                raise
+            decided = self.supervisor.without_new(decided, obs, units, str(error))
+            actions = np.array([one.action for one in decided])
+        if self.supervisor is not None:
+            self.supervisor.track(units)
+            self._recording.tell()
         return actions
 
     def _propose(
@@ -204,24 +214,28 @@ class Operation:
     @property
     def _trying(self) -> bool:
         """Whether the new policy may act if the loss budget allows it."""
-        supervisor = self.supervisor
-        if supervisor is None or supervisor.mode is not Mode.CANARY:
-            return False
-        return not supervisor.distrusted
+        one = self.supervisor
+        return one is not None and one.mode is Mode.CANARY and not one.distrusted
 
-    def running(self, unit: Unit) -> Step:
-        """The unit's step whose outcome is open.
+    def observe(
+        self, units: list[Unit], outcomes_of: Callable[[list[Step]], list[dict]], signals: Any
+    ) -> list[int]:
+        """Takes what came of the newest actions of units; see `Session.observe`.
 
-        Raises:
-            TurnError: there is none.
+        Returns:
+            The numbers of the steps; 0 where the disk refuses, which stops no old controller.
         """
-        step = self.steps.newest(unit)
-        if step is None or step.seen or step.lost:
-            raise TurnError(
-                f"unit {unit!r} has no action whose outcome is open; call act() first, and "
-                "observe() once after it."
-            )
-        return step
+        beside = self.supervisor is not None
+        steps = [self._recording.running(self.steps, unit, beside=beside) for unit in units]
+        records = with_signals(outcomes_of(steps), signals, self.supervisor)
+        try:
+            self.take([record for record in records if record["step"]])
+        except WriteError:
+            if self.supervisor is None:
+                raise
+            self._recording.tell()
+            return [0] * len(units)
+        return [record["step"] for record in records]
 
     def take(self, records: list[dict]) -> None:
         """Writes records, and learns of the steps that they complete.
@@ -235,19 +249,8 @@ class Operation:
         self.bulletin.tell(self._told)
 
     def _told(self) -> dict[str, Any]:
-        return bulletin_of(self.mode, self.standing, self.steps, self.studying)
-
-    def with_signals(self, records: list[dict], signals: Any) -> list[dict]:
-        """Records of outcomes, with what the guard watches; see `Session.observe`."""
-        if self.supervisor is None:
-            if signals is not None:
-                raise InputError(
-                    "signals are for the guard, which stands beside a controller that ran before; "
-                    "begin a session with controller= and guard=."
-                )
-            return records
-        readings = self.supervisor.readings(signals, len(records))
-        return [record | read for record, read in zip(records, readings, strict=True)]
+        how = {"unrecorded": self._recording.trouble}
+        return bulletin_of(self.mode, self.standing, self.steps, self.studying, **how)
 
     def set_mode(self, mode: str) -> None:
         """See `Session.set_mode`."""
@@ -296,7 +299,8 @@ class Operation:
             return
         self._actor.use(self.studying.turn)
         if self._actor.id not in supervisor.blamed:
-            self.take([{"kind": "trust", "by": "gate", "policy": self._actor.id}])
+            with contextlib.suppress(WriteError):  # the next action asks again
+                self.take([{"kind": "trust", "by": "gate", "policy": self._actor.id}])
 
     def restart_learner(self) -> None:
         """See `Session.restart_learner`; the trust in a policy that it has lost is void."""
@@ -310,10 +314,9 @@ class Operation:
         self.studying.feed()
         self._journal.sync()
         with self.studying.saved():
-            if path is None or path == self.folder:
-                return self.folder
-            copy_to(path, self.folder, self._facts)
-            return path
+            if path is not None and path != self.folder:
+                copy_to(path, self.folder, self._facts)
+        return path or self.folder
 
     def close(self) -> None:
         """Closes all files."""
@@ -321,23 +324,19 @@ class Operation:
 
     def _refuse_several(self, units: list[Unit]) -> None:
         """A dip budget counts one episode after the other."""
-        if self._setup.config.dip_budget is None:
-            return
-        if len({*units, *self._acted}) > 1:
-            raise InputError(
-                "the run has a dip budget, which counts one episode after the other; use one unit, "
-                "or a session for each."
-            )
+        if self._setup.config.dip_budget is not None and len({*units, *self._acted}) > 1:
+            one = "the run has a dip budget, which counts one episode after the other"
+            raise InputError(f"{one}; use one unit, or a session for each.")
 
     def _record(self, records: list[dict]) -> None:
         """Writes records and takes them; what they complete is fed later."""
-        self._journal.write(records)
-        for record in records:
+        for record in self._recording.write(records):
             self._take(record)
         if self.supervisor is not None:
             self.supervisor.tell()
 
     def _take(self, record: dict) -> None:
+        self.logs_taken |= {record["log"]} if "log" in record else set()
         released, newest = taken(record, self.steps, self.supervisor)
         for step in released:
             self.studying.add(step)

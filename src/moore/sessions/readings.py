@@ -11,12 +11,15 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.data.live_steps import Unit, plain
-from moore.errors import InputError
+from moore.errors import InputError, TurnError
 from moore.numbers import as_measured
+
+# Ids of units as a user may give them.
+Ids = Unit | Sequence[Unit] | np.ndarray | np.generic | None
 
 
 def rows_of(
-    what: str, values: Any, width: int, unit: Unit | Sequence[Unit] | None
+    what: str, values: Any, width: int, unit: Ids
 ) -> tuple[Float[np.ndarray, "rows width"], list[Unit], bool]:
     """Numbers for one unit or several, as float32 rows.
 
@@ -50,23 +53,40 @@ def rows_of(
     return np.atleast_2d(found), units_of(unit, len(np.atleast_2d(found)), single=single), single
 
 
-def units_of(unit: Unit | Sequence[Unit] | None, count: int, *, single: bool) -> list[Unit]:
+def units_of(unit: Ids, count: int, *, single: bool) -> list[Unit]:
     """The ids of so many units.
 
     Raises:
         InputError: another number of ids, one twice, or something else than numbers and texts.
     """
+    if isinstance(unit, np.ndarray | np.generic):
+        unit = unit.tolist()
+    several = isinstance(unit, Sequence) and not isinstance(unit, str) and not single
     if unit is None:
         ids: list = list(range(count))
-    elif single:
-        ids = [unit]
     else:
-        ids = list(unit) if isinstance(unit, Sequence) and not isinstance(unit, str) else [unit]
+        ids = [_plain(one) for one in unit] if several else [unit]  # type: ignore[union-attr]
     if any(type(one) not in (int, str) for one in ids):
         raise InputError(f"unit is {unit!r}; expected a whole number or a text for each unit.")
     if len(ids) != count or len(set(ids)) != count:
         raise InputError(f"unit is {unit!r}; expected {count} different ids, one for each row.")
     return ids
+
+
+def _plain(one: Any) -> Any:
+    """The id of a unit without the type that NumPy gives to its numbers and texts."""
+    return one.item() if isinstance(one, np.generic) else one
+
+
+def step_of(value: Any) -> int:
+    """The number of a step.
+
+    Raises:
+        TurnError: it is no whole number.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise TurnError(f"step is {value!r}; expected the number that observe() returned.")
+    return int(value)
 
 
 def each(what: str, value: Any, count: int) -> list:
@@ -117,14 +137,16 @@ def signals_of(signals: Any, names: list[str]) -> dict[str, float | None]:
     Raises:
         InputError: one is missing, or is no number.
     """
-    if not isinstance(signals, Mapping) or (missing := [x for x in names if x not in signals]):
-        told = "signals is missing" if not isinstance(signals, Mapping) else f"{missing[0]} is"
-        raise InputError(
-            f"{told} not told; the guard watches {', '.join(names)}: "
-            "observe(..., signals={name: value})."
-        )
-    try:
-        values = np.asarray([float(signals[name]) for name in names])
-    except (TypeError, ValueError):
-        raise InputError("a signal is no number; expected one number for each name.") from None
-    return dict(zip(names, plain(values), strict=True))
+    if not isinstance(signals, Mapping):
+        raise InputError(f"signals is {signals!r:.60}; {_expected(names)}")
+    if missing := [name for name in names if name not in signals]:
+        raise InputError(f"signal {missing[0]} is not told; {_expected(names)}")
+    values = [as_measured(signals[name], f"signal {name}", np.float64) for name in names]
+    for name, value in zip(names, values, strict=True):
+        if value.ndim:
+            raise InputError(f"signal {name} is {signals[name]!r:.60}; expected one number.")
+    return dict(zip(names, plain(np.asarray(values)), strict=True))
+
+
+def _expected(names: list[str]) -> str:
+    return f"the guard watches {', '.join(names)}: observe(..., signals={{name: value}})."

@@ -9,15 +9,14 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.live_steps import Unit, plain_reward
-from moore.errors import InputError, TurnError
+from moore.errors import TurnError
 from moore.files import whole_path
-from moore.jax_settings import plain_jax
 from moore.runs.policy import Policy
 from moore.sessions.blocks import outcomes, records_of_episode, rows_of_log
 from moore.sessions.learner_report import LearnerReport
+from moore.sessions.one_by_one import alone, one_by_one
 from moore.sessions.opening import Opened
-from moore.sessions.operation import Operation
-from moore.sessions.readings import flag_of, reward_of, rows_of, units_of
+from moore.sessions.readings import Ids, flag_of, reward_of, rows_of, step_of, units_of
 from moore.sessions.telling import Status
 from moore.sessions.watched import Standing
 
@@ -26,7 +25,8 @@ class Session(Opened):
     """A policy that acts in a live system and learns from it, one call at a time.
 
     Everything is in the user's units. Every step is written to `log` before anything learns from
-    it. Calls come from one thread; `docs/session.md` explains every one.
+    it. Calls may come from several threads: one waits for the other.
+    `docs/session.md` explains every one.
 
     Examples:
         >>> with moore.Session.from_run("runs/plant") as session:  # doctest: +SKIP
@@ -46,6 +46,7 @@ class Session(Opened):
         return self._operation.log
 
     @property
+    @alone
     def policy(self) -> Policy:
         """The policy that acts now, or would act if the old controller did not."""
         return self._operation.policy
@@ -56,6 +57,7 @@ class Session(Opened):
         return self._operation.studying.due
 
     @property
+    @alone
     def status(self) -> Status:
         """How the session stands."""
         return self._operation.status
@@ -76,6 +78,7 @@ class Session(Opened):
         return self._operation.standing
 
     @property
+    @alone
     def budget(self) -> float | None:
         """What trials may still lose, in the units of rewards; None without a loss budget."""
         account = self._operation.studying.account
@@ -90,15 +93,17 @@ class Session(Opened):
         supervisor = self._operation.supervisor
         return "" if supervisor is None else supervisor.overdue
 
+    @alone
     def restart_learner(self) -> None:
         """Starts the learner process again, if it has ended, from the newest saved state."""
         self._opened().restart_learner()
 
+    @alone
     def act(
         self,
         obs: Any,
         *,
-        unit: Unit | Sequence[Unit] | None = None,
+        unit: Ids = None,
         observed_at: float | None = None,
     ) -> np.ndarray:
         """The action for an observation, within the bounds.
@@ -117,7 +122,7 @@ class Session(Opened):
 
         Raises:
             InputError: another shape, too many bad readings in a row, or the step cannot be
-                written to the disk.
+                written to the disk and no old controller stands by, which would act then.
         """
         operation = self._opened()
         rows, units, single = rows_of("obs", obs, operation.world.obs_dim, unit)
@@ -126,7 +131,7 @@ class Session(Opened):
         operation.bulletin.took(time.perf_counter() - begin)
         return actions[0] if single else actions
 
-    @plain_jax()
+    @one_by_one
     def observe(
         self,
         *,
@@ -135,7 +140,7 @@ class Session(Opened):
         terminated: Any = False,
         truncated: Any = False,
         signals: Any = None,
-        unit: Unit | Sequence[Unit] | None = None,
+        unit: Ids = None,
     ) -> int | list[int]:
         """Tells what came of the newest action of a unit, or of several.
 
@@ -151,7 +156,8 @@ class Session(Opened):
             unit: as for `act`.
 
         Returns:
-            The number of the step, or of each unit's.
+            The number of the step, or of each unit's; 0 where it is not recorded, because the disk
+            refused and the old controller acted.
 
         Raises:
             InputError: another shape or type, the unit has no open action, an episode ends without
@@ -164,14 +170,12 @@ class Session(Opened):
             units = units_of(unit, 1, single=True)
         else:
             units = units_of(unit, np.size(reward if np.ndim(reward) else unit), single=False)
-        steps = [operation.running(one) for one in units]
-        records = outcomes(steps, rows, reward, terminated, truncated)
-        operation.take(operation.with_signals(records, signals))
-        numbers = [record["step"] for record in records]
+        told = {"reward": reward, "terminated": terminated, "truncated": truncated}
+        numbers = operation.observe(units, lambda steps: outcomes(steps, rows, **told), signals)
         return numbers[0] if single else numbers
 
-    @plain_jax()
-    def reward(self, step: int, reward: float) -> None:
+    @one_by_one
+    def reward(self, step: int | np.integer, reward: float) -> None:
         """Tells a reward that comes late.
 
         Steps of a unit are learned from in their order, so a step whose reward is missing holds up
@@ -186,15 +190,16 @@ class Session(Opened):
             InputError: the step has a reward already, or is not known.
         """
         operation = self._opened()
-        found, value = operation.steps.find(step), reward_of(reward)
+        number, value = step_of(step), reward_of(reward)
+        found = operation.steps.find(number)
         if found is None or not found.seen or found.reward is not None or value is None:
             raise TurnError(
                 f"step {step!r} waits for no reward; give the number that observe() returned, and "
                 "each reward once."
             )
-        operation.take([{"kind": "reward", "step": step, "reward": plain_reward(value)}])
+        operation.take([{"kind": "reward", "step": number, "reward": plain_reward(value)}])
 
-    @plain_jax()
+    @one_by_one
     def gap(self, *, unit: Unit | None = None) -> None:
         """Tells that the unit's next step does not follow its last one.
 
@@ -203,7 +208,7 @@ class Session(Opened):
         operation = self._opened()
         operation.take([{"kind": "gap", "unit": units_of(unit, 1, single=True)[0]}])
 
-    @plain_jax()
+    @one_by_one
     def observe_episode(
         self,
         obs: Any,
@@ -245,7 +250,7 @@ class Session(Opened):
         operation.take(records)
         return [record["step"] for record in records if record["kind"] == "act"]
 
-    @plain_jax()
+    @one_by_one
     def add_log(
         self, source: Dataset | str | Path, *, unit: Unit = "episodes", accept: tuple[str, ...] = ()
     ) -> int:
@@ -260,15 +265,16 @@ class Session(Opened):
             The number of steps.
 
         Raises:
-            InputError: the log cannot be read, or does not fit.
+            InputError: the log cannot be read, does not fit, or its file was taken before.
         """
         operation, one = self._opened(), units_of(unit, 1, single=True)[0]
         first = operation.steps.last + 1
-        fits = {"world": operation.world, "columns": operation.policy.columns}
+        fits: dict[str, Any] = {"world": operation.world, "columns": operation.policy.columns}
+        fits |= {"known": operation.logs_taken, "own": operation.log}
         operation.take(rows_of_log(source, **fits, first=first, unit=one, accept=accept))
         return operation.steps.last + 1 - first
 
-    @plain_jax()
+    @one_by_one
     def set_mode(self, mode: str) -> None:
         """Says from the next action on how far the new policy is trusted.
 
@@ -281,7 +287,7 @@ class Session(Opened):
         """
         self._opened().set_mode(mode)
 
-    @plain_jax()
+    @one_by_one
     def trust_again(self) -> None:
         """Lets the new policy act again after an alarm of the guard, if no gate can decide that.
 
@@ -291,7 +297,7 @@ class Session(Opened):
         """
         self._opened().trust_again()
 
-    @plain_jax()
+    @one_by_one
     def learn(self, *, updates: int | None = None, seconds: float | None = None) -> int:
         """Learns from the steps so far; the next action may be another policy's.
 
@@ -312,7 +318,7 @@ class Session(Opened):
         """
         return self._opened().learn(updates=updates, seconds=seconds)
 
-    @plain_jax()
+    @one_by_one
     def save(self, path: str | Path | None = None) -> Path:
         """Saves what was learned, and a copy of the whole session to `path` if it is given.
 
@@ -324,11 +330,6 @@ class Session(Opened):
         """
         return self._opened().save(None if path is None else whole_path(path))
 
-    def close(self) -> None:
-        """Ends the session. What was learned since `save` is lost, no step is."""
-        self._operation.close()
-        self._closed = True
-
     def __enter__(self) -> "Session":
         return self
 
@@ -339,11 +340,3 @@ class Session(Opened):
                 self.save()
         finally:
             self.close()
-
-    def _opened(self) -> Operation:
-        if self._closed:
-            raise InputError(
-                "this session is closed; go on with "
-                f"moore.Session.resume({str(self._operation.folder)!r})."
-            )
-        return self._operation

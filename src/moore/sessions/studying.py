@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, PyTree
 
 from moore.data.live_steps import Step
-from moore.errors import InputError, TurnError
+from moore.errors import InputError, TurnError, WriteError
 from moore.files import short_path
 from moore.sessions.feeder import Feeder
 from moore.sessions.folder import Facts, save_state
@@ -64,6 +64,7 @@ class Studying:
         self.sound, self._released = True, []
         kept = info.get("metrics", {}).get("bytes", 0)
         then = ", then go on with moore.Session.resume"
+        self._rows: list[dict] = []  # of metrics, that the disk did not take yet
         self._metrics = MetricsFile(folder / "metrics.jsonl", keep_bytes=kept, then=then)
         self.close = self._metrics.close
 
@@ -158,6 +159,7 @@ class Studying:
             InputError: the disk refuses, or the state is not whole.
         """
         self.check_sound()
+        self._write_rows()
         self._number += 1
         info = {
             "number": self._number, "session": self._facts.id, "updates": self.updates,
@@ -211,10 +213,18 @@ class Studying:
         if epoch.learned >= steps:
             row = {"stage": "online", "epoch": epoch.number, "env_steps": learning.steps_learned}
             row["updates"] = self.updates
-            self._metrics.write(row | learning.end_epoch(self.feeder.take_returns()))
+            self._rows.append(row | learning.end_epoch(self.feeder.take_returns()))
             learning.begin_epoch(epoch.number + 1, observed=epoch.observed - steps)
         self.sound = True
+        with contextlib.suppress(WriteError):  # the next epoch, or `save`, writes it
+            self._write_rows()
         return made
+
+    def _write_rows(self) -> None:
+        """Writes the rows of metrics that are still to be written; WriteError: some remain."""
+        while self._rows:
+            self._metrics.write(self._rows[0])
+            del self._rows[0]
 
     def learn_beyond(self) -> int:
         """A group of updates that no step asks for, with a refresh as often as steps have one."""

@@ -6,21 +6,21 @@ a session that goes on has the very state that it had: mode, guard, transfers, l
 """
 
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from moore.config import Config
-from moore.data.live_steps import Step, Steps, Unit, plain
+from moore.data.live_steps import Step, Steps, Unit, vector
 from moore.errors import InputError
 from moore.guarding.controllers import Answer, Controller, Tracking, ask
 from moore.guarding.guard import GuardAlarm
 from moore.guarding.modes import Conditions, Mode, Sent, mode_of, step
 from moore.guarding.supervision import Supervision
+from moore.numbers import check_numbers
 from moore.sessions.clock import Clock
-from moore.sessions.decided import Decided
+from moore.sessions.decided import Decided, decision_of, moving_of
 from moore.sessions.readings import signals_of
 from moore.sessions.watched import Standing, Watched
 
@@ -126,8 +126,8 @@ class Supervisor:
             )
             as_proposed = sent.actor == "new" and new is not None
             as_proposed = as_proposed and bool((sent.action == new).all())
-            moving = None if after.transfer.over else after.transfer.moving.tolist()
-            told = self._told(one, sent, now) | {"moving": moving, "fault": answer.fault}
+            told = decision_of(self.mode, one.alarm, sent, now)
+            told |= {"moving": moving_of(after), "fault": answer.fault}
             found.append(Decided(sent.action, as_proposed, told))
         return found
 
@@ -161,20 +161,7 @@ class Supervisor:
         action = action.astype(np.float32)
         sent = Sent(action, board.actor or "old", _BAD_READING, action, None, False, False, ())
         nothing = {"old": None, "moving": None, "fault": ""}
-        return Decided(action, False, self._told(one, sent, now) | nothing)
-
-    def _told(self, one: Watched, sent: Sent, now: float) -> dict[str, Any]:
-        return {
-            "mode": str(self.mode),
-            "actor": sent.actor,
-            "why": sent.why,
-            "old": plain(sent.old),
-            "new": None if sent.new is None else plain(sent.new),
-            "alarm": one.alarm,
-            "switched": sent.switched,
-            "interlocks": list(sent.interlocks),
-            "clock": now,
-        }
+        return Decided(action, False, decision_of(self.mode, one.alarm, sent, now) | nothing)
 
     def _refuse_units(self, units: list[Unit]) -> None:
         guard = self._settings.guard
@@ -193,7 +180,42 @@ class Supervisor:
                     "act(..., observed_at=...), in seconds of the session's clock."
                 )
             return ""
+        check_numbers("the call of act", observed_at=observed_at)
         return dead_man.stale(now, observed_at=observed_at)
+
+    def without_new(
+        self,
+        decided: list[Decided],
+        obs: Float[np.ndarray, "rows obs"],
+        units: list[Unit],
+        why: str,
+    ) -> list[Decided]:
+        """The same step, if the old controller must act in it; it is not asked again.
+
+        No record will tell of it, so it is taken as sent at once.
+
+        Args:
+            decided: what was decided for these units.
+            obs: their observations.
+            units: their ids.
+            why: why the new policy must not act, as a sentence.
+        """
+        found = []
+        for row, unit in enumerate(units):
+            one, told = self._unit(unit), decided[row].decision
+            action = decided[row].action
+            if told["old"] is not None:
+                now, old = told["clock"], vector(told["old"])
+                stopped = Conditions(one.trusted, stopped=why)
+                after, sent = step(
+                    one.board, obs=obs[row], old=old, new=None, now=now, conditions=stopped
+                )
+                action = sent.action
+                told = decision_of(self.mode, one.alarm, sent, now)
+                told |= {"moving": moving_of(after), "fault": decided[row].decision["fault"]}
+            one.acted(Step(0, unit, obs[row], action, decision=told), told)
+            found.append(Decided(action, False, told))
+        return found
 
     # --- signals
 
@@ -207,7 +229,8 @@ class Supervisor:
         names = [] if guard is None else [limit.name for limit in guard.limits]
         if not names:
             return [{} for _ in range(count)]
-        each = [signals] * count if isinstance(signals, Mapping) or signals is None else signals
+        several = isinstance(signals, list | tuple)
+        each = signals if several else [signals] * count
         if len(each) != count:
             raise InputError(f"signals has {len(each)} entries; expected one for each unit.")
         return [{"clock": self._clock(), "signals": signals_of(one, names)} for one in each]

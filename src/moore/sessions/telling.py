@@ -10,7 +10,9 @@ from jaxtyping import Float
 
 from moore.data.live_steps import Steps, Unit
 from moore.numbers import with_nulls
+from moore.runs.world import World
 from moore.sessions.learner_side import LearnerSide
+from moore.sessions.supervisor import Supervisor
 from moore.sessions.watched import Standing
 from moore.stages import budget_summary
 from moore.stages.budget import DipBudget
@@ -34,6 +36,7 @@ class Status:
         overdue: why an action should have been asked for by now, as a sentence; empty: it need not.
         standing: for each unit who acted last and why; empty without such a controller.
         budget: how the dip budget stands, by the names of its metrics; None: the run has none.
+        unrecorded: why the newest steps are not in the log, as a sentence; empty: they are.
         obs_size: number of entries of an observation.
         action_low, action_high: (action,) bounds of the actions, in the user's units.
     """
@@ -49,9 +52,39 @@ class Status:
     overdue: str
     standing: dict[Unit, Standing]
     budget: dict[str, float] | None
+    unrecorded: str
     obs_size: int
     action_low: Float[np.ndarray, " action"]
     action_high: Float[np.ndarray, " action"]
+
+
+def status_of(
+    policy: str,
+    steps: Steps,
+    studying: LearnerSide,
+    supervisor: Supervisor | None,
+    *,
+    unrecorded: str,
+    world: World,
+) -> Status:
+    """How a session stands; the arguments are its parts."""
+    return Status(
+        policy=policy,
+        steps=steps.last,
+        open=open_steps(steps),
+        awaited=awaited_steps(steps),
+        due=studying.due,
+        updates=studying.report.updates,
+        gate=studying.verdict,
+        mode=None if supervisor is None else str(supervisor.mode),
+        overdue="" if supervisor is None else supervisor.overdue,
+        standing={} if supervisor is None else supervisor.standing,
+        budget=budget_of(studying.account),
+        unrecorded=unrecorded,
+        obs_size=world.obs_dim,
+        action_low=world.bounds.low,
+        action_high=world.bounds.high,
+    )
 
 
 def plain_status(status: Status) -> dict[str, Any]:
@@ -68,12 +101,17 @@ def plain_status(status: Status) -> dict[str, Any]:
 
 
 def bulletin_of(
-    mode: str | None, standing: Mapping[Unit, Standing], steps: Steps, studying: LearnerSide
+    mode: str | None,
+    standing: Mapping[Unit, Standing],
+    steps: Steps,
+    studying: LearnerSide,
+    *,
+    unrecorded: str,
 ) -> dict[str, Any]:
     """What a bulletin tells, for JSON. Nobody is asked whose turn it is, because that may plan it.
 
     Args:
-        mode, standing: as in `Status`.
+        mode, standing, unrecorded: as of `Status`.
         steps: the steps whose outcome is open.
         studying: the learner.
     """
@@ -85,6 +123,7 @@ def bulletin_of(
         "updates": report.updates,
         "due": report.due,
         "trouble": report.trouble,
+        "unrecorded": unrecorded,
         "gate": studying.verdict,
         "budget": budget_of(studying.account),
     }

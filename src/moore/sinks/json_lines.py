@@ -63,6 +63,7 @@ class MetricsFile:
         """
         line = (json.dumps(jsonable(row)) + "\n").encode()
         with writing(self._path, self._then):
+            os.truncate(self._path, self._bytes)  # a row that was begun on a full disk
             left = memoryview(line)
             while left:
                 left = left[self._file.write(left) :]

@@ -30,14 +30,22 @@ def lengthened(learner: Learner, state: LearnerState) -> LearnerState:
         experience=experience,
         online=_grown_replay(state.online, wanted.online.capacity),
     )
-    same = jax.tree.structure(longer) == jax.tree.structure(wanted)
-    pairs = zip(jax.tree.leaves(longer), jax.tree.leaves(wanted), strict=False)
-    if not same or any(one.shape != other.shape for one, other in pairs):
+    if not _alike(longer.agent, wanted.agent):  # it keeps a number for each row
+        longer = learner.summarise_data(longer)
+    if not _alike(longer, wanted):
         raise InputError(
             f"a run of {learner.config.algorithm} cannot be made longer; begin another one with "
             "more --online.epochs."
         )
     return longer
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two states have the same parts of the same shapes."""
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(a.shape == b.shape for a, b in pairs)
 
 
 def _has_rows(node: Any) -> bool:
