@@ -41,8 +41,8 @@ NEW = {"fed": 0, "finished": [], "number": 0}
 class Operation:
     """Everything that is open while a session goes on.
 
-    A record goes to the journal first. Then it is taken: `steps` puts steps together, and the feeder
-    gives complete ones to the learner. A resumed session takes the records of its log alike.
+    A record goes to the journal first. Then it is taken: `steps` puts steps together, and the
+    feeder gives complete ones to the learner. A resumed session takes its log's records alike.
 
     Attributes:
         folder, log: folders of the session and of its log.
