@@ -27,17 +27,33 @@ def whole_path(path: str | Path) -> Path:
     """The absolute path, with `~` expanded; it stays valid if the working folder changes.
 
     Raises:
-        InputError: the path begins with `~`, and the system knows no such home folder.
+        InputError: the path begins with `~`, and the system knows no such home folder; it is not
+            whole, and the working folder was removed; or it is no text.
     """
     try:
-        return Path(os.path.abspath(Path(path).expanduser()))
+        whole = os.path.abspath(Path(path).expanduser())
+        whole.encode()
+        return Path(whole)
     except RuntimeError:
         raise InputError(f"{path}: there is no such home folder; write the path in full.") from None
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: the working folder does not exist any more; change to another one, or write "
+            "the path in full."
+        ) from None
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{path}: this path holds bytes that are no text in UTF-8, or the language settings "
+            "(LC_ALL) know no UTF-8; choose another path."
+        ) from None
 
 
 def short_path(path: Path) -> Path:
     """The path relative to the working folder if it lies below it, else the absolute path."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # an environment, or another program, has removed it
+        return path
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
