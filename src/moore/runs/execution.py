@@ -106,6 +106,11 @@ class Execution:
         info = checkpoint.info if checkpoint else {"stage": "offline", "epoch": None}
         stage, done = info["stage"], info["epoch"]
         self.report.say(self._headline(checkpoint))
+        if others := self.stop.lost():
+            self.report.say(
+                f"the environment handles {' and '.join(others)} itself: what these signals do is "
+                "up to it, and the epoch under way may be lost."
+            )
         state, before, epoch = self._parts(checkpoint)
         if checkpoint:
             self.files.save_policy(state)  # the run may have been killed before this was written
