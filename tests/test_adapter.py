@@ -86,19 +86,21 @@ class TestWhichSpaceCounts:
         with pytest.raises(InputError, match=words):
             adapted(tank)
 
-    def test_one_that_changes_is_refused_because_actions_are_scaled_by_one(self):
+    @pytest.mark.parametrize("in_place", [False, True])
+    def test_one_that_changes_is_refused_because_actions_are_scaled_by_one(self, in_place):
         class Settles(Tank):
-            high = 1.0
+            box = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
             @property
             def action_space(self):
-                return gym.spaces.Box(-self.high, self.high, (1,), np.float32)
+                return self.box if in_place else gym.spaces.Box(self.box.low, self.box.high)
 
         tank = Settles()
         env = adapted(tank)
-        env.reset(seed=0)  # an equal space, made anew at each question
-        tank.high = 3.0
-        with pytest.raises(InputError, match=r"Box\(-3\.0.*after a reset.*widest bounds"):
+        env.reset(seed=0)
+        tank.box.high[:] = 3.0
+        assert env.bounds.high == 1.0
+        with pytest.raises(InputError, match=r"within \[-1.0\] to \[1.0\].* \[3.\] after a reset"):
             env.reset(seed=0)
 
 
