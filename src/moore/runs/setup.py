@@ -194,7 +194,7 @@ def _named(config: Config, log: Dataset | None, world: World) -> Config:
         dataset="" if log is None else log.name,
         env_id=world.env_id,
         env_args=world.arguments,
-        episode_steps=None if world.limit.source == "own" else world.limit.steps,
+        episode_steps=None if world.limit.source in ("own", "varying") else world.limit.steps,
     )
 
 
