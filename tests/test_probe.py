@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from moore.errors import InputError
 from moore.runs.world import find_world
 from tiny import ENV, LinearGaussian, quick_config, tiny_log
 
@@ -58,3 +59,79 @@ def test_costs_and_other_units_of_the_reward_are_told(change):
 @pytest.mark.parametrize("change", [lambda r: 0.1 * r, lambda r: r + 1.0, lambda r: 0.0])
 def test_rewards_that_may_be_another_policys_are_not(change):
     assert notes(rewarded(change)) == ""
+
+
+class RunningScale(gym.Wrapper):
+    """Divides rewards by a running size, which starts at one."""
+
+    size = 1.0
+
+    def step(self, action):
+        obs, reward, *rest = super().step(action)
+        self.size += 0.1 * (abs(reward) - self.size)
+        return obs, reward / self.size, *rest
+
+
+class Smoothed(gym.Wrapper):
+    """A filter of the readings that no reset clears, though the first reading is as it is."""
+
+    level = 0.0
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        self.level = np.float32(0.5 * self.level + 0.5 * obs)
+        return self.level, *rest
+
+
+@pytest.mark.parametrize("wrapper", [RunningScale, Smoothed])
+def test_what_is_carried_over_is_told_though_the_first_observation_is_the_same(wrapper):
+    assert "carried over between its episodes" in notes(lambda: wrapper(ENV()), None)
+
+
+class Client(LinearGaussian):
+    """One of several objects that stand for the same simulator."""
+
+    shared = np.zeros(1)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        Client.shared = self.first()
+        return Client.shared.astype(np.float32), {}
+
+    def first(self) -> np.ndarray:
+        return self.state
+
+    def step(self, action):
+        self.state = Client.shared
+        Client.shared = 0.9 * self.state + 0.4 * action
+        return Client.shared.astype(np.float32), -1.0, False, False, {}
+
+
+class Rested(Client):
+    """Every episode begins at rest."""
+
+    def first(self) -> np.ndarray:
+        return np.zeros(1)
+
+
+class GlobalNoise(LinearGaussian):
+    """Its steps draw from a generator that all have in common; each reset seeds it."""
+
+    def reset(self, *, seed=None, options=None):
+        np.random.seed(seed)
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        *_, reward, terminated, truncated, info = super().step(action)
+        self.state = self.state + np.random.normal(size=1)
+        return self.state.astype(np.float32), reward, terminated, truncated, info
+
+
+@pytest.mark.parametrize("client", [Client, Rested])
+def test_objects_that_stand_for_one_simulator_are_refused(client):
+    with pytest.raises(InputError, match=r"one system.*--evaluation\.episodes 0"):
+        notes(of(client))
+
+
+def test_a_generator_that_several_share_is_told():
+    assert "if another one is reset beside it" in notes(of(GlobalNoise))

@@ -6,6 +6,7 @@ never tried: only its spaces and attributes are checked.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +15,7 @@ from moore.data.dataset import Dataset
 from moore.data.precision import LOST, lost_in_float32
 from moore.data.scales import far_outside
 from moore.envs.adapter import Adapter
+from moore.envs.apart import disturbance
 from moore.errors import InputError
 
 _STEPS = 20  # of the trial
@@ -80,42 +82,52 @@ def _try(first: Adapter, second: Adapter, seed: int, log: Dataset | None) -> lis
     as_given, first.env = first.env, _Precise(first.env)
     rng = np.random.default_rng(seed)
     actions = [rng.uniform(-1, 1, first.action_space.shape) for _ in range(_STEPS)]
-    seen, rewards, faults = _stepped(first, actions, seed)
+    trial = _stepped(first, actions, seed)
     notes = _lost(first.env.seen)
     first.env = as_given
-    again, _ = first.reset(seed=seed)
-    if faults:
-        notes.append(f"a trial of {_STEPS} steps had readings that are not finite ({faults[0]}).")
-    elif len(seen) > _STEPS and all(np.array_equal(obs, seen[1]) for obs in seen[1:]):
+    again = _stepped(first, actions, seed)
+    if trial.faults:
+        notes.append(
+            f"a trial of {_STEPS} steps had readings that are not finite ({trial.faults[0]})."
+        )
+    elif trial.stands_still:
         notes.append(
             f"no observation changes in a trial of {_STEPS} steps with random actions; does the "
             "environment write its state into them?"
         )
-    other = seen if second is first else _stepped(second, actions, seed)[0]
-    if not np.array_equal(seen[0], other[0]):
-        notes.append(
-            "two environments that are reset with the same seed begin differently, so evaluations "
-            "of one policy differ by chance."
-        )
-    elif not np.array_equal(seen[0], again):
-        notes.append(
-            "an environment that is reset with the same seed begins differently once it has run: "
-            "something is carried over between its episodes, such as running statistics of a "
-            "normalisation; evaluation and live system may show other numbers for the same state."
-        )
-    elif not faults and not np.array_equal(seen, other):
-        notes.append(
-            "two environments that are reset with the same seed part under the same actions: their "
-            "steps draw from a generator that reset(seed=...) does not seed, so evaluations of one "
-            "policy differ by chance."
-        )
-    return notes if log is None else notes + _other_rewards(rewards, log)
+    if second is first:
+        notes += [] if np.array_equal(trial.seen[0], again.seen[0]) else [_CARRIED]
+    else:
+        other = _stepped(second, actions, seed)
+        notes += _compared(trial, again, other)
+        if trial == again == other and not trial.faults and len(trial.seen) > 1:
+            notes += disturbance(first, second, actions, trial.seen, seed)
+    return notes if log is None else notes + _other_rewards(trial.rewards, log)
 
 
-def _stepped(
-    env: Adapter, actions: list[np.ndarray], seed: int
-) -> tuple[list[np.ndarray], list[float], list[str]]:
-    """Observations, rewards and faults of an episode with these actions, as far as it goes."""
+@dataclass(frozen=True)
+class _Trial:
+    """Observations (one more than steps), rewards and faults of an episode, as far as it went."""
+
+    seen: list[np.ndarray]
+    rewards: list[float]
+    faults: list[str]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all numbers are the same; readings that are not finite are equal."""
+        if not isinstance(other, _Trial):
+            return NotImplemented
+        same = np.array_equal(self.rewards, other.rewards, equal_nan=True)
+        return same and np.array_equal(self.seen, other.seen, equal_nan=True)
+
+    @property
+    def stands_still(self) -> bool:
+        moved = self.seen[1:]
+        return len(moved) == _STEPS and all(np.array_equal(obs, moved[0]) for obs in moved)
+
+
+def _stepped(env: Adapter, actions: list[np.ndarray], seed: int) -> _Trial:
+    """An episode with these actions."""
     obs, _ = env.reset(seed=seed)
     seen, rewards, faults = [obs], [], [env.fault]
     for action in actions:
@@ -125,7 +137,30 @@ def _stepped(
         faults.append(env.fault)
         if terminated or truncated:
             break
-    return seen, rewards, [fault for fault in faults if fault is not None]
+    return _Trial(seen, rewards, [fault for fault in faults if fault is not None])
+
+
+_CARRIED = (
+    "an environment that is reset with the same seed shows or pays something else once it has run: "
+    "something is carried over between its episodes, such as running statistics of a "
+    "normalisation; evaluation and live system may show other numbers for the same state."
+)
+
+
+def _compared(trial: _Trial, again: _Trial, other: _Trial) -> list[str]:
+    """Notes on an episode that is not repeated by the same environment, or by another one."""
+    if not np.array_equal(trial.seen[0], other.seen[0]):
+        return [
+            "two environments that are reset with the same seed begin differently, so evaluations "
+            "of one policy differ by chance."
+        ]
+    if trial != other and not (trial.faults or other.faults):
+        return [
+            "two environments that are reset with the same seed part under the same actions: their "
+            "steps draw from a generator that reset(seed=...) does not seed, so evaluations of one "
+            "policy differ by chance."
+        ]
+    return [] if trial == again else [_CARRIED]
 
 
 def _other_rewards(rewards: list[float], log: Dataset) -> list[str]:
