@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from moore.envs.evaluation import evaluate_policy
 from moore.errors import InputError
 from moore.runs.world import find_world
 from tiny import ENV, LinearGaussian, quick_config, tiny_log
@@ -131,6 +132,35 @@ class GlobalNoise(LinearGaussian):
 def test_objects_that_stand_for_one_simulator_are_refused(client):
     with pytest.raises(InputError, match=r"one system.*--evaluation\.episodes 0"):
         notes(of(client))
+
+
+@pytest.mark.parametrize("client", [Client, Rested])
+def test_nor_are_they_evaluated_side_by_side(client):
+    class Still:
+        low, high = np.float32([-2.0]), np.float32([2.0])
+
+        def __call__(self, obs, *, deterministic):
+            return np.zeros_like(obs)
+
+    with pytest.raises(InputError, match="are one system"):
+        evaluate_policy(Still(), of(client), episodes=2, seed=0)
+    assert evaluate_policy(Still(), of(client), episodes=1, seed=0).lengths == [20]
+
+
+class Flickers(LinearGaussian):
+    """Its sensor drops out now and then, whatever the episode."""
+
+    steps = 0
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        self.steps += 1
+        return np.where(self.steps % 17 == 0, np.nan, obs), *rest
+
+
+def test_a_sensor_that_drops_out_carries_nothing_over():
+    told = notes(of(Flickers))
+    assert "not finite" in told and "carried over" not in told
 
 
 def test_a_generator_that_several_share_is_told():

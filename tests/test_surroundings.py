@@ -278,6 +278,16 @@ def test_a_system_without_posix_has_hardware_too(monkeypatch):
     assert summary.versions()["not-installed-here"] == "unknown"
 
 
+def test_a_system_without_locks_has_folders_too(tmp_path):
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "from pathlib import Path; from moore.files import locked\n"
+        f"with locked(Path({str(tmp_path)!r})): print('locked')"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout == "locked\n"
+
+
 @pytest.mark.parametrize(
     "backend", ["module://matplotlib_inline.backend_inline", "module://plain_here", "nonsense"]
 )

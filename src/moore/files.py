@@ -201,7 +201,7 @@ def _exchanged(one: Path, other: Path) -> bool:
 def locked(folder: Path) -> Iterator[None]:
     """Locks the folder against other processes; the lock ends with this process at the latest.
 
-    If its file server has no such locks, nothing is checked.
+    If its file server or the system has no such locks, nothing is checked.
 
     Raises:
         InputError: another process holds the lock, or the folder cannot be written to.
@@ -227,11 +227,15 @@ if sys.platform == "win32":
     def _lock(file: IO) -> None:
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
-    import fcntl
+    try:
+        import fcntl
+    except ImportError:  # neither Windows nor POSIX
+        fcntl = None  # type: ignore[assignment]
 
     def _lock(file: IO) -> None:
         """Locks an open file until it is closed; OSError if another process has locked it."""
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def wait_until_unlocked(folder: Path, *, seconds: float) -> bool:

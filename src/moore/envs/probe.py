@@ -5,7 +5,7 @@ never tried: only its spaces and attributes are checked.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import gymnasium as gym
@@ -65,6 +65,16 @@ def refuse_shared(envs: list[Adapter]) -> None:
         )
 
 
+def refuse_one_simulator(envs: Sequence[Adapter], seed: int) -> None:
+    """Refuses simulators of which the first goes on from the second's state; steps both.
+
+    Raises:
+        InputError: they are one system.
+    """
+    if len(envs) > 1:
+        _side_by_side(*envs[:2], *_random_episode(envs[0], seed), seed)
+
+
 def _another(make: Callable[[], Adapter], there: int, wanted: int) -> Adapter:
     try:
         return make()
@@ -80,12 +90,9 @@ def _another(make: Callable[[], Adapter], there: int, wanted: int) -> Adapter:
 def _try(first: Adapter, second: Adapter, seed: int, log: Dataset | None) -> list[str]:
     """Steps both environments in the same way, and compares what they show."""
     as_given, first.env = first.env, _Precise(first.env)
-    rng = np.random.default_rng(seed)
-    actions = [rng.uniform(-1, 1, first.action_space.shape) for _ in range(_STEPS)]
-    trial = _stepped(first, actions, seed)
+    actions, trial = _random_episode(first, seed)
     notes = _lost(first.env.seen)
     first.env = as_given
-    again = _stepped(first, actions, seed)
     if trial.faults:
         notes.append(
             f"a trial of {_STEPS} steps had readings that are not finite ({trial.faults[0]})."
@@ -95,13 +102,10 @@ def _try(first: Adapter, second: Adapter, seed: int, log: Dataset | None) -> lis
             f"no observation changes in a trial of {_STEPS} steps with random actions; does the "
             "environment write its state into them?"
         )
-    if second is first:
-        notes += [] if np.array_equal(trial.seen[0], again.seen[0]) else [_CARRIED]
-    else:
-        other = _stepped(second, actions, seed)
-        notes += _compared(trial, again, other)
-        if trial == again == other and not trial.faults and len(trial.seen) > 1:
-            notes += disturbance(first, second, actions, trial.seen, seed)
+    if second is not first:
+        notes += _side_by_side(first, second, actions, trial, seed)
+    elif not np.array_equal(trial.seen[0], first.reset(seed=seed)[0]):
+        notes.append(_CARRIED)
     return notes if log is None else notes + _other_rewards(trial.rewards, log)
 
 
@@ -126,6 +130,13 @@ class _Trial:
         return len(moved) == _STEPS and all(np.array_equal(obs, moved[0]) for obs in moved)
 
 
+def _random_episode(env: Adapter, seed: int) -> tuple[list[np.ndarray], _Trial]:
+    """Random actions, and an episode with them."""
+    rng = np.random.default_rng(seed)
+    actions = [rng.uniform(-1, 1, env.action_space.shape) for _ in range(_STEPS)]
+    return actions, _stepped(env, actions, seed)
+
+
 def _stepped(env: Adapter, actions: list[np.ndarray], seed: int) -> _Trial:
     """An episode with these actions."""
     obs, _ = env.reset(seed=seed)
@@ -147,20 +158,27 @@ _CARRIED = (
 )
 
 
-def _compared(trial: _Trial, again: _Trial, other: _Trial) -> list[str]:
+def _side_by_side(
+    first: Adapter, second: Adapter, actions: list[np.ndarray], trial: _Trial, seed: int
+) -> list[str]:
     """Notes on an episode that is not repeated by the same environment, or by another one."""
+    again, other = _stepped(first, actions, seed), _stepped(second, actions, seed)
     if not np.array_equal(trial.seen[0], other.seen[0]):
         return [
             "two environments that are reset with the same seed begin differently, so evaluations "
             "of one policy differ by chance."
         ]
-    if trial != other and not (trial.faults or other.faults):
+    if trial.faults or again.faults or other.faults:
+        return [] if np.array_equal(trial.seen[0], again.seen[0]) else [_CARRIED]
+    if trial != other:
         return [
             "two environments that are reset with the same seed part under the same actions: their "
             "steps draw from a generator that reset(seed=...) does not seed, so evaluations of one "
             "policy differ by chance."
         ]
-    return [] if trial == again else [_CARRIED]
+    if trial != again:
+        return [_CARRIED]
+    return disturbance(first, second, actions, trial.seen, seed)
 
 
 def _other_rewards(rewards: list[float], log: Dataset) -> list[str]:
