@@ -52,6 +52,22 @@ def test_observations_that_never_change_are_told():
     assert "no observation changes in a trial of 20 steps" in notes(of(Blind))
 
 
+@pytest.mark.parametrize(("steps", "words"), [(5, "a trial of 20 steps"), (70, "--episode-steps")])
+def test_a_failure_in_the_trial_is_one_line_with_its_place(steps, words):
+    class Fails(LinearGaussian):
+        count = 0
+
+        def step(self, action):
+            self.count += 1
+            if self.count == steps:
+                raise ArithmeticError("the solver\ndiverged")
+            return super().step(action)
+
+    with pytest.raises(InputError, match=words) as refused:
+        notes(Fails, None)
+    assert "ArithmeticError: the solver diverged (test_probe.py, line" in str(refused.value)
+
+
 @pytest.mark.parametrize("change", [lambda r: -r, lambda r: 1e3 * r, lambda r: 1e-3 * r])
 def test_costs_and_other_units_of_the_reward_are_told(change):
     assert "are unlike the log's" in notes(rewarded(change))

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from moore.envs.bounds import Bounds
-from moore.errors import InputError
+from moore.errors import InputError, in_short
 from moore.jax_settings import settings_differ, users_jax
 from moore.numbers import as_measured
 
@@ -169,10 +169,7 @@ class Adapter(gym.Wrapper):
             with users_jax():
                 self.env.close()
         except Exception as error:  # an environment may raise anything
-            told = " ".join(str(error).split())[:200]
-            warnings.warn(
-                f"{self._name}: close() fails with {type(error).__name__}: {told}.", stacklevel=2
-            )
+            warnings.warn(f"{self._name}: close() fails with {in_short(error)}.", stacklevel=2)
 
     def action(self, action: np.ndarray) -> np.ndarray:
         """An action in [-1, 1] in the environment's units, as it would be sent."""
@@ -266,10 +263,8 @@ class Adapter(gym.Wrapper):
         except InputError:
             raise
         except Exception as error:  # an environment may raise anything
-            told = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{self._name}: its first {what}() fails with {type(error).__name__}: {told}. "
-                f"{_INTERFACE}."
+                f"{self._name}: its first {what}() fails with {in_short(error)}. {_INTERFACE}."
             ) from error
 
 

@@ -16,7 +16,7 @@ from moore.data.precision import LOST, lost_in_float32
 from moore.data.scales import far_outside
 from moore.envs.adapter import Adapter
 from moore.envs.apart import disturbance
-from moore.errors import InputError
+from moore.errors import InputError, in_short
 
 _STEPS = 20  # of the trial
 _OTHER_SIZE = 100.0  # times the size of the log's rewards
@@ -36,7 +36,7 @@ def tried(
 
     Raises:
         InputError: the interface is another one, `make` returns the same environment twice, or
-            only one can be open.
+            only one can be open, or one fails.
     """
     with contextlib.ExitStack() as stack:
         envs: list[Adapter] = []
@@ -44,9 +44,13 @@ def tried(
             one = make() if not envs else _another(make, len(envs), at_once)
             envs.append(stack.enter_context(contextlib.closing(one)))
         refuse_shared(envs)
-        notes = _try(envs[0], envs[-1], seed, log)
-        if log is not None:
-            notes += _unlike_the_log(envs[0], log, seed)
+        with failures_told(
+            f"a trial of {_STEPS} steps with random actions",
+            "evaluate nothing, so that it is not tried: --evaluation.episodes 0",
+        ):
+            notes = _try(envs[0], envs[-1], seed, log)
+            if log is not None:
+                notes += _unlike_the_log(envs[0], log, seed)
         yield envs[0], notes
 
 
@@ -79,11 +83,31 @@ def _another(make: Callable[[], Adapter], there: int, wanted: int) -> Adapter:
     try:
         return make()
     except Exception as error:  # whatever the next of a kind raises
-        told = " ".join(str(error).split())[:200]
         raise InputError(
-            f"no further environment can be opened beside {there} ({type(error).__name__}: "
-            f"{told}), and this run needs {wanted} at once. Evaluate fewer episodes "
-            "(--evaluation.episodes), or none: --evaluation.episodes 0."
+            f"no further environment can be opened beside {there} ({in_short(error)}), and this "
+            f"run needs {wanted} at once. Evaluate fewer episodes (--evaluation.episodes), or "
+            "none: --evaluation.episodes 0."
+        ) from error
+
+
+@contextlib.contextmanager
+def failures_told(doing: str, remedy: str) -> Iterator[None]:
+    """Tells in one line what an environment raises before a run has begun.
+
+    Args:
+        doing: what it was stepped for.
+        remedy: what the user may do but mend it.
+
+    Raises:
+        InputError: the environment has raised an error.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # an environment may raise anything
+        raise InputError(
+            f"the environment fails in {doing}, with {in_short(error)}. Mend it, or {remedy}."
         ) from error
 
 

@@ -17,7 +17,7 @@ from moore.envs.bounds import Bounds
 from moore.envs.identity import find_source, name_of, refuse_normalisers
 from moore.envs.limits import StepLimit, inner_limit, limit_of, step_limit
 from moore.envs.make import EnvSource, Registered, episode_seed, make_env
-from moore.envs.probe import tried
+from moore.envs.probe import failures_told, tried
 from moore.envs.several import is_held
 from moore.errors import InputError
 from moore.files import short_path
@@ -173,7 +173,11 @@ def _limit(made: Adapter, config: Config, log: Dataset | None) -> StepLimit:
             return StepLimit(stated, "own")
         return StepLimit(config.episode_steps, "given")
     seed = episode_seed(config.seed, "probe", 1)
-    return limit_of(made, log, seed, may_move=config.evaluation.episodes > 0)
+    with failures_told(
+        "whole episodes, which say after how many steps it ends them",
+        "say it: --episode-steps N",
+    ):
+        return limit_of(made, log, seed, may_move=config.evaluation.episodes > 0)
 
 
 def _check_system(source: EnvSource, env: Adapter) -> None:
