@@ -16,20 +16,25 @@ def collected(env: gym.Env, steps: int) -> list:
     return [collector.step(np.zeros(1, np.float32)) for _ in range(steps)]
 
 
-def ending(**info) -> tuple[bool, bool]:
-    env = Shown(Tank(), lambda n, obs, reward, *flags_and_info: (obs, reward, True, False, info))
+def ending(terminated: bool, truncated: bool, **info) -> tuple[bool, bool]:
+    flags = terminated, truncated
+    env = Shown(Tank(), lambda n, obs, reward, *rest: (obs, reward, *flags, info))
     (row,) = collected(env, 1)
     return bool(row.terminated), bool(row.truncated)
 
 
 @pytest.mark.parametrize("yes", [True, np.True_, 1])
 def test_a_time_out_that_is_flagged_as_a_termination_is_one(yes):
-    assert ending(**{"TimeLimit.truncated": yes}) == (False, True)
+    assert ending(True, False, **{"TimeLimit.truncated": yes}) == (False, True)
 
 
 @pytest.mark.parametrize("info", [{}, {"TimeLimit.truncated": False}])
-def test_a_termination_stays_one(info):
-    assert ending(**info) == (True, False)
+def test_other_ends_are_what_they_are_flagged_as(info):
+    assert ending(True, False, **info) == (True, False)
+    assert ending(False, True, **info) == (False, True)
+    assert ending(True, True, **info) == (True, False), (
+        "what has failed at its last step has failed"
+    )
 
 
 def test_a_step_without_an_info_is_taken():

@@ -13,7 +13,7 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.precision import LOST, lost_in_float32
-from moore.data.scales import far_outside
+from moore.data.scales import far_outside, opposite_signs
 from moore.envs.adapter import Adapter
 from moore.envs.apart import disturbance
 from moore.errors import InputError, in_short
@@ -211,13 +211,11 @@ def _other_rewards(rewards: list[float], log: Dataset) -> list[str]:
     if not np.isfinite(here).all() or not here.any() or not there.any():
         return []
     least, most = sorted((np.abs(here).mean(), np.abs(there).mean(dtype=np.float64)))
-    signs = (here.min(), here.max()), (float(there.min()), float(there.max()))
-    opposite = any(one[0] > 0 and other[1] < 0 for one, other in (signs, signs[::-1]))
-    if most < _OTHER_SIZE * least and not opposite:
+    if most < _OTHER_SIZE * least and not opposite_signs(here, there):
         return []
     return [
         f"the environment's rewards ({here.min():.3g} to {here.max():.3g} in a trial with random "
-        f"actions) are unlike the log's ({signs[1][0]:.3g} to {signs[1][1]:.3g}); are they in the "
+        f"actions) are unlike the log's ({there.min():.3g} to {there.max():.3g}); are they in the "
         "same units, and rewards in both, not costs in one of them?"
     ]
 

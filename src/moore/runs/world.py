@@ -68,24 +68,30 @@ class World:
 
     def make_env(self) -> Adapter:
         """Makes one more environment of evaluation."""
-        return self._make(self.source, None)
+        return self._make(self.source, None, ("own", "measured", "varying"))
 
     def make_system(self) -> Adapter:
         """Makes the environment in which the policy acts online."""
         if self.system_source is None:
-            return self._make(self.source, None)
-        return self._make(self.system_source, "the live system")
+            return self.make_env()
+        # The environment of evaluation may state or have a limit that the system itself has not.
+        return self._make(self.system_source, "the live system", ("varying",))
 
-    def _make(self, source: EnvSource | None, name: str | None) -> Adapter:
+    def _make(self, source: EnvSource | None, name: str | None, own: tuple[str, ...]) -> Adapter:
+        """Makes an environment that is cut at the limit, unless its source is one of `own`."""
         if source is None:
             raise InputError(f"{self.env_id}: there is no environment; give one with env=.")
         made = make_env(source, name=name, max_bad_readings=self.max_bad_readings)
         # If the environment truncates its own episodes, a guess must not truncate them earlier.
-        own = self.limit.source in ("own", "measured", "varying")
-        cuts_itself = own or inner_limit(made) is not None
+        cuts_itself = self.limit.source in own or inner_limit(made) is not None
         if self.limit.source == "given" or not cuts_itself:
             made.limit = self.limit.steps
         return made
+
+    @property
+    def known_limit(self) -> int | None:
+        """Number of steps after which the environment ends an episode; None if it is a guess."""
+        return self.limit.steps if self.limit.source in ("own", "given", "measured") else None
 
 
 def find_world(
