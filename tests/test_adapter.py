@@ -251,10 +251,9 @@ class TestCopies:
 
     def test_who_writes_into_an_observation_does_not_change_the_last_good_one(self):
         env = adapted(Tank())
-        for obs in (env.reset(seed=0)[0], env.step(HALF)[0], env.seen):
-            before = env.seen
-            obs[:] = 99.0
-            assert np.array_equal(env.seen, before)
+        for look in (lambda: env.reset(seed=0)[0], lambda: env.step(HALF)[0], lambda: env.seen):
+            look()[:] = 99.0
+            assert (env.seen < 2.0).all()
 
 
 class TestBadReadings:
