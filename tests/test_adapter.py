@@ -65,6 +65,17 @@ class TestWhichSpaceCounts:
         env.step(np.ones(1))
         assert env.bounds.high == 4.0 and tank.sent[-1] == pytest.approx(1.0)
 
+    @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+    def test_what_is_sent_is_in_it_also_where_float32_rounds_its_bounds_outwards(self, kind):
+        tank = Tank()
+        tank.action_space = gym.spaces.Box(-0.1, 0.1, (1,), kind)
+        env = adapted(tank)
+        env.reset(seed=0)
+        for action in (-1.0, 0.3, 1.0):
+            env.step(np.array([action]))
+        assert all(tank.action_space.contains(sent) for sent in tank.sent)
+        assert {sent.dtype for sent in tank.sent} == {np.dtype(kind)}
+
     @pytest.mark.parametrize(
         ("space", "words"),
         [
@@ -86,20 +97,23 @@ class TestWhichSpaceCounts:
         with pytest.raises(InputError, match=words):
             adapted(tank)
 
-    def test_one_that_changes_is_refused_because_actions_are_scaled_by_one(self):
+    @pytest.mark.parametrize("in_place", [False, True])
+    def test_one_that_changes_is_refused_because_actions_are_scaled_by_one(self, in_place):
         class Settles(Tank):
-            high = 1.0
+            box = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
             @property
             def action_space(self):
-                return gym.spaces.Box(-self.high, self.high, (1,), np.float32)
+                return self.box if in_place else gym.spaces.Box(self.box.low, self.box.high)
 
         tank = Settles()
         env = adapted(tank)
-        env.reset(seed=0)  # an equal space, made anew at each question
-        tank.high = 3.0
-        with pytest.raises(InputError, match=r"Box\(-3\.0.*after a reset.*widest bounds"):
-            env.reset(seed=0)
+        env.reset(seed=0)
+        for low, high, words in ((-1.0, 3.0, r"\[3.\]"), (-5.0, 1.0, r"\[-5.\]")):
+            tank.box.low[:], tank.box.high[:] = low, high
+            assert (env.bounds.low, env.bounds.high) == (-1.0, 1.0)
+            with pytest.raises(InputError, match=words + ".* after a reset"):
+                env.reset(seed=0)
 
 
 class TestInterface:
@@ -223,15 +237,23 @@ class TestCopies:
         ]
         assert episodes[0] == episodes[1]
 
-    def test_a_plant_that_writes_into_the_action_does_not_change_what_is_stored(self):
+    def test_a_plant_that_writes_into_the_action_does_not_change_what_is_stored_or_held(self):
         class Writes(Tank):
             def step(self, action):
                 result = super().step(action)
                 action[:] = 99.0
                 return result
 
-        first, second = collected(Writes(), 2)
-        assert first.action == second.action == HALF
+        tank = Writes()
+        first, _, third = collected(Shown(tank, bad_reading(2)), 3)
+        assert first.action == HALF and third is None
+        assert np.concatenate(tank.sent).tolist() == [0.5, 0.5, 0.5]
+
+    def test_who_writes_into_an_observation_does_not_change_the_last_good_one(self):
+        env = adapted(Tank())
+        for look in (lambda: env.reset(seed=0)[0], lambda: env.step(HALF)[0], lambda: env.seen):
+            look()[:] = 99.0
+            assert (env.seen < 2.0).all()
 
 
 class TestBadReadings:
@@ -283,6 +305,20 @@ class TestBadReadings:
         tank = Blind()
         assert collected(tank, 1) == [None] and tank.sent[0] == 4.0
 
+    def test_the_last_action_of_an_episode_is_not_held_in_the_next(self):
+        class BlindLater(Tank):
+            episodes = 0
+
+            def reset(self, *, seed=None, options=None):
+                obs, info = super().reset(seed=seed)
+                self.episodes += 1
+                return obs / (self.episodes == 1), info
+
+        tank = BlindLater(own_limit=3)
+        with np.errstate(divide="ignore"):
+            collected(tank, 4)
+        assert np.concatenate(tank.sent).tolist() == [0.5, 0.5, 0.5, 0.0]
+
     def test_a_policy_that_is_not_finite_never_reaches_the_plant(self):
         tank = Tank()
         collector = Collector(adapted(tank), 0)
@@ -326,6 +362,10 @@ class TestBadReadings:
         with pytest.raises(InputError, match=r"4 readings in a row .* --online.max-bad-readings"):
             for _ in range(5):
                 env.step(HALF)
+
+    def test_what_counts_is_how_many_there_are_in_a_row(self):
+        shown = Shown(Tank(), bad_reading(*range(1, 40, 2)))
+        assert len(collected(shown, 40, max_bad_readings=3)) == 40
 
     def test_a_log_is_not_recorded_from_bad_readings(self):
         episodes = record_episodes(

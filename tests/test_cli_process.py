@@ -10,6 +10,7 @@ import pytest
 
 import moore
 from moore import cli
+from moore.sinks.console import Reporter
 
 # --- Interruptions ---
 
@@ -85,6 +86,42 @@ def test_bad_input_is_one_line_to_the_shell_too(desk):
     assert done.stdout == ""
     assert re.fullmatch(r"moore: CartPole-v1 [^\n]+\n", done.stderr)
     assert not (desk / "new").exists()
+
+
+def test_a_service_without_output_can_run_a_command():
+    code = "import sys; sys.stdout = sys.stderr = None; from moore.cli import main; main({})"
+    assert python("-c", code.format("['--version']")).returncode == 0
+    assert python("-c", code.format("['no-command']")).returncode == 2
+
+
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full device")
+
+
+@needs_full
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("line", ["--help", "preview --epochs 5 --json"])
+def test_output_that_cannot_be_written_is_one_line(line, unbuffered):
+    with open("/dev/full", "w") as full:
+        environment = {"PYTHONUNBUFFERED": unbuffered}
+        done = python("-m", "moore", *line.split(), stdout=full, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == "moore: the output cannot be written: the disk is full; make room.\n"
+
+
+@needs_full
+def test_a_run_goes_on_where_its_console_cannot_be_written(monkeypatch, capsys):
+    """The file that its lines go to, or the terminal, may be gone long before the run is over."""
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        report = Reporter()
+        report.say("a line")
+        report.start("offline", 2)
+        report.advance(1, "another one")
+        report.stop()
+        monkeypatch.setattr(sys, "stderr", None)
+        Reporter().say("to nobody, and not to standard output either")
+        assert capsys.readouterr().out == ""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

@@ -1,6 +1,7 @@
 """The configuration: what may stand in it, and what it refuses."""
 
 import dataclasses
+import os
 import re
 import tomllib
 import typing
@@ -383,3 +384,9 @@ def test_every_number_is_taken_or_refused_in_one_line():
                 from_dict(settings, base=usual)
             except InputError as error:
                 assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", ["dataset", "columns", "env_id"])
+def test_a_name_that_no_file_can_hold_is_refused(name):
+    with pytest.raises(InputError, match=f"{name} .*no text in UTF-8"):
+        Config(**{name: os.fsdecode(b"log-\xff.npz")})

@@ -151,6 +151,14 @@ class TestSystemAndSimulator:
                 start = {"stages": "online", "start_from": plain.folder}
                 run(config(), out=tmp_path / "run", **given, **start)
 
+    def test_a_system_without_a_limit_is_cut_at_that_of_the_evaluation(self, tmp_path):
+        """A simulator from gymnasium.make has a limit, a plant has none."""
+        found = run(
+            config(), dataset=tiny_log(), env=ENV, system=LinearGaussian,
+            out=tmp_path / "run", quiet=True,
+        )  # fmt: skip
+        assert found.summary["acting"]["episodes"] == STEPS // 20
+
     def test_it_is_not_even_made_for_a_run_that_cannot_be(self, plain):
         touched = []
         with pytest.raises(InputError, match="never overwritten"):

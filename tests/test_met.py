@@ -17,12 +17,13 @@ from tiny import ENV, quick_config, tiny_log
 LOG = tiny_log()  # observations within 2, rewards from -4 to 0
 
 
-def met(obs=None, reward=None, n=50) -> Transition:
+def met(obs=None, reward=None, next_obs=None, n=50, cut=()) -> Transition:
     """Transitions like those of the log, but for what is given."""
     flags = np.zeros(n, bool)
     obs = LOG.obs[:n] if obs is None else obs
     reward = LOG.reward[:n] if reward is None else reward
-    return Transition(obs, LOG.action[:n], reward, LOG.next_obs[:n], flags, flags)
+    next_obs = LOG.next_obs[:n] if next_obs is None else next_obs
+    return Transition(obs, LOG.action[:n], reward, next_obs, flags, np.isin(np.arange(n), cut))
 
 
 @given(scale=st.floats(1e-3, 1e6), offset=st.floats(-1e3, 1e3), dims=st.integers(1, 5))
@@ -49,8 +50,29 @@ def test_what_the_log_never_shows_is_told():
     assert unlike_the_log(met(), LOG) == {}
     assert "units" in unlike_the_log(met(reward=1000 * LOG.reward[:50]), LOG)["reward"]
     assert "order" in unlike_the_log(met(obs=1000 + 50 * LOG.obs[:50]), LOG)["obs"]
-    assert "stood still for 50" in unlike_the_log(met(obs=0 * LOG.obs[:50]), LOG)["still"]
+    assert "not costs" in unlike_the_log(met(reward=1e-3 - LOG.reward[:50]), LOG)["reward"]
     assert unlike_the_log(met(obs=1000 + LOG.obs[:5], n=5), LOG) == {}, "few rows tell nothing"
+
+
+@pytest.mark.parametrize("episode", [1000, 10])
+def test_sensors_that_stand_still_are_told_also_where_each_episode_has_another_value(episode):
+    obs = np.repeat(LOG.obs[: 1 + 49 // episode], episode, axis=0)[:50]
+    told = unlike_the_log(met(obs=obs, next_obs=obs), LOG)
+    assert "entries [0] have stood still from step to step in 50 steps" in told["still"]
+    noisy = np.where(np.arange(50)[:, None] % 10 == 0, obs + 1e-3, obs)
+    assert "still" not in unlike_the_log(met(obs=obs, next_obs=noisy), LOG)
+
+
+def test_another_step_limit_of_the_system_is_told_where_all_its_episodes_show_it():
+    sevenths = range(3, 50, 7)
+    told = unlike_the_log(met(cut=[*sevenths]), LOG, 20)
+    assert (
+        "cuts its episodes after 7 steps, the environment of evaluation after 20" in told["limit"]
+    )
+    assert unlike_the_log(met(cut=[*sevenths]), LOG, 7) == {}
+    assert unlike_the_log(met(cut=[*sevenths]), LOG, None) == {}, "nothing is known of it"
+    assert unlike_the_log(met(cut=[3, 10, 18, 25]), LOG, 20) == {}, "it is another reason"
+    assert unlike_the_log(met(cut=[3, 10]), LOG, 20) == {}, "two are few"
 
 
 class Elsewhere(gym.Wrapper):

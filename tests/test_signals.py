@@ -69,6 +69,26 @@ class TestListening:
         finally:
             signal.signal(signal.SIGHUP, before)
 
+    @pytest.mark.parametrize("taken", [signal.SIG_IGN, signal.SIG_DFL, signal.default_int_handler])
+    def test_what_an_environment_does_to_them_meanwhile_is_undone(self, taken):
+        """A library that it loads may ignore Ctrl-C, or let it end the program at once."""
+        with listening() as stop, stop.patience():
+            signal.signal(signal.SIGINT, taken)
+            stop.check()
+            send(signal.SIGINT)
+            assert stop.asked
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_but_a_function_of_its_own_is_left_and_named(self):
+        heard = []
+        with listening() as stop, stop.patience():
+            assert stop.lost() == []
+            signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+            assert stop.lost() == ["SIGTERM"]
+            send(signal.SIGTERM)
+            stop.check()
+        assert heard == [signal.SIGTERM] and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
     def test_in_another_thread_signals_are_left_alone(self):
         found = []
 

@@ -157,6 +157,29 @@ class TestEnvironmentsThatFail:
             run(quick_config(), dataset=log_file, out=tmp_path / "run", quiet=True, **sources)
         assert not (tmp_path / "run" / "summary.json").exists()
 
+    def test_one_that_fails_loses_nothing_and_it_is_said_how_to_go_on(
+        self, whole, log_file, tmp_path, capsys
+    ):
+        """A connection that is lost in the middle of an epoch, and back afterwards."""
+        steps = []
+
+        class Lost(LinearGaussian):
+            def step(self, action):
+                steps.append(action)
+                if len(steps) == 17:
+                    raise ConnectionError("the plant\nhas gone")
+                return super().step(action)
+
+        plant = lambda: gym.wrappers.TimeLimit(Lost(), 20)  # noqa: E731
+        given = {"dataset": log_file, "env": ENV, "system": plant}
+        with pytest.raises(ConnectionError):
+            run(quick_config(), out=tmp_path / "run", **given)
+        said = " ".join(capsys.readouterr().err.split())
+        assert "stopped by ConnectionError: the plant has gone (test_stops.py, line" in said
+        assert "moore.resume(" in said and "system=...)" in said
+        resume(tmp_path / "run", **given, quiet=True)
+        assert len(steps) == 1 + 3 * 12, "no step was lost"
+
     def test_from_the_command_line_too(self, monkeypatch, capsys):
         def ends(arguments):
             raise SystemExit(0)

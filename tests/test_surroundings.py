@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from dataclasses import make_dataclass
 from pathlib import Path
 
@@ -118,6 +119,35 @@ def test_settings_of_jax_come_back():
         assert width() == 4
 
 
+class SetsJax(LinearGaussian):
+    """An environment that wants 64 bits, as soon as it is made or only when it is stepped."""
+
+    def __init__(self, when: str):
+        self.when = when
+        self.wish("made")
+
+    def wish(self, now: str):
+        if now == self.when:
+            jax.config.update("jax_enable_x64", True)
+        return jnp.zeros(1).dtype.itemsize
+
+    def step(self, action):
+        assert self.wish("stepped") == 8, "it has what it wants"
+        return super().step(action)
+
+
+@pytest.mark.parametrize("when", ["made", "stepped"])
+def test_an_environment_that_sets_jax_sets_it_for_itself(when, tmp_path):
+    run(short(), dataset=tiny_log(), env=ENV, out=tmp_path / "plain", quiet=True)
+    wishes = lambda: gym.wrappers.TimeLimit(SetsJax(when), 20)  # noqa: E731
+    try:
+        run(short(), dataset=tiny_log(), env=wishes, out=tmp_path / "wishes", quiet=True)
+        assert jnp.zeros(1).dtype.itemsize == 8, "the rest of the program has it, too"
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    assert learned(tmp_path / "wishes") == learned(tmp_path / "plain")
+
+
 def test_the_package_can_be_imported_where_jax_has_its_own_settings():
     """Also where the computation itself would be another: nothing is computed at an import."""
     settings = {
@@ -191,6 +221,30 @@ def test_priorities_are_read_before_a_simulator_changes_the_folder(places):
     assert str(setup.learner.task.scheme) == "near.npy"
 
 
+class Homeless(LinearGaussian):
+    """A simulator that leaves the program in a folder that it removes."""
+
+    def __init__(self):
+        there = tempfile.mkdtemp()
+        os.chdir(there)
+        os.rmdir(there)
+
+
+def test_a_working_folder_that_is_removed_stops_nothing_but_what_needs_it(places):
+    here, _ = places
+    nowhere = lambda: gym.wrappers.TimeLimit(Homeless(), 20)  # noqa: E731
+    kept = {"dataset": tiny_log(), "env": nowhere, "quiet": True}
+    assert run(short(), out="a", **kept).folder == here / "a"
+    with pytest.raises(InputError, match="the working folder does not exist any more"):
+        run(short(), out="b", **kept)
+    assert (run(short(), out=here / "b", **kept).folder / "report.html").exists()
+
+
+def test_a_path_that_is_no_text_is_refused_because_reports_could_not_name_it(tmp_path):
+    with pytest.raises(InputError, match="no text"):
+        run(short(), dataset=tiny_log(), env=ENV, out=os.fsdecode(b"run-\xff"), quiet=True)
+
+
 def test_a_path_from_home_is_one(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -222,6 +276,16 @@ def test_a_system_without_posix_has_hardware_too(monkeypatch):
     assert found["memory_gib"] is None and found["cores"] == os.cpu_count()
     monkeypatch.setattr(summary, "_PACKAGES", ("jax", "not-installed-here"))
     assert summary.versions()["not-installed-here"] == "unknown"
+
+
+def test_a_system_without_locks_has_folders_too(tmp_path):
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "from pathlib import Path; from moore.files import locked\n"
+        f"with locked(Path({str(tmp_path)!r})): print('locked')"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout == "locked\n"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Environments before a run: which one it is, how long its episodes are, whether it is sound."""
 
 import dataclasses
+import functools
 
 import gymnasium as gym
 import numpy as np
@@ -79,6 +80,30 @@ class TestStepLimit:
         for steps in (7, 20, 35):
             env = make_env(lambda steps=steps: Tank(own_limit=steps))
             assert limit_of(env, log, 0, may_move=True) == StepLimit(steps, "measured")
+
+    def test_one_that_cuts_itself_now_here_now_there_has_no_known_limit(self):
+        class Varies(Tank):
+            def reset(self, *, seed=None, options=None):
+                shown = super().reset(seed=seed)
+                self.own_limit = int(self.np_random.integers(5, 60))
+                return shown
+
+        found = find_world(config(), None, env=Varies, system=None)
+        assert found.limit.source == "varying" and "not always" in found.notes[-1]
+        assert found.make_env().limit is None, "it is not cut where a trial happened to end"
+        days = dataset(**flags([99, 199]))
+        assert limit_of(make_env(Varies), days, 0, may_move=True) == StepLimit(100, "varying")
+
+    def test_cutting_an_episode_for_another_reason_is_no_limit(self):
+        class Guards(Tank):
+            """It cuts an episode that leaves what is safe, however long it has been."""
+
+            def step(self, action):
+                obs, reward, ended, _, info = super().step(action)
+                return obs, reward, ended, bool(self.steps > 9 and abs(action[0]) > 0.5), info
+
+        env = make_env(Guards)
+        assert limit_of(env, None, 0, may_move=True) == StepLimit(1000, "assumed")
 
     def test_a_live_system_is_not_moved_to_measure_it(self):
         tank = Tank(own_limit=7)
@@ -301,3 +326,26 @@ class TestTrial:
         none = config(evaluation=EvaluationConfig(episodes=0))
         find_world(none, dataset(), env=Live, system=None)
         assert done == ["closed"]
+
+    @pytest.mark.parametrize("how", ["a lambda", "a partial", "a method", "wrapped"])
+    def test_the_only_one_there_is_is_not_closed_before_it_is_used(self, how):
+        class Connection(Tank):
+            is_open = True
+
+            def close(self):
+                self.is_open = False
+
+            def itself(self):
+                return self
+
+        plant = Connection()
+        give = {
+            "a lambda": lambda: plant,
+            "a partial": functools.partial(Connection.itself, plant),
+            "a method": plant.itself,
+            "wrapped": lambda: gym.wrappers.TimeLimit(plant, 20),
+        }[how]
+        none = config(evaluation=EvaluationConfig(episodes=0))
+        find_world(none, dataset(), env=give, system=None)
+        find_world(none, dataset(), env=Connection, system=give)
+        assert plant.is_open

@@ -1,8 +1,10 @@
-"""The errors that a user can do something about."""
+"""The errors that a user can do something about, and others in a few words."""
 
 import difflib
 import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -34,3 +36,11 @@ def unknown(what: str, name: str, known: Iterable[str], more: str = "") -> Input
     near = difflib.get_close_matches(name.rpartition(".")[2], names, n=1)
     hint = f"; did you mean '{near[0]}'? The" if near else "; the"
     return InputError(f"unknown {what} '{name}'{hint} known ones are {', '.join(known)}{more}.")
+
+
+def in_short(error: BaseException) -> str:
+    """One line on what code of the user's has raised, with the place where it did."""
+    told = " ".join(str(error).split())[:200]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}{told and ': '}{told}{place}"

@@ -27,20 +27,35 @@ def whole_path(path: str | Path) -> Path:
     """The absolute path, with `~` expanded; it stays valid if the working folder changes.
 
     Raises:
-        InputError: the path begins with `~`, and the system knows no such home folder, or it is
-            none.
+        InputError: the path begins with `~`, and the system knows no such home folder; it is not
+            whole, and the working folder was removed; it is no text, or none at all.
     """
     if not isinstance(path, str | os.PathLike) or not str(path):
         raise InputError(f"{path!r} is no path; expected a text or a Path.")
     try:
-        return Path(os.path.abspath(Path(path).expanduser()))
+        whole = os.path.abspath(Path(path).expanduser())
+        whole.encode()
+        return Path(whole)
     except RuntimeError:
         raise InputError(f"{path}: there is no such home folder; write the path in full.") from None
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: the working folder does not exist any more; change to another one, or write "
+            "the path in full."
+        ) from None
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{path}: this path holds bytes that are no text in UTF-8, or the language settings "
+            "(LC_ALL) know no UTF-8; choose another path."
+        ) from None
 
 
 def short_path(path: Path) -> Path:
     """The path relative to the working folder if it lies below it, else the absolute path."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # an environment, or another program, has removed it
+        return path
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
@@ -188,7 +203,7 @@ def _exchanged(one: Path, other: Path) -> bool:
 def locked(folder: Path) -> Iterator[None]:
     """Locks the folder against other processes; the lock ends with this process at the latest.
 
-    If its file server has no such locks, nothing is checked.
+    If its file server or the system has no such locks, nothing is checked.
 
     Raises:
         InputError: another process holds the lock, or the folder cannot be written to.
@@ -215,11 +230,15 @@ if sys.platform == "win32":
     def _lock(file: IO) -> None:
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
-    import fcntl
+    try:
+        import fcntl
+    except ImportError:  # neither Windows nor POSIX
+        fcntl = None  # type: ignore[assignment]
 
     def _lock(file: IO) -> None:
         """Locks an open file until it is closed; OSError if another process has locked it."""
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def wait_until_unlocked(folder: Path, *, seconds: float) -> bool:

@@ -43,36 +43,62 @@ def _set(values: dict[str, Any]) -> Iterator[None]:
         yield
 
 
+class _Program:
+    """What the user's program has set, and the settings that were made against it since.
+
+    Attributes:
+        values: the user's settings.
+        undone: settings that user code made inside `plain_jax`, undone until `plain_jax` ends.
+    """
+
+    def __init__(self, undone: contextlib.ExitStack):
+        self.values, self.undone = _now(), undone
+
+
 @contextlib.contextmanager
 def plain_jax() -> Iterator[None]:
     """Gives JAX the settings that this package needs; also a decorator, and can be nested."""
-    outer = getattr(_given, "values", None)
-    if outer is None:
-        _given.values = _now()
-    try:
-        with _set(_PLAIN):
-            yield
-    finally:
-        _given.values = outer
+    outer = getattr(_given, "program", None)
+    with contextlib.ExitStack() as undone:
+        if outer is None:
+            _given.program = _Program(undone)
+        try:
+            with _set(_PLAIN):
+                yield
+        finally:
+            _given.program = outer
 
 
 @contextlib.contextmanager
 def users_jax() -> Iterator[None]:
-    """Within `plain_jax`, gives JAX the user's settings again, for calls of the user's code."""
-    if not settings_differ():
+    """Within `plain_jax`, gives JAX the user's settings again, for calls of the user's code.
+
+    What that code sets (an environment that is computed in 64 bits does so when it is made) counts
+    as the user's from then on, and does not reach this package.
+    """
+    program = getattr(_given, "program", None)
+    if program is None:
         yield
         return
-    values, _given.values = _given.values, None
+    _given.program = None
     try:
-        with _set(values):
-            yield
+        with _set(program.values):
+            before = _now()
+            try:
+                yield
+            finally:
+                changed = {n: v for n, v in _now().items() if v != before[n]}
     finally:
-        _given.values = values
+        _given.program = program
+        program.values.update(changed)
+        for name in changed:
+            program.undone.enter_context(getattr(jax, name)(_PLAIN[name]))
 
 
 def settings_differ() -> bool:
     """Whether the user's settings differ from those of `plain_jax`."""
-    return getattr(_given, "values", None) not in (None, _PLAIN)
+    program = getattr(_given, "program", None)
+    return program is not None and program.values != _PLAIN
 
 
 def as_the_user(function: Callable) -> Callable:

@@ -1,5 +1,6 @@
 """The command line. Each command is one function, which imports the heavy packages itself."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from moore.cli.train import train_stages
 from moore.cli.watch import watch_run
 from moore.console import plain
 from moore.errors import InputError, unknown
+from moore.files import trouble
 from moore.runs.signals import listening
 from moore.version import __version__
 
@@ -69,19 +71,48 @@ example: moore run --seed 1 --out runs/first"""
 def main(argv: list[str] | None = None) -> None:
     """Runs a command; exits with 0, 2 on bad input, 130 on Ctrl-C, 143 on SIGTERM."""
     arguments = sys.argv[1:] if argv is None else argv
+    status = 0
     try:
         with listening():
             _dispatch(arguments)
-        sys.stdout.flush()
+        _flush()
     except InputError as error:
-        print(f"moore: {plain(' '.join(str(error).split()))}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _tell(plain(" ".join(str(error).split())))
+        status = 2
     except KeyboardInterrupt as stop:
-        print("moore: interrupted.", file=sys.stderr)
-        raise SystemExit(getattr(stop, "status", 130)) from None
-    except BrokenPipeError:
-        # The reader has closed our output (`moore inspect ... | head`): stop without an error.
+        _tell("interrupted.")
+        status = getattr(stop, "status", 130)
+    except OSError as error:
+        if not (isinstance(error, BrokenPipeError) or _output_is_lost()):
+            raise
+        # It is dropped, so that it cannot fail again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # If the reader has gone (`moore inspect ... | head`), there is nobody to tell.
+        if not isinstance(error, BrokenPipeError):
+            _tell(f"the output cannot be written: {trouble(error)}.")
+            status = 2
+    if status:
+        raise SystemExit(status)
+
+
+def _tell(text: str) -> None:
+    with contextlib.suppress(OSError):  # standard error may be a full disk, or a lost terminal
+        print(f"moore: {text}", file=sys.stderr)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # a service has none
+        sys.stdout.flush()
+
+
+def _output_is_lost() -> bool:
+    """Whether nothing can be printed any more; tried out, because an OSError may be a file's."""
+    try:
+        sys.stdout.write("\n")
+        _flush()
+    except OSError:
+        return True
+    return False
 
 
 def _dispatch(arguments: list[str]) -> None:

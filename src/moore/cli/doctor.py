@@ -11,6 +11,7 @@ from pathlib import Path
 
 from moore.cli.parse import example, parse
 from moore.console import show
+from moore.files import whole_path
 
 # Extras for those who change this package, or that only choose another build of JAX.
 _NOT_FOR_USERS = ("dev", "docs", "release", "systems", "cuda12", "cuda13")
@@ -33,7 +34,7 @@ class DoctorOptions:
 
 def check_installation(arguments: list[str]) -> None:
     options = parse(DoctorOptions, arguments, "doctor")
-    found = examined(Path.cwd())
+    found = examined(whole_path("."))
     if options.json:
         print(json.dumps(found, indent=1))
     else:

@@ -69,7 +69,8 @@ def make_recipe_env(recipe: Recipe) -> Adapter:
 def cut_after(recipe: Recipe) -> int | None:
     """After how many steps its episodes are cut; None: it ends them itself."""
     limit = found_limit(recipe.env_id, recipe.seed)
-    return None if limit is None or limit.source == "measured" else limit.steps
+    own = limit is None or limit.source in ("measured", "varying")
+    return None if own else limit.steps
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Settings that must fit together. What one number may be stands beside its field."""
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from moore.data.defects import check_accepted
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 def check(config: "Config") -> None:
     """Raises InputError for the first setting that cannot be, or that does not fit another."""
+    _check_texts(config)
     check_numbers(config)
     check_accepted(config.accept)
     tracker_names(config.track)
@@ -23,6 +25,20 @@ def check(config: "Config") -> None:
     _check_model(config.model)
     _check_critics(config)
     _check_stages(config)
+
+
+def _check_texts(config: "Config") -> None:
+    """Refuses names of files with bytes that no configuration file can hold."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        try:
+            if isinstance(value, str):
+                value.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{field.name} {value} holds bytes that are no text in UTF-8, or the language "
+                "settings (LC_ALL) know no UTF-8; give the file another name."
+            ) from None
 
 
 def _check_model(model: ModelConfig) -> None:

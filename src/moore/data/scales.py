@@ -102,6 +102,11 @@ def far_outside(shown: np.ndarray, logged: np.ndarray, *, share: float = 1.0) ->
     return _some(found)
 
 
+def opposite_signs(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether all values of one are positive and all of the other negative."""
+    return bool(one.min() > 0 > other.max() or other.min() > 0 > one.max())
+
+
 def order(mean: float, sd: float) -> str:
     """The power of ten of a typical value, such as 1e+06."""
     return f"{10.0 ** round(math.log10(max(math.hypot(mean, sd), 1e-300))):.0e}"

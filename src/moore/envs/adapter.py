@@ -15,13 +15,18 @@ import gymnasium as gym
 import numpy as np
 
 from moore.envs.bounds import Bounds
-from moore.errors import InputError
+from moore.errors import InputError, in_short
 from moore.jax_settings import settings_differ, users_jax
 from moore.numbers import as_measured
 
 # Bad readings in a row after which an environment is taken to be broken.
 MAX_BAD_READINGS = 10
 _LARGEST = float(np.finfo(np.float32).max)
+
+# What older interfaces tell in the info where an episode ends: its last observation, if step()
+# returns the first one of the next episode, and a time-out that is flagged as a termination.
+_TRUE_LAST = ("final_obs", "final_observation", "terminal_observation")
+_TIMED_OUT = "TimeLimit.truncated"
 
 _INTERFACE = (
     "moore speaks the interface of gymnasium.Env: reset(seed=...) returns (observation, info), and "
@@ -63,15 +68,14 @@ class Adapter(gym.Wrapper):
         """
         super().__init__(env)
         space: Any = env.action_space  # a Box, which make_env has checked
-        low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
+        low, high = (np.array(bound, np.float32) for bound in (space.low, space.high))
         self.bounds = Bounds(low, high)
         self.action_space = gym.spaces.Box(-1.0, 1.0, low.shape, np.float32)
         self.limit = limit
         self.fault: str | None = None
         self._name, self._max_bad = name, max_bad_readings
-        self._space = space
         self._dtype = space.dtype
-        self._low, self._high = space.low, space.high
+        self._low, self._high = space.low.copy(), space.high.copy()
         self._obs_shape = env.observation_space.shape or ()
         self._used = False
         self._bad_in_a_row = 0
@@ -114,20 +118,44 @@ class Adapter(gym.Wrapper):
             reward = math.copysign(math.inf, reward)
         self._used = True
         self._steps += 1
+        before = self._seen
         self._read(obs, reward, None if sound else np.asarray(action))
         cut = self.limit is not None and self._steps >= self.limit
         terminated = self._flag("terminated", terminated)
-        truncated = self._flag("truncated", truncated) or cut
-        return self._seen.copy(), reward, terminated, truncated, info
+        truncated = self._flag("truncated", truncated)
+        if (terminated or truncated) and isinstance(info, dict):
+            self._check_last(before, info)
+            if terminated and not truncated and info.get(_TIMED_OUT) is not None:
+                truncated = self._flag(_TIMED_OUT, info[_TIMED_OUT])
+                terminated = not truncated
+        return self._seen.copy(), reward, terminated, truncated or cut, info
+
+    def _check_last(self, before: np.ndarray, info: dict) -> None:
+        """Refuses an episode whose last observation is already the first one of the next.
+
+        The two are told apart by their distance to the observation before them.
+        """
+        for key in _TRUE_LAST:
+            last = np.asarray(info.get(key))
+            if self.blind or last.dtype.kind not in "fiu" or last.shape != self._obs_shape:
+                continue
+            if np.abs(last - before).max() < np.abs(self._seen - before).max():
+                raise InputError(
+                    f"{self._name} resets itself: where an episode ends, step() returns another "
+                    f"observation than info['{key}'], the last one. Let step() return the last "
+                    "observation of the episode; moore resets."
+                )
 
     def _check_space(self) -> None:
         """Refuses other action bounds than those by which actions have been scaled so far."""
-        now = self.env.action_space
-        if now is not self._space and now != self._space:
+        now = self.env.action_space  # perhaps the same object with other numbers in it
+        low, high = (getattr(now, name, np.nan) for name in ("low", "high"))
+        if not (np.array_equal(low, self._low) and np.array_equal(high, self._high)):
             raise InputError(
-                f"{self._name}: its action space was {self._space} when it was made, and is {now} "
-                "after a reset; moore scales logged and new actions by one space. Let the "
-                "environment state the widest bounds from the beginning, and clip inside."
+                f"{self._name}: its actions were within {self.bounds} when it was made, and are "
+                f"within {low} to {high} after a reset; moore scales logged and new actions by one "
+                "space. Let the environment state the widest bounds from the beginning, and clip "
+                "inside."
             )
 
     @property
@@ -141,10 +169,7 @@ class Adapter(gym.Wrapper):
             with users_jax():
                 self.env.close()
         except Exception as error:  # an environment may raise anything
-            told = " ".join(str(error).split())[:200]
-            warnings.warn(
-                f"{self._name}: close() fails with {type(error).__name__}: {told}.", stacklevel=2
-            )
+            warnings.warn(f"{self._name}: close() fails with {in_short(error)}.", stacklevel=2)
 
     def action(self, action: np.ndarray) -> np.ndarray:
         """An action in [-1, 1] in the environment's units, as it would be sent."""
@@ -238,10 +263,8 @@ class Adapter(gym.Wrapper):
         except InputError:
             raise
         except Exception as error:  # an environment may raise anything
-            told = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{self._name}: its first {what}() fails with {type(error).__name__}: {told}. "
-                f"{_INTERFACE}."
+                f"{self._name}: its first {what}() fails with {in_short(error)}. {_INTERFACE}."
             ) from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from moore.envs.adapter import Adapter
 from moore.envs.identity import refuse_normalisers
 from moore.envs.make import EnvSource, episode_seed, make_env
-from moore.envs.probe import refuse_shared
+from moore.envs.probe import refuse_one_simulator, refuse_shared
 from moore.envs.returns import Return
 from moore.envs.several import close_all, open_all
 from moore.errors import InputError
@@ -91,11 +91,15 @@ def evaluate_policy(
         seed: seed of the episodes.
         deterministic: take the mode of the policy instead of a sample.
         limit: steps after which an episode is cut, if the environment does not end it before.
+
+    Raises:
+        InputError: the environments are one system, or unsound.
     """
     envs = open_all(lambda: make_env(env, limit=limit), episodes)
     try:
         refuse_shared(envs)
         refuse_normalisers(envs[0], str(getattr(env, "__name__", env)))
+        refuse_one_simulator(envs, episode_seed(seed, "probe", 0))
         bounds, trained = envs[0].bounds, (policy.low, policy.high)
         if not np.array_equal(trained, (bounds.low, bounds.high)):
             warnings.warn(

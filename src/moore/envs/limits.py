@@ -29,8 +29,9 @@ class StepLimit:
     Attributes:
         steps: number of steps after which an episode is cut.
         source: "own" (a TimeLimit wrapper), "given" (the configuration), "measured" (the
-            environment truncated its episode), "log" (the logged episodes), "inner" (a TimeLimit
-            inside a wrapper that may count other steps), "assumed".
+            environment truncated its episode), "varying" (it truncates its episodes now here, now
+            there: the longest seen), "log" (the logged episodes), "inner" (a TimeLimit inside a
+            wrapper that may count other steps), "assumed".
     """
 
     steps: int
@@ -42,6 +43,8 @@ class StepLimit:
         steps, remedy = f"{self.steps:,} steps", "--episode-steps sets another limit"
         return {
             "measured": f"the environment cuts its own episodes after {steps} (measured).",
+            "varying": "the environment cuts its own episodes, not always after the same number of "
+            f"steps; they are taken to have {steps} at most, the most that were seen.",
             "log": f"the environment states no step limit; the log's longest episodes have "
             f"{steps}, and episodes are cut there ({remedy}).",
             "inner": f"a time limit of {steps} lies inside a wrapper that may take several steps "
@@ -112,7 +115,7 @@ def measured_limit(env: Adapter, log: Dataset | None, seed: int) -> StepLimit | 
 
     Three episodes are tried: with the actions of the longest logged episode, with actions in the
     middle of the bounds, and with random ones. Each takes at most twice as many steps as the
-    longest logged episode has.
+    longest logged episode has. One number of steps is a limit only if nothing contradicts it.
 
     Args:
         env: a simulator that states no limit; this function steps it.
@@ -126,9 +129,15 @@ def measured_limit(env: Adapter, log: Dataset | None, seed: int) -> StepLimit | 
     kinds = [np.zeros((1, dim)), rng.uniform(-1.0, 1.0, (most, dim))]
     if longest:
         kinds.insert(0, _longest_episode(env, log))
-    cut = [_steps_until_truncated(env, actions, seed, most) for actions in kinds]
-    found = [steps for steps in cut if steps is not None]
-    return StepLimit(max(found), "measured") if found else None
+    trials = [_episode(env, actions, seed + i, most) for i, actions in enumerate(kinds)]
+    cut = [steps for steps, truncated in trials if truncated]
+    if not cut or (most, False) in trials:  # it can go on without end
+        return None
+    steps, most_seen = max(cut), max(longest, *(steps for steps, _ in trials))
+    agreed = min(cut) == steps or cut.count(steps) > 1 or steps == longest
+    if agreed and all(other <= steps for other, _ in trials):
+        return StepLimit(steps, "measured")
+    return StepLimit(most_seen, "varying")
 
 
 def limit_of(env: Adapter, log: Dataset | None, seed: int, *, may_move: bool) -> StepLimit:
@@ -161,11 +170,11 @@ def _longest_episode(env: Adapter, log: Dataset) -> np.ndarray:
     return env.bounds.scaled(log.action[starts[which] : ends[which] + 1])
 
 
-def _steps_until_truncated(env: Adapter, actions: np.ndarray, seed: int, most: int) -> int | None:
-    """Steps until the environment truncates the episode; None if it terminates or goes on."""
+def _episode(env: Adapter, actions: np.ndarray, seed: int, most: int) -> tuple[int, bool]:
+    """Steps of an episode, at most `most`, and whether the environment truncated it there."""
     env.reset(seed=seed)
     for step in range(most):
         _, _, terminated, truncated, _ = env.step(actions[step % len(actions)])
         if terminated or truncated:
-            return step + 1 if truncated and not terminated else None
-    return None
+            return step + 1, truncated and not terminated
+    return most, False

@@ -142,7 +142,8 @@ def _check_bounds(action: gym.spaces.Box, name: str) -> None:
     if not np.all(reach <= np.finfo(np.float32).max):  # False for NaN, too
         raise InputError(
             f"{name} has the action space {action}; its bounds must be finite, and so must their "
-            "differences as float32; give it the bounds of the actuators."
+            "differences as float32; give it the bounds of the actuators. (ClipAction of Gymnasium "
+            "hides them: leave it out, since moore sends nothing beyond the bounds.)"
         )
     if (low > high).any() or (low == high).all():
         raise InputError(

@@ -5,16 +5,18 @@ never tried: only its spaces and attributes are checked.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import gymnasium as gym
 import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.precision import LOST, lost_in_float32
-from moore.data.scales import far_outside
+from moore.data.scales import far_outside, opposite_signs
 from moore.envs.adapter import Adapter
-from moore.errors import InputError
+from moore.envs.apart import disturbance
+from moore.errors import InputError, in_short
 
 _STEPS = 20  # of the trial
 _OTHER_SIZE = 100.0  # times the size of the log's rewards
@@ -34,7 +36,7 @@ def tried(
 
     Raises:
         InputError: the interface is another one, `make` returns the same environment twice, or
-            only one can be open.
+            only one can be open, or one fails.
     """
     with contextlib.ExitStack() as stack:
         envs: list[Adapter] = []
@@ -42,9 +44,13 @@ def tried(
             one = make() if not envs else _another(make, len(envs), at_once)
             envs.append(stack.enter_context(contextlib.closing(one)))
         refuse_shared(envs)
-        notes = _try(envs[0], envs[-1], seed, log)
-        if log is not None:
-            notes += _unlike_the_log(envs[0], log, seed)
+        with failures_told(
+            f"a trial of {_STEPS} steps with random actions",
+            "evaluate nothing, so that it is not tried: --evaluation.episodes 0",
+        ):
+            notes = _try(envs[0], envs[-1], seed, log)
+            if log is not None:
+                notes += _unlike_the_log(envs[0], log, seed)
         yield envs[0], notes
 
 
@@ -63,59 +69,100 @@ def refuse_shared(envs: list[Adapter]) -> None:
         )
 
 
+def refuse_one_simulator(envs: Sequence[Adapter], seed: int) -> None:
+    """Refuses simulators of which the first goes on from the second's state; steps both.
+
+    Raises:
+        InputError: they are one system.
+    """
+    if len(envs) > 1:
+        _side_by_side(*envs[:2], *_random_episode(envs[0], seed), seed)
+
+
 def _another(make: Callable[[], Adapter], there: int, wanted: int) -> Adapter:
     try:
         return make()
     except Exception as error:  # whatever the next of a kind raises
-        told = " ".join(str(error).split())[:200]
         raise InputError(
-            f"no further environment can be opened beside {there} ({type(error).__name__}: "
-            f"{told}), and this run needs {wanted} at once. Evaluate fewer episodes "
-            "(--evaluation.episodes), or none: --evaluation.episodes 0."
+            f"no further environment can be opened beside {there} ({in_short(error)}), and this "
+            f"run needs {wanted} at once. Evaluate fewer episodes (--evaluation.episodes), or "
+            "none: --evaluation.episodes 0."
+        ) from error
+
+
+@contextlib.contextmanager
+def failures_told(doing: str, remedy: str) -> Iterator[None]:
+    """Tells in one line what an environment raises before a run has begun.
+
+    Args:
+        doing: what it was stepped for.
+        remedy: what the user may do but mend it.
+
+    Raises:
+        InputError: the environment has raised an error.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # an environment may raise anything
+        raise InputError(
+            f"the environment fails in {doing}, with {in_short(error)}. Mend it, or {remedy}."
         ) from error
 
 
 def _try(first: Adapter, second: Adapter, seed: int, log: Dataset | None) -> list[str]:
     """Steps both environments in the same way, and compares what they show."""
     as_given, first.env = first.env, _Precise(first.env)
-    rng = np.random.default_rng(seed)
-    actions = [rng.uniform(-1, 1, first.action_space.shape) for _ in range(_STEPS)]
-    seen, rewards, faults = _stepped(first, actions, seed)
+    actions, trial = _random_episode(first, seed)
     notes = _lost(first.env.seen)
     first.env = as_given
-    again, _ = first.reset(seed=seed)
-    if faults:
-        notes.append(f"a trial of {_STEPS} steps had readings that are not finite ({faults[0]}).")
-    elif len(seen) > _STEPS and all(np.array_equal(obs, seen[1]) for obs in seen[1:]):
+    if trial.faults:
+        notes.append(
+            f"a trial of {_STEPS} steps had readings that are not finite ({trial.faults[0]})."
+        )
+    elif trial.stands_still:
         notes.append(
             f"no observation changes in a trial of {_STEPS} steps with random actions; does the "
             "environment write its state into them?"
         )
-    other = seen if second is first else _stepped(second, actions, seed)[0]
-    if not np.array_equal(seen[0], other[0]):
-        notes.append(
-            "two environments that are reset with the same seed begin differently, so evaluations "
-            "of one policy differ by chance."
-        )
-    elif not np.array_equal(seen[0], again):
-        notes.append(
-            "an environment that is reset with the same seed begins differently once it has run: "
-            "something is carried over between its episodes, such as running statistics of a "
-            "normalisation; evaluation and live system may show other numbers for the same state."
-        )
-    elif not faults and not np.array_equal(seen, other):
-        notes.append(
-            "two environments that are reset with the same seed part under the same actions: their "
-            "steps draw from a generator that reset(seed=...) does not seed, so evaluations of one "
-            "policy differ by chance."
-        )
-    return notes if log is None else notes + _other_rewards(rewards, log)
+    if second is not first:
+        notes += _side_by_side(first, second, actions, trial, seed)
+    elif not np.array_equal(trial.seen[0], first.reset(seed=seed)[0]):
+        notes.append(_CARRIED)
+    return notes if log is None else notes + _other_rewards(trial.rewards, log)
 
 
-def _stepped(
-    env: Adapter, actions: list[np.ndarray], seed: int
-) -> tuple[list[np.ndarray], list[float], list[str]]:
-    """Observations, rewards and faults of an episode with these actions, as far as it goes."""
+@dataclass(frozen=True)
+class _Trial:
+    """Observations (one more than steps), rewards and faults of an episode, as far as it went."""
+
+    seen: list[np.ndarray]
+    rewards: list[float]
+    faults: list[str]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all numbers are the same; readings that are not finite are equal."""
+        if not isinstance(other, _Trial):
+            return NotImplemented
+        same = np.array_equal(self.rewards, other.rewards, equal_nan=True)
+        return same and np.array_equal(self.seen, other.seen, equal_nan=True)
+
+    @property
+    def stands_still(self) -> bool:
+        moved = self.seen[1:]
+        return len(moved) == _STEPS and all(np.array_equal(obs, moved[0]) for obs in moved)
+
+
+def _random_episode(env: Adapter, seed: int) -> tuple[list[np.ndarray], _Trial]:
+    """Random actions, and an episode with them."""
+    rng = np.random.default_rng(seed)
+    actions = [rng.uniform(-1, 1, env.action_space.shape) for _ in range(_STEPS)]
+    return actions, _stepped(env, actions, seed)
+
+
+def _stepped(env: Adapter, actions: list[np.ndarray], seed: int) -> _Trial:
+    """An episode with these actions."""
     obs, _ = env.reset(seed=seed)
     seen, rewards, faults = [obs], [], [env.fault]
     for action in actions:
@@ -125,7 +172,37 @@ def _stepped(
         faults.append(env.fault)
         if terminated or truncated:
             break
-    return seen, rewards, [fault for fault in faults if fault is not None]
+    return _Trial(seen, rewards, [fault for fault in faults if fault is not None])
+
+
+_CARRIED = (
+    "an environment that is reset with the same seed shows or pays something else once it has run: "
+    "something is carried over between its episodes, such as running statistics of a "
+    "normalisation; evaluation and live system may show other numbers for the same state."
+)
+
+
+def _side_by_side(
+    first: Adapter, second: Adapter, actions: list[np.ndarray], trial: _Trial, seed: int
+) -> list[str]:
+    """Notes on an episode that is not repeated by the same environment, or by another one."""
+    again, other = _stepped(first, actions, seed), _stepped(second, actions, seed)
+    if not np.array_equal(trial.seen[0], other.seen[0]):
+        return [
+            "two environments that are reset with the same seed begin differently, so evaluations "
+            "of one policy differ by chance."
+        ]
+    if trial.faults or again.faults or other.faults:
+        return [] if np.array_equal(trial.seen[0], again.seen[0]) else [_CARRIED]
+    if trial != other:
+        return [
+            "two environments that are reset with the same seed part under the same actions: their "
+            "steps draw from a generator that reset(seed=...) does not seed, so evaluations of one "
+            "policy differ by chance."
+        ]
+    if trial != again:
+        return [_CARRIED]
+    return disturbance(first, second, actions, trial.seen, seed)
 
 
 def _other_rewards(rewards: list[float], log: Dataset) -> list[str]:
@@ -134,13 +211,11 @@ def _other_rewards(rewards: list[float], log: Dataset) -> list[str]:
     if not np.isfinite(here).all() or not here.any() or not there.any():
         return []
     least, most = sorted((np.abs(here).mean(), np.abs(there).mean(dtype=np.float64)))
-    signs = (here.min(), here.max()), (float(there.min()), float(there.max()))
-    opposite = any(one[0] > 0 and other[1] < 0 for one, other in (signs, signs[::-1]))
-    if most < _OTHER_SIZE * least and not opposite:
+    if most < _OTHER_SIZE * least and not opposite_signs(here, there):
         return []
     return [
         f"the environment's rewards ({here.min():.3g} to {here.max():.3g} in a trial with random "
-        f"actions) are unlike the log's ({signs[1][0]:.3g} to {signs[1][1]:.3g}); are they in the "
+        f"actions) are unlike the log's ({there.min():.3g} to {there.max():.3g}); are they in the "
         "same units, and rewards in both, not costs in one of them?"
     ]
 

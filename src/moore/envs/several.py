@@ -1,7 +1,10 @@
 """Several environments of one kind, of which either all are open or none."""
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import gymnasium as gym
 
@@ -23,3 +26,15 @@ def close_all(envs: Iterable[gym.Env]) -> None:
     with contextlib.ExitStack() as stack:
         for env in envs:
             stack.callback(env.close)
+
+
+def is_held(env: gym.Env, function: object) -> bool:
+    """Whether a function holds this environment, so that it will return the same one again."""
+    owner = getattr(function, "__self__", function)
+    held: list[Any] = [owner, *getattr(owner, "__dict__", {}).values()]
+    if isinstance(function, functools.partial):
+        held += [*function.args, *function.keywords.values()]
+    with contextlib.suppress(TypeError, ValueError):  # no function of Python's own kind
+        names = inspect.getclosurevars(function)  # type: ignore[arg-type]
+        held += [*names.nonlocals.values(), *names.globals.values()]
+    return any(isinstance(one, gym.Env) and one.unwrapped is env.unwrapped for one in held)

@@ -63,7 +63,8 @@ def get_ready(
     units = None if start is None else read_units(start, config)
     if out is not None:
         _check_free(out)  # this comes before an environment is made
-    runs = whole_path("runs")  # before an environment may change the working folder
+    # Before an environment may change the working folder.
+    runs = whole_path("runs") if out is None else out.parent
     setup = prepare(
         used_settings(config),  # the configuration that the folder will hold
         dataset=dataset,

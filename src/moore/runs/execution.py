@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxtyping import PyTree
 
 from moore.config import read_toml
-from moore.errors import InputError
+from moore.errors import InputError, WriteError, in_short
 from moore.files import short_path, write_whole
 from moore.lockstep.program import reached
 from moore.runs.checkpoint import Checkpoint
@@ -80,6 +80,16 @@ def execute(
             report.stop()
             report.say(f"interrupted; go on with: {how_to_resume(folder, plan, until=until)}")
             raise
+        except Exception as error:
+            report.stop()
+            # A refusal before the online stage says itself what to do.
+            kept = "online-*" if isinstance(error, InputError) else "*-epoch-*"
+            if any((folder / "checkpoints").glob(kept)) and not isinstance(error, WriteError):
+                report.say(
+                    f"stopped by {in_short(error)}; what was done is kept. Go on with: "
+                    f"{how_to_resume(folder, plan, until=until)}"
+                )
+            raise
 
 
 class Execution:
@@ -107,6 +117,11 @@ class Execution:
         info = checkpoint.info if checkpoint else {"stage": "offline", "epoch": None}
         stage, done = info["stage"], info["epoch"]
         self.report.say(self._headline(checkpoint))
+        if others := self.stop.lost():
+            self.report.say(
+                f"the environment handles {' and '.join(others)} itself: what these signals do is "
+                "up to it, and the epoch under way may be lost."
+            )
         state, before, epoch = self._parts(checkpoint)
         if checkpoint:
             self.files.save_policy(state)  # the run may have been killed before this was written

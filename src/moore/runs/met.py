@@ -3,7 +3,7 @@
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.data.scales import far_outside
+from moore.data.scales import far_outside, opposite_signs
 from moore.data.steps import SAMPLE
 from moore.replay.buffer import Transition
 from moore.stages.learner import Learner
@@ -11,6 +11,8 @@ from moore.stages.state import LearnerState
 
 _FEW = 20  # transitions say nothing
 _MOST = 0.5  # of the rows
+_STILL = 0.95  # of the steps
+_EPISODES = 3
 
 
 def newest_rows(learner: Learner, state: LearnerState, count: int) -> Transition:
@@ -23,7 +25,7 @@ def newest_rows(learner: Learner, state: LearnerState, count: int) -> Transition
     )
 
 
-def unlike_the_log(met: Transition, log: Dataset) -> dict[str, str]:
+def unlike_the_log(met: Transition, log: Dataset, limit: int | None = None) -> dict[str, str]:
     """Sentences on what the log never shows, by kind; empty if there is nothing to tell.
 
     Of a large log only some rows are looked at, since this is done after each epoch.
@@ -31,29 +33,66 @@ def unlike_the_log(met: Transition, log: Dataset) -> dict[str, str]:
     Args:
         met: (n,) real transitions in the order of time, in the user's units.
         log: the log.
+        limit: steps after which an episode of evaluation is cut; None if it is a guess.
     """
     if len(met.reward) < _FEW:
         return {}
-    found, some = {}, slice(None, None, max(1, log.size // SAMPLE))
-    obs, reward = log.obs[some], log.reward[some]
-    far = far_outside(met.reward[:, None], reward[:, None], share=_MOST)
-    if far:
-        mean = float(np.mean(met.reward, dtype=np.float64))
-        found["reward"] = (
-            f"the rewards of the system are about {mean:.4g} a step, in the log between "
-            f"{reward.min():.4g} and {reward.max():.4g}; are their units the same?"
-        )
-    far = far_outside(met.obs, obs, share=_MOST)
-    if far:
-        found["obs"] = (
+    some = slice(None, None, max(1, log.size // SAMPLE))
+    told = {
+        "reward": _other_rewards(met.reward, log.reward[some]),
+        "obs": _other_observations(met.obs, log.obs[some]),
+        "still": _still(met, log, some),
+        "limit": _other_limit(met, limit),
+    }
+    return {kind: text for kind, text in told.items() if text}
+
+
+def _other_rewards(met: np.ndarray, logged: np.ndarray) -> str:
+    far = far_outside(met[:, None], logged[:, None], share=_MOST)
+    if not far and not opposite_signs(met, logged):
+        return ""
+    return (
+        f"the rewards of the system are about {float(np.mean(met, dtype=np.float64)):.4g} a step, "
+        f"in the log between {logged.min():.4g} and {logged.max():.4g}; are their units the same, "
+        "and both rewards, not costs?"
+    )
+
+
+def _other_observations(met: np.ndarray, logged: np.ndarray) -> str:
+    far = far_outside(met, logged, share=_MOST)
+    return (
+        ""
+        if not far
+        else (
             "most observations of the system hold values that the log never holds, in entries "
             f"{far}; are units and order the same?"
         )
+    )
+
+
+def _still(met: Transition, log: Dataset, some: slice) -> str:
+    """Sensors that show the same from step to step, though perhaps not in all episodes."""
     moving = (log.obs[1:][some] != log.obs[:-1][some]).mean(axis=0) > _MOST
-    still = np.flatnonzero(moving & (met.obs == met.obs[0]).all(axis=0)).tolist()
-    if still:
-        found["still"] = (
-            f"observation entries {still} have stood still for {len(met.obs):,} steps, which they "
-            "do not in the log; look at these sensors."
+    still = np.flatnonzero(moving & ((met.next_obs == met.obs).mean(axis=0) >= _STILL)).tolist()
+    return (
+        ""
+        if not still
+        else (
+            f"observation entries {still} have stood still from step to step in {len(met.obs):,} "
+            "steps, which they do not in the log; look at these sensors."
         )
-    return found
+    )
+
+
+def _other_limit(met: Transition, limit: int | None) -> str:
+    """Episodes that the system cuts earlier than the environment of evaluation, all alike."""
+    ends = np.flatnonzero(met.terminated | met.truncated)
+    lengths = np.diff(ends)
+    if limit is None or len(lengths) < _EPISODES or not met.truncated[ends].all():
+        return ""
+    if lengths.min() != lengths.max() or lengths[0] >= limit:
+        return ""
+    return (
+        f"the system cuts its episodes after {lengths[0]} steps, the environment of evaluation "
+        f"after {limit}; the policy is learned and evaluated for the longer ones."
+    )

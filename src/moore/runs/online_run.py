@@ -169,7 +169,7 @@ class OnlineRun:
         if log is None or ACCEPT_FIRST in config.accept:
             return
         met = newest_rows(self.learner, state, max(config.online.steps_per_epoch, _MET))
-        for kind, told in unlike_the_log(met, log).items():
+        for kind, told in unlike_the_log(met, log, self.setup.world.known_limit).items():
             if kind not in self.told:
                 self.told.add(kind)
                 self.report.say(told)

@@ -133,7 +133,7 @@ def prepare(
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     if world is None:
         world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
-    if other_limit(log, _known_limit(world)):
+    if other_limit(log, world.known_limit):
         steps = world.limit.steps
         log = _load(dataset or config.dataset, config, algorithm, max_episode_steps=steps)
     config = _named(config, log, world)
@@ -182,11 +182,6 @@ def _check_spaces(log: Dataset, world: World) -> None:
     check_against_spaces(log, obs_dim=world.obs_dim, **bounds, env_id=world.env_id)
 
 
-def _known_limit(world: World) -> int | None:
-    """Number of steps after which the environment ends an episode; None if it is a guess."""
-    return world.limit.steps if world.limit.source in ("own", "given", "measured") else None
-
-
 def _named(config: Config, log: Dataset | None, world: World) -> Config:
     """The configuration with the names of data set and environment, and a limit of our own."""
     return dataclasses.replace(
@@ -194,7 +189,7 @@ def _named(config: Config, log: Dataset | None, world: World) -> Config:
         dataset="" if log is None else log.name,
         env_id=world.env_id,
         env_args=world.arguments,
-        episode_steps=None if world.limit.source == "own" else world.limit.steps,
+        episode_steps=None if world.limit.source in ("own", "varying") else world.limit.steps,
     )
 
 
@@ -214,7 +209,7 @@ def _offline_data(
     low, high = world.bounds.low, world.bounds.high
     if not algorithm.uses_log:
         return empty_replay(1, world.obs_dim, low.size, max_holdout=1), []
-    facts = EnvFacts(world.env_id, world.obs_dim, low, high, _known_limit(world))
+    facts = EnvFacts(world.env_id, world.obs_dim, low, high, world.known_limit)
     notes = check_log_for_run(log, facts, (*config.accept, *_cared_for(config)))
     check_log_suits(algorithm, log, world.env_id)
     _, key_holdout = jax.random.split(key)

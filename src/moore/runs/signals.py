@@ -18,6 +18,8 @@ from collections.abc import Iterator
 _ASKING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+# Handlers of a program that has none of its own.
+_ENDING = (signal.SIG_DFL, signal.default_int_handler)
 # A terminal, or a program that passes signals on, may send the same signal twice.
 _ONE_WISH = 0.2
 
@@ -47,6 +49,7 @@ class Stop:
         """`main`: what the main thread has noted, for a run in another thread that obeys it."""
         self._number: int | None = None
         self._main = main
+        self._before: dict[int, object] = {}  # handlers before it listened
         self._asked_at = 0.0
         self._patient, self._answer = False, ""
 
@@ -69,12 +72,45 @@ class Stop:
         if not again and self._answer:
             os.write(2, self._answer.encode())
 
+    def listen(self) -> None:
+        """Handles the signals that the program neither handles nor ignores."""
+        for number in _ASKING:
+            handler = signal.getsignal(number)
+            if handler in _ENDING:
+                self._before[number] = handler
+                signal.signal(number, self)
+
+    def give_back(self) -> None:
+        """Gives its signals the handlers that they had before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def lost(self) -> list[str]:
+        """Takes back signals that were set to be ignored, or to end the program at once, since.
+
+        Environments, and the libraries that they load, do so. A function that they set is left in
+        its place, since it may bring a plant to rest.
+
+        Returns:
+            Names of the signals that such a function hears instead.
+        """
+        others = []
+        for number in self._before:
+            handler = signal.getsignal(number)
+            if handler is signal.SIG_IGN or handler in _ENDING:
+                signal.signal(number, self)
+            elif handler is not self:
+                others.append(signal.Signals(number).name)
+        return others
+
     def check(self) -> None:
-        """Raises `Stopped` if a signal has asked to stop.
+        """Raises `Stopped` if a signal has asked to stop, and goes on listening otherwise.
 
         Raises:
             Stopped: one has.
         """
+        self.lost()
         if self.number is not None:
             raise Stopped(self.number, in_order=True)
 
@@ -115,20 +151,15 @@ def listening() -> Iterator[Stop]:
     if _listening is not None:
         yield _listening
         return
-    stop, before, ignore = Stop(), {}, sys.unraisablehook
-    for number in _ASKING:
-        handler = signal.getsignal(number)
-        if handler in (signal.SIG_DFL, signal.default_int_handler):
-            before[number] = handler
-            signal.signal(number, stop)
+    stop, ignore = Stop(), sys.unraisablehook
+    stop.listen()
     _listening = stop
     sys.unraisablehook = lambda lost: _again(lost.exc_value) or ignore(lost)
     try:
         yield stop
     finally:
         _listening, sys.unraisablehook = None, ignore
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        stop.give_back()
 
 
 def _again(lost: BaseException | None) -> bool:

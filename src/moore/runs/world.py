@@ -17,7 +17,8 @@ from moore.envs.bounds import Bounds
 from moore.envs.identity import find_source, name_of, refuse_normalisers
 from moore.envs.limits import StepLimit, inner_limit, limit_of, step_limit
 from moore.envs.make import EnvSource, Registered, episode_seed, make_env
-from moore.envs.probe import tried
+from moore.envs.probe import failures_told, tried
+from moore.envs.several import is_held
 from moore.errors import InputError
 from moore.files import short_path
 from moore.runs.policy_file import bounds_of, read_files
@@ -67,23 +68,30 @@ class World:
 
     def make_env(self) -> Adapter:
         """Makes one more environment of evaluation."""
-        return self._make(self.source, None)
+        return self._make(self.source, None, ("own", "measured", "varying"))
 
     def make_system(self) -> Adapter:
         """Makes the environment in which the policy acts online."""
         if self.system_source is None:
-            return self._make(self.source, None)
-        return self._make(self.system_source, "the live system")
+            return self.make_env()
+        # The environment of evaluation may state or have a limit that the system itself has not.
+        return self._make(self.system_source, "the live system", ("varying",))
 
-    def _make(self, source: EnvSource | None, name: str | None) -> Adapter:
+    def _make(self, source: EnvSource | None, name: str | None, own: tuple[str, ...]) -> Adapter:
+        """Makes an environment that is cut at the limit, unless its source is one of `own`."""
         if source is None:
             raise InputError(f"{self.env_id}: there is no environment; give one with env=.")
         made = make_env(source, name=name, max_bad_readings=self.max_bad_readings)
         # If the environment truncates its own episodes, a guess must not truncate them earlier.
-        cuts_itself = self.limit.source in ("own", "measured") or inner_limit(made) is not None
+        cuts_itself = self.limit.source in own or inner_limit(made) is not None
         if self.limit.source == "given" or not cuts_itself:
             made.limit = self.limit.steps
         return made
+
+    @property
+    def known_limit(self) -> int | None:
+        """Number of steps after which the environment ends an episode; None if it is a guess."""
+        return self.limit.steps if self.limit.source in ("own", "given", "measured") else None
 
 
 def find_world(
@@ -147,12 +155,21 @@ def _opened_once(
 
     if not (fresh and config.evaluation.episodes):
         # It is not tried out, because it may be the live system itself.
-        with contextlib.closing(make()) as made:
+        with _looked_at(make(), source) as made:
             yield made, []
         return
     seed = episode_seed(config.seed, "probe", 0)
     with tried(make, at_once=at_once, seed=seed, log=log) as found:
         yield found
+
+
+@contextlib.contextmanager
+def _looked_at(made: Adapter, source: EnvSource) -> Iterator[Adapter]:
+    """Closes an environment after its spaces were read, unless the same one will be used later."""
+    with contextlib.ExitStack() as stack:
+        if not is_held(made, source):
+            stack.enter_context(contextlib.closing(made))
+        yield made
 
 
 def _limit(made: Adapter, config: Config, log: Dataset | None) -> StepLimit:
@@ -162,12 +179,16 @@ def _limit(made: Adapter, config: Config, log: Dataset | None) -> StepLimit:
             return StepLimit(stated, "own")
         return StepLimit(config.episode_steps, "given")
     seed = episode_seed(config.seed, "probe", 1)
-    return limit_of(made, log, seed, may_move=config.evaluation.episodes > 0)
+    with failures_told(
+        "whole episodes, which say after how many steps it ends them",
+        "say it: --episode-steps N",
+    ):
+        return limit_of(made, log, seed, may_move=config.evaluation.episodes > 0)
 
 
 def _check_system(source: EnvSource, env: Adapter) -> None:
     """Checks that observations, actions and episodes are those of the evaluation."""
-    with contextlib.closing(make_env(source, name="the live system")) as system:
+    with _looked_at(make_env(source, name="the live system"), source) as system:
         refuse_normalisers(system, "the live system")
         limits = inner_limit(system), inner_limit(env)
         for name, of_system, of_env in (

@@ -1,8 +1,10 @@
 """The console: a progress bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -35,7 +37,9 @@ class Reporter:
     """
 
     def __init__(self, *, quiet: bool = False, now: Callable[[], float] = time.monotonic):
-        self._console = Console(file=sys.stderr, quiet=quiet, highlight=False)
+        nowhere = sys.stderr is None  # as for a service
+        file: Any = None if nowhere else _Forgiving(sys.stderr)
+        self._console = Console(file=file, quiet=quiet or nowhere, highlight=False)
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._now = now
@@ -108,6 +112,27 @@ def _rounded(seconds: float) -> str:
             count = seconds / length
             return f"{count:.0f} {unit}" if count >= 9.5 or unit == "min" else f"{count:.1f} {unit}"
     return f"{max(seconds, 1.0):.0f} s"
+
+
+class _Forgiving:
+    """A stream; where it cannot be written, what is said is lost, and the run goes on.
+
+    Standard error may be a file on a full disk, or a terminal that is gone.
+    """
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class ConsoleSink:
