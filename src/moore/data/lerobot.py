@@ -14,7 +14,8 @@ from pathlib import Path
 from moore.data.checks import shown
 from moore.data.column_map import ColumnMap
 from moore.data.log import Log
-from moore.data.tables import natural_order, read_files
+from moore.data.log_files import natural_order
+from moore.data.tables import read_files
 from moore.errors import InputError
 
 _DEFAULTS = {
