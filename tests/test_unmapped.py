@@ -4,6 +4,8 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+import pyarrow as pa
+
 from made_tables import COLUMNS, log_of, refuses, rows_of, told, write_csv, write_parquet
 from moore.data.defects import findings
 from moore.data.load import load_dataset
@@ -122,3 +124,24 @@ def test_files_without_rows_are_told():
     write_files(lambda i: i)
     write_csv("run_1.csv", {key: [] for key in "xyur"})
     assert "1 of the files have no rows: run_1.csv" in told(log_of("run_*.csv"))
+
+
+# --- columns of Parquet ---
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.list_(pa.int64(), 1)])
+def test_lists_of_one_entry_are_flags_times_and_labels_like_single_numbers(kind):
+    def one(values):
+        return pa.array([[v] for v in values], kind)
+
+    roles = {"timeout": "f", "time": "t", "episode": "e"}
+    columns = {"f": [0, 1, 0, 1], "t": [1, 2, 3, 4], "e": [5, 5, 6, 6]}
+    write_parquet("log.parquet", rows_of(4, **{k: one(v) for k, v in columns.items()}))
+    assert log_of("log.parquet", **roles).truncated.tolist() == [False, True, False, True]
+
+
+def test_dates_as_whole_numbers_follow_the_time_format():
+    times = [20260131235900, 20260201000000, 20260201000100]
+    write_parquet("log.parquet", rows_of(3, t=times))
+    log = log_of("log.parquet", time="t", time_format="%Y%m%d%H%M%S")
+    assert "a row every 60 s" in told(log) and "1 gap" not in told(log)

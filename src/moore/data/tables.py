@@ -66,6 +66,7 @@ def read_files(
 
     by_file = files_are(columns) == "episodes"
     reading = _Reading(source, columns, Places(), by_file, list(notes or []), dict(names or {}))
+    reading.sure = whole != (None, None)
     try:
         there = _names_of(files[0], source if len(files) == 1 else str(files[0]), columns)
         check_asked(source, columns, own_reward=own_reward, names=there)
@@ -149,6 +150,7 @@ class _Reading:
     label: object = None
     seen: set | None = None
     empty: list[str] = field(default_factory=list)  # files without rows
+    sure: bool = False  # how many episodes there are is known
     over: int = 0  # files that go on with the label of the file before
 
     def blocks(self, files: list[Path]) -> Iterator[Block]:
@@ -182,7 +184,7 @@ class _Reading:
                 are parts of one episode.
         """
         self.notes += about_empty(self.empty)
-        if not self.over:
+        if not self.over or self.sure:
             return
         if len(self.seen) == 1 and self.columns.files is self.columns.time is None:
             raise InputError(
