@@ -259,13 +259,6 @@ DEFECTS = (
         in_run=True,
     ),
     Defect(
-        "running-totals",
-        lambda s: s["running_totals"],
-        "In every episode the rewards only ever grow away from zero, as running totals do. If they "
-        "are totals since the episode began, log the differences.",
-        in_run=True,
-    ),
-    Defect(
         "constant-reward",
         lambda s: s["reward_min"] == s["reward_max"],
         "The reward never changes, so there is nothing to learn. Log the true reward.",

@@ -112,6 +112,15 @@ EPISODE_DEFECTS = (
         in_run=True,
     ),
     Defect(
+        "terminals-like-others",
+        lambda s: s["terminals_alike"],
+        "Nearly all ends are flagged terminal, and neither states nor rewards tell the "
+        "{terminals:,} terminal rows from others. If recordings were cut there, move the flags to "
+        "the time-out flags: as terminals they teach that nothing can be earned after them. If the "
+        "system ended itself, observe what it ended by.",
+        in_run=True,
+    ),
+    Defect(
         "other-limit",
         lambda s: (
             s["ends_source"] not in (None, "successors")

@@ -20,6 +20,7 @@ from moore.data.log import told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.readings import summarize_readings
+from moore.data.reward_sums import summarize_sums
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.steps import SAMPLE
@@ -82,6 +83,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         **summarize_courses(log, ends),
         **summarize_readings(log, ends),
         **summarize_shifts(log, ends),
+        **summarize_sums(log, ends),
     }
     broken = broken_rows(log) & ~ends & log.successor_known
     summary["broken_successors"] = int(broken.sum())

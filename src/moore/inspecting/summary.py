@@ -24,6 +24,7 @@ from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
 from moore.data.readings import summarize_readings
+from moore.data.reward_sums import summarize_sums
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.successors import summarize_successors
@@ -153,6 +154,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         **summarize_courses(log, flags.ends),
         **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends),
+        **summarize_sums(log, flags.ends),
     }
 
 
