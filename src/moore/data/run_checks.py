@@ -72,6 +72,9 @@ def _summary(log: Dataset, facts: object) -> dict:
         "obs_mean": mean.tolist(),
         "obs_sd": sd.tolist(),
         "lone_obs": lone_values(low, high, log.obs[:: max(1, log.size // SAMPLE)]),
+        "lone_actions": lone_values(
+            action_low, action_high, log.action[:: max(1, log.size // SAMPLE)]
+        ),
         "reward": {"mean": float(reward[2][0]), "sd": float(reward[3][0])},
         "constant_obs_dims": np.flatnonzero(low == high).tolist(),
         "constant_action_dims": np.flatnonzero(action_low == action_high).tolist(),

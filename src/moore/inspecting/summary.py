@@ -232,10 +232,10 @@ def _ranges(log: Log, columns: dict[str, Columns]) -> dict:
     reward = columns["reward"]
     found = {"reward_min": float(reward.low[0]), "reward_max": float(reward.high[0])}
     found["histograms"] = {}
-    sample = log.obs[sample_rows(log.size)]
-    found["lone_obs"] = lone_values(columns["obs"].low, columns["obs"].high, sample)
-    for key in ("obs", "action"):
+    for key, lone in (("obs", "lone_obs"), ("action", "lone_actions")):
+        sample = getattr(log, key)[sample_rows(log.size)]
         found |= {
+            lone: lone_values(columns[key].low, columns[key].high, sample),
             f"{key}_min": columns[key].low.tolist(),
             f"{key}_max": columns[key].high.tolist(),
             f"{key}_mean": columns[key].mean.tolist(),
@@ -243,7 +243,6 @@ def _ranges(log: Log, columns: dict[str, Columns]) -> dict:
             f"constant_{key}_dims": columns[key].constant.tolist(),
             f"nearly_constant_{key}_dims": columns[key].nearly_constant.tolist(),
         }
-        sample = getattr(log, key)[sample_rows(log.size)]
         found["histograms"][key] = [histogram(values) for values in sample.T]
     found["histograms"]["reward"] = histogram(log.reward[sample_rows(log.size)])
     return found
