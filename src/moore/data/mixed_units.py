@@ -14,9 +14,9 @@ from moore.data.log import Log
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
 
-_PARTS, _STRETCHES = 60, 24  # episodes, evenly chosen, or stretches of the log
+_PARTS, _STRETCHES = 40, 24  # episodes, evenly chosen, or stretches of the log
 _ROWS = 20  # of a part say little
-_IN_PART = 60  # rows
+_IN_PART = 40  # rows
 _FEW = 3  # parts of either kind say nothing
 _GAP = 15.0  # times, with no part between
 _ALIKE = 3.0  # times: what the steps of a part are of its range
@@ -30,49 +30,50 @@ def mixed_units(log: "Log | Dataset", ends: np.ndarray) -> str:
         log: the rows.
         ends: (n,) bool, last rows of the episodes.
     """
-    last = np.flatnonzero(ends)
-    first = np.concatenate([[0], last[:-1] + 1]) if len(last) else last
-    long = last - first + 1 >= _ROWS
-    cuts = [(f, n) for f, n in zip(first[long], (last - first + 1)[long], strict=True)]
-    what = "episodes"
-    if len(cuts) < 2 * _FEW:
-        size, what = len(log.obs) // _STRETCHES, "stretches"
-        if size < _ROWS:
-            return ""
-        cuts = [(size * k, size) for k in range(_STRETCHES)]
-    cuts = [cuts[i] for i in np.unique(np.linspace(0, len(cuts) - 1, _PARTS).astype(int))]
+    starts, rows, what = _parts(len(log.obs), ends)
+    if not len(starts):
+        return ""
     found = []
     reward = np.asarray(log.reward).reshape(len(log.reward), -1)
     for name, values in (("observation", log.obs), ("action", log.action), ("reward", reward)):
         if len(values) != len(log.obs):
             continue  # refused elsewhere
-        span, step, size = _measured(values, cuts)
+        span, step, size = _measured(values[starts[:, None] + np.arange(rows)])
         for dim in range(values.shape[1]):
             if many := _kinds(span[:, dim], step[:, dim], size[:, dim]):
                 entry = name if name == "reward" else f"{name} {dim}"
                 found.append(f"{entry} ({many[0]:.0f} times as much in {many[1]} of "
-                             f"{len(cuts)} {what} as in the others)")  # fmt: skip
+                             f"{len(starts)} {what} as in the others)")  # fmt: skip
     return ", ".join(found[:_SHOWN])
 
 
-def _measured(values: np.ndarray, cuts: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(parts, dims) range of most values, usual step and large size of a column in each part."""
-    found = []
-    for start, length in cuts:
-        start += max(0, length - _IN_PART) // 2
-        with np.errstate(invalid="ignore", over="ignore"):
-            part = values[start : start + min(length, _IN_PART)].astype(np.float64)
-            step = np.median(np.abs(np.diff(part, axis=0)), axis=0)
-            low, high, size = _quantiles(part)
-            found.append((high - low, step, size))
-    return tuple(np.array(part) for part in zip(*found, strict=True))
+def _parts(size: int, ends: np.ndarray) -> tuple[np.ndarray, int, str]:
+    """First rows (parts,) and number of rows to look at of each part, and what the parts are."""
+    last = np.flatnonzero(ends)
+    first = np.concatenate([[0], last[:-1] + 1])[: len(last)]
+    lengths = last - first + 1
+    first, lengths = first[lengths >= _ROWS], lengths[lengths >= _ROWS]
+    what = "episodes"
+    if len(first) < 2 * _FEW:
+        length, what = size // _STRETCHES, "stretches"
+        if length < _ROWS:
+            return first[:0], 0, what
+        first, lengths = length * np.arange(_STRETCHES), np.full(_STRETCHES, length)
+    chosen = np.unique(np.linspace(0, len(first) - 1, min(len(first), _PARTS)).astype(int))
+    rows = min(_IN_PART, int(lengths[chosen].min()))
+    return first[chosen] + (lengths[chosen] - rows) // 2, rows, what
 
 
-def _quantiles(part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(dims,) what few values lie below, and above, and what few sizes lie above."""
-    few = len(part) // 10
-    ordered, sizes = np.sort(part, axis=0), np.sort(np.abs(part), axis=0)
-    return ordered[few], ordered[-1 - few], sizes[-1 - few]
+def _measured(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(parts, dims) range of most values, usual step and large size, of (parts, rows, dims)."""
+    rows = parts.shape[1]
+    few = rows // 10
+    with np.errstate(invalid="ignore", over="ignore"):
+        parts = parts.astype(np.float64)
+        step = np.partition(np.abs(np.diff(parts, axis=1)), rows // 2, axis=1)[:, rows // 2]
+        ordered = np.sort(parts, axis=1)
+        low, high = ordered[:, few], ordered[:, -1 - few]
+        return high - low, step, np.maximum(np.abs(low), np.abs(high))
 
 
 def _kinds(span: np.ndarray, step: np.ndarray, size: np.ndarray) -> tuple[float, int] | None:

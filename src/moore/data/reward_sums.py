@@ -11,7 +11,7 @@ import numpy as np
 
 from moore.data.least_squares import fitted_weights
 from moore.data.log import Log
-from moore.data.row_fits import FEW, inside, numbers, seen_of, unexplained
+from moore.data.row_fits import FEW, RewardRows, numbers, reward_rows, unexplained
 
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
@@ -23,12 +23,15 @@ _EPISODES, _STEPS = 5, 10  # fewer say nothing
 _MOST = 0.95  # of the episodes
 
 
-def summarize_sums(log: "Log | Dataset", ends: np.ndarray) -> dict[str, bool]:
+def summarize_sums(
+    log: "Log | Dataset", ends: np.ndarray, of_rewards: RewardRows | None = None
+) -> dict[str, bool]:
     """Which sums the rewards seem to be, for `moore.data.shift_defects`.
 
     Args:
         log: the rows.
         ends: (n,) bool, last rows of the episodes.
+        of_rewards: the result of `reward_rows`, if it is known.
 
     Returns:
         `totals`: whether changes of rewards from the row before can be foretold, and rewards
@@ -51,7 +54,7 @@ def summarize_sums(log: "Log | Dataset", ends: np.ndarray) -> dict[str, bool]:
     first, last = first[long], last[long]
     if one_return := _one_return(reward, first, last):
         return nothing | {"one_return": one_return}
-    return nothing | _foretold(log, reward, ends, last)
+    return nothing | _foretold(reward, last, of_rewards or reward_rows(log, ends))
 
 
 def _one_return(reward: np.ndarray, first: np.ndarray, last: np.ndarray) -> bool:
@@ -60,11 +63,8 @@ def _one_return(reward: np.ndarray, first: np.ndarray, last: np.ndarray) -> bool
     return bool(same.mean() >= _MOST and len(np.unique(reward[first[same]])) >= _EPISODES)
 
 
-def _foretold(
-    log: "Log | Dataset", reward: np.ndarray, ends: np.ndarray, last: np.ndarray
-) -> dict[str, bool]:
-    rows = inside(log, np.append(0, np.cumsum(ends[:-1])), -1, 2)
-    seen = seen_of(log, rows)
+def _foretold(reward: np.ndarray, last: np.ndarray, of_rewards: RewardRows) -> dict[str, bool]:
+    rows, seen = of_rewards.rows, of_rewards.seen
     if len(rows) < FEW or seen is None:
         return {}
     before, here, after = (reward[rows + lag] for lag in (-1, 0, 1))

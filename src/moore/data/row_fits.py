@@ -1,5 +1,6 @@
 """Samples of rows inside episodes, and linear fits of what they tell, for the checks of a log."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +55,25 @@ def seen_of(log: "Log | Dataset", rows: np.ndarray) -> np.ndarray | None:
     if not np.isfinite(columns).all():
         return None
     return with_products(columns)
+
+
+@dataclass(frozen=True, eq=False)
+class RewardRows:
+    """Rows with a row of their episode before and after them, and what may tell their rewards."""
+
+    rows: np.ndarray  # (m,)
+    seen: np.ndarray | None  # (m, k); None if it is not finite, or there are few rows
+
+
+def reward_rows(log: "Log | Dataset", ends: np.ndarray) -> RewardRows:
+    """The rows whose rewards are looked at.
+
+    Args:
+        log: the rows.
+        ends: (n,) bool, last rows of the episodes.
+    """
+    rows = inside(log, np.append(0, np.cumsum(ends[:-1])), -1, 2)
+    return RewardRows(rows, seen_of(log, rows))
 
 
 def with_products(columns: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.readings import summarize_readings
 from moore.data.reward_sums import summarize_sums
+from moore.data.row_fits import reward_rows
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.steps import SAMPLE
@@ -57,6 +58,7 @@ def _summary(log: Dataset, facts: object) -> dict:
     action_low, action_high, _, _ = _spread(log.action)
     reward = _spread(log.reward[:, None])
     limits = told(log.metadata, "ends")
+    of_rewards = reward_rows(log, ends)
     summary = {
         "rows": log.size,
         "terminals": int(log.terminated.sum()),
@@ -85,8 +87,8 @@ def _summary(log: Dataset, facts: object) -> dict:
         **given_away(log),
         **summarize_courses(log, ends),
         **summarize_readings(log, ends),
-        **summarize_shifts(log, ends),
-        **summarize_sums(log, ends),
+        **summarize_shifts(log, ends, of_rewards),
+        **summarize_sums(log, ends, of_rewards),
     }
     broken = broken_rows(log) & ~ends & log.successor_known
     summary["broken_successors"] = int(broken.sum())

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moore.data.log import Log
-from moore.data.row_fits import FEW, inside, numbers, seen_of, standard, successors, unexplained
+from moore.data.row_fits import (
+    FEW,
+    RewardRows,
+    inside,
+    numbers,
+    reward_rows,
+    seen_of,
+    standard,
+    successors,
+    unexplained,
+)
 
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
@@ -27,12 +37,15 @@ _MUCH_BETTER = 0.2  # of that
 _EPISODES, _STEPS = 5, 10
 
 
-def summarize_shifts(log: "Log | Dataset", ends: np.ndarray) -> dict:
+def summarize_shifts(
+    log: "Log | Dataset", ends: np.ndarray, of_rewards: RewardRows | None = None
+) -> dict:
     """Columns that seem to belong to other rows, for `moore.data.shift_defects`.
 
     Args:
         log: the rows.
         ends: (n,) bool, last rows of the episodes.
+        of_rewards: the result of `reward_rows`, if it is known.
 
     Returns:
         `action_rows`: the row, counted from an action's own, in which its effect shows, if that is
@@ -50,7 +63,7 @@ def summarize_shifts(log: "Log | Dataset", ends: np.ndarray) -> dict:
     reward = numbers(reward.reshape(-1), slice(None))
     return {
         "action_rows": _rows_of_actions(log, episode),
-        "reward_rows": _rows_of_rewards(log, reward, episode),
+        "reward_rows": _rows_of_rewards(reward, of_rewards or reward_rows(log, ends)),
         "returns_to_go": _are_to_go(log, reward, episode, ends),
     }
 
@@ -99,9 +112,8 @@ def _rows_of_actions(log: "Log | Dataset", episode: np.ndarray) -> int:
 # --- rewards ---
 
 
-def _rows_of_rewards(log: "Log | Dataset", reward: np.ndarray, episode: np.ndarray) -> int:
-    rows = inside(log, episode, -1, 2)  # the last reward of an episode may be of another kind
-    seen = seen_of(log, rows)
+def _rows_of_rewards(reward: np.ndarray, of_rewards: RewardRows) -> int:
+    rows, seen = of_rewards.rows, of_rewards.seen  # the last reward of an episode may be another
     if len(rows) < FEW or seen is None:
         return 0
     lags = np.array([-1, 0, 1])

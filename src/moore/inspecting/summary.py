@@ -25,6 +25,7 @@ from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
 from moore.data.readings import summarize_readings
 from moore.data.reward_sums import summarize_sums
+from moore.data.row_fits import reward_rows
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.successors import summarize_successors
@@ -144,6 +145,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
     """What the rows, or else their reader, say about precision and about ends without a flag."""
     arrays = {key: getattr(log, key) for key in ("obs", "action", "reward", "next_obs")}
     unflagged = unflagged_ends(log, flags.ends) or told(metadata, "unflagged_ends")
+    of_rewards = reward_rows(log, flags.ends)
     return {
         "float32": lost_in_float32(arrays, flags.ends) or told(metadata, "float32"),
         "unflagged_ends": unflagged,
@@ -153,8 +155,8 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         **given_away(log),
         **summarize_courses(log, flags.ends),
         **summarize_readings(log, flags.ends),
-        **summarize_shifts(log, flags.ends),
-        **summarize_sums(log, flags.ends),
+        **summarize_shifts(log, flags.ends, of_rewards),
+        **summarize_sums(log, flags.ends, of_rewards),
     }
 
 
