@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from moore.data.dataset import from_log
 from moore.data.defects import findings
 from moore.data.load import load_dataset
 from moore.data.log import Log
+from moore.data.readings import summarize_readings
 from moore.data.run_checks import check_log_for_run
 from moore.data.terminal_states import terminals_like_others
 from moore.inspecting.summary import summarize
@@ -87,3 +89,40 @@ def test_windows_of_a_process_that_goes_on_have_not_slipped(seed):
     for every in (30, 47, 100):
         cut = np.arange(3000) % every == every - 1
         assert unflagged_ends(log, cut) == {}
+
+
+# --- a plant that hits a stop ---
+
+
+def cart_log(name: str, seed: int) -> Log:
+    """MountainCar, pushed the way it moves: it swings up to the goal, and hits the wall."""
+    env = gymnasium.make(name)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for episode in range(30):
+        obs, _ = env.reset(seed=seed * 1000 + episode)
+        over = False
+        while not over:
+            push = float(np.clip(np.sign(obs[1] + 1e-9) + 0.3 * rng.normal(), -1, 1))
+            discrete = isinstance(env.action_space, gymnasium.spaces.Discrete)
+            action = 1 + int(np.sign(obs[1])) if discrete else np.array([push], np.float32)
+            after, reward, terminated, truncated, _ = env.step(action)
+            over = terminated or truncated
+            rows.append((obs, np.ravel(action).astype(float), reward, terminated, truncated))
+            obs = after
+    env.close()
+    return Log(*map(np.array, zip(*rows, strict=True)), next_obs=None, name="cart")
+
+
+@pytest.mark.parametrize("name", ["MountainCar-v0", "MountainCarContinuous-v0"])
+def test_a_stop_of_the_plant_is_no_end_and_no_dropped_reading(name):
+    log = cart_log(name, 0)
+    ends = log.terminated | log.truncated
+    assert unflagged_ends(log, ends) == {} and summarize_readings(log, ends)["dropped"] == ""
+
+
+def test_ends_that_lead_to_a_first_state_are_still_found_where_some_are_flagged():
+    log = cart_log("MountainCar-v0", 0)
+    some = log.terminated.copy()
+    some[np.flatnonzero(some)[[3, 5, 8]]] = False
+    assert unflagged_ends(replace(log, terminated=some), some) == {"jumps": 3}

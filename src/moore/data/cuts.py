@@ -30,6 +30,7 @@ _CHANCE = -15.0  # natural logarithm of the probability that chance finds a limi
 _TOWERS = 2.0  # times the steps before and after an end
 _MOST = 0.8
 _FEW_BREAKS = 0.2  # of the rows; more are rows that were shuffled
+_FEW_STARTS, _OTHER_ENTRIES = 5, 0.3  # first states, a share of the entries
 _FAR = 10.0  # times what 99% of the steps keep to
 
 
@@ -140,7 +141,7 @@ def unflagged_ends(log: Log, ends: np.ndarray) -> dict[str, int]:
         return {"every": every}
     if slipped := slipped_flags(log, ends):
         return slipped
-    jumps = far_jumps(surprise, ends)
+    jumps = far_jumps(surprise, ends, log.obs[: len(ends)])
     return {"jumps": jumps} if jumps else {}
 
 
@@ -238,15 +239,28 @@ def _alone(surprise: np.ndarray, inside: np.ndarray, nth: np.ndarray, limit: int
     return len(at) >= _AT_LEAST and float(np.mean(surprise[at] > _TOWERS * around)) >= _MOST
 
 
-def far_jumps(surprise: np.ndarray, ends: np.ndarray) -> int:
-    """Single rows inside episodes after which the observations jump far more than anywhere else."""
+def far_jumps(surprise: np.ndarray, ends: np.ndarray, obs: np.ndarray) -> int:
+    """Single rows inside episodes after which the observations jump far more than anywhere else.
+
+    Where first states of episodes are known, only jumps to such states count. A plant that hits a
+    stop jumps, too.
+    """
     inside = np.flatnonzero(~ends)
     inside = inside[(inside > 0) & (inside < len(surprise) - 2)]
     if len(inside) < 100:
         return 0
     far = inside[surprise[inside] > _FAR * np.quantile(surprise[inside], 0.99)]
     around = np.maximum(surprise[far - 1], surprise[far + 2])
-    return int((surprise[far] > _FAR * around).sum())
+    far = far[surprise[far] > _FAR * around]
+    starts = np.append(0, np.flatnonzero(ends[:-1]) + 1)
+    if len(far) == 0 or len(starts) < _FEW_STARTS:
+        return len(far)
+    with np.errstate(invalid="ignore", over="ignore"):
+        obs = obs.astype(np.float64)
+        low, high = obs[starts].min(axis=0), obs[starts].max(axis=0)
+        room = np.maximum(high - low, np.abs(obs[inside + 1] - obs[inside]).mean(axis=0))
+        beyond = np.maximum(low - obs[far + 1], obs[far + 1] - high) > room
+    return int((beyond.mean(axis=1) < _OTHER_ENTRIES).sum())
 
 
 def surprises(log: Log, ends: np.ndarray) -> np.ndarray:

@@ -95,7 +95,8 @@ def _dropped(dim: int, before: np.ndarray, here: np.ndarray, after: np.ndarray) 
         return ""
     usual = np.median(np.abs(after - here)[here != value])
     off = np.minimum(np.abs(here - before), np.abs(after - here))[at]
-    if np.median(off) <= _OUT_OF_LINE * usual:
+    goes_on = np.abs(after - before)[at]  # at a stop of the plant, it does not
+    if np.median(off) <= _OUT_OF_LINE * usual or np.median(goes_on) > np.median(off):
         return ""
     return f"{dim} ({value:.6g} in {count / len(here):.1%} of the rows)"
 
