@@ -18,6 +18,13 @@ from moore.data.log import notes_of
 LENGTHS = (4, 3, 5)
 
 
+FEATURES = {
+    "observation.state": {"dtype": "float32", "shape": [14]},
+    "action": {"dtype": "float32", "shape": [1]},
+    "next.reward": {"dtype": "float32", "shape": [1]},
+}
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -129,6 +136,7 @@ def test_a_lost_frame_ends_the_episode(folder):
         ({"codebase_version": "v1.6"}, "is of version v1.6; expected"),
         ({"features": 3}, "is of version v3.0|no tables"),
         ({"total_episodes": 5}, "3 episodes are there, its description says 5"),
+        ({"features": FEATURES}, "state has 2 numbers a row, meta/info.json says 14"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(folder, change, message):

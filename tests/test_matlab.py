@@ -97,6 +97,9 @@ def test_gaps_missing_values_and_episodes_are_as_in_tables(folder, version):
     refuses("e is 1 again in row 5", read_log, "log.mat", columns=how)
     made(version, e=np.array([1, 1, 2, 2, 3, 3.0])[:, None])
     assert np.flatnonzero(read_log("log.mat", columns=how).truncated).tolist() == [1, 3, 5]
+    made(version, e=np.array([1, np.nan, 1, 2, 2, 2.0])[:, None])  # a missing label is none
+    assert read_log("log.mat", columns=how).obs[:, 0].tolist() == [0, 2, 3, 4, 5]
+    refuses("time_format is given", read_log, "log.mat", columns=how | {"time_format": "%Y"})
 
 
 @pytest.mark.parametrize("version", ["7.3", "7"])

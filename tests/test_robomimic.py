@@ -131,3 +131,20 @@ def test_groups_of_other_names_are_told(folder):
     log = read_log("demo.hdf5")
     assert log.size == 9
     assert any("not read below data: lift_11" in note for note in notes_of(log.metadata))
+
+
+def test_demonstrations_of_another_length_than_the_file_says_are_refused(folder):
+    with h5py.File(made(), "a") as file:  # padded to four rows each
+        file["data/demo_1"].attrs["num_samples"] = 2
+    refuses("demo_1 has 4 rows, its num_samples says 2; expected as many", read_log, "demo.hdf5")
+
+
+def test_lost_and_empty_demonstrations_are_told(folder):
+    with h5py.File(made(lengths=(3, 0, 2)), "a") as file:
+        file["data"].attrs["total"] = 9
+    notes = " | ".join(notes_of(read_log("demo.hdf5").metadata))
+    assert "5 rows are there, the file says 9" in notes
+    assert "demonstrations without rows: demo_1" in notes
+    with h5py.File("demo.hdf5", "a") as file:
+        file["data"].attrs["total"] = 5
+    assert "the file says" not in " ".join(notes_of(read_log("demo.hdf5").metadata))

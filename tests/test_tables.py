@@ -57,7 +57,7 @@ def test_a_log_is_the_same_as_table_in_files_and_as_npz(folder, made, kind, time
     flags = np.zeros(n, bool)
     flags[last] = terminal
     columns = rows_of(n, e=[f"run {i}" for i in episode], end=[int(f) for f in flags])
-    named = {"episode": "e", "terminal": "end"}
+    named = {"episode": "e", "terminal": "end", "files": "parts"}
     if timed:
         start = datetime.datetime(2026, 1, 1)
         times = [start + datetime.timedelta(seconds=10 * i + 7000 * int(e) ** 2)

@@ -62,7 +62,7 @@ class Cells:
 
     def flags(self, cells: pa.Array, column: str) -> np.ndarray:
         """Flags (b,) float64: 0, 1, or NaN if the cell is missing."""
-        values = self.numbers(cells, column)
+        values = self.numbers(_single(_plain(cells)), column)
         wrong = ~np.isin(values, (0.0, 1.0)) & ~np.isnan(values)
         if values.ndim != 1 or wrong.any():
             row = int(wrong.reshape(len(values), -1).any(axis=1).argmax())
@@ -71,8 +71,10 @@ class Cells:
 
     def times(self, cells: pa.Array, column: str) -> tuple[np.ndarray, np.ndarray, Clock]:
         """Times (b,) float64 or int64, (b,) bool whether they are known, and what they count."""
-        cells = _plain(cells)
+        cells = _single(_plain(cells))
         unit = Clock(SECONDS[self.columns.time_unit])
+        if self.columns.time_format is not None and pa.types.is_integer(cells.type):
+            cells = pc.cast(pc.cast(cells, pa.string()), pa.large_binary())  # digits of a date
         if _is_text(cells.type):
             if self.columns.time_format is None and self._are_numbers(cells):
                 values = self._text_numbers(cells, column)
@@ -107,7 +109,7 @@ class Cells:
 
     def labels(self, cells: pa.Array) -> tuple[np.ndarray, list[object]]:
         """The number of each cell's label (b,), -1 if it is missing, and the labels."""
-        cells = _plain(cells)
+        cells = _single(_plain(cells))
         if _is_text(cells.type):
             cells = self._text(cells)
         if pa.types.is_floating(cells.type):
@@ -287,6 +289,17 @@ def _plain(cells: pa.Array) -> pa.Array:
     if _is_text(cells.type):  # bytes that are no UTF-8 may be called text
         cells = pc.cast(cells, pa.large_binary())
     return cells
+
+
+def _single(cells: pa.Array) -> pa.Array:
+    """The entries of an array of lists that have one each; else the array."""
+    kind = cells.type
+    if pa.types.is_fixed_size_list(kind):
+        cells = cells.cast(pa.list_(kind.value_type))
+    if not (pa.types.is_list(cells.type) or pa.types.is_large_list(cells.type)):
+        return cells
+    one = cells.null_count == 0 and pc.all(pc.equal(pc.list_value_length(cells), 1)).as_py()
+    return cells.flatten() if one else cells
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _STILL = 50  # rows
 _MOVING = 0.9  # of the other rows
+_STUCK, _OFTEN = 5, 3  # rows, times
+_NEARLY_ALL = 1.01  # rows to a stretch
 _EPISODES, _STEPS = 5, 10  # fewer say nothing
 _MOST = 0.95  # of the episodes
 
@@ -25,10 +27,10 @@ def summarize_courses(log: "Log | Dataset", ends: np.ndarray) -> dict:
         ends: (n,) bool, last rows of the episodes.
 
     Returns:
-        `standing`: observation entries that stand still for 50 rows or more although they change in
-        nearly all other rows, in words; `running_totals`: whether the rewards of each episode only
-        grow away from zero; `lone_rewards`: rewards of rows that are not terminal far beyond all
-        others, in words.
+        `standing`: observation entries that stand still for 50 rows or more, or again and again for
+        5 rows or more, although they change in nearly all other rows, in words; `running_totals`:
+        whether the rewards of each episode only grow away from zero; `lone_rewards`: rewards of
+        rows that are not terminal far beyond all others, in words.
     """
     reward = np.asarray(log.reward, np.float64)
     if reward.size != log.size:  # refused elsewhere
@@ -53,7 +55,24 @@ def _standing(obs: np.ndarray) -> str:
         if longest >= _STILL and moves:
             first = int(stretches[: stretches.argmax()].sum())
             found.append(f"{dim} ({longest:,} rows from row {first} on)")
+        elif longest >= _STUCK and (times := _stuck(column, stretches)):
+            found.append(f"{dim} (for {_STUCK} rows or more {times} times, at other values)")
     return ", ".join(found[:8])
+
+
+def _stuck(column: np.ndarray, stretches: np.ndarray) -> int:
+    """How often a column that changes in all other rows stands still at a value of its own.
+
+    At its ends, or again and again at one value, it may be the plant that rests.
+    """
+    long = stretches >= _STUCK
+    rest = stretches[~long]
+    if len(rest) < _STILL or rest.sum() > _NEARLY_ALL * len(rest) or long.sum() < _OFTEN:
+        return 0
+    values = column[np.cumsum(stretches)[long] - 1]
+    ends = (values == column.min()) | (values == column.max())
+    others = len(np.unique(values[~ends]))
+    return int((~ends).sum()) if others >= max(_OFTEN, 0.9 * (~ends).sum()) else 0
 
 
 def _are_totals(reward: np.ndarray, ends: np.ndarray) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from moore.data.checks import as_float32, blocks
 from moore.data.episodes import TIME_LIMIT, cut_at_limit
+from moore.data.flag_rows import slipped_flags
 from moore.data.known_files import closest_env, recognise
 from moore.data.least_squares import fitted_weights
 from moore.data.log import Log, told
@@ -28,8 +29,8 @@ _AT_LEAST = 3  # ends
 _CHANCE = -15.0  # natural logarithm of the probability that chance finds a limit
 _TOWERS = 2.0  # times the steps before and after an end
 _MOST = 0.8
-_FEW_ENDS, _FAR_STEP = 5, 3.0  # times what 99% of the steps keep to
 _FEW_BREAKS = 0.2  # of the rows; more are rows that were shuffled
+_FEW_STARTS, _OTHER_ENTRIES = 5, 0.3  # first states, a share of the entries
 _FAR = 10.0  # times what 99% of the steps keep to
 
 
@@ -127,9 +128,9 @@ def unflagged_ends(log: Log, ends: np.ndarray) -> dict[str, int]:
     """Signs that rows inside episodes are ends; empty if there are none, or successors are stored.
 
     `every` is the number of steps after which the observations jump again and again, `jumps` the
-    number of rows with jumps unlike all other steps. `early` is the number of ends that seem to be
-    flagged a row too early: an ordinary step follows them, and then a jump. `shuffled` is the
-    number of rows if none of them seems to be followed by its successor.
+    number of rows with jumps unlike all other steps. `early` and `late` are numbers of ends that
+    seem to be flagged a row beside the jump. `shuffled` is the number of rows if none of them seems
+    to be followed by its successor.
     """
     if log.next_obs is not None:
         return {}
@@ -138,9 +139,9 @@ def unflagged_ends(log: Log, ends: np.ndarray) -> dict[str, int]:
     surprise, ends = surprises(log, ends), ends[:_ROWS]
     if (every := jumping_period(surprise, ends)) is not None:
         return {"every": every}
-    if early := early_flags(log, ends):
-        return {"early": early}
-    jumps = far_jumps(surprise, ends)
+    if slipped := slipped_flags(log, ends):
+        return slipped
+    jumps = far_jumps(surprise, ends, log.obs[: len(ends)])
     return {"jumps": jumps} if jumps else {}
 
 
@@ -238,34 +239,28 @@ def _alone(surprise: np.ndarray, inside: np.ndarray, nth: np.ndarray, limit: int
     return len(at) >= _AT_LEAST and float(np.mean(surprise[at] > _TOWERS * around)) >= _MOST
 
 
-def early_flags(log: Log, ends: np.ndarray) -> int:
-    """How many ends seem to be flagged one row too early; 0 unless most of them do.
+def far_jumps(surprise: np.ndarray, ends: np.ndarray, obs: np.ndarray) -> int:
+    """Single rows inside episodes after which the observations jump far more than anywhere else.
 
-    Args:
-        log: a log without stored successors.
-        ends: (m,) bool, flags of its first rows.
+    Where first states of episodes are known, only jumps to such states count. A plant that hits a
+    stop jumps, too.
     """
-    at = np.flatnonzero(ends[:-2] & ~ends[1:-1])
-    with np.errstate(over="ignore", invalid="ignore"):
-        step = np.abs(np.diff(log.obs[: len(ends)].astype(np.float64), axis=0))
-    inside = ~ends[:-1]
-    inside[at + 1] = False
-    if len(at) < _FEW_ENDS or inside.sum() < 100 or not np.isfinite(step).all():
-        return 0
-    far = (step > _FAR_STEP * np.quantile(step[inside], 0.99, axis=0)).any(axis=1)
-    early = far[at + 1] & ~far[at]
-    return int(early.sum()) if early.mean() >= _MOST and far[at].mean() < 1 - _MOST else 0
-
-
-def far_jumps(surprise: np.ndarray, ends: np.ndarray) -> int:
-    """Single rows inside episodes after which the observations jump far more than anywhere else."""
     inside = np.flatnonzero(~ends)
     inside = inside[(inside > 0) & (inside < len(surprise) - 2)]
     if len(inside) < 100:
         return 0
     far = inside[surprise[inside] > _FAR * np.quantile(surprise[inside], 0.99)]
     around = np.maximum(surprise[far - 1], surprise[far + 2])
-    return int((surprise[far] > _FAR * around).sum())
+    far = far[surprise[far] > _FAR * around]
+    starts = np.append(0, np.flatnonzero(ends[:-1]) + 1)
+    if len(far) == 0 or len(starts) < _FEW_STARTS:
+        return len(far)
+    with np.errstate(invalid="ignore", over="ignore"):
+        obs = obs.astype(np.float64)
+        low, high = obs[starts].min(axis=0), obs[starts].max(axis=0)
+        room = np.maximum(high - low, np.abs(obs[inside + 1] - obs[inside]).mean(axis=0))
+        beyond = np.maximum(low - obs[far + 1], obs[far + 1] - high) > room
+    return int((beyond.mean(axis=1) < _OTHER_ENTRIES).sum())
 
 
 def surprises(log: Log, ends: np.ndarray) -> np.ndarray:

@@ -47,6 +47,11 @@ def _worst_rounding(s: dict) -> float:
     return max(c["rounding"] for columns in s["float32"].values() for c in columns)
 
 
+def _dropped(s: dict) -> list[str]:
+    found = [f"Observation dimensions {s['dropped']}"] if s["dropped"] else []
+    return found + ([f"Rewards ({s['dropped_rewards']})"] if s["dropped_rewards"] else [])
+
+
 DEFECTS = (
     Defect(
         "not-finite",
@@ -229,6 +234,13 @@ DEFECTS = (
         in_run=True,
     ),
     Defect(
+        "lone-actions",
+        lambda s: s["lone_actions"],
+        "Some actions lie far beyond all others: {lone_actions}. They may stand for an action that "
+        "was not recorded. Repair or drop these rows (in a table, name them in `missing`).",
+        in_run=True,
+    ),
+    Defect(
         "standing-observations",
         lambda s: s["standing"],
         "Observation dimensions {standing} stand still for that long, although they change in "
@@ -245,24 +257,20 @@ DEFECTS = (
     ),
     Defect(
         "dropped-readings",
-        lambda s: s["dropped"],
-        "Observation dimensions {dropped} leave their course for a row and hold one and the same "
-        "value there, as readings that were not made. Repair or drop these rows (in a table, name "
-        "the value in `missing`).",
+        lambda s: s["dropped"] or s["dropped_rewards"],
+        lambda s: (
+            " and ".join(_dropped(s))
+            + " leave their course for a row and hold one and the same value there, as readings "
+            "that were not made. Repair or drop these rows (in a table, name the value in "
+            "`missing`)."
+        ),
         in_run=True,
     ),
     Defect(
         "units-change",
         lambda s: s["other_units"],
-        "Columns go on in other units, or as another quantity: {other_units}. If nothing was "
-        "changed in the plant there, convert one part.",
-        in_run=True,
-    ),
-    Defect(
-        "running-totals",
-        lambda s: s["running_totals"],
-        "In every episode the rewards only ever grow away from zero, as running totals do. If they "
-        "are totals since the episode began, log the differences.",
+        "Columns go on in other units, or as another quantity, or vary many times as much in some "
+        "parts: {other_units}. If nothing was changed in the plant there, convert these parts.",
         in_run=True,
     ),
     Defect(

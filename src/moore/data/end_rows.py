@@ -7,6 +7,7 @@ import numpy as np
 
 from moore.data.checks import as_float32
 from moore.data.steps import SAMPLE, AnyLog, UsualSteps, changes, usual_steps
+from moore.data.terminal_states import terminals_like_others
 
 _MANY = 0.1  # of the ends of one kind: fewer equal ones are chance
 _MOST = 0.5
@@ -22,7 +23,8 @@ def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dic
     ends with the first obs of the next episode, if that is far from the usual change of a step (it
     is not in a system that goes on without a reset). `timed_terminals` are terminal rows at the
     longest length, `timed_length`, if many episodes share it; the count is 0 if states or rewards
-    distinguish these rows from others.
+    distinguish these rows from others. `terminals_alike` says whether that is so of terminal rows
+    at any length, where nearly all ends are terminal.
 
     Args:
         log: the rows.
@@ -47,7 +49,12 @@ def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dic
         firsts = {"padded_successors": padded, "far_resets": far}
         found["first_rows"] = {k: int(rows.min()) if len(rows) else None for k, rows in
                                firsts.items()}  # fmt: skip
-    return found | _timed_terminals(log, terminated, ends, padded=bool(found["padded_successors"]))
+    padded_ends = bool(found["padded_successors"])
+    found |= _timed_terminals(log, terminated, ends, padded=padded_ends)
+    alike = not found["timed_terminals"] and terminals_like_others(
+        log, terminated, ends, padded=padded_ends
+    )
+    return found | {"terminals_alike": alike}
 
 
 def _padded(

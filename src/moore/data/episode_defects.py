@@ -7,11 +7,24 @@ _FEW = 10  # rows say nothing
 
 
 def _unflagged(s: dict) -> str:
-    if "every" in s["unflagged_ends"]:
-        return f"after every {s['unflagged_ends']['every']:,} steps"
-    if "early" in s["unflagged_ends"]:
-        return f"one row after {s['unflagged_ends']['early']:,} of the flagged ends"
-    return f"in {s['unflagged_ends']['jumps']:,} rows"
+    ((sign, count),) = s["unflagged_ends"].items()
+    if sign == "said":
+        return (
+            f"A column that is not in the map tells {count:,} ends inside episodes, and the next "
+            "rows are taken for the successors there. Name it in the map (as episode, terminal or "
+            "timeout), or accept this if the process goes on over them."
+        )
+    where = {
+        "every": f"after every {count:,} steps",
+        "early": f"one row after {count:,} of the flagged ends",
+        "late": f"one row before {count:,} of the flagged ends",
+        "jumps": f"in {count:,} rows",
+    }[sign]
+    return (
+        f"Inside episodes the observations jump {where} as they do nowhere else, and the next rows "
+        "are taken for the successors. The ends of episodes seem not to be flagged. Flag them, or "
+        "store next_obs."
+    )
 
 
 def _few_agree(s: dict) -> bool:
@@ -85,11 +98,7 @@ EPISODE_DEFECTS = (
     Defect(
         "unflagged-ends",
         lambda s: s["unflagged_ends"] and "shuffled" not in s["unflagged_ends"],
-        lambda s: (
-            f"Inside episodes the observations jump {_unflagged(s)} as they do nowhere else, and "
-            "the next rows are taken for the successors. The ends of episodes seem not to be "
-            "flagged. Flag them, or store next_obs."
-        ),
+        _unflagged,
         level="ruins",
         in_run=True,
     ),
@@ -100,6 +109,15 @@ EPISODE_DEFECTS = (
         "steps, the longest episode, in states like all others. These are time-outs; as terminals "
         "they teach that nothing can be earned after them. Move them to the time-out flags.",
         level=lambda s: "ruins" if s["timed_share"] >= 0.5 else "note",
+        in_run=True,
+    ),
+    Defect(
+        "terminals-like-others",
+        lambda s: s["terminals_alike"],
+        "Nearly all ends are flagged terminal, and neither states nor rewards tell the "
+        "{terminals:,} terminal rows from others. If recordings were cut there, move the flags to "
+        "the time-out flags: as terminals they teach that nothing can be earned after them. If the "
+        "system ended itself, observe what it ended by.",
         in_run=True,
     ),
     Defect(

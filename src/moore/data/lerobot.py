@@ -7,6 +7,7 @@ episodes a file (`data/chunk-000/file-000.parquet`); both have the columns `epis
 """
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 from moore.data.checks import shown
 from moore.data.column_map import ColumnMap
 from moore.data.log import Log
-from moore.data.tables import natural_order, read_files
+from moore.data.log_files import natural_order
+from moore.data.tables import read_files
 from moore.errors import InputError
 
 _DEFAULTS = {
@@ -60,8 +62,9 @@ def read_lerobot(
         own_reward=own_reward,
         notes=_notes(features, columns),
         names={key: _entry_names(feature) for key, feature in features.items()},
-        whole=(info.get("total_episodes"), info.get("total_frames")),
+        whole=(_count(info, "total_episodes"), _count(info, "total_frames")),
     )
+    _check_widths(features, columns, log, source)
     about = {key: info[key] for key in ("codebase_version", "robot_type", "fps") if key in info}
     about = {key: value for key, value in about.items() if isinstance(value, str | int | float)}
     return replace(log, metadata=log.metadata | about)
@@ -101,6 +104,26 @@ def _check_features(features: dict, columns: ColumnMap, source: str) -> None:
             f"{source}: no column {shown(column)}; the folder has {shown(', '.join(numbers))}; "
             f"name another in the column map{hint}"
         )
+
+
+def _check_widths(features: dict, columns: ColumnMap, log: Log, source: str) -> None:
+    """Refuses columns with more or fewer numbers a row than the description says."""
+    for keys, values in ((columns.obs, log.obs), (columns.action, log.action)):
+        shapes = [features[key].get("shape") for key in keys]
+        if not all(isinstance(s, list) and s and all(type(n) is int for n in s) for s in shapes):
+            continue
+        expected = sum(math.prod(shape) for shape in shapes)
+        if expected != values.shape[1]:
+            raise InputError(
+                f"{source}: {shown(', '.join(keys))} {'has' if len(keys) == 1 else 'have'} "
+                f"{values.shape[1]} numbers a row, meta/info.json says {expected}; expected as "
+                "many; copy the folder again, or correct its description"
+            )
+
+
+def _count(info: dict, key: str) -> int | None:
+    """A number of the description; None if it says none."""
+    return info[key] if type(info.get(key)) is int else None
 
 
 def _is_picture(feature: dict) -> bool:

@@ -103,7 +103,7 @@ def _is_ends(value: dict) -> bool:
 def _is_signs(value: dict) -> bool:
     return (
         len(value) == 1
-        and value.keys() <= {"every", "jumps", "early", "shuffled"}
+        and value.keys() <= {"every", "jumps", "early", "late", "said", "shuffled"}
         and _is(*value.values(), int)
     )
 

@@ -43,6 +43,11 @@ def read_matlab(
     if own_reward:
         columns = replace(columns, reward=None)
     check_asked(source, columns, own_reward=own_reward)
+    if columns.time_format is not None:
+        raise InputError(
+            f"{source}: time_format is given, but times in MATLAB files are numbers; expected "
+            "time_unit; leave time_format out"
+        )
     path = Path(os.path.expanduser(source))
     if not os.path.isfile(path):
         raise InputError(f"{source}: no such file; check the name and the folder")
@@ -177,8 +182,8 @@ def _roles(arrays: dict, columns: ColumnMap, source: str) -> tuple[dict, Names]:
 
 
 def _check_together(labels: np.ndarray, key: str, source: str) -> None:
-    changes = np.append(0, np.flatnonzero(labels[1:] != labels[:-1]) + 1)
-    changes = changes[np.isfinite(labels[changes].astype(np.float64))]
+    known = np.flatnonzero(np.isfinite(labels.astype(np.float64)))  # a missing label is none
+    changes = known[np.append(True, np.diff(labels[known]) != 0)] if len(known) else known
     _, first = np.unique(labels[changes], return_index=True)
     if len(first) < len(changes):
         again = np.setdiff1d(np.arange(len(changes)), first)[0]

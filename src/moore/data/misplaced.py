@@ -89,16 +89,27 @@ def _form(stored: np.ndarray, following: np.ndarray, own: np.ndarray) -> str:
         return "the change to the next row's obs"
     if _permuted(stored, following, moving):
         return "the next row's obs with its entries in another order"
-    spread, centre = following.std(axis=0)[moving], following.mean(axis=0)[moving]
     if not moving.any():
         return ""
-    from_centre = following[:, moving] - centre
-    slope = (from_centre * stored[:, moving]).mean(axis=0) / spread**2
-    middle = stored[:, moving].mean(axis=0)
-    left = stored[:, moving] - middle - slope * from_centre
-    linear = left.std(axis=0) <= _EXACT * np.abs(slope) * spread
-    other = (np.abs(slope - 1) > _OTHER) | (np.abs(middle - centre) > _OTHER * spread)
-    return "the next row's obs in other units" if linear.all() and other.any() else ""
+    columns = [_line(x, y) for x, y in zip(following[:, moving].T, stored[:, moving].T,
+                                           strict=True)]  # fmt: skip
+    linear, other = zip(*columns, strict=True)
+    return "the next row's obs in other units" if all(linear) and any(other) else ""
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[bool, bool]:
+    """Whether most y (m,) lie on a line over x (m,), and whether it is another one than y = x."""
+    kept = np.ones(len(x), bool)
+    for _ in range(5):  # without the rows that follow no line, such as ends that are not flagged
+        spread, centre, middle = x[kept].std(), x[kept].mean(), y[kept].mean()
+        if not spread > 0:
+            return False, False
+        slope = float(((x[kept] - centre) * y[kept]).mean() / spread**2)
+        left = np.abs(y - middle - slope * (x - centre))
+        kept = left <= np.quantile(left, _MOST)
+    linear = left[kept].max() <= 3 * _EXACT * abs(slope) * spread
+    other = abs(slope - 1) > _OTHER or abs(middle - centre) > _OTHER * spread
+    return bool(linear), bool(other)
 
 
 def _permuted(stored: np.ndarray, following: np.ndarray, moving: np.ndarray) -> bool:

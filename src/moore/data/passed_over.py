@@ -18,7 +18,7 @@ _WINDOWS, _LENGTH = 16, 64  # consecutive rows that are compared, and how many t
 _SAME = 0.8  # of the rows that go on
 _UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError)
 _MOVES = 0.1
-_LABELS = re.compile(r"(ep|eps|episodes?|traj|trajs|trajector(y|ies)|rollouts?|demos?|paths?)"
+LABELS = re.compile(r"(ep|eps|episodes?|traj|trajs|trajector(y|ies)|rollouts?|demos?|paths?)"
                      r"(s?(id|ids|ix|idx|index|indices|num|number|no|nr|count))?")  # fmt: skip
 _COUNTERS = re.compile(r"(t|time|(time|env|episode|elapsed)?steps?(id|idx|index|count|num)?"
                        r"|(step|time)inepisode|elapsed(time)?|frameindex)")  # fmt: skip
@@ -134,4 +134,4 @@ def _by_first(values: np.ndarray) -> np.ndarray:
     return (values[1:] == 1) & flags
 
 
-_KINDS = ((_LABELS, _by_label), (_COUNTERS, _by_counter), (_FIRST, _by_first))
+_KINDS = ((LABELS, _by_label), (_COUNTERS, _by_counter), (_FIRST, _by_first))

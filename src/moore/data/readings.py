@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moore.data.log import Log
+from moore.data.mixed_units import mixed_units
 
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
@@ -34,13 +35,14 @@ def summarize_readings(log: "Log | Dataset", ends: np.ndarray) -> dict[str, str]
     Returns:
         `wrapped`: observation entries that jump from one end of their range to the other, as angles
         do; `dropped`: those that leave their course for a row and hold one and the same value
-        there; `other_units`: entries and rewards that from one row on lie elsewhere, or vary much
-        more or much less.
+        there; `dropped_rewards`: the same of the rewards; `other_units`: entries and rewards that
+        from one row on lie elsewhere, or there or in some of the episodes vary much more or less.
     """
     inside = ~ends[:-1]
     rows = np.flatnonzero(inside[1:] & inside[:-1]) + 1
     rows = rows[:: max(1, -(-len(rows) // _SAMPLE))]
-    found = {"wrapped": "", "dropped": "", "other_units": _other_units(log)}
+    found = {"wrapped": "", "dropped": "", "dropped_rewards": ""}
+    found["other_units"] = _other_units(log) or mixed_units(log, ends)
     if len(rows) < _FEW:
         return found
     with np.errstate(invalid="ignore", over="ignore"):
@@ -52,7 +54,20 @@ def summarize_readings(log: "Log | Dataset", ends: np.ndarray) -> dict[str, str]
     dropped = [_dropped(d, before[:, d], here[:, d], after[:, d]) for d in checked]
     found["wrapped"] = ", ".join(wrapped[:_SHOWN])
     found["dropped"] = ", ".join([words for words in dropped if words][:_SHOWN])
+    found["dropped_rewards"] = _dropped_rewards(log, rows)
     return found
+
+
+def _dropped_rewards(log: "Log | Dataset", rows: np.ndarray) -> str:
+    reward = np.asarray(log.reward)
+    if reward.size != len(log.obs):
+        return ""  # refused elsewhere
+    reward = reward.reshape(-1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        parts = [reward[rows + k].astype(np.float64) for k in (-1, 0, 1)]
+        if not np.isfinite(sum(parts)).all():
+            return ""
+    return _dropped(0, *parts).removeprefix("0 ").strip("()")
 
 
 def _wraps(step: np.ndarray, span: float) -> bool:
@@ -80,7 +95,8 @@ def _dropped(dim: int, before: np.ndarray, here: np.ndarray, after: np.ndarray) 
         return ""
     usual = np.median(np.abs(after - here)[here != value])
     off = np.minimum(np.abs(here - before), np.abs(after - here))[at]
-    if np.median(off) <= _OUT_OF_LINE * usual:
+    goes_on = np.abs(after - before)[at]  # at a stop of the plant, it does not
+    if np.median(off) <= _OUT_OF_LINE * usual or np.median(goes_on) > np.median(off):
         return ""
     return f"{dim} ({value:.6g} in {count / len(here):.1%} of the rows)"
 

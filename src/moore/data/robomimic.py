@@ -108,6 +108,7 @@ class _Reading:
         actions = [d for key in self.columns.action for d in self._action_dims(first, key)]
         self.names = Names(dims, actions, dict(columns.units))
         self.notes = [f"{len(self.demos)} demonstrations; observations are {', '.join(keys)}"]
+        self.empty: list[str] = []
         others = sorted(key for key in data if key not in self.demos)
         if others:
             self.notes.append(
@@ -158,6 +159,25 @@ class _Reading:
                     block.first[0] = True
                 row += len(block.obs)
                 yield block
+            self._check_length(demo, length)
+        if self.empty:
+            self.notes.append(f"demonstrations without rows: {shown(', '.join(self.empty))}")
+        total = _said(self.data, "total")
+        if total not in (None, row):
+            self.notes.append(
+                f"{row:,} rows are there, the file says {total:,}: demonstrations may be missing"
+            )
+
+    def _check_length(self, demo: h5py.Group, length: int) -> None:
+        """Refuses arrays of another length than the file says, which may be padded or cut."""
+        if length == 0:
+            self.empty.append(str(demo.name).rpartition("/")[2])
+        said = _said(demo, "num_samples")
+        if said not in (None, length):
+            raise InputError(
+                f"{self.source}: {demo.name} has {length:,} rows, its num_samples says {said:,}; "
+                "expected as many; cut what pads the arrays, or correct the attribute"
+            )
 
     def _arrays(self, demo: h5py.Group) -> dict[str, list[h5py.Dataset]]:
         columns = self.columns
@@ -245,6 +265,12 @@ def _demos(data: h5py.Group) -> list[str]:
 
 def _dims(key: str, shape: tuple[int, ...]) -> list[str]:
     return [key] if len(shape) == 1 else [f"{key}[{i}]" for i in range(shape[1])]
+
+
+def _said(group: h5py.Group, key: str) -> int | None:
+    """A whole number among the attributes of a group; None if there is none."""
+    value = group.attrs.get(key)
+    return int(value) if isinstance(value, int | np.integer) else None
 
 
 def _about(data: h5py.Group) -> dict[str, object]:

@@ -9,11 +9,12 @@ from moore.data import d4rl
 from moore.data.column_map import Columns, make_map
 from moore.data.dataset import Dataset, from_log, validate
 from moore.data.load import HDF5, load_dataset
+from moore.data.log_files import find_files
 from moore.data.mapped import mapped_reader
 from moore.data.names import split_names
 from moore.data.reward_function import Reward, with_reward
 from moore.data.row_file import is_row_folder
-from moore.data.tables import files_are, find_files
+from moore.data.tables import files_are
 from moore.errors import InputError
 
 # About so many rows of an HDF5 file are held at a time.

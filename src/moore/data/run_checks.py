@@ -20,6 +20,8 @@ from moore.data.log import told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.readings import summarize_readings
+from moore.data.reward_sums import summarize_sums
+from moore.data.row_fits import reward_rows
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.steps import SAMPLE
@@ -56,6 +58,7 @@ def _summary(log: Dataset, facts: object) -> dict:
     action_low, action_high, _, _ = _spread(log.action)
     reward = _spread(log.reward[:, None])
     limits = told(log.metadata, "ends")
+    of_rewards = reward_rows(log, ends)
     summary = {
         "rows": log.size,
         "terminals": int(log.terminated.sum()),
@@ -71,6 +74,9 @@ def _summary(log: Dataset, facts: object) -> dict:
         "obs_mean": mean.tolist(),
         "obs_sd": sd.tolist(),
         "lone_obs": lone_values(low, high, log.obs[:: max(1, log.size // SAMPLE)]),
+        "lone_actions": lone_values(
+            action_low, action_high, log.action[:: max(1, log.size // SAMPLE)]
+        ),
         "reward": {"mean": float(reward[2][0]), "sd": float(reward[3][0])},
         "constant_obs_dims": np.flatnonzero(low == high).tolist(),
         "constant_action_dims": np.flatnonzero(action_low == action_high).tolist(),
@@ -81,7 +87,8 @@ def _summary(log: Dataset, facts: object) -> dict:
         **given_away(log),
         **summarize_courses(log, ends),
         **summarize_readings(log, ends),
-        **summarize_shifts(log, ends),
+        **summarize_shifts(log, ends, of_rewards),
+        **summarize_sums(log, ends, of_rewards),
     }
     broken = broken_rows(log) & ~ends & log.successor_known
     summary["broken_successors"] = int(broken.sum())

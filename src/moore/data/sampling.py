@@ -71,7 +71,9 @@ def check_increasing(
 _SINCE_1970 = (6.3e8, 4.2e9)
 _SPREADSHEET_DAYS = (2e4, 8e4)
 _MATLAB_DAYS = (7.2e5, 7.8e5)  # datenum, days since the year 0
-_DIGITS = (1.9e13, 2.1e13)  # 20260131120000
+# Dates as digits, by their number: 20260131120000 has 14.
+_DIGITS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f"}
+_MOST = {"%m": 12, "%d": 31, "%H": 23, "%M": 59, "%S": 59}
 
 
 def looks_like(time: np.ndarray) -> str:
@@ -86,8 +88,8 @@ def looks_like(time: np.ndarray) -> str:
     for unit, count in (("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
         if _SINCE_1970[0] * count <= first < _SINCE_1970[1] * count:
             return f'times look like {unit} since 1970, but are read as s: time_unit = "{unit}"'
-    if _DIGITS[0] <= first < _DIGITS[1]:
-        return 'times look like dates written as digits: time_format = "%Y%m%d%H%M%S"'
+    if how := _digits(time[:1000]):
+        return f'times look like dates written as digits: time_format = "{how}"'
     small = len(step) and 0 < float(np.median(step)) < 0.5
     for (low, high), who in (
         (_SPREADSHEET_DAYS, "spreadsheets count"),
@@ -98,6 +100,24 @@ def looks_like(time: np.ndarray) -> str:
                 f"if the times are days, as {who} them, they are read wrongly, as s: "
                 'time_unit = "day"'
             )
+    return ""
+
+
+def _digits(time: np.ndarray) -> str:
+    """The format of numbers (m,) all of which are dates as digits; empty if one is none."""
+    whole = np.clip(time, 0, 1e18).astype(np.int64)
+    for count, how in _DIGITS.items():
+        years = whole // 10 ** (count - 4)
+        if (whole != time).any() or (years < 1990).any() or (years > 2100).any():
+            continue
+        place, good = count - 4, years > 0
+        for part in (how[i : i + 2] for i in range(2, len(how), 2)):
+            if part != "%f":
+                place -= 2
+                value = whole // 10**place % 100
+                good &= (value <= _MOST[part]) & ((value > 0) | (part not in ("%m", "%d")))
+        if good.all():
+            return how
     return ""
 
 

@@ -36,15 +36,43 @@ def _of_rewards(s: dict) -> str:
     )
 
 
+def _of_totals(s: dict) -> str:
+    if s["running_totals"]:
+        return (
+            "In every episode the rewards only ever grow away from zero, as running totals do. If "
+            "they are totals since the episode began, log the differences."
+        )
+    return (
+        "Only the changes of the rewards from row to row can be foretold, as those of running "
+        "totals can. If the rewards are totals, log the differences; if not, observe what they "
+        "depend on."
+    )
+
+
 SHIFT_DEFECTS = (
     Defect("shifted-actions", lambda s: s["action_rows"], _of_actions, in_run=True),
     Defect("shifted-rewards", lambda s: s["reward_rows"], _of_rewards, in_run=True),
     Defect(
         "returns-to-go",
-        lambda s: s["returns_to_go"],
+        lambda s: s["returns_to_go"] or s["discounted_to_go"],
         "Rewards run down to one last reward in each episode, and their differences can be "
         "foretold much better than they can. They may be returns to go, the sums of all rewards "
-        "that follow. If they are, log the difference to the next row, which is the reward.",
+        "that follow. If they are, log the difference to the next row (discounted, if they are), "
+        "which is the reward.",
+        in_run=True,
+    ),
+    Defect(
+        "running-totals",
+        lambda s: s["running_totals"] or s["totals"],
+        _of_totals,
+        in_run=True,
+    ),
+    Defect(
+        "one-return",
+        lambda s: s["one_return"],
+        "The reward is the same in all rows of an episode and another one in other episodes, as "
+        "where the return of the episode stands in each of its rows. Then it counts once a row: "
+        "log what each row earned.",
         in_run=True,
     ),
 )

@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moore.data.checks import as_float32
-from moore.data.least_squares import fitted_weights
 from moore.data.log import Log
+from moore.data.row_fits import (
+    FEW,
+    RewardRows,
+    inside,
+    numbers,
+    reward_rows,
+    seen_of,
+    standard,
+    successors,
+    unexplained,
+)
 
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
 
-_SAMPLE = 4000  # rows, evenly spaced
-_FEW = 400  # rows say nothing
 _PAST = 6  # rows for which a dead time is looked for
 _TELLS = 0.3  # share of an action's variance that a step must tell
 _LITTLE = 0.5  # of what the better row tells
@@ -27,16 +34,18 @@ _CHANCE = 2.5  # standard deviations of what chance lets a step tell of an actio
 _ABOVE = 2.0  # times what an older action is told of
 _BADLY = 0.02  # share of the rewards' variance that their own row leaves open
 _MUCH_BETTER = 0.2  # of that
-_WIDEST = 16  # columns whose products are taken, beside their squares
 _EPISODES, _STEPS = 5, 10
 
 
-def summarize_shifts(log: "Log | Dataset", ends: np.ndarray) -> dict:
+def summarize_shifts(
+    log: "Log | Dataset", ends: np.ndarray, of_rewards: RewardRows | None = None
+) -> dict:
     """Columns that seem to belong to other rows, for `moore.data.shift_defects`.
 
     Args:
         log: the rows.
         ends: (n,) bool, last rows of the episodes.
+        of_rewards: the result of `reward_rows`, if it is known.
 
     Returns:
         `action_rows`: the row, counted from an action's own, in which its effect shows, if that is
@@ -48,13 +57,13 @@ def summarize_shifts(log: "Log | Dataset", ends: np.ndarray) -> dict:
     """
     nothing = {"action_rows": 0, "reward_rows": 0, "returns_to_go": False}
     reward = np.asarray(log.reward)
-    if reward.size != log.size or log.size < _FEW:  # refused elsewhere
+    if reward.size != log.size or log.size < FEW:  # refused elsewhere
         return nothing
     episode = np.append(0, np.cumsum(ends[:-1]))
-    reward = _float(reward.reshape(-1), slice(None))
+    reward = numbers(reward.reshape(-1), slice(None))
     return {
         "action_rows": _rows_of_actions(log, episode),
-        "reward_rows": _rows_of_rewards(log, reward, episode),
+        "reward_rows": _rows_of_rewards(reward, of_rewards or reward_rows(log, ends)),
         "returns_to_go": _are_to_go(log, reward, episode, ends),
     }
 
@@ -64,12 +73,12 @@ def summarize_shifts(log: "Log | Dataset", ends: np.ndarray) -> dict:
 
 def _rows_of_actions(log: "Log | Dataset", episode: np.ndarray) -> int:
     """How well a step tells the actions of the rows around it, beyond what is known without it."""
-    rows = _inside(log, episode, -_PAST, 1)
-    if len(rows) < _FEW:
+    rows = inside(log, episode, -_PAST, 1)
+    if len(rows) < FEW:
         return 0
-    obs, after = _standard(_float(log.obs, rows)), _standard(_successors(log, rows))
+    obs, after = standard(numbers(log.obs, rows)), standard(successors(log, rows))
     lags = np.arange(-_PAST, 2)
-    actions = np.stack([_float(log.action, rows + lag) for lag in lags], axis=1)  # (m, lag, dim)
+    actions = np.stack([numbers(log.action, rows + lag) for lag in lags], axis=1)  # (m, lag, dim)
     if not all(np.isfinite(part).all() for part in (obs, after, actions)):
         return 0
     spread = actions.std(axis=0)
@@ -79,7 +88,7 @@ def _rows_of_actions(log: "Log | Dataset", episode: np.ndarray) -> int:
     flat = actions.reshape(len(rows), -1)
     both = np.column_stack([obs, after])
     left, before, alone = (
-        _left(seen, flat).reshape(actions.shape[1:]) for seen in (both, obs, after)
+        unexplained(seen, flat).reshape(actions.shape[1:]) for seen in (both, obs, after)
     )
     # A controller sees the next row's observation before it acts: that tells of no effect.
     known = np.where((lags > 0)[:, None], np.minimum(before, alone), before)
@@ -103,16 +112,15 @@ def _rows_of_actions(log: "Log | Dataset", episode: np.ndarray) -> int:
 # --- rewards ---
 
 
-def _rows_of_rewards(log: "Log | Dataset", reward: np.ndarray, episode: np.ndarray) -> int:
-    rows = _inside(log, episode, -1, 2)  # the last reward of an episode may be of another kind
-    seen = _seen(log, rows)
-    if len(rows) < _FEW or seen is None:
+def _rows_of_rewards(reward: np.ndarray, of_rewards: RewardRows) -> int:
+    rows, seen = of_rewards.rows, of_rewards.seen  # the last reward of an episode may be another
+    if len(rows) < FEW or seen is None:
         return 0
     lags = np.array([-1, 0, 1])
-    rewards = np.stack([_float(reward, rows + lag) for lag in lags], axis=1)
+    rewards = np.stack([numbers(reward, rows + lag) for lag in lags], axis=1)
     if not np.isfinite(rewards).all() or (rewards.std(axis=0) == 0).any():
         return 0
-    open_ = _left(seen, rewards) / rewards.var(axis=0)
+    open_ = unexplained(seen, rewards) / rewards.var(axis=0)
     best = int(open_.argmin())
     found = open_[1] >= _BADLY and open_[best] <= _MUCH_BETTER * open_[1]
     return -int(lags[best]) if found else 0
@@ -132,67 +140,15 @@ def _are_to_go(
     steps = np.abs(np.diff(reward))[~ends[:-1]]
     if not stop <= 3 * np.quantile(steps, 0.9) or start < _STEPS / 2 * stop:
         return False
-    rows = _inside(log, episode, 0, 2)
-    seen = _seen(log, rows)
-    if len(rows) < _FEW or seen is None:
+    rows = inside(log, episode, 0, 2)
+    seen = seen_of(log, rows)
+    if len(rows) < FEW or seen is None:
         return False
-    here, following = _float(reward, rows), _float(reward, rows + 1)
+    here, following = numbers(reward, rows), numbers(reward, rows + 1)
     if here.std() == 0:
         return False
     if np.ptp(here - following) <= 1e-6 * np.abs(here).max():
         return True  # of rewards that are all the same
     values = np.stack([here, here - following], axis=1)
-    whole, difference = _left(seen, values) / values.var(axis=0)
+    whole, difference = unexplained(seen, values) / values.var(axis=0)
     return bool(whole >= _BADLY and difference <= _MUCH_BETTER * whole)
-
-
-# --- rows and fits ---
-
-
-def _inside(log: "Log | Dataset", episode: np.ndarray, low: int, high: int) -> np.ndarray:
-    """A sample of rows whose neighbours from `low` to `high` are in the same episode."""
-    rows = np.arange(max(0, -low), len(episode) - high)
-    same = (episode[rows + low] == episode[rows]) & (episode[rows + high] == episode[rows])
-    known = log.successor_known
-    if log.next_obs is not None and known is not None:
-        same &= np.asarray(known).reshape(-1)[rows].astype(bool)
-    rows = rows[same]
-    return rows[:: max(1, -(-len(rows) // _SAMPLE))]
-
-
-def _successors(log: "Log | Dataset", rows: np.ndarray) -> np.ndarray:
-    return _float(log.obs, rows + 1) if log.next_obs is None else _float(log.next_obs, rows)
-
-
-def _float(values: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-    """As training sees them, with room for squares; what float32 cannot hold is infinite."""
-    return as_float32(values[rows]).astype(np.float64)
-
-
-def _standard(values: np.ndarray) -> np.ndarray:
-    """Columns that vary, or are not finite, with mean 0 and deviation 1."""
-    with np.errstate(all="ignore"):
-        middle, spread = values.mean(axis=0), values.std(axis=0)
-        varies = ~(spread <= 1e-9 * np.abs(middle))
-        return (values[:, varies] - middle[varies]) / spread[varies]
-
-
-def _seen(log: "Log | Dataset", rows: np.ndarray) -> np.ndarray | None:
-    """(m, k): what may tell a reward, with squares and products; None if it is not finite."""
-    if len(rows) < _FEW:
-        return None
-    parts = (_float(log.obs, rows), _float(log.action, rows), _successors(log, rows))
-    columns = _standard(np.column_stack(parts))
-    if not np.isfinite(columns).all():
-        return None
-    if columns.shape[1] > _WIDEST:
-        return np.column_stack([columns, columns**2])
-    one, other = np.triu_indices(columns.shape[1])
-    return np.column_stack([columns, columns[:, one] * columns[:, other]])
-
-
-def _left(seen: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(k,) variance of the values (m, k) that `seen` (m, d) does not explain."""
-    seen = np.column_stack([seen, np.ones(len(seen))])
-    missed = values - seen @ fitted_weights(seen, values)
-    return (missed**2).sum(axis=0) / max(len(seen) - seen.shape[1], 1)

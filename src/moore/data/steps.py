@@ -1,6 +1,7 @@
 """The usual changes of a log from one row to the next, to recognise unusual ones."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -42,11 +43,11 @@ class UsualSteps:
             return (change == 0).all(axis=1)
         return (np.abs(change) <= _NEAR * np.maximum(self._usual, self._least)).all(axis=1)
 
-    @property
+    @cached_property
     def _usual(self) -> np.ndarray:
         return np.quantile(np.abs(self.change), 0.99, axis=0)
 
-    @property
+    @cached_property
     def _least(self) -> float:
         return 1e-6 * float(np.abs(self.change).max(initial=0.0))
 

@@ -1,9 +1,6 @@
 """CSV and Parquet logs from one file, a folder or a pattern, with a map of their columns."""
 
-import glob
 import hashlib
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,47 +9,13 @@ import numpy as np
 
 from moore.data.checks import shown
 from moore.data.column_map import ColumnMap
-from moore.data.log import Log, hash_file
+from moore.data.log import Log, hash_file, with_notes
+from moore.data.log_files import about_empty, about_episodes, about_folder, find_files
 from moore.data.rows import Block, Places, join_blocks
 from moore.data.sampling import Clock, looks_like
 from moore.data.transitions import Names, make_log
+from moore.data.unmapped import about_unmapped, ends_said
 from moore.errors import InputError
-
-CSV = (".csv", ".tsv")
-PARQUET = (".parquet", ".pq")
-
-
-def find_files(source: str) -> list[Path]:
-    """The files of a log, of one kind, in the order of their names (2 before 10).
-
-    Hidden files, which some systems and editors put beside others, are none of a log's.
-
-    Raises:
-        InputError: there is no file, a link to one leads nowhere, or there are both CSV and Parquet
-            files.
-    """
-    path = Path(os.path.expanduser(source))
-    if os.path.isdir(path):
-        found = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    elif os.path.exists(path) or not set("*?[") & set(source):
-        found = [path]
-    else:
-        found = [Path(name) for name in glob.glob(str(path), recursive=True)]
-    tables = [f for f in found if f.suffix.lower() in CSV + PARQUET]
-    files = [f for f in tables if os.path.isfile(f)]
-    lost = sorted(f for f in tables if os.path.islink(f) and not os.path.exists(f))
-    if lost:
-        raise InputError(
-            f"{source}: the link {shown(lost[0])} leads nowhere; expected a file; mend it or "
-            "remove it"
-        )
-    kinds = {f.suffix.lower() in CSV for f in files}
-    if len(kinds) > 1:
-        raise InputError(f"{source}: CSV and Parquet files; expected one kind; name a pattern")
-    if not files:
-        given = "no CSV or Parquet file in it" if os.path.isdir(path) else "no such file"
-        raise InputError(f"{source}: {given}; check the name and the folder")
-    return sorted(files, key=natural_order)
 
 
 def read_tables(
@@ -73,25 +36,13 @@ def read_tables(
     if own_reward:
         columns = replace(columns, reward=None)
     files = find_files(source)
-    notes = _passed_over(source)
-    return read_files(files, source, columns, exact=exact, own_reward=own_reward, notes=notes)
-
-
-def _passed_over(source: str) -> list[str]:
-    """A note on what else lies in a folder, such as packed files or further folders."""
-    path = Path(os.path.expanduser(source))
-    if not os.path.isdir(path):
-        return []
-    read = (*CSV, *PARQUET, ".toml")
-    others = sorted(
-        entry.name + "/" * entry.is_dir()
-        for entry in path.iterdir()
-        if not entry.name.startswith(".") and (entry.is_dir() or entry.suffix.lower() not in read)
-    )
-    if not others:
-        return []
-    named = shown(", ".join(others[:5])) + (", ..." if len(others) > 5 else "")
-    return [f"not read in this folder: {named}"]
+    notes = about_folder(source)
+    log = read_files(files, source, columns, exact=exact, own_reward=own_reward, notes=notes)
+    names = _names_of(files[0], source, columns)
+    beside = with_notes(log.metadata, about_unmapped(names, columns))
+    if signs := ends_said(files, columns, names):
+        beside["unflagged_ends"] = signs
+    return replace(log, metadata=beside)
 
 
 def read_files(
@@ -115,6 +66,7 @@ def read_files(
 
     by_file = files_are(columns) == "episodes"
     reading = _Reading(source, columns, Places(), by_file, list(notes or []), dict(names or {}))
+    reading.sure = whole != (None, None)
     try:
         there = _names_of(files[0], source if len(files) == 1 else str(files[0]), columns)
         check_asked(source, columns, own_reward=own_reward, names=there)
@@ -197,23 +149,54 @@ class _Reading:
     row: int = 0
     label: object = None
     seen: set | None = None
+    empty: list[str] = field(default_factory=list)  # files without rows
+    sure: bool = False  # how many episodes there are is known
+    over: int = 0  # files that go on with the label of the file before
 
     def blocks(self, files: list[Path]) -> Iterator[Block]:
         from moore.data.table_files import read_pieces
 
-        self.notes += _about_episodes(self.columns, len(files), self.file_ends)
+        self.notes += about_episodes(self.columns, len(files), self.file_ends)
         for file in files:
             name = str(file) if len(files) > 1 else self.source
             begins = self.file_ends or self.row == 0
             if begins:
                 self.seen = set()
+            start = self.row
             for piece in read_pieces(file, name, self.columns, self.notes, self.units):
                 self.places.add(self.row, file.name, piece.word, piece.number)
                 block = self._block(piece, name, begins=begins)
                 if len(block.obs):
+                    if self.row == start and block.labelled is not None:
+                        self.over += not begins and block.labelled[0] and not block.first[0]
                     yield block
                     self.row += len(block.obs)
                     begins = False
+            if self.row == start:
+                self.empty.append(file.name)
+        self._check_files(len(files))
+
+    def _check_files(self, files: int) -> None:
+        """Notes on files without rows, and on episodes that go on in the next file.
+
+        Raises:
+            InputError: every file has the same label, and neither times nor the map say that they
+                are parts of one episode.
+        """
+        self.notes += about_empty(self.empty)
+        if not self.over or self.sure:
+            return
+        if len(self.seen) == 1 and self.columns.files is self.columns.time is None:
+            raise InputError(
+                f"{self.source}: {self.columns.episode} is {shown(repr(self.label))} in all "
+                f"{files} files; expected another label for each episode; if each file is an "
+                'episode, say files = "episodes", and if all are parts of one, files = "parts"'
+            )
+        self.notes.append(
+            f"{self.over:,} of the files begin with the {self.columns.episode} that the file "
+            "before ends with: one episode goes on from file to file there (if labels begin anew "
+            'in each file, say files = "episodes")'
+        )
 
     def _block(self, piece, name: str, *, begins: bool) -> Block:
         columns, cells, found = self.columns, piece.cells, {}
@@ -242,11 +225,11 @@ class _Reading:
         first = np.zeros(len(found["obs"]), bool)
         if columns.episode is not None:
             numbers, words = cells.labels(piece.columns[columns.episode])
-            first, found["labelled"] = self._episodes(numbers, words, cells, begins=begins)
+            first, found["labelled"] = self._episodes(name, numbers, words, cells, begins=begins)
         first[:1] |= begins
         return Block(**found, first=first)
 
-    def _episodes(self, numbers: np.ndarray, words: list, cells, *, begins: bool):
+    def _episodes(self, name: str, numbers: np.ndarray, words: list, cells, *, begins: bool):
         """(b,) bool, the rows that begin an episode, and (b,) bool, those with a label."""
         there = np.flatnonzero(numbers >= 0)
         first = np.zeros(len(numbers), bool)
@@ -260,9 +243,14 @@ class _Reading:
                 word = words[numbers[row]]
                 if word in self.seen:
                     raise InputError(
-                        f"{self.source}: {self.columns.episode} is {shown(repr(word))} again in "
+                        f"{name}: {self.columns.episode} is {shown(repr(word))} again in "
                         f"{cells.where(int(row))}, after another episode; expected the rows of an "
                         "episode together; sort the rows"
+                        + (
+                            ""
+                            if name == self.source
+                            else ', or, if labels begin anew in each file, say files = "episodes"'
+                        )
                     )
                 self.seen.add(word)
             self.label = words[of[-1]]
@@ -287,27 +275,9 @@ class _Reading:
             )
 
 
-def _about_episodes(columns: ColumnMap, files: int, file_ends: bool) -> list[str]:
-    named = columns.episode or columns.window or columns.episode_rows
-    if files > 1 and file_ends and not named:
-        return [f"{files} files, each an episode (truncated at its end, unless flagged)"]
-    if not (named or columns.terminal or columns.timeout):
-        return [
-            "no column tells episodes: the log is one, cut only at gaps (cut it with episode, "
-            "window or episode_rows)"
-        ]
-    return []
-
-
 def _vector(values: np.ndarray, column: str, name: str) -> np.ndarray:
     if values.ndim == 2 and values.shape[1] != 1:
         raise InputError(
             f"{name}: column {shown(column)} holds {values.shape[1]} numbers a row; expected one"
         )
     return values.reshape(-1)
-
-
-def natural_order(path: Path) -> list:
-    """A sort key that compares digits as numbers, so that 2 comes before 10."""
-    parts = re.split(r"([0-9]+)", str(path))
-    return [(int(p), p) if p.isdecimal() else (-1, p) for p in parts]

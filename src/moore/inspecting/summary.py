@@ -24,6 +24,8 @@ from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
 from moore.data.readings import summarize_readings
+from moore.data.reward_sums import summarize_sums
+from moore.data.row_fits import reward_rows
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.successors import summarize_successors
@@ -143,6 +145,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
     """What the rows, or else their reader, say about precision and about ends without a flag."""
     arrays = {key: getattr(log, key) for key in ("obs", "action", "reward", "next_obs")}
     unflagged = unflagged_ends(log, flags.ends) or told(metadata, "unflagged_ends")
+    of_rewards = reward_rows(log, flags.ends)
     return {
         "float32": lost_in_float32(arrays, flags.ends) or told(metadata, "float32"),
         "unflagged_ends": unflagged,
@@ -152,7 +155,8 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         **given_away(log),
         **summarize_courses(log, flags.ends),
         **summarize_readings(log, flags.ends),
-        **summarize_shifts(log, flags.ends),
+        **summarize_shifts(log, flags.ends, of_rewards),
+        **summarize_sums(log, flags.ends, of_rewards),
     }
 
 
@@ -230,10 +234,10 @@ def _ranges(log: Log, columns: dict[str, Columns]) -> dict:
     reward = columns["reward"]
     found = {"reward_min": float(reward.low[0]), "reward_max": float(reward.high[0])}
     found["histograms"] = {}
-    sample = log.obs[sample_rows(log.size)]
-    found["lone_obs"] = lone_values(columns["obs"].low, columns["obs"].high, sample)
-    for key in ("obs", "action"):
+    for key, lone in (("obs", "lone_obs"), ("action", "lone_actions")):
+        sample = getattr(log, key)[sample_rows(log.size)]
         found |= {
+            lone: lone_values(columns[key].low, columns[key].high, sample),
             f"{key}_min": columns[key].low.tolist(),
             f"{key}_max": columns[key].high.tolist(),
             f"{key}_mean": columns[key].mean.tolist(),
@@ -241,7 +245,6 @@ def _ranges(log: Log, columns: dict[str, Columns]) -> dict:
             f"constant_{key}_dims": columns[key].constant.tolist(),
             f"nearly_constant_{key}_dims": columns[key].nearly_constant.tolist(),
         }
-        sample = getattr(log, key)[sample_rows(log.size)]
         found["histograms"][key] = [histogram(values) for values in sample.T]
     found["histograms"]["reward"] = histogram(log.reward[sample_rows(log.size)])
     return found

@@ -1,0 +1,51 @@
+"""Flags of ends that stand a row before or after the row that ends an episode."""
+
+import numpy as np
+
+from moore.data.log import Log
+
+_FEW_ENDS, _FEW_ROWS = 5, 100  # say nothing
+_FAR = 1.5  # times what 99% of the steps keep to
+_MOST, _HARDLY = 0.6, 0.2
+
+
+def slipped_flags(log: Log, ends: np.ndarray) -> dict[str, int]:
+    """How many ends seem to be flagged one row early or late, as {"early": n} or {"late": n}.
+
+    The observations jump where an episode ends. If they do not after most flagged rows, but after
+    the rows that follow them, or that come before them, the flags are not in their rows. Terminal
+    and other ends are looked at together and each for themselves.
+
+    Args:
+        log: a log without stored successors.
+        ends: (m,) bool, flags of its first rows.
+    """
+    m = len(ends)
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.abs(np.diff(log.obs[:m].astype(np.float64), axis=0))
+    beside = np.append(ends[1:], False) | ends | np.append(False, ends[:-1])
+    inside = ~beside[:-1]
+    if inside.sum() < _FEW_ROWS or not np.isfinite(step).all():
+        return {}
+    usual = np.quantile(step[inside], 0.99, axis=0)
+    moving = usual > 0
+    if not moving.any():
+        return {}
+    size = (step[:, moving] / usual[moving]).max(axis=1)
+    far = size > _FAR * np.quantile(size[inside], 0.99)
+    terminated = np.asarray(log.terminated).reshape(-1)[:m].astype(bool) & ends
+    for kind in (ends, terminated, ends & ~terminated):
+        if found := _slipped(kind, ends, far):
+            return found
+    return {}
+
+
+def _slipped(kind: np.ndarray, ends: np.ndarray, far: np.ndarray) -> dict[str, int]:
+    at = np.flatnonzero(kind[1:-2]) + 1
+    at = at[~ends[at - 1] & ~ends[at + 1]]
+    if len(at) < _FEW_ENDS or far[at].mean() > _HARDLY:
+        return {}
+    for name, rows in (("early", at + 1), ("late", at - 1)):
+        if (alone := far[rows] & ~far[at]).mean() >= _MOST:
+            return {name: int(alone.sum())}
+    return {}
