@@ -95,6 +95,14 @@ def test_stored_successors_show_cuts_and_a_terminal_is_none():
     assert np.flatnonzero(cuts.truncated).tolist() == [9, 19, 36, 46]
 
 
+def test_a_successor_that_is_not_known_is_no_cut():
+    log = stored([10, 10, 10])
+    known = np.arange(30) != 14
+    next_obs = np.where(known[:, None], log.next_obs, log.obs)
+    cuts = find_cuts(replace(log, next_obs=next_obs, successor_known=known))
+    assert np.flatnonzero(cuts.truncated).tolist() == [9, 19, 29]
+
+
 def test_the_last_row_is_an_end_only_where_it_makes_another_longest_episode():
     assert not find_cuts(stored([10, 10, 10, 4])).truncated[-1]
     assert find_cuts(stored([10, 10, 10, 10])).truncated[-1]

@@ -17,7 +17,9 @@ from tiny import ENV, tiny_config, tiny_log
 RUNS_AWAY = models([(0.0, 1.0)], [(TINY, TINY)])
 
 
-@pytest.mark.parametrize(("within", "ends_at"), [(None, 5.0), ((-1.0, 2.5), 2.5)])
+@pytest.mark.parametrize(
+    ("within", "ends_at"), [(None, 5.0), ((-1.0, 2.5), 2.5), ((6.0, 9.0), 9.0)]
+)
 def test_what_is_predicted_beyond_is_cut_to_the_range(within, ends_at):
     limits = None if within is None else tuple(jnp.full(1, value) for value in within)
     transitions, happened, _ = rollout(

@@ -14,7 +14,7 @@ from moore.dynamics.ensemble import (
 )
 from moore.dynamics.imagine import rollout
 from moore.dynamics.open_loop import open_loop_errors, stretch_starts
-from moore.dynamics.penalty import disagreement
+from moore.dynamics.penalty import disagreement, of_std
 from moore.replay.buffer import full_replay
 
 # A ramp: every step adds 1, and earns 2.
@@ -94,7 +94,8 @@ def test_rollouts_that_ask_one_member_alone_ask_another_one_at_every_step():
     assert len({tuple(row) for row in steps}) == len(steps)
 
 
-def test_without_noise_a_member_says_its_mean():
+@pytest.mark.parametrize("uncertainty_fn", [of_std, None], ids=["all members", "one alone"])
+def test_without_noise_a_member_says_its_mean(uncertainty_fn):
     def last(noise):
         data, _, _ = rollout(
             models([[0.0, 1.0]], [[1.0, 1.0]]),
@@ -105,6 +106,7 @@ def test_without_noise_a_member_says_its_mean():
             length=3,
             penalty_coef=0.0,
             obs_bound=float("inf"),
+            uncertainty_fn=uncertainty_fn,
             noise=noise,
         )
         return data.next_obs[-1, :, 0]
