@@ -39,4 +39,5 @@ class OfflineConfig:
     log_updates: NonNegative[int] = 0
     """Updates at the end of the stage in which the agent of the online stage learns from the log,
     near the policy that is handed over; trials within the dip budget then go towards the policy
-    that comes out. 0: none. Works only with an algorithm that has an agent for each stage."""
+    that comes out. 0: none, as where the log could not be cloned. Works only with an algorithm that
+    has an agent for each stage."""

@@ -13,7 +13,7 @@ from moore.files import short_path, write_whole
 from moore.lockstep.program import reached
 from moore.runs.checkpoint import Checkpoint
 from moore.runs.folder import read_metrics
-from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over
+from moore.runs.hand_over import ACCEPT, check_hand_over, hand_over, was_cloned
 from moore.runs.log_checks import note_on_log
 from moore.runs.measures import Measures
 from moore.runs.mirror import Mirror
@@ -220,9 +220,12 @@ class Execution:
         return state
 
     def _learn_from_log(self, state: LearnerState) -> LearnerState:
-        """Prepares the agent of the online stage; a run that is stopped here begins it again."""
+        """Prepares the agent of the online stage; a run that is stopped here begins it again.
+
+        A log that cannot be cloned shows nothing of how a policy near the one that acts would do.
+        """
         updates = self.config.offline.log_updates
-        if not updates:
+        if not updates or not was_cloned(self._rows()):
             return state
 
         def on_pass(done: int) -> None:

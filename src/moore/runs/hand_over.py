@@ -58,6 +58,11 @@ class HandOverFindings:
         return found
 
 
+def was_cloned(rows: list[dict]) -> bool:
+    """Whether the log had a policy to clone, which acted; from the metrics of the offline stage."""
+    return any(row.get("clone/acts") for row in rows)
+
+
 def hand_over(rows: list[dict], log: Dataset | None) -> HandOverFindings:
     """Compares the policy that is handed over with the log, from the metrics of the offline stage.
 
@@ -67,7 +72,7 @@ def hand_over(rows: list[dict], log: Dataset | None) -> HandOverFindings:
         log: the log; None for an algorithm without one.
     """
     rows = [row for row in rows if row["stage"] == "offline"]
-    cloned = any(row.get("clone/acts") for row in rows)
+    cloned = was_cloned(rows)
     rows = [row for row in rows if row["epoch"] > 0]
     logged = np.zeros(0) if log is None else log.episode_returns
     if not rows or not len(logged):

@@ -25,8 +25,6 @@ class Measures:
         learned_from = max(steps - max(online.random_steps, online.frozen_steps), 0)
         updates = offline_epochs * offline.updates_per_epoch
         updates += learned_from * online.updates_per_step
-        if stage == "online":
-            updates += offline.log_updates
         return {"stage": stage, "epoch": epoch, "env_steps": steps, "updates": updates}
 
     def of_policy(self, state: LearnerState) -> dict:

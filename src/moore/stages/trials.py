@@ -43,6 +43,7 @@ class Trials:
         offered: number of the policy that was offered last, 0 if none was.
         search: trials on the way to a policy that was not learned from trials.
         rehearsed: the epoch in which the last search began; None: there was none.
+        taught: whether the agent has learned from the log before anything acts.
         propose: told of a new challenger, where the account is kept in another process: that one
             offers it, and `take_up` repeats it here. It returns the number of the challenger, or
             None if there is none. Without `propose` it is offered at once.
@@ -59,10 +60,12 @@ class Trials:
         offered: int = 0,
         search: LineSearch | None = None,
         rehearsed: int | None = None,
+        taught: bool = False,
     ):
         self._learner = learner
         self.budget, self.policies, self.offered = budget, policies, offered
         self.search, self.rehearsed = search or LineSearch(), rehearsed
+        self.taught = taught
         self._tried, self._incumbent = self._on_trial(), budget.incumbent
         self.propose: Callable[[PyTree], int | None] | None = None
 
@@ -70,7 +73,8 @@ class Trials:
     def begun(cls, learner: Learner, budget: DipBudget, state: LearnerState) -> "Trials":
         """The trials of a new online stage; the policy that was handed over is the reference."""
         policies = {REFERENCE: copied(learner.policy(state))}
-        return cls(learner, budget, policies)
+        taught = not eqx.tree_equal(learner.newest_policy(state), policies[REFERENCE])
+        return cls(learner, budget, policies, taught=bool(taught))
 
     @property
     def known(self) -> budget_summary.Earned | None:
@@ -156,11 +160,11 @@ class Trials:
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
 
     def _seeks(self, state: LearnerState, epoch: int, on_pass: OnPass | None) -> LearnerState:
-        """Begins a line search, if that is due: the first one towards what the log has taught."""
+        """Begins a line search, if that is due: the first towards what the log taught, if it did."""
         if not self._may_seek(epoch):
             return state
         learner, first, self.rehearsed = self._learner, self.rehearsed is None, epoch
-        if first and learner.config.offline.log_updates:
+        if first and self.taught:
             goal = copied(learner.newest_policy(state))
         else:
             earned = None if self.known is None else float(learner.units.reward_in(self.known.mean))
@@ -261,6 +265,7 @@ class Trials:
             "offered": self.offered,
             "line": {"left": len(self.search.left), "tried": self.search.tried},
             "rehearsed": self.rehearsed,
+            "taught": self.taught,
         }
         return facts, arrays
 
@@ -306,4 +311,5 @@ def unpack_trials(
         offered=facts["offered"],
         search=LineSearch(left, facts["line"]["tried"]),
         rehearsed=facts["rehearsed"],
+        taught=facts["taught"],
     )
