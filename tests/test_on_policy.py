@@ -76,11 +76,15 @@ def quiet_log():
 
 
 @pytest.fixture(scope="module")
-def learner():
-    """Of a log whose actions follow its observations exactly, so that it can be cloned."""
+def exact_log():
+    """A log whose actions follow its observations exactly, so that it can be cloned."""
     log = tiny_log(episodes=20)
-    log = replace(log, action=np.clip(-log.obs, -2.0, 2.0).astype(np.float32))
-    return prepare(config(), dataset=log, env=ENV).learner
+    return replace(log, action=np.clip(-log.obs, -2.0, 2.0).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def learner(exact_log):
+    return prepare(config(), dataset=exact_log, env=ENV).learner
 
 
 @pytest.fixture(scope="module")
@@ -270,13 +274,33 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, quiet_log, tmp_path):
 
 
 def test_a_run_that_dies_while_it_learns_from_the_log_begins_that_again(
-    finished, quiet_log, tmp_path, monkeypatch
+    exact_log, tmp_path, monkeypatch
 ):
+    short, learned = replace(config(), online=replace(config().online, epochs=1)), []
+
     def dies(*_, **__):
         raise RuntimeError("no power")
 
+    def learns(*args, **how):
+        learned.append(1)
+        return learn_from_log(*args, **how)
+
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="no power"):
         patch.setattr(execution, "learn_from_log", dies)
-        run(config(), dataset=quiet_log, env=ENV, out=tmp_path / "run", quiet=True)
-    resume(tmp_path / "run", dataset=quiet_log, env=ENV, quiet=True)
-    assert_same_run(finished.folder, tmp_path / "run")
+        run(short, dataset=exact_log, env=ENV, out=tmp_path / "died", quiet=True)
+    monkeypatch.setattr(execution, "learn_from_log", learns)
+    resume(tmp_path / "died", dataset=exact_log, env=ENV, quiet=True)
+    run(short, dataset=exact_log, env=ENV, out=tmp_path / "whole", quiet=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "died")
+    assert len(learned) == 2, "each of them once"
+
+
+def test_a_log_that_cannot_be_cloned_teaches_nothing_before_the_hand_over(tmp_path, monkeypatch):
+    def learns(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(execution, "learn_from_log", learns)
+    short = replace(config(), offline=replace(config().offline, epochs=1))
+    log = tiny_log(episodes=20, gain=0.0, noise=1.0)  # actions at random
+    result = run(short, dataset=log, env=ENV, out=tmp_path / "run", stages="offline", quiet=True)
+    assert not read_metrics(result.folder / "metrics.jsonl")[0]["clone/acts"]

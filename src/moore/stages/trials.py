@@ -160,7 +160,7 @@ class Trials:
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
 
     def _seeks(self, state: LearnerState, epoch: int, on_pass: OnPass | None) -> LearnerState:
-        """Begins a line search, if that is due: the first towards what the log taught, if it did."""
+        """Begins a line search, if that is due: the first towards what the log taught, if any."""
         if not self._may_seek(epoch):
             return state
         learner, first, self.rehearsed = self._learner, self.rehearsed is None, epoch
