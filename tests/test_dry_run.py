@@ -1,12 +1,22 @@
 """`moore run --dry-run`: the settings and what would be done, and nothing is done."""
 
 import json
+import re
 import tomllib
 
 import pytest
 
 from desk import ROWS, files
 from moore.config import from_dict, read_toml
+from moore.planning.calibration import Costs, Miniature
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch):
+    """Every update and every step of a fit takes half a second, and all programs 30 seconds."""
+    each = {"update": 0.5, "fit": 0.5, "refit": 0.5}
+    costs = Costs(30.0, each, each, 2**30, 0)
+    monkeypatch.setattr(Miniature, "costs", lambda self: costs)
 
 
 @pytest.fixture
@@ -31,6 +41,11 @@ def test_what_is_printed_is_the_configuration_with_the_facts_as_comments(dry, de
     comments = [line for line in text.splitlines() if line.startswith("# ")]
     assert f"# log          log.hdf5: {ROWS} rows, 3 complete episodes" in "\n".join(comments)
     told = [line for line in comments if not line.startswith("# note: ")]  # of the made-up log
+    assert re.fullmatch(
+        r"# would take   at most [\d.]+ (s|min) and [\d.]+ GiB of memory \(measured in [\d.]+ s; "
+        r"--estimate lists the parts\)",
+        told.pop(-5),
+    )
     assert told[-5:] == [
         "# would write  new",
         "# differs from tiny.toml:",
@@ -47,6 +62,9 @@ def test_machines_read_the_same_facts(dry, desk):
     assert facts["config"]["rollout_length"] == 3
     assert facts["config"]["imagined_bound"] is None, "JSON has no infinity"
     assert facts["log"]["rows"] == ROWS and facts["log"]["return"]["mean"] is not None
+    parts = {part["name"]: part["seconds"] for part in facts["estimate"]["parts"]}
+    assert parts["compile the programs"] == 30.0
+    assert facts["estimate"]["seconds"]["total"] == sum(parts.values())
     assert facts["environment"]["action_high"] == [2.0]
     assert facts["environment"]["episode_steps"] == 200
     assert facts["folder"].startswith(str(desk / "runs" / "Pendulum-v1__moore__0__"))

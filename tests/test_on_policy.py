@@ -14,6 +14,7 @@ from moore.agents.td3 import TD3Config
 from moore.config import GateConfig
 from moore.dynamics.chains import ChainsConfig
 from moore.experience.on_policy import _passes
+from moore.planning.calibration import Miniature
 from moore.replay.buffer import take
 from moore.runs import execution
 from moore.runs.budgeting import dip_budget
@@ -304,3 +305,9 @@ def test_a_log_that_cannot_be_cloned_teaches_nothing_before_the_hand_over(tmp_pa
     log = tiny_log(episodes=20, gain=0.0, noise=1.0)  # actions at random
     result = run(short, dataset=log, env=ENV, out=tmp_path / "run", stages="offline", quiet=True)
     assert not read_metrics(result.folder / "metrics.jsonl")[0]["clone/acts"]
+
+
+def test_an_estimate_does_not_charge_the_first_actions_with_what_the_hand_over_learns(exact_log):
+    slow = replace(config(), td3=replace(config().td3, warm_up=30_000))
+    costs = Miniature(prepare(slow, dataset=exact_log, env=ENV)).costs()
+    assert costs.online["act"] < 0.02, "seconds a step"

@@ -6,6 +6,8 @@ from moore.config import Config, flat
 from moore.data.dataset import Dataset
 from moore.files import short_path
 from moore.numbers import fixed
+from moore.planning.estimate import Estimate
+from moore.planning.text import in_short
 from moore.runs.beginning import Ready
 from moore.runs.sections import run_dict, run_toml
 from moore.runs.world import World
@@ -13,7 +15,7 @@ from moore.runs.world import World
 _NOT_SET = "not set"
 
 
-def dry_facts(ready: Ready, base: Config, *, origin: str, stages: str) -> dict:
+def dry_facts(ready: Ready, base: Config, *, origin: str, stages: str, takes: Estimate) -> dict:
     """What the run would do, for JSON.
 
     Args:
@@ -21,11 +23,13 @@ def dry_facts(ready: Ready, base: Config, *, origin: str, stages: str) -> dict:
         base: the settings that the flags changed.
         origin: what these settings are, in words such as "the preset quickstart".
         stages: stages of the run: both, offline or online.
+        takes: time and memory that are expected.
 
     Returns:
         `algorithm`, `scheme`, `stages`, `log` (None without one), `environment`, `folder`,
         `starts_from`, `changed` (by setting, the values of `origin` and of the run), `origin`,
-        `config` (all settings) and `notes`.
+        `config` (all settings), `estimate` (seconds and bytes, as of `moore run --estimate --json`)
+        and `notes`.
     """
     config, setup = ready.setup.config, ready.setup
     uses_log = setup.learner.algorithm.uses_log
@@ -40,11 +44,12 @@ def dry_facts(ready: Ready, base: Config, *, origin: str, stages: str) -> dict:
         "origin": origin,
         "changed": changed_settings(base, config),
         "config": run_dict(config),
+        "estimate": takes.as_json(),
         "notes": list(setup.notes),
     }
 
 
-def dry_text(ready: Ready, facts: dict) -> str:
+def dry_text(ready: Ready, facts: dict, takes: Estimate) -> str:
     """The settings as a TOML file that `moore run` takes, then the facts as its comments."""
     config, log, world = ready.setup.config, facts["log"], facts["environment"]
     lengths = {
@@ -59,6 +64,7 @@ def dry_text(ready: Ready, facts: dict) -> str:
         "stages": ", then ".join(lengths[name] for name in facts["stages"]),
         "starts from": ready.start and short_path(ready.start),
         "would write": short_path(ready.folder),
+        "would take": in_short(takes),
     }
     told = [f"{name:<12} {value}" for name, value in lines.items() if value is not None]
     told += [f"note: {note}" for note in facts["notes"]]

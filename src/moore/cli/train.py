@@ -145,14 +145,18 @@ def _origin(first: str | None, rest: list[str], command: str) -> str:
 
 
 def _show_dry_run(config, base, origin: str, stages: str, options) -> None:
+    import time
+
     from moore.cli.dry_run import dry_facts, dry_text
+    from moore.planning.estimate import estimate_prepared
     from moore.runs.beginning import get_ready
     from moore.sinks.json_lines import jsonable
 
-    start = getattr(options, "from_", None)
+    start, begin = getattr(options, "from_", None), time.perf_counter()
     ready = get_ready(config, out=options.out, stages=stages, start_from=start)
-    facts = dry_facts(ready, base, origin=origin, stages=stages)
-    show(json.dumps(jsonable(facts), indent=1) if options.json else dry_text(ready, facts))
+    takes = estimate_prepared(ready.setup, stages, begin)
+    facts = dry_facts(ready, base, origin=origin, stages=stages, takes=takes)
+    show(json.dumps(jsonable(facts), indent=1) if options.json else dry_text(ready, facts, takes))
 
 
 def check_algorithm(old: str, new: str) -> None:

@@ -125,7 +125,8 @@ class Miniature:
             if learner.algorithm.uses_log:
                 state = self._offline(small, state)
             small = learner.changed(config=self._config, clock=lap.clocks["online"])
-            self._online(small, small.hand_over(state))
+            # What is learned at the hand-over must not be charged to the first actions.
+            self._online(small, jax.block_until_ready(small.hand_over(state)))
         return lap
 
     def _offline(self, learner: Learner, state: LearnerState) -> LearnerState:

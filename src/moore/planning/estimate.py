@@ -65,7 +65,8 @@ class Estimate:
 
     def seconds(self, *stages: str) -> float:
         """Seconds of these stages; of all without any."""
-        return sum(part.seconds for part in self.parts if not stages or part.stage in stages)
+        counted = (part.seconds for part in self.parts if not stages or part.stage in stages)
+        return sum(counted, 0.0)
 
     def as_json(self) -> dict:
         """As nested tables."""
@@ -89,14 +90,20 @@ def estimate_run(
     begin = time.perf_counter()
     acts = stages != "offline"
     setup = prepare(used_settings(config), dataset=dataset, env=env, acts=acts)
+    return estimate_prepared(setup, stages, begin)
+
+
+@plain_jax()
+def estimate_prepared(setup: Setup, stages: Stages, begin: float) -> Estimate:
+    """Estimates a run that is prepared.
+
+    Args:
+        setup: its parts.
+        stages: the stages that it would go through.
+        begin: when its preparation began, by `time.perf_counter`.
+    """
     prepared = time.perf_counter() - begin
     costs = Miniature(setup).costs()
-    return _estimate(setup, costs, stages, prepared, begin)
-
-
-def _estimate(
-    setup: Setup, costs: Costs, stages: Stages, prepared: float, begin: float
-) -> Estimate:
     config, learner = setup.config, setup.learner
     offline = stages != "online" and learner.algorithm.uses_log
     online = stages != "offline"

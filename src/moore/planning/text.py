@@ -24,6 +24,13 @@ def estimate_text(found: Estimate, name: str) -> str:
     return "\n".join([*lines, *_as_notes(found.notes)])
 
 
+def in_short(found: Estimate) -> str:
+    """An estimate on one line."""
+    took = f"measured in {duration(found.calibration)}"
+    time = f"at most {duration(found.seconds())}{_memory(found.memory)}"
+    return f"{time} ({took}; --estimate lists the parts)"
+
+
 def plan_text(plan: LivePlan) -> str:
     """What the hours buy."""
     log, live = plan.log, plan.live
