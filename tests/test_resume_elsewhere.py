@@ -13,7 +13,7 @@ from moore.envs.bounds import Bounds
 from moore.envs.limits import StepLimit
 from moore.envs.make import Registered
 from moore.errors import InputError
-from moore.runs import run as begin
+from moore.runs import resuming
 from moore.runs.reading import check_environment
 from moore.runs.run import resume
 from moore.runs.world import World
@@ -31,9 +31,9 @@ def copied(quick_run, tmp_path, monkeypatch) -> Path:
 
 
 def test_a_log_that_is_gone_is_asked_for(copied, monkeypatch):
-    gone = replace(begin.settings_of(copied), dataset="log.npz")
-    monkeypatch.setattr(begin, "settings_of", lambda _: gone)
-    monkeypatch.setattr(begin, "check_kept", lambda *_: None)
+    gone = replace(resuming.settings_of(copied), dataset="log.npz")
+    monkeypatch.setattr(resuming, "settings_of", lambda _: gone)
+    monkeypatch.setattr(resuming, "check_kept", lambda *_: None)
     with pytest.raises(InputError, match=r"was begun with the log log.npz, which is not"):
         resume(copied, env=ENV, quiet=True)
 

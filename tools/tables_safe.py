@@ -65,7 +65,7 @@ def numbers() -> dict[str, str]:
     return {
         "safe-hand-over": fixed(np.mean([run["hand_over"] for run in runs])),
         "safe-logs": str(len(runs)),
-        "safe-gain": fixed(iqm([low]).value, 1),
+        "safe-gain": fixed(iqm([np.asarray(low)]).value, 1),
         "safe-gain-logs": str(len(low)),
         "safe-worst-dip": f"{max(_dip(run) for run in runs):.2f}",
     }
