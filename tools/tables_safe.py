@@ -4,7 +4,7 @@ import numpy as np
 
 from handover_runs import reference_for, table
 from moore.evaluation.stats import iqm
-from text import fixed, markdown
+from text import between, fixed, markdown
 
 # The rows of safe-runs.csv that were made with the present rules, and with rehearsals of ten epochs
 # every eight instead of eight every five, and how each is told.
@@ -67,6 +67,7 @@ def numbers() -> dict[str, str]:
         "safe-logs": str(len(runs)),
         "safe-gain": fixed(iqm([np.asarray(low)]).value, 1),
         "safe-gain-logs": str(len(low)),
+        "safe-gains": between([run["gain"] for run in runs]),
         "safe-worst-dip": f"{max(_dip(run) for run in runs):.2f}",
     }
 
