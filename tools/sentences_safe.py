@@ -1,4 +1,4 @@
-"""Single numbers in sentences about `moore_safe`: the quickstart over seeds, and a run of 100 epochs."""
+"""Single numbers in sentences about `moore_safe`: quickstart over seeds, a run of 100 epochs."""
 
 from handover_runs import reference_for, rows_of, table
 from text import fixed
