@@ -271,6 +271,8 @@ def test_an_alpha_that_is_no_positive_number(line, messages, moore_refuses):
         ("run tiny.toml --model.weight-decay 0 0", ("2 entries", "need 3")),
         ("run tiny.toml --online.refit-every 300", ("(1000)", "multiple", "(300)")),
         ("run missing.toml", ("no configuration at missing.toml",)),
+        ("run --resume missing", ("missing is not the folder of a run", "no config.toml")),
+        ("report missing", ("missing is not the folder of a run", "no metrics.jsonl")),
         ("run text.toml", ("text.toml is not valid TOML",)),
         ("run folder.toml", ("folder.toml",)),
         ("run wrong.toml", ("unknown setting 'seeds'", "seed")),
@@ -308,3 +310,10 @@ def test_a_wrong_value(line, messages, desk, moore_refuses):
     message = moore_refuses(line)
     for words in messages:
         assert words in message
+
+
+def test_the_folder_of_a_run_is_no_preset(desk, moore_refuses):
+    (desk / "old").mkdir()
+    (desk / "old" / "config.toml").touch()
+    told = moore_refuses("run old --seed 1")
+    assert "moore run --resume old" in told and "moore run old/config.toml" in told

@@ -23,6 +23,7 @@ from moore.errors import InputError
 from moore.experience.imagination import Imagination
 from moore.files import locked
 from moore.runs import checkpoint as checkpoints
+from moore.runs.changes import altered, check_kept, kept
 from moore.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from moore.runs.plan import Plan, is_free, read_plan
 from moore.runs.reading import newest_epoch
@@ -249,6 +250,18 @@ def test_a_finished_run_is_never_overwritten(uninterrupted, log_file):
     with pytest.raises(InputError, match="never overwritten"):
         run(tiny_config(), dataset=log_file, env=ENV, out=uninterrupted, quiet=True)
     assert (uninterrupted / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_resumed_run_may_bear_more_bad_readings_in_a_row(tmp_path):
+    """The error that they end a run with names this setting."""
+    begun = tiny_config()
+    same = dict.fromkeys(("epochs", "checkpoint_every", "track", "tensorboard"))
+    now = altered(begun, Plan("both"), tmp_path, max_bad_readings=50, **same)
+    assert now.online.max_bad_readings == 50
+    check_kept(kept(begun), now, tmp_path)
+    other = replace(now, online=replace(now.online, alpha=9.0))
+    with pytest.raises(InputError, match=r"online\.alpha is 9\.0"):
+        check_kept(kept(begun), other, tmp_path)
 
 
 class TestCheckpointFiles:

@@ -61,7 +61,8 @@ def options_of(command: str):
         """Continue the run in this folder, or at this URL, from its last checkpoint. The run keeps
         its settings, and the flags of other settings are refused, except these: --dataset and
         --env-id say where the log or the environment is now, --online.epochs makes the run longer,
-        and --checkpoint-every, --track and --tensorboard apply from now on."""
+        and --online.max-bad-readings, --checkpoint-every, --track and --tensorboard apply from now
+        on."""
 
     return RunOptions
 
@@ -131,6 +132,11 @@ def _base_config(first: str | None, rest: list[str], command: str):
         return read_toml(brought(source) / "config.toml") if source else preset("quickstart")
     if first is not None and first.endswith(".toml"):
         return read_toml(Path(first))
+    if first is not None and (Path(first) / "config.toml").is_file():
+        raise InputError(
+            f"{first} is the folder of a run. To go on with it: moore {command} --resume {first}; "
+            f"for another run with its settings: moore {command} {Path(first) / 'config.toml'}."
+        )
     return preset(first or "quickstart", algorithm=value_of(rest, "--algorithm"))
 
 
@@ -175,8 +181,8 @@ def check_algorithm(old: str, new: str) -> None:
 
 # Settings that may change when a run is continued.
 _HONOURED = (
-    "resume", "dataset", "env-id", "online.epochs", "checkpoint-every", "track", "tensorboard",
-    "json", "quiet",
+    "resume", "dataset", "env-id", "online.epochs", "online.max-bad-readings", "checkpoint-every",
+    "track", "tensorboard", "json", "quiet",
 )  # fmt: skip
 
 
@@ -195,6 +201,9 @@ def _resume(options, preset: str | None, arguments: list[str]):
     config = options.config
     changes = {
         "epochs": config.online.epochs if "online.epochs" in given else None,
+        "max_bad_readings": config.online.max_bad_readings
+        if "online.max-bad-readings" in given
+        else None,
         "checkpoint_every": config.checkpoint_every if "checkpoint-every" in given else None,
         "track": config.track if "track" in given else None,
         "tensorboard": config.tensorboard

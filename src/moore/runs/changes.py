@@ -11,7 +11,9 @@ from moore.runs.plan import Plan
 from moore.runs.sections import run_dict, unused_sections
 
 # No result of finished epochs depends on these settings.
-CHANGEABLE = ("online.epochs", "checkpoint_every", "track", "tensorboard")
+CHANGEABLE = (
+    "online.epochs", "online.max_bad_readings", "checkpoint_every", "track", "tensorboard",
+)  # fmt: skip
 
 
 def kept(config: Config) -> dict:
@@ -26,6 +28,10 @@ def settings_of(folder: Path) -> Config:
         InputError: there is none, or this version cannot read it.
     """
     path = folder / "config.toml"
+    if not path.exists():
+        raise InputError(
+            f"{short_path(folder)} is not the folder of a run: it holds no {path.name}."
+        )
     try:
         return read_toml(path)
     except InputError as error:
@@ -73,6 +79,7 @@ def altered(
     folder: Path,
     *,
     epochs: int | None,
+    max_bad_readings: int | None,
     checkpoint_every: int | None,
     track: tuple[str, ...] | None,
     tensorboard: bool | None,
@@ -96,6 +103,9 @@ def altered(
         config = dataclasses.replace(
             config, online=dataclasses.replace(config.online, epochs=epochs)
         )
+    if max_bad_readings is not None:
+        online = dataclasses.replace(config.online, max_bad_readings=max_bad_readings)
+        config = dataclasses.replace(config, online=online)
     if checkpoint_every is not None:
         config = dataclasses.replace(config, checkpoint_every=checkpoint_every)
     if track is not None:

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from moore.errors import InputError
-from moore.files import read_object
+from moore.files import read_object, short_path
 
 _NUMBERS = ("env_steps", "updates", "eval/return", "eval/score", "time/epoch")
 _LISTS = ("eval/returns", "eval/lengths", "online/episode_returns")
@@ -26,6 +26,9 @@ def read_metrics(path: str | Path) -> list[dict]:
     Raises:
         InputError: if there is no such file, or another line is not a row of metrics.
     """
+    if not Path(path).exists():
+        folder = short_path(Path(path).parent)
+        raise InputError(f"{folder} is not the folder of a run: it holds no {Path(path).name}.")
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -72,6 +72,7 @@ def resume(
     system: EnvSource | None = None,
     until: Until | None = None,
     epochs: int | None = None,
+    max_bad_readings: int | None = None,
     checkpoint_every: int | None = None,
     track: tuple[str, ...] | None = None,
     tensorboard: bool | None = None,
@@ -88,7 +89,8 @@ def resume(
         until: as in `run`.
         epochs: larger number of online epochs, also for a finished run. The buffers grow, so the
             run can differ from one that had this length from the start.
-        checkpoint_every: a new value of this setting from now on.
+        max_bad_readings: a new value of this setting from now on.
+        checkpoint_every: the same.
         track: the same.
         tensorboard: the same.
         quiet: print nothing.
@@ -102,8 +104,9 @@ def resume(
         return go_on(
             place, stop, dataset=dataset, env=env, system=system, until=until, mirror=mirror,
             quiet=quiet,
-            changes={"epochs": epochs, "checkpoint_every": checkpoint_every,
-                     "track": track, "tensorboard": tensorboard},
+            changes={"epochs": epochs, "max_bad_readings": max_bad_readings,
+                     "checkpoint_every": checkpoint_every, "track": track,
+                     "tensorboard": tensorboard},
         )  # fmt: skip
 
 
