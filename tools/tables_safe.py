@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from handover_runs import reference_for, table
+from handover_runs import reference_for, rows_of, table
 from moore.evaluation.stats import iqm
 from text import between, fixed, markdown
 
@@ -58,6 +58,25 @@ def safe_summary() -> str:
     return markdown(head, rows)
 
 
+def log_first() -> str:
+    """The same hand-overs with and without what the log teaches before anything acts."""
+
+    def curve(log: str, first: str) -> list[float]:
+        rows = rows_of("log-first.csv", log=log, log_first=first)
+        return [float(row["return"]) for row in rows]
+
+    rows = []
+    for log in dict.fromkeys(row["log"] for row in table("log-first.csv")):
+        cells = [log, fixed(curve(log, "0")[0])]
+        for told in (lambda v: v[10], lambda v: np.mean(v[1:]), lambda v: np.mean(v[-5:])):
+            cells += [fixed(told(curve(log, first))) for first in "01"]
+        rows.append([*cells, *(fixed(min(curve(log, first))) for first in "01")])
+    head = ["log", "hand-over"]
+    for what in ("after epoch 10", "mean of 25 epochs", "mean of the last 5", "lowest"):
+        head += [f"{what}, without", "with"]
+    return markdown(head, rows)
+
+
 def numbers() -> dict[str, str]:
     """For the table of what was asked for."""
     runs = _runs()
@@ -72,4 +91,4 @@ def numbers() -> dict[str, str]:
     }
 
 
-TABLES = {"safe-summary": safe_summary}
+TABLES = {"safe-summary": safe_summary, "log-first": log_first}
