@@ -161,6 +161,19 @@ def test_flags_that_are_a_row_early_are_seen_in_short_episodes_too():
     assert slipped_flags(log, rows % 20 == 19) == {}
 
 
+@pytest.mark.parametrize("setpoint", [False, True], ids=("alone", "with a setpoint"))
+def test_a_jump_in_the_first_step_of_every_episode_is_no_slipped_flag(setpoint):
+    """A valve opens when a batch begins; what it moved has come back when the batch ends."""
+    rows, rng = np.arange(800), np.random.default_rng(0)
+    step = rows % 40
+    moved = np.where(step > 0, 50.0 * np.exp(-step / 8.0), 0.0) + 0.1 * rng.normal(size=800)
+    columns = [moved, *([60.0 + rows // 40 % 3] if setpoint else [])]
+    log = replace(stored([40] * 20), obs=np.stack(columns, axis=1), next_obs=None)
+    assert slipped_flags(log, step == 39) == {}
+    if setpoint:
+        assert "early" in slipped_flags(log, step == 38)
+
+
 def test_ends_that_were_cut_elsewhere_show_and_stop_a_run(pendulum):
     log = replace(pendulum, truncated=None, next_obs=None, env_id="Pendulum-v1")
     assert unflagged_ends(log, find_cuts(log).truncated) != {}
