@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import moore
-from beside_old import OBS, Time, control, old, sessions_beside
+from beside_old import OBS, control, old
 from controlled import records
 from moore.errors import InputError, TurnError, WriteError
 from moore.reports.live_page import live_content, live_facts
@@ -19,17 +19,6 @@ from moore.sessions.recording import NotRecorded
 from served import Served
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")
-
-
-@pytest.fixture
-def time():
-    return Time()
-
-
-@pytest.fixture
-def begin(quick_run, log_file, tmp_path, time):
-    with sessions_beside(quick_run, log_file, tmp_path, time) as begin:
-        yield begin
 
 
 class Disk:

@@ -7,7 +7,7 @@ from moore.data.dataset import Dataset
 from moore.files import short_path
 from moore.numbers import fixed
 from moore.planning.estimate import Estimate
-from moore.planning.text import in_short
+from moore.planning.text import estimate_line
 from moore.runs.beginning import Ready
 from moore.runs.sections import run_dict, run_toml
 from moore.runs.world import World
@@ -64,7 +64,7 @@ def dry_text(ready: Ready, facts: dict, takes: Estimate) -> str:
         "stages": ", then ".join(lengths[name] for name in facts["stages"]),
         "starts from": ready.start and short_path(ready.start),
         "would write": short_path(ready.folder),
-        "would take": in_short(takes),
+        "would take": estimate_line(takes),
     }
     told = [f"{name:<12} {value}" for name, value in lines.items() if value is not None]
     told += [f"note: {note}" for note in facts["notes"]]

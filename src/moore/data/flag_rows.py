@@ -26,8 +26,9 @@ def slipped_flags(log: Log, ends: np.ndarray) -> dict[str, int]:
         ends: (m,) bool, flags of its first rows.
     """
     m = len(ends)
+    obs = log.obs[:m].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        step = np.abs(np.diff(log.obs[:m].astype(np.float64), axis=0))
+        step = np.abs(np.diff(obs, axis=0))
     beside = np.append(ends[1:], False) | ends | np.append(False, ends[:-1])
     inside = ~beside[:-1]
     if inside.sum() < _FEW_ROWS or not np.isfinite(step).all():
@@ -39,7 +40,7 @@ def slipped_flags(log: Log, ends: np.ndarray) -> dict[str, int]:
     size = (step[:, moving] / usual[moving]).max(axis=1)
     far = size > _FAR * np.quantile(size[inside], 0.99)
     far |= (step[:, ~moving] > 0).any(axis=1)
-    away = np.abs(log.obs[:m].astype(np.float64) - log.obs[0])[:, moving] / usual[moving]
+    away = np.abs(obs - obs[0])[:, moving] / usual[moving]
     terminated = np.asarray(log.terminated).reshape(-1)[:m].astype(bool) & ends
     for kind in (ends, terminated, ends & ~terminated):
         if found := _slipped(kind, ends, far, away.max(axis=1)):

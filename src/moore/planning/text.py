@@ -24,7 +24,7 @@ def estimate_text(found: Estimate, name: str) -> str:
     return "\n".join([*lines, *_as_notes(found.notes)])
 
 
-def in_short(found: Estimate) -> str:
+def estimate_line(found: Estimate) -> str:
     """An estimate on one line."""
     took = f"measured in {duration(found.calibration)}"
     time = f"at most {duration(found.seconds())}{_memory(found.memory)}"

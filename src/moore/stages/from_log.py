@@ -2,10 +2,11 @@
 
 Where an algorithm has an agent for each stage, the second one need not wait for the system: its
 values of the policy that is handed over, and steps from it that they speak for, can be learned from
-the rows of the log (TD3+BC: Fujimoto and Gu 2021; here within a reach of that policy). On
-HalfCheetah-medium 32,000 updates took a clone from 5419 to 6099, on Hopper-medium from 2008 to
-2955, on HalfCheetah-medium-expert from 10628 to 7881. Neither values nor models tell which. So the
-policy that was handed over acts, and the one that comes out is the goal of the first trials.
+the rows of the log (TD3+BC: Fujimoto and Gu 2021; here within half the agent's reach of that
+policy). 32,000 updates took clones of HalfCheetah-medium from 5419 to 5823, of Hopper-medium from
+1467 to 2086, and of HalfCheetah-medium-expert from 10628 to 7881 (docs/results/log-pilots.csv).
+Neither values nor models tell which. So the policy that was handed over acts, and the one that
+comes out is the goal of the first trials.
 """
 
 import dataclasses
