@@ -59,6 +59,10 @@ class Chooser(Protocol):
         `on_pass` is called now and then if this takes long; see `moore.stages.rehearsal`.
         """
 
+    @property
+    def over(self) -> bool:
+        """Whether the running episode is to be cut, where the next one can begin at any time."""
+
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Told that the running episode was abandoned."""
 
@@ -71,6 +75,8 @@ class Chooser(Protocol):
 
 class Gatekeeper:
     """The gate of the learner; without one the newest policy acts (line 10)."""
+
+    over = False
 
     def __init__(self, learner: Learner):
         self._learner = learner

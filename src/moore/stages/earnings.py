@@ -35,6 +35,7 @@ class Earnings:
             than the floor.
         worths: the worth of each episode.
         course: sum over the episodes of the worth at each mark.
+        credit, charges_rest: see `rate.py`; the unit of the account is an episode.
     """
 
     length: int
@@ -43,6 +44,8 @@ class Earnings:
     drawdown: float = 0.0
     worths: list[float] = field(default_factory=list)
     course: list[float] = field(default_factory=list)
+    credit = 1.0
+    charges_rest = True
 
     def __post_init__(self) -> None:
         if self.length < 1:

@@ -227,6 +227,11 @@ class Trials:
         if self.budget.offer(number):
             self.offered, self.policies[number] = number, policy
 
+    @property
+    def over(self) -> bool:
+        """Whether a policy was stopped, and the next episode can begin at once."""
+        return self.budget.running.over
+
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Ends the episode early: what was earned counts, the rest of it does not."""
         self.budget.end(terminated=False)
