@@ -1,4 +1,4 @@
-"""An episode that is cut: the system begins the next one, and no row leads from one to the other."""
+"""A cut episode: the system begins the next one, and no row leads from one to the other."""
 
 from dataclasses import replace
 

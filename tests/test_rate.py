@@ -9,13 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from made_budgets import LENGTH, steady
-from moore.runs.budgeting import dip_budget, earnings_of_log
+from moore.errors import InputError
+from moore.runs.budgeting import check_budget, dip_budget, earnings_of, empty_rate
+from moore.runs.setup import prepare
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import everything, summary
+from moore.stages.earnings import earnings_of_log
 from moore.stages.rate import Rate
+from tiny import ENV, tiny_config, tiny_log
 
 # Falls after 5, 10 or 20 steps, and earns 1 a step until then.
 STEPS = [5, 10, 20] * 4
+# What else is wrong with the logs below.
+ACCEPT = ("timeouts-as-terminals", "constant-reward")
 
 
 def by_steps(share: float = 0.05) -> DipBudget:
@@ -158,3 +164,37 @@ def test_the_references_own_episodes_go_on_to_tell_the_rate():
     fall(budget, 10, reward=3.0)
     assert (budget.rate.worths[-1], budget.rate.steps[-1]) == (30.0, 10)
     assert budget.ledger.credit == pytest.approx(budget.rate.credit)
+
+
+class TestRunsThatCountSteps:
+    """What `dip_budget_per = "step"` makes of a log."""
+
+    @pytest.fixture
+    def log(self):
+        log = tiny_log()
+        terminated = np.arange(len(log.reward)) % 20 == 19
+        return replace(log, terminated=terminated, truncated=np.zeros_like(terminated))
+
+    def rate(self, log, per="step"):
+        config = tiny_config(
+            dip_budget=0.05, dip_budget_per=per, termination="learned", accept=ACCEPT
+        )
+        setup = prepare(config, dataset=log, env=ENV)
+        check_budget(setup)
+        return empty_rate(setup, earnings_of(setup))
+
+    def test_nothing_is_known_of_the_rate_at_first(self, log):
+        assert self.rate(log) == Rate(20)
+        assert self.rate(log, per="episode") is None
+
+    def test_where_no_episode_ends_early_episodes_and_steps_are_the_same(self):
+        assert self.rate(tiny_log()) is None
+
+    def test_equal_rewards_make_every_policy_alike_and_are_refused(self, log):
+        costs = replace(
+            log,
+            reward=np.full_like(log.reward, -1.0),
+            episode_returns=np.full_like(log.episode_returns, -20.0),
+        )
+        with pytest.raises(InputError, match=r'give dip_budget_per = "episode"'):
+            self.rate(costs)

@@ -10,6 +10,7 @@ from moore.envs.make import EnvSource
 from moore.errors import InputError
 from moore.files import locked, short_path, whole_path, write_whole, writing
 from moore.jax_settings import plain_jax
+from moore.runs.budgeting import check_budget
 from moore.runs.changes import kept
 from moore.runs.execution import RunResult, Until, execute
 from moore.runs.mirror import Mirror, brought
@@ -74,6 +75,7 @@ def get_ready(
         units=units,
         acts=stages != "offline",
     )
+    check_budget(setup)
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(
             f"{config.algorithm} has no offline stage of its own; train it with moore run."

@@ -134,6 +134,16 @@ def logged_earnings(setup: Setup) -> Earnings:
     return replace(known, drawdown=unknown.drawdown)
 
 
+def check_budget(setup: Setup) -> None:
+    """Asks before anything is learned whether the log gives a dip budget its meaning.
+
+    Raises:
+        InputError: a share of what is earned means nothing; see `floor_of` and `empty_rate`.
+    """
+    if setup.config.dip_budget:
+        empty_rate(setup, earnings_of(setup))
+
+
 def empty_rate(setup: Setup, earnings: Earnings) -> Rate | None:
     """The rate of a reference of which no episode is known; None if the account counts episodes.
 
