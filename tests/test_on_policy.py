@@ -15,13 +15,14 @@ from moore.config import GateConfig
 from moore.dynamics.chains import ChainsConfig
 from moore.experience.on_policy import _passes
 from moore.planning.calibration import Miniature
-from moore.replay.buffer import take
+from moore.replay.buffer import measured, take
 from moore.runs import execution
 from moore.runs.budgeting import dip_budget
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.stages import trials as trials_module
+from moore.stages.budget import REFERENCE
 from moore.stages.earnings import Earnings
 from moore.stages.from_log import learn_from_log
 from moore.stages.learner import LearnerState
@@ -196,6 +197,25 @@ def test_the_first_trials_go_towards_what_the_log_has_taught(learner, begun, mon
             assert not asked and eqx.tree_equal(tried[-1], newest)
             trials.search = LineSearch()  # it is over
     assert asked == [2], "rehearsals follow"
+
+
+@pytest.mark.parametrize("earned", [-5.0, 9.0], ids=("refused", "right"))
+def test_what_the_log_taught_is_unlearned_where_the_system_refuses_it(learner, begun, earned):
+    state = learner.hand_over(learn_from_log(learner, begun))
+    known = Earnings(20, -5.0, False)
+    for _ in range(4):
+        known.add([5.0 * mark for mark in known.marks], 100.0, 20)
+    trials = Trials.begun(learner, dip_budget(0.5, known), state)
+    state, _ = trials.consider(state, 1, [], in_episode=False)
+    assert trials.budget.acting != REFERENCE
+    zeros, how = np.zeros(1, np.float32), {"terminated": False, "truncated": False}
+    row = learner.units.transition_in(measured(zeros, zeros, earned, zeros, **how))
+    for step in range(20):
+        state = trials.observed(state, row, in_episode=step < 19)
+    agent, acting = state.agent.online, trials.policies[trials.budget.incumbent]
+    assert trials.budget.lost == (earned < 0.0) and trials.taught == (earned > 0.0)
+    assert eqx.tree_equal(agent.actor, acting)  # it begins anew from one that was promoted, too
+    assert float(agent.reach) == pytest.approx(learner.agent_config.online.reach)
 
 
 @pytest.mark.parametrize("confidence", [-1e9, 1e9], ids=("promising", "not"))
