@@ -76,7 +76,9 @@ def logged(
     for _ in range(episodes):
         earned, steps = episode(rng, family, policy)
         rewards.append(earned[:steps])
-    rate = Rate(LENGTH, [float(one.sum()) for one in rewards], [len(one) for one in rewards])
+    rate = Rate(
+        LENGTH, [float(one.sum()) for one in rewards], [len(one) for one in rewards], cuts=True
+    )
     return earnings_of_log(rewards, length=LENGTH, floor=0.0, ends=family.ends), rate
 
 

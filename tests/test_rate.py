@@ -28,7 +28,9 @@ def by_steps(share: float = 0.05) -> DipBudget:
     """A reference that falls now and then, of which twelve episodes are known."""
     episodes = [np.ones(steps) for steps in STEPS]
     earnings = earnings_of_log(episodes, length=LENGTH, floor=0.0, ends=True)
-    return dip_budget(share, earnings, rate=Rate(LENGTH, [float(x) for x in STEPS], list(STEPS)))
+    return dip_budget(
+        share, earnings, rate=Rate(LENGTH, [float(x) for x in STEPS], list(STEPS), cuts=True)
+    )
 
 
 def fall(budget: DipBudget, after: int, reward: float = 1.0) -> int:
@@ -125,10 +127,11 @@ def test_a_policy_that_stands_still_does_not_break_the_line(cuts):
 @given(
     st.lists(st.tuples(st.integers(1, LENGTH), st.integers(0, 8)), min_size=1, max_size=25),
     st.sampled_from([0.02, 0.05, 0.2]),
+    st.booleans(),
 )
-def test_the_line_holds_whenever_others_fall_and_whatever_they_earn(script, share):
+def test_the_line_holds_whenever_others_fall_and_whatever_they_earn(script, share, cuts):
     earnings = steady(ends=True, episodes=300)
-    rate = Rate(LENGTH, [float(LENGTH)] * 300, [LENGTH] * 300)
+    rate = Rate(LENGTH, [float(LENGTH)] * 300, [LENGTH] * 300, cuts=cuts)
     budget = dip_budget(share, earnings, rate=rate)
     least, earned, steps = 0.0, 0.0, 0
     for number, (falls, quarters) in enumerate(script, start=1):
@@ -152,7 +155,8 @@ def test_worth_is_counted_from_the_floor_and_no_rest_is_added():
     """Two steps of -1 above a floor of -2, then a fall: 2 of worth in 2 steps."""
     episodes = [np.full(steps, 1.0) for steps in STEPS]
     earnings = earnings_of_log(episodes, length=LENGTH, floor=-2.0, ends=True)
-    budget = dip_budget(0.05, earnings, rate=Rate(LENGTH, [3.0 * x for x in STEPS], list(STEPS)))
+    rate = Rate(LENGTH, [3.0 * x for x in STEPS], list(STEPS), cuts=True)
+    budget = dip_budget(0.05, earnings, rate=rate)
     assert budget.offer(1)
     assert fall(budget, 2, reward=-1.0) == 1
     assert budget.ledger.other == pytest.approx(2.0)

@@ -28,7 +28,12 @@ _NOTHING = 1e-6
 
 
 def make_chooser(
-    setup: Setup, state: LearnerState, choice: dict, arrays: dict[str, np.ndarray]
+    setup: Setup,
+    state: LearnerState,
+    choice: dict,
+    arrays: dict[str, np.ndarray],
+    *,
+    cuts: bool = False,
 ) -> Chooser:
     """Makes the object that decides who acts in the online stage.
 
@@ -37,15 +42,20 @@ def make_chooser(
         state: state of the learner at the hand-over or at a checkpoint.
         choice: what the checkpoint holds about this decision; empty at the hand-over.
         arrays: arrays of the checkpoint.
+        cuts: whether who asks the chooser can leave an episode when `over` says so.
     """
     if not setup.config.dip_budget:
         return Gatekeeper(setup.learner)
     if choice:
         kind = SupervisedTrials if choice.get("supervised") else Trials
-        return unpack_trials(setup.learner, state, choice, arrays, kind)
-    earnings = earnings_of(setup)
-    budget = dip_budget(setup.config.dip_budget, earnings, rate=empty_rate(setup, earnings))
-    return Trials.begun(setup.learner, budget, state)
+        trials = unpack_trials(setup.learner, state, choice, arrays, kind)
+    else:
+        earnings = earnings_of(setup)
+        budget = dip_budget(setup.config.dip_budget, earnings, rate=empty_rate(setup, earnings))
+        trials = Trials.begun(setup.learner, budget, state)
+    if trials.budget.rate is not None:
+        trials.budget.rate.cuts = cuts
+    return trials
 
 
 def supervised_chooser(
@@ -71,8 +81,8 @@ def supervised_chooser(
         return Gatekeeper(setup.learner)
     earnings = logged_earnings(setup) if reference_log else earnings_of(setup)
     rate = empty_rate(setup, earnings)
-    if rate is not None:  # a session cannot cut an episode
-        rate = logged_rate(setup, earnings) if reference_log else replace(rate, cuts=False)
+    if rate is not None and reference_log:
+        rate = logged_rate(setup, earnings)
     budget = dip_budget(setup.config.dip_budget, earnings, rate=rate)
     return SupervisedTrials.begun(setup.learner, supervised(budget, by_log=reference_log), state)
 
@@ -169,7 +179,7 @@ def logged_rate(setup: Setup, earnings: Earnings) -> Rate:
     assert setup.dataset is not None
     whole = _newest_whole(setup.dataset, earnings.length)
     worths = [float(np.sum(rewards - earnings.floor)) for rewards in whole]
-    return Rate(earnings.length, worths, [len(rewards) for rewards in whole], cuts=False)
+    return Rate(earnings.length, worths, [len(rewards) for rewards in whole])
 
 
 def _newest_whole(log: Dataset, steps: int) -> list[Float[np.ndarray, " _"]]:

@@ -82,7 +82,7 @@ class OnlineRun:
         checkpoint = begun.checkpoint
         choice = {} if checkpoint is None else checkpoint.info["choice"]
         arrays = {} if checkpoint is None else checkpoint.arrays
-        self.acting = Acting(collector, make_chooser(setup, begun.state, choice, arrays))
+        self.acting = Acting(collector, make_chooser(setup, begun.state, choice, arrays, cuts=True))
         self.before = begun.before
         self.told: set[str] = set()
         self.kept = None if begun.epoch is None else (begun.epoch, begun.state)

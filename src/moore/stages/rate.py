@@ -35,7 +35,7 @@ class Rate:
     length: int
     worths: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
-    cuts: bool = True
+    cuts: bool = False
     charges_rest = False
 
     def add(self, worth: float, steps: int) -> None:
