@@ -5,8 +5,8 @@ values of the policy that is handed over, and steps from it that they speak for,
 the rows of the log (TD3+BC: Fujimoto and Gu 2021; here within half the agent's reach of that
 policy). 16,000 updates took a clone of HalfCheetah-medium from 5419 to 5760, two of Hopper-medium
 from 1467 to 2948 and from 1644 to 2216, and one of HalfCheetah-medium-expert from 10628 to 10495;
-after 32,000 it earned 7881 (docs/results/log-pilots.csv). Neither values nor models tell which. So the policy that was handed over acts, and the one that
-comes out is the goal of the first trials.
+after 32,000 it earned 7881 (docs/results/log-pilots.csv). Neither values nor models tell which. So
+the policy that was handed over acts, and the one that comes out is the goal of the first trials.
 """
 
 import dataclasses
