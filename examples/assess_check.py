@@ -208,7 +208,7 @@ def measure(tasks: list[str], out: Path) -> None:
         ensemble, snapshots = learned(setup)
         limit = setup.world.limit.steps
         logged = as_logged(setup.dataset, setup.units, setup.world.bounds, limit)
-        rule = setup.learner.terminated_fn
+        rule = setup.learner.task.terminated_fn
         case = Case(logged, setup.units, rule, ensemble, replicates=REPLICATES, cloning=CLONING)
         evaluator = Evaluator(setup)
         for name, kind, weights in all_policies(setup, snapshots):

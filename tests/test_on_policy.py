@@ -23,6 +23,7 @@ from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.stages import trials as trials_module
 from moore.stages.earnings import Earnings
+from moore.stages.first_policy import begin_with_clone
 from moore.stages.from_log import learn_from_log
 from moore.stages.learner import LearnerState
 from moore.stages.line_search import LineSearch
@@ -91,7 +92,7 @@ def learner(exact_log):
 @pytest.fixture(scope="module")
 def fitted(learner) -> LearnerState:
     state, _ = learner.start(learner.init(jax.random.key(0)))
-    return state
+    return begin_with_clone(learner, state)[0]
 
 
 @pytest.fixture

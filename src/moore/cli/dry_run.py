@@ -35,7 +35,7 @@ def dry_facts(ready: Ready, base: Config, *, origin: str, stages: str, takes: Es
     uses_log = setup.learner.algorithm.uses_log
     return {
         "algorithm": config.algorithm,
-        "scheme": str(setup.learner.algorithm.scheme or config.online.parsed_scheme()),
+        "scheme": str(setup.learner.task.scheme),
         "stages": [name for name in ("offline", "online") if stages in ("both", name)],
         "log": _log_facts(setup.dataset) if uses_log else None,
         "environment": _environment_facts(setup.world),
