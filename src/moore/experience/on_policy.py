@@ -184,7 +184,7 @@ def collect_round(
     first_states: Float[Array, "episodes obs"],
     rows: Int[Array, " starts"],
     usual: Replay,
-    seen: diagnostics.Range,
+    seen: diagnostics.ObsRange,
     key: PRNGKeyArray,
     *,
     agent_config: PPOConfig,
