@@ -128,7 +128,7 @@ class NewEpisode(Protocol):
 
 
 def summarises_nothing(state: PyTree, offline: Replay, online: Replay, config: Any) -> PyTree:
-    """For an agent that needs no summary of the data."""
+    """`summarise_data` of an agent that needs no summary of the data."""
     del offline, online, config
     return state
 

@@ -45,9 +45,9 @@ class Judgement:
         answer, line: "yes", "no" or "unknown", and why.
         facts: the numbers.
         readings: the three readings.
-        clone: estimator -> what it says about the clone of the log's better part; empty if no
+        clone: what each estimator says about the clone of the log's better part; empty if no
             estimator can say anything.
-        courses: name -> mean of what was earned up to each step, for the picture.
+        courses: for each curve of the picture, the mean of what was earned up to each step.
     """
 
     answer: Answer
@@ -142,7 +142,7 @@ class Case:
 
     @cached_property
     def _open_loop(self) -> dict[int, float]:
-        """Steps -> median error of the models, in the log's standard deviations."""
+        """For a number of steps, the models' median error after them, in the log's deviations."""
         logged = self.logged
         longest = int((logged.stop - logged.first).max())
         horizons = tuple(h for h in HORIZONS if h <= longest) or (longest,)
@@ -163,7 +163,7 @@ class Case:
     # --- What is said about one policy ---
 
     def _estimates(self, new: JudgedController, visited: Imagined | None) -> dict[str, Compared]:
-        """Estimator -> what it says, in the agents' units."""
+        """What each estimator says, in the agents' units."""
         if why := self._no_episodes():
             nothing = Compared(refused(why), refused(why))
             return {MODELS: nothing, FITTED_Q: nothing}

@@ -51,9 +51,9 @@ class ReadingFacts:
     Attributes:
         old: return of the old controller, from the log.
         scatter, best: standard deviation and largest of the log's whole episodes.
-        estimates: estimator -> what it says about the new policy; also those that were refused.
-        errors: estimator -> what it says about the old controller, minus the truth.
-        open_loop: steps -> median error of the models, in the log's standard deviations.
+        estimates: what each estimator says about the new policy; also those that were refused.
+        errors: what each estimator says about the old controller, minus the truth.
+        open_loop: for a number of steps, the models' median error, in the log's deviations.
         broken: share of the imagined episodes that became non-finite; None without models.
         covered: what the log knows of the policy.
     """

@@ -87,7 +87,7 @@ def changed_settings(base: Config, config: Config) -> dict[str, dict]:
 
 
 def _listed(settings: dict) -> dict:
-    """The settings with lists, as TOML and JSON have them, for tuples."""
+    """The settings with a list in place of every tuple, because TOML and JSON have no tuples."""
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
     }

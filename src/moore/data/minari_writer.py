@@ -67,7 +67,7 @@ def minari_folder(dataset_id: str) -> Path:
     folder = get_dataset_path(dataset_id)
     if folder.exists():
         raise InputError(
-            f"minari:{dataset_id}: is there already; choose another id, or delete it with "
+            f"minari:{dataset_id} exists already; choose another id, or delete it with "
             f"`minari delete {dataset_id}`"
         )
     return folder

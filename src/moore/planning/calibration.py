@@ -40,7 +40,7 @@ class Costs:
 
     Attributes:
         starting: seconds that are spent once: compiling programs, and preparing the agent.
-        offline, online: part -> seconds of one of its units, see `Miniature`.
+        offline, online: for each part, the seconds of one of its units; see `Miniature`.
         memory: largest number of bytes that this process has had; None where nobody tells.
         state: bytes of the miniature's states, which `memory` contains.
     """

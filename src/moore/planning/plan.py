@@ -81,7 +81,7 @@ class LivePlan:
         epoch: seconds of computation of an online epoch, at most.
         epochs_by_steps, epochs_by_hours: epochs a day that the live steps are enough for, and that
             fit into the hours.
-        days: number of epochs -> days until then.
+        days: for a number of epochs, the days until they are done.
         episodes_per_day: episodes of the live system in a day, if they are as long as the log's.
         trials: what the dip budget allows.
         memory: bytes; None where the system does not tell.

@@ -183,7 +183,7 @@ class Operation:
         actions: Float[np.ndarray, "rows action"],
         decided: list[Decided],
     ) -> Float[np.ndarray, "rows action"]:
-        """The actions, once they are recorded; where the disk refuses, the old controller's."""
+        """Records the actions and returns them, or the old controller's if the disk refuses."""
         try:
             self._record(records)
         except WriteError as error:

@@ -118,7 +118,7 @@ class Studying:
         self._released.append(step)
 
     def feed(self) -> None:
-        """Gives the learner what came out, unless its state is not whole: then it stays on disk."""
+        """Gives the learner the steps with known results; a broken one leaves them on disk."""
         if self.sound:
             steps, self._released = self._released, []
             for step in steps:

@@ -173,7 +173,7 @@ class TrialTurns:
             self._notes, self.heard = {}, self._heard
 
     def _book(self, step: Step) -> None:
-        """Books a step, if all is known of it that ever will be."""
+        """Counts a step in the account once everything is known of it that ever will be."""
         if not step.settled:
             return
         self._booked = step.number
