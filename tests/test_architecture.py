@@ -1,6 +1,8 @@
 """Rooms and the arrows between them: tools/architecture.py; no arrow of the package goes up."""
 
 import ast
+import itertools
+import re
 import statistics
 import sys
 from collections import defaultdict
@@ -57,6 +59,17 @@ def test_a_class_has_a_name_of_its_own():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name].append(str(path.relative_to(architecture.ROOT)))
     assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
+def test_the_walks_name_what_is_there_and_alpha_passes_five_rooms():
+    page = (architecture.ROOT / "docs" / "architecture.md").read_text("utf-8")
+    place = r"^\| (\w+) \| `((\w+)/\w+\.py)`: `(\w+)` \|"
+    walks = [re.findall(place, walk, re.M) for walk in re.split(r"^\*\*", page, flags=re.M)[1:]]
+    assert [len({room for room, *_ in walk}) for walk in walks] == [5, 3, 4]
+    for room, file, folder, name in itertools.chain(*walks):
+        assert room == folder
+        tree = ast.parse((architecture.ROOT / "src" / "moore" / file).read_text("utf-8"))
+        assert name in {getattr(node, "name", "") for node in ast.walk(tree)}, (file, name)
 
 
 def test_only_an_experience_knows_whether_it_imagines():
