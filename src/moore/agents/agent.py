@@ -199,6 +199,9 @@ class Agent:
             done.
         begin_with, adopt, after_verdict, unjudged: see the protocols; by default nothing is done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
+        keeps_rows: whether it keeps something for every row of the log, which then must be in
+            memory.
+        long_horizon: whether `horizons_per_episode` may raise its discount.
     """
 
     name: str
@@ -218,6 +221,8 @@ class Agent:
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions
+    keeps_rows: bool = False
+    long_horizon: bool = False
 
     @property
     def parts(self) -> "tuple[Agent, ...]":

@@ -83,15 +83,14 @@ class Imagination:
     def begin(self, key: PRNGKeyArray, room: int | None = None) -> ImaginationState:
         """Untrained models, and an empty D_model.
 
-        `room`: its rows; by default as many as the offline stage keeps.
+        `room`: its rows; by default as many as the offline stage keeps, if there is a log.
         """
-        task, config = self.task, self.task.config
-        offline = config.offline
-        if room is None:
+        task, config, offline = self.task, self.task.config, self.task.config.offline
+        if room is None and int(task.log.size):
             room = offline.retain_epochs * offline.rollout_batch * config.rollout_length
         return ImaginationState(
             model=init_model(key, *task.dims, config.model),
-            imagined=empty_ring(room, *task.dims),
+            imagined=empty_ring(room or 1, *task.dims),
             penalty_coef=jnp.asarray(config.penalty_coef),
             # Nothing is imagined before the first fit.
             halt=None if self.halt_of is None else Halt(jnp.zeros(()), jnp.zeros(())),
