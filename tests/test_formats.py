@@ -299,7 +299,7 @@ def test_a_log_that_jumps_inside_an_episode_is_no_minari_set(folder):
     "dataset_id", ["", "noversion", "made/log", "a b-v0", "../x-v0", "/made/log-v0x"]
 )
 def test_what_is_no_minari_id(dataset_id):
-    match = "no id of a Minari set; expected NAMESPACE/NAME-vN"
+    match = "is not the id of a Minari set; expected NAMESPACE/NAME-vN"
     refuses(match, write_log, f"minari:{dataset_id}", whole(made("log.hdf5")))
 
 

@@ -1,4 +1,4 @@
-"""moore serve."""
+"""The command `moore serve`: a session over HTTP."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""moore sweep."""
+"""The command `moore sweep`: runs the cells of a grid."""
 
 import json
 from dataclasses import dataclass, field

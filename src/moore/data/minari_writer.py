@@ -61,8 +61,8 @@ def minari_folder(dataset_id: str) -> Path:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as error:  # a missing version is a TypeError inside Minari
         raise InputError(
-            f"minari:{dataset_id}: no id of a Minari set; expected NAMESPACE/NAME-vN or NAME-vN, "
-            "such as mujoco/hopper/medium-v0"
+            f"minari:{dataset_id} is not the id of a Minari set; expected NAMESPACE/NAME-vN or "
+            "NAME-vN, such as mujoco/hopper/medium-v0"
         ) from error
     folder = get_dataset_path(dataset_id)
     if folder.exists():
