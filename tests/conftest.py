@@ -122,12 +122,13 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """What is there now stays: the garbage collector need not look at it again and again.
 
-    Tracing makes very many objects; at Python's own thresholds, they are looked at too often.
+    Tracing makes very many objects, of which few are garbage in a cycle; at Python's own
+    thresholds, they are looked at too often.
     """
     one_context_for_many_programs()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(200_000, 50, 100)
 
 
 def one_context_for_many_programs():

@@ -79,8 +79,11 @@ def quiet_log():
 
 @pytest.fixture(scope="module")
 def exact_log():
-    """A log whose actions follow its observations exactly, so that it can be cloned."""
-    log = tiny_log(episodes=20)
+    """A log whose actions follow its observations exactly, so that it can be cloned.
+
+    It has as many rows as the quiet one, so that both are learned from by the same programs.
+    """
+    log = tiny_log(episodes=40)
     return replace(log, action=np.clip(-log.obs, -2.0, 2.0).astype(np.float32))
 
 
@@ -276,25 +279,26 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, quiet_log, tmp_path):
 
 
 def test_a_run_that_dies_while_it_learns_from_the_log_begins_that_again(
-    finished, quiet_log, tmp_path, monkeypatch
+    exact_log, tmp_path, monkeypatch
 ):
-    learned = []
+    how, learned = {"dataset": exact_log, "env": ENV, "quiet": True}, []
+    first_epoch = lambda row, state: row["epoch"] == 1  # noqa: E731
 
     def dies(*_, **__):
         raise RuntimeError("no power")
 
-    def learns(*args, **how):
+    def learns(*args, **options):
         learned.append(1)
-        return learn_from_log(*args, **how)
+        return learn_from_log(*args, **options)
 
-    folder = tmp_path / "died"
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="no power"):
         patch.setattr(execution, "learn_from_log", dies)
-        run(config(), dataset=quiet_log, env=ENV, out=folder, quiet=True)
+        run(config(), out=tmp_path / "died", **how)
     monkeypatch.setattr(execution, "learn_from_log", learns)
-    resume(folder, dataset=quiet_log, env=ENV, quiet=True)
-    assert_same_run(finished.folder, folder)
-    assert learned == [1]
+    resume(tmp_path / "died", until=first_epoch, **how)
+    run(config(), out=tmp_path / "whole", until=first_epoch, **how)
+    assert_same_run(tmp_path / "whole", tmp_path / "died")
+    assert len(learned) == 2, "each of them once"
 
 
 def test_a_log_that_cannot_be_cloned_teaches_nothing_before_the_hand_over(tmp_path, monkeypatch):
