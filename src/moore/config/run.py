@@ -15,7 +15,7 @@ from moore.ranges import Fraction, FractionBelowOne, NonNegative, Positive, Posi
 
 
 def _with_found(settings: type) -> type:
-    """The class with the sections that agents and models bring along, and it does not name."""
+    """The class, also with those sections of agents and models that it does not name itself."""
     for name, section in found_sections().items():
         if name not in settings.__annotations__:
             settings.__annotations__[name] = type(section.settings())

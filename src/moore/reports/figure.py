@@ -110,7 +110,7 @@ def _groups(names: list[str]) -> list[list[str]]:
 
 
 def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list, title: str) -> None:
-    """Draws the legend, the title above: the variants in order, then the hollow marks."""
+    """Draws the title and below it the legend: the variants in order, then the hollow marks."""
     found: dict[str, object] = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()

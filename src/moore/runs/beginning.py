@@ -25,7 +25,7 @@ from moore.sinks.trackers import check_installed, tracker_names
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadyRun:
     """A run that only has to begin.
 
     Attributes:
@@ -51,7 +51,7 @@ def get_ready(
     out: str | Path | None = None,
     stages: Stages = "both",
     start_from: str | Path | None = None,
-) -> Ready:
+) -> ReadyRun:
     """Does all that `run` does before it writes anything; takes the same arguments.
 
     Raises:
@@ -86,7 +86,7 @@ def get_ready(
         check_same_bounds(start, setup.world.bounds)
         load_hand_over(setup, start)  # an error comes before anything is written
         offline_rows(start)
-    return Ready(setup, folder, start, split_seed)
+    return ReadyRun(setup, folder, start, split_seed)
 
 
 def begin(

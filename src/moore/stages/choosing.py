@@ -8,6 +8,7 @@ from jaxtyping import PyTree
 
 from moore.experience.protocol import Metrics, OnPass
 from moore.replay.buffer import Transition
+from moore.stages.gatekeeping import pass_gate
 from moore.stages.learner import Learner, LearnerState
 
 
@@ -109,7 +110,7 @@ class Gatekeeper:
         on_pass: OnPass | None = None,
     ) -> tuple[LearnerState, Metrics]:
         del on_pass
-        return self._learner.pass_gate(state, epoch, returns, in_episode=in_episode)
+        return pass_gate(self._learner, state, epoch, returns, in_episode=in_episode)
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         return self._learner.new_episode(state)

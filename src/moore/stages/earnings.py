@@ -90,7 +90,7 @@ class Earnings:
         return max(self.units(since, until), 0.0)
 
     def units(self, since: int, until: int) -> float:
-        """The same for the account: negative where the reference itself earns below the floor."""
+        """`part` as the account needs it: negative where the reference earns below the floor."""
         if self.level <= 0.0 or until <= since:
             return 0.0
         return (self._at(until) - self._at(since)) / (self.level * self.episodes)
