@@ -69,7 +69,8 @@ def test_a_table_is_written(tmp_path):
     main(["--processes", str(len(FAMILIES)), "--rules", "none", "--out", str(written)])
     lines = written.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("rule,share,epochs,family,processes,broken,least_margin")
-    assert [line.split(",")[:3] for line in lines[1:]] == [["default", "0.05", "25"]] * len(FAMILIES)
+    each = [line.split(",")[:3] for line in lines[1:]]
+    assert each == [["default", "0.05", "25"]] * len(FAMILIES)
 
 
 def test_a_policy_that_falls_earns_until_it_falls():

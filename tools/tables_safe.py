@@ -95,6 +95,26 @@ def log_first() -> str:
     return markdown(head, rows)
 
 
+def by_steps() -> str:
+    """Runs from the same hand-overs whose account counts episodes, or steps."""
+
+    def told(log: str, account: str) -> list[str]:
+        rows = rows_of("by-steps.csv", log=log, account=account)
+        last, returns = rows[-1], [float(row["return"]) for row in rows]
+        won = f"{last['promoted']} of {last['trials']}"
+        return [won, fixed(np.mean(returns[-5:])), fixed(min(returns))]
+
+    rows = []
+    for log in dict.fromkeys(row["log"] for row in table("by-steps.csv")):
+        first = rows_of("by-steps.csv", log=log, account="step")[0]
+        each = zip(told(log, "episode"), told(log, "step"), strict=True)
+        rows.append([log, fixed(float(first["return"])), *(cell for pair in each for cell in pair)])
+    head = ["log", "hand-over"]
+    for what in ("trials won", "mean of the last 5", "lowest"):
+        head += [f"{what}, by episodes", "by steps"]
+    return markdown(head, rows)
+
+
 def numbers() -> dict[str, str]:
     """For the table of what was asked for."""
     runs, hand_over, gains = _runs(), _by_log("hand_over"), _by_log("gain")
@@ -110,4 +130,4 @@ def numbers() -> dict[str, str]:
     }
 
 
-TABLES = {"safe-summary": safe_summary, "log-first": log_first}
+TABLES = {"safe-summary": safe_summary, "log-first": log_first, "by-steps": by_steps}
