@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from handover_runs import estimate, number, rows_of, table
+from handover_runs import estimate, newest_clones, number, rows_of, table
 from moore.evaluation.stats import iqm, probability_of_improvement
 from moore.replay.schedule import crossover_epoch, offline_priority
 from text import between, fixed, interval, listed, markdown
@@ -49,11 +49,8 @@ def clones(task: str, seeds: int) -> np.ndarray:
 
 
 def logged_clone(task: str) -> str:
-    """What the clone of a MuJoCo log earns in the runs of `moore_safe`, seed 0."""
-    log = task.split(" ")[1]
-    found = [row["clone"] for row in rows_of("safe-runs.csv", task=log, online="td3-log")]
-    found += [row["clone"] for row in rows_of("safe-runs.csv", task=log, online="td3-log-10")]
-    return fixed(float(found[0])) if found and found[0] else "none made"
+    """What the clone of a MuJoCo log earns in the newest run of `moore_safe` that evaluated one."""
+    return fixed(newest_clones()[task.split(" ")[1]])
 
 
 def fig2_quick() -> str:
