@@ -1,4 +1,4 @@
-"""The dip budget on made-up systems: docs/budget.md."""
+"""The dip budget on made-up systems: docs/results-budget.md."""
 
 import csv
 from functools import cache

@@ -64,6 +64,10 @@ def safe_summary() -> str:
                  fixed(final - hand_over, 1), "", "", ""])  # fmt: skip
     rows.append(["*frozen*, mean", "", "", "", "", "", fixed(hand_over), fixed(hand_over),
                  "0", "0", "", ""])  # fmt: skip
+    clones = fixed(np.mean([run["clone"] for run in runs if run["clone"] != ""]))
+    count = sum(run["clone"] != "" for run in runs)
+    rows.append([f"*clone*, mean of {count} runs", "", "", "", "", clones, clones, clones,
+                 "0", "0", "", ""])  # fmt: skip
     head = ("log", "seed", "rehearsals", "updates on the log", "budget by", "clone")
     head += ("hand-over", "mean of the last 5", "gain")
     head += ("dip", "trials won", "least left of the budget")
