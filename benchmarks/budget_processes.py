@@ -143,6 +143,13 @@ def falling_sooner_or_later(rng: np.random.Generator, seen: Seen) -> Policy:
     return Policy(1.0, min(seen.incumbent.falls_at * math.exp(0.4 * rng.standard_normal()), 40.0))
 
 
+def falling_now_and_then(rng: np.random.Generator, seen: Seen) -> Policy:
+    """A little better in episodes without a fall; half of them fall in one of three episodes."""
+    if rng.random() < 0.5:
+        return Policy(1.03 * seen.incumbent.level, seen.incumbent.falls_at)
+    return Policy(1.02 * seen.incumbent.level, 18.0)
+
+
 def false(rng: np.random.Generator, seen: Seen) -> Policy:
     """Always worse than the reference."""
     return Policy(rng.uniform(0.0, 0.9), seen.incumbent.falls_at)
@@ -169,6 +176,7 @@ def turncoat(rng: np.random.Generator, seen: Seen) -> Policy:
 
 
 _HOPPER = Policy(1.0, 9.0)
+_SELDOM_FALLS = Policy(1.0, 40.0)
 CLIMBING = (
     Family("3 in 10 are better", mixed(0.3)),
     Family("3 in 10 are better, noise 0.15", mixed(0.3), noise=0.15),
@@ -181,6 +189,7 @@ CLIMBING = (
     Family("learning, 1 in 10 goes wrong", learning, noise=0.03, wrong=0.1),
     Family("learning, falls", hopping, reference=_HOPPER),
     Family("falls sooner or later", falling_sooner_or_later, reference=_HOPPER),
+    Family("half fall now and then", falling_now_and_then, noise=0.015, reference=_SELDOM_FALLS),
 )
 HOSTILE = (
     Family("within a reach, worse", Held(-0.006), noise=_HELD_NOISE),

@@ -43,8 +43,12 @@ RULES = {
     "nothing logged, others act after 8 episodes": Rules(known=8.0),
     "by steps": Rules(),
     "by steps, nothing logged": Rules(),
+    "by steps, promote after 1 episode": Rules(least_ending=1.0),
+    "by steps, promote after 2 episodes": Rules(least_ending=2.0),
 }
 _TRUTH_EPISODES = 4000
+# A run has dipped if an incumbent was really worse than the reference by more than this share.
+DIP = 0.05
 _DEFAULT = 0.05
 
 
@@ -57,6 +61,7 @@ class Outcome:
         earned: mean of all episodes.
         margin, margin_of_mean: the least one over the run, at the reference's true mean.
         trials, promoted, demoted: how many.
+        lowest: least true mean of an incumbent.
     """
 
     level: float
@@ -66,6 +71,7 @@ class Outcome:
     trials: int
     promoted: int
     demoted: int
+    lowest: float
 
 
 def logged(
@@ -126,11 +132,19 @@ class Process:
         self.policies = {REFERENCE: family.reference}
         self.acted = {REFERENCE: 0.0}
         self.clock = 0
+        self.lowest = math.inf
 
     def run(self, epochs: int) -> None:
         """Epochs of one full episode's steps each."""
         while self.clock < epochs * LENGTH:
             self._episode(epochs * LENGTH)
+            self.lowest = min(self.lowest, self.incumbent_earns())
+
+    def incumbent_earns(self) -> float:
+        """What an episode of the incumbent is really worth."""
+        number = self.budget.incumbent
+        turned = self.acted[number] > self.policies[number].turns_at
+        return true_level(self.family, self.policies[number], turned=turned)
 
     def _episode(self, end: int) -> None:
         drawn: dict[int, tuple[list[float], int]] = {}
@@ -169,9 +183,10 @@ class Process:
         self.budget.offer(epoch)
 
 
-def true_level(family: Family, policy: Policy, acted: float) -> float:
+@lru_cache(100_000)
+def true_level(family: Family, policy: Policy, *, turned: bool = False) -> float:
     """Mean worth of an episode."""
-    level = policy.level * (0.2 if acted > policy.turns_at else 1.0)
+    level = policy.level * (0.2 if turned else 1.0)
     if math.isinf(policy.falls_at):
         return level
     rng = np.random.default_rng(0)
@@ -199,17 +214,17 @@ def simulate(
         truth = Truth(share or _DEFAULT, known)
         process = Process(family, budget, truth, rng)
         process.run(epochs)
-        last = budget.incumbent
-        level = true_level(family, process.policies[last], process.acted[last])
+        usual = true_level(family, family.reference)
         outcomes.append(
             Outcome(
-                level / true_level(family, family.reference, 0.0),
+                process.incumbent_earns() / usual,
                 (truth.own + truth.other) / ((truth.units + truth.own_units) * known.level),
                 truth.margin,
                 truth.margin_of_mean,
                 budget.trials,
                 budget.promoted,
                 budget.demoted,
+                process.lowest / usual,
             )
         )
     return outcomes
@@ -218,7 +233,7 @@ def simulate(
 def row(outcomes: Sequence[Outcome]) -> dict[str, float | int]:
     """A line of the table."""
     values = np.array([dataclasses.astuple(outcome) for outcome in outcomes])
-    level, earned, margin, of_mean, trials, promoted, demoted = values.T
+    level, earned, margin, of_mean, trials, promoted, demoted, lowest = values.T
     return {
         "processes": len(outcomes),
         "broken": round(float(np.mean(margin < 0.0)), 5),
@@ -231,6 +246,7 @@ def row(outcomes: Sequence[Outcome]) -> dict[str, float | int]:
         "trials": round(float(trials.mean()), 2),
         "promoted": round(float(promoted.mean()), 2),
         "demoted": round(float(demoted.mean()), 2),
+        "dipped": round(float(np.mean(lowest < 1.0 - DIP)), 3),
     }
 
 

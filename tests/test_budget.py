@@ -134,6 +134,15 @@ def test_where_episodes_end_early_trials_are_whole_episodes():
     assert budget.trials == 2
 
 
+def test_where_episodes_can_end_early_three_of_them_decide():
+    budget, won = dip_budget(0.5, steady(ends=True)), []
+    assert budget.offer(1)
+    for _ in range(4):
+        whole_episode(budget, {REFERENCE: 1.0, 1: 1.2})
+        won.append(budget.promoted)
+    assert won == [0, 0, 1, 1]
+
+
 def test_an_incumbent_that_earns_less_than_its_predecessor_makes_room():
     budget = dip_budget(0.05, steady())
     budget.offer(1)

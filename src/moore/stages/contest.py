@@ -156,7 +156,8 @@ class Contest:
         verdict, parts = self.verdict(), self.record_of(self.challenger)[1]
         if verdict is None:
             return
-        if parts >= self.rules.least_parts - ROUNDING and self._is_ahead(verdict):
+        least = self.rules.least_ending if self.earnings.ends else self.rules.least_parts
+        if parts >= least - ROUNDING and self._is_ahead(verdict):
             self._promote(verdict)
         elif verdict.step.deviations < -self.rules.lose:
             self.lost += 1

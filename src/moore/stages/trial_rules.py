@@ -23,6 +23,8 @@ class Rules:
             loss.
         lose: a challenger has lost if that gain is more than this many standard deviations below 0.
         least_parts: number of episodes that a challenger must have acted before it can be promoted.
+        least_ending: the same where episodes can end early. There a policy that falls now and then
+            is like one that never does in one episode, and in three it seldom is.
         least_fresh: number of episodes that an incumbent must have acted since its promotion before
             it can lose its place.
         most_parts: number of episodes after which a challenger is dropped if nothing is decided.
@@ -48,6 +50,7 @@ class Rules:
     plausible: float = 1.0
     lose: float = 1.0
     least_parts: float = 1.0
+    least_ending: float = 3.0
     least_fresh: float = 0.5
     most_parts: float = 4.0
     demote: float = 1.0
