@@ -64,18 +64,35 @@ def _by_steps() -> str:
     for family, by_steps in _rule("by steps").items():
         line = [family]
         for row in (_rule("default")[family], by_steps):
-            line += [_level(row), fixed(float(row["least_margin"]), 2)]
-            line += [fixed(float(row[name]), 1) for name in ("trials", "promoted")]
+            line += [_level(row), fixed(float(row["trials"]), 1)]
+            line.append(fixed(float(row["least_margin"]), 2))
         lines.append([*line, fixed(float(by_steps["broken"]), 3)])
-    told = ("level", "least margin", "trials", "promoted")
+    told = ("level", "trials", "margin")
     head = [f"{name}, by {unit}" for unit in ("episodes", "steps") for name in told]
     return markdown(["challengers", *head, "broken, by steps"], lines)
+
+
+def _episodes_asked() -> str:
+    """What is asked for before a promotion where episodes can end early."""
+    rules = {n: f"by steps, promote after {n} episode{'s' * (n > 1)}" for n in (1, 2)}
+    rules[3] = "by steps"
+    lines = [
+        [
+            family,
+            *(_level(_rule(name)[family]) for name in rules.values()),
+            *(fixed(float(_rule(name)[family]["dipped"]), 2) for name in rules.values()),
+        ]
+        for family in _rule("by steps")
+    ]
+    head = [f"{what} after {n}" for what in ("level, promoted", "dipped,") for n in rules]
+    return markdown(["challengers", *head], lines)
 
 
 TABLES = {
     "budget-simulation": _simulation,
     "budget-nothing-logged": _nothing_logged,
     "budget-by-steps": _by_steps,
+    "budget-episodes-asked": _episodes_asked,
 }
 
 
