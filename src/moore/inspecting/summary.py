@@ -89,7 +89,8 @@ def summarize(
     summary = source | _sizes(log, facts) | _ranges(log, columns)
     for part in parts:
         summary |= part
-    if summary["far_resets"] > summary["reset_successors"]:  # those of another rounding, too
+    more_far = summary["far_resets"] > summary["reset_successors"]  # of another rounding, too
+    if more_far or _goes_on(metadata):
         summary["reset_successors"] = summary["far_resets"]
         first_rows["reset_successors"] = first_rows["far_resets"]
     summary["run_flags"] = _run_flags(summary)
@@ -139,6 +140,13 @@ def _run_flags(summary: dict) -> list[str]:
     except InputError:
         flags.append("--termination learned")
     return flags
+
+
+def _goes_on(metadata: Mapping[str, object]) -> bool:
+    """Whether the log was cut by a column map that says that the system goes on at the cuts."""
+    columns = metadata.get("columns")
+    said = columns.keys() if isinstance(columns, dict) else set()
+    return "next_obs" not in said and not said.isdisjoint({"window", "episode_rows", "continues"})
 
 
 def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
