@@ -127,6 +127,14 @@ def test_a_column_map_that_cuts_a_log_which_goes_on_is_not_found_fault_with(cut)
     assert levels(far)["reset-successors"] == "ruins", "a far step is one, whatever the map says"
 
 
+@pytest.mark.parametrize("terminals, rule", [(10, "learned"), (9, "module:function")])
+def test_a_rule_is_to_be_learned_only_from_as_many_ends_as_a_run_asks_for(terminals, rule):
+    log = plant_log()
+    terminated = np.isin(np.arange(log.size), np.flatnonzero(log.truncated)[:terminals])
+    flagged = replace(log, terminated=terminated, truncated=log.truncated & ~terminated)
+    assert f"--termination {rule}" in summarize(flagged)["run_flags"]
+
+
 def test_terminals_at_one_length_in_states_like_others_are_time_outs():
     states = np.random.default_rng(0).normal(size=(1980, 3))
     log = replace(

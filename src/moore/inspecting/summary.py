@@ -128,6 +128,7 @@ def _facts(env_id: str | None, *, given: bool):
 
 def _run_flags(summary: dict) -> list[str]:
     """The flags that `moore run` needs in addition to the log."""
+    from moore.dynamics.terminal_rows import MIN_EPISODES
     from moore.envs.termination import termination_rule
 
     flags, usable = [], not summary["env_problem"]
@@ -138,7 +139,9 @@ def _run_flags(summary: dict) -> list[str]:
     try:
         termination_rule(summary["checked_as"], has_terminals=summary["terminals"] > 0)
     except InputError:
-        flags.append("--termination learned")
+        known = summary["terminals"] - summary["unknown_successors"]
+        enough = known >= MIN_EPISODES  # to learn a rule from
+        flags.append(f"--termination {'learned' if enough else 'module:function'}")
     return flags
 
 
