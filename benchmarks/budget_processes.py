@@ -138,6 +138,11 @@ def hopping(rng: np.random.Generator, seen: Seen) -> Policy:
     return Policy(1.0, min(9.0 * (1.0 + 0.1 * seen.epoch) * rng.uniform(0.6, 1.2), 30.0))
 
 
+def falling_sooner_or_later(rng: np.random.Generator, seen: Seen) -> Policy:
+    """Falls sooner than the incumbent or later, each as likely: what no model tells apart."""
+    return Policy(1.0, min(seen.incumbent.falls_at * math.exp(0.4 * rng.standard_normal()), 40.0))
+
+
 def false(rng: np.random.Generator, seen: Seen) -> Policy:
     """Always worse than the reference."""
     return Policy(rng.uniform(0.0, 0.9), seen.incumbent.falls_at)
@@ -151,6 +156,11 @@ def disaster(rng: np.random.Generator, seen: Seen) -> Policy:
 def falling(rng: np.random.Generator, seen: Seen) -> Policy:
     """Falls at once."""
     return Policy(1.0, 1.0)
+
+
+def sooner(rng: np.random.Generator, seen: Seen) -> Policy:
+    """Falls after half as many steps as the incumbent."""
+    return Policy(1.0, 0.5 * seen.incumbent.falls_at)
 
 
 def turncoat(rng: np.random.Generator, seen: Seen) -> Policy:
@@ -170,6 +180,7 @@ CLIMBING = (
     Family("learning", learning, noise=0.1),
     Family("learning, 1 in 10 goes wrong", learning, noise=0.03, wrong=0.1),
     Family("learning, falls", hopping, reference=_HOPPER),
+    Family("falls sooner or later", falling_sooner_or_later, reference=_HOPPER),
 )
 HOSTILE = (
     Family("within a reach, worse", Held(-0.006), noise=_HELD_NOISE),
@@ -178,5 +189,6 @@ HOSTILE = (
     Family("always worse, noise 0.3", false, noise=0.3),
     Family("earn nothing", disaster),
     Family("fall at once", falling, reference=_HOPPER),
+    Family("fall sooner", sooner, reference=_HOPPER),
     Family("good until promoted", turncoat),
 )

@@ -22,6 +22,7 @@ from budget_processes import CLIMBING, HOSTILE, LENGTH, Family, Policy, Seen, ep
 from moore.runs.budgeting import dip_budget
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.earnings import Earnings, earnings_of_log
+from moore.stages.rate import Rate
 from moore.stages.trial_rules import Rules
 
 EPOCHS = 25
@@ -40,6 +41,8 @@ RULES = {
     "nothing logged": Rules(),
     "nothing logged, others act after 2 episodes": Rules(known=2.0),
     "nothing logged, others act after 8 episodes": Rules(known=8.0),
+    "by steps": Rules(),
+    "by steps, nothing logged": Rules(),
 }
 _TRUTH_EPISODES = 4000
 _DEFAULT = 0.05
@@ -65,27 +68,32 @@ class Outcome:
     demoted: int
 
 
-def logged(rng: np.random.Generator, family: Family, policy: Policy, episodes: int) -> Earnings:
-    """The record of a policy."""
+def logged(
+    rng: np.random.Generator, family: Family, policy: Policy, episodes: int
+) -> tuple[Earnings, Rate]:
+    """The record of a policy, by episodes and by steps."""
     rewards = []
     for _ in range(episodes):
         earned, steps = episode(rng, family, policy)
         rewards.append(earned[:steps])
-    return earnings_of_log(rewards, length=LENGTH, floor=0.0, ends=family.ends)
+    rate = Rate(
+        LENGTH, [float(one.sum()) for one in rewards], [len(one) for one in rewards], cuts=True
+    )
+    return earnings_of_log(rewards, length=LENGTH, floor=0.0, ends=family.ends), rate
 
 
 @lru_cache
-def true_course(family: Family) -> Earnings:
+def true_record(family: Family) -> tuple[Earnings, Rate]:
     """Of the reference, from so many episodes that its mean is known."""
     return logged(np.random.default_rng(99), family, family.reference, _TRUTH_EPISODES)
 
 
 @dataclasses.dataclass
 class Truth:
-    """The line as it really is: with the reference's true mean course."""
+    """The line as it really is: with the reference's true mean course, or its true rate."""
 
     share: float
-    known: Earnings
+    known: Earnings | Rate
     own: float = 0.0
     other: float = 0.0
     units: float = 0.0
@@ -95,19 +103,19 @@ class Truth:
 
     def step(self, reward: float, since: int | None, now: int, *, fell: bool) -> None:
         """`since`: the step at which another began to act in the running episode."""
-        until, last = (LENGTH if fell else now), now - 1
-        part = self.known.part
+        until, last = (LENGTH if fell and self.known.charges_rest else now), now - 1
+        part = self.known.units
         if since is None:
             self.own += reward
             self.own_units += part(0, until) - part(0, last)
         else:
             self.other += reward
             self.units += part(since, until) - part(since, last)
-        level, kept = self.known.level, 1.0 - self.share
-        margin = self.other + self.share * self.own + level * (1.0 - kept * self.units)
-        of_mean = self.other + self.own + level * (1.0 - kept * (self.units + self.own_units))
-        self.margin = min(self.margin, margin / level)
-        self.margin_of_mean = min(self.margin_of_mean, of_mean / level)
+        level, kept, credit = self.known.level, 1.0 - self.share, self.known.credit
+        margin = self.other + self.share * self.own + level * (credit - kept * self.units)
+        of_mean = self.other + self.own + level * (credit - kept * (self.units + self.own_units))
+        self.margin = min(self.margin, margin / (credit * level))
+        self.margin_of_mean = min(self.margin_of_mean, of_mean / (credit * level))
 
 
 class Process:
@@ -148,6 +156,9 @@ class Process:
             if fell:
                 self.budget.end(terminated=True)
                 return
+            if self.budget.running.over:
+                self.budget.end(terminated=False)
+                return
 
     def _offer(self) -> None:
         epoch = self.clock // LENGTH + 1
@@ -175,13 +186,15 @@ def simulate(
     rules: Rules | None = None,
     epochs: int = EPOCHS,
     episodes: int = LOGGED,
+    by_steps: bool = False,
 ) -> list[Outcome]:
-    """So many processes of a family."""
-    known = true_course(family)
+    """So many processes of a family; `by_steps`: the account counts steps, not episodes."""
+    known = true_record(family)[by_steps]
     outcomes = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        budget = dip_budget(share, logged(rng, family, family.reference, episodes), rules)
+        earnings, rate = logged(rng, family, family.reference, episodes)
+        budget = dip_budget(share, earnings, rules, rate=rate if by_steps else None)
         # Without trials: the reference's luck alone, against the line of the default budget.
         truth = Truth(share or _DEFAULT, known)
         process = Process(family, budget, truth, rng)
@@ -237,7 +250,12 @@ def grid(processes: int, *, others: bool) -> list[tuple[str, float, int, Family,
     lines += [("default", share, EPOCHS, family, few) for share in shares for family in families]
     lines += [("default", 0.05, 100, family, few) for family in families]
     rules = [rule for rule in RULES if rule != "default"]
-    return lines + [(rule, 0.05, EPOCHS, family, few) for rule in rules for family in families]
+    return lines + [
+        (rule, 0.05, EPOCHS, family, few)
+        for rule in rules
+        for family in families
+        if family.ends or not rule.startswith("by steps")
+    ]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -257,7 +275,8 @@ def main(argv: list[str] | None = None) -> None:
                 share=share,
                 rules=RULES[rule],
                 epochs=epochs,
-                episodes=0 if rule.startswith("nothing logged") else LOGGED,
+                episodes=0 if "nothing logged" in rule else LOGGED,
+                by_steps=rule.startswith("by steps"),
             )
             line = {"rule": rule, "share": share, "epochs": epochs, "family": family.name}
             line |= row(outcomes)

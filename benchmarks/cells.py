@@ -190,7 +190,7 @@ class Cells:
             rows = jax.random.randint(key_rows, (sizes.rollouts,), 0, log.capacity)
             return rollouts.imagine(
                 ring, policy, networks, log, online, seen, rows, coef, key_rollout,
-                agent=agent, terminated_fn=learner.terminated_fn, settings=settings,
+                agent=agent, terminated_fn=learner.task.terminated_fn, settings=settings,
             )  # fmt: skip
 
         products = rollout_products(

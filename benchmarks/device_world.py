@@ -136,7 +136,7 @@ def epoch_program(cells: Cells, world: World) -> tuple[Callable[[Any], tuple[Any
         rows = jax.random.randint(key_rows, (sizes.rollouts,), 0, log.capacity)
         imagined, _ = rollouts.imagine(
             experience.imagined, agent.policy(state.agent), fitted, log, online, seen, rows, coef,
-            key_rollout, agent=agent, terminated_fn=learner.terminated_fn, settings=settings,
+            key_rollout, agent=agent, terminated_fn=learner.task.terminated_fn, settings=settings,
         )  # fmt: skip
         newest, _, losses = gradient_steps(
             state.agent, None, imagined, planned, log, online,

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from moore.agents.bc import BCConfig
-from moore.assessing.controller import Controller
+from moore.assessing.controller import JudgedController
 from moore.assessing.estimate import FITTED_Q, MODELS
 from moore.assessing.judge import Case, Judgement
 from moore.assessing.logged import as_logged
@@ -208,13 +208,13 @@ def measure(tasks: list[str], out: Path) -> None:
         ensemble, snapshots = learned(setup)
         limit = setup.world.limit.steps
         logged = as_logged(setup.dataset, setup.units, setup.world.bounds, limit)
-        rule = setup.learner.terminated_fn
+        rule = setup.learner.task.terminated_fn
         case = Case(logged, setup.units, rule, ensemble, replicates=REPLICATES, cloning=CLONING)
         evaluator = Evaluator(setup)
         for name, kind, weights in all_policies(setup, snapshots):
             returns = evaluator.deterministic(weights).returns
             act_mode = setup.learner.algorithm.agent.act_mode
-            judged = case.judge(Controller(act_mode, weights))
+            judged = case.judge(JudgedController(act_mode, weights))
             told = line(task, name, kind, returns, judged)
             lines.append(told)
             write(out, lines)

@@ -1,21 +1,33 @@
 """Draws several runs of one task over one another, and writes the numbers behind the picture.
 
-    python examples/plot_runs.py runs/quickstart-* --out docs/images/quickstart-seeds
+    python examples/plot_runs.py runs/quickstart-* --out docs/images/quickstart-seeds \
+        --title "All seeds climb"
+    python examples/plot_runs.py docs/results/quickstart-safe.csv --out seeds --title "All climb"
 
 writes quickstart-seeds.png and quickstart-seeds.csv: evaluated and acting returns of every seed.
-A single run is drawn as in its report, with a legend.
+From such a CSV the picture is drawn again. A single run is drawn as in its report, with a legend;
+on a task of D4RL, published curves of others lie behind it.
 """
 
 import argparse
 import csv
+import itertools
 import json
 from pathlib import Path
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from moore.evaluation.scores import reference_scores
+from moore.reports.compare import Finished
 from moore.reports.headline import return_curve
+from moore.reports.plot_style import BLUE, STYLE, VERMILION
+from moore.reports.published import draw_references, reference_names
 from moore.runs.folder import read_metrics
+
+TEXTS = ("env", "dataset", "scheme", "stage")
 
 
 def curves(folder: Path) -> list[dict]:
@@ -45,49 +57,91 @@ def curves(folder: Path) -> list[dict]:
     return result
 
 
+def read(path: Path) -> list[list[dict]]:
+    """The rows of each run of a CSV that this script has written."""
+    with open(path, newline="") as file:
+        rows = [
+            {k: v if k in TEXTS else float(v) if v else None for k, v in row.items()}
+            for row in csv.DictReader(file)
+        ]
+    return [list(run) for _, run in itertools.groupby(rows, lambda row: row["seed"])]
+
+
 def draw(runs: list[list[dict]]) -> Figure:
-    """Offline epochs left of the dotted line at 0, online epochs right of it; a colour a seed."""
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for number, rows in enumerate(runs):
-        offline = [row for row in rows if row["stage"] == "offline"]
-        online = [row for row in rows if row["stage"] == "online"]
-        x = [row["epoch"] - len(offline) for row in offline] + [row["epoch"] for row in online]
-        y = [row["evaluated"] for row in offline + online]
-        left.plot(x, y, color=f"C{number}", lw=1.4, label=f"seed {rows[0]['seed']}")
-        acted = [row for row in online if row["acting"] is not None]
-        right.plot(
-            [row["epoch"] for row in acted],
-            [row["acting"] for row in acted],
-            color=f"C{number}",
-            lw=1.4,
-            marker="o",
-            ms=3,
+    """Evaluated and acting returns over steps: the range of the seeds, their mean, the lowest."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    online = [[row for row in rows if row["stage"] == "online"] for rows in runs]
+    lowest = min(online, key=lambda rows: rows[-1]["evaluated"])
+    steps = [row["env_steps"] for row in lowest]
+    for axes, key in zip(panels, ("evaluated", "acting"), strict=True):
+        values = np.asarray([[row[key] for row in rows] for rows in online], float)
+        axes.fill_between(
+            steps, values.min(0), values.max(0), color=BLUE, alpha=0.16, lw=0, label="all seeds"
         )
-    left.set(title="evaluated, without noise", xlabel="epoch", ylabel="return")
-    right.set(title="acted, mean an epoch", xlabel="online epoch")
-    for axes in (left, right):
-        axes.axvline(0, ls=":", color="0.4", lw=1)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False, fontsize=8)
+        axes.plot(steps, values.mean(0), color=BLUE, label=f"mean of {len(runs)} seeds")
+        label = f"seed {lowest[0]['seed']:.0f}, the lowest at the end"
+        axes.plot(steps, [row[key] for row in lowest], color=VERMILION, label=label)
+        axes.set_xlabel("steps online (0: the hand-over)")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_ylabel(f"{key} return")
     return figure
+
+
+def draw_one(rows: list[dict], metrics: list[dict], summary: dict) -> Figure:
+    """A run as in its report, and what others have published on its task, behind it."""
+    figure = return_curve(metrics, summary)
+    figure.set_size_inches(5.2, 3.7)
+    task = f"{rows[0]['env']} {rows[0]['dataset'].removesuffix('.hdf5')}"
+    run = Finished(Path(), task, "", 0, {}, rows, summary.get("reference"))
+    axes: Axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    draw_references(axes, [run], names := reference_names(task))
+    tops = [max(line.get_ydata()) for line in axes.get_lines()[-len(names) :]] if names else []
+    axes.set_ylim(low, max([high, *(1.02 * top for top in tops)]))
+    return figure
+
+
+def as_logged(rows: list[dict]) -> tuple[list[dict], dict]:
+    """The rows of a CSV as those of metrics.jsonl, and a summary."""
+    metrics = [
+        {
+            "stage": row["stage"],
+            "epoch": int(row["epoch"]),
+            "env_steps": row["env_steps"],
+            "eval/return": row["evaluated"],
+            "eval/returns": [row["evaluated_low"], row["evaluated_high"]],
+            "online/episode_returns": [] if row["acting"] is None else [row["acting"]],
+        }
+        for row in rows
+    ]
+    return metrics, {"reference": vars(reference_scores(rows[0]["env"]))}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, or one CSV")
     parser.add_argument("--out", required=True, type=Path, help="without a suffix")
+    parser.add_argument("--title", default=None, help="what is to be seen, as a sentence")
     args = parser.parse_args()
-    runs = [curves(folder) for folder in args.runs]
-    if len(args.runs) == 1:
-        summary = json.loads((args.runs[0] / "summary.json").read_text())
-        figure = return_curve(read_metrics(args.runs[0] / "metrics.jsonl"), summary)
-        figure.set_size_inches(5.2, 3.5)
-        figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
-    else:
-        figure = draw(runs)
-    figure.savefig(args.out.with_suffix(".png"), dpi=150)
+    again = args.runs[0].suffix == ".csv"
+    runs = read(args.runs[0]) if again else [curves(folder) for folder in args.runs]
+    with matplotlib.rc_context(STYLE):
+        if len(runs) == 1 and again:
+            figure = draw_one(runs[0], *as_logged(runs[0]))
+        elif len(runs) == 1:
+            summary = json.loads((args.runs[0] / "summary.json").read_text())
+            figure = draw_one(runs[0], read_metrics(args.runs[0] / "metrics.jsonl"), summary)
+        else:
+            figure = draw(runs)
+        shown = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
+        figure.legend(
+            list(shown.values()), list(shown), loc="outside upper center",
+            ncols=2 if len(shown) > 4 else 3, title=args.title, title_fontsize="large",
+        )  # fmt: skip
+        figure.savefig(args.out.with_suffix(".png"), dpi=150, facecolor="white")
+    if again:
+        return
     with open(args.out.with_suffix(".csv"), "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(runs[0][0]))
         writer.writeheader()

@@ -47,6 +47,10 @@ if "XLA_FLAGS" not in os.environ:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Imports and tracing make very many objects, of which few are garbage in a cycle; at Python's own
+# thresholds they are looked at too often.
+gc.set_threshold(200_000, 50, 100)
+
 type_checks.use()  # before the package is imported
 
 # Files that need the same run go to one worker, which trains it once and compiles it once.
@@ -120,14 +124,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What is there now stays: the garbage collector need not look at it again and again.
-
-    Tracing makes very many objects; at Python's own thresholds, they are looked at too often.
-    """
+    """What is there now stays: the garbage collector need not look at it again and again."""
     one_context_for_many_programs()
-    gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def one_context_for_many_programs():

@@ -10,7 +10,7 @@ from moore.serving.app import App
 from moore.serving.desk import Desk
 from moore.serving.forms import JSON
 from moore.serving.lessons import Lessons
-from moore.serving.limits import Limits
+from moore.serving.limits import ServerLimits
 
 OBS = [0.5]
 TOKEN = "a-token-of-the-tests"
@@ -41,7 +41,7 @@ class Served:
     def __init__(self, session, *, limits=None, token=None, between=False):
         self.session = session
         self.loop = asyncio.Runner()
-        limits = limits or Limits(rate=1e9)
+        limits = limits or ServerLimits(rate=1e9)
         self.desk = Desk(session, limits.patience)
         self.lessons = Lessons(self.desk, stretch=0.001, between=between)
         self.app = App(self.desk, self.lessons, limits, token)

@@ -1,7 +1,11 @@
 """Rooms and the arrows between them: tools/architecture.py; no arrow of the package goes up."""
 
+import ast
+import itertools
+import re
 import statistics
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -45,6 +49,27 @@ def test_files_stay_as_short_as_contributing_says():
         path.name: len(path.read_text("utf-8").splitlines()) for path in root.glob("tests/*.py")
     }
     assert [name for name, count in tests.items() if count > 400] == []
+
+
+def test_a_class_has_a_name_of_its_own():
+    """So that whoever reads it need not ask which of two is meant."""
+    found = defaultdict(list)
+    for path in (architecture.ROOT / "src" / "moore").rglob("*.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(str(path.relative_to(architecture.ROOT)))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
+def test_the_walks_name_what_is_there_and_alpha_passes_five_rooms():
+    page = (architecture.ROOT / "docs" / "architecture.md").read_text("utf-8")
+    place = r"^\| (\w+) \| `((\w+)/\w+\.py)`: `(\w+)` \|"
+    walks = [re.findall(place, walk, re.M) for walk in re.split(r"^\*\*", page, flags=re.M)[1:]]
+    assert [len({room for room, *_ in walk}) for walk in walks] == [5, 3, 4]
+    for room, file, folder, name in itertools.chain(*walks):
+        assert room == folder
+        tree = ast.parse((architecture.ROOT / "src" / "moore" / file).read_text("utf-8"))
+        assert name in {getattr(node, "name", "") for node in ast.walk(tree)}, (file, name)
 
 
 def test_only_an_experience_knows_whether_it_imagines():

@@ -10,15 +10,15 @@ import pytest
 
 from made_models import NEVER, TINY, models
 from moore.agents.bc import BCConfig
-from moore.assessing.controller import Controller
+from moore.assessing.controller import JudgedController
 from moore.assessing.coverage import Covered, Surroundings
-from moore.assessing.estimate import FITTED_Q, MODELS, QUANTILE, Estimate, mean_of, refused
+from moore.assessing.estimate import FITTED_Q, MODELS, QUANTILE, ReturnEstimate, mean_of, refused
 from moore.assessing.fitted_q import FittedQ, recursion
 from moore.assessing.imagined import Compared, Imagined, corrected, imagine_episodes
 from moore.assessing.importance import by_importance, effective, weighted, weights_of
 from moore.assessing.judge import Case
 from moore.assessing.logged import as_logged
-from moore.assessing.readings import Facts, readings, verdict
+from moore.assessing.readings import ReadingFacts, readings, verdict
 from moore.data.dataset import from_log
 from moore.data.log import Log
 from moore.envs.bounds import Bounds
@@ -27,9 +27,11 @@ from moore.units import AS_GIVEN, Units
 BOUNDS = Bounds(np.asarray([-1.0], np.float32), np.asarray([1.0], np.float32))
 
 
-def constant(action: float) -> Controller:
+def constant(action: float) -> JudgedController:
     """A policy that always does the same."""
-    return Controller(lambda weights, obs: jnp.zeros((len(obs), 1)) + weights, jnp.asarray(action))
+    return JudgedController(
+        lambda weights, obs: jnp.zeros((len(obs), 1)) + weights, jnp.asarray(action)
+    )
 
 
 def walk(episodes: int = 60, steps: int = 5, *, units: Units = AS_GIVEN, limit=None):
@@ -212,16 +214,16 @@ def test_without_models_fitted_q_speaks_alone_and_there_is_no_yes():
 
 
 def says(gain: float, half: float, old: float = 10.0) -> Compared:
-    def around(value: float) -> Estimate:
-        return Estimate(value, value - half, value + half)
+    def around(value: float) -> ReturnEstimate:
+        return ReturnEstimate(value, value - half, value + half)
 
     return Compared(around(old + gain), around(gain))
 
 
 NOTHING = Compared(refused("It cannot."), refused("It cannot."))
 COVERED = Covered(0.01, 0.02, 0.02, 0.0, 0.0, np.zeros(0), np.zeros(0))
-GOOD = Facts(
-    old=Estimate(10.0, 9.0, 11.0),
+GOOD = ReadingFacts(
+    old=ReturnEstimate(10.0, 9.0, 11.0),
     scatter=4.0,
     best=20.0,
     estimates={"the models": says(4.0, 1.0), "fitted Q evaluation": says(3.0, 1.0)},
@@ -232,7 +234,7 @@ GOOD = Facts(
 )
 
 
-def with_models(found: Compared, facts: Facts = GOOD) -> Facts:
+def with_models(found: Compared, facts: ReadingFacts = GOOD) -> ReadingFacts:
     return replace(facts, estimates=facts.estimates | {"the models": found})
 
 

@@ -281,7 +281,7 @@ def test_an_alpha_that_is_no_positive_number(line, messages, moore_refuses):
         ("convert missing.hdf5 --out new.npz", ("missing.hdf5: no such file",)),
         ("convert log.hdf5,log.hdf5 --out new.npz", ("several logs", "expected one")),
         ("convert text.hdf5 --out new.npz", ("text.hdf5: cannot be read as HDF5",)),
-        ("convert log.hdf5 --out log.hdf5", ("log.hdf5: is there already",)),
+        ("convert log.hdf5 --out log.hdf5", ("log.hdf5 exists already",)),
         ("convert log.hdf5 --out new.csv", ("'new.csv': no name", "path.hdf5", "minari:ID")),
         ("convert log.hdf5 --out missing/new.npz", ("no folder missing",)),
         ("convert log.hdf5 --out minari:new", ("minari:new: no id", "NAMESPACE/NAME-vN")),

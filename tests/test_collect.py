@@ -233,7 +233,7 @@ def test_killed_between_the_log_and_its_clearing_up_the_same_call_ends_well(
     log = make("random", tmp_path / "log.hdf5", training, expert_return=0.0)
     assert (tmp_path / "log.hdf5").read_bytes() == written and log.size
     assert [path.name for path in tmp_path.iterdir() if "rows" in path.name] == []
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         make("random", tmp_path / "log.hdf5", training, expert_return=0.0)
 
 
@@ -307,6 +307,6 @@ def test_what_cannot_be_collected_is_said(tmp_path, begun, changes, message):
 def test_nothing_is_overwritten(tmp_path, training):
     make("random", tmp_path / "log.hdf5", training, expert_return=0.0)
     before = (tmp_path / "log.hdf5").read_bytes()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         make("random", tmp_path / "log.hdf5", training, seed=9, expert_return=0.0)
     assert (tmp_path / "log.hdf5").read_bytes() == before

@@ -12,7 +12,7 @@ from moore.cli.field_help import texts_under_fields
 from moore.config import Config, OnlineConfig, flat, from_dict, read_toml, to_dict, to_toml
 from moore.errors import InputError
 from moore.presets import preset, preset_names
-from moore.ranges import Range, notes_of
+from moore.ranges import AllowedNumbers, notes_of
 from moore.replay.schemes import SCHEMES, parse_scheme
 
 
@@ -340,7 +340,7 @@ def _has_numbers(hint) -> bool:
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_number_has_its_bounds_in_its_type(name):
     hint = FIELDS[name][0]
-    bounds = [note for note in notes_of(hint) if isinstance(note, Range)]
+    bounds = [note for note in notes_of(hint) if isinstance(note, AllowedNumbers)]
     assert bool(bounds) is _has_numbers(hint)
 
 

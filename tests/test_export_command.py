@@ -223,8 +223,8 @@ def test_a_missing_extra_is_named(package, run, monkeypatch, moore_refuses):
     [
         ("export", "needs a RUN"),
         ("export nowhere --out out", "there is no saved policy in nowhere"),
-        ("export run --out log.hdf5", "is there already"),
-        ("export run --out run", "is there already"),
+        ("export run --out log.hdf5", "exists already"),
+        ("export run --out run", "exists already"),
         ("export run/policy", "say with --out"),
         ("export run --rate-limit 0", "expected positive numbers"),
         ("export run --rate-limit 1 2 3", "3 numbers for 2 entries"),

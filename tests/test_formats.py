@@ -279,7 +279,7 @@ def test_sets_share_a_namespace(folder):
     log = whole(made("log.hdf5"))
     for dataset_id in ("one/two/a-v0", "one/b-v0", "one/two/three/c-v0"):
         write_log(f"minari:{dataset_id}", log)
-        refuses("is there already", write_log, f"minari:{dataset_id}", log)
+        refuses("exists already", write_log, f"minari:{dataset_id}", log)
     assert list(minari.list_local_datasets()) == ["one/b-v0", "one/two/a-v0", "one/two/three/c-v0"]
     assert minari.namespace.list_local_namespaces() == ["one", "one/two", "one/two/three"]
     assert os.listdir(folder / "sets") == ["one"]
@@ -299,7 +299,7 @@ def test_a_log_that_jumps_inside_an_episode_is_no_minari_set(folder):
     "dataset_id", ["", "noversion", "made/log", "a b-v0", "../x-v0", "/made/log-v0x"]
 )
 def test_what_is_no_minari_id(dataset_id):
-    match = "no id of a Minari set; expected NAMESPACE/NAME-vN"
+    match = "is not the id of a Minari set; expected NAMESPACE/NAME-vN"
     refuses(match, write_log, f"minari:{dataset_id}", whole(made("log.hdf5")))
 
 

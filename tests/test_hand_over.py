@@ -14,6 +14,7 @@ from moore.errors import InputError
 from moore.runs.hand_over import HandOverFindings, check_hand_over, hand_over
 from moore.runs.run import run
 from moore.runs.world import World
+from moore.stages.gatekeeping import pass_gate
 from steps import fit
 from tiny import ENV, quick_config, tiny_config, tiny_log
 
@@ -125,5 +126,5 @@ class TestRun:
 
         setup = prepare(config, dataset=tiny_log(), env=ENV)
         state, _ = fit(setup.learner, setup.learner.init(setup.key))
-        _, decision = setup.learner.pass_gate(state, 1)
+        _, decision = pass_gate(setup.learner, state, 1)
         assert decision["gate/broken"] == 1.0 and decision["gate/accepted"] == 0.0

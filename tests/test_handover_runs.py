@@ -19,6 +19,7 @@ from moore.experience.imagination import Imagination
 from moore.runs.policy import load_policy
 from moore.runs.run import run
 from moore.runs.setup import prepare
+from moore.stages.gatekeeping import pass_gate
 from moore.stages.offline import gains_nothing, stands_still
 from moore.stages.online import online_stage
 from moore.trees import copied
@@ -136,7 +137,7 @@ def test_until_an_episode_has_ended_nothing_passes_a_gate_that_asks_for_what_was
     state = learner.hand_over(learner.init(jax.random.key(0)))
     # An episode that the policy before has begun does not count.
     for returns, accepted in (([], 0), ([-1e9], 1), ([1e9], 1), ([1e9, 1e9], 0), ([], 0)):
-        state, found = learner.pass_gate(state, 1, returns)
+        state, found = pass_gate(learner, state, 1, returns)
         assert found["gate/accepted"] == accepted
 
 
@@ -154,11 +155,11 @@ def test_random_steps_are_no_policys_to_have_earned():
 
 def test_imagined_episodes_are_as_long_as_the_environments():
     learner = prepare(tiny_config(), dataset=tiny_log(), env=ENV).learner
-    assert learner.episode_steps == 20  # a limit that no `spec` tells
+    assert learner.task.episode_steps == 20  # a limit that no `spec` tells
     longer = prepare(
         tiny_config(), dataset=tiny_log(), env=lambda: TimeLimit(LinearGaussian(), 3000)
     )
-    assert longer.learner.episode_steps == 3000
+    assert longer.learner.task.episode_steps == 3000
 
 
 def test_a_gate_over_whole_episodes_needs_a_log_to_begin_them():
@@ -184,7 +185,7 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
         state, _ = imagine(learner, state, 1, 200)
         state, _ = learner.update(state, 1, 50)
         assert tree_equal(before, state.gate.acting), "an update leaves the policy that acts alone"
-        passed, found = learner.pass_gate(state, 1)
+        passed, found = pass_gate(learner, state, 1)
         assert (
             tree_equal(passed.gate.acting, learner.newest_policy(state)) == found["gate/accepted"]
         )
@@ -195,7 +196,7 @@ def test_a_gate_over_whole_episodes_asks_what_it_is_told_to(log_file):
             transitions, happened, _ = rollout(
                 state.experience.model.ensemble,
                 partial(learner.algorithm.agent.act, policy),
-                learner.terminated_fn,
+                learner.task.terminated_fn,
                 learner.task.first_states[first],
                 key_rollout,
                 length=7,

@@ -104,20 +104,20 @@ def test_windows_are_uniform_over_the_rows_to_train_on_and_never_held_out(rows):
         window = disk.window(jax.random.key(number), 1000)
         drawn = np.asarray(window.data.obs)[np.asarray(window.train_rows[: int(window.train_size)])]
         counts += np.bincount([place[row.tobytes()] for row in drawn], minlength=log.size)
-    assert not counts[disk.held].any()
-    others = np.delete(counts, disk.held)
+    assert not counts[disk.holdout_rows].any()
+    others = np.delete(counts, disk.holdout_rows)
     expected = 40_000 / len(others)
     chi_square = ((others - expected) ** 2 / expected).sum()
     assert abs(chi_square - len(others)) < 5 * np.sqrt(2 * len(others))
     held = np.asarray(window.data.obs)[np.asarray(window.holdout_rows[: int(window.holdout_size)])]
-    np.testing.assert_array_equal(held, log.obs[disk.held])
+    np.testing.assert_array_equal(held, log.obs[disk.holdout_rows])
     assert int(disk.counts.train_size) == len(others)
 
 
 def test_the_split_stays_the_same(rows):
     first, second = (prepared(tiny_config(seed=1), rows, "disk") for _ in range(2))
     other = prepared(tiny_config(seed=2), rows, "disk")
-    held = [setup.learner.task.disk.held for setup in (first, second, other)]
+    held = [setup.learner.task.disk.holdout_rows for setup in (first, second, other)]
     np.testing.assert_array_equal(held[0], held[1])
     assert not np.array_equal(held[0], held[2])
 

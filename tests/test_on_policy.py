@@ -15,14 +15,16 @@ from moore.config import GateConfig
 from moore.dynamics.chains import ChainsConfig
 from moore.experience.on_policy import _passes
 from moore.planning.calibration import Miniature
-from moore.replay.buffer import take
+from moore.replay.buffer import measured, take
 from moore.runs import execution
 from moore.runs.budgeting import dip_budget
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.stages import trials as trials_module
+from moore.stages.budget import REFERENCE
 from moore.stages.earnings import Earnings
+from moore.stages.first_policy import begin_with_clone
 from moore.stages.from_log import learn_from_log
 from moore.stages.learner import LearnerState
 from moore.stages.line_search import LineSearch
@@ -78,8 +80,11 @@ def quiet_log():
 
 @pytest.fixture(scope="module")
 def exact_log():
-    """A log whose actions follow its observations exactly, so that it can be cloned."""
-    log = tiny_log(episodes=20)
+    """A log whose actions follow its observations exactly, so that it can be cloned.
+
+    It has as many rows as the quiet one, so that both are learned from by the same programs.
+    """
+    log = tiny_log(episodes=40)
     return replace(log, action=np.clip(-log.obs, -2.0, 2.0).astype(np.float32))
 
 
@@ -91,7 +96,7 @@ def learner(exact_log):
 @pytest.fixture(scope="module")
 def fitted(learner) -> LearnerState:
     state, _ = learner.start(learner.init(jax.random.key(0)))
-    return state
+    return begin_with_clone(learner, state)[0]
 
 
 @pytest.fixture
@@ -198,6 +203,25 @@ def test_the_first_trials_go_towards_what_the_log_has_taught(learner, begun, mon
     assert asked == [2], "rehearsals follow"
 
 
+@pytest.mark.parametrize("earned", [-5.0, 9.0], ids=("refused", "right"))
+def test_what_the_log_taught_is_unlearned_where_the_system_refuses_it(learner, begun, earned):
+    state = learner.hand_over(learn_from_log(learner, begun))
+    known = Earnings(20, -5.0, False)
+    for _ in range(4):
+        known.add([5.0 * mark for mark in known.marks], 100.0, 20)
+    trials = Trials.begun(learner, dip_budget(0.5, known), state)
+    state, _ = trials.consider(state, 1, [], in_episode=False)
+    assert trials.budget.acting != REFERENCE
+    zeros, how = np.zeros(1, np.float32), {"terminated": False, "truncated": False}
+    row = learner.units.transition_in(measured(zeros, zeros, earned, zeros, **how))
+    for step in range(20):
+        state = trials.observed(state, row, in_episode=step < 19)
+    agent, acting = state.agent.online, trials.policies[trials.budget.incumbent]
+    assert trials.budget.lost == (earned < 0.0) and trials.taught == (earned > 0.0)
+    assert eqx.tree_equal(agent.actor, acting)  # it begins anew from one that was promoted, too
+    assert float(agent.reach) == pytest.approx(learner.agent_config.online.reach)
+
+
 @pytest.mark.parametrize("confidence", [-1e9, 1e9], ids=("promising", "not"))
 def test_a_rehearsal_learns_in_the_models_and_changes_nothing_else(learner, begun, confidence):
     gate = replace(learner.config.gate, confidence=confidence)
@@ -277,21 +301,22 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, quiet_log, tmp_path):
 def test_a_run_that_dies_while_it_learns_from_the_log_begins_that_again(
     exact_log, tmp_path, monkeypatch
 ):
-    short, learned = replace(config(), online=replace(config().online, epochs=1)), []
+    how, learned = {"dataset": exact_log, "env": ENV, "quiet": True}, []
+    first_epoch = lambda row, state: row["epoch"] == 1  # noqa: E731
 
     def dies(*_, **__):
         raise RuntimeError("no power")
 
-    def learns(*args, **how):
+    def learns(*args, **options):
         learned.append(1)
-        return learn_from_log(*args, **how)
+        return learn_from_log(*args, **options)
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="no power"):
         patch.setattr(execution, "learn_from_log", dies)
-        run(short, dataset=exact_log, env=ENV, out=tmp_path / "died", quiet=True)
+        run(config(), out=tmp_path / "died", **how)
     monkeypatch.setattr(execution, "learn_from_log", learns)
-    resume(tmp_path / "died", dataset=exact_log, env=ENV, quiet=True)
-    run(short, dataset=exact_log, env=ENV, out=tmp_path / "whole", quiet=True)
+    resume(tmp_path / "died", until=first_epoch, **how)
+    run(config(), out=tmp_path / "whole", until=first_epoch, **how)
     assert_same_run(tmp_path / "whole", tmp_path / "died")
     assert len(learned) == 2, "each of them once"
 
@@ -308,6 +333,7 @@ def test_a_log_that_cannot_be_cloned_teaches_nothing_before_the_hand_over(tmp_pa
 
 
 def test_an_estimate_does_not_charge_the_first_actions_with_what_the_hand_over_learns(exact_log):
-    slow = replace(config(), td3=replace(config().td3, warm_up=30_000))
+    slow = replace(config(), td3=replace(config().td3, warm_up=5000))
     costs = Miniature(prepare(slow, dataset=exact_log, env=ENV)).costs()
-    assert costs.online["act"] < 0.02, "seconds a step"
+    # Half a second or more of learning, over 20 actions of less than a millisecond each.
+    assert costs.online["act"] < 0.01, "seconds a step"

@@ -149,12 +149,6 @@ def test_lines_12_to_16_measure_then_refit_then_imagine_the_epochs_rollouts(setu
     assert calls == ["imagine"], "offline the models stay as they are"
 
 
-def test_its_code_names_every_line_of_the_loop():
-    source = inspect.getsource(online.online_stage) + inspect.getsource(OnlineLearning)
-    for line in ("# 7, 8", "# 9", "# 10", "# 11", "# 12", "# 13-16", "# 18"):
-        assert line in source
-
-
 def test_at_the_hand_over_d_model_and_d_on_are_empty_and_everything_learned_goes_on(setup):
     state = setup.learner.init(setup.key)
     state, _ = imagine(setup.learner, state, 1, 200)

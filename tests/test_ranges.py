@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from moore.errors import InputError
 from moore.ranges import (
     POSITIVE,
+    AllowedNumbers,
     AnySign,
     Fraction,
     FractionBelowOne,
     NonNegative,
     Positive,
     PositiveOrInfinite,
-    Range,
     Seed,
     check_numbers,
     notes_of,
@@ -35,7 +35,7 @@ class Valve:
     leak: FractionBelowOne = 0.0
     offset: AnySign[float] = 0.0
     limit: PositiveOrInfinite = math.inf
-    taps: Annotated[int, POSITIVE, Range("be even", lambda n: n % 2 == 0)] = 2
+    taps: Annotated[int, POSITIVE, AllowedNumbers("be even", lambda n: n % 2 == 0)] = 2
     seed: Seed = 0
     widths: tuple[Positive[int], ...] = (3, 4)
     spare: NonNegative[float] | None = None

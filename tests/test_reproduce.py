@@ -284,11 +284,40 @@ def test_fig1_marks_published_numbers_where_there_are_some():
     with_marks = draw_figure("fig1", [*runs, *other], compare([*runs, *other]))
     shown = legend_of(with_marks)
     assert shown[:3] == ["moore:1", "awac", "sac"], "sac is in the second row alone"
-    assert len(shown) == 4 and "D4RL v0" in shown[3]
+    assert [name.split(",")[0] for name in shown[3:5]] == ["Balanced Replay", "SO2"]
+    assert len(shown) == 6 and "D4RL v0" in shown[5]
     hollow = [[line for line in axes.get_lines() if line.get_marker() in "o>"]
               for axes in with_marks.axes]  # fmt: skip
-    assert [len(lines) for lines in (hollow[0], hollow[2])] == [4, 0], "awac's and sac's ends"
+    assert [len(lines) for lines in (hollow[0], hollow[2])] == [2, 0], "awac's"
     assert legend_of(draw_figure("fig1", other, compare(other))) == ["moore:1", "sac"]
+
+
+def test_no_panel_has_more_than_six_curves_published_ones_included():
+    runs = made("Hopper-v5 hopper-medium-replay", list(ALGORITHMS)[:5])
+    figure = draw_figure("fig1", runs, compare(runs))
+    curves = [
+        [line for line in axes.get_lines() if line.get_marker() in ("None", "")]
+        for axes in figure.axes
+        if axes.get_ylabel() == "evaluated return"
+    ]
+    assert len(curves) == 2, "seven curves take two panels, with the first one in both"
+    assert max(map(len, curves)) <= MOST_CURVES and sum(map(len, curves)) == 8
+
+
+def test_curves_lie_over_steps_in_the_environment():
+    runs = made("Pendulum-v1 log", ["moore:1"])
+    axes = draw_figure("fig2", runs, compare(runs)).axes[0]
+    assert list(axes.get_lines()[0].get_xdata()) == [0, 1000, 2000]
+    assert axes.get_xlabel() == "steps online (0: the hand-over)"
+
+
+def test_curves_lie_over_epochs_where_a_run_has_logged_no_steps():
+    runs = made("Pendulum-v1 log", ["moore:1", "awac"])
+    for row in runs[1].rows:
+        del row["env_steps"]
+    axes = draw_figure("fig2", runs, compare(runs)).axes[0]
+    assert [list(line.get_xdata()) for line in axes.get_lines()] == [[0, 1, 2]] * 2
+    assert axes.get_xlabel() == "online epoch (0: the hand-over)"
 
 
 def test_other_figures_have_no_published_marks():

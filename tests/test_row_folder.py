@@ -63,7 +63,6 @@ def test_several_logs_are_joined_as_they_are_in_memory(tmp_path, hdf5):
 
 
 def test_one_part_is_held_at_a_time(tmp_path):
-    import gc
     import weakref
 
     alive: list = []
@@ -72,7 +71,6 @@ def test_one_part_is_held_at_a_time(tmp_path):
         for seed in range(5):
             part = tiny_log(2, seed=seed)
             alive.append(weakref.ref(part))
-            gc.collect()
             assert sum(ref() is not None for ref in alive) <= 2  # this one, and the one before it
             yield part
             del part
@@ -158,7 +156,7 @@ def test_parts_that_do_not_fit_leave_nothing_behind(tmp_path, hdf5, monkeypatch)
     refuses("no part given", write_rows, out, [])
     assert not list(tmp_path.glob("*.rows*"))
     write_rows(out, [tiny_log(1)])
-    refuses("is there already", write_rows, out, [tiny_log(1)])
+    refuses("exists already", write_rows, out, [tiny_log(1)])
     refuses("folder of rows already", list, parts_of_log(str(out)))
     no_flags = write_d4rl_file(tmp_path / "v0.hdf5", d4rl_arrays("v0", [(2000, "terminal")]))
     monkeypatch.setattr(row_parts, "SLICE", 100)

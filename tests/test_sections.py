@@ -26,18 +26,22 @@ def sections(text: str) -> set[str]:
     [
         ("moore", {"sac"} | MODELS),
         ("moore_robust", {"sac"} | MODELS),
-        ("mbpo", {"sac"} | MODELS),
         ("morel", {"sac", "pessimism"} | MODELS),
         ("combo", {"combo"} | MODELS),
         ("bc", {"bc"}),
         ("iql", {"iql"}),
         ("cal_ql", {"cal_ql"}),
         ("rlpd", {"rlpd"}),
-        ("sac", {"sac"}),
     ],
 )
 def test_a_run_s_file_has_its_agent_its_stages_and_models_only_if_it_has_models(algorithm, agent):
     assert sections(run_toml(Config(algorithm=algorithm))) == agent | STAGES
+
+
+@pytest.mark.parametrize(("algorithm", "models"), [("mbpo", MODELS), ("sac", set())])
+def test_without_a_log_there_is_no_offline_stage_to_set(algorithm, models):
+    found = sections(run_toml(Config(algorithm=algorithm)))
+    assert found == {"sac", "online", "evaluation"} | models
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

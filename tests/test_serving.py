@@ -11,10 +11,10 @@ from moore.guarding.guard import GuardAlarm
 from moore.guarding.signals import Limit
 from moore.guarding.supervision import GuardSettings
 from moore.serving.forms import F32, JSON
-from moore.serving.limits import Limits
+from moore.serving.limits import ServerLimits
 from moore.sessions.session import Session
 from moore.sessions.telling import plain_status
-from moore.sessions.watched import Standing
+from moore.sessions.watched import UnitStanding
 from moore.stages.learner import Learner
 from served import OBS, old, refused
 
@@ -90,7 +90,7 @@ class TestCalls:
         assert plain_status(told)["budget"] == {"margin": None, "spent": 1.0}
 
     def test_a_unit_beside_a_controller_says_who_acts_and_why(self, shared_session):
-        standing = {"north": Standing("old", "The mode is shadow.", trusted=True, alarm="")}
+        standing = {"north": UnitStanding("old", "The mode is shadow.", trusted=True, alarm="")}
         told = plain_status(
             dataclasses.replace(shared_session.status, mode="shadow", standing=standing)
         )
@@ -208,7 +208,7 @@ class TestLearning:
         assert server.session.status.updates == 4 and server.session.due == 0
 
     def test_whoever_waits_too_long_is_refused_and_nothing_is_done(self, served):
-        server = served(limits=Limits(patience=0.01))
+        server = served(limits=ServerLimits(patience=0.01))
 
         async def ask_while_it_learns():
             async with server.desk.turn():

@@ -14,7 +14,7 @@ import pytest
 from moore.cli import main
 from moore.errors import InputError
 from moore.serving.client import Client, ServerError
-from moore.serving.limits import Limits
+from moore.serving.limits import ServerLimits
 from moore.serving.server import address_of, listen, open_session, serve
 from served import OBS, TOKEN
 
@@ -23,7 +23,7 @@ from served import OBS, TOKEN
 def address(begin_served):
     """The address of a server in a thread, which has saved the session in the end."""
     stop, session, listening = threading.Event(), begin_served(), listen("127.0.0.1", 0)
-    how = {"token": TOKEN, "limits": Limits(arrival=0.3, connections=4), "stretch": 0.01}
+    how = {"token": TOKEN, "limits": ServerLimits(arrival=0.3, connections=4), "stretch": 0.01}
     how |= {"between": True, "stopping": stop.is_set}
     server = threading.Thread(target=serve, args=(session, listening), kwargs=how)
     server.start()

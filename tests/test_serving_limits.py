@@ -12,7 +12,7 @@ from made_requests import made_up
 from moore import serving
 from moore.errors import InputError
 from moore.serving.forms import F32, JSON
-from moore.serving.limits import Limits, Rates
+from moore.serving.limits import Rates, ServerLimits
 from moore.serving.server import address_of, check_token, listen
 from served import OBS, TOKEN, old, refused
 
@@ -56,7 +56,7 @@ class TestWhoMayAsk:
 class TestLimits:
     @pytest.mark.parametrize("parts", [1, 4])
     def test_a_body_is_not_read_further_than_the_limit(self, served, parts):
-        server = served(limits=Limits(body=100))
+        server = served(limits=ServerLimits(body=100))
         body = b'{"obs": [0]}'.ljust(101)
         how = {"content-type": JSON, "content-length": "0"}  # it does not say how long it is
         answer = server.loop.run(server.asked("POST", "/v1/act", body, parts=parts, **how))
@@ -66,7 +66,7 @@ class TestLimits:
 
     def test_rows_and_units_are_counted(self, served):
         had = len(served().session.status.open.keys() - {0, 1})
-        server = served(limits=Limits(rows=2, units=had + 2))
+        server = served(limits=ServerLimits(rows=2, units=had + 2))
         long = {"obs": [[0]] * 4, "action": [[0]] * 3, "reward": [0] * 3}
         assert refused(server.post("episode", long)) == (413, "too_large")
         server.post("act", {"obs": [[0], [0]]})
@@ -82,7 +82,7 @@ class TestLimits:
         assert [rates.allow("a", 0.5) for _ in range(2)] == [True, False]
 
     def test_whoever_asks_too_often_is_refused(self, served):
-        server = served(limits=Limits(rate=1.0))
+        server = served(limits=ServerLimits(rate=1.0))
         assert server.ask("GET", "/v1/status")[0] == 200
         assert refused(server.ask("GET", "/v1/status")) == (429, "too_many_requests")
 
@@ -172,7 +172,7 @@ class TestNonsense:
         self, served, begin_served, shared_session, requests, controller, capsys
     ):
         session = shared_session if controller is None else begin_served(controller=controller)
-        server, rng = served(session, limits=Limits(rate=1e9, body=2000)), random.Random(0)
+        server, rng = served(session, limits=ServerLimits(rate=1e9, body=2000)), random.Random(0)
         answered, before = [], server.state()
         for _ in range(requests):
             method, path, body, query, headers = made_up(rng)
@@ -195,7 +195,7 @@ def test_the_document_has_every_refusal_and_limit():
     codes = set(re.findall(r'Refusal\(\s*(\d+), "(\w+)"', sources))
     rows = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", document, re.MULTILINE))
     assert rows == codes
-    limits = Limits()
+    limits = ServerLimits()
     for told in (
         f"content | {limits.body:,} |",
         f"address | {limits.rate:.0f} |",

@@ -10,6 +10,7 @@ from moore.runs.budgeting import dip_budget
 from moore.stages.budget import REFERENCE
 from moore.stages.budget_summary import pack, unpack
 from moore.stages.earnings import earnings_of_log
+from moore.stages.rate import Rate
 from moore.stages.supervised import SupervisedBudget, supervised
 
 LENGTH = 10
@@ -64,6 +65,17 @@ class TestRecordOfALog:
         assert budget.affordable() < 0.0 and not budget.lets_others_act
         course = np.asarray(budget.earnings.course)
         assert course == pytest.approx(reward * np.asarray(budget.earnings.marks))
+
+    def test_the_log_s_episodes_tell_no_rate_either_once_they_are_void(self):
+        log = [np.ones(LENGTH)] * 20
+        earnings = earnings_of_log(log, length=LENGTH, floor=0.0, ends=True)
+        rate = Rate(LENGTH, [float(LENGTH)] * 20, [LENGTH] * 20, cuts=False)
+        budget = supervised(dip_budget(0.5, earnings, rate=rate), by_log=True)
+        with pytest.warns(UserWarning, match=r"does not count as its record any more"):
+            goes(budget, "old " * LENGTH, reward=3.0)
+        assert budget.logged == 0
+        assert (budget.rate.worths, budget.rate.steps) == ([3.0 * LENGTH], [LENGTH])
+        assert unpack(json.loads(json.dumps(pack(budget))), SupervisedBudget) == budget
 
     def test_equal_episodes_do_not_mean_that_every_difference_counts(self):
         log = [np.ones(LENGTH)] * 20

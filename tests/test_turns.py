@@ -14,7 +14,7 @@ from moore.envs.bounds import Bounds
 from moore.runs.budgeting import dip_budget
 from moore.runs.setup import Setup
 from moore.sessions import turns
-from moore.sessions.acting import Ready
+from moore.sessions.acting import ReadyPolicy
 from moore.sessions.feeder import Feeder
 from moore.sessions.turns import Published, SupervisedTurns, TrialTurns
 from moore.stages import budget_summary
@@ -31,7 +31,7 @@ REFERENCE = "reference"
 
 
 def prepared(name):
-    return Ready(None, None, name)
+    return ReadyPolicy(None, None, name)
 
 
 def setup():

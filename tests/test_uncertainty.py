@@ -81,8 +81,9 @@ def test_variants_and_tasks_have_a_row_each():
 
 def test_the_picture_has_three_panels_a_task():
     runs = [finished([10.0, 8.0, 9.0], [3.0, -2.0], task=task) for task in "AB"]
-    figure = draw_uncertainty(runs, {"tasks": ["A", "B"], "variants": ["moore:1"]})
-    assert len(figure.axes) == 6
+    result = {"tasks": ["A", "B"], "variants": ["moore:1"]}
+    figure = draw_uncertainty(runs, result, title="It falls.")
+    assert len(figure.axes) == 6 and figure.get_suptitle() == "It falls."
     assert all(axes.has_data() for axes in figure.axes)
 
 

@@ -25,6 +25,7 @@ from moore.replay.priorities import RowScheme
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run
 from moore.runs.setup import Evaluator, prepare
+from moore.stages.gatekeeping import pass_gate
 from moore.stages.reported import in_users_units
 from moore.units import AS_GIVEN, Units, measured, spread_of
 from steps import imagine
@@ -257,7 +258,7 @@ def test_a_rule_sees_the_users_units_and_is_the_same_for_the_same_units():
     ended = np.asarray(jax.vmap(ends_above_390)(log.obs, log.action, log.next_obs))
     log = replace(log, terminated=ended, truncated=log.truncated & ~ended)  # as the rule has it
     rules = [
-        prepare(config, dataset=log, env=partial(env_in, **OTHER)).learner.terminated_fn
+        prepare(config, dataset=log, env=partial(env_in, **OTHER)).learner.task.terminated_fn
         for _ in range(2)
     ]
     units = measured(log_in(**OTHER).obs, log_in(**OTHER).reward, **ON)
@@ -306,7 +307,7 @@ def test_what_was_really_earned_is_told_in_his_units_and_compared_in_the_agents(
         return jnp.asarray(False), acting, {"gate/bar": bar}
 
     monkeypatch.setattr("moore.experience.imagination.compare_policies", compare_policies)
-    _, metrics = learner.pass_gate(state, 1, [-2e4, -4e4])
+    _, metrics = pass_gate(learner, state, 1, [-2e4, -4e4])
     assert asked == [pytest.approx(-3e4 * learner.units.reward_scale)]
     assert float(learner.reported(metrics)["gate/bar"]) == pytest.approx(-3e4)
 

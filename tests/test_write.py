@@ -102,7 +102,7 @@ def test_nothing_is_overwritten(target, folder):
     log = whole(made("log.hdf5"))
     write_log(target, log)
     before = files(folder)
-    refuses("is there already; choose another", write_log, target, log)
+    refuses("exists already; choose another", write_log, target, log)
     assert files(folder) == before
 
 

@@ -178,3 +178,9 @@ def quick_stages(gate: bool = False) -> np.ndarray:
 def estimate(statistic: Callable, values: np.ndarray) -> Estimate:
     """Of numbers of one kind, such as a number a log."""
     return statistic([np.asarray(values, float)])
+
+
+def newest_clones() -> dict[str, float]:
+    """Log -> return of the clone of its better part, in the newest run that evaluated one."""
+    rows = rows_of("safe-runs.csv")
+    return {row["task"]: float(row["clone"]) for row in rows if row["clone"]}

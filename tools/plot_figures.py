@@ -1,9 +1,9 @@
-"""Draws the pictures of the paper's figures 1, 2 and 3 again, from the numbers in docs/results.
+"""Draws the pictures of the paper's figures again, from the numbers in docs/results.
 
     python tools/plot_figures.py --out docs/results
 
-writes fig1-quick.png and so on as `moore reproduce` does, each with a title that says what is to be
-seen. `moore reproduce` itself draws from the folders of runs, which are not kept.
+writes fig1-quick.png and so on, as `moore reproduce` does, each with a title that says what is to
+be seen. `moore reproduce` itself draws from the folders of runs, which are not kept.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from handover_runs import number, table
 from moore.evaluation.scores import reference_scores
 from moore.reports.compare import Finished, compare
 from moore.reports.figure import draw_figure
+from moore.reports.uncertainty import PREDICTED, PRINTED, THEOREM, draw_uncertainty
 
 # What is to be seen; the tables beside the pictures have the numbers.
 TITLES = {
@@ -38,12 +39,24 @@ TITLES = {
         "From alpha 0.1 to 4 all end alike on Pendulum; alpha 10 dips and is slowest\n"
         "(mean of 8 seeds)"
     ),
+    "fig4-quick": (
+        "The models' uncertainty falls by more than half online, and how they expect the return to"
+        " drop\nsays little of how it drops (two small tasks; 8 seeds)"
+    ),
+    "fig4-laptop": (
+        "On MuJoCo logs the models' uncertainty falls more slowly, and how they expect the return"
+        " to drop\nsays little of how it drops (two runs on Hopper, one on HalfCheetah)"
+    ),
 }
 
 
 # Environment steps of an online epoch.
 STEPS = {"quick": 500, "laptop": 1000}
 NAMES = ("task", "variant", "seed")
+# Metrics of Fig. 4, and their columns.
+LOGGED = {
+    key: key.replace("/", "_") for key in ("model/uncertainty_mean", PRINTED, THEOREM, PREDICTED)
+}
 
 
 def runs(name: str) -> list[Finished]:
@@ -60,6 +73,7 @@ def _epoch(row: dict[str, str], steps: int) -> dict:
     found = {"stage": "online", "epoch": epoch, "env_steps": steps * epoch}
     found["eval/return"] = float(row["eval_return"])
     acting = row["acting_return"]
+    found |= {key: number(row[name]) for key, name in LOGGED.items() if row.get(name)}
     return found | ({"online/episode_returns": [float(acting)]} if acting else {})
 
 
@@ -80,6 +94,8 @@ def _run(row: dict[str, str], epochs: list[dict]) -> Finished:
 def draw(name: str) -> Figure:
     found = runs(name)
     figure = name.split("-")[0]
+    if figure == "fig4":
+        return draw_uncertainty(found, compare(found), title=TITLES[name])
     return draw_figure(figure, found, compare(found), ordered=figure == "fig3", title=TITLES[name])
 
 

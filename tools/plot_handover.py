@@ -27,6 +27,7 @@ from handover_runs import (
 from moore.reports.plot_style import BLUE, INK, STYLE, VERMILION
 
 COLORS = {"moore": VERMILION, "moore_robust": BLUE}
+STEPS = 1000  # in the environment, of an online epoch
 DIPS = {"dip_share": "evaluated dip share", "behaviour_dip_share": "acting dip share"}
 
 
@@ -37,13 +38,15 @@ def draw_logs(returns) -> Figure:
         axes.axhline(logged, color=INK, lw=0.8, ls=":", label="the log's mean")
         for algorithm, color in COLORS.items():
             for curves in map(first_epochs, returns.get((log, algorithm), {}).values()):
-                axes.plot(curves["evaluated"], color=color, label=algorithm)
-                axes.plot(curves["acting"], ".", color=color, ms=5, alpha=0.7)
+                steps = STEPS * np.arange(len(curves["evaluated"]))
+                axes.plot(steps, curves["evaluated"], color=color, label=algorithm)
+                axes.plot(steps, curves["acting"], ".", color=color, ms=5, alpha=0.7)
         axes.set_title(log, loc="left", fontsize="medium")
         axes.update_datalim([(0, 0)])
         axes.autoscale_view()
     for axes in panels[-1]:
-        axes.set_xlabel("online epoch (0: the hand-over)")
+        axes.set_xlabel("steps online (0: the hand-over)")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     handles = dict(zip(*reversed(figure.axes[2].get_legend_handles_labels()), strict=True))
     title = "moore_robust starts higher on most logs and hardly falls; moore falls, and climbs"
     _titled(figure, title, handles, ncols=3)

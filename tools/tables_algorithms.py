@@ -8,7 +8,17 @@ from handover_runs import estimate, rows_of, table
 from moore.evaluation.scores import reference_scores
 from moore.evaluation.stats import iqm, probability_of_improvement
 from moore.evaluation.transfer import DIP_EPOCHS, FINAL_EVALUATIONS
-from tables_schemes import HALFCHEETAH, HOPPER, INVERTED, PENDULUM, column, two
+from tables_schemes import (
+    CLONE,
+    HALFCHEETAH,
+    HOPPER,
+    INVERTED,
+    PENDULUM,
+    clones,
+    column,
+    logged_clone,
+    two,
+)
 from text import fixed, interval, listed, markdown, share, significant
 
 QUICK_TASKS = (PENDULUM, INVERTED)
@@ -48,16 +58,20 @@ def fig1_quick() -> str:
         minutes = [fixed(_minutes("quick", task, variant), 1) for task in QUICK_TASKS]
         rows.append([f"`{variant}`", *cells, ", ".join(minutes)])
     rows += [_frozen(variant) for variant in ("moore:1", "moore_robust")]
+    rows.append(_unchanging(CLONE, [clones(task, 5) for task in QUICK_TASKS]))
     return markdown([*head, "minutes a run"], rows)
 
 
 def _frozen(variant: str) -> list[str]:
     """What a policy that stays as it was handed over has in these columns."""
-    cells = []
-    for task in QUICK_TASKS:
-        offline = column("fig1-quick.csv", task, variant, "offline")
-        cells += [interval(estimate(iqm, offline), significant)] * 3 + ["0"]
-    return [f"the hand-over of `{variant}`, frozen", *cells, ""]
+    every = [column("fig1-quick.csv", task, variant, "offline") for task in QUICK_TASKS]
+    return _unchanging(f"the hand-over of `{variant}`, frozen", every)
+
+
+def _unchanging(title: str, by_task: list[np.ndarray]) -> list[str]:
+    """A row of policies that never change, which earn so much, a number a seed."""
+    cells = [[interval(estimate(iqm, earned), significant)] * 3 + ["0"] for earned in by_task]
+    return [title, *(cell for task in cells for cell in task), ""]
 
 
 # Log, variant and title of the cells of Fig. 1 that were run at laptop scale.
@@ -95,6 +109,13 @@ def fig1_laptop() -> str:
             *(("", "") if variant in FROM_SCRATCH else dips),
             fixed(_minutes("laptop", task, variant)),
         ])  # fmt: skip
+    for task, title in ((HOPPER, "Hopper"), (HALFCHEETAH, "HalfCheetah")):
+        start = column("fig1-laptop.csv", task, "moore:1", "offline")[0]
+        for name, earned in (
+            ("the hand-over of `moore`, frozen", fixed(start)),
+            (CLONE, logged_clone(task)),
+        ):
+            rows.append([f"{title}, {name}", *[earned] * 3, "0", "0, and luck", ""])
     return markdown(head, rows)
 
 

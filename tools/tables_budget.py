@@ -1,4 +1,4 @@
-"""The dip budget on made-up systems: docs/budget.md."""
+"""The dip budget on made-up systems: docs/results-budget.md."""
 
 import csv
 from functools import cache
@@ -58,7 +58,25 @@ def _nothing_logged() -> str:
     return markdown(["challengers", *first], lines)
 
 
-TABLES = {"budget-simulation": _simulation, "budget-nothing-logged": _nothing_logged}
+def _by_steps() -> str:
+    """The families whose episodes can end early."""
+    lines = []
+    for family, by_steps in _rule("by steps").items():
+        line = [family]
+        for row in (_rule("default")[family], by_steps):
+            line += [_level(row), fixed(float(row["least_margin"]), 2)]
+            line += [fixed(float(row[name]), 1) for name in ("trials", "promoted")]
+        lines.append([*line, fixed(float(by_steps["broken"]), 3)])
+    told = ("level", "least margin", "trials", "promoted")
+    head = [f"{name}, by {unit}" for unit in ("episodes", "steps") for name in told]
+    return markdown(["challengers", *head, "broken, by steps"], lines)
+
+
+TABLES = {
+    "budget-simulation": _simulation,
+    "budget-nothing-logged": _nothing_logged,
+    "budget-by-steps": _by_steps,
+}
 
 
 def numbers() -> dict[str, str]:

@@ -14,6 +14,7 @@ from handover_runs import (
     curves_of,
     estimate,
     metrics_of,
+    newest_clones,
     offline_returns,
     online_returns,
     over_logs,
@@ -67,8 +68,8 @@ def readme() -> str:
 
 def _clone_scores() -> list[float]:
     """D4RL's score of a clone, a log: of the newest run of `moore_safe` that evaluated one."""
-    newest = {row["task"]: row["clone"] for row in rows_of("safe-runs.csv") if row["clone"]}
-    return [reference_for(log).score(float(newest[log])) for log in LOGGED if log in newest]
+    earned = newest_clones()
+    return [reference_for(log).score(earned[log]) for log in LOGGED if log in earned]
 
 
 def _clones() -> Estimate:
@@ -165,6 +166,9 @@ def logs_epochs() -> str:
                 title = f"{log_title(log)} {seed}, {TITLES[run]}"
                 epochs = offline_epochs(log, run, seed)
                 rows.append([title, epochs, *epochs_row(run, log, seed)])
+        earned = fixed(newest_clones()[log]) if log in newest_clones() else "none made"
+        still = ["0", "0, and luck"] if log in newest_clones() else ["", ""]
+        rows.append([f"{log_title(log)}, a clone", "", earned, *[""] * EPOCHS, *still])
     return markdown(("", *EPOCHS_HEAD), rows)
 
 

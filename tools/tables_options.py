@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from handover_runs import by_option, difference, paired
+from handover_runs import by_option, difference, newest_clones, paired
 from moore.evaluation.stats import holm, sign_flip
+from tables_schemes import CLONE, FROZEN, INVERTED, clones
 from text import fixed, interval, listed, markdown, share, signed
 
 QUICK = "quick/inverted-pendulum"
@@ -99,6 +100,11 @@ def options_quick() -> str:
             f"{(dips <= SMALL).sum()} of {seeds}",
             fixed(np.nanmean(found["behaviour_dip_share"]), 2), fixed(found["auc"].mean()),
         ])  # fmt: skip
+    starts = {FROZEN: options[PLAIN]["offline"], CLONE: clones(INVERTED, 8)}
+    for title, earned in starts.items():
+        count, level = str(len(earned)), fixed(earned.mean())
+        still = ["0", "", "", f"{count} of {count}", "0, and luck"]
+        rows.append([title, "", count, level, *still, level])
     return markdown(head, rows)
 
 
@@ -116,6 +122,9 @@ def _options_mujoco(preset: str, title: str) -> str:
             listed(found["behaviour_dip_share"], share), listed(found["auc"]),
             "" if name == PLAIN else areas,
         ])  # fmt: skip
+    earned = fixed(newest_clones()[preset.removeprefix("laptop/")])
+    for name, level in ((FROZEN, listed(plain["offline"])), (CLONE, earned)):
+        rows.append([name, "0", "", "0, and luck", level, ""])
     return markdown(head, rows)
 
 

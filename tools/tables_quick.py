@@ -7,6 +7,7 @@ import numpy as np
 from handover_runs import rows_of
 from moore.evaluation.stats import iqm
 from tables_handover import TITLES, one, two
+from tables_schemes import CLONE, INVERTED, PENDULUM, clones
 from text import between, fixed, markdown, share
 
 
@@ -51,6 +52,7 @@ def _quick_table(task: str, title: str) -> str:
                 else _every_seed(task, algorithm, column, form)
                 for algorithm in algorithms
             ),
+            *_still(task, column, form),
         ]
         for name, (column, form) in QUICK_ROWS.items()
     ]  # fmt: skip
@@ -59,8 +61,20 @@ def _quick_table(task: str, title: str) -> str:
         "seconds, one core": "seconds",
     }.items():
         ours = [between(_quick(task, algorithm, column)) for algorithm in algorithms[1:]]
-        rows.append([name, "15" if column == "offline_epochs" else "", *ours])
-    return markdown((f"IQM over seeds (every seed): {title}", *map(TITLES.get, algorithms)), rows)
+        rows.append([name, "15" if column == "offline_epochs" else "", *ours, "", ""])
+    head = (f"IQM over seeds (every seed): {title}", *map(TITLES.get, algorithms))
+    return markdown((*head, f"the hand-over of {TITLES['moore_robust']}, frozen", CLONE), rows)
+
+
+def _still(task: str, column: str, form: Callable) -> list[str]:
+    """What the hand-over would have if it never changed, and a clone, in a row."""
+    if form is share:
+        return ["0, and luck"] * 2 if column.startswith("behaviour") else ["0", "0"]
+    if column == "epochs_to_threshold":
+        return ["", ""]
+    named = {"pendulum": PENDULUM, "inverted-pendulum": INVERTED}[task]
+    every = (_quick(task, "moore_robust", "offline"), clones(named, 8))
+    return [form(iqm([earned]).value) for earned in every]
 
 
 def quick_inverted_pendulum() -> str:

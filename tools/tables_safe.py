@@ -6,9 +6,13 @@ from handover_runs import reference_for, rows_of, table
 from moore.evaluation.stats import iqm
 from text import between, fixed, markdown
 
-# The rows of safe-runs.csv that were made with the present rules, and with rehearsals of ten epochs
-# every eight instead of eight every five, and how each is told.
-PRESENT = {"td3-log": "8 epochs every 5", "td3-log-10": "10 every 8"}
+# How each kind of rows of safe-runs.csv was made: rehearsals, updates on the log, and what the dip
+# budget compares where episodes can end early. The first that there is for a log and seed is shown.
+PRESENT = {
+    "td3-steps": ("8 epochs every 5", "16,000", "steps"),
+    "td3-log": ("8 epochs every 5", "32,000", "episodes"),
+    "td3-log-10": ("10 every 8", "32,000", "episodes"),
+}
 # A hand-over that earns less than this D4RL score has room for a gain, by the aim of the project.
 ROOM = 90.0
 
@@ -16,15 +20,16 @@ ROOM = 90.0
 def _runs() -> list[dict]:
     """In points of D4RL's score, but for what is left of the budget, which is in reward."""
     found = {}
+    kinds = list(PRESENT)
     for row in table("safe-runs.csv"):
-        if row["online"] not in PRESENT:
+        if row["online"] not in kinds:
             continue
         score = reference_for(row["task"]).score
         names = ("clone", "hand_over", "final", "lowest")
         points = {name: score(float(row[name])) for name in names if row[name]}
         run = row | points | {"gain": points["final"] - points["hand_over"]}
         before = found.get(key := (row["task"], row["seed"]))
-        if before is None or row["online"] == next(iter(PRESENT)):
+        if before is None or kinds.index(row["online"]) < kinds.index(before["online"]):
             found[key] = run
     return list(found.values())
 
@@ -34,12 +39,19 @@ def _dip(run: dict) -> float:
     return (run["hand_over"] - run["lowest"]) / run["hand_over"]
 
 
+def _by_log(name: str) -> list[float]:
+    """The mean over the runs of each log."""
+    runs = _runs()
+    logs = dict.fromkeys(run["task"] for run in runs)
+    return [float(np.mean([run[name] for run in runs if run["task"] == log])) for log in logs]
+
+
 def safe_summary() -> str:
     """A row a run, and below them what doing nothing clever gives."""
     runs = _runs()
     rows = [
         [
-            run["task"], run["seed"], PRESENT[run["online"]],
+            run["task"], run["seed"], *_told(run),
             fixed(run["clone"]) if run["clone"] != "" else "",
             fixed(run["hand_over"]), fixed(run["final"]), fixed(run["gain"], 1),
             f"{_dip(run):.2f}", f"{run['promoted']} of {run['trials']}",
@@ -47,15 +59,25 @@ def safe_summary() -> str:
         ]
         for run in runs
     ]  # fmt: skip
-    hand_over = np.mean([run["hand_over"] for run in runs])
-    final = np.mean([run["final"] for run in runs])
-    rows.append(["mean", "", "", "", fixed(hand_over), fixed(final),
+    hand_over, final = (np.mean(_by_log(name)) for name in ("hand_over", "final"))
+    rows.append(["mean over logs", "", "", "", "", "", fixed(hand_over), fixed(final),
                  fixed(final - hand_over, 1), "", "", ""])  # fmt: skip
-    rows.append(["*frozen*, mean", "", "", "", fixed(hand_over), fixed(hand_over),
+    rows.append(["*frozen*, mean", "", "", "", "", "", fixed(hand_over), fixed(hand_over),
                  "0", "0", "", ""])  # fmt: skip
-    head = ("log", "seed", "rehearsals", "clone", "hand-over", "mean of the last 5", "gain")
+    clones = fixed(np.mean([run["clone"] for run in runs if run["clone"] != ""]))
+    count = sum(run["clone"] != "" for run in runs)
+    rows.append([f"*clone*, mean of {count} runs", "", "", "", "", clones, clones, clones,
+                 "0", "0", "", ""])  # fmt: skip
+    head = ("log", "seed", "rehearsals", "updates on the log", "budget by", "clone")
+    head += ("hand-over", "mean of the last 5", "gain")
     head += ("dip", "trials won", "least left of the budget")
     return markdown(head, rows)
+
+
+def _told(run: dict) -> tuple[str, str, str]:
+    """How a run was made; where no episode ends early, episodes and steps are the same."""
+    rehearsals, updates, per = PRESENT[run["online"]]
+    return rehearsals, updates if run["clone"] else "0", "" if "cheetah" in run["task"] else per
 
 
 def log_first() -> str:
@@ -77,13 +99,34 @@ def log_first() -> str:
     return markdown(head, rows)
 
 
+def by_steps() -> str:
+    """Runs from the same hand-overs whose account counts episodes, or steps."""
+
+    def told(log: str, account: str) -> list[str]:
+        rows = rows_of("by-steps.csv", log=log, account=account)
+        last, returns = rows[-1], [float(row["return"]) for row in rows]
+        won = f"{last['promoted']} of {last['trials']}"
+        return [won, fixed(np.mean(returns[-5:])), fixed(min(returns))]
+
+    rows = []
+    for log in dict.fromkeys(row["log"] for row in table("by-steps.csv")):
+        first = rows_of("by-steps.csv", log=log, account="step")[0]
+        each = zip(told(log, "episode"), told(log, "step"), strict=True)
+        rows.append([log, fixed(float(first["return"])), *(cell for pair in each for cell in pair)])
+    head = ["log", "hand-over"]
+    for what in ("trials won", "mean of the last 5", "lowest"):
+        head += [f"{what}, by episodes", "by steps"]
+    return markdown(head, rows)
+
+
 def numbers() -> dict[str, str]:
     """For the table of what was asked for."""
-    runs = _runs()
-    low = [run["gain"] for run in runs if run["hand_over"] < ROOM]
+    runs, hand_over, gains = _runs(), _by_log("hand_over"), _by_log("gain")
+    low = [gain for gain, begun in zip(gains, hand_over, strict=True) if begun < ROOM]
     return {
-        "safe-hand-over": fixed(np.mean([run["hand_over"] for run in runs])),
-        "safe-logs": str(len(runs)),
+        "safe-hand-over": fixed(np.mean(hand_over)),
+        "safe-logs": str(len(hand_over)),
+        "safe-runs": str(len(runs)),
         "safe-gain": fixed(iqm([np.asarray(low)]).value, 1),
         "safe-gain-logs": str(len(low)),
         "safe-gains": between([run["gain"] for run in runs]),
@@ -91,4 +134,4 @@ def numbers() -> dict[str, str]:
     }
 
 
-TABLES = {"safe-summary": safe_summary, "log-first": log_first}
+TABLES = {"safe-summary": safe_summary, "log-first": log_first, "by-steps": by_steps}

@@ -21,7 +21,7 @@ Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
-class Range:
+class AllowedNumbers:
     """The numbers that a setting may have.
 
     Attributes:
@@ -34,7 +34,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Limit:
+class LargestSize:
     """The largest size that a number may have, with either sign, instead of that of its type.
 
     Attributes:
@@ -46,24 +46,24 @@ class Limit:
     words: str = ""
 
 
-POSITIVE = Range("be positive", lambda number: number > 0)
-NOT_NEGATIVE = Range("be not negative", lambda number: number >= 0)
-FROM_0_TO_1 = Range("lie between 0 and 1", lambda number: 0 <= number <= 1)
-BELOW_1 = Range("lie below 1", lambda number: number < 1)
-ANY = Range("be a number", lambda number: True)
+POSITIVE = AllowedNumbers("be positive", lambda number: number > 0)
+NOT_NEGATIVE = AllowedNumbers("be not negative", lambda number: number >= 0)
+FROM_0_TO_1 = AllowedNumbers("lie between 0 and 1", lambda number: 0 <= number <= 1)
+BELOW_1 = AllowedNumbers("lie below 1", lambda number: number < 1)
+ANY = AllowedNumbers("be a number", lambda number: True)
 
 Positive = Annotated[Number, POSITIVE]
-PositiveOrInfinite = Annotated[float, POSITIVE, Limit(math.inf)]
+PositiveOrInfinite = Annotated[float, POSITIVE, LargestSize(math.inf)]
 NonNegative = Annotated[Number, NOT_NEGATIVE]
 Fraction = Annotated[float, FROM_0_TO_1]
 FractionBelowOne = Annotated[float, FROM_0_TO_1, BELOW_1]
 AnySign = Annotated[Number, ANY]
-Seed = Annotated[int, NOT_NEGATIVE, Limit(2**63 - 1, "lie below 2**63")]
+Seed = Annotated[int, NOT_NEGATIVE, LargestSize(2**63 - 1, "lie below 2**63")]
 
 # Whole numbers count rows and steps on the device.
 _LIMITS = {
-    int: Limit(2**31 - 1, f"be at most {2**31 - 1:g}"),
-    float: Limit(3.0e38, f"be at most {3.0e38:g}"),
+    int: LargestSize(2**31 - 1, f"be at most {2**31 - 1:g}"),
+    float: LargestSize(3.0e38, f"be at most {3.0e38:g}"),
 }
 _MOST_ENTRIES = 100
 
@@ -112,13 +112,13 @@ def _check_section(section: _Same, prefix: str) -> None:
 def _check(number: int | float, notes: tuple, name: str) -> None:
     """Raises InputError for a number that is not finite, too large or outside a range."""
     usual = _LIMITS[int if isinstance(number, int) else float]
-    limit = next((note for note in notes if isinstance(note, Limit)), usual)
+    limit = next((note for note in notes if isinstance(note, LargestSize)), usual)
     if isinstance(number, float) and math.isfinite(limit.most) and not math.isfinite(number):
         raise InputError(f"{name} is {number}; it must be a finite number.")
     if abs(number) > limit.most:
         raise InputError(f"{name} is too large a number; it must {limit.words}.")
     for note in notes:
-        if isinstance(note, Range) and not note.holds(number):
+        if isinstance(note, AllowedNumbers) and not note.holds(number):
             raise InputError(f"{name} is {number}; it must {note.words}.")
 
 

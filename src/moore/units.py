@@ -139,7 +139,7 @@ def measured(
 
 
 def units_of(obs: Columns, reward: Columns, *, standardise_obs: bool, scale_rewards: bool) -> Units:
-    """The same from statistics of rows that are not in memory."""
+    """The conversion from statistics of rows that are not in memory."""
     mean, std, scale = (), (), 1.0
     if standardise_obs:
         mean, std = (tuple(column.tolist()) for column in _useful(obs))

@@ -245,4 +245,5 @@ AGENT = Agent(
     follow=follow,
     hand_over=hand_over,
     new_episode=new_episode,
+    actor=DeterministicActor,
 )

@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from moore.agents.nets import Actor
 from moore.replay.buffer import Replay
 
 Metrics = dict[str, Float[Array, "..."]]
@@ -128,7 +129,7 @@ class NewEpisode(Protocol):
 
 
 def summarises_nothing(state: PyTree, offline: Replay, online: Replay, config: Any) -> PyTree:
-    """For an agent that needs no summary of the data."""
+    """`summarise_data` of an agent that needs no summary of the data."""
     del offline, online, config
     return state
 
@@ -199,6 +200,10 @@ class Agent:
             done.
         begin_with, adopt, after_verdict, unjudged: see the protocols; by default nothing is done.
         scores_actions: see the protocol; such agents have difficulties with actions at the bounds.
+        actor: class of its policies, by which a saved one is read.
+        keeps_rows: whether it keeps something for every row of the log, which then must be in
+            memory.
+        long_horizon: whether `horizons_per_episode` may raise its discount.
     """
 
     name: str
@@ -218,6 +223,9 @@ class Agent:
     hand_over: HandOver = goes_on
     new_episode: NewEpisode = ignores_episodes
     scores_actions: ScoresActions = scores_no_actions
+    actor: type = Actor
+    keeps_rows: bool = False
+    long_horizon: bool = False
 
     @property
     def parts(self) -> "tuple[Agent, ...]":

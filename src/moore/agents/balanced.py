@@ -295,4 +295,5 @@ AGENT = Agent(
     act_mode=act_mode,
     hand_over=hand_over,
     scores_actions=scores_in_warm_up,
+    actor=Mixture,
 )

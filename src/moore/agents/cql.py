@@ -314,4 +314,4 @@ def cal_ql() -> CQLConfig:
     return CQLConfig(calibrated=True, max_target_backup=True, warm_up=0, hidden=(256, 256))
 
 
-CAL_QL = dataclasses.replace(AGENT, name="cal_ql", settings=cal_ql)
+CAL_QL = dataclasses.replace(AGENT, name="cal_ql", settings=cal_ql, keeps_rows=True)

@@ -139,5 +139,8 @@ def in_turn(first: Agent, then: Agent) -> InTurnAgent:
         unjudged=both.passed_on(lambda agent: agent.unjudged),
         hand_over=both.hand_over,
         new_episode=both.passed_on(lambda agent: agent.new_episode),
+        actor=first.actor,
+        keeps_rows=first.keeps_rows or then.keeps_rows,
+        long_horizon=first.long_horizon,
         both=both,
     )

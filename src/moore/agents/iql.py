@@ -291,4 +291,5 @@ AGENT = Agent(
     act_mode=act_mode,
     summarise_data=summarise_data,
     hand_over=hand_over,
+    actor=GaussianActor,
 )

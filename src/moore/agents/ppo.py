@@ -223,4 +223,5 @@ AGENT = Agent(
     act_mode=act_mode,
     summarise_data=summarise_data,
     begin_with=begin_with,
+    long_horizon=True,
 )

@@ -16,7 +16,7 @@ from moore.trees import copied
 
 
 def begin_with(state: PPOState, policy: Actor, config: PPOConfig, doubt: float = 1.0) -> PPOState:
-    """The agent whose actor, and anchor, is this policy."""
+    """The agent with this policy as its actor and as the anchor that it stays near."""
     begun = begun_anew(state, policy, config)
     pull, known = jnp.full_like(state.pull, config.anchor), jnp.full_like(state.doubt, doubt)
     return dataclasses.replace(begun, pull=pull, doubt=known)

@@ -318,6 +318,7 @@ AGENT = Agent(
     act_mode=act_mode,
     value=value,
     summarise_data=summarise_data,
+    long_horizon=True,
 )
 
 
@@ -328,4 +329,4 @@ def rlpd() -> SACConfig:
     )
 
 
-RLPD = dataclasses.replace(AGENT, name="rlpd", settings=rlpd)
+RLPD = dataclasses.replace(AGENT, name="rlpd", settings=rlpd, long_horizon=False)

@@ -87,4 +87,5 @@ AGENT = Agent(
     act_mode=act_mode,
     summarise_data=summarise_data,
     value=value,
+    keeps_rows=True,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moore.assessing.controller import Controller
+from moore.assessing.controller import JudgedController
 from moore.assessing.importance import logged_densities
 from moore.assessing.judge import STARTS, Case, Judgement, as_json
 from moore.assessing.logged import Logged, as_logged
@@ -78,7 +78,7 @@ def assess(
     log = _log(config, policy, asked)
     notes = check_columns(log, policy.columns, of="the policy") + _findings(log, config, asked)
     case = _case(folder, policy, config, log, asked)
-    judged = case.judge(Controller(policy.agent.act_mode, policy.weights))
+    judged = case.judge(JudgedController(policy.agent.act_mode, policy.weights))
     result = _about(folder, policy, log, case.logged, asked, notes) | _numbers(judged)
     page = folder / PAGE if out is None else whole_path(out)
     return write_assess_page(page, result, _pictures(judged)), result

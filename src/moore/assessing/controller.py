@@ -28,7 +28,7 @@ CLONING = BCConfig(hidden=(128, 128), updates=3000)
 
 
 @dataclass(frozen=True, eq=False)
-class Controller:
+class JudgedController:
     """A policy in the agents' units.
 
     Attributes:
@@ -53,7 +53,7 @@ def _act(weights: PyTree, obs: Float[Array, "rows obs"], *, act_mode: ActMode):
 
 def cloned(
     logged: Logged, *, seed: int, settings: BCConfig | None = None
-) -> tuple[Controller, Controller]:
+) -> tuple[JudgedController, JudgedController]:
     """The clone of the log's better part, and the stand-in for the controllers that made the log.
 
     Args:
@@ -66,10 +66,10 @@ def cloned(
     replay = _as_replay(logged, key_split)
     better = fit_clone(replay, part_of(replay), key_better, settings).actor
     whole = fit_clone(replay, part_of(replay, share=1.0), key_whole, settings).actor
-    old = Controller(bc.act_mode, whole)
+    old = JudgedController(bc.act_mode, whole)
     error = logged.data.action - old.actions(logged.data.obs)
     noise = np.sqrt(np.mean(error**2, axis=0)).astype(np.float32)
-    return Controller(bc.act_mode, better), Controller(bc.act_mode, whole, noise)
+    return JudgedController(bc.act_mode, better), JudgedController(bc.act_mode, whole, noise)
 
 
 def _as_replay(logged: Logged, key: jax.Array) -> Replay:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import cKDTree
 
-from moore.assessing.controller import Controller
+from moore.assessing.controller import JudgedController
 from moore.assessing.imagined import Imagined
 from moore.assessing.logged import Logged
 
@@ -102,7 +102,7 @@ class Surroundings:
         state, action = (max(float(np.quantile(far, USUAL)), _LEAST) for far in self._own)
         return state, action
 
-    def of(self, new: Controller, visited: Imagined | None) -> Covered:
+    def of(self, new: JudgedController, visited: Imagined | None) -> Covered:
         """What the log knows of this policy; without models only in logged states."""
         data, rows = self.logged.data, self._halves[1]
         usual_state, usual_action = self._usual

@@ -16,7 +16,7 @@ FEWEST = 10
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ReturnEstimate:
     """An expected return with its 90% interval; without numbers if it was refused.
 
     Attributes:
@@ -33,25 +33,25 @@ class Estimate:
     def known(self) -> bool:
         return self.value is not None
 
-    def times(self, factor: float) -> "Estimate":
+    def times(self, factor: float) -> "ReturnEstimate":
         """The estimate in another unit; the factor is positive."""
         numbers = (None if x is None else x * factor for x in (self.value, self.low, self.high))
-        return Estimate(*numbers, refused=self.refused)
+        return ReturnEstimate(*numbers, refused=self.refused)
 
 
-def refused(why: str) -> Estimate:
-    return Estimate(refused=why)
+def refused(why: str) -> ReturnEstimate:
+    return ReturnEstimate(refused=why)
 
 
-def within(value: float, deviation: float, *, quantile: float = QUANTILE) -> Estimate:
+def within(value: float, deviation: float, *, quantile: float = QUANTILE) -> ReturnEstimate:
     """A value with a symmetric interval; refused if one of the numbers is not finite."""
     if not (np.isfinite(value) and np.isfinite(deviation)):
         return refused("Its numbers are not finite.")
     half = quantile * float(deviation)
-    return Estimate(float(value), float(value) - half, float(value) + half)
+    return ReturnEstimate(float(value), float(value) - half, float(value) + half)
 
 
-def mean_of(returns: Float[np.ndarray, " episodes"]) -> Estimate:
+def mean_of(returns: Float[np.ndarray, " episodes"]) -> ReturnEstimate:
     """The mean of independent episodes, with Student's interval."""
     count = len(returns)
     if count < FEWEST:

@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from moore.assessing.controller import Controller
+from moore.assessing.controller import JudgedController
 from moore.assessing.estimate import FEWEST, refused, within
 from moore.assessing.imagined import Compared
 from moore.assessing.logged import Logged
@@ -80,7 +80,7 @@ class FittedQ:
         """Estimate minus truth for the old controller; None if there are too few rows."""
         return None if self._rows.size < LEAST_ROWS else self._error
 
-    def of(self, new: Controller) -> Compared:
+    def of(self, new: JudgedController) -> Compared:
         """The value of a policy without noise."""
         if why := self.why_refused:
             return Compared(refused(why), refused(why))

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from moore.assessing.controller import ActMode, Controller
-from moore.assessing.estimate import Estimate, within
+from moore.assessing.controller import ActMode, JudgedController
+from moore.assessing.estimate import ReturnEstimate, within
 from moore.dynamics.ensemble import Ensemble
 from moore.dynamics.imagine import TerminationFn, rollout
 from moore.shapes import to_rank_of
@@ -53,7 +53,7 @@ class Imagined(eqx.Module):
 
 
 def imagine_episodes(
-    controller: Controller,
+    controller: JudgedController,
     ensemble: Ensemble,
     starts: Float[np.ndarray, "starts obs"],
     key: PRNGKeyArray,
@@ -130,8 +130,8 @@ def _imagine(
 class Compared:
     """A controller's return, and what it earns more than the old one, by one estimator."""
 
-    value: Estimate
-    gain: Estimate
+    value: ReturnEstimate
+    gain: ReturnEstimate
 
 
 def corrected(

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.agents.nets import Actor, squashed_log_density
-from moore.assessing.controller import Controller
-from moore.assessing.estimate import FEWEST, Estimate, refused, within
+from moore.assessing.controller import JudgedController
+from moore.assessing.estimate import FEWEST, ReturnEstimate, refused, within
 from moore.assessing.logged import Logged
 from moore.data.dataset import Dataset
 from moore.data.load import read_log
@@ -55,8 +55,8 @@ def logged_densities(
 
 
 def by_importance(
-    new: Controller, logged: Logged, density: Float[np.ndarray, " rows"] | None
-) -> Estimate:
+    new: JudgedController, logged: Logged, density: Float[np.ndarray, " rows"] | None
+) -> ReturnEstimate:
     """What the sampled policy earns, or why that cannot be said."""
     if density is None:
         return refused(
@@ -97,7 +97,7 @@ def effective(weights: Steps) -> float:
     return float(1.0 / np.sum(weights[:, -1] ** 2))
 
 
-def weighted(reward: Steps, log_ratio: Steps) -> Estimate:
+def weighted(reward: Steps, log_ratio: Steps) -> ReturnEstimate:
     """Weighted per-decision importance sampling; steps after an end have reward 0.
 
     The interval is that of leaving out one episode at a time (jackknife).

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from moore.agents.bc import BCConfig
-from moore.assessing.controller import Controller, cloned
+from moore.assessing.controller import JudgedController, cloned
 from moore.assessing.coverage import Covered, Surroundings
-from moore.assessing.estimate import FITTED_Q, IMPORTANCE, MODELS, Estimate, mean_of, refused
+from moore.assessing.estimate import FITTED_Q, IMPORTANCE, MODELS, ReturnEstimate, mean_of, refused
 from moore.assessing.fitted_q import REPLICATES, FittedQ
 from moore.assessing.imagined import (
     BEYOND,
@@ -22,7 +22,7 @@ from moore.assessing.imagined import (
 )
 from moore.assessing.importance import by_importance
 from moore.assessing.logged import Logged
-from moore.assessing.readings import Answer, Facts, Reading, readings, verdict
+from moore.assessing.readings import Answer, Reading, ReadingFacts, readings, verdict
 from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.imagine import TerminationFn
 from moore.dynamics.open_loop import HORIZONS, open_loop_errors, stretch_starts
@@ -45,14 +45,14 @@ class Judgement:
         answer, line: "yes", "no" or "unknown", and why.
         facts: the numbers.
         readings: the three readings.
-        clone: estimator -> what it says about the clone of the log's better part; empty if no
+        clone: what each estimator says about the clone of the log's better part; empty if no
             estimator can say anything.
-        courses: name -> mean of what was earned up to each step, for the picture.
+        courses: for each curve of the picture, the mean of what was earned up to each step.
     """
 
     answer: Answer
     line: str
-    facts: Facts
+    facts: ReadingFacts
     readings: list[Reading]
     clone: dict[str, Compared]
     courses: dict[str, np.ndarray]
@@ -83,7 +83,7 @@ class Case:
     cloning: BCConfig | None = None
     density: np.ndarray | None = None
 
-    def judge(self, new: Controller) -> Judgement:
+    def judge(self, new: JudgedController) -> Judgement:
         """What can be said about this policy; it acts without noise."""
         visited = self._imagined(new)
         estimates = self._estimates(new, visited) | {IMPORTANCE: self._by_importance(new)}
@@ -96,12 +96,12 @@ class Case:
     # --- What the policies share ---
 
     @property
-    def clone(self) -> Controller:
+    def clone(self) -> JudgedController:
         """The clone of the better part of the log."""
         return self._clones[0]
 
     @cached_property
-    def _clones(self) -> tuple[Controller, Controller]:
+    def _clones(self) -> tuple[JudgedController, JudgedController]:
         return cloned(self.logged, seed=self.seed, settings=self.cloning)
 
     @cached_property
@@ -128,7 +128,7 @@ class Case:
         replace = len(every) < self.starts
         return every[rng.choice(len(every), self.starts, replace=replace)]
 
-    def _imagined(self, controller: Controller) -> Imagined | None:
+    def _imagined(self, controller: JudgedController) -> Imagined | None:
         if self.ensemble is None:
             return None
         obs = self.logged.data.obs
@@ -142,7 +142,7 @@ class Case:
 
     @cached_property
     def _open_loop(self) -> dict[int, float]:
-        """Steps -> median error of the models, in the log's standard deviations."""
+        """For a number of steps, the models' median error after them, in the log's deviations."""
         logged = self.logged
         longest = int((logged.stop - logged.first).max())
         horizons = tuple(h for h in HORIZONS if h <= longest) or (longest,)
@@ -162,8 +162,8 @@ class Case:
 
     # --- What is said about one policy ---
 
-    def _estimates(self, new: Controller, visited: Imagined | None) -> dict[str, Compared]:
-        """Estimator -> what it says, in the agents' units."""
+    def _estimates(self, new: JudgedController, visited: Imagined | None) -> dict[str, Compared]:
+        """What each estimator says, in the agents' units."""
         if why := self._no_episodes():
             nothing = Compared(refused(why), refused(why))
             return {MODELS: nothing, FITTED_Q: nothing}
@@ -195,19 +195,19 @@ class Case:
             return corrected(*returns, self.logged.returns, seed=self.seed)
         return Compared(refused(why), refused(why))
 
-    def _by_importance(self, new: Controller) -> Compared:
+    def _by_importance(self, new: JudgedController) -> Compared:
         if why := self._no_episodes():
             return Compared(refused(why), refused(why))
         value = by_importance(new, self.logged, self.density)
         if not value.known:
             return Compared(value, value)
         old = float(self.logged.returns.mean())
-        gain = Estimate(value.value - old, value.low - old, value.high - old)
+        gain = ReturnEstimate(value.value - old, value.low - old, value.high - old)
         return Compared(value, gain)
 
     def _facts(
         self, covered: Covered, estimates: dict[str, Compared], visited: Imagined | None
-    ) -> Facts:
+    ) -> ReadingFacts:
         returns, out = self.logged.returns, self.units.reward_out
         errors = {}
         if not self._no_episodes():
@@ -215,7 +215,7 @@ class Case:
                 errors[MODELS] = float(self._imagined_old.returns.mean() - returns.mean())
             if (error := self._fitted_q.error_on_old) is not None:
                 errors[FITTED_Q] = error
-        return Facts(
+        return ReadingFacts(
             old=mean_of(returns).times(out(1.0)),
             scatter=float(out(returns.std())) if len(returns) else float("nan"),
             best=float(out(returns.max())) if len(returns) else float("nan"),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moore.assessing.coverage import Covered
-from moore.assessing.estimate import MODELS, Estimate
+from moore.assessing.estimate import MODELS, ReturnEstimate
 from moore.assessing.imagined import Compared
 
 Status = Literal["fine", "open", "against"]
@@ -45,20 +45,20 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReadingFacts:
     """What the readings are made from, in the user's units.
 
     Attributes:
         old: return of the old controller, from the log.
         scatter, best: standard deviation and largest of the log's whole episodes.
-        estimates: estimator -> what it says about the new policy; also those that were refused.
-        errors: estimator -> what it says about the old controller, minus the truth.
-        open_loop: steps -> median error of the models, in the log's standard deviations.
+        estimates: what each estimator says about the new policy; also those that were refused.
+        errors: what each estimator says about the old controller, minus the truth.
+        open_loop: for a number of steps, the models' median error, in the log's deviations.
         broken: share of the imagined episodes that became non-finite; None without models.
         covered: what the log knows of the policy.
     """
 
-    old: Estimate
+    old: ReturnEstimate
     scatter: float
     best: float
     estimates: dict[str, Compared]
@@ -72,11 +72,11 @@ class Facts:
         return {name: found for name, found in self.estimates.items() if found.gain.known}
 
 
-def readings(facts: Facts) -> list[Reading]:
+def readings(facts: ReadingFacts) -> list[Reading]:
     return [_of_the_old(facts), _of_the_log(facts), _of_the_estimates(facts)]
 
 
-def _of_the_old(facts: Facts) -> Reading:
+def _of_the_old(facts: ReadingFacts) -> Reading:
     said, misses = [], {}
     for name, error in facts.errors.items():
         misses[name] = abs(error) / max(facts.scatter, 1e-12)
@@ -103,7 +103,7 @@ def _of_the_old(facts: Facts) -> Reading:
     return Reading("Do the estimators know the old controller?", status, " ".join(said))
 
 
-def _of_the_log(facts: Facts) -> Reading:
+def _of_the_log(facts: ReadingFacts) -> Reading:
     covered = facts.covered
     shares = [
         (covered.states_outside, "of the states that the models expect lie outside of the log"),
@@ -124,7 +124,7 @@ def _of_the_log(facts: Facts) -> Reading:
     return Reading("Does the log know what the new policy does?", status, text)
 
 
-def _of_the_estimates(facts: Facts) -> Reading:
+def _of_the_estimates(facts: ReadingFacts) -> Reading:
     known = facts.known
     name = "Do the estimates agree, and stay within what was ever earned?"
     if len(known) < 2:
@@ -144,7 +144,7 @@ def _of_the_estimates(facts: Facts) -> Reading:
     return Reading(name, status, text)
 
 
-def verdict(facts: Facts, found: list[Reading]) -> tuple[Answer, str]:
+def verdict(facts: ReadingFacts, found: list[Reading]) -> tuple[Answer, str]:
     """The answer, and one line that says why.
 
     "yes" needs two estimators whose intervals of the gain lie above 0, and no reading that is open

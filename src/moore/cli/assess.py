@@ -1,4 +1,4 @@
-"""moore assess."""
+"""The command `moore assess`: may the policy of a run be deployed?"""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""moore collect."""
+"""The command `moore collect`: makes a log by the recipe of D4RL."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""moore compare."""
+"""The command `moore compare`: statements about several runs, over their seeds."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""moore completion."""
+"""The command `moore completion`: lets a shell complete commands and flags."""
 
 import contextlib
 import io

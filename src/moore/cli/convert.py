@@ -1,4 +1,4 @@
-"""moore convert."""
+"""The command `moore convert`: writes a log in another format."""
 
 import json
 from dataclasses import dataclass, replace

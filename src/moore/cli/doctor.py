@@ -1,4 +1,4 @@
-"""moore doctor."""
+"""The command `moore doctor`: looks at this machine and the installation."""
 
 import importlib.metadata
 import json

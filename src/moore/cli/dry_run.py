@@ -6,16 +6,18 @@ from moore.config import Config, flat
 from moore.data.dataset import Dataset
 from moore.files import short_path
 from moore.numbers import fixed
-from moore.planning.estimate import Estimate
+from moore.planning.estimate import RunEstimate
 from moore.planning.text import estimate_line
-from moore.runs.beginning import Ready
+from moore.runs.beginning import ReadyRun
 from moore.runs.sections import run_dict, run_toml
 from moore.runs.world import World
 
 _NOT_SET = "not set"
 
 
-def dry_facts(ready: Ready, base: Config, *, origin: str, stages: str, takes: Estimate) -> dict:
+def dry_facts(
+    ready: ReadyRun, base: Config, *, origin: str, stages: str, takes: RunEstimate
+) -> dict:
     """What the run would do, for JSON.
 
     Args:
@@ -35,7 +37,7 @@ def dry_facts(ready: Ready, base: Config, *, origin: str, stages: str, takes: Es
     uses_log = setup.learner.algorithm.uses_log
     return {
         "algorithm": config.algorithm,
-        "scheme": str(setup.learner.algorithm.scheme or config.online.parsed_scheme()),
+        "scheme": str(setup.learner.task.scheme),
         "stages": [name for name in ("offline", "online") if stages in ("both", name)],
         "log": _log_facts(setup.dataset) if uses_log else None,
         "environment": _environment_facts(setup.world),
@@ -49,7 +51,7 @@ def dry_facts(ready: Ready, base: Config, *, origin: str, stages: str, takes: Es
     }
 
 
-def dry_text(ready: Ready, facts: dict, takes: Estimate) -> str:
+def dry_text(ready: ReadyRun, facts: dict, takes: RunEstimate) -> str:
     """The settings as a TOML file that `moore run` takes, then the facts as its comments."""
     config, log, world = ready.setup.config, facts["log"], facts["environment"]
     lengths = {
@@ -85,7 +87,7 @@ def changed_settings(base: Config, config: Config) -> dict[str, dict]:
 
 
 def _listed(settings: dict) -> dict:
-    """The settings with lists, as TOML and JSON have them, for tuples."""
+    """The settings with a list in place of every tuple, because TOML and JSON have no tuples."""
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
     }

@@ -1,4 +1,4 @@
-"""moore evaluate and moore preview."""
+"""The commands `moore evaluate`, of a saved policy, and `moore preview`, of sampling schemes."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""moore export."""
+"""The command `moore export`: writes a policy for machines without this package."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""moore inspect."""
+"""The command `moore inspect`: what is in a log, and what is wrong with it."""
 
 import json
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
 
 
 def _repeatable(options: type) -> set[str]:
-    """The flags of which every value counts."""
+    """The flags that may be given several times, because all of their values count."""
     import tyro
 
     hints = get_type_hints(options, include_extras=True)

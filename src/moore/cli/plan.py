@@ -1,4 +1,4 @@
-"""moore plan, and the estimate of moore run."""
+"""The command `moore plan`, and what `moore run --estimate` prints."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""moore report."""
+"""The command `moore report`: writes the page of a run anew."""
 
 from dataclasses import dataclass
 from pathlib import Path

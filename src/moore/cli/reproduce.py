@@ -1,4 +1,4 @@
-"""moore reproduce."""
+"""The command `moore reproduce`: makes a figure of the paper."""
 
 import json
 from dataclasses import dataclass, replace

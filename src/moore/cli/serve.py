@@ -1,4 +1,4 @@
-"""moore serve."""
+"""The command `moore serve`: a session over HTTP."""
 
 import os
 import sys
@@ -79,7 +79,7 @@ def serve_session(arguments: list[str]) -> None:
     if not 0 < options.learn_stretch <= 3600:
         raise InputError(f"--learn-stretch is {options.learn_stretch}; expected 0 to 3600 s.")
 
-    from moore.serving.limits import Limits
+    from moore.serving.limits import ServerLimits
     from moore.serving.server import (
         address_of,
         check_installed,
@@ -90,7 +90,7 @@ def serve_session(arguments: list[str]) -> None:
     )
 
     check_installed()
-    limits = Limits(
+    limits = ServerLimits(
         body=options.max_body, rate=options.max_rate, units=options.max_units,
         patience=options.patience,
     )  # fmt: skip

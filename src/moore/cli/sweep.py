@@ -1,4 +1,4 @@
-"""moore sweep."""
+"""The command `moore sweep`: runs the cells of a grid."""
 
 import json
 from dataclasses import dataclass, field
@@ -112,7 +112,7 @@ def sweep_grid(arguments: list[str]) -> None:
 
 
 def _needs(options):
-    """What each cell needs, if the flags say it."""
+    """The cores and GPUs that each cell needs; None if no flag says it."""
     from moore.sweeps.needs import Needs
 
     given = {"cpus": options.cpus, "gpus": options.gpus}

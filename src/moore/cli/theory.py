@@ -1,4 +1,4 @@
-"""moore theory."""
+"""The command `moore theory`: computes both sides of the paper's bounds."""
 
 import json
 from dataclasses import dataclass

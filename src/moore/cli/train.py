@@ -1,4 +1,4 @@
-"""moore run, moore offline and moore online."""
+"""The commands `moore run`, `moore offline` and `moore online`: train a policy."""
 
 import json
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""moore watch."""
+"""The command `moore watch`: a live page of a run."""
 
 from dataclasses import dataclass
 

@@ -16,9 +16,10 @@ RANDOM_EPISODES, EXPERT_EPISODES = 100, 20
 def reference_returns(
     recipe: Recipe, learner: SACTraining, report: Reporter
 ) -> ReferenceScores | None:
-    """D4RL's constants; what is not known is given or measured, by a training if need be.
+    """The returns that scores count as 0 and 100: D4RL's, where it has the environment.
 
-    None for random rows of an environment whose expert nobody knows: they need no training.
+    Otherwise the user gives the expert's return, or the best policy of a training of SAC is
+    measured. None for random rows of an environment without a known expert, which need no training.
     """
     known = reference_scores(recipe.env_id)
     if known is None and recipe.tier == "random" and recipe.expert_return is None:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from moore.ranges import POSITIVE, Fraction, NonNegative, Positive, Range
+from moore.ranges import POSITIVE, AllowedNumbers, Fraction, NonNegative, Positive
 
-AtLeastTwoEpochs = Annotated[int, POSITIVE, Range("be at least 2 epochs", lambda n: n >= 2)]
+AtLeastTwoEpochs = Annotated[
+    int, POSITIVE, AllowedNumbers("be at least 2 epochs", lambda n: n >= 2)
+]
 
 
 @dataclass(frozen=True)

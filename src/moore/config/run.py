@@ -15,7 +15,7 @@ from moore.ranges import Fraction, FractionBelowOne, NonNegative, Positive, Posi
 
 
 def _with_found(settings: type) -> type:
-    """The class with the sections that agents and models bring along, and it does not name."""
+    """The class, also with those sections of agents and models that it does not name itself."""
     for name, section in found_sections().items():
         if name not in settings.__annotations__:
             settings.__annotations__[name] = type(section.settings())
@@ -91,6 +91,11 @@ class Config:
     """Share of what the handed-over policy earns that trials of new policies may cost, over the
     whole online stage and at every moment of it, beyond one episode. 0 allows no trials. None has
     no budget: the newest policy acts, or the one that the gate lets through."""
+    dip_budget_per: Literal["episode", "step"] = "episode"
+    """What the budget compares with what the handed-over policy earns: as many episodes, or as many
+    steps. They differ where episodes end early. By episodes, one that ends early has lost its rest:
+    right where an end costs time or money, as the trip of a plant does. By steps, the next one
+    begins at once, as in a simulator, so a fall costs little and many more policies are tried."""
     horizons_per_episode: Positive[float] | None = None
     """Raise the discount of sac or ppo to 1 - n / (step limit of an episode), where n is this
     number, if the log has terminals: with a short horizon the critic barely notices an early

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from moore.data.checks import shown
 from moore.data.column_map import SECONDS, ColumnMap
-from moore.data.sampling import Clock
+from moore.data.sampling import TimeUnit
 from moore.data.thousands import between_thousands
 from moore.errors import InputError
 
@@ -69,10 +69,10 @@ class Cells:
             self._refuse(row, column, cells[row].as_py(), "a flag: 0, 1, true, false, yes or no")
         return values
 
-    def times(self, cells: pa.Array, column: str) -> tuple[np.ndarray, np.ndarray, Clock]:
+    def times(self, cells: pa.Array, column: str) -> tuple[np.ndarray, np.ndarray, TimeUnit]:
         """Times (b,) float64 or int64, (b,) bool whether they are known, and what they count."""
         cells = _single(_plain(cells))
-        unit = Clock(SECONDS[self.columns.time_unit])
+        unit = TimeUnit(SECONDS[self.columns.time_unit])
         if self.columns.time_format is not None and pa.types.is_integer(cells.type):
             cells = pc.cast(pc.cast(cells, pa.string()), pa.large_binary())  # digits of a date
         if _is_text(cells.type):
@@ -90,9 +90,9 @@ class Cells:
                     f"{self.name}: column {shown(column)} holds a date outside 1678 to 2261; "
                     "expected the time of the row"
                 ) from None
-            return _integers(cells), known, Clock(1e-9, getattr(kind, "tz", None) is not None)
+            return _integers(cells), known, TimeUnit(1e-9, getattr(kind, "tz", None) is not None)
         if pa.types.is_time(kind) or pa.types.is_duration(kind):
-            return _integers(cells), known, Clock(SECONDS[kind.unit])
+            return _integers(cells), known, TimeUnit(SECONDS[kind.unit])
         if pa.types.is_signed_integer(kind):
             return _integers(cells), known, unit
         values = self.numbers(cells, column)

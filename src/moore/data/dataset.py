@@ -276,7 +276,7 @@ def _mark_unknown(
 
 
 def _given_statistics(log: Log, own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Those of the source, whose rows may not all be there; `own` are those of the rows."""
+    """The statistics that the source states; `own` are of the rows, which may be a part of it."""
     given = {key: getattr(log, key) for key in EPISODES}
     for key, value in given.items():
         check_numbers(log.name, key, value.dtype)

@@ -71,7 +71,7 @@ def read_rows(
 def slices_of_episodes(
     columns: Mapping[str, h5py.Dataset | Lying], rows: int, name: str
 ) -> Iterator[slice]:
-    """Slices of about so many rows, each up to the end of an episode; the last to the last row."""
+    """Slices of about this many rows that end with an episode, the last one with the file."""
     size, begin, end = len(columns["obs"]), 0, rows
     while begin < size:
         end = min(end, size)

@@ -37,7 +37,8 @@ class Step:
         decision: who acted and why, where a controller stands by (`moore.sessions.supervisor`).
         alarmed: whether the guard has alarmed after this step.
         offer: number of the published policy that is offered for trials from this step on.
-        held: whether only the reference could act, because returns were not known in time.
+        reference_only: whether only the reference could act, because returns were not known in
+            time.
         next_obs: (obs,) float32; None until it is known.
         reward: NaN if it was not measured; None until it is known.
         seen: whether the step was observed.
@@ -54,7 +55,7 @@ class Step:
     decision: dict | None = None
     alarmed: bool = False
     offer: int | None = None
-    held: bool = False
+    reference_only: bool = False
     next_obs: np.ndarray | None = None
     reward: float | None = None
     terminated: bool = False
@@ -153,7 +154,7 @@ class Steps:
         names, action = ("log_density", "policy", "gate"), vector(record["action"])
         decision = _decision(record.get("decision"), action)
         step = Step(number, unit, obs, action, *map(record.get, names), decision)
-        step.offer, step.held = record.get("offer"), record.get("held", False)
+        step.offer, step.reference_only = record.get("offer"), record.get("held", False)
         self.open.setdefault(unit, deque()).append(step)
         self.last = number
         return unit

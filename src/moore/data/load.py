@@ -265,7 +265,7 @@ def _of_prefix(prefix: str, rest: str, download: bool) -> _Source:
 
 
 def _of_path(name: str) -> _Source | None:
-    """A log whose columns have fixed names; None if none has this suffix."""
+    """The log of a format with fixed names of columns; None if no such format has this suffix."""
     suffix = Path(name).suffix.lower()
     if is_row_folder(name):
         return _Source(partial(read_row_log, name), partial(count_rows, name))

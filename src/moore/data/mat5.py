@@ -107,7 +107,7 @@ def _matrix(data: memoryview, order: str) -> tuple[str, Item]:
         return name, None
     kind, raw = next(parts)
     if kind not in _TYPES or min(shape, default=0) < 0:
-        raise ValueError(f"{name} has a damaged head")
+        raise ValueError(f"{name} has a damaged header")
     values = np.frombuffer(raw, order + _TYPES[kind])
     to = "bool" if flags & _LOGICAL else _CLASSES[flags & 0xFF]
     return name, values.astype(to).reshape(shape, order="F")

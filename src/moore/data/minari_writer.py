@@ -61,13 +61,13 @@ def minari_folder(dataset_id: str) -> Path:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as error:  # a missing version is a TypeError inside Minari
         raise InputError(
-            f"minari:{dataset_id}: no id of a Minari set; expected NAMESPACE/NAME-vN or NAME-vN, "
-            "such as mujoco/hopper/medium-v0"
+            f"minari:{dataset_id} is not the id of a Minari set; expected NAMESPACE/NAME-vN or "
+            "NAME-vN, such as mujoco/hopper/medium-v0"
         ) from error
     folder = get_dataset_path(dataset_id)
     if folder.exists():
         raise InputError(
-            f"minari:{dataset_id}: is there already; choose another id, or delete it with "
+            f"minari:{dataset_id} exists already; choose another id, or delete it with "
             f"`minari delete {dataset_id}`"
         )
     return folder

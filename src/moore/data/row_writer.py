@@ -46,7 +46,7 @@ def write_rows(out: str | Path, parts: Iterable[Dataset], *, name: str = "") -> 
     """
     out = Path(out)
     if out.exists():
-        raise InputError(f"{out}: is there already; choose another name, or delete it first")
+        raise InputError(f"{out} exists already; choose another name, or delete it first")
     partial = out.with_name(f".{out.name}.partial")
     with writing(out):
         shutil.rmtree(partial, ignore_errors=True)

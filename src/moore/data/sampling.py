@@ -9,7 +9,7 @@ from moore.errors import InputError
 
 
 @dataclass(frozen=True)
-class Clock:
+class TimeUnit:
     """What the times of a column count: units of `tick` seconds, in UTC if they are `zoned`."""
 
     tick: float

@@ -129,7 +129,10 @@ def _rows_of_rewards(reward: np.ndarray, of_rewards: RewardRows) -> int:
 def _are_to_go(
     log: "Log | Dataset", reward: np.ndarray, episode: np.ndarray, ends: np.ndarray
 ) -> bool:
-    """Returns to go run down to one last reward, and only their differences can be foretold."""
+    """Whether the rewards look like returns to go: each row holds all that is still to come.
+
+    Such numbers run down to one last reward, and a row tells their differences only.
+    """
     last = np.flatnonzero(ends)
     first = np.concatenate([[0], last[:-1] + 1])
     long = last - first + 1 >= _STEPS

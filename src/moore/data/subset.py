@@ -65,7 +65,7 @@ class Subset:
         return hashlib.sha256(sha256.encode() + np.packbits(self.keep).tobytes()).hexdigest()
 
     def of_episodes(self, statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The subset of arrays with a value for each complete episode; empty if unsure."""
+        """Arrays of one value an episode, for those of the subset; empty if the counts differ."""
         total = self.metadata["of_episodes"]
         if any(value.shape != (total,) for value in statistics.values()):
             return {}

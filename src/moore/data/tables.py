@@ -12,7 +12,7 @@ from moore.data.column_map import ColumnMap
 from moore.data.log import Log, hash_file, with_notes
 from moore.data.log_files import about_empty, about_episodes, about_folder, find_files
 from moore.data.rows import Block, Places, join_blocks
-from moore.data.sampling import Clock, looks_like
+from moore.data.sampling import TimeUnit, looks_like
 from moore.data.transitions import Names, make_log
 from moore.data.unmapped import about_unmapped, ends_said
 from moore.errors import InputError
@@ -145,7 +145,7 @@ class _Reading:
     list_names: dict[str, list[str]]
     names: dict[str, list[str]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
-    clock: Clock | None = None
+    clock: TimeUnit | None = None
     row: int = 0
     label: object = None
     seen: set | None = None

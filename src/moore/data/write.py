@@ -68,7 +68,7 @@ def check_target(out: str | Path, format: str | None = None) -> tuple[str, str]:
         return kind, name.removeprefix(_MINARI)
     path = Path(name)
     if path.exists():
-        raise InputError(f"{name}: is there already; choose another name, or delete it first")
+        raise InputError(f"{name} exists already; choose another name, or delete it first")
     if not path.parent.is_dir():
         raise InputError(f"{name}: no folder {path.parent}; make it, or choose another name")
     return kind, name

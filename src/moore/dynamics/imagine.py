@@ -21,7 +21,7 @@ TerminationFn = Callable[
 SampleFn = Callable[[Float[Array, "batch obs"], PRNGKeyArray], Float[Array, "batch action"]]
 
 
-class Step(eqx.Module):
+class ImaginedStep(eqx.Module):
     """One imagined step of a batch, before the penalty."""
 
     reward: Float[Array, " batch"]
@@ -38,7 +38,7 @@ def imagine_step(
     *,
     member: Int[Array, " batch"] | None = None,
     noise: bool = True,
-) -> Step:
+) -> ImaginedStep:
     """s', r ~ M^(s, a): each row is a sample of one elite member, chosen uniformly for the row.
 
     Args:
@@ -59,7 +59,7 @@ def imagine_step(
         else:
             mean, std = predict_own(ensemble, inputs)
         outcome = mean + std * jax.random.normal(key_noise, mean.shape) if noise else mean
-        return Step(outcome[:, 0], obs + outcome[:, 1:], jnp.zeros(obs.shape[0]))
+        return ImaginedStep(outcome[:, 0], obs + outcome[:, 1:], jnp.zeros(obs.shape[0]))
     mean, std = predict_all(ensemble, inputs)
     if member is None:
         member = jax.random.choice(key_elite, ensemble.elites, (obs.shape[0],))
@@ -68,7 +68,7 @@ def imagine_step(
     if noise:
         outcome = outcome + std[member, row] * jax.random.normal(key_noise, mean.shape[1:])
     uncertainty = uncertainty_fn(obs, action, mean, std, key_judge)
-    return Step(outcome[:, 0], obs + outcome[:, 1:], uncertainty)
+    return ImaginedStep(outcome[:, 0], obs + outcome[:, 1:], uncertainty)
 
 
 def rollout(

@@ -110,6 +110,10 @@ class Collector:
         seen = measured(obs, action, reward, next_obs, terminated=terminated, truncated=cut)
         return self._units.transition_in(seen)
 
+    def cut_episode(self) -> None:
+        """Leaves the running episode, whose return does not count; the next one begins."""
+        self._next_episode(self._episode + 1)
+
     def _tell(self, before: str | None) -> None:
         """Reports a bad reading, unless the one before was bad already."""
         if self._on_fault is not None and self._env.fault is not None and before is None:

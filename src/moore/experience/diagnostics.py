@@ -33,7 +33,7 @@ from moore.replay.sampler import gather
 from moore.units import spread_of
 
 Metrics = dict[str, Float[Array, ""]]
-Range = tuple[Float[Array, " obs"], Float[Array, " obs"]]
+ObsRange = tuple[Float[Array, " obs"], Float[Array, " obs"]]
 
 # Largest number of rollouts of an estimate, and of their steps together; 100 rollouts are always
 # made.
@@ -67,7 +67,7 @@ def own_key(seed: int, epoch: int) -> PRNGKeyArray:
 
 
 @jax.jit
-def observed_range(replay: Replay) -> Range:
+def observed_range(replay: Replay) -> ObsRange:
     """Lowest and highest value of every entry of the observations in a buffer."""
     there = (jnp.arange(replay.capacity) < replay.size)[:, None]
     obs, next_obs = replay.data.obs, replay.data.next_obs
@@ -75,7 +75,7 @@ def observed_range(replay: Replay) -> Range:
     return jnp.where(there, low, jnp.inf).min(axis=0), jnp.where(there, high, -jnp.inf).max(axis=0)
 
 
-def widened(seen: Range, share: float | None) -> Range | None:
+def widened(seen: ObsRange, share: float | None) -> ObsRange | None:
     """The range extended by this share of its width on either side; None gives None."""
     if share is None:
         return None
@@ -102,7 +102,7 @@ def sums(
     settings: RolloutSettings,
     discount: float,
     spread: Normaliser | None = None,
-    within: Range | None = None,
+    within: ObsRange | None = None,
     drawn: bool = True,
 ) -> tuple[Float[Array, " count"], Float[Array, " count"], Bool[Array, " count"]]:
     """U_M(pi) and eta_M(pi) from each start; True where a rollout was cut short by the bound.
@@ -156,7 +156,7 @@ def compare_epochs(
     terminated_fn: TerminationFn,
     settings: RolloutSettings,
     spread: Normaliser | None = None,
-    within: Range | None = None,
+    within: ObsRange | None = None,
 ) -> Metrics:
     """The Relative Uncertainty Error (section 4.3) and the terms of the drop bound for two epochs.
 
@@ -216,7 +216,7 @@ def imagine_episodes(
     settings: RolloutSettings,
     steps: int,
     spread: Normaliser | None = None,
-    within: Range | None = None,
+    within: ObsRange | None = None,
 ) -> Metrics:
     """Whole episodes of the evaluated policy in the models: an evaluation without the system.
 

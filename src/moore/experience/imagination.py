@@ -65,17 +65,17 @@ class Imagination:
             return diagnostics.logged_spread(self.task.log, self.task.config.imagined_bound)
 
     @cached_property
-    def _logged_range(self) -> diagnostics.Range:
+    def _logged_range(self) -> diagnostics.ObsRange:
         with jax.ensure_compile_time_eval():
             return self.task.range_on_disk or diagnostics.observed_range(self.task.log)
 
-    def seen_range(self, online: Replay) -> diagnostics.Range:
+    def seen_range(self, online: Replay) -> diagnostics.ObsRange:
         """The range of the observations of the log and the online data."""
         low, high = self._logged_range
         acted_low, acted_high = diagnostics.observed_range(online)
         return jnp.minimum(low, acted_low), jnp.maximum(high, acted_high)
 
-    def within(self, online: Replay) -> diagnostics.Range | None:
+    def within(self, online: Replay) -> diagnostics.ObsRange | None:
         """The range that imagined observations are clipped to; None if there is none."""
         share = self.task.config.imagined_range
         return None if share is None else diagnostics.widened(self.seen_range(online), share)
@@ -83,15 +83,14 @@ class Imagination:
     def begin(self, key: PRNGKeyArray, room: int | None = None) -> ImaginationState:
         """Untrained models, and an empty D_model.
 
-        `room`: its rows; by default as many as the offline stage keeps.
+        `room`: its rows; by default as many as the offline stage keeps, if there is a log.
         """
-        task, config = self.task, self.task.config
-        offline = config.offline
-        if room is None:
+        task, config, offline = self.task, self.task.config, self.task.config.offline
+        if room is None and int(task.log.size):
             room = offline.retain_epochs * offline.rollout_batch * config.rollout_length
         return ImaginationState(
             model=init_model(key, *task.dims, config.model),
-            imagined=empty_ring(room, *task.dims),
+            imagined=empty_ring(room or 1, *task.dims),
             penalty_coef=jnp.asarray(config.penalty_coef),
             # Nothing is imagined before the first fit.
             halt=None if self.halt_of is None else Halt(jnp.zeros(()), jnp.zeros(())),

@@ -27,20 +27,20 @@ class DiskLog:
     Attributes:
         file: all rows.
         convert: see `Convert`.
-        held: (h,) int64, the rows that are held out, ascending; their successors are known.
+        holdout_rows: (h,) int64, the rows that are held out, ascending; their successors are known.
         range: lowest and highest value of every entry of the observations and the next ones.
     """
 
     file: RowFile
     convert: Convert
-    held: Int[np.ndarray, " h"]
+    holdout_rows: Int[np.ndarray, " h"]
     range: tuple[Float[Array, " obs"], Float[Array, " obs"]]
 
     @property
     def counts(self) -> Counts:
         """Number of all rows, and of those that models may be fitted to."""
         size = self.file.size
-        trained = size - self.file.facts["unknown_successors"] - len(self.held)
+        trained = size - self.file.facts["unknown_successors"] - len(self.holdout_rows)
         return Counts(jnp.asarray(size, jnp.int32), jnp.asarray(trained, jnp.int32), size)
 
     def pool(self, rows: Int[Array, "*shape"]) -> tuple[Replay, Int[Array, "*shape"]]:
@@ -76,14 +76,16 @@ class DiskLog:
                 break
             rows[again] = rng.integers(0, self.file.size, len(again))
             drawn[again] = self.file.take(rows[again])
-        records = np.concatenate([drawn, self.file.take(self.held)])
-        held = count + np.arange(len(self.held))
+        records = np.concatenate([drawn, self.file.take(self.holdout_rows)])
+        held = count + np.arange(len(self.holdout_rows))
         return _buffer(self.convert(records), count, np.arange(count), held)
 
     def _is_held(self, rows: np.ndarray) -> np.ndarray:
-        if not len(self.held):
+        if not len(self.holdout_rows):
             return np.zeros(len(rows), bool)
-        held = self.held.astype(rows.dtype)  # a search in another type takes ten times as long
+        held = self.holdout_rows.astype(
+            rows.dtype
+        )  # a search in another type takes ten times as long
         place = np.minimum(np.searchsorted(held, rows), len(held) - 1)
         return held[place] == rows
 

@@ -108,7 +108,7 @@ class OnPolicy:
     def start(
         self, state: OnPolicyState, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
     ) -> tuple[OnPolicyState, PRNGKeyArray, Refreshed]:
-        """The models are fitted to the log."""
+        """Fits the models to the log."""
         models, key, fitted = self._models.start(state.imagination, now, key, on_pass)
         return dataclasses.replace(state, imagination=models), key, fitted
 
@@ -184,7 +184,7 @@ def collect_round(
     first_states: Float[Array, "episodes obs"],
     rows: Int[Array, " starts"],
     usual: Replay,
-    seen: diagnostics.Range,
+    seen: diagnostics.ObsRange,
     key: PRNGKeyArray,
     *,
     agent_config: PPOConfig,

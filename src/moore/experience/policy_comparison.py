@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.imagine import TerminationFn
-from moore.experience.diagnostics import PolicyInModels, Range, sums
+from moore.experience.diagnostics import ObsRange, PolicyInModels, sums
 from moore.experience.settings import RolloutSettings
 from moore.lockstep.program import program
 
@@ -98,7 +98,7 @@ def compare_policies(
     calibrated: bool = False,
     agent_state: PyTree = None,
     spread: Normaliser | None = None,
-    within: Range | None = None,
+    within: ObsRange | None = None,
     drawn: bool = True,
 ) -> tuple[Bool[Array, ""], PyTree, dict[str, Float[Array, ""]]]:
     """Whether the candidate may act, the policy that acts from now on, and metrics (see above).

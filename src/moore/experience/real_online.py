@@ -51,7 +51,7 @@ class RealOnline:
         """What `imagined_bound` counts in."""
         return self._models.spread
 
-    def within(self, online: Replay) -> diagnostics.Range | None:
+    def within(self, online: Replay) -> diagnostics.ObsRange | None:
         """What imagined observations are cut to."""
         return self._models.within(online)
 

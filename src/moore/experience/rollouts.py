@@ -16,7 +16,7 @@ from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import TerminationFn, rollout
 from moore.dynamics.pessimistic import Halt, halted, of_disagreement
 from moore.dynamics.surprise import surprise, uncertainty_of
-from moore.experience.diagnostics import Range, observed_range, widened
+from moore.experience.diagnostics import ObsRange, observed_range, widened
 from moore.experience.settings import RolloutSettings
 from moore.experience.uncertainty import make_uncertainty
 from moore.lockstep.program import program
@@ -62,7 +62,7 @@ def imagine(
     model: ModelState,
     offline: Replay,
     online: Replay,
-    logged_range: Range,
+    logged_range: ObsRange,
     rows: Int[Array, " count"],
     penalty_coef: Float[Array, ""],
     key_rollout: PRNGKeyArray,
@@ -142,7 +142,7 @@ def _kept(ring: Ring, transitions: Transition, steps: _Steps, halt: Halt | None)
     return push(ring, flat, steps.happened.reshape(-1))
 
 
-def _joined(one: Range, other: Range) -> Range:
+def _joined(one: ObsRange, other: ObsRange) -> ObsRange:
     return jnp.minimum(one[0], other[0]), jnp.maximum(one[1], other[1])
 
 
@@ -166,7 +166,7 @@ def _steps_of(
     uncertainty: Float[Array, "length batch"],
     drawn: Bool[Array, " batch"],
     trusted: Float[Array, ""],
-    seen: Range,
+    seen: ObsRange,
 ) -> _Steps:
     """The steps of one chunk; those of a rollout that only fills it up count as if never asked."""
     happened = happened & drawn[None]

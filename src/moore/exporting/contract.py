@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from moore.exporting.network import Network
 from moore.exporting.onnx_graph import ACTION, BATCH, IR_VERSION, OBS, OPSET, PREVIOUS
-from moore.exporting.record import Record
+from moore.exporting.policy_facts import PolicyFacts
 from moore.exporting.stablehlo import PLATFORMS
 from moore.exporting.states import LoggedStates
 from moore.exporting.verification import TOLERANCE, Check
@@ -24,7 +24,7 @@ class Exported:
     """All that a contract and a model card tell.
 
     Attributes:
-        policy, network, record, logged: the parts that they are made of.
+        policy, network, facts, logged: the parts that they are made of.
         files: content of the other files by name.
         checks: how they were compared with the policy.
         random_how: how the random states were drawn.
@@ -34,7 +34,7 @@ class Exported:
 
     policy: Policy
     network: Network
-    record: Record
+    facts: PolicyFacts
     logged: LoggedStates
     files: dict[str, bytes]
     checks: Sequence[Check]
@@ -45,16 +45,16 @@ class Exported:
 
 def contract_of(exported: Exported) -> dict:
     """The content of contract.json."""
-    policy, record = exported.policy, exported.record
+    policy, facts = exported.policy, exported.facts
     return {
         "format": FORMAT,
         "policy": {
-            "id": record.policy_id,
+            "id": facts.policy_id,
             "agent": policy.agent.name,
             "algorithm": policy.config.algorithm,
             "env_id": policy.env_id,
             "seed": policy.config.seed,
-            "saved_by": record.saved_by,
+            "saved_by": facts.saved_by,
             "deterministic": True,
         },
         "inputs": inputs_of(exported),
@@ -69,7 +69,7 @@ def contract_of(exported: Exported) -> dict:
             "not_finite_input": "the actions of the row are NaN",
         },
         "log": _log(exported),
-        "scores": record.scores,
+        "scores": facts.scores,
         "verification": {
             "tolerance": TOLERANCE,
             "error": "largest difference of an entry of the action, as a share of its range, from "
@@ -151,11 +151,11 @@ def _units(columns: dict[str, list[str]], kind: str, size: int) -> list[str | No
 
 def _log(exported: Exported) -> dict | None:
     """Of the log that the policy was trained on, as its run recorded it, else as it was read."""
-    record, logged = exported.record.log, exported.logged
-    if not (record or logged.sha256):
+    known, logged = exported.facts.log, exported.logged
+    if not (known or logged.sha256):
         return None
     name = exported.policy.config.dataset
-    found = {"name": name, "sha256": logged.sha256 or None} | record
+    found = {"name": name, "sha256": logged.sha256 or None} | known
     if logged.sha256:
         found["unchanged"] = found["sha256"] == logged.sha256
     return found

@@ -12,7 +12,7 @@ from moore.exporting.model_card import model_card
 from moore.exporting.network import Network, network_of
 from moore.exporting.onnx_graph import need_onnx, onnx_bytes
 from moore.exporting.plain_files import c_header, npz_bytes
-from moore.exporting.record import Record, read_record
+from moore.exporting.policy_facts import PolicyFacts, read_policy_facts
 from moore.exporting.stablehlo import stablehlo_bytes
 from moore.exporting.states import logged_states, random_states
 from moore.exporting.verification import verify
@@ -49,15 +49,15 @@ def export(
         VerificationError: a file does not do what the policy does; nothing is left.
     """
     need_onnx()
-    policy, record = _read(run)
+    policy, facts = _read(run)
     folder = _target(run, out)
     network = network_of(policy, rate_limit)
     logged = logged_states(policy, dataset, seed=seed)
     random, how = random_states(policy, logged, seed=seed)
-    files = _files(policy, network, record)
+    files = _files(policy, network, facts)
     states: dict[str, np.ndarray] = {"random": random, "logged": logged.obs}
     checks = verify(files, policy, network, states, seed=seed)
-    exported = Exported(policy, network, record, logged, files, checks, how, seed, command)
+    exported = Exported(policy, network, facts, logged, files, checks, how, seed, command)
     contract = with_nulls(contract_of(exported))
     texts = {"contract.json": json.dumps(contract, indent=1, allow_nan=False) + "\n"}
     texts["MODEL_CARD.md"] = model_card(exported, contract)
@@ -65,14 +65,14 @@ def export(
     return folder, contract
 
 
-def _read(run: str | Path) -> tuple[Policy, Record]:
+def _read(run: str | Path) -> tuple[Policy, PolicyFacts]:
     """The policy and what is known about it; both of the same one, also while the run goes on."""
     place = Path(run).expanduser()
     while True:
-        record = read_record(place)
+        facts = read_policy_facts(place)
         policy = load_policy(run)
-        if read_record(place).policy_id == record.policy_id:
-            return policy, record
+        if read_policy_facts(place).policy_id == facts.policy_id:
+            return policy, facts
 
 
 def _target(run: str | Path, out: str | Path | None) -> Path:
@@ -84,15 +84,15 @@ def _target(run: str | Path, out: str | Path | None) -> Path:
         return folder
     if folder.exists() or folder.is_symlink():
         raise InputError(
-            f"--out {folder}: is there already and is not an empty folder; give the name of a new "
+            f"--out {folder} exists already and is not an empty folder; give the name of a new "
             "one, so that no file of another export stays in it."
         )
     return folder
 
 
-def _files(policy: Policy, network: Network, record: Record) -> dict[str, bytes]:
+def _files(policy: Policy, network: Network, facts: PolicyFacts) -> dict[str, bytes]:
     """What runs, by name."""
-    about = f"Policy {record.policy_id} for {policy.env_id or 'an unnamed system'}, by moore."
+    about = f"Policy {facts.policy_id} for {policy.env_id or 'an unnamed system'}, by moore."
     plain = "".join(sign if sign.isprintable() and sign not in "*/" else "." for sign in about)
     return {
         "policy.onnx": onnx_bytes(network, about=about),

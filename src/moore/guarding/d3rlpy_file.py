@@ -64,7 +64,7 @@ def _acting_weights(file: TorchFile) -> dict[str, np.ndarray]:
     content = file.content
     if not isinstance(content, dict) or ("policy" in content) == ("imitator" in content):
         # BCQ, BEAR and PLAS have both, and act with both.
-        raise ValueError("it has no policy that acts alone")
+        raise ValueError("it holds no network that acts alone; BCQ, BEAR and PLAS are not read")
     return file.arrays(content.get("policy", content.get("imitator")))
 
 

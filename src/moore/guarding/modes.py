@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from moore.errors import InputError
 from moore.guarding.interlocks import Interlocks, allowed
-from moore.guarding.transfer import Transfer, begun, first_transfer, moved
+from moore.guarding.transfer import BumplessTransfer, begun, first_transfer, moved
 
 Actor = Literal["old", "new"]
 Action = Float[np.ndarray, " action"]
@@ -84,7 +84,7 @@ class Switchboard:
     mode: Mode
     interlocks: Interlocks
     transfer_rate: Action
-    transfer: Transfer
+    transfer: BumplessTransfer
     actor: Actor | None = None
     last: Action | None = None
     at: float = 0.0

@@ -15,7 +15,7 @@ from moore.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
-class Transfer:
+class BumplessTransfer:
     """The state of a transfer. Arrays may have a leading axis of units.
 
     Attributes:
@@ -30,28 +30,28 @@ class Transfer:
         return not self.moving.any()
 
 
-def first_transfer(shape: tuple[int, ...]) -> Transfer:
+def first_transfer(shape: tuple[int, ...]) -> BumplessTransfer:
     """No transfer is under way.
 
     Args:
         shape: shape of an action.
     """
-    return Transfer(np.zeros(shape, bool))
+    return BumplessTransfer(np.zeros(shape, bool))
 
 
-def begun(shape: tuple[int, ...]) -> Transfer:
+def begun(shape: tuple[int, ...]) -> BumplessTransfer:
     """A transfer that begins now, in all entries."""
-    return Transfer(np.ones(shape, bool))
+    return BumplessTransfer(np.ones(shape, bool))
 
 
 def moved(
-    transfer: Transfer,
+    transfer: BumplessTransfer,
     wanted: Float[np.ndarray, "*rows action"],
     last: Float[np.ndarray, "*rows action"],
     *,
     rate: Float[np.ndarray, " action"],
     seconds: float,
-) -> tuple[Transfer, Float[np.ndarray, "*rows action"]]:
+) -> tuple[BumplessTransfer, Float[np.ndarray, "*rows action"]]:
     """The next action, and what is left of the transfer.
 
     Args:
@@ -70,4 +70,4 @@ def moved(
     arrived = np.abs(wanted - last) <= reach
     step = np.clip(wanted - last, -reach, reach)
     action = np.where(transfer.moving & ~arrived, last + step, wanted).astype(wanted.dtype)
-    return Transfer(transfer.moving & ~arrived), action
+    return BumplessTransfer(transfer.moving & ~arrived), action

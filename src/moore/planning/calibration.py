@@ -26,6 +26,7 @@ from moore.replay.buffer import Transition
 from moore.runs.setup import Setup
 from moore.stages import epoch_diagnostics
 from moore.stages.clone import fit_clone, floor_gate
+from moore.stages.gatekeeping import pass_gate
 from moore.stages.learner import Learner, LearnerState
 
 # Sizes of the miniature: gradient steps of the models, updates of the agent and of the clone, steps
@@ -39,7 +40,7 @@ class Costs:
 
     Attributes:
         starting: seconds that are spent once: compiling programs, and preparing the agent.
-        offline, online: part -> seconds of one of its units, see `Miniature`.
+        offline, online: for each part, the seconds of one of its units; see `Miniature`.
         memory: largest number of bytes that this process has had; None where nobody tells.
         state: bytes of the miniature's states, which `memory` contains.
     """
@@ -135,7 +136,7 @@ class Miniature:
             state = _with_clone(learner, state)
         state, _ = learner.refresh(learner.summarise_data(state), 2)
         state, _ = learner.update(state, 2, UPDATES)
-        state, _ = learner.pass_gate(state, 2)
+        state, _ = pass_gate(learner, state, 2)
         epoch_diagnostics.imagined_episodes(learner, state)
         return state
 
@@ -151,7 +152,7 @@ class Miniature:
         before = epoch_diagnostics.policy_in_models(learner, state)
         state, _ = learner.refresh(state, 1)
         state, _ = learner.update(state, 1, UPDATES)
-        state, _ = learner.pass_gate(state, 1)
+        state, _ = pass_gate(learner, state, 1)
         epoch_diagnostics.compare_epochs(learner, before, state, 1)
         epoch_diagnostics.imagined_episodes(learner, state)
 

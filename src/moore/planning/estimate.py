@@ -33,7 +33,7 @@ _ENV_STEPS = 100
 
 
 @dataclass(frozen=True)
-class Part:
+class RunPart:
     """A part of a run.
 
     Attributes:
@@ -48,7 +48,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RunEstimate:
     """What a run takes on this machine, at most.
 
     Attributes:
@@ -58,7 +58,7 @@ class Estimate:
         calibration: seconds that it took to find out.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[RunPart, ...]
     memory: int | None
     notes: tuple[str, ...]
     calibration: float
@@ -81,7 +81,7 @@ def estimate_run(
     dataset: Dataset | str | Path | None = None,
     env: EnvSource | None = None,
     stages: Stages = "both",
-) -> Estimate:
+) -> RunEstimate:
     """Estimates a run without beginning it; the arguments are those of `moore.run`.
 
     Raises:
@@ -94,7 +94,7 @@ def estimate_run(
 
 
 @plain_jax()
-def estimate_prepared(setup: Setup, stages: Stages, begin: float) -> Estimate:
+def estimate_prepared(setup: Setup, stages: Stages, begin: float) -> RunEstimate:
     """Estimates a run that is prepared.
 
     Args:
@@ -108,29 +108,31 @@ def estimate_prepared(setup: Setup, stages: Stages, begin: float) -> Estimate:
     offline = stages != "online" and learner.algorithm.uses_log
     online = stages != "offline"
     parts = [
-        Part("once", "read and check the log", prepared),
-        Part("once", "compile the programs", costs.starting),
+        RunPart("once", "read and check the log", prepared),
+        RunPart("once", "compile the programs", costs.starting),
     ]
     if offline:
         parts += offline_parts(learner, costs)
     if online:
         epochs = config.online.epochs
         parts += priced("online", online_work(learner, epochs), costs.online)
-        parts.append(Part("online", "rehearsals", rehearsal_seconds(learner, epochs, costs)))
+        parts.append(RunPart("online", "rehearsals", rehearsal_seconds(learner, epochs, costs)))
     notes = ends_sooner(config, offline=offline, has_models=learner.models is not None)
     if config.evaluation.episodes:
         step = seconds_of_a_step(setup.world)
         count = evaluations(setup, offline=offline, online=online)
         episodes = config.evaluation.episodes * setup.world.limit.steps
-        parts.append(Part("online" if online else "offline", "evaluate", count * episodes * step))
+        parts.append(
+            RunPart("online" if online else "offline", "evaluate", count * episodes * step)
+        )
         if online and not setup.live:
             steps = config.online.epochs * config.online.steps_per_epoch
-            parts.append(Part("online", "steps in the system", steps * step))
+            parts.append(RunPart("online", "steps in the system", steps * step))
     if online and setup.live:
         notes.append("The time that the live system takes for its steps is not counted.")
     known = tuple(part for part in parts if part.seconds)
     memory = memory_of(costs, learner)
-    return Estimate(known, memory, tuple(notes), time.perf_counter() - begin)
+    return RunEstimate(known, memory, tuple(notes), time.perf_counter() - begin)
 
 
 # What people call the parts.
@@ -141,21 +143,21 @@ _NAMES = {
 }  # fmt: skip
 
 
-def priced(stage: str, work: Work, costs: Mapping[str, float]) -> list[Part]:
+def priced(stage: str, work: Work, costs: Mapping[str, float]) -> list[RunPart]:
     """The parts of a stage; those that nothing was measured of take no time."""
     return [
-        Part(stage, _NAMES[name], count * costs[name])
+        RunPart(stage, _NAMES[name], count * costs[name])
         for name, count in work.items()
         if name in costs
     ]
 
 
-def offline_parts(learner: Learner, costs: Costs) -> list[Part]:
+def offline_parts(learner: Learner, costs: Costs) -> list[RunPart]:
     """The parts of the offline stage; at its end the agent of the online stage learns."""
     parts = priced("offline", offline_work(learner), costs.offline)
     if updates := learner.config.offline.log_updates:
         seconds = updates * costs.online["update"]
-        parts.append(Part("offline", "updates of the online agent on the log", seconds))
+        parts.append(RunPart("offline", "updates of the online agent on the log", seconds))
     return parts
 
 

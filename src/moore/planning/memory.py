@@ -35,7 +35,8 @@ def _passing_bytes(learner: Learner) -> int:
     steps = max(model.max_fit_steps, model.max_refit_steps)
     most = learner.offline.capacity + learner.task.online_rows
     drawn = model.members * min(most, steps * model.batch_size)
-    count = max(config.offline.rollout_batch, config.online.rollout_batch)
+    offline = config.offline.rollout_batch if learner.algorithm.uses_log else 0
+    count = max(offline, config.online.rollout_batch)
     schedule = config.online.rollout_schedule
     longest = max([config.rollout_length, *(schedule[2:] if schedule else ())])
     return max(_OF_A_DRAW * drawn, int(_OF_A_STEP * count * longest))

@@ -12,7 +12,7 @@ from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
 from moore.jax_settings import plain_jax
 from moore.planning.calibration import Miniature
-from moore.planning.estimate import Part, offline_parts, priced
+from moore.planning.estimate import RunPart, offline_parts, priced
 from moore.planning.memory import memory_of
 from moore.planning.trials import Promotion, Systems
 from moore.planning.work import ends_sooner, online_work
@@ -54,7 +54,7 @@ class Live:
 
 
 @dataclass(frozen=True)
-class Trials:
+class PlannedTrials:
     """What the dip budget allows.
 
     Attributes:
@@ -81,7 +81,7 @@ class LivePlan:
         epoch: seconds of computation of an online epoch, at most.
         epochs_by_steps, epochs_by_hours: epochs a day that the live steps are enough for, and that
             fit into the hours.
-        days: number of epochs -> days until then.
+        days: for a number of epochs, the days until they are done.
         episodes_per_day: episodes of the live system in a day, if they are as long as the log's.
         trials: what the dip budget allows.
         memory: bytes; None where the system does not tell.
@@ -94,13 +94,13 @@ class LivePlan:
     algorithm: str
     steps_per_epoch: int
     starting: float
-    offline: tuple[Part, ...]
+    offline: tuple[RunPart, ...]
     epoch: float
     epochs_by_steps: float
     epochs_by_hours: float
     days: Mapping[int, float]
     episodes_per_day: float
-    trials: Trials
+    trials: PlannedTrials
     memory: int | None
     notes: tuple[str, ...]
     calibration: float
@@ -195,16 +195,16 @@ def _about(log: Dataset) -> dict[str, Any]:
     }
 
 
-def _trials(log: Dataset, steps: int, share: float, episodes_per_day: float) -> Trials:
+def _trials(log: Dataset, steps: int, share: float, episodes_per_day: float) -> PlannedTrials:
     """What the budget allows, or why nothing can be said."""
     if not share:
-        return Trials(why_not="Without a dip budget there are no trials.")
+        return PlannedTrials(why_not="Without a dip budget there are no trials.")
     try:
         systems = Systems(log, steps, share)
     except InputError as error:
-        return Trials(why_not=str(error))
+        return PlannedTrials(why_not=str(error))
     per_day = systems.trials_per_episode() * episodes_per_day
-    return Trials(per_day, tuple(systems.promotion(gain) for gain in GAINS))
+    return PlannedTrials(per_day, tuple(systems.promotion(gain) for gain in GAINS))
 
 
 def _notes(setup: Setup, *, by_steps: float, by_hours: float) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from moore.planning.estimate import Estimate
+from moore.planning.estimate import RunEstimate
 from moore.planning.plan import LivePlan
 from moore.planning.trials import BAD, EPISODES, Promotion
 
@@ -11,7 +11,7 @@ _WIDTH = 30
 _STAGES = {"once": "once", "offline": "offline stage", "online": "online stage"}
 
 
-def estimate_text(found: Estimate, name: str) -> str:
+def estimate_text(found: RunEstimate, name: str) -> str:
     """An estimate; `name` says of which run."""
     took = f"measured in {duration(found.calibration)}"
     head = f"{name} takes at most {duration(found.seconds())} here ({took}){_memory(found.memory)}."
@@ -24,7 +24,7 @@ def estimate_text(found: Estimate, name: str) -> str:
     return "\n".join([*lines, *_as_notes(found.notes)])
 
 
-def estimate_line(found: Estimate) -> str:
+def estimate_line(found: RunEstimate) -> str:
     """An estimate on one line."""
     took = f"measured in {duration(found.calibration)}"
     time = f"at most {duration(found.seconds())}{_memory(found.memory)}"

@@ -12,7 +12,7 @@ Work = Mapping[str, int]
 
 
 def offline_work(learner: Learner) -> Work:
-    """Part -> how many of its units the offline stage does; see `Miniature` for the units."""
+    """For each part of the offline stage, how many of its units it does; `Miniature` lists them."""
     config, epochs = learner.config, learner.config.offline.epochs
     work = _learned_in_models(learner, epochs)
     if config.clone:
@@ -25,7 +25,7 @@ def offline_work(learner: Learner) -> Work:
 
 
 def online_work(learner: Learner, epochs: int) -> Work:
-    """The same for so many online epochs, without the steps of the system itself."""
+    """The same for this many online epochs, without the steps of the system itself."""
     config, online = learner.config, learner.config.online
     steps = epochs * online.steps_per_epoch
     refits = epochs * online.refits_per_epoch

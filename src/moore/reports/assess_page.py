@@ -22,7 +22,7 @@ def write_assess_page(
     Args:
         path: path of the page; an existing file is replaced.
         result: the result of `moore.assessing.assess.assess`.
-        pictures: `courses` and `distances`, each name -> numbers.
+        pictures: `courses` and `distances`, each with numbers by name.
 
     Raises:
         InputError: the page cannot be written there.

@@ -12,7 +12,12 @@ from matplotlib.legend_handler import HandlerTuple
 
 from moore.reports.compare import Finished
 from moore.reports.plot_style import COLORS, STYLE
-from moore.reports.published import draw_published
+from moore.reports.published import (
+    draw_published,
+    draw_references,
+    reference_labels,
+    reference_names,
+)
 from moore.reports.variants import Colors, draw_curves, draw_points, variant_colors
 
 POINTS = ("dip_share", "behaviour_dip_share", "final")
@@ -33,10 +38,11 @@ def draw_figure(
     """Draws for each task: evaluated and acting returns, dips and final returns.
 
     Curves of many variants are drawn in groups, one below the other, each with the first variant.
+    Published curves of others take their places in a group, and lie behind the runs.
     Where every variant has one run, dips and final returns are left to the tables.
 
     Args:
-        figure: name of the figure; fig1 has hollow marks for tasks with published curves.
+        figure: name of the figure; fig1 has what others have published, where it is known.
         runs: all runs to show.
         result: the result of `compare`.
         ordered: the variants have an order, such as that of alpha, which the colours show.
@@ -44,18 +50,19 @@ def draw_figure(
     """
     tasks = result["tasks"]
     colors = variant_colors(runs, ordered=ordered)
-    groups = _groups(list(colors))
+    groups = {task: _task_groups(runs, task, others=figure == "fig1") for task in tasks}
     shown = POINTS if _has_seeds(runs) else ()
     widths = [3, 3, *(2 for _ in shown)]
-    height = max(3.1 if len(groups) == 1 else 2.2 * len(groups), 0.8 + 0.19 * len(colors))
-    panels, marks = [], []
+    counts = [len(groups[task]) for task in tasks]
+    height = max(3.1 if max(counts) == 1 else 2.2, (0.8 + 0.19 * len(colors)) / min(counts))
+    panels, marks, row = [], [], 0
     with matplotlib.rc_context(STYLE):
-        fig = Figure(figsize=(13.0, 0.7 + height * len(tasks)), layout="constrained")
-        grid = fig.add_gridspec(len(tasks) * len(groups), len(widths), width_ratios=widths)
-        for place, task in enumerate(tasks):
+        fig = Figure(figsize=(13.0, 0.7 + height * sum(counts)), layout="constrained")
+        grid = fig.add_gridspec(sum(counts), len(widths), width_ratios=widths)
+        for task, count in zip(tasks, counts, strict=True):
             mine = [run for run in runs if run.task == task]
-            rows = slice(place * len(groups), (place + 1) * len(groups))
-            pairs = _curves(fig, grid[rows, :2], mine, groups, colors)
+            rows = slice(row, row := row + count)
+            pairs = _curves(fig, grid[rows, :2], mine, groups[task], colors)
             pairs[0][0].set_title(task, loc="left", fontsize="medium")
             panels += [evaluated for evaluated, _ in pairs]
             cells = [cell for cell in result["cells"] if cell["task"] == task]
@@ -63,7 +70,7 @@ def draw_figure(
             if shown:
                 draw_points(points, cells, shown, colors)
             if figure == "fig1":
-                marks = _marks(pairs, mine, groups, colors) or marks
+                marks = _marks(pairs, mine, groups[task], colors) or marks
         _legend(fig, panels, list(colors), marks, title)
     return fig
 
@@ -85,6 +92,11 @@ def _curves(
         shown = [run for run in runs if run.variant in names]
         for axes, acting in zip(pair, (False, True), strict=True):
             draw_curves(axes, shown, colors, acting=acting)
+        draw_references(
+            pair[0],
+            runs,
+            [name for name in reference_labels() if reference_labels()[name] in names],
+        )
         pairs.append(pair)
     return pairs
 
@@ -95,35 +107,40 @@ def _marks(
     """Draws the published marks of each group; returns those for the legend."""
     marks: list = []
     for (evaluated, _), names in zip(pairs, groups, strict=True):
-        shown = {name: colors[name] for name in names}
+        shown = {name: colors[name] for name in names if name in colors}
         marks = draw_published(evaluated, runs, shown) or marks
     return marks
 
 
-def _groups(names: list[str]) -> list[list[str]]:
-    """The variants of each panel: all of them if they are few, else the first one in each."""
+def _task_groups(runs: Sequence[Finished], task: str, *, others: bool) -> list[list[str]]:
+    """What each panel of a task shows: variants, and labels of published curves of others."""
+    names = list(dict.fromkeys(run.variant for run in runs if run.task == task))
+    if others:
+        names += [reference_labels()[name] for name in reference_names(task)]
     if len(names) <= MOST_CURVES:
         return [names]
-    first, *others = names
-    count = math.ceil(len(others) / (MOST_CURVES - 1))
-    return [[first, *map(str, part)] for part in np.array_split(others, count)]
+    first, *rest = names
+    count = math.ceil(len(rest) / (MOST_CURVES - 1))
+    return [[first, *map(str, part)] for part in np.array_split(rest, count)]
 
 
 def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list, title: str) -> None:
-    """Draws the legend, the title above: the variants in order, then the hollow marks."""
+    """Draws the legend, the title above: variants in order, curves of others, hollow marks."""
     found: dict[str, object] = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
         found = dict(zip(labels, handles, strict=True)) | found
-    handles = {name: found[name] for name in names if name in found}
+    handles = {
+        name: found[name] for name in (*names, *reference_labels().values()) if name in found
+    }
     if marks:
-        handles["published (D4RL v0); ▷ after 250,000 steps"] = tuple(marks)
+        handles["other published points (D4RL v0); ▷ after 250,000 steps"] = tuple(marks)
     many = len(names) > len(COLORS)
     fig.legend(
         list(handles.values()),
         list(handles),
         loc="outside upper center",
-        ncols=6 if many else 7,
+        ncols=6 if many else 4 if marks else 7,
         handlelength=2.6 if many else None,
         handler_map={tuple: HandlerTuple(ndivide=None)},
         title=title or None,

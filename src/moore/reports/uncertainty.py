@@ -1,19 +1,18 @@
 """Fig. 4: how the models' uncertainty changes online, and how well it predicts the next drop."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from moore.errors import InputError
 from moore.numbers import is_finite
 from moore.reports.compare import Finished
 from moore.reports.plot_style import BLUE, GREEN, INK, STYLE, VERMILION
-from moore.reports.variants import Colors, variant_colors
+from moore.reports.variants import Colors, epoch_steps, step_axis, variant_colors
 
 PRINTED = "theory/relative_uncertainty_error"
 THEOREM = "theory/relative_uncertainty_error_theorem"
@@ -121,39 +120,67 @@ def _rank_correlation(runs: Sequence[Finished], key: str) -> list[float | None]:
     return [float(found.statistic), float(found.pvalue)]
 
 
-def draw_uncertainty(runs: Sequence[Finished], result: dict) -> Figure:
-    """Draws for each task u over the epochs, the density of its relative error, and the drops."""
+def draw_uncertainty(runs: Sequence[Finished], result: dict, *, title: str = "") -> Figure:
+    """Draws for each task u over the steps, the density of its relative error, and the drops.
+
+    Args:
+        runs: all runs to show.
+        result: the result of `compare`.
+        title: what is to be seen, as a sentence above the figure.
+    """
     tasks, colors = result["tasks"], variant_colors(runs)
     papers = result["variants"][_PAPERS]
     with matplotlib.rc_context(STYLE):
-        fig = Figure(figsize=(11.0, 0.4 + 3.2 * len(tasks)), layout="constrained")
+        fig = Figure(figsize=(11.0, 0.7 + 3.2 * len(tasks)), layout="constrained")
+        if title:
+            fig.suptitle(title, fontsize="large")
         grid = fig.subplots(len(tasks), 3, squeeze=False)
         for (left, middle, right), task in zip(grid, tasks, strict=True):
             mine = [run for run in runs if run.task == task]
             ours = [run for run in mine if run.variant == papers]
             _draw_u(left, ours)
             # The environment and the log, a line each: together they reach into the next plot.
-            title = "\n".join([*task.split(" ", 1), f"{papers}: u"])
-            left.set_title(title, loc="left", fontsize="medium")
+            heading = "\n".join([*task.split(" ", 1), f"u, uncertainty of the models ({papers})"])
+            left.set_title(heading, loc="left", fontsize="medium")
             _draw_density(middle, ours)
             _draw_drops(right, mine, colors)
     return fig
 
 
 def _draw_u(axes: Axes, runs: Sequence[Finished]) -> None:
-    """Draws u and its 20th and 80th percentile as means over the seeds."""
+    """Draws u of each run and its mean over them, and where logged its 20th and 80th percentile."""
     names = ("model/uncertainty_mean", "model/uncertainty_p20", "model/uncertainty_p80")
-    tables = [epoch_values(run, *names) for run in runs]
-    for epochs, mean, _, _ in tables:
-        axes.plot(epochs, mean, color=GREEN, lw=0.6, alpha=0.4)
-    shortest = min((table.shape[1] for table in tables), default=0)
-    if shortest:
-        epochs, mean, low, high = np.mean([table[:, :shortest] for table in tables], axis=0)
-        axes.plot(epochs, mean, color=GREEN, lw=2)
-        axes.fill_between(epochs, low, high, color=GREEN, alpha=0.16, lw=0)
+    steps = epoch_steps(runs)
+    for run in runs if len(runs) > 1 else ():
+        epochs, mean = epoch_values(run, names[0])
+        axes.plot(_places(epochs, steps), mean, color=GREEN, lw=0.6, alpha=0.4, label="a run")
+    for keys in (names[:1], names):
+        tables = [epoch_values(run, *keys) for run in runs]
+        shortest = min((table.shape[1] for table in tables), default=0)
+        if shortest:
+            epochs, mean, *ends = np.mean([table[:, :shortest] for table in tables], axis=0)
+            places = _places(epochs, steps)
+            if ends:
+                label = "20 to 80% of the states, mean"
+                axes.fill_between(places, *ends, color=GREEN, alpha=0.16, lw=0, label=label)
+            else:
+                axes.plot(
+                    places,
+                    mean,
+                    color=GREEN,
+                    lw=2,
+                    label="mean of the runs" if len(runs) > 1 else "the run",
+                )
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("online epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    step_axis(axes, steps=steps is not None)
+    handles, labels = axes.get_legend_handles_labels()
+    known = dict(zip(labels, handles, strict=True))
+    axes.legend(list(known.values()), list(known), fontsize="small")
+
+
+def _places(epochs: np.ndarray, steps: Mapping[int, float] | None) -> list[float]:
+    """Where epochs lie on the axis: at their steps, if these are known."""
+    return [steps[int(epoch)] if steps else float(epoch) for epoch in epochs]
 
 
 def _draw_density(axes: Axes, runs: Sequence[Finished]) -> None:
@@ -165,8 +192,8 @@ def _draw_density(axes: Axes, runs: Sequence[Finished]) -> None:
             axes.hist(
                 values, edges, density=True, histtype="step", color=color, label=label, lw=1.5
             )
-    axes.set_title("density of the Relative Uncertainty Error", loc="left", fontsize="medium")
-    axes.set_xlabel("value (the highest 2% are left out)")
+    axes.set_title("how often each error occurs (density)", loc="left", fontsize="medium")
+    axes.set_xlabel("Relative Uncertainty Error (the highest 2% are left out)")
     axes.legend()
 
 
@@ -179,6 +206,6 @@ def _draw_drops(axes: Axes, runs: Sequence[Finished], colors: Colors) -> None:
             axes.plot(x, y, "o", ms=2.6, mew=0, alpha=0.6, color=color, label=variant)
     axes.axhline(0, color=INK, lw=0.7, ls=":")
     axes.axvline(0, color=INK, lw=0.7, ls=":")
-    axes.set_title("real drop of an epoch", loc="left", fontsize="medium")
-    axes.set_xlabel("predicted by the new models")
+    axes.set_title("real drop of the return in an epoch", loc="left", fontsize="medium")
+    axes.set_xlabel("drop that the new models predict, in return")
     axes.legend(markerscale=2, fontsize="small")

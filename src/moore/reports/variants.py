@@ -1,4 +1,4 @@
-"""Panels that compare variants of a run: curves over epochs, and points for seeds."""
+"""Panels that compare variants of a run: curves over steps, and points for seeds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from moore.numbers import is_finite
 from moore.reports.compare import Finished
 from moore.reports.compare_text import TITLES
 from moore.reports.panels import finite_values
@@ -69,9 +70,32 @@ def epoch_returns(run: Finished, *, acting: bool) -> tuple[np.ndarray, np.ndarra
     return np.asarray(x, float), np.asarray(y, float)
 
 
+def epoch_steps(runs: Sequence[Finished]) -> dict[int, float] | None:
+    """Environment steps at the end of each online epoch, as a mean over the runs.
+
+    None if an epoch of a run has none logged.
+    """
+    found: dict[int, list[float]] = {}
+    for row in (row for run in runs for row in run.rows if row.get("stage") == "online"):
+        steps = row.get("env_steps", 0 if row["epoch"] == 0 else None)
+        if not is_finite(steps):
+            return None
+        found.setdefault(row["epoch"], []).append(steps)
+    return {epoch: float(np.mean(steps)) for epoch, steps in found.items()}
+
+
+def step_axis(axes: Axes, *, steps: bool) -> None:
+    """The horizontal axis of what is drawn over the online stage."""
+    label = "steps online (0: the hand-over)" if steps else "online epoch (0: the hand-over)"
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(5 if steps else 8, integer=True))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+
+
 def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting: bool) -> None:
     """Draws the mean over the seeds of each variant; of one or two variants also the range.
 
+    The horizontal axis has steps in the environment, or epochs where steps were not logged.
     With more variants than usual colours, dashes distinguish them as well.
 
     Args:
@@ -80,21 +104,23 @@ def draw_curves(axes: Axes, runs: Sequence[Finished], colors: Colors, *, acting:
         colors: colours by variant.
         acting: draw the acting policy's episodes instead of the evaluations.
     """
-    styles = _line_styles(colors)
+    styles, logged = _line_styles(colors), epoch_steps(runs) is not None
     for variant, color in colors.items():
-        seeds = [epoch_returns(run, acting=acting) for run in runs if run.variant == variant]
+        mine = [run for run in runs if run.variant == variant]
+        seeds = [epoch_returns(run, acting=acting) for run in mine]
         if not seeds:
             continue
         epochs = np.unique(np.concatenate([x for x, _ in seeds]))
         values = [[y[x == e][0] for x, y in seeds if (x == e).any()] for e in epochs]
         means = [np.mean(found) for found in values]
+        steps = epoch_steps(mine) if logged else None
+        places = [steps[epoch] for epoch in epochs] if steps else epochs
         if len(colors) <= 2 and len(seeds) > 1:
             low, high = ([pick(found) for found in values] for pick in (min, max))
-            axes.fill_between(epochs, low, high, color=color, alpha=0.12, lw=0)
-        axes.plot(epochs, means, color=color, label=variant, **styles[variant])
-    axes.set_xlabel("online epoch (0: the hand-over)")
+            axes.fill_between(places, low, high, color=color, alpha=0.12, lw=0)
+        axes.plot(places, means, color=color, label=variant, **styles[variant])
     axes.set_ylabel("acting return" if acting else "evaluated return")
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    step_axis(axes, steps=logged)
 
 
 def draw_points(

@@ -10,6 +10,7 @@ from moore.envs.make import EnvSource
 from moore.errors import InputError
 from moore.files import locked, short_path, whole_path, write_whole, writing
 from moore.jax_settings import plain_jax
+from moore.runs.budgeting import check_budget
 from moore.runs.changes import kept
 from moore.runs.execution import RunResult, Until, execute
 from moore.runs.mirror import Mirror, brought
@@ -24,7 +25,7 @@ from moore.sinks.trackers import check_installed, tracker_names
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadyRun:
     """A run that only has to begin.
 
     Attributes:
@@ -50,7 +51,7 @@ def get_ready(
     out: str | Path | None = None,
     stages: Stages = "both",
     start_from: str | Path | None = None,
-) -> Ready:
+) -> ReadyRun:
     """Does all that `run` does before it writes anything; takes the same arguments.
 
     Raises:
@@ -74,6 +75,7 @@ def get_ready(
         units=units,
         acts=stages != "offline",
     )
+    check_budget(setup)
     if stages != "both" and not setup.learner.algorithm.uses_log:
         raise InputError(
             f"{config.algorithm} has no offline stage of its own; train it with moore run."
@@ -84,7 +86,7 @@ def get_ready(
         check_same_bounds(start, setup.world.bounds)
         load_hand_over(setup, start)  # an error comes before anything is written
         offline_rows(start)
-    return Ready(setup, folder, start, split_seed)
+    return ReadyRun(setup, folder, start, split_seed)
 
 
 def begin(

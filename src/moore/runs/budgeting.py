@@ -12,6 +12,7 @@ from moore.stages.budget import DipBudget
 from moore.stages.choosing import Chooser, Gatekeeper
 from moore.stages.earnings import Earnings, drawdown, earnings_of_log
 from moore.stages.ledger import Ledger
+from moore.stages.rate import Rate
 from moore.stages.state import LearnerState
 from moore.stages.supervised import SupervisedTrials, supervised
 from moore.stages.trial_rules import Rules
@@ -22,10 +23,17 @@ from moore.stages.trials import Trials, unpack_trials
 _LEAST_WORTH = 0.1
 # Number of the log's newest episodes that count as the reference's: seasons change.
 _NEWEST = 200
+# Worth of a step that counts as nothing, as a share of the size of the mean reward.
+_NOTHING = 1e-6
 
 
 def make_chooser(
-    setup: Setup, state: LearnerState, choice: dict, arrays: dict[str, np.ndarray]
+    setup: Setup,
+    state: LearnerState,
+    choice: dict,
+    arrays: dict[str, np.ndarray],
+    *,
+    cuts: bool = False,
 ) -> Chooser:
     """Makes the object that decides who acts in the online stage.
 
@@ -34,14 +42,20 @@ def make_chooser(
         state: state of the learner at the hand-over or at a checkpoint.
         choice: what the checkpoint holds about this decision; empty at the hand-over.
         arrays: arrays of the checkpoint.
+        cuts: whether who asks the chooser can leave an episode when `over` says so.
     """
     if not setup.config.dip_budget:
         return Gatekeeper(setup.learner)
     if choice:
         kind = SupervisedTrials if choice.get("supervised") else Trials
-        return unpack_trials(setup.learner, state, choice, arrays, kind)
-    budget = dip_budget(setup.config.dip_budget, earnings_of(setup))
-    return Trials.begun(setup.learner, budget, state)
+        trials = unpack_trials(setup.learner, state, choice, arrays, kind)
+    else:
+        earnings = earnings_of(setup)
+        budget = dip_budget(setup.config.dip_budget, earnings, rate=empty_rate(setup, earnings))
+        trials = Trials.begun(setup.learner, budget, state)
+    if trials.budget.rate is not None:
+        trials.budget.rate.cuts = cuts
+    return trials
 
 
 def supervised_chooser(
@@ -66,11 +80,16 @@ def supervised_chooser(
             )
         return Gatekeeper(setup.learner)
     earnings = logged_earnings(setup) if reference_log else earnings_of(setup)
-    budget = dip_budget(setup.config.dip_budget, earnings)
+    rate = empty_rate(setup, earnings)
+    if rate is not None and reference_log:
+        rate = logged_rate(setup, earnings)
+    budget = dip_budget(setup.config.dip_budget, earnings, rate=rate)
     return SupervisedTrials.begun(setup.learner, supervised(budget, by_log=reference_log), state)
 
 
-def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> DipBudget:
+def dip_budget(
+    share: float, earnings: Earnings, rules: Rules | None = None, *, rate: Rate | None = None
+) -> DipBudget:
     """The dip budget at the beginning of the online stage.
 
     Args:
@@ -78,6 +97,8 @@ def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> 
         earnings: what is known of the reference. It acts alone until `known` of its episodes are
             (see the rules).
         rules: all other settings.
+        rate: what is known of the reference's earnings a step, from the same episodes, for an
+            account that counts steps; None: it counts episodes.
 
     Raises:
         InputError: the share is not in [0, 1).
@@ -87,7 +108,7 @@ def dip_budget(share: float, earnings: Earnings, rules: Rules | None = None) -> 
         raise InputError(
             f"The dip budget is {share}; it must be at least 0 and below 1, such as 0.05."
         )
-    return DipBudget(share, earnings, rules or Rules(), ledger=Ledger(share))
+    return DipBudget(share, earnings, rules or Rules(), ledger=Ledger(share), rate=rate)
 
 
 def earnings_of(setup: Setup) -> Earnings:
@@ -112,17 +133,57 @@ def logged_earnings(setup: Setup) -> Earnings:
     """
     log, unknown = setup.dataset, earnings_of(setup)
     assert log is not None
-    whole = whole_episodes(log, unknown.length)
+    whole = _newest_whole(log, unknown.length)
     if not whole:
         raise InputError(
             f"{log.name}: no episode has {unknown.length} steps, so the log cannot tell what the "
             "controller earns in one; give the right episode_steps, or leave out reference_log. "
             "Where every episode lacks its last row, docs/logs.md says why."
         )
-    known = earnings_of_log(
-        whole[-_NEWEST:], length=unknown.length, floor=unknown.floor, ends=unknown.ends
-    )
+    known = earnings_of_log(whole, length=unknown.length, floor=unknown.floor, ends=unknown.ends)
     return replace(known, drawdown=unknown.drawdown)
+
+
+def check_budget(setup: Setup) -> None:
+    """Asks before anything is learned whether the log gives a dip budget its meaning.
+
+    Raises:
+        InputError: a share of what is earned means nothing; see `floor_of` and `empty_rate`.
+    """
+    if setup.config.dip_budget:
+        empty_rate(setup, earnings_of(setup))
+
+
+def empty_rate(setup: Setup, earnings: Earnings) -> Rate | None:
+    """The rate of a reference of which no episode is known; None if the account counts episodes.
+
+    Raises:
+        InputError: the log's steps earn no more than the floor, so that a share means nothing.
+    """
+    if setup.config.dip_budget_per != "step" or not earnings.ends:
+        return None
+    log = setup.dataset
+    assert log is not None
+    mean = float(log.reward.mean())
+    if mean - earnings.floor <= _NOTHING * abs(mean):
+        raise InputError(
+            f"{log.name}: a step of the log earns {mean:.4g} in the mean, which is not above its "
+            f"worst, {earnings.floor:.4g}, so a share of what is earned in a step means nothing; "
+            'give dip_budget_per = "episode".'
+        )
+    return Rate(earnings.length)
+
+
+def logged_rate(setup: Setup, earnings: Earnings) -> Rate:
+    """The rate of a reference that has written the log, from the episodes of `logged_earnings`."""
+    assert setup.dataset is not None
+    whole = _newest_whole(setup.dataset, earnings.length)
+    worths = [float(np.sum(rewards - earnings.floor)) for rewards in whole]
+    return Rate(earnings.length, worths, [len(rewards) for rewards in whole])
+
+
+def _newest_whole(log: Dataset, steps: int) -> list[Float[np.ndarray, " _"]]:
+    return whole_episodes(log, steps)[-_NEWEST:]
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality

@@ -32,5 +32,8 @@ class Guarded(System):
         self.failed = False
         return transition
 
+    def cut_episode(self) -> None:
+        self._collector.cut_episode()
+
     def take_episode_returns(self) -> list[float]:
         return self._collector.take_episode_returns()

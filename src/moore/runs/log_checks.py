@@ -160,8 +160,9 @@ def resolved(
     """The configuration with the settings that the log and the environment determine."""
     if algorithm.agent.name == "adaptive_bc":
         return replace(config, adaptive_bc=with_return_scale(config.adaptive_bc, log, reference))
-    if algorithm.agent.name in ("sac", "ppo") and algorithm.uses_log:
-        settings = getattr(config, algorithm.agent.name)
+    agent = algorithm.agent
+    if agent.long_horizon and algorithm.uses_log:
+        settings = getattr(config, agent.name)
         discount = discount_for(config, settings, log, step_limit)
-        return replace(config, **{algorithm.agent.name: replace(settings, discount=discount)})
+        return replace(config, **{agent.name: replace(settings, discount=discount)})
     return config

@@ -16,9 +16,6 @@ from moore.replay.priorities import RowScheme
 from moore.replay.schemes import Scheme
 from moore.units import Units
 
-# Agents that keep something for every row of the log.
-_OF_EVERY_ROW = ("cal_ql", "sqil")
-
 
 def to_replay(log: Dataset, bounds: Bounds, units: Units, key: jax.Array, config: Config) -> Replay:
     """The log on the device, in the agent's units; of one on disk the part that is in memory.
@@ -100,4 +97,4 @@ def check_disk(algorithm: Algorithm, scheme: Scheme | RowScheme, log: Dataset) -
 
 
 def _draws(algorithm: Algorithm) -> bool:
-    return algorithm.experience.from_disk and algorithm.agent.name not in _OF_EVERY_ROW
+    return algorithm.experience.from_disk and not algorithm.agent.keeps_rows

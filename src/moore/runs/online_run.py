@@ -63,7 +63,7 @@ class OnlineRun:
     def __init__(
         self,
         setup: Setup,
-        records: RunFiles,
+        files: RunFiles,
         measures: Measures,
         begun: Begun,
         *,
@@ -73,7 +73,7 @@ class OnlineRun:
         offline_epochs: int,
     ):
         self.setup, self.learner = setup, setup.learner
-        self.records, self.measures, self.begun = records, measures, begun
+        self.files, self.measures, self.begun = files, measures, begun
         self.until, self.stop, self.report = until, stop, report
         self.offline_epochs = offline_epochs
         live = setup.world.make_system()
@@ -82,7 +82,7 @@ class OnlineRun:
         checkpoint = begun.checkpoint
         choice = {} if checkpoint is None else checkpoint.info["choice"]
         arrays = {} if checkpoint is None else checkpoint.arrays
-        self.acting = Acting(collector, make_chooser(setup, begun.state, choice, arrays))
+        self.acting = Acting(collector, make_chooser(setup, begun.state, choice, arrays, cuts=True))
         self.before = begun.before
         self.told: set[str] = set()
         self.kept = None if begun.epoch is None else (begun.epoch, begun.state)
@@ -118,7 +118,7 @@ class OnlineRun:
             except BaseException as error:
                 in_order = isinstance(error, Stopped) and error.in_order
                 if self.kept is not None and (in_order or system.failed):
-                    self.records.save_part(*self.kept, self.before, self.acting)
+                    self.files.save_part(*self.kept, self.before, self.acting)
                 raise
 
     def _on_pass(self, done: int, errors: tuple[float, ...]) -> None:
@@ -155,7 +155,7 @@ class OnlineRun:
     def _record_hand_over(self, state: LearnerState) -> None:
         """Writes online epoch 0: the policy without noise and as it acts, before any step."""
         row = self.measures.place("online", 0, self.offline_epochs) | self.measures.of_policy(state)
-        self.records.write(row | {"online/episode_returns": self.measures.of_acting(state, row)})
+        self.files.write(row | {"online/episode_returns": self.measures.of_acting(state, row)})
 
     def _say_fault(self, fault: str) -> None:
         self.report.say(
@@ -193,7 +193,7 @@ class OnlineRun:
         try:
             row = measures.place("online", epoch, self.offline_epochs) | measures.of_policy(state)
         except Exception:
-            self.records.save_part(kept[0], state, self.before, self.acting)
+            self.files.save_part(kept[0], state, self.before, self.acting)
             raise
         row |= measures.of_scheme(state, epoch)
         row |= epoch_diagnostics.compare_epochs(self.learner, self.before, state, epoch)
@@ -201,7 +201,7 @@ class OnlineRun:
         row |= metrics
         ends = self.until is not None and as_the_user(self.until)(row, state)
         last = ends or epoch == self.setup.config.online.epochs
-        self.records.end_epoch(row, state, self.acting, last=last, stopping=self.stop.asked)
+        self.files.end_epoch(row, state, self.acting, last=last, stopping=self.stop.asked)
         if not last:
             self.stop.check()
         return ends

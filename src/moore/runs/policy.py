@@ -17,11 +17,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from moore.agents.acting import AnyActor, from_arrays, gaussian
-from moore.agents.adaptive_bc import DeterministicActor
 from moore.agents.agent import Agent
-from moore.agents.iql import GaussianActor
 from moore.agents.mixture import Mixture
-from moore.agents.nets import Actor
 from moore.algorithms import AGENTS
 from moore.config import Config, from_dict, known_settings, to_dict
 from moore.data.column_names import Columns, as_columns
@@ -43,13 +40,6 @@ from moore.runs.policy_file import (
 )
 from moore.units import AS_GIVEN, Units
 from moore.version import __version__
-
-# Agents whose actor is not the squashed Gaussian.
-_ACTORS: dict[str, type[AnyActor]] = {
-    "iql": GaussianActor,
-    "adaptive_bc": DeterministicActor,
-    "balanced_replay": Mixture,
-}
 
 
 @dataclass
@@ -187,7 +177,7 @@ def _assemble(about: dict, weights: bytes, folder: Path, seed: int) -> Policy:
         raise ValueError("its settings are not a table")
     low, high = bounds_of(about)
     actor = from_arrays(
-        _ACTORS.get(agent.name, Actor),
+        agent.actor,
         _loaded(weights),
         obs_dim=obs_dim,
         action_dim=low.size,

@@ -64,7 +64,7 @@ def telling_damage(folder: Path) -> Iterator[None]:
 
 
 def hash_of(about: dict, weights: bytes) -> str:
-    """Of all that the actions depend on: the policy's id."""
+    """The policy's id: a hash of everything that its actions depend on."""
     acting = {name: about[name] for name in _HASHED if name in about}
     return hashlib.sha256(json.dumps(acting, sort_keys=True).encode() + weights).hexdigest()
 

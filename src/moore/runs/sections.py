@@ -7,8 +7,8 @@ from moore.algorithms import find
 from moore.config import Config, to_dict, to_toml
 from moore.config.found import found_sections
 
-# Sections that only an algorithm with models uses.
-_OF_MODELS = ("model", "gate")
+# Sections that only an algorithm with models uses, and only one with an offline stage.
+_OF_MODELS, _OF_A_LOG = ("model", "gate"), ("offline",)
 
 
 def unused_sections(config: Config) -> tuple[str, ...]:
@@ -20,7 +20,8 @@ def unused_sections(config: Config) -> tuple[str, ...]:
     algorithm = find(config.algorithm)
     own = (*algorithm.agent.sections, *(section.name for section in algorithm.experience.sections))
     of_others = tuple(name for name in found_sections() if name not in own)
-    return of_others if algorithm.experience.has_models else (*of_others, *_OF_MODELS)
+    of_models = () if algorithm.experience.has_models else _OF_MODELS
+    return (*of_others, *of_models, *(() if algorithm.uses_log else _OF_A_LOG))
 
 
 def used_settings(config: Config) -> Config:

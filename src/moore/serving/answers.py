@@ -16,7 +16,7 @@ _LONGEST_KEPT = 100_000  # bytes
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What the client gets.
 
     Attributes:
@@ -31,23 +31,23 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def answer_in_json(content: dict[str, Any], status: int = 200) -> Answer:
+def answer_in_json(content: dict[str, Any], status: int = 200) -> HttpAnswer:
     """An answer in JSON."""
-    return Answer(json.dumps(content, default=np.ndarray.tolist).encode(), status)
+    return HttpAnswer(json.dumps(content, default=np.ndarray.tolist).encode(), status)
 
 
-def answer_in_numbers(content: dict[str, Any]) -> Answer:
+def answer_in_numbers(content: dict[str, Any]) -> HttpAnswer:
     """An answer in binary: the action as float32, or numbers of steps as whole numbers."""
     if "action" in content:
-        return Answer(np.asarray(content["action"], "<f4").tobytes(), kind=F32)
-    return Answer(np.asarray(content["step"], "<u4").tobytes(), kind=U32)
+        return HttpAnswer(np.asarray(content["action"], "<f4").tobytes(), kind=F32)
+    return HttpAnswer(np.asarray(content["step"], "<u4").tobytes(), kind=U32)
 
 
-def answer_of(refusal: Refusal) -> Answer:
+def answer_of(refusal: Refusal) -> HttpAnswer:
     """The answer to a request that is refused."""
     error = {"code": refusal.code, "message": str(refusal)}
     headers = {name.replace("_", "-"): value for name, value in refusal.headers.items()}
-    return Answer(json.dumps({"error": error}).encode(), refusal.status, headers=headers)
+    return HttpAnswer(json.dumps({"error": error}).encode(), refusal.status, headers=headers)
 
 
 class Answered:
@@ -58,9 +58,9 @@ class Answered:
     """
 
     def __init__(self):
-        self._kept: OrderedDict[str, tuple[bytes, Answer]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[bytes, HttpAnswer]] = OrderedDict()
 
-    def find(self, name: str | None, request: bytes) -> Answer | None:
+    def find(self, name: str | None, request: bytes) -> HttpAnswer | None:
         """The answer that the request with this id had.
 
         Raises:
@@ -74,7 +74,7 @@ class Answered:
             raise Refusal(409, "id_used", sentence)
         return answer
 
-    def keep(self, name: str | None, request: bytes, answer: Answer) -> None:
+    def keep(self, name: str | None, request: bytes, answer: HttpAnswer) -> None:
         """Keeps an answer, and drops the oldest."""
         if name is None or len(answer.body) > _LONGEST_KEPT:
             return

@@ -9,17 +9,17 @@ import numpy as np
 from moore.errors import InputError
 from moore.serving import forms
 from moore.serving.answers import (
-    Answer,
     Answered,
+    HttpAnswer,
     answer_in_json,
     answer_in_numbers,
     answer_of,
 )
-from moore.serving.calls import CALLS, QUERY, Call, Entries, Sizes, units_named
+from moore.serving.calls import CALLS, QUERY, Entries, SessionCall, Sizes, units_named
 from moore.serving.desk import Desk
 from moore.serving.forms import F32, invalid
 from moore.serving.lessons import Lessons
-from moore.serving.limits import Limits
+from moore.serving.limits import ServerLimits
 from moore.serving.refusal import Refusal, refusal_of
 from moore.serving.requests import Porter, Receive, Request
 
@@ -33,7 +33,7 @@ class App:
     changes nothing.
     """
 
-    def __init__(self, desk: Desk, lessons: Lessons, limits: Limits, token: str | None):
+    def __init__(self, desk: Desk, lessons: Lessons, limits: ServerLimits, token: str | None):
         """`token`: what clients must know; None: they need none."""
         self._desk, self._lessons, self._limits = desk, lessons, limits
         self._porter, self._answered = Porter(limits, token), Answered()
@@ -65,7 +65,7 @@ class App:
         await send(start)
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> HttpAnswer:
         if request.name == "status":
             return answer_in_json(self._desk.status() | {"learning": self._lessons.told()})
         if request.name == "learn":
@@ -79,10 +79,10 @@ class App:
             if answer is None:
                 answer = await self._make(request, call, entries)
                 self._answered.keep(request.id, request.content, answer)
-        self._lessons.look()
+        self._lessons.steps_may_have_come()
         return answer
 
-    def _entries(self, request: Request, call: Call) -> Entries:
+    def _entries(self, request: Request, call: SessionCall) -> Entries:
         """The entries of the message, checked as far as they can be without the session."""
         if request.kind == F32:
             assert call.binary is not None
@@ -98,7 +98,7 @@ class App:
             raise Refusal(413, "too_large", sentence)
         return entries
 
-    async def _make(self, request: Request, call: Call, entries: Entries) -> Answer:
+    async def _make(self, request: Request, call: SessionCall, entries: Entries) -> HttpAnswer:
         """Makes the call; the request has its turn."""
         if request.name == "save":
             self._lessons.check_sound()
@@ -120,10 +120,10 @@ class App:
         self._units |= named
         return answer_in_numbers(content) if request.kind == F32 else answer_in_json(content)
 
-    async def _learn(self, request: Request) -> Answer:
+    async def _learn(self, request: Request) -> HttpAnswer:
         """Begins to learn, and answers at once."""
         forms.query_of(request.query, ())
-        call = Call(_wish)
+        call = SessionCall(_wish)
         wish = call.make(None, **call.entries(forms.entries_of_json(request.body)))
         answer = self._answered.find(request.id, request.content)
         if answer is None:

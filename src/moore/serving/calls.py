@@ -33,7 +33,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Call:
+class SessionCall:
     """A call of the session.
 
     Attributes:
@@ -221,13 +221,13 @@ QUERY = {
     "episode": ("unit", "terminated", "truncated"),
 }
 CALLS = {
-    "act": Call(_act, _act_rows),
-    "observe": Call(_observe, _observe_rows),
-    "reward": Call(_reward),
-    "gap": Call(_gap),
-    "episode": Call(_episode, _episode_rows, is_long=True),
-    "log": Call(_log, is_long=True),
-    "mode": Call(_mode),
-    "trust": Call(_trust),
-    "save": Call(_save, is_long=True),
+    "act": SessionCall(_act, _act_rows),
+    "observe": SessionCall(_observe, _observe_rows),
+    "reward": SessionCall(_reward),
+    "gap": SessionCall(_gap),
+    "episode": SessionCall(_episode, _episode_rows, is_long=True),
+    "log": SessionCall(_log, is_long=True),
+    "mode": SessionCall(_mode),
+    "trust": SessionCall(_trust),
+    "save": SessionCall(_save, is_long=True),
 }

@@ -215,7 +215,7 @@ def _plain(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no numbers that are not finite."""
+    """The value with null in place of numbers that are not finite, which JSON does not have."""
     if isinstance(value, list):
         return [_finite(one) for one in value]
     if isinstance(value, dict):

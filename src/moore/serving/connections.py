@@ -8,12 +8,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from moore.serving.answers import answer_of
 from moore.serving.forms import malformed
-from moore.serving.limits import Limits
+from moore.serving.limits import ServerLimits
 
 _HEAD = 65_536  # bytes
 
 
-def bounded_connections(limits: Limits) -> type[HttpToolsProtocol]:
+def bounded_connections(limits: ServerLimits) -> type[HttpToolsProtocol]:
     """The class of uvicorn's connections, with these limits; it has none of its own for them."""
 
     class Bounded(HttpToolsProtocol):

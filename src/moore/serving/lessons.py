@@ -17,7 +17,7 @@ from moore.serving.refusal import Refusal
 
 @dataclass
 class _Goal:
-    """What a client has asked for; with neither of them, what is due.
+    """How long a client has asked to learn; without a number and a time, the updates that are due.
 
     Attributes:
         updates: number of updates that are left.
@@ -73,8 +73,8 @@ class Lessons:
             sentence = "Learning was ended by an error; start the server again to resume."
             raise Refusal(409, "learning_failed", sentence)
 
-    def look(self) -> None:
-        """Steps may have come: there may be something to learn from."""
+    def steps_may_have_come(self) -> None:
+        """Wakes the learning between steps, if it is wanted: there may be rows to learn from."""
         if self._between and not self.failed:
             self._wake.set()
 

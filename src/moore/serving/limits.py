@@ -10,7 +10,7 @@ _CLIENTS = 1024  # whose rates are remembered
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """Limits of the server.
 
     Attributes:

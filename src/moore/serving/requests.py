@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from moore.serving.calls import CALLS
 from moore.serving.forms import F32, JSON, malformed
-from moore.serving.limits import Limits, Rates
+from moore.serving.limits import Rates, ServerLimits
 from moore.serving.refusal import Refusal
 
 PREFIX = "/v1/"
@@ -46,7 +46,7 @@ class Request:
 class Porter:
     """Lets in the requests that may be answered."""
 
-    def __init__(self, limits: Limits, token: str | None):
+    def __init__(self, limits: ServerLimits, token: str | None):
         """`token`: what clients must know; None: they need none, and only this machine has it."""
         self._limits, self._rates = limits, Rates(limits.rate)
         self._token = None if token is None else token.encode()

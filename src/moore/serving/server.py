@@ -12,7 +12,7 @@ from moore.guarding.supervision import GuardSettings
 from moore.serving.app import App
 from moore.serving.desk import Desk
 from moore.serving.lessons import Lessons
-from moore.serving.limits import Limits
+from moore.serving.limits import ServerLimits
 from moore.serving.requests import is_loopback
 from moore.sessions.folder import is_session
 from moore.sessions.session import Session
@@ -139,7 +139,7 @@ def serve(
     listening: socket.socket,
     *,
     token: str | None,
-    limits: Limits,
+    limits: ServerLimits,
     stretch: float,
     between: bool,
     stopping: Callable[[], bool],
@@ -186,7 +186,7 @@ async def _serve(session, listening, token, limits, stretch, between, stopping) 
         timeout_keep_alive=_KEPT_ALIVE,
     )  # fmt: skip
     learning = asyncio.create_task(lessons.run())
-    lessons.look()
+    lessons.steps_may_have_come()
     try:
         await Server(config).serve(sockets=[listening])
     finally:

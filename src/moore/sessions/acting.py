@@ -69,7 +69,7 @@ class Proposed:
                 self.action[row], self.log_density[row] = action, density
 
 
-class Ready(NamedTuple):
+class ReadyPolicy(NamedTuple):
     """A policy that can act at once.
 
     Attributes:
@@ -83,18 +83,18 @@ class Ready(NamedTuple):
     id: str
 
 
-def ready(policy: Policy) -> Ready:
+def ready(policy: Policy) -> ReadyPolicy:
     """Prepares a policy for acting, which takes a millisecond or two."""
-    return Ready(policy, as_arrays(policy.weights), policy_id(policy))
+    return ReadyPolicy(policy, as_arrays(policy.weights), policy_id(policy))
 
 
-class Actor:
+class ActingPolicy:
     """The policy whose turn it is, as plain arrays."""
 
     def __init__(self, setup: Setup, seed: int):
         self._setup, self._noise = setup, Noise(seed)
         self._of: object = None
-        self._ready: Ready | None = None
+        self._ready: ReadyPolicy | None = None
 
     @property
     def id(self) -> str:
@@ -102,9 +102,9 @@ class Actor:
         return "" if self._ready is None else self._ready.id
 
     def use(self, turn: Turn) -> Policy:
-        """The policy of this turn; it is prepared only if it is another one and not `Ready`."""
+        """The policy of this turn; it is prepared if it is another one and no `ReadyPolicy`."""
         if self._ready is None or turn.of is not self._of:
-            prepared = isinstance(turn.of, Ready)
+            prepared = isinstance(turn.of, ReadyPolicy)
             self._ready = turn.of if prepared else ready(self._setup.policy(turn.policy()))
             self._of = turn.of
         return self._ready.policy

@@ -25,8 +25,8 @@ from moore.runs.budgeting import supervised_chooser
 from moore.runs.policy import load_policy
 from moore.runs.run_files import CLONE
 from moore.runs.world import World
-from moore.sessions.clock import Clock
-from moore.sessions.folder import Facts
+from moore.sessions.clock import SessionClock
+from moore.sessions.folder import SessionFacts
 from moore.sessions.start import Start
 from moore.sessions.supervisor import Supervisor, check_mode
 
@@ -91,7 +91,7 @@ class Beside:
             controller, world.bounds.low, world.bounds.high, mode_of(mode or Mode.SHADOW), guard,
             interlocks, transfer_rate, dead_man or DeadMan(),
         )  # fmt: skip
-        supervisor = Supervisor(settings, opened(controller, run, world), Clock(clock))
+        supervisor = Supervisor(settings, opened(controller, run, world), SessionClock(clock))
         learning = start.learning
         learning.chooser = supervised_chooser(
             start.setup, learning.state, reference_log=reference_log
@@ -101,7 +101,7 @@ class Beside:
     @classmethod
     def restored(
         cls,
-        facts: Facts,
+        facts: SessionFacts,
         start: Start,
         run: Path | None,
         *,
@@ -127,7 +127,7 @@ class Beside:
             project=project,
         )  # fmt: skip
         old = opened(settings.controller, facts.run if run is None else run, world)
-        return cls(Supervisor(settings, old, Clock(clock)), facts.beside)
+        return cls(Supervisor(settings, old, SessionClock(clock)), facts.beside)
 
 
 def check_kinds(**given: object) -> None:
@@ -138,7 +138,7 @@ def check_kinds(**given: object) -> None:
             raise InputError(f"{name} is {value!r}; expected {told}.")
 
 
-def listening(facts: Facts, world: World) -> Supervisor | None:
+def listening(facts: SessionFacts, world: World) -> Supervisor | None:
     """A supervisor that follows in the log what that of another process has decided.
 
     It decides nothing itself, so it needs no controller. None: no controller stands by.
@@ -151,7 +151,7 @@ def listening(facts: Facts, world: World) -> Supervisor | None:
 
     bounds = {"low": world.bounds.low, "high": world.bounds.high}
     settings = restored(facts.beside, controller=nobody, project=nobody, **bounds)
-    return Supervisor(settings, FunctionController(nobody), Clock(None))
+    return Supervisor(settings, FunctionController(nobody), SessionClock(None))
 
 
 def opened(source: Source, run: Path, world: World) -> Controller:

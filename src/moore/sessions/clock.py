@@ -13,7 +13,7 @@ def _wall() -> Callable[[], float]:
     return lambda: began + time.monotonic() - ticks
 
 
-class Clock:
+class SessionClock:
     """Reads somebody's clock; while that one stands before the last reading, time stands still.
 
     A clock that begins anew with a process goes on from the last reading in the log.

@@ -121,7 +121,7 @@ class Feeder:
             return
         if step.offer is not None and self._published is not None:
             chooser.take_up(step.offer, self._published(step.offer))
-        if step.held:
+        if step.reference_only:
             chooser.budget.withhold()
         if step.decision is not None and isinstance(chooser, SupervisedTrials):
             chooser.told(by_reference=step.actor == "old", free=step.may_try)

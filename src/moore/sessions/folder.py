@@ -51,7 +51,7 @@ _SAME = 1e-5
 
 
 @dataclass(frozen=True)
-class Facts:
+class SessionFacts:
     """What does not change in the life of a session.
 
     Attributes:
@@ -102,17 +102,17 @@ def _numbered() -> Iterator[str]:
         number += 1
 
 
-def write_facts(folder: Path, run: Path, seed: int, beside: dict | None = None) -> Facts:
+def write_facts(folder: Path, run: Path, seed: int, beside: dict | None = None) -> SessionFacts:
     """Writes what does not change; from here on the folder is a session."""
     facts = {"format": FORMAT, "id": uuid.uuid4().hex, "run": str(run), "seed": seed}
     facts["relative_run"] = os.path.relpath(run, folder)
     if beside:
         facts["beside"] = beside
     write_whole(folder / _FACTS, sealed(facts))
-    return Facts(facts["id"], run, seed, beside or {})
+    return SessionFacts(facts["id"], run, seed, beside or {})
 
 
-def read_facts(folder: Path) -> Facts:
+def read_facts(folder: Path) -> SessionFacts:
     """What does not change.
 
     Raises:
@@ -126,7 +126,7 @@ def read_facts(folder: Path) -> Facts:
             raise ValueError(f"its format is {facts['format']}; this version reads {FORMAT}")
         near = folder / facts["relative_run"]
         run = near.resolve() if near.is_dir() else Path(facts["run"])
-        return Facts(facts["id"], run, int(facts["seed"]), facts.get("beside", {}))
+        return SessionFacts(facts["id"], run, int(facts["seed"]), facts.get("beside", {}))
     except FileNotFoundError:
         raise InputError(f"{short_path(folder)} is no session: it has no {_FACTS}.") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -179,7 +179,7 @@ def _actions(policy: Policy, obs: np.ndarray) -> np.ndarray:
 
 
 def load(
-    folder: Path, facts: Facts, run: Path | None, dataset: Dataset | str | Path | None
+    folder: Path, facts: SessionFacts, run: Path | None, dataset: Dataset | str | Path | None
 ) -> tuple[Start, Checkpoint]:
     """The newest state that is undamaged.
 
@@ -258,7 +258,7 @@ def _prove(folder: Path, policy: Policy, found: Checkpoint) -> None:
     )
 
 
-def copy_to(target: Path, folder: Path, facts: Facts) -> None:
+def copy_to(target: Path, folder: Path, facts: SessionFacts) -> None:
     """Copies a session that was just saved to another folder, in one piece.
 
     Raises:

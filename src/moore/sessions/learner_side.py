@@ -88,7 +88,7 @@ class LearnerSide(Protocol):
         """Takes a step whose result has become known."""
 
     def feed(self) -> None:
-        """Gives the learner the steps that came out."""
+        """Gives the learner the steps whose results have become known."""
 
     def learn(self, *, updates: int | None, seconds: float | None) -> int:
         """Learns; see `Session.learn`."""

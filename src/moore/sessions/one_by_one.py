@@ -30,7 +30,7 @@ def alone(method: F) -> F:
 
 
 def one_by_one(method: F) -> F:
-    """The same for a method that computes in JAX, which it does with the settings it needs."""
+    """`alone`, for a method that computes in JAX: there JAX has the settings that it needs."""
     return alone(plain_jax()(method))
 
 

@@ -16,11 +16,11 @@ from moore.files import locked
 from moore.guarding.modes import Mode
 from moore.runs.hand_over import check_first
 from moore.runs.policy import Policy
-from moore.sessions.acting import Actor, Proposed
+from moore.sessions.acting import ActingPolicy, Proposed
 from moore.sessions.blocks import with_signals
 from moore.sessions.bulletin import Bulletin
 from moore.sessions.decided import Decided, entries
-from moore.sessions.folder import LOG, Facts, copy_to, saved_trusts
+from moore.sessions.folder import LOG, SessionFacts, copy_to, saved_trusts
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal, header_of
 from moore.sessions.learner_side import Decision, LearnerSide
@@ -30,7 +30,7 @@ from moore.sessions.studying import Studying
 from moore.sessions.studying_apart import StudyingApart
 from moore.sessions.supervisor import Supervisor, check_mode, taken
 from moore.sessions.telling import Status, bulletin_of, status_of
-from moore.sessions.watched import Standing
+from moore.sessions.watched import UnitStanding
 
 # Steps of a unit that may wait for their rewards at a time.
 PATIENCE = 1000
@@ -57,7 +57,7 @@ class Operation:
     def __init__(
         self,
         folder: Path,
-        facts: Facts,
+        facts: SessionFacts,
         start: Start,
         info: dict,
         supervisor: Supervisor | None = None,
@@ -76,7 +76,7 @@ class Operation:
         self.folder, self.log = folder, folder / LOG
         self._facts, self._setup, self.supervisor = facts, start.setup, supervisor
         self.world, self.bulletin = start.setup.world, Bulletin(folder)
-        self._actor = Actor(start.setup, facts.seed)
+        self._actor = ActingPolicy(start.setup, facts.seed)
         self._held = Held(self.world.bounds, self.world.max_bad_readings)
         self._acted: set[Unit] = set()  # units for which this session has acted
         self.look_first, log = False, start.setup.dataset
@@ -122,7 +122,7 @@ class Operation:
         return None if self.supervisor is None else str(self.supervisor.mode)
 
     @property
-    def standing(self) -> dict[Unit, Standing]:
+    def standing(self) -> dict[Unit, UnitStanding]:
         """See `Session.standing`."""
         return {} if self.supervisor is None else self.supervisor.standing
 
@@ -183,7 +183,7 @@ class Operation:
         actions: Float[np.ndarray, "rows action"],
         decided: list[Decided],
     ) -> Float[np.ndarray, "rows action"]:
-        """The actions, once they are recorded; where the disk refuses, the old controller's."""
+        """Records the actions and returns them, or the old controller's if the disk refuses."""
         try:
             self._record(records)
         except WriteError as error:

@@ -18,7 +18,7 @@ from moore.sessions.one_by_one import alone, one_by_one
 from moore.sessions.opening import Opened
 from moore.sessions.readings import Ids, flag_of, reward_of, rows_of, step_of, units_of
 from moore.sessions.telling import Status
-from moore.sessions.watched import Standing
+from moore.sessions.watched import UnitStanding
 
 
 class Session(Opened):
@@ -73,7 +73,7 @@ class Session(Opened):
         return self._operation.mode
 
     @property
-    def standing(self) -> dict[Unit, Standing]:
+    def standing(self) -> dict[Unit, UnitStanding]:
         """For every unit who acted last and why; empty without a controller that ran before."""
         return self._operation.standing
 

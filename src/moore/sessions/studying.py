@@ -15,7 +15,7 @@ from moore.data.live_steps import Step
 from moore.errors import InputError, TurnError, WriteError
 from moore.files import short_path
 from moore.sessions.feeder import Feeder
-from moore.sessions.folder import Facts, save_state
+from moore.sessions.folder import SessionFacts, save_state
 from moore.sessions.learner_report import LearnerReport
 from moore.sessions.learner_side import Decision, knows_episode, updates_due
 from moore.sessions.publication import LEARNER, read_policy
@@ -45,7 +45,7 @@ class Studying:
     def __init__(
         self,
         folder: Path,
-        facts: Facts,
+        facts: SessionFacts,
         start: Start,
         info: dict,
         supervisor: Supervisor | None = None,
@@ -118,7 +118,7 @@ class Studying:
         self._released.append(step)
 
     def feed(self) -> None:
-        """Gives the learner what came out, unless its state is not whole: then it stays on disk."""
+        """Gives the learner the steps with known results; a broken one leaves them on disk."""
         if self.sound:
             steps, self._released = self._released, []
             for step in steps:

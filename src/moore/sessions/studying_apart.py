@@ -93,7 +93,7 @@ class StudyingApart:
         self._turns.add(step)
 
     def feed(self) -> None:
-        """The process reads the log by itself."""
+        """Does nothing: the process of the learner reads the log by itself."""
 
     def learn(self, *, updates: int | None, seconds: float | None) -> int:
         """Orders more than the schedule asks for; the number of updates since the last call."""

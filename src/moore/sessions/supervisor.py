@@ -19,10 +19,10 @@ from moore.guarding.guard import GuardAlarm
 from moore.guarding.modes import Conditions, Mode, Sent, mode_of, step
 from moore.guarding.supervision import Supervision
 from moore.numbers import check_numbers
-from moore.sessions.clock import Clock
+from moore.sessions.clock import SessionClock
 from moore.sessions.decided import Decided, decision_of, moving_of
 from moore.sessions.readings import signals_of
-from moore.sessions.watched import Standing, Watched
+from moore.sessions.watched import UnitStanding, Watched
 
 _BAD_READING = "The observation holds a value that is not finite; the last action is sent again."
 
@@ -38,7 +38,7 @@ class Supervisor:
             consent of the gate counts if it was given after the last of them.
     """
 
-    def __init__(self, settings: Supervision, controller: Controller, clock: Clock):
+    def __init__(self, settings: Supervision, controller: Controller, clock: SessionClock):
         """Beside this controller, before the first step.
 
         Raises:
@@ -54,7 +54,7 @@ class Supervisor:
             settings.guard.first_guard()  # what is wrong with the settings is said at once
 
     @property
-    def standing(self) -> dict[Unit, Standing]:
+    def standing(self) -> dict[Unit, UnitStanding]:
         """How every unit stands."""
         return {unit: one.standing for unit, one in self._units.items()}
 

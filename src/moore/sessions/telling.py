@@ -13,7 +13,7 @@ from moore.numbers import with_nulls
 from moore.runs.world import World
 from moore.sessions.learner_side import LearnerSide
 from moore.sessions.supervisor import Supervisor
-from moore.sessions.watched import Standing
+from moore.sessions.watched import UnitStanding
 from moore.stages import budget_summary
 from moore.stages.budget import DipBudget
 
@@ -50,7 +50,7 @@ class Status:
     gate: bool | None
     mode: str | None
     overdue: str
-    standing: dict[Unit, Standing]
+    standing: dict[Unit, UnitStanding]
     budget: dict[str, float] | None
     unrecorded: str
     obs_size: int
@@ -102,7 +102,7 @@ def plain_status(status: Status) -> dict[str, Any]:
 
 def bulletin_of(
     mode: str | None,
-    standing: Mapping[Unit, Standing],
+    standing: Mapping[Unit, UnitStanding],
     steps: Steps,
     studying: LearnerSide,
     *,

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from moore.data.live_steps import Step
 from moore.runs.setup import Setup
-from moore.sessions.acting import Ready, ready
+from moore.sessions.acting import ReadyPolicy, ready
 from moore.sessions.feeder import transition_of
 from moore.sessions.learner_side import knows_episode
 from moore.stages.budget import REFERENCE, DipBudget
@@ -29,7 +29,7 @@ class Published(NamedTuple):
     """A policy that came from the learner process, its number, and the setbacks known before it."""
 
     number: int
-    policy: Ready
+    policy: ReadyPolicy
     heard: int = 0
 
 
@@ -80,7 +80,7 @@ def turns_of(setup: Setup, chooser: Chooser, state: LearnerState) -> Turns:
     return NewestTurns(ready(setup.policy(chooser.turn(state).policy())))
 
 
-def _turn(policy: Ready, *, drawn: bool) -> Turn:
+def _turn(policy: ReadyPolicy, *, drawn: bool) -> Turn:
     return Turn(policy, lambda: policy.policy.weights, drawn)
 
 
@@ -89,7 +89,7 @@ class NewestTurns:
 
     budget = None
 
-    def __init__(self, policy: Ready):
+    def __init__(self, policy: ReadyPolicy):
         self.turn, self.heard = _turn(policy, drawn=True), 0
 
     def decide(
@@ -173,7 +173,7 @@ class TrialTurns:
             self._notes, self.heard = {}, self._heard
 
     def _book(self, step: Step) -> None:
-        """Books a step, if all is known of it that ever will be."""
+        """Counts a step in the account once everything is known of it that ever will be."""
         if not step.settled:
             return
         self._booked = step.number
@@ -185,7 +185,7 @@ class TrialTurns:
 
     def _told(self, step: Step) -> None:
         """Before a step is booked the account hears who has acted."""
-        if step.held:
+        if step.reference_only:
             self.budget.withhold()
 
     def _after(self, step: Step) -> None:

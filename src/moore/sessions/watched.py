@@ -10,11 +10,11 @@ from moore.envs.returns import Return
 from moore.guarding.guard import Guard
 from moore.guarding.modes import Mode
 from moore.guarding.supervision import Supervision
-from moore.guarding.transfer import Transfer
+from moore.guarding.transfer import BumplessTransfer
 
 
 @dataclass(frozen=True)
-class Standing:
+class UnitStanding:
     """How a unit stands.
 
     Attributes:
@@ -79,11 +79,11 @@ class Watched:
         return "" if self.guard is None else self.guard.awaits
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> UnitStanding:
         decision = None if self.newest is None else self.newest.decision
         why, changed = ("", ()) if decision is None else (decision["why"], decision["interlocks"])
         since = None if self.trusted else self._since
-        return Standing(
+        return UnitStanding(
             self.board.actor, why, self.trusted, self.alarm, since, self.awaits, tuple(changed)
         )
 
@@ -96,7 +96,7 @@ class Watched:
         moving = decision["moving"] or [False] * len(self.old)
         self.board = replace(
             self.board,
-            transfer=Transfer(np.asarray(moving, bool)),
+            transfer=BumplessTransfer(np.asarray(moving, bool)),
             actor=decision["actor"],
             last=step.action,
             at=decision["clock"],

@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 
 from moore.stages.contest import REFERENCE as REFERENCE
 from moore.stages.contest import Contest
+from moore.stages.earnings import Earnings
 from moore.stages.ledger import Ledger
+from moore.stages.rate import Rate
 from moore.stages.trial_plan import plan_episode
 from moore.stages.trial_rules import ROUNDING, Running
 
@@ -39,11 +41,22 @@ class DipBudget(Contest):
         ledger: the account.
         spent: sum over the trials of how much less they earned than the incumbent would have.
         running: the running episode.
+        rate: what the reference earns a step, where the account counts steps; None: it counts
+            episodes.
     """
 
     ledger: Ledger = field(kw_only=True)
     spent: float = 0.0
     running: Running = field(default_factory=Running)
+    rate: Rate | None = None
+
+    def __post_init__(self) -> None:
+        self.ledger.credit = self.yardstick.credit
+
+    @property
+    def yardstick(self) -> Earnings | Rate:
+        """What the account compares others with."""
+        return self.earnings if self.rate is None else self.rate
 
     @property
     def acting(self) -> int:
@@ -80,7 +93,7 @@ class DipBudget(Contest):
             now.course.append(now.worth)
         if now.steps >= self.earnings.length:
             self.end(terminated=False)
-        elif acting != REFERENCE and self.ledger.other < now.needed:
+        elif acting != REFERENCE and self._overdrawn():
             self._stop(REFERENCE)
         elif acting != REFERENCE and self._is_behind():
             self._stop(self.incumbent if self._is_tried() else REFERENCE)
@@ -97,14 +110,18 @@ class DipBudget(Contest):
             return
         raw, until = now.worth, length if terminated else now.steps
         if terminated:
-            missing = -self.earnings.floor * (length - now.steps)
-            now.worth += missing
-            self._account(missing, length)
+            now.left_out = -self.earnings.floor * (length - now.steps)
+            now.worth += now.left_out
+            if self.yardstick.charges_rest:
+                self._account(now.left_out, length)
         self._record(until)
         if until == length:
             self._keep_course(self.earnings.padded(now.course, raw, now.steps))
         if now.others_since is None and now.trial_at is None and until == length:
             self.earnings.add(now.course, raw, now.steps)
+            if self.rate is not None:
+                self.rate.add(raw, now.steps)
+            self.ledger.credit = self.yardstick.credit
         if now.trial_since is not None and self.challenger is not None:
             self.judge_challenger()
         elif not self.reference_is_incumbent:
@@ -112,19 +129,29 @@ class DipBudget(Contest):
         self.running = Running()
 
     def affordable(self, further: float = 0.0) -> float:
-        """Worth above the line if nothing were earned in this many more episodes.
+        """Worth above the line if nothing were earned in this many more units of the account.
 
-        They count as episodes of the reference, at the worst level that its record allows. Where
-        steps can earn less than the floor, what an episode may lose so is set aside twice: for the
-        others, and a share of it for the reference's own stretches.
+        They count as the reference's, at the worst level that its record allows. Where steps can
+        earn less than the floor, what an episode may lose so is set aside twice: for the others,
+        and a share of it for the reference's own stretches.
         """
-        bounds = self.earnings.level_within(self.rules.error)
+        bounds = self.yardstick.level_within(self.rules.error)
         if math.isinf(bounds[1]):
             return -math.inf
         aside = (1.0 + self.share) * self.earnings.drawdown
         return min(self.ledger.margin(level, further=further) for level in bounds) - aside
 
     # --- the running episode
+
+    @property
+    def _cuts(self) -> bool:
+        return self.rate is not None and self.rate.cuts
+
+    def _overdrawn(self) -> bool:
+        """Whether the line may be broken if the rest of the episode earns nothing, or one step."""
+        if self._cuts:
+            return self.affordable(1.0) < 0.0
+        return self.ledger.other < self.running.needed
 
     def _is_tried(self) -> bool:
         now = self.running
@@ -148,21 +175,21 @@ class DipBudget(Contest):
         if now.others_since is None:
             now.others_since = now.steps
             self.ledger.begin()
-            rest = self.earnings.most_units(now.steps)
+            rest = self.yardstick.most_units(now.steps)
             spare = self.affordable(rest) + ROUNDING * self.earnings.level
             now.needed = self.ledger.other - spare
         now.acting, now.since = policy, [float(now.steps), now.worth]
 
     def _account(self, gained: float, until: int) -> None:
-        now, ledger = self.running, self.ledger
+        now, ledger, yardstick = self.running, self.ledger, self.yardstick
         if now.others_since is None:
             ledger.own += gained
-            ledger.own_units = now.own_units + self.earnings.units(0, until)
+            ledger.own_units = now.own_units + yardstick.units(0, until)
         else:
             ledger.other += gained
-            ledger.own_units = now.own_units + self.earnings.units(0, now.others_since)
-            ledger.units = now.units + self.earnings.units(now.others_since, until)
-            ledger.note(self.earnings.level)
+            ledger.own_units = now.own_units + yardstick.units(0, now.others_since)
+            ledger.units = now.units + yardstick.units(now.others_since, until)
+            ledger.note(yardstick.level)
 
     def _is_behind(self) -> bool:
         """Whether the acting policy fell too far behind the one that it acts in place of."""
@@ -192,13 +219,14 @@ class DipBudget(Contest):
         return own if self._is_tried() else min(own, usual)
 
     def _stop(self, policy: int) -> None:
-        """Another policy acts in the rest of the episode; nothing more is recorded.
+        """Another policy acts in the rest of the episode, or it is cut; nothing more is recorded.
 
         At the end of the episode the record of a challenger tells whether it has lost.
         """
         now = self.running
         self._record(now.steps)
         now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
+        now.over = self._cuts
 
     def _record(self, until: int) -> None:
         """Adds the stretch in which the acting policy acted to its record."""
@@ -210,10 +238,19 @@ class DipBudget(Contest):
         part = self.earnings.part(int(since), until)
         earned = now.worth - before
         if self._is_tried():
-            level = self.earnings.level + self.record_of(self.incumbent)[0]
-            self.spent += max(part * level - earned, 0.0)
+            self.spent += max(self._usual(int(since), until) - earned + self._not_charged(), 0.0)
         gain = earned - part * self.earnings.level
         standing.add(gain, part, fresh=now.acting in self.incumbents, whole=since == 0.0)
+
+    def _usual(self, since: int, until: int) -> float:
+        """What the incumbent earns in these steps, as the account counts them."""
+        bar = 1.0 + self.record_of(self.incumbent)[0] / self.earnings.level
+        until = until if self.yardstick.charges_rest else self.running.steps
+        return max(self.yardstick.units(since, until), 0.0) * self.yardstick.level * bar
+
+    def _not_charged(self) -> float:
+        """Worth that is not in the account: of the steps that an early end has left out."""
+        return 0.0 if self.yardstick.charges_rest else self.running.left_out
 
     def _keep_course(self, course: list[float]) -> None:
         """Adds the episode to the record of a policy that acted in all of it."""

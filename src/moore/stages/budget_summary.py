@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.earnings import Earnings
 from moore.stages.ledger import Ledger
+from moore.stages.rate import Rate
 from moore.stages.standing import Standing, Tally, apart
 from moore.stages.trial_rules import Rules, Running
 
@@ -21,9 +22,9 @@ def summary(budget: DipBudget) -> dict[str, float | int]:
     """
     return {
         "share": budget.share,
-        "credit": budget.earnings.level,
+        "credit": budget.ledger.credit * budget.yardstick.level,
         "spent": budget.spent,
-        "least_margin": budget.ledger.least_margin(budget.earnings.level),
+        "least_margin": budget.ledger.least_margin(budget.yardstick.level),
         "trials": budget.trials,
         "promoted": budget.promoted,
         "demoted": budget.demoted,
@@ -37,10 +38,10 @@ def metrics(budget: DipBudget) -> dict[str, float]:
     reference's own episodes, `affordable` the margin at the worst level that the reference may
     have, `reference` its mean return, and `gain` how much more the incumbent earns per episode.
     """
-    earnings, ledger = budget.earnings, budget.ledger
+    earnings, ledger, level = budget.earnings, budget.ledger, budget.yardstick.level
     return {
-        "budget/margin": ledger.margin(earnings.level),
-        "budget/margin_of_mean": ledger.margin_of_mean(earnings.level),
+        "budget/margin": ledger.margin(level),
+        "budget/margin_of_mean": ledger.margin_of_mean(level),
         "budget/affordable": max(budget.affordable(), 0.0),
         "budget/reference": earnings.level + earnings.floor * earnings.length,
         "budget/reference_episodes": float(earnings.episodes),
@@ -109,6 +110,7 @@ def unpack(packed: dict[str, Any], kind: type[DipBudget] = DipBudget) -> DipBudg
         "ledger": Ledger(**packed["ledger"]),
         "standings": {int(key): _standing(record) for key, record in packed["standings"]},
         "running": Running(**packed["running"]),
+        "rate": None if packed["rate"] is None else Rate(**packed["rate"]),
     }
     return kind(**{**packed, **parts})
 

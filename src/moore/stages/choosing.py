@@ -8,6 +8,7 @@ from jaxtyping import PyTree
 
 from moore.experience.protocol import Metrics, OnPass
 from moore.replay.buffer import Transition
+from moore.stages.gatekeeping import pass_gate
 from moore.stages.learner import Learner, LearnerState
 
 
@@ -59,6 +60,10 @@ class Chooser(Protocol):
         `on_pass` is called now and then if this takes long; see `moore.stages.rehearsal`.
         """
 
+    @property
+    def over(self) -> bool:
+        """Whether the running episode is to be cut, where the next one can begin at any time."""
+
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Told that the running episode was abandoned."""
 
@@ -71,6 +76,8 @@ class Chooser(Protocol):
 
 class Gatekeeper:
     """The gate of the learner; without one the newest policy acts (line 10)."""
+
+    over = False
 
     def __init__(self, learner: Learner):
         self._learner = learner
@@ -103,7 +110,7 @@ class Gatekeeper:
         on_pass: OnPass | None = None,
     ) -> tuple[LearnerState, Metrics]:
         del on_pass
-        return self._learner.pass_gate(state, epoch, returns, in_episode=in_episode)
+        return pass_gate(self._learner, state, epoch, returns, in_episode=in_episode)
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         return self._learner.new_episode(state)

@@ -35,6 +35,7 @@ class Earnings:
             than the floor.
         worths: the worth of each episode.
         course: sum over the episodes of the worth at each mark.
+        credit, charges_rest: see `rate.py`; the unit of the account is an episode.
     """
 
     length: int
@@ -43,6 +44,8 @@ class Earnings:
     drawdown: float = 0.0
     worths: list[float] = field(default_factory=list)
     course: list[float] = field(default_factory=list)
+    credit = 1.0
+    charges_rest = True
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -87,7 +90,7 @@ class Earnings:
         return max(self.units(since, until), 0.0)
 
     def units(self, since: int, until: int) -> float:
-        """The same for the account: negative where the reference itself earns below the floor."""
+        """`part` as the account needs it: negative where the reference earns below the floor."""
         if self.level <= 0.0 or until <= since:
             return 0.0
         return (self._at(until) - self._at(since)) / (self.level * self.episodes)

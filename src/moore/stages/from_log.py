@@ -3,10 +3,10 @@
 Where an algorithm has an agent for each stage, the second one need not wait for the system: its
 values of the policy that is handed over, and steps from it that they speak for, can be learned from
 the rows of the log (TD3+BC: Fujimoto and Gu 2021; here within half the agent's reach of that
-policy). 32,000 updates took clones of HalfCheetah-medium from 5419 to 5823, of Hopper-medium from
-1467 to 2086, and of HalfCheetah-medium-expert from 10628 to 7881 (docs/results/log-pilots.csv).
-Neither values nor models tell which. So the policy that was handed over acts, and the one that
-comes out is the goal of the first trials.
+policy). 16,000 updates took a clone of HalfCheetah-medium from 5419 to 5760, two of Hopper-medium
+from 1467 to 2948 and from 1644 to 2216, and one of HalfCheetah-medium-expert from 10628 to 10495;
+after 32,000 it earned 7881 (docs/results/log-pilots.csv). Neither values nor models tell which. So
+the policy that was handed over acts, and the one that comes out is the goal of the first trials.
 """
 
 import dataclasses

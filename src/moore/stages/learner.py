@@ -5,7 +5,6 @@ state and returns a new one; big buffers are donated, so the old state must not 
 """
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,26 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from moore.agents.bc import BCConfig
 from moore.algorithms import Algorithm
 from moore.clock import Clock
 from moore.config import Config
-from moore.dynamics.imagine import TerminationFn
 from moore.experience.learning import gradient_steps
-from moore.experience.part import part_of
-from moore.experience.policy_comparison import NO_BAR, doubt_about
+from moore.experience.policy_comparison import NO_BAR
 from moore.experience.protocol import Experience, Metrics, Models, Moment, OnPass, Refreshed, Task
 from moore.replay.buffer import Replay, Transition, empty_replay
 from moore.stages import acting
-from moore.stages.clone import clone_metrics, fit_clone, floor_gate
-from moore.stages.gate import (
-    Gate,
-    after_abandoned_episode,
-    after_episodes,
-    after_replacement,
-    gate_of,
-    no_returns_yet,
-)
+from moore.stages.gate import after_abandoned_episode, gate_of, no_returns_yet
 from moore.stages.reported import in_users_units
 from moore.stages.state import LearnerState as LearnerState
 from moore.trees import copied
@@ -79,16 +67,6 @@ class Learner:
         """Measures the time of each part of the run."""
         return self.task.clock
 
-    @property
-    def terminated_fn(self) -> TerminationFn:
-        """Termination rule of imagined episodes."""
-        return self.task.terminated_fn
-
-    @property
-    def episode_steps(self) -> int:
-        """Largest number of steps of an imagined episode."""
-        return self.task.episode_steps
-
     @cached_property
     def experience(self) -> Experience:
         return self.algorithm.experience.build(self.task)
@@ -101,15 +79,11 @@ class Learner:
     @property
     def gated(self) -> bool:
         """Whether a new policy acts only after the models or trials have accepted it."""
-        return self._asks_models or bool(self.config.dip_budget)
+        return self.asks_models or bool(self.config.dip_budget)
 
     @property
-    def _widths(self) -> tuple[int, ...]:
-        """Widths of the policy's hidden layers; a clone of the log has the same."""
-        return self.agent_config.hidden
-
-    @property
-    def _asks_models(self) -> bool:
+    def asks_models(self) -> bool:
+        """Whether the models are asked before a new policy acts."""
         return self.models is not None and self.config.gate.enabled
 
     def changed(self, **parts: Any) -> "Learner":
@@ -184,40 +158,10 @@ class Learner:
     def start(
         self, state: LearnerState, epoch: int = 1, *, on_pass: OnPass | None = None
     ) -> tuple[LearnerState, Refreshed]:
-        """Prepares the first epoch of a stage: line 2 offline, and a filled D_model online.
-
-        Offline, clones the log if the configuration asks for it; the clone acts from then on.
-        """
+        """Prepares the first epoch of a stage: line 2 offline, and a filled D_model online."""
         now = self.moment(state, epoch)
         experience, key, found = self.experience.start(state.experience, now, state.key, on_pass)
-        state = dataclasses.replace(state, experience=experience, key=key)
-        if not self.config.clone or state.stage == "online":
-            return state, found
-        state, told = self._begin_with_clone(state, epoch)
-        return state, Refreshed(found.report, told)
-
-    def _begin_with_clone(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
-        """Clones the log's better part; the clone acts, unless the log has nothing to clone."""
-        gate, agent, config = self.config.gate, self.algorithm.agent, self.agent_config
-        with self.clock("clone"):
-            key, key_clone = jax.random.split(state.key)
-            clone = fit_clone(
-                self.offline, part_of(self.offline), key_clone, BCConfig(hidden=self._widths)
-            )
-            state, told = dataclasses.replace(state, key=key), clone_metrics(clone, self.units)
-            if clone.too_poor:
-                return state, told
-            begun = agent.begin_with(state.agent, clone.actor, config)
-            floor = floor_gate(clone, earned=gate.earned or gate.calibrated) if self.gated else None
-            state = dataclasses.replace(state, agent=begun, gate=floor)
-            if not (gate.calibrated and self._asks_models):
-                return state, told
-            state, seen = self.compare_newest(state, epoch)
-            predicted = float(seen["gate/return"] - seen["gate/gain"])
-            doubt = doubt_about(predicted, clone.part.mean_return)
-            begun = agent.begin_with(state.agent, clone.actor, config, doubt)
-            told |= {"clone/model_return": jnp.asarray(self.units.reward_out(predicted))}
-            return dataclasses.replace(state, agent=begun), told
+        return dataclasses.replace(state, experience=experience, key=key), found
 
     def refresh(
         self, state: LearnerState, epoch: int, *, on_pass: OnPass | None = None
@@ -249,45 +193,13 @@ class Learner:
             experience = self.experience.noted(state.experience, notes)
             return dataclasses.replace(state, agent=agent, experience=experience, key=key), metrics
 
-    def pass_gate(
-        self,
-        state: LearnerState,
-        epoch: int,
-        returns: Sequence[float] = (),
-        *,
-        in_episode: bool = True,
-    ) -> tuple[LearnerState, Metrics]:
-        """Lets the newest policy act from now on if the models accept it or need not be asked.
-
-        `returns` are those of the episodes that ended since the last call, in the user's rewards.
-        `in_episode` says whether an episode is running.
-        """
-        if state.gate is None:
-            return state, {}
-        if not self._asks_models:
-            newest = dataclasses.replace(state.gate, acting=copied(self.newest_policy(state)))
-            return dataclasses.replace(state, gate=newest), {}
-        with self.clock("gate"):
-            acting_returns = state.gate.acting_returns
-            if self.config.gate.earned:
-                acting_returns = after_episodes(
-                    acting_returns, [self.units.reward_in(value) for value in returns]
-                )
-            accepted, policy, key, metrics = self._compare_newest(state, epoch, acting_returns.bar)
-            if accepted:
-                acting_returns = after_replacement(acting_returns, in_episode=in_episode)
-                if self.config.gate.calibrated and not self.config.gate.earned:
-                    acting_returns = no_returns_yet(NO_BAR)  # the clone's worth is not this one's
-            gate = Gate(policy, acting_returns)
-            return dataclasses.replace(state, key=key, gate=gate), metrics
-
     def compare_newest(self, state: LearnerState, epoch: int) -> tuple[LearnerState, Metrics]:
         """Compares the newest policy with the acting one in the models; replaces nothing."""
         with self.clock("gate"):
-            _, _, key, metrics = self._compare_newest(state, epoch, NO_BAR)
+            _, _, key, metrics = self.ask_models(state, epoch, NO_BAR)
             return dataclasses.replace(state, key=key), metrics
 
-    def _compare_newest(
+    def ask_models(
         self, state: LearnerState, epoch: int, bar: float | Float[Array, ""]
     ) -> tuple[Bool[Array, ""], PyTree, PRNGKeyArray, Metrics]:
         """Whether the newest policy may act instead of the acting one, who acts, and why."""

@@ -7,9 +7,10 @@ episode. With the share b the promise is, at every moment,
     earned >= (1 - b) x what the reference would have earned - one mean episode of the reference.
 
 The stretches in which the reference acted stand on both sides, so that its luck there cancels. What
-remains is the margin b x own + other - (1 - b) x units x level + level, not negative, where `level`
-is the reference's mean worth of an episode, and `units` how many of its episodes the others have
-had.
+remains is the margin b x own + other - (1 - b) x units x level + credit x level, not negative.
+`units` is how many episodes of the reference the others have had, `level` what it earns in one, and
+`credit` is 1; or `units` is how many steps they have had, `level` what it earns in a step, and
+`credit` is the number of steps of its mean episode (`rate.py`).
 """
 
 from dataclasses import dataclass, field
@@ -23,8 +24,9 @@ class Ledger:
         share: b, the share of the reference's worth that may be lost.
         own: worth that the reference earned while it acted.
         other: worth earned after another policy began to act, in each such episode up to its end.
-        units: what the reference would have earned there, in numbers of its mean episode.
+        units: what the reference would have earned there, in numbers of its mean episode or step.
         own_units: the same for the stretches in which it acted.
+        credit: number of units that may be lost before all else: one mean episode.
         nearest: (other + b own, units) at the moment nearest to the line, for each episode in which
             another policy acted. They are judged again when the level is known better.
     """
@@ -34,6 +36,7 @@ class Ledger:
     other: float = 0.0
     units: float = 0.0
     own_units: float = 0.0
+    credit: float = 1.0
     nearest: list[list[float]] = field(default_factory=list)
 
     def margin(self, level: float, *, further: float = 0.0) -> float:
@@ -46,7 +49,7 @@ class Ledger:
         It contains the reference's luck, so it can be negative although no other policy has acted.
         """
         units = self.units + self.own_units
-        return self.other + self.own + level * (1.0 - (1.0 - self.share) * units)
+        return self.other + self.own + level * (self.credit - (1.0 - self.share) * units)
 
     def begin(self) -> None:
         """Told that another policy begins to act in this episode."""
@@ -68,4 +71,4 @@ class Ledger:
 
     def _of(self, moment: list[float], level: float) -> float:
         worth, units = moment
-        return worth + level * (1.0 - (1.0 - self.share) * units)
+        return worth + level * (self.credit - (1.0 - self.share) * units)

@@ -7,6 +7,8 @@ import numpy as np
 
 from moore.config.offline import OfflineConfig
 from moore.experience.protocol import Metrics
+from moore.stages.first_policy import begin_with_clone
+from moore.stages.gatekeeping import pass_gate
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.measured import fit_metrics, mean_metrics
 
@@ -23,8 +25,10 @@ def offline_stage(
     on_epoch: OnEpoch,
     on_pass: Callable | None = None,
 ) -> LearnerState:
-    """Fits the ensemble, then trains the agent in it for all epochs, or until nothing is gained:
-    the values settle, or the gate lets no new policy act.
+    """Fits the ensemble, clones the log if the configuration asks for it, and trains the agent.
+
+    It trains for all epochs, or until nothing is gained: the values settle, or the gate lets no
+    new policy act.
 
     Args:
         learner: the operations of Algorithm 1.
@@ -37,8 +41,11 @@ def offline_stage(
     config = learner.config.offline
     if done is None:
         state, begun = learner.start(state, on_pass=on_pass)
-        fits = [] if begun.report is None else [begun.report]
-        on_epoch(0, state, fit_metrics(fits) | {k: float(v) for k, v in begun.metrics.items()})
+        fits, told = [] if begun.report is None else [begun.report], begun.metrics
+        if learner.config.clone:
+            state, of_clone = begin_with_clone(learner, state)
+            told = {**told, **of_clone}
+        on_epoch(0, state, fit_metrics(fits) | {name: float(x) for name, x in told.items()})
         done = 0
 
     rows = list(rows)
@@ -46,7 +53,7 @@ def offline_stage(
         if why_it_ends(rows, config) is not None:
             break
         state, learned = learn_in_models(learner, state, epoch)
-        state, decision = learner.pass_gate(state, epoch)
+        state, decision = pass_gate(learner, state, epoch)
         found = learned[0] if config.rounds == 1 else mean_metrics(learned)
         metrics = learner.reported(jax.device_get(found | decision))
         rows.append(metrics)

@@ -29,6 +29,9 @@ class System(Protocol):
     def in_episode(self) -> bool:
         """Whether an episode is running."""
 
+    def cut_episode(self) -> None:
+        """Leaves the running episode, whose return does not count; the next one begins."""
+
     def take_episode_returns(self) -> list[float]:
         """Returns of the episodes that ended since the last call."""
 
@@ -76,6 +79,10 @@ def online_stage(
                 action = online.act(system.observation())  # 10
                 transition = system.step(action)
                 online.observe(transition, in_episode=system.in_episode)  # 11
+                if chooser.over:
+                    system.cut_episode()
+                    online.cut()
+                    online.abandon()
                 on_step(online.epoch, online.state)
             online.learn(system.take_episode_returns, on_pass=on_pass)  # 12-18
         metrics = online.end_epoch(system.take_episode_returns())

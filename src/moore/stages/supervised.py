@@ -116,6 +116,10 @@ class SupervisedBudget(DipBudget):
         course = zip(self.earnings.course, self.logged_course, strict=True)
         left = [total - part for total, part in course]
         self.earnings = replace(self.earnings, worths=live, course=left)
+        if self.rate is not None:
+            worths, steps = self.rate.worths[logged:], self.rate.steps[logged:]
+            self.rate = replace(self.rate, worths=worths, steps=steps)
+        self.ledger.credit = self.yardstick.credit
         self.logged, self.logged_course = 0, []
 
     def take_back(self) -> None:
@@ -164,7 +168,9 @@ def supervised(budget: DipBudget, *, by_log: bool = False) -> SupervisedBudget:
         by_log: whether the episodes known of the reference are those of a log, so that live ones
             must be like them.
     """
-    made = SupervisedBudget(budget.share, budget.earnings, budget.rules, ledger=budget.ledger)
+    made = SupervisedBudget(
+        budget.share, budget.earnings, budget.rules, ledger=budget.ledger, rate=budget.rate
+    )
     if by_log:
         made.logged, made.logged_course = made.earnings.episodes, list(made.earnings.course)
     return made

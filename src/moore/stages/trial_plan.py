@@ -29,7 +29,7 @@ def plan_episode(budget: "DipBudget", *, alone: bool = False) -> None:
     # Where episodes can end early, those that reach a late step are not like the others, so only
     # whole episodes are compared.
     marks = [0] if earnings.ends else earnings.marks[:-1]
-    can = [mark for mark in marks if budget.affordable(earnings.most_units(mark)) >= 0.0]
+    can = [mark for mark in marks if budget.affordable(budget.yardstick.most_units(mark)) >= 0.0]
     if not can:
         return
     longest = budget.rules.window + ROUNDING

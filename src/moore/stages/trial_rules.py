@@ -84,6 +84,8 @@ class Running:
         needed: lower limit of the ledger's `other`; above it the account stays above the line even
             if the rest of the episode earns nothing.
         handed_back: whether a policy was stopped; nothing is recorded for the rest of the episode.
+        over: whether the episode is to be cut after this step.
+        left_out: worth of the steps that an early end has left out.
     """
 
     steps: int = 0
@@ -100,3 +102,5 @@ class Running:
     own_units: float = 0.0
     needed: float = 0.0
     handed_back: bool = False
+    over: bool = False
+    left_out: float = 0.0

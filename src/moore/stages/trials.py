@@ -43,7 +43,8 @@ class Trials:
         offered: number of the policy that was offered last, 0 if none was.
         search: trials on the way to a policy that was not learned from trials.
         rehearsed: the epoch in which the last search began; None: there was none.
-        taught: whether the agent has learned from the log before anything acts.
+        taught: whether the agent has learned from the log before anything acted, and the system
+            has not told yet whether that was right.
         propose: told of a new challenger, where the account is kept in another process: that one
             offers it, and `take_up` repeats it here. It returns the number of the challenger, or
             None if there is none. Without `propose` it is offered at once.
@@ -121,7 +122,18 @@ class Trials:
             return self._told(state, won=won) if won or has_lost else state
         if has_lost:  # the agent's reach is about its own steps
             self.search.end()
+            state = self._unlearned(state)
         return state
+
+    def _unlearned(self, state: LearnerState) -> LearnerState:
+        """Where the system has refused what the log taught, the agent begins with who acts."""
+        refused = self.taught and self.budget.incumbent not in self.search.tried
+        self.taught = False
+        if not refused:
+            return state
+        agent, config = self._learner.algorithm.agent, self._learner.agent_config
+        acting = self.policies[self.budget.incumbent]
+        return dataclasses.replace(state, agent=agent.begin_with(state.agent, acting, config))
 
     def _told(self, state: LearnerState, *, won: bool) -> LearnerState:
         """The agent hears how one of its policies was judged."""
@@ -167,6 +179,7 @@ class Trials:
         if first and self.taught:
             goal = copied(learner.newest_policy(state))
         else:
+            state = self._unlearned(state)
             earned = None if self.known is None else float(learner.units.reward_in(self.known.mean))
             epochs = learner.config.online.rehearsal_epochs
             state, goal = rehearse(learner, state, epochs=epochs, earned=earned, on_pass=on_pass)
@@ -226,6 +239,11 @@ class Trials:
         """Offers a policy as a challenger, under a number that was not used before."""
         if self.budget.offer(number):
             self.offered, self.policies[number] = number, policy
+
+    @property
+    def over(self) -> bool:
+        """Whether a policy was stopped, and the next episode can begin at once."""
+        return self.budget.running.over
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Ends the episode early: what was earned counts, the rest of it does not."""

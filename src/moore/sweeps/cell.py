@@ -62,17 +62,19 @@ class Cell:
 
 def _filled_in(config: Any, begun: Any) -> Any:
     """The cell's settings, with what a run writes down of its log and its environment."""
+    from moore.algorithms import find
+
     config = replace(
         config,
         env_id=config.env_id or begun.env_id,
         env_args=config.env_args or begun.env_args,
         episode_steps=config.episode_steps or begun.episode_steps,
     )
-    if config.horizons_per_episode is not None:
-        for agent in ("sac", "ppo"):
-            here, there = getattr(config, agent), getattr(begun, agent)
-            longer = replace(here, discount=max(here.discount, there.discount))
-            config = replace(config, **{agent: longer})
+    agent = find(config.algorithm).agent
+    if config.horizons_per_episode is not None and agent.long_horizon:
+        here, there = getattr(config, agent.name), getattr(begun, agent.name)
+        longer = replace(here, discount=max(here.discount, there.discount))
+        config = replace(config, **{agent.name: longer})
     known = {
         name: getattr(begun.adaptive_bc, name)
         for name in ("return_low", "return_high")

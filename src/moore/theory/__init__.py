@@ -14,7 +14,7 @@ from moore.replay.schedule import (
     schedule,
 )
 from moore.theory.bound import Bound, Reading, rmax, trivial_gap, vmax
-from moore.theory.counterexamples import Case, cases
+from moore.theory.counterexamples import Counterexample, cases
 from moore.theory.empirical import model_shift_bound, value_shift_bound
 from moore.theory.files import read_transfer
 from moore.theory.generators import (
@@ -76,8 +76,8 @@ from moore.theory.transfer import (
 __all__ = [
     "STATEMENTS",
     "Bound",
-    "Case",
     "Correction",
+    "Counterexample",
     "D_l1",
     "LearnedModel",
     "Reading",

@@ -178,7 +178,7 @@ def countdown(
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Counterexample:
     """Both forms of a statement on one counterexample.
 
     Attributes:
@@ -201,12 +201,12 @@ def _case(
     instance: tuple,
     corrected: bool | str,
     **reading: str | bool | float,
-) -> Case:
+) -> Counterexample:
     printed = statement(*instance, **reading)
-    return Case(name, why, printed, statement(*instance, corrected=corrected))
+    return Counterexample(name, why, printed, statement(*instance, corrected=corrected))
 
 
-def cases() -> list[Case]:
+def cases() -> list[Counterexample]:
     """Evaluates every counterexample."""
     costs, deep = opposite_ends((0.0, -1.0)), deep_penalty()
     penalty, disagreement = flipped_penalty(), flipped_disagreement()

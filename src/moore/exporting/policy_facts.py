@@ -10,8 +10,8 @@ from moore.runs.policy_file import hash_of, read_files
 
 
 @dataclass(frozen=True)
-class Record:
-    """The facts about a policy, JSON-able.
+class PolicyFacts:
+    """What is known about a policy besides its network; it can be written as JSON.
 
     Attributes:
         policy_id: SHA-256 over the weights and all else that the actions depend on.
@@ -26,7 +26,7 @@ class Record:
     log: dict
 
 
-def read_record(run: Path) -> Record:
+def read_policy_facts(run: Path) -> PolicyFacts:
     """The facts in a run folder, as far as it has them; a `policy` folder alone has few.
 
     Raises:
@@ -36,7 +36,7 @@ def read_record(run: Path) -> Record:
     summary = read_summary(run) if (run / "summary.json").exists() else {}
     metrics = run / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.exists() else []
-    return Record(
+    return PolicyFacts(
         policy_id=hash_of(about, weights),
         saved_by=str(about.get("moore", "a version before formats had numbers")),
         scores=_scores(rows, summary),

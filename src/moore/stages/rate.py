@@ -1,0 +1,77 @@
+"""What the reference earns a step, for an account of the dip budget that counts steps.
+
+By episodes, one that ends early has lost its rest: `Earnings` counts so. By steps, the next episode
+begins at once, as in a simulator, and nothing is lost but what the reference would have earned in
+the steps until then. A fall of a hopping robot after 300 of 1000 steps costs two thirds of an
+episode by the first, and next to nothing by the second.
+
+Where the next episode can begin at any time, one in which too little is earned is cut. Then no
+trial need be able to bear that nothing is earned until the last step that an episode can have.
+"""
+
+from dataclasses import dataclass, field
+from math import inf
+
+from moore.stages.evidence import cautious_deviation, radius
+
+# Smallest scatter that is believed, as a share of an episode's worth; see `earnings.py`.
+_LEAST_SPREAD = 0.01
+
+
+@dataclass
+class Rate:
+    """The reference's earnings a step; the unit of the account is a step.
+
+    The account asks the same of `Earnings`, whose unit is an episode.
+
+    Attributes:
+        length: largest number of steps of an episode.
+        worths: the worth of each episode until it ended.
+        steps: the number of steps of each episode.
+        cuts: whether the next episode can begin at any time.
+        charges_rest: whether an episode that ends early has lost its rest.
+    """
+
+    length: int
+    worths: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    cuts: bool = False
+    charges_rest = False
+
+    def add(self, worth: float, steps: int) -> None:
+        """Adds an episode, which ended after so many steps."""
+        self.worths.append(worth)
+        self.steps.append(steps)
+
+    @property
+    def level(self) -> float:
+        """Mean worth of a step: of all steps of all episodes; 0 if it is negative."""
+        return max(sum(self.worths) / sum(self.steps), 0.0) if self.steps else 0.0
+
+    @property
+    def credit(self) -> float:
+        """Number of steps of a mean episode: what it earns may be lost before all else."""
+        return sum(self.steps) / len(self.steps) if self.steps else 0.0
+
+    def units(self, since: int, until: int) -> float:
+        """Number of steps between two steps of an episode."""
+        return float(max(until - since, 0))
+
+    def most_units(self, since: int) -> float:
+        """Number of steps that are left of an episode; no more than a mean one's, if it is cut."""
+        left = float(self.length - since)
+        return min(left, self.credit) if self.cuts else left
+
+    def level_within(self, error: float) -> tuple[float, float]:
+        """Bounds on the mean worth of a step; each fails with this probability at any time.
+
+        With the true mean r, worth - r x steps of an episode has mean 0. The bounds assume that it
+        is independent between episodes and scatters no more widely than a normal variable.
+        """
+        rate, episodes = self.level, len(self.worths)
+        if episodes < 2 or rate <= 0.0:
+            return 0.0, inf
+        apart = [worth - rate * steps for worth, steps in zip(self.worths, self.steps, strict=True)]
+        least = _LEAST_SPREAD * rate * self.credit
+        half = max(cautious_deviation(apart), least) * radius(float(episodes), error) / self.credit
+        return max(rate - half, 0.0), rate + half
