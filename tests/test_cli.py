@@ -142,11 +142,11 @@ def test_inspect_prints_json(desk, moore_prints):
     assert isinstance(summary["warnings"], list)
 
 
-def test_inspect_prints_text_with_its_warnings(desk, moore_prints):
+def test_inspect_prints_text_with_its_findings(desk, moore_prints):
     text = moore_prints("inspect log.hdf5")
     assert "60 rows, 3 observation and 1 action dimensions" in text
     warnings = json.loads(moore_prints("inspect log.hdf5 --json"))["warnings"]
-    assert text.count("\nwarning: ") == len(warnings)
+    assert all(f"\nnote: {warning}\n" in text for warning in warnings)
 
 
 def test_inspect_joins_files(desk, moore_prints):

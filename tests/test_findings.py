@@ -115,6 +115,26 @@ def test_the_first_state_of_the_next_episode_stops_a_run_where_it_is_far():
     assert levels(day)["reset-successors"] == "note", "a plant that is cut into days, without reset"
 
 
+@pytest.mark.parametrize("cut", [{"window": 86400.0}, {"episode_rows": 50}, {"continues": True}])
+def test_a_column_map_that_cuts_a_log_which_goes_on_is_not_found_fault_with(cut):
+    walk = np.cumsum(np.random.default_rng(0).normal(size=(1001, 2)), axis=0)
+    day = replace(plant_log(), obs=walk[:-1], next_obs=walk[1:], metadata={"columns": cut})
+    assert "reset-successors" not in levels(day)
+    given = replace(day, metadata={"columns": cut | {"next_obs": ["a", "b"]}})
+    assert levels(given)["reset-successors"] == "note", "who logs successors may log the next start"
+    reset = with_ends(plant_log(), next_obs=np.roll(plant_log().obs, -1, 0)[plant_log().truncated])
+    far = replace(reset, metadata={"columns": cut})
+    assert levels(far)["reset-successors"] == "ruins", "a far step is one, whatever the map says"
+
+
+@pytest.mark.parametrize("terminals, rule", [(10, "learned"), (9, "module:function")])
+def test_a_rule_is_to_be_learned_only_from_as_many_ends_as_a_run_asks_for(terminals, rule):
+    log = plant_log()
+    terminated = np.isin(np.arange(log.size), np.flatnonzero(log.truncated)[:terminals])
+    flagged = replace(log, terminated=terminated, truncated=log.truncated & ~terminated)
+    assert f"--termination {rule}" in summarize(flagged)["run_flags"]
+
+
 def test_terminals_at_one_length_in_states_like_others_are_time_outs():
     states = np.random.default_rng(0).normal(size=(1980, 3))
     log = replace(

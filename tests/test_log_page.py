@@ -66,17 +66,26 @@ def test_a_sound_log_fits_one_screen(printed):
     lines = printed("inspect log.hdf5 --replay-check --rows 100").splitlines()
     assert len(lines) <= 40
     assert lines[-1].startswith("The log fits Pendulum-v1")
-    assert "Training takes this log; 1 warning." in lines
-    assert sum(line.startswith("warning: There are no reference returns") for line in lines) == 1
+    assert "Training takes this log; 1 finding to look at." in lines
+    assert sum(line.startswith("note: There are no reference returns") for line in lines) == 1
 
 
 def test_a_log_that_training_refuses_is_described_nevertheless(printed):
     text = printed("inspect bad.hdf5")
     assert "refused: There are values that are NaN or infinite: reward 1 (first: row 7)" in text
-    assert text.endswith("Training refuses this log, for 1 reason; 1 warning besides.\n")
+    assert text.endswith("Training refuses this log, for 1 reason; 1 finding besides.\n")
     found = json.loads(printed("inspect bad.hdf5 --json"))
     assert len(found["refused"]) == 1 and found["refused"][0] in found["warnings"]
     assert found["non_finite"] == {"reward": {"values": 1, "first_row": 7}}
+
+
+def test_what_stops_a_run_is_called_ruins_as_in_the_documents(desk, printed):
+    with h5py.File("log.hdf5", "r+") as file:
+        file["timeouts"][...] = True
+    text = printed("inspect log.hdf5")
+    stopping = [line for line in text.splitlines() if line.startswith("ruins: ")]
+    assert stopping and stopping[0].endswith("[ends-in-most-rows]")
+    assert "and takes it as it is only with --accept ends-in-most-rows" in text
 
 
 def test_json_has_everything(printed):

@@ -51,9 +51,9 @@ def test_a_histogram_in_text_shows_even_the_smallest_count():
     assert format_summary(summarize(log()), blocks=ASCII_BLOCKS).isascii()
 
 
-def test_the_verdict_counts_reasons_and_warnings():
+def test_the_verdict_counts_reasons_and_findings():
     assert verdict_text([], []) == "Training takes this log; nothing suspicious was found."
-    assert verdict_text(["a"], []) == "Training takes this log; 1 warning."
+    assert verdict_text(["a"], []) == "Training takes this log; 1 finding to look at."
     assert verdict_text(["a", "b", "c"], ["a"]) == (
-        "Training refuses this log, for 1 reason; 2 warnings besides."
+        "Training refuses this log, for 1 reason; 2 findings besides."
     )

@@ -80,8 +80,10 @@ def main() -> None:
     parser.add_argument("--fault", default=FAULT, help="what breaks, and in which minutes")
     args = parser.parse_args()
     prepared, fault = args.out.absolute(), fault_of(args.fault)
-    subprocess.run(["sh", "prepare.sh", prepared], cwd=HERE, env=environment(), check=True)
     out = prepared / f"day-{args.seed}"
+    if out.exists():
+        parser.error(f"{out} is there already; remove it, or play another day with --seed")
+    subprocess.run(["sh", "prepare.sh", prepared], cwd=HERE, env=environment(), check=True)
     play(prepared, out, seed=args.seed, batches=args.batches, fault=args.fault)
     broken_h = fault.begin / 60.0, fault.end / 60.0
     draw(read_trend(out / "trend.csv"), out / "day.png", broken_h=broken_h)

@@ -1,8 +1,11 @@
 """Functions of the user's own, named on the command line as module:function."""
 
 import importlib
+import os
 import re
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from moore.errors import InputError
 
@@ -16,7 +19,9 @@ def is_function_name(text: str) -> bool:
 def import_function(text: str, *, what: str, example: str, takes: str) -> Callable:
     """The function that `module:function` names. This runs the module.
 
-    Called when a run is prepared, which its user asked for; never while a file is read.
+    The module is looked for where Python looks, and at last in the current folder, as a person
+    expects who has just written it there. Called when a run is prepared, which its user asked for;
+    never while a file is read.
 
     Args:
         text: the name.
@@ -30,12 +35,13 @@ def import_function(text: str, *, what: str, example: str, takes: str) -> Callab
     module_name, _, name = text.partition(":")
     if not is_function_name(text):
         raise InputError(f"{what} {text}: expected module:function, such as {example}")
+    _look_in_current_folder()
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises
         raise InputError(
-            f"{what} {text}: module {module_name} cannot be imported ({error}); install it, or put "
-            "its folder on PYTHONPATH"
+            f"{what} {text}: module {module_name} cannot be imported ({error}); call the "
+            "command in the folder of that module, put the folder on PYTHONPATH, or install it"
         ) from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -43,3 +49,14 @@ def import_function(text: str, *, what: str, example: str, takes: str) -> Callab
             f"{what} {text}: {module_name} has no function {name}; expected def {name}{takes}"
         )
     return function
+
+
+def _look_in_current_folder() -> None:
+    """Puts the current folder last on `sys.path`, so that it hides nothing that is installed.
+
+    It stays there, because a module may import its neighbours later, when its function is called.
+    """
+    with suppress(OSError):  # the folder was removed
+        here = os.getcwd()
+        if here not in sys.path:
+            sys.path.append(here)

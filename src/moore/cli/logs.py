@@ -114,13 +114,16 @@ def _print(summary: dict, found: dict) -> None:
         show(f"replay          not possible: {found['replay_problem']}")
     for note in summary["notes"]:
         show(f"note: {note}")
-    for warning in found["warnings"]:
-        show(f"{_kind(warning, found)}: {warning}")
+    for text in found["warnings"]:
+        show(f"{_level(text, summary)}: {text}")
     show(log_text.verdict_of(summary, replay))
     if replay is not None and replay["fits_all"]:
         show(replay["verdict"])
 
 
-def _kind(warning: str, found: dict) -> str:
-    """The kind of a finding; one that would stop a run counts as a warning here."""
-    return "refused" if warning in found["refused"] else "warning"
+def _level(text: str, summary: dict) -> str:
+    """The level of a finding, in the words of docs/logs.md; a misfit in a replay is a warning."""
+    from moore.data.defects import findings
+
+    levels = {str(finding): finding.level for finding in findings(summary)}
+    return levels.get(text, "warning")

@@ -52,6 +52,8 @@ def _dropped(s: dict) -> list[str]:
     return found + ([f"Rewards ({s['dropped_rewards']})"] if s["dropped_rewards"] else [])
 
 
+_WITHOUT = "; a run of a plant that has none takes env=moore.PlantSpec(...) in Python."
+
 DEFECTS = (
     Defect(
         "not-finite",
@@ -318,7 +320,7 @@ DEFECTS = (
         lambda s: s["env_id"] is None and not s["env_given"],
         lambda s: (
             "The log names no environment. Give it with --env-id"
-            + (f" {s['recommended_env']}." if s["recommended_env"] else ".")
+            + (f" {s['recommended_env']}." if s["recommended_env"] else _WITHOUT)
         ),
     ),
     Defect(

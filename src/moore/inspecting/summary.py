@@ -89,7 +89,8 @@ def summarize(
     summary = source | _sizes(log, facts) | _ranges(log, columns)
     for part in parts:
         summary |= part
-    if summary["far_resets"] > summary["reset_successors"]:  # those of another rounding, too
+    more_far = summary["far_resets"] > summary["reset_successors"]  # of another rounding, too
+    if more_far or _goes_on(metadata):
         summary["reset_successors"] = summary["far_resets"]
         first_rows["reset_successors"] = first_rows["far_resets"]
     summary["run_flags"] = _run_flags(summary)
@@ -127,6 +128,7 @@ def _facts(env_id: str | None, *, given: bool):
 
 def _run_flags(summary: dict) -> list[str]:
     """The flags that `moore run` needs in addition to the log."""
+    from moore.dynamics.terminal_rows import MIN_EPISODES
     from moore.envs.termination import termination_rule
 
     flags, usable = [], not summary["env_problem"]
@@ -137,8 +139,17 @@ def _run_flags(summary: dict) -> list[str]:
     try:
         termination_rule(summary["checked_as"], has_terminals=summary["terminals"] > 0)
     except InputError:
-        flags.append("--termination learned")
+        known = summary["terminals"] - summary["unknown_successors"]
+        enough = known >= MIN_EPISODES  # to learn a rule from
+        flags.append(f"--termination {'learned' if enough else 'module:function'}")
     return flags
+
+
+def _goes_on(metadata: Mapping[str, object]) -> bool:
+    """Whether the log was cut by a column map that says that the system goes on at the cuts."""
+    columns = metadata.get("columns")
+    said = columns.keys() if isinstance(columns, dict) else set()
+    return "next_obs" not in said and not said.isdisjoint({"window", "episode_rows", "continues"})
 
 
 def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:

@@ -91,24 +91,24 @@ def verdict_text(
     """Whether the log can be used, in one line.
 
     Args:
-        warnings: all warnings.
-        refusals: the warnings for which training refuses the log.
-        stops: names of the warnings that stop a run until they are accepted.
+        warnings: all findings.
+        refusals: the findings for which training refuses the log.
+        stops: names of the findings that stop a run until they are accepted.
         flags: further flags that a run needs for this log.
     """
     others = len(warnings) - len(refusals) - (0 if refusals else len(stops))
     if refusals:
         reasons = _count(len(refusals), "reason")
-        return f"Training refuses this log, for {reasons}; {_count(others, 'warning')} besides."
+        return f"Training refuses this log, for {reasons}; {_count(others, 'finding')} besides."
     needed = f" with {' '.join(flags)}" if flags else ""
     if stops:
         reasons = _count(len(stops), "reason")
         return (
             f"Training stops at this log, for {reasons}, and takes it as it is only"
-            f"{needed or ' with'} --accept {' '.join(stops)}; {_count(others, 'warning')} besides."
+            f"{needed or ' with'} --accept {' '.join(stops)}; {_count(others, 'finding')} besides."
         )
     if others:
-        return f"Training takes this log{needed}; {_count(others, 'warning')}."
+        return f"Training takes this log{needed}; {_count(others, 'finding')} to look at."
     return f"Training takes this log{needed}; nothing suspicious was found."
 
 

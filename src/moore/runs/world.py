@@ -119,7 +119,10 @@ def find_world(
     source = find_source(env, config.env_id, config.env_args, log)
     if source is None:
         name = config.algorithm if log is None else log.name
-        raise InputError(f"{name} names no environment; give one with --env-id.")
+        raise InputError(
+            f"{name} names no environment; give one with --env-id, or learn for a plant that has "
+            "none in Python, with env=moore.PlantSpec(...) (docs/tutorial-plant.md)."
+        )
     at_once = config.evaluation.episodes + (acts and system is None)
     with _opened_once(source, config, log, at_once=at_once, fresh=fresh) as (made, notes):
         limit = _limit(made, config, log)
