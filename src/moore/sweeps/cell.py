@@ -62,12 +62,16 @@ class Cell:
 
 def _filled_in(config: Any, begun: Any) -> Any:
     """The cell's settings, with what a run writes down of its log and its environment."""
+    from moore.algorithms import find
+    from moore.runs.log_checks import with_horizon
+
     config = replace(
         config,
         env_id=config.env_id or begun.env_id,
         env_args=config.env_args or begun.env_args,
         episode_steps=config.episode_steps or begun.episode_steps,
     )
+    config = with_horizon(config, find(config.algorithm).agent.sections)
     if config.horizons_per_episode is not None:
         for agent in ("sac", "ppo"):
             here, there = getattr(config, agent), getattr(begun, agent)
