@@ -152,6 +152,12 @@ def test_actions_that_the_log_never_took_are_outside_of_it():
     assert far.states_outside is None
 
 
+def test_a_record_without_an_end_knows_the_actions_in_it():
+    around = Surroundings(walk(1, steps=400))
+    assert around.of(constant(0.0), None).actions_outside_in_log < 0.25
+    assert around.of(constant(1.0), None).actions_outside_in_log > 0.9
+
+
 def test_states_that_the_log_never_saw_are_outside_of_it():
     logged = walk()
     around, everywhere = Surroundings(logged), jnp.ones((4, 5), bool)

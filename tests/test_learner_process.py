@@ -109,7 +109,7 @@ def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_pat
         assert session.status.trouble == ""
 
         os.kill(session.learner.process, signal.SIGKILL)
-        with pytest.warns(UserWarning, match="has ended .*The last policy .* acts on"):
+        with pytest.warns(UserWarning, match="has ended .*without memory left.*policy .* acts on"):
             until(lambda: not session.learner.alive)
         control(session, 3)
         assert len(set(policies(session)[-3:])) == 1

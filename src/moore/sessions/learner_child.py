@@ -33,6 +33,7 @@ SILENCE = 60.0
 # Seconds that it has to end by itself before it is killed.
 _GRACE = 10.0
 OUTPUT = "output.txt"
+_KILL = 9  # signal.SIGKILL, where there is one
 # By how much it is nicer than this process, where the system knows that.
 NICE = 10
 
@@ -250,4 +251,6 @@ def cores_of_learner() -> int:
 
 
 def _why(status: int) -> str:
+    if status == -_KILL:
+        return f"killed by signal {_KILL}, which a system without memory left sends"
     return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
