@@ -83,6 +83,8 @@ def run(desk):
         ("assess run", "give a log of the same system"),
         ("assess run --log nowhere.npz", "nowhere.npz"),
         ("assess session", "session is a session, and what is judged is the policy of a run"),
+        ("assess run --log ''", "--log is empty"),
+        ("assess run --out=", "--out is empty"),
         ("assess run --seed -1", "--seed"),
         ("assess run --starts 0", "--starts"),
     ],
