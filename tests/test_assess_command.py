@@ -41,13 +41,12 @@ def test_a_run_is_judged_without_its_environment(tiny_run, tmp_path, moore_print
     found = json.loads(text)
     assert found["verdict"] in ("yes", "no", "unknown") and found["line"]
     assert found["old"]["value"] == pytest.approx(tiny_log().episode_returns.mean(), rel=1e-4)
-    assert list(found["new"]) == ["the models", "fitted Q evaluation", "importance sampling"]
+    by_weights = ["importance sampling", "doubly robust"]
+    assert list(found["new"]) == ["the models", "fitted Q evaluation", *by_weights]
     models = found["new"]["the models"]["value"]
     assert models["low"] < models["value"] < models["high"]
-    assert (
-        "does not say with which density"
-        in (found["new"]["importance sampling"]["value"]["refused"])
-    )
+    for name in by_weights:
+        assert "does not say with which density" in found["new"][name]["value"]["refused"]
     assert len(found["readings"]) == 3
     assert "held_out" in found["log"] and not found["log"]["held_out"]
     assert "--log HELD_OUT" in found["notes"][0]
@@ -84,6 +83,8 @@ def run(desk):
         ("assess run", "give a log of the same system"),
         ("assess run --log nowhere.npz", "nowhere.npz"),
         ("assess session", "session is a session, and what is judged is the policy of a run"),
+        ("assess run --log ''", "--log is empty"),
+        ("assess run --out=", "--out is empty"),
         ("assess run --seed -1", "--seed"),
         ("assess run --starts 0", "--starts"),
     ],

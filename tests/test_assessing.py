@@ -12,10 +12,18 @@ from made_models import NEVER, TINY, models
 from moore.agents.bc import BCConfig
 from moore.assessing.controller import JudgedController
 from moore.assessing.coverage import Covered, Surroundings
-from moore.assessing.estimate import FITTED_Q, MODELS, QUANTILE, ReturnEstimate, mean_of, refused
+from moore.assessing.estimate import (
+    DOUBLY_ROBUST,
+    FITTED_Q,
+    IMPORTANCE,
+    MODELS,
+    QUANTILE,
+    ReturnEstimate,
+    mean_of,
+    refused,
+)
 from moore.assessing.fitted_q import FittedQ, recursion
 from moore.assessing.imagined import Compared, Imagined, corrected, imagine_episodes
-from moore.assessing.importance import by_importance, effective, weighted, weights_of
 from moore.assessing.judge import Case
 from moore.assessing.logged import as_logged
 from moore.assessing.readings import ReadingFacts, readings, verdict
@@ -115,7 +123,7 @@ def test_each_step_adds_its_reward_unless_the_episode_has_ended():
     weights, inverse = np.ones((4, 1), np.float32), np.full((1, 1, 1), 0.25, np.float32)
     for goes_on, value in ((True, 7.0), (False, 1.0)):
         flags = np.full(4, goes_on)
-        theta = recursion(one, one, reward, flags, weights, inverse, steps=7)
+        *_, theta = recursion(one, one, reward, flags, weights, inverse, steps=7)
         assert theta.item() == pytest.approx(value)
 
 
@@ -134,32 +142,6 @@ def test_fitted_q_refuses_too_few_rows():
     assert not found.value.known and "80 usable rows" in found.value.refused
 
 
-# --- Importance sampling ---
-
-
-def test_importance_weights_of_every_step_sum_up_to_one():
-    weights = weights_of(np.log([[2.0, 1.0], [1.0, 3.0]]))
-    np.testing.assert_allclose(weights, [[2 / 3, 2 / 5], [1 / 3, 3 / 5]])
-    assert effective(weights) == pytest.approx(1 / (4 / 25 + 9 / 25))
-
-
-def test_equal_policies_earn_the_mean_of_the_log():
-    reward = np.arange(40.0).reshape(20, 2)
-    found = weighted(reward, np.zeros((20, 2)))
-    assert found.value == pytest.approx(reward.sum(axis=1).mean())
-
-
-def test_importance_sampling_says_why_it_refuses():
-    logged, policy = walk(12), constant(0.0)
-    rows = len(logged.known)
-    assert "does not say with which density" in by_importance(policy, logged, None).refused
-    assert "deterministic" in by_importance(policy, logged, np.full(rows, np.inf)).refused
-    assert "not known" in by_importance(policy, logged, np.zeros(rows)).refused
-    far = np.zeros((20, 2))
-    far[0] = 9.0
-    assert "worth 1.0 episodes" in weighted(np.ones((20, 2)), far).refused
-
-
 # --- What the log covers ---
 
 
@@ -170,6 +152,12 @@ def test_actions_that_the_log_never_took_are_outside_of_it():
     assert far.actions_outside_in_log > 0.9
     assert (far.at_bounds, far.logged_at_bounds) == (1.0, 0.0)
     assert far.states_outside is None
+
+
+def test_a_record_without_an_end_knows_the_actions_in_it():
+    around = Surroundings(walk(1, steps=400))
+    assert around.of(constant(0.0), None).actions_outside_in_log < 0.25
+    assert around.of(constant(1.0), None).actions_outside_in_log > 0.9
 
 
 def test_states_that_the_log_never_saw_are_outside_of_it():
@@ -255,6 +243,10 @@ def with_models(found: Compared, facts: ReadingFacts = GOOD) -> ReadingFacts:
         (replace(GOOD, open_loop={100: 1.2}), "unknown", "After 100 steps"),
         (replace(GOOD, broken=0.1), "no", "became infinite"),
         (replace(GOOD, old=refused("Few episodes.")), "unknown", "Few episodes."),
+        (replace(GOOD, estimates={IMPORTANCE: says(4.0, 1.0), DOUBLY_ROBUST: says(4.0, 1.0)}),
+         "unknown", "have the same weights and count as one"),
+        (replace(GOOD, estimates={MODELS: says(4.0, 1.0), DOUBLY_ROBUST: says(4.0, 1.0)}),
+         "yes", "by the models and doubly robust"),
     ],
 )  # fmt: skip
 def test_yes_needs_two_estimators_and_no_reading_against_it(facts, answer, words):

@@ -1,6 +1,7 @@
 """Controllers that ran before: functions, servers, ONNX and npz files; and asking them safely."""
 
 import json
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -118,13 +119,19 @@ class Server(BaseHTTPRequestHandler):
             "/act": json.dumps({"action": [row[:2] for row in obs]}),
             "/one": json.dumps({"action": [0.5, 1.0]}),
             "/text": "hello",
+            "/drops": "{" + 40 * " " + "}",
         }.get(self.path, "{}")
         self.send_response(500 if self.path == "/broken" else 200)
         self.send_header("Content-Length", str(len(text)))
         if self.path == "/act":
             self.send_header("Connection", "close" if len(obs) == 2 else "keep-alive")
         self.end_headers()
-        self.wfile.write(text.encode())
+        for letter in text if self.path == "/drops" else ():
+            time.sleep(0.05)
+            self.wfile.write(letter.encode())
+            self.wfile.flush()
+        if self.path != "/drops":
+            self.wfile.write(text.encode())
 
     def log_message(self, *_):
         pass
@@ -161,6 +168,23 @@ def test_a_server_that_does_not_answer_well_is_told(server, path, told):
     controller = HttpController(server + path, timeout=0.1)
     with pytest.raises(InputError, match=told):
         controller.act(OBS[0])
+    controller.close()
+
+
+@pytest.mark.parametrize("path", ["/drops", "/act"])
+def test_all_that_a_server_needs_counts_against_its_time(server, path, monkeypatch):
+    def looked_up_slowly(*given, **more):
+        time.sleep(1.0)
+
+    if path == "/act":
+        monkeypatch.setattr(socket, "getaddrinfo", looked_up_slowly)
+    controller, begin = HttpController(server + path, timeout=0.2), time.monotonic()
+    with pytest.raises(InputError, match=r"did not answer within 0\.2 s"):
+        controller.act(OBS[0])
+    assert time.monotonic() - begin < 0.8
+    monkeypatch.undo()
+    controller.url = f"{server}/act"
+    assert controller.act(OBS[0]).tolist() == OBS[0, :2].tolist(), "and it can be asked again"
     controller.close()
 
 

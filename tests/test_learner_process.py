@@ -82,7 +82,7 @@ def policies(session):
     return [record["policy"] for record in records(session) if record["kind"] == "act"]
 
 
-def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_path):
+def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_path, monkeypatch):
     how = {"dataset": log_file, "learner": "process", **HAND_OVER}
     with closing(Session.from_run(quick_run, tmp_path / "session", **how)) as session:
         control(session, 13)
@@ -96,11 +96,23 @@ def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_pat
         until(lambda: session.learner.updates == 18)
         copy = session.save(tmp_path / "copy")
 
-        os.kill(session.learner.process, signal.SIGKILL)
-        with pytest.warns(UserWarning, match="has ended .*The last policy .* acts on"):
+        monkeypatch.setattr(learner_child, "SILENCE", 4.0)
+        os.kill(session.learner.process, signal.SIGSTOP)
+        with pytest.warns(UserWarning, match="no sign for 4 seconds.*policy .* acts on"):
             until(lambda: not session.learner.alive)
-        control(session, 5)
-        assert len(set(policies(session)[-5:])) == 1
+        assert session.status.trouble == session.learner.trouble
+        control(session, 2)
+        with pytest.raises(InputError, match=r"no sign .* no step is lost"):
+            session.save()
+        os.kill(session.learner.process, signal.SIGCONT)
+        until(lambda: session.learner.alive)
+        assert session.status.trouble == ""
+
+        os.kill(session.learner.process, signal.SIGKILL)
+        with pytest.warns(UserWarning, match="has ended .*without memory left.*policy .* acts on"):
+            until(lambda: not session.learner.alive)
+        control(session, 3)
+        assert len(set(policies(session)[-3:])) == 1
         with pytest.raises(InputError, match=r"no step is lost; session.restart_learner\(\)"):
             session.save()
     with Session.resume(copy, dataset=log_file) as again:

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moore.assessing.importance import logged_densities
 from moore.data.live_records import Records, decode, encode, name_of
 from moore.data.live_steps import UNMEASURED, Steps, plain_reward
 from moore.data.load import load_dataset, read_log
+from moore.envs.bounds import Bounds
 from moore.errors import InputError
 from moore.sessions.journal import Journal
 
@@ -257,6 +259,12 @@ class TestReading:
         np.testing.assert_array_equal(log.infos["log_density"], [-1.5, np.nan])
         assert log.infos["policy"].tolist() == [0, 1] and log.infos["gate"].tolist() == [-1, 1]
         assert log.metadata["session"]["policies"] == ["p", "q"]
+
+    def test_an_assessment_finds_the_densities_in_its_own_units(self, tmp_path):
+        log = written(tmp_path / "log", [*steps(2), act(3, log_density=None), observe(3)])
+        bounds = Bounds(np.asarray([0.0, 1.0]), np.asarray([8.0, 1.0]))  # one entry is locked
+        found = logged_densities(str(log), load_dataset(log), bounds)
+        np.testing.assert_allclose(found, [-1.5 + np.log(4.0)] * 2 + [np.nan])
 
     def test_without_a_complete_step_it_says_so(self, tmp_path):
         with pytest.raises(InputError, match="none of its 1 steps was measured completely"):

@@ -135,6 +135,16 @@ def test_an_action_changes_by_at_most_its_rate():
     assert found.reasons == ("The action may not change that fast.",)
 
 
+def test_an_entry_without_a_rate_limit_is_free_also_where_no_time_has_passed():
+    found = limited([1.0, 4.0], array(0.0, 0.0), seconds=0.0, rate=array(math.inf, 1.0))
+    assert found.action.tolist() == [1.0, 0.0]
+
+
+def test_the_bounds_have_the_last_word_after_the_rate():
+    found = limited([0.5, 1.0], array(0.0, 9.0), seconds=1.0, rate=array(9.0, 1.0))
+    assert found.action.tolist() == [0.5, 4.0]
+
+
 def test_an_action_that_is_no_number_is_replaced_by_the_last_one():
     assert limited([math.nan, 1.0], array(0.5, 2.0)).action.tolist() == [0.5, 2.0]
     with pytest.raises(InputError, match=r"the first action is \[nan, 1.0\]"):

@@ -16,7 +16,13 @@ from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 from moore.presets import preset
 from moore.runs.folder import read_metrics
-from moore.runs.log_checks import check_log_suits, discount_for, note_on_log, with_return_scale
+from moore.runs.log_checks import (
+    check_log_suits,
+    discount_for,
+    note_on_log,
+    with_horizon,
+    with_return_scale,
+)
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from steps import imagine
@@ -273,6 +279,30 @@ def test_the_discount_follows_the_step_limit_where_episodes_can_end_early():
     assert discount_for(config, config.sac, terminal, 1000) == pytest.approx(0.997)
     assert discount_for(config, config.sac, terminal, None) == 0.9  # 1 - 3 / 20 is less
     assert discount_for(tiny_config(), config.sac, terminal, 1000) == 0.9
+
+
+def test_every_agent_of_a_run_looks_three_settling_times_ahead():
+    config = replace(tiny_config(), control_interval=10.0, settling_time=200.0)
+    setup = prepare(config, dataset=tiny_log(), env=ENV)
+    assert setup.config.sac.discount == pytest.approx(1 - 10 / 600)
+    assert setup.learner.config == setup.config
+    both = with_horizon(config, ("ppo", "td3"))
+    assert both.ppo.discount == both.td3.discount == pytest.approx(1 - 10 / 600)
+    assert both.sac == config.sac and with_horizon(tiny_config(), ("sac",)) == tiny_config()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        ({"settling_time": 60.0}, "also give control_interval"),
+        ({"settling_time": 60.0, "control_interval": 90.0}, "settles within one interval"),
+        ({"settling_time": -1.0, "control_interval": 1.0}, "settling_time"),
+        ({"settling_time": 60.0, "control_interval": float("inf")}, "control_interval"),
+    ],
+)
+def test_seconds_that_cannot_be_are_refused(seconds, words):
+    with pytest.raises(InputError, match=words):
+        replace(tiny_config(), **seconds)
 
 
 def test_a_run_learns_under_the_discount_that_its_configuration_says():

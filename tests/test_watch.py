@@ -24,6 +24,7 @@ ONLINE = {
     "online/episode_returns": [-100.0, -140.0], "model/uncertainty_mean": 0.7,
     "budget/margin": 1234.0, "budget/spent": 5.0, "budget/trials": 4.0, "budget/promoted": 2.0,
     "budget/demoted": 0.0, "budget/incumbent": 3.0, "gate/accepted": 0.25,
+    "replay/online_share": 0.374, "replay/online_share_expected": 0.4,
 }  # fmt: skip
 CONFIG = 'env_id = "Pendulum-v1"\nalgorithm = "moore_safe"\n[online]\nepochs = 6\n'
 
@@ -69,6 +70,7 @@ def test_the_page_says_who_acts_what_it_earns_and_what_is_left(asked):
     assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
     for text in (
         "policy 3, promoted", "−200", "−120", "1,234", "5 spent, 4 trials, 2 promoted, 0 demoted",
+        "<strong>37%</strong>", "Share of new data in what is learned from", "asked for",
         "0.7", "online epoch 1 of 6", "Pendulum-v1 · moore_safe", "let 25% of the new policies",
         'name="viewport" content="width=device-width',
     ):  # fmt: skip

@@ -7,11 +7,17 @@ from handover_runs import number, rows_of
 from text import DASH, fixed, markdown, significant
 
 CSV = "assess-check.csv"
-ESTIMATORS = {"models": "the models", "fitted_q": "fitted Q evaluation"}
+ESTIMATORS = {
+    "models": "the models", "fitted_q": "fitted Q evaluation", "importance": "importance sampling",
+    "doubly_robust": "doubly robust",
+}  # fmt: skip
+# Those that need the densities of the log's actions, and speak of sampled policies.
+BY_WEIGHTS = ("importance", "doubly_robust")
 TASKS = {
     "tank": "tank",
     "quick/pendulum": "pendulum",
     "quick/pendulum, learned for longer": "pendulum, learned for longer",
+    "tank with densities": "tank, densities logged",
 }
 ANSWERS = {"yes": "yes", "unknown": "not known", "no": "no"}
 
@@ -35,6 +41,8 @@ def _estimators() -> str:
     for task in _tasks():
         for name, title in ESTIMATORS.items():
             mine = rows_of(CSV, task=task)
+            if name in BY_WEIGHTS and not mine[0]["truth_sampled"]:
+                continue
             known = [row for row in mine if row[f"{name}_value"]]
             rows.append([TASKS[task], title, str(len(mine)), str(len(mine) - len(known)),
                          *_quality(known, name)])  # fmt: skip
@@ -44,13 +52,18 @@ def _estimators() -> str:
 def _quality(known: list[dict], name: str) -> list[str]:
     if len(known) < 3:
         return [DASH] * 4
-    truth, value, low, high = _columns(known, "truth", *(f"{name}_{x}" for x in
-                                                        ("value", "low", "high")))  # fmt: skip
+    names = (f"{name}_{x}" for x in ("value", "low", "high"))
+    truth, value, low, high = _columns(known, truth_of(name), *names)
     error = float(np.median(np.abs(value - truth)))
     inside = float(np.mean((low <= truth) & (truth <= high)))
     rank = float(stats.spearmanr(truth, value).statistic)
     share = error / float(np.ptp(truth))
     return [fixed(rank, 2), significant(error), _percent(share), _percent(inside)]
+
+
+def truth_of(name: str) -> str:
+    """The column of the truth that an estimator speaks of."""
+    return "truth_sampled" if name in BY_WEIGHTS else "truth"
 
 
 def _verdicts() -> str:
@@ -89,7 +102,7 @@ def _mean_error(rows: list[dict], name: str) -> str:
     known = [row for row in rows if row[f"{name}_value"]]
     if not known:
         return DASH
-    truth, value = _columns(known, "truth", f"{name}_value")
+    truth, value = _columns(known, truth_of(name), f"{name}_value")
     error = float(np.mean(value - truth))
     return ("+" if error >= 0 else "") + significant(error)
 
@@ -103,7 +116,13 @@ def numbers() -> dict[str, str]:
     below_log = [row for row in yes if number(row["truth"]) <= number(row["old"])]
     bound = 1.0 - 0.05 ** (1.0 / len(worse))
     tank = rows_of(CSV, task="tank")[0]
+    dense = rows_of(CSV, task="tank with densities")
+    weighed = [row for row in dense if row["doubly_robust_value"]]
     return {
+        "assess-dense": str(len(dense)),
+        "assess-dense-known": str(len(weighed)),
+        "assess-dense-old": fixed(number(dense[0]["old"]), 2),
+        "assess-dense-truth": fixed(number(dense[0]["old_truth"]), 2),
         "assess-policies": str(len(rows)),
         "assess-worse": str(len(worse)),
         "assess-better": str(len(better)),

@@ -4,7 +4,8 @@ import csv
 from functools import cache
 from pathlib import Path
 
-from text import DASH, fixed, markdown
+from handover_runs import number, rows_of
+from text import DASH, fixed, markdown, significant
 
 _CSV = Path(__file__).resolve().parents[1] / "docs" / "results" / "guard-simulation.csv"
 _KNOWN = ("20", "50", "200")
@@ -60,7 +61,24 @@ def _signals() -> str:
     return markdown(["signal", "kind", "readings until the alarm"], lines)
 
 
+def _episodes() -> str:
+    """The worst episode with the guard and without it, on the quick tasks."""
+    lines, rows = [], rows_of("guard-episodes.csv")
+    for task, variant in dict.fromkeys((row["task"], row["variant"]) for row in rows):
+        mine = [row for row in rows if (row["task"], row["variant"]) == (task, variant)]
+        cells = []
+        for guard in ("off", "on"):
+            returns = [number(row["return"]) for row in mine if row["guard"] == guard]
+            cells += [significant(min(returns)), significant(sum(returns) / len(returns))]
+        alarms = [row["episode"] for row in mine if row["guard"] == "on" and row["alarm"]]
+        after = str(int(alarms[0]) + 1) if alarms else DASH
+        lines.append([task.removeprefix("quick/"), variant, *cells, after])
+    head = ["task", "new policy", "worst, no guard", "mean", "worst, guard", "mean", "alarm after"]
+    return markdown(head, lines)
+
+
 TABLES = {
+    "guard-episodes": _episodes,
     "guard-false-alarms": lambda: _rates("false alarms"),
     "guard-broken": lambda: _rates("broken", "t-test"),
     "guard-delays": _delays,

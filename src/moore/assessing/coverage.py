@@ -21,6 +21,8 @@ from moore.assessing.logged import Logged
 USUAL = 0.99
 # Numbers of rows that are searched, and that are asked for; the time is their product.
 REFERENCE, ASKED = 20_000, 2000
+# Number of stretches that a log of a single episode is cut into.
+STRETCHES = 10
 # Number of most similar states whose actions an action is compared with.
 SIMILAR = 10
 # A distance below this is nothing: a hundredth of the range of the action, or of a deviation.
@@ -60,6 +62,8 @@ class Surroundings:
 
     Attributes:
         logged: the log. Half of its episodes are searched; rows of the others show what is usual.
+            A single episode is taken as stretches: its rows, searched among themselves, would all
+            be found, and everything else would be outside.
         seed: seed of the draws.
     """
 
@@ -69,11 +73,13 @@ class Surroundings:
     @cached_property
     def _halves(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows that are searched, and rows of other episodes that are asked for."""
-        rng = np.random.default_rng(self.seed)
-        order = rng.permutation(len(self.logged.first))
+        rng, piece = np.random.default_rng(self.seed), self.logged.episode
+        if len(self.logged.first) == 1:
+            piece = np.arange(len(piece)) * STRETCHES // len(piece)
+        order = rng.permutation(np.unique(piece))
         half = max(1, len(order) // 2)
-        searched = self.logged.rows_of(order[:half])
-        others = self.logged.rows_of(order[half:]) if len(order) > 1 else searched
+        searched = np.flatnonzero(np.isin(piece, order[:half]))
+        others = np.flatnonzero(np.isin(piece, order[half:])) if len(order) > 1 else searched
         return _some(searched, REFERENCE, rng), _some(others, ASKED, rng)
 
     def _scaled(self, obs: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from scipy import stats
 
 # Names of the estimators.
 MODELS, FITTED_Q, IMPORTANCE = "the models", "fitted Q evaluation", "importance sampling"
+DOUBLY_ROBUST = "doubly robust"
 # Probability that an interval is meant to contain the truth, and its normal quantile.
 LEVEL = 0.9
 QUANTILE = float(stats.norm.ppf(0.5 + LEVEL / 2))

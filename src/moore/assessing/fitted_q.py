@@ -16,6 +16,7 @@ known from the log, so the difference corrects the estimate and says what it can
     value(new) = earned(old) + [Q(new) - Q(old)]
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,8 +65,8 @@ class FittedQ:
                 f"The log has {len(self.logged.first)} episodes, and {FEWEST} are needed to "
                 "resample them."
             )
-        if self._rows.size < LEAST_ROWS:
-            return f"The log has {self._rows.size} usable rows, and {LEAST_ROWS} are needed."
+        if self.rows.size < LEAST_ROWS:
+            return f"The log has {self.rows.size} usable rows, and {LEAST_ROWS} are needed."
         miss, scatter = abs(self._error), float(self.logged.returns.std())
         if not miss <= MOST_MISSED * scatter:
             return (
@@ -78,13 +79,13 @@ class FittedQ:
     @cached_property
     def error_on_old(self) -> float | None:
         """Estimate minus truth for the old controller; None if there are too few rows."""
-        return None if self._rows.size < LEAST_ROWS else self._error
+        return None if self.rows.size < LEAST_ROWS else self._error
 
     def of(self, new: JudgedController) -> Compared:
         """The value of a policy without noise."""
         if why := self.why_refused:
             return Compared(refused(why), refused(why))
-        values = self._values(new.actions(self.logged.data.next_obs[self._rows]),
+        values = self._values(new.actions(self.logged.data.next_obs[self.rows]),
                               new.actions(self.logged.starts), self._weights)  # fmt: skip
         gains = values - self._old
         earned = self.logged.returns
@@ -99,7 +100,7 @@ class FittedQ:
     # --- The rows and their features ---
 
     @cached_property
-    def _rows(self) -> Int[np.ndarray, " rows"]:
+    def rows(self) -> Int[np.ndarray, " rows"]:
         """Rows of whole episodes whose target is known for every policy, the old one included."""
         logged, rng = self.logged, np.random.default_rng(self.seed)
         order = rng.permutation(len(logged.first))
@@ -113,13 +114,13 @@ class FittedQ:
     def _projection(self) -> tuple[Float[np.ndarray, "inputs features"], Float[np.ndarray, " _"]]:
         rng = np.random.default_rng(self.seed + 1)
         inputs = self.logged.data.obs.shape[1] + self.logged.data.action.shape[1]
-        count = min(FEATURES, self._rows.size // ROWS_PER_FEATURE)
+        count = min(FEATURES, self.rows.size // ROWS_PER_FEATURE)
         width = np.resize(_WIDTHS, count) * np.sqrt(inputs)
         weight = rng.normal(size=(inputs, count)) / width
         phase = rng.uniform(0.0, 2.0 * np.pi, count)
         return weight.astype(np.float32), phase.astype(np.float32)
 
-    def _features(
+    def features(
         self, obs: Float[np.ndarray, "rows obs"], action: Float[np.ndarray, "rows action"]
     ) -> Float[np.ndarray, "rows features"]:
         """The hidden layer, the standardised inputs, and 1."""
@@ -130,9 +131,9 @@ class FittedQ:
         return np.concatenate([np.cos(inputs @ weight + phase), inputs, one], axis=1)
 
     @cached_property
-    def _phi(self) -> Float[np.ndarray, "rows features"]:
-        data, rows = self.logged.data, self._rows
-        return self._features(data.obs[rows], data.action[rows])
+    def phi(self) -> Float[np.ndarray, "rows features"]:
+        data, rows = self.logged.data, self.rows
+        return self.features(data.obs[rows], data.action[rows])
 
     # --- The bootstrap over episodes ---
 
@@ -152,19 +153,14 @@ class FittedQ:
     @cached_property
     def _inverse(self) -> Float[np.ndarray, "replicates features features"]:
         """(Phi' W Phi + ridge)^-1 of every replicate."""
-        phi, found = self._phi, []
-        for weight in self._weights[self.logged.episode[self._rows]].T:
-            gram = (phi * weight[:, None]).T @ phi
-            ridge = _RIDGE * len(phi) * np.eye(len(gram))
-            found.append(np.linalg.inv(gram.astype(np.float64) + ridge).astype(np.float32))
-        return np.stack(found)
+        return inverses(self.phi, self._weights[self.logged.episode[self.rows]])
 
     # --- The recursion ---
 
     @cached_property
     def _old(self) -> Float[np.ndarray, " replicates"]:
         """Values with the log's own next actions."""
-        data, rows = self.logged.data, self._rows
+        data, rows = self.logged.data, self.rows
         following = np.minimum(rows + 1, len(data.reward) - 1)  # not used on terminal rows
         starts = data.action[self.logged.first]
         return self._values(data.action[following], starts, self._weights)
@@ -180,16 +176,28 @@ class FittedQ:
         weights: Float[np.ndarray, "episodes replicates"],
     ) -> Float[np.ndarray, " replicates"]:
         """The mean Q_H of the first states, in every replicate."""
-        data, rows = self.logged.data, self._rows
-        following = self._features(data.next_obs[rows], next_action)
-        theta = recursion(
-            self._phi, following, data.reward[rows], ~data.terminated[rows],
+        data, rows = self.logged.data, self.rows
+        following = self.features(data.next_obs[rows], next_action)
+        *_, theta = recursion(
+            self.phi, following, data.reward[rows], ~data.terminated[rows],
             weights[self.logged.episode[rows]], self._inverse, steps=self.logged.horizon,
         )  # fmt: skip
-        begin = self._features(self.logged.starts, first_action) @ theta
-        low, high = _limits(data.reward[rows], self.logged.horizon)
+        begin = self.features(self.logged.starts, first_action) @ theta
+        low, high = limits(data.reward[rows], self.logged.horizon)
         found = (np.clip(begin, low, high) * weights).sum(axis=0) / weights.sum(axis=0)
         return found.astype(np.float64)
+
+
+def inverses(
+    phi: Float[np.ndarray, "rows features"], weights: Float[np.ndarray, "rows replicates"]
+) -> Float[np.ndarray, "replicates features features"]:
+    """(Phi' W Phi + ridge)^-1 of every replicate."""
+    found = []
+    for weight in weights.T:
+        gram = (phi * weight[:, None]).T @ phi
+        ridge = _RIDGE * len(phi) * np.eye(len(gram))
+        found.append(np.linalg.inv(gram.astype(np.float64) + ridge).astype(np.float32))
+    return np.stack(found)
 
 
 def recursion(
@@ -201,8 +209,8 @@ def recursion(
     inverse: Float[np.ndarray, "replicates features features"],
     *,
     steps: int,
-) -> Float[np.ndarray, "features replicates"]:
-    """The last layer of Q_H in every replicate.
+) -> Iterator[Float[np.ndarray, "features replicates"]]:
+    """The last layers of Q_1, Q_2, ..., Q_H in every replicate.
 
     Args:
         phi: features of (s, a).
@@ -215,13 +223,13 @@ def recursion(
     """
     theta = np.zeros((phi.shape[1], weights.shape[1]), np.float32)
     for step in range(steps):
-        low, high = _limits(reward, step)
+        low, high = limits(reward, step)
         value = np.clip(following @ theta, low, high)
         target = reward[:, None] + goes_on[:, None] * value
         theta = np.einsum("rfg,gr->fr", inverse, phi.T @ (weights * target))
-    return theta
+        yield theta
 
 
-def _limits(reward: Float[np.ndarray, " rows"], steps: int) -> tuple[float, float]:
+def limits(reward: Float[np.ndarray, " rows"], steps: int) -> tuple[float, float]:
     """What `steps` steps can earn; an early end earns nothing more."""
     return steps * min(float(reward.min()), 0.0), steps * max(float(reward.max()), 0.0)

@@ -10,7 +10,15 @@ import numpy as np
 from moore.agents.bc import BCConfig
 from moore.assessing.controller import JudgedController, cloned
 from moore.assessing.coverage import Covered, Surroundings
-from moore.assessing.estimate import FITTED_Q, IMPORTANCE, MODELS, ReturnEstimate, mean_of, refused
+from moore.assessing.doubly_robust import by_weights_and_values
+from moore.assessing.estimate import (
+    DOUBLY_ROBUST,
+    FITTED_Q,
+    IMPORTANCE,
+    MODELS,
+    mean_of,
+    refused,
+)
 from moore.assessing.fitted_q import REPLICATES, FittedQ
 from moore.assessing.imagined import (
     BEYOND,
@@ -20,7 +28,7 @@ from moore.assessing.imagined import (
     corrected,
     imagine_episodes,
 )
-from moore.assessing.importance import by_importance
+from moore.assessing.importance import by_importance, weighed
 from moore.assessing.logged import Logged
 from moore.assessing.readings import Answer, Reading, ReadingFacts, readings, verdict
 from moore.dynamics.ensemble import Ensemble, Normaliser
@@ -86,7 +94,7 @@ class Case:
     def judge(self, new: JudgedController) -> Judgement:
         """What can be said about this policy; it acts without noise."""
         visited = self._imagined(new)
-        estimates = self._estimates(new, visited) | {IMPORTANCE: self._by_importance(new)}
+        estimates = self._estimates(new, visited) | self._by_weights(new)
         facts = self._facts(self._surroundings.of(new, visited), estimates, visited)
         found = readings(facts)
         answer, line = verdict(facts, found)
@@ -195,15 +203,16 @@ class Case:
             return corrected(*returns, self.logged.returns, seed=self.seed)
         return Compared(refused(why), refused(why))
 
-    def _by_importance(self, new: JudgedController) -> Compared:
+    def _by_weights(self, new: JudgedController) -> dict[str, Compared]:
+        """What those say that need the densities of the log's actions."""
         if why := self._no_episodes():
-            return Compared(refused(why), refused(why))
-        value = by_importance(new, self.logged, self.density)
-        if not value.known:
-            return Compared(value, value)
-        old = float(self.logged.returns.mean())
-        gain = ReturnEstimate(value.value - old, value.low - old, value.high - old)
-        return Compared(value, gain)
+            nothing = Compared(refused(why), refused(why))
+            return {IMPORTANCE: nothing, DOUBLY_ROBUST: nothing}
+        found = weighed(new, self.logged, self.density)
+        return {
+            IMPORTANCE: by_importance(found, self.logged),
+            DOUBLY_ROBUST: by_weights_and_values(new, found, self._fitted_q),
+        }
 
     def _facts(
         self, covered: Covered, estimates: dict[str, Compared], visited: Imagined | None

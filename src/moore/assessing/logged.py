@@ -23,6 +23,7 @@ class Logged:
         data: rows as NumPy arrays; actions in [-1, 1].
         known: rows whose successor is in the log.
         first, stop: first row of each episode, and the row after its last.
+        whole: for each episode whether it ended by itself or is as long as the horizon.
         returns: undiscounted returns of the whole episodes.
         horizon: largest number of steps of an episode.
         cut: share of the rows that lie in episodes which the recording cut short.
@@ -32,6 +33,7 @@ class Logged:
     known: Bool[np.ndarray, " rows"]
     first: Int[np.ndarray, " episodes"]
     stop: Int[np.ndarray, " episodes"]
+    whole: Bool[np.ndarray, " episodes"]
     returns: Float[np.ndarray, " whole"]
     horizon: int
     cut: float
@@ -95,6 +97,7 @@ def as_logged(log: Dataset, units: Units, bounds: Bounds, episode_steps: int | N
         known=log.successor_known,
         first=first,
         stop=stop,
+        whole=whole,
         returns=np.asarray(units.reward_in(earned), np.float64),
         horizon=horizon,
         cut=float(lengths[~whole].sum() / lengths.sum()),

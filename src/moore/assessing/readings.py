@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moore.assessing.coverage import Covered
-from moore.assessing.estimate import MODELS, ReturnEstimate
+from moore.assessing.estimate import DOUBLY_ROBUST, IMPORTANCE, MODELS, ReturnEstimate
 from moore.assessing.imagined import Compared
 
 Status = Literal["fine", "open", "against"]
@@ -148,7 +148,8 @@ def verdict(facts: ReadingFacts, found: list[Reading]) -> tuple[Answer, str]:
     """The answer, and one line that says why.
 
     "yes" needs two estimators whose intervals of the gain lie above 0, and no reading that is open
-    or against. "no" needs a reading against, or an interval of the gain below 0.
+    or against. "no" needs a reading against, or an interval of the gain below 0. Importance
+    sampling and the doubly robust estimate have the same weights, so they count as one.
     """
     known = facts.known
     against = [reading for reading in found if reading.status == "against"]
@@ -160,7 +161,7 @@ def verdict(facts: ReadingFacts, found: list[Reading]) -> tuple[Answer, str]:
         return "no", f"No. {against[0].text}"
     if not facts.old.known:
         return "unknown", f"Not known. {facts.old.refused}"
-    if len(better) < 2:
+    if len({DOUBLY_ROBUST if name == IMPORTANCE else name for name in better}) < 2:
         return "unknown", f"Not known. {_why_not_better(known, better)}"
     still = [reading for reading in found if reading.status == "open"]
     if still:
@@ -175,6 +176,8 @@ def _why_not_better(known: dict[str, Compared], better: list[str]) -> str:
     if len(known) < 2:
         return "Fewer than two estimators speak, and nothing checks a single one."
     others = [name for name in known if name not in better]
+    if not others:
+        return f"{_capital(_and(better))} have the same weights and count as one."
     return f"By {_and(others)} the gain may as well be nothing or a loss."
 
 

@@ -1,6 +1,7 @@
 """Options of a command, parsed by tyro; a wrong flag is reported in one line."""
 
 import contextlib
+import dataclasses
 import inspect
 import io
 import os
@@ -21,6 +22,7 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
 
     arguments = [_at_home(argument) for argument in arguments]
     _refuse_twice(arguments, repeatable=_repeatable(options))
+    _refuse_empty(arguments, options)
     if {"-h", "--help"} & set(arguments):
         explain(options)
     errors = io.StringIO()
@@ -59,6 +61,18 @@ def _refuse_twice(arguments: list[str], *, repeatable: set[str]) -> None:
             raise InputError(
                 f"{flag} is given with {told}; give it once. Where a flag takes several values, "
                 "they follow each other."
+            )
+
+
+def _refuse_empty(arguments: list[str], options: type) -> None:
+    """Refuses an empty value of an option that may be left out, for it would count as left out."""
+    fields = dataclasses.fields(options) if dataclasses.is_dataclass(options) else ()
+    left_out = {f"--{field.name.replace('_', '-')}" for field in fields if field.default is None}
+    for flag, values in _flags(arguments):
+        if values == [""] and flag in left_out:
+            raise InputError(
+                f"{flag} is empty, as a variable of the shell is that was not set; give its value, "
+                "or leave the flag out."
             )
 
 

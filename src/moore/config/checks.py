@@ -22,6 +22,7 @@ def check(config: "Config") -> None:
     tracker_names(config.track)
     online = config.online
     check_scheme(online.scheme, online.alpha, steps_per_epoch=online.steps_per_epoch)
+    _check_seconds(config)
     _check_model(config.model)
     _check_critics(config)
     _check_stages(config)
@@ -39,6 +40,22 @@ def _check_texts(config: "Config") -> None:
                 f"{field.name} {value} holds bytes that are no text in UTF-8, or the language "
                 "settings (LC_ALL) know no UTF-8; give the file another name."
             ) from None
+
+
+def _check_seconds(config: "Config") -> None:
+    interval, settling = config.control_interval, config.settling_time
+    if settling is None:
+        return
+    if interval is None:
+        raise InputError(
+            f"settling_time is {settling:g} s; also give control_interval, the seconds from one "
+            "action to the next: the discount is one of steps."
+        )
+    if interval > settling:
+        raise InputError(
+            f"control_interval is {interval:g} s and settling_time {settling:g} s; a system that "
+            "settles within one interval leaves nothing to look ahead to: leave both out."
+        )
 
 
 def _check_model(model: ModelConfig) -> None:

@@ -100,6 +100,13 @@ class Config:
     """Raise the discount of sac or ppo to 1 - n / (step limit of an episode), where n is this
     number, if the log has terminals: with a short horizon the critic barely notices an early
     termination. None leaves the discount as it is."""
+    control_interval: Positive[float] | None = None
+    """Seconds from one action to the next. It is needed for `settling_time`."""
+    settling_time: Positive[float] | None = None
+    """Seconds in which the system settles if it is controlled well. The discount of every agent of
+    the run then looks three times as far ahead: it is 1 - control_interval / (3 settling_time),
+    whatever the agent's section says. `horizons_per_episode` may still raise it. None leaves the
+    discounts as they are."""
     trust_quantile: Fraction | None = None
     """Also end a rollout after a step whose u exceeds this quantile of u over real transitions,
     which the scheme draws. None ends rollouts after H steps or at a predicted termination only."""

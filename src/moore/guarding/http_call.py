@@ -5,11 +5,19 @@
 
 Always as rows, also for one observation. Only Python's own HTTP client is used. It follows no
 redirects and opens no other kind of address.
+
+Each question is asked in a thread of its own, which is left behind when the time is over: the
+time-out of a socket begins anew with every byte, and none holds while a name is looked up.
 """
 
+import contextlib
 import http.client
 import json
 import math
+import queue
+import socket
+import threading
+import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -28,7 +36,7 @@ class HttpController:
 
     Attributes:
         url: address of the server, http or https.
-        timeout: seconds that each of connecting and waiting for the answer may take.
+        timeout: seconds that all of connecting, asking and hearing the answer may take.
     """
 
     url: str
@@ -76,35 +84,70 @@ class HttpController:
         return actions.reshape(*obs.shape[:-1], -1)
 
     def _ask(self, body: str) -> tuple[int, bytes]:
-        kept = self._connection is not None
-        try:
-            return self._exchange(body)
-        except TimeoutError:
-            self.close()
-            raise InputError(f"{self.url} did not answer within {self.timeout:g} s.") from None
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            if kept:  # the server has closed the connection since
-                return self._ask(body)
-            told = str(error) or type(error).__name__
-            raise InputError(f"{self.url} cannot be asked ({told}).") from None
+        end = time.monotonic() + self.timeout
+        # The server may have closed a connection that was kept open since the last question.
+        for is_last in (True,) if self._connection is None else (False, True):
+            try:
+                return self._exchange(body, end)
+            except TimeoutError:
+                self.close()
+                raise InputError(f"{self.url} did not answer within {self.timeout:g} s.") from None
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                told = str(error) or type(error).__name__
+                if is_last:
+                    raise InputError(f"{self.url} cannot be asked ({told}).") from None
+        raise AssertionError("The last exchange returns or raises.")
 
-    def _exchange(self, body: str) -> tuple[int, bytes]:
-        parts = urlsplit(self.url)
+    def _exchange(self, body: str, end: float) -> tuple[int, bytes]:
+        """Status and content, or what the thread that asks has raised, at `end` at the latest."""
         if self._connection is None:
-            secure = parts.scheme == "https"
-            kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-            self._connection = kind(parts.hostname or "", parts.port, timeout=self.timeout)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._connection.request("POST", path, body, {"Content-Type": "application/json"})
-        answer = self._connection.getresponse()
-        content = answer.read(_LARGEST_ANSWER + 1)
-        if answer.will_close or len(content) > _LARGEST_ANSWER:
+            self._connection = self._opened()
+        answers: queue.SimpleQueue = queue.SimpleQueue()
+        asking = threading.Thread(
+            target=_put, args=(answers, self._connection, self._path, body), daemon=True
+        )
+        asking.start()
+        try:
+            found, goes_on = answers.get(timeout=max(end - time.monotonic(), 0.0))
+        except queue.Empty:
+            raise TimeoutError from None
+        if not goes_on:
             self.close()
-        return answer.status, content
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _opened(self) -> http.client.HTTPConnection:
+        parts = urlsplit(self.url)
+        secure = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        return kind(parts.hostname or "", parts.port, timeout=self.timeout)
+
+    @property
+    def _path(self) -> str:
+        parts = urlsplit(self.url)
+        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def close(self) -> None:
         """Closes the connection; the next call opens another one."""
         if self._connection is not None:
+            if self._connection.sock is not None:
+                with contextlib.suppress(OSError):  # also wakes a thread that still listens
+                    self._connection.sock.shutdown(socket.SHUT_RDWR)
             self._connection.close()
             self._connection = None
+
+
+def _put(
+    answers: queue.SimpleQueue, connection: http.client.HTTPConnection, path: str, body: str
+) -> None:
+    """Asks, and puts what came of it: an answer or an error, and whether the connection stays."""
+    try:
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read(_LARGEST_ANSWER + 1)
+        goes_on = not answer.will_close and len(content) <= _LARGEST_ANSWER
+        answers.put(((answer.status, content), goes_on))
+    except Exception as error:  # told by whoever waits for the answer
+        answers.put((error, False))

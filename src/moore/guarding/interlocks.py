@@ -128,15 +128,21 @@ def allowed(
         reasons.append("The action is not finite numbers; the last one is held.")
     action = _within(action, low, high, reasons)
     if interlocks.rate is not None and last is not None:
-        reach = interlocks.rate * max(seconds, 0.0)
+        reach = reach_in(interlocks.rate, max(seconds, 0.0))
         slow = np.clip(action, last - reach, last + reach)
         if (np.abs(slow - action) > 0.0).any():
             reasons.append("The action may not change that fast.")
         action = slow
     if interlocks.project is not None:
         action = _projected(interlocks.project, obs, action, last, reasons)
-        action = _within(action, low, high, reasons)
+    action = _within(action, low, high, reasons)
     return Allowed(action.astype(np.float32), tuple(reasons))
+
+
+def reach_in(rate: Float[np.ndarray, " action"], seconds: float) -> Float[np.ndarray, " action"]:
+    """How far each entry may change in so many seconds, also in none; infinite: without a limit."""
+    unlimited = np.isinf(rate)
+    return np.where(unlimited, np.inf, np.where(unlimited, 0.0, rate) * seconds)
 
 
 def _within(action: Action, low: Action, high: Action, reasons: list[str]) -> Action:

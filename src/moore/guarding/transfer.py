@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moore.errors import InputError
+from moore.guarding.interlocks import reach_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +66,7 @@ def moved(
         return transfer, wanted
     if not seconds >= 0.0:
         raise InputError(f"{seconds} s have passed since the last action; expected 0 or more.")
-    unlimited = np.isinf(rate)
-    reach = np.where(unlimited, np.inf, np.where(unlimited, 0.0, rate) * seconds)
+    reach = reach_in(rate, seconds)
     arrived = np.abs(wanted - last) <= reach
     step = np.clip(wanted - last, -reach, reach)
     action = np.where(transfer.moving & ~arrived, last + step, wanted).astype(wanted.dtype)

@@ -61,6 +61,7 @@ def live_facts(
         "uncertainty": _latest(rows, "model/uncertainty_mean"),
         "uncertainty_low": _latest(rows, "model/uncertainty_p20"),
         "uncertainty_high": _latest(rows, "model/uncertainty_p80"),
+        "new_share": _latest(rows, "replay/online_share"),
         "budget": (told and told["budget"]) or _budget(last),
         "env_steps": last.get("env_steps"),
         "updates": last.get("updates"),
@@ -141,6 +142,10 @@ def _charts(rows: Sequence[dict]) -> list[dict]:
         ("Return", (("evaluated", "eval/return"), ("acting", None))),
         ("Uncertainty of the models", (("mean", "model/uncertainty_mean"),)),
         ("Budget left", (("margin", "budget/margin"),)),
+        (
+            "Share of new data in what is learned from",
+            (("drawn", "replay/online_share"), ("asked for", "replay/online_share_expected")),
+        ),
     ):
         curves = [
             (name, [(float(i), float(y)) for i, row in enumerate(rows)

@@ -1,5 +1,6 @@
 """Checks before training whether an algorithm can use a log."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -132,6 +133,15 @@ def with_return_scale(
             "returns are known; give --adaptive-bc.return-low and --adaptive-bc.return-high."
         )
     return replace(config, return_low=low, return_high=high)
+
+
+def with_horizon(config: Config, sections: Iterable[str]) -> Config:
+    """With a horizon of three settling times in these agents' sections, if the time is given."""
+    if config.settling_time is None or config.control_interval is None:
+        return config
+    discount = 1.0 - config.control_interval / (3.0 * config.settling_time)
+    settings = {name: replace(getattr(config, name), discount=discount) for name in sections}
+    return replace(config, **settings)
 
 
 def discount_for(

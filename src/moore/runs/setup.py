@@ -35,7 +35,7 @@ from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.experience.protocol import Task
 from moore.jax_settings import key_of, plain_jax
 from moore.replay.buffer import Replay, empty_replay
-from moore.runs.log_checks import check_gate, check_log_suits, resolved
+from moore.runs.log_checks import check_gate, check_log_suits, resolved, with_horizon
 from moore.runs.offline_data import check_disk, on_disk, to_replay
 from moore.runs.policy import Policy
 from moore.runs.termination_choice import make_rule
@@ -147,6 +147,7 @@ def prepare(
     key_split = key_of(config.seed if split_seed is None else split_seed)
     offline, notes = _offline_data(log, config, algorithm, world, units, key_split)
     terminated_fn, report = _ends(log, config, algorithm, world, units, key_split)
+    config = with_horizon(config, algorithm.agent.sections)
     if log is not None:
         config = resolved(config, algorithm, log, reference, world.limit.steps)
     first_states = _first_states(log, units) if algorithm.uses_log else None

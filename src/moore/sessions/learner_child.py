@@ -18,6 +18,7 @@ from moore.runs.policy import Policy
 from moore.sessions.acting import ready
 from moore.sessions.publication import (
     LEARNER,
+    PULSE,
     STATE,
     Publication,
     read_policy,
@@ -27,9 +28,12 @@ from moore.sessions.turns import Published
 
 # Seconds between two looks at what the process has published.
 PAUSE = 0.05
+# Seconds without a sign of the process, after which it is said that it hangs.
+SILENCE = 60.0
 # Seconds that it has to end by itself before it is killed.
 _GRACE = 10.0
 OUTPUT = "output.txt"
+_KILL = 9  # signal.SIGKILL, where there is one
 # By how much it is nicer than this process, where the system knows that.
 NICE = 10
 
@@ -43,7 +47,7 @@ class LearnerChild:
     Attributes:
         told: how far the process is.
         newest: the newest policy that has come from it; None before the first.
-        trouble: why it has ended, as a sentence; "" while it runs.
+        trouble: why it has ended, or that it hangs, as a sentence; "" while it runs.
     """
 
     def __init__(self, session: Path, instructions: dict, policy: Policy, told: Publication):
@@ -76,7 +80,9 @@ class LearnerChild:
             self._folder.mkdir(exist_ok=True)
             with open(self._folder / OUTPUT, "ab") as output:
                 self._process = _launched(self._session, output, self._where)
+            (self._folder / PULSE).touch()
         self.trouble, self._seen = "", (0, 0, 0)
+        self._pulse, self._silent, self._looked, self._hangs = 0, 0.0, time.monotonic(), False
         self._closing = threading.Event()
         self._order(self._instructions | {"launch": launch, "nice": NICE})
         self._watcher = threading.Thread(
@@ -96,16 +102,17 @@ class LearnerChild:
 
     @property
     def ended(self) -> bool:
-        """Whether the process has ended."""
-        return self._process.poll() is not None
+        """Whether the process has ended, or hangs."""
+        return self._process.poll() is not None or self._hangs
 
     def restart(self) -> None:
-        """Starts the process again if it has ended.
+        """Starts the process again if it has ended; one that hangs is ended before.
 
         Raises:
             InputError: it cannot be started.
         """
         if self.ended:
+            self._process.kill()
             self._watcher.join()
             self.start()
 
@@ -117,7 +124,7 @@ class LearnerChild:
         """Waits until the state is saved; the process then writes nothing until `go_on`.
 
         Raises:
-            InputError: the process has ended.
+            InputError: the process has ended, or hangs.
         """
         self._saves += 1
         self._order({"do": "save", "number": self._saves})
@@ -130,7 +137,7 @@ class LearnerChild:
         self._order({"do": "go on"})
 
     def check(self) -> None:
-        """Raises InputError if the process has ended."""
+        """Raises InputError if the process has ended, or hangs."""
         if self.trouble:
             raise InputError(
                 f"{self.trouble} The newest state that was saved is intact and no step is lost; "
@@ -163,8 +170,30 @@ class LearnerChild:
                 return
             status = self._process.poll()
             self._look(launch)
-        told = self.told.trouble or f"The learner process has ended ({_why(status)})."
-        self.trouble = f"{told} The last policy that it has published acts on."
+            self._feel()
+        self._tell(self.told.trouble or f"The learner process has ended ({_why(status)}).")
+
+    def _feel(self) -> None:
+        """Notices a process that shows nothing, and one that goes on after that."""
+        before, self._looked = self._looked, time.monotonic()
+        # While this process itself was stopped, the other one may have been stopped as well.
+        self._silent += min(self._looked - before, 1.0)
+        with contextlib.suppress(OSError):
+            beat = (self._folder / PULSE).stat().st_mtime_ns
+            if beat != self._pulse:
+                self._pulse, self._silent = beat, 0.0
+        silent = self._silent > SILENCE
+        if silent and not self._hangs:
+            self._hangs = True
+            self._tell(
+                f"The learner process has given no sign for {SILENCE:.0f} seconds: it was stopped, "
+                "or the machine has no time or memory for it."
+            )
+        elif self._hangs and not silent:
+            self._hangs, self.trouble = False, ""
+
+    def _tell(self, what: str) -> None:
+        self.trouble = f"{what} The last policy that it has published acts on."
         with contextlib.suppress(Warning):  # where warnings are errors, acting goes on
             warnings.warn(f"{short_path(self._session)}: {self.trouble}", stacklevel=1)
 
@@ -222,4 +251,6 @@ def cores_of_learner() -> int:
 
 
 def _why(status: int) -> str:
+    if status == -_KILL:
+        return f"killed by signal {_KILL}, which a system without memory left sends"
     return f"killed by signal {-status}" if status < 0 else f"exit status {status}"

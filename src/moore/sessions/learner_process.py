@@ -31,6 +31,7 @@ from moore.sessions.following import Following
 from moore.sessions.operation import PATIENCE
 from moore.sessions.publication import (
     LEARNER,
+    PULSE,
     Publication,
     drop_policies,
     last_number,
@@ -46,6 +47,8 @@ from moore.stages.trials import Trials
 _PAUSE, _POLICIES, _PROGRESS, _STATES = 0.02, 0.5, 0.1, 60.0
 # Seconds from the end of the process that acts, in which this one may save its state.
 _GRACE = 5.0
+# Seconds between two beats of the pulse.
+_BEAT = 1.0
 # Seconds from an order to end, after which what is being done is broken off.
 _MOMENT = 1.0
 
@@ -220,6 +223,14 @@ class LearnerProcess:
             drop_policies(self._folder, before=min(taken, default=0) + 1)
 
 
+def _beat(pulse: Path) -> None:
+    """Shows that this process has time and memory to do anything, also while it compiles."""
+    while True:
+        with contextlib.suppress(OSError):
+            os.utime(pulse)
+        time.sleep(_BEAT)
+
+
 def _make_way(nice: int) -> None:
     """Leaves a core to others, and lets them go first; before JAX starts its threads."""
     if hasattr(os, "sched_setaffinity"):
@@ -235,6 +246,7 @@ def main() -> int:
     session, instructions = Path(sys.argv[1]), json.loads(sys.stdin.readline())
     folder, launch = session / LEARNER, instructions["launch"]
     _make_way(instructions["nice"])
+    threading.Thread(target=_beat, args=(folder / PULSE,), daemon=True).start()
     orders, process = Orders(), None
     try:
         wait_until_unlocked(folder, seconds=2 * _GRACE)

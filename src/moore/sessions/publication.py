@@ -24,6 +24,8 @@ from moore.files import short_path, to_disk
 from moore.runs.checkpoint import SEAL, is_sealed, sealed
 
 LEARNER, STATE = "learner", "state.json"
+# A file that a learner process touches every second, as long as it has any time at all.
+PULSE = "pulse"
 _DIGITS = 16
 
 

@@ -95,7 +95,7 @@ class Session(Opened):
 
     @alone
     def restart_learner(self) -> None:
-        """Starts the learner process again, if it has ended, from the newest saved state."""
+        """Starts a learner process that has ended, or hangs, again from the newest saved state."""
         self._opened().restart_learner()
 
     @alone

@@ -37,6 +37,7 @@ class Status:
         standing: for each unit who acted last and why; empty without such a controller.
         budget: how the dip budget stands, by the names of its metrics; None: the run has none.
         unrecorded: why the newest steps are not in the log, as a sentence; empty: they are.
+        trouble: why learning does not go on, as a sentence; empty: it does.
         obs_size: number of entries of an observation.
         action_low, action_high: (action,) bounds of the actions, in the user's units.
     """
@@ -53,6 +54,7 @@ class Status:
     standing: dict[Unit, UnitStanding]
     budget: dict[str, float] | None
     unrecorded: str
+    trouble: str
     obs_size: int
     action_low: Float[np.ndarray, " action"]
     action_high: Float[np.ndarray, " action"]
@@ -81,6 +83,7 @@ def status_of(
         standing={} if supervisor is None else supervisor.standing,
         budget=budget_of(studying.account),
         unrecorded=unrecorded,
+        trouble=studying.report.trouble,
         obs_size=world.obs_dim,
         action_low=world.bounds.low,
         action_high=world.bounds.high,

@@ -63,6 +63,7 @@ class Cell:
 def _filled_in(config: Any, begun: Any) -> Any:
     """The cell's settings, with what a run writes down of its log and its environment."""
     from moore.algorithms import find
+    from moore.runs.log_checks import with_horizon
 
     config = replace(
         config,
@@ -71,6 +72,7 @@ def _filled_in(config: Any, begun: Any) -> Any:
         episode_steps=config.episode_steps or begun.episode_steps,
     )
     agent = find(config.algorithm).agent
+    config = with_horizon(config, agent.sections)
     if config.horizons_per_episode is not None and agent.long_horizon:
         here, there = getattr(config, agent.name), getattr(begun, agent.name)
         longer = replace(here, discount=max(here.discount, there.discount))
