@@ -284,7 +284,7 @@ def test_an_alpha_that_is_no_positive_number(line, messages, moore_refuses):
         ("convert log.hdf5 --out log.hdf5", ("log.hdf5 exists already",)),
         ("convert log.hdf5 --out new.csv", ("'new.csv': no name", "path.hdf5", "minari:ID")),
         ("convert log.hdf5 --out missing/new.npz", ("no folder missing",)),
-        ("convert log.hdf5 --out minari:new", ("minari:new: no id", "NAMESPACE/NAME-vN")),
+        ("convert log.hdf5 --out minari:new", ("minari:new is not the id", "NAMESPACE/NAME-vN")),
         ("convert log.hdf5 --out new.npz --format d4rl", ("'new.npz' in format d4rl",)),
         ("convert log.hdf5 --out new.npz --format csv", ("--format", "csv")),
         ("convert log.hdf5 --out new.npz --max-rows 0", ("max_rows is 0", "at least 1")),
