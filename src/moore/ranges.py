@@ -47,7 +47,7 @@ class Limit:
 
 
 POSITIVE = Range("be positive", lambda number: number > 0)
-NOT_NEGATIVE = Range("be not negative", lambda number: number >= 0)
+NOT_NEGATIVE = Range("not be negative", lambda number: number >= 0)
 FROM_0_TO_1 = Range("lie between 0 and 1", lambda number: 0 <= number <= 1)
 BELOW_1 = Range("lie below 1", lambda number: number < 1)
 ANY = Range("be a number", lambda number: True)
