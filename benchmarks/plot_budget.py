@@ -75,7 +75,7 @@ def draw_run(axis: plt.Axes, name: str, family: Family, seed: int) -> None:
     axis.plot(time, trace[:, 0] - trace[:, 1], color="tab:blue", label="earned so far")
     axis.plot(time, -SHARE * trace[:, 1] - 1.0, "k--", lw=1, label="line: 5% and one episode")
     axis.axhline(0.0, color="0.6", lw=0.8, label="the reference alone")
-    axis.set(title=name, xlabel="episodes", ylabel="more than the reference, in episodes")
+    axis.set(title=name, xlabel="episodes", ylabel="above the reference, in episodes")
     axis.legend(fontsize=8, loc="best")
 
 
@@ -92,9 +92,9 @@ def draw_bought(axis: plt.Axes) -> None:
         shares, levels = zip(*points, strict=True)
         axis.plot([100 * share for share in shares], levels, "o-", label=name)
     axis.set(
-        title=f"what a budget buys in {EPOCHS} episodes",
+        title=f"{EPOCHS} episodes, by budget",
         xlabel="dip budget, %",
-        ylabel="level of who acts at the end; reference = 1",
+        ylabel="level at the end (reference: 1)",
         ylim=(0.9, 3.2),
     )
     axis.legend(fontsize=8, ncols=2, loc="upper center")
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("budget.png"))
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(argv)
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
     figure.suptitle(
         "What is earned stays above the promised line, and a small budget buys most of the climb"
     )

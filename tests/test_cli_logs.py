@@ -128,7 +128,7 @@ def test_a_data_set_that_cannot_be_used(case, command, desk, moore_refuses):
 
 
 def test_an_unknown_builtin(moore_refuses):
-    assert "builtin:bogus: unknown" in moore_refuses("inspect builtin:bogus")
+    assert "unknown built-in log 'bogus'" in moore_refuses("inspect builtin:bogus")
 
 
 def test_no_data_set_at_all(desk, moore_refuses):

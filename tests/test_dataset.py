@@ -364,7 +364,11 @@ def test_builtin_data_sets_are_read_by_name(tmp_path, monkeypatch):
     write_npz(tmp_path / "builtin" / "tiny.npz", small())
     monkeypatch.setattr(load.resources, "files", lambda package: Path(tmp_path))
     assert load_dataset("builtin:tiny").name == "builtin:tiny"
-    refuses("builtin:huge: unknown; expected one of: tiny", load_dataset, "builtin:huge")
+    refuses(
+        "unknown built-in log .huge.; the known ones are tiny",
+        load_dataset,
+        "builtin:huge",
+    )
 
 
 @given(st.floats(-7, 7), st.floats(-100, 100), st.sampled_from([0.0, 1e-5, 0.01]))

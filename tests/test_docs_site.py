@@ -59,6 +59,17 @@ def test_links_to_code_lead_to_a_page_that_shows_it(tmp_path):
     assert "```python\nx = 1\n```" in (tmp_path / "out" / "code" / "a.py.md").read_text()
 
 
+def test_a_picture_opens_in_its_full_size(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "CHANGELOG.md").write_text("# Changes\n")
+    (tmp_path / "docs" / "a.png").touch()
+    (tmp_path / "docs" / "a.md").write_text("![what is seen](a.png)\n\n`![x](a.png)`\n")
+    documentation.write_pages(tmp_path, tmp_path / "out")
+    assert (tmp_path / "out" / "a.md").read_text() == (
+        "[![what is seen](a.png)](a.png)\n\n`![x](a.png)`\n"
+    )
+
+
 @pytest.mark.parametrize("link", ["gone.md", "../src", "../../elsewhere.md", "../README.md"])
 def test_a_link_that_leads_nowhere_names_its_page(link, tmp_path):
     (tmp_path / "README.md").touch()

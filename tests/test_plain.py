@@ -37,11 +37,24 @@ def test_a_wrong_flag_is_told_in_one_sentence(line, said, moore_refuses):
         ("run --scheme mooree", "moore"),
         ("completion bsh", "bash"),
         ("run misspelt.toml", "epochs"),
+        ("run mispelt.toml", "misspelt.toml"),
+        ("run --uncertainty vlaue", "value"),
+        ("inspect builtin:pendulum-medum", "pendulum-medium"),
+        ("--verson", "--version"),
     ],
 )
 def test_a_misspelt_name_is_answered_with_the_nearest(line, near, desk, moore_refuses):
     (desk / "misspelt.toml").write_text("[online]\nepoch = 3")
     assert f"did you mean '{near}'?" in moore_refuses(line)
+
+
+@pytest.mark.parametrize("ending", ["hdf5", "npz", "csv"])
+def test_a_log_that_is_absent_is_answered_with_the_nearest_file_beside_it(
+    ending, desk, moore_refuses
+):
+    (desk / f"tank-2024.{ending}").touch()
+    said = moore_refuses(f"inspect tank2024.{ending}")
+    assert "no such file" in said and f"did you mean 'tank-2024.{ending}'?" in said
 
 
 def test_a_name_that_is_like_none_is_answered_with_all():

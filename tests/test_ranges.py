@@ -65,7 +65,7 @@ def message(**settings) -> str:
         ("gain", math.nan, "gain is nan; it must be a finite number."),
         ("gain", math.inf, "gain is inf; it must be a finite number."),
         ("gain", 4e38, "gain is too large a number; it must be at most 3e+38."),
-        ("delay", -0.1, "delay is -0.1; it must be not negative."),
+        ("delay", -0.1, "delay is -0.1; it must not be negative."),
         ("opening", 1.5, "opening is 1.5; it must lie between 0 and 1."),
         ("opening", -0.5, "opening is -0.5; it must lie between 0 and 1."),
         ("leak", 1.0, "leak is 1.0; it must lie below 1."),
@@ -77,11 +77,11 @@ def message(**settings) -> str:
         ("taps", 3, "taps is 3; it must be even."),
         ("taps", -3, "taps is -3; it must be positive."),
         ("taps", 2**31, "taps is too large a number; it must be at most 2.14748e+09."),
-        ("seed", -1, "seed is -1; it must be not negative."),
+        ("seed", -1, "seed is -1; it must not be negative."),
         ("seed", 2**63, "seed is too large a number; it must lie below 2**63."),
         ("widths", (3, 0), "widths is 0; it must be positive."),
         ("widths", (1,) * 101, "widths has 101 entries; at most 100 are possible."),
-        ("spare", -1.0, "spare is -1.0; it must be not negative."),
+        ("spare", -1.0, "spare is -1.0; it must not be negative."),
     ],
 )
 def test_a_number_outside_its_bounds_is_told_in_one_line(name, value, said):

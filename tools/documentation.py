@@ -2,10 +2,11 @@
 
     python tools/documentation.py            # builds site/; exit status 1 where a link is broken
 
-Sources are docs/*.md, as GitHub shows them. Three things differ on a site, and are made here, in
+Sources are docs/*.md, as GitHub shows them. Four things differ on a site, and are made here, in
 build/pages: a file outside docs that a page links to becomes a page too; formulas become MathML,
-which browsers draw without a script; and the README of the repository is left out, since the site
-has a home of its own. Zensical then makes the site (zensical.toml) and checks all links.
+which browsers draw without a script; a picture opens in its full size; and the README of the
+repository is left out, since the site has a home of its own. Zensical then makes the site
+(zensical.toml) and checks all links.
 """
 
 import argparse
@@ -26,6 +27,7 @@ _CODE = re.compile(r"(`+).+?\1", re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]+)?(?=\))")
 _DISPLAYED = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FORMULA = re.compile(r"(?<![\\$\w])\$(?=\S)([^$]+?)(?<=\S)\$(?![\w$])")
+_PICTURE = re.compile(r"^!\[(.*?)\]\((\S+\.png)\)$", re.MULTILINE)
 _LOADED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=\"(https?://[^\"]*)")
 
 
@@ -129,6 +131,7 @@ def write_pages(root: Path, out: Path) -> list[Path]:
             text, outside = linked(page, text, root)
             waiting += outside
             text = with_formulas(text) if "$" in text else text
+            text = _PICTURE.sub(r"[![\1](\2)](\2)", text)
         else:
             text = code_page(page, text)
         (out / place(page)).parent.mkdir(parents=True, exist_ok=True)

@@ -33,9 +33,24 @@ def unknown(what: str, name: str, known: Iterable[str], more: str = "") -> Input
     """
     known = [*known]
     names = [re.split(r"[\[:]", text)[0] for text in known]  # of moore[:ALPHA] without its number
-    near = difflib.get_close_matches(name.rpartition(".")[2], names, n=1)
-    hint = f"; did you mean '{near[0]}'? The" if near else "; the"
+    near = did_you_mean(name.rpartition(".")[2], names)
+    hint = f"{near} The" if near else "; the"
     return InputError(f"unknown {what} '{name}'{hint} known ones are {', '.join(known)}{more}.")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The question after the nearest name, with a semicolon before it; empty if none is near."""
+    near = difflib.get_close_matches(name, [*known], n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def near_file(path: str | Path) -> str:
+    """The same for a file that is absent: the names are those that stand in its folder."""
+    path = Path(path)
+    try:
+        return did_you_mean(path.name, [found.name for found in path.parent.iterdir()])
+    except OSError:
+        return ""
 
 
 def in_short(error: BaseException) -> str:

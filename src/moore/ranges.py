@@ -47,7 +47,7 @@ class LargestSize:
 
 
 POSITIVE = AllowedNumbers("be positive", lambda number: number > 0)
-NOT_NEGATIVE = AllowedNumbers("be not negative", lambda number: number >= 0)
+NOT_NEGATIVE = AllowedNumbers("not be negative", lambda number: number >= 0)
 FROM_0_TO_1 = AllowedNumbers("lie between 0 and 1", lambda number: 0 <= number <= 1)
 BELOW_1 = AllowedNumbers("lie below 1", lambda number: number < 1)
 ANY = AllowedNumbers("be a number", lambda number: True)

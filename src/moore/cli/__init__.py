@@ -23,7 +23,7 @@ from moore.cli.theory import check_theory
 from moore.cli.train import train_stages
 from moore.cli.watch import watch_run
 from moore.console import plain
-from moore.errors import InputError, unknown
+from moore.errors import InputError, did_you_mean, unknown
 from moore.files import trouble
 from moore.runs.signals import listening
 from moore.version import __version__
@@ -124,6 +124,9 @@ def _dispatch(arguments: list[str]) -> None:
         print(USAGE)
     elif name == "--version":
         print(f"moore {__version__}")
+    elif name.startswith("-"):
+        near = did_you_mean(name, ("--help", "--version")) or "; moore --help says more."
+        raise InputError(f"there is no flag {name}{near}")
     elif name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
     else:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from moore.errors import did_you_mean
+
 _BOX = re.compile(r"[╭╮╰╯─│]|^[|+]|[|+]$|-{4,}", re.MULTILINE)
 _EXPECTED = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path", "STR": "a text"}
 
@@ -39,8 +41,10 @@ def _wrong(match: re.Match, given: Mapping[str, Sequence[str]]) -> str:
 
 
 def _not_a_choice(match: re.Match, given: Mapping[str, Sequence[str]]) -> str:
-    choices = ", ".join(re.findall(r"'([^']*)'", match[3]))
-    return f"{match[2]} is '{match[1]}'; it must be one of {choices}."
+    choices = re.findall(r"'([^']*)'", match[3])
+    near = did_you_mean(match[1], choices)
+    it = f"{near} It" if near else "; it"
+    return f"{match[2]} is '{match[1]}'{it} must be one of {', '.join(choices)}."
 
 
 def _without_value(match: re.Match, given: Mapping[str, Sequence[str]]) -> str:

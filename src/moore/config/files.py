@@ -9,7 +9,7 @@ from pathlib import Path
 import tomli_w
 
 from moore.config.run import Config
-from moore.errors import InputError
+from moore.errors import InputError, near_file
 from moore.files import short_path
 from moore.tables import known_part, merge, plain
 
@@ -63,7 +63,8 @@ def read_toml(path: Path) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"there is no configuration at {short_path(path)}.") from None
+        hint = near_file(path) or "."
+        raise InputError(f"there is no configuration at {short_path(path)}{hint}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

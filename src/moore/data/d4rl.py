@@ -22,7 +22,7 @@ from moore.data.names import at_home
 from moore.data.passed_over import check_passed_over
 from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_rows
-from moore.errors import InputError
+from moore.errors import InputError, near_file
 
 REQUIRED = {
     "obs": "observations",
@@ -158,7 +158,8 @@ def _find(path: Path) -> Path:
         if place.exists():
             return place
     looked = ", ".join(str(place) for place in places)
-    raise InputError(f"{path}: no such file (looked for {looked}); check the name and the folder")
+    hint = near_file(places[0]) or "; check the name and the folder"
+    raise InputError(f"{path}: no such file (looked for {looked}){hint}")
 
 
 @contextmanager

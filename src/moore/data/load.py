@@ -19,7 +19,7 @@ from moore.data.reward_function import Reward, with_reward
 from moore.data.row_file import is_row_folder
 from moore.data.row_log import count_rows, read_row_log
 from moore.data.subset import Budget, take_part
-from moore.errors import InputError
+from moore.errors import InputError, unknown
 
 POSSIBLE = (
     "path.hdf5 (or .h5), path.npz, path.csv, path.parquet, path.mat, a folder of CSV or Parquet "
@@ -281,7 +281,7 @@ def _of_path(name: str) -> _Source | None:
 def _with_builtin(read: Callable, name: str, **how):
     known = builtin_names()
     if name not in known:
-        raise InputError(f"builtin:{name}: unknown; expected one of: {', '.join(known) or 'none'}")
+        raise unknown("built-in log", name, known)
     with resources.as_file(resources.files("moore.data") / "builtin" / f"{name}.npz") as path:
         return read(path, **how)
 

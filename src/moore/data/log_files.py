@@ -7,7 +7,7 @@ from pathlib import Path
 
 from moore.data.checks import shown
 from moore.data.column_map import ColumnMap
-from moore.errors import InputError
+from moore.errors import InputError, near_file
 
 CSV = (".csv", ".tsv")
 PARQUET = (".parquet", ".pq")
@@ -43,7 +43,8 @@ def find_files(source: str) -> list[Path]:
         raise InputError(f"{source}: CSV and Parquet files; expected one kind; name a pattern")
     if not files:
         given = "no CSV or Parquet file in it" if os.path.isdir(path) else "no such file"
-        raise InputError(f"{source}: {given}; check the name and the folder")
+        hint = near_file(path) or "; check the name and the folder"
+        raise InputError(f"{source}: {given}{hint}")
     return sorted(files, key=natural_order)
 
 

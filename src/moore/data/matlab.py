@@ -21,7 +21,7 @@ from moore.data.rows import Block, Places, TableRows, join_blocks
 from moore.data.sampling import looks_like
 from moore.data.tables import check_asked
 from moore.data.transitions import Names, make_log
-from moore.errors import InputError
+from moore.errors import InputError, near_file
 
 _ONE = ("reward", "terminal", "timeout", "time", "episode")
 
@@ -50,7 +50,8 @@ def read_matlab(
         )
     path = Path(os.path.expanduser(source))
     if not os.path.isfile(path):
-        raise InputError(f"{source}: no such file; check the name and the folder")
+        hint = near_file(path) or "; check the name and the folder"
+        raise InputError(f"{source}: no such file{hint}")
     arrays = _arrays(path, source, columns)
     found, names = _roles(arrays, columns, source)
     size = len(found["obs"])

@@ -35,7 +35,7 @@ from moore.data.npz_arrays import NpzArrays
 from moore.data.passed_over import check_passed_over
 from moore.data.precision import Windows
 from moore.data.subset import Budget, Subset, choose_rows
-from moore.errors import InputError
+from moore.errors import InputError, near_file
 from moore.evaluation.scores import ReferenceScores, reference_scores
 
 # What NumPy raises where a file is no archive, is cut short, or is damaged.
@@ -152,7 +152,8 @@ def _save(file: Path, arrays: dict[str, np.ndarray], source: Dataset | Log) -> N
 def _open(path: Path, name: str) -> Iterator[NpzArrays]:
     if not path.is_file():
         given = "is a folder" if path.is_dir() else "no such file"
-        raise InputError(f"{name}: {given}; expected an .npz archive; check the name and folder")
+        hint = near_file(path) or "; check the name and folder"
+        raise InputError(f"{name}: {given}; expected an .npz archive{hint}")
     with open(path, "rb") as file:  # our own, since NumPy leaves a damaged one open
         try:
             archive = np.load(file, allow_pickle=False)

@@ -57,7 +57,7 @@ def draw_figure(
     height = max(3.1 if max(counts) == 1 else 2.2, (0.8 + 0.19 * len(colors)) / min(counts))
     panels, marks, row = [], [], 0
     with matplotlib.rc_context(STYLE):
-        fig = Figure(figsize=(13.0, 0.7 + height * sum(counts)), layout="constrained")
+        fig = Figure(figsize=(10.4, 0.7 + height * sum(counts)), layout="constrained")
         grid = fig.add_gridspec(sum(counts), len(widths), width_ratios=widths)
         for task, count in zip(tasks, counts, strict=True):
             mine = [run for run in runs if run.task == task]
@@ -92,6 +92,8 @@ def _curves(
         shown = [run for run in runs if run.variant in names]
         for axes, acting in zip(pair, (False, True), strict=True):
             draw_curves(axes, shown, colors, acting=acting)
+            if row < len(groups) - 1:  # the panels of a task share the axis of the last one
+                axes.set_xlabel("")
         draw_references(
             pair[0],
             runs,

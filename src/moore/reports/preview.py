@@ -83,7 +83,7 @@ def draw_preview(result: dict, path: Path) -> None:
         InputError: the picture cannot be written.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+        figure = Figure(figsize=(8.0, 3.2), layout="constrained")
         figure.set_facecolor("white")
         for axes, (title, key) in zip(figure.subplots(1, 2), _KEYS, strict=True):
             first = int(key == "shift")  # nothing has moved before epoch 1

@@ -131,7 +131,7 @@ def draw_uncertainty(runs: Sequence[Finished], result: dict, *, title: str = "")
     tasks, colors = result["tasks"], variant_colors(runs)
     papers = result["variants"][_PAPERS]
     with matplotlib.rc_context(STYLE):
-        fig = Figure(figsize=(11.0, 0.7 + 3.2 * len(tasks)), layout="constrained")
+        fig = Figure(figsize=(10.0, 0.7 + 3.2 * len(tasks)), layout="constrained")
         if title:
             fig.suptitle(title, fontsize="large")
         grid = fig.subplots(len(tasks), 3, squeeze=False)
@@ -148,34 +148,23 @@ def draw_uncertainty(runs: Sequence[Finished], result: dict, *, title: str = "")
 
 
 def _draw_u(axes: Axes, runs: Sequence[Finished]) -> None:
-    """Draws u of each run and its mean over them, and where logged its 20th and 80th percentile."""
-    names = ("model/uncertainty_mean", "model/uncertainty_p20", "model/uncertainty_p80")
+    """Draws the mean of u over the runs, and the range from the lowest run to the highest."""
     steps = epoch_steps(runs)
-    for run in runs if len(runs) > 1 else ():
-        epochs, mean = epoch_values(run, names[0])
-        axes.plot(_places(epochs, steps), mean, color=GREEN, lw=0.6, alpha=0.4, label="a run")
-    for keys in (names[:1], names):
-        tables = [epoch_values(run, *keys) for run in runs]
-        shortest = min((table.shape[1] for table in tables), default=0)
-        if shortest:
-            epochs, mean, *ends = np.mean([table[:, :shortest] for table in tables], axis=0)
-            places = _places(epochs, steps)
-            if ends:
-                label = "20 to 80% of the states, mean"
-                axes.fill_between(places, *ends, color=GREEN, alpha=0.16, lw=0, label=label)
-            else:
-                axes.plot(
-                    places,
-                    mean,
-                    color=GREEN,
-                    lw=2,
-                    label="mean of the runs" if len(runs) > 1 else "the run",
-                )
+    tables = [epoch_values(run, "model/uncertainty_mean") for run in runs]
+    shortest = min((table.shape[1] for table in tables), default=0)
+    if shortest:
+        u = np.stack([table[1, :shortest] for table in tables])
+        places = _places(tables[0][0, :shortest], steps)
+        if len(runs) > 1:
+            label = "lowest to highest run"
+            axes.fill_between(
+                places, u.min(0), u.max(0), color=GREEN, alpha=0.16, lw=0, label=label
+            )
+        label = f"mean of {len(runs)} runs" if len(runs) > 1 else "the run"
+        axes.plot(places, u.mean(0), color=GREEN, lw=2, label=label)
+        axes.legend(fontsize="small")
     axes.set_ylim(bottom=0)
     step_axis(axes, steps=steps is not None)
-    handles, labels = axes.get_legend_handles_labels()
-    known = dict(zip(labels, handles, strict=True))
-    axes.legend(list(known.values()), list(known), fontsize="small")
 
 
 def _places(epochs: np.ndarray, steps: Mapping[int, float] | None) -> list[float]:

@@ -35,8 +35,6 @@ _LOGGED = (
     "replay/shift",
     "env_steps",
     "model/uncertainty_mean",
-    "model/uncertainty_p20",
-    "model/uncertainty_p80",
     "model/new_z",
     "model/new_admissible",
     PRINTED,
