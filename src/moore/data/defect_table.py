@@ -274,6 +274,13 @@ DEFECTS = (
         in_run=True,
     ),
     Defect(
+        "two-laws",
+        lambda s: s["two_laws"] and not s["other_units"],
+        "Two parts of the log follow two laws, which become one if a column is changed back: "
+        "{two_laws}. If nothing was changed in the plant there, change these rows back.",
+        in_run=True,
+    ),
+    Defect(
         "constant-reward",
         lambda s: s["reward_min"] == s["reward_max"],
         "The reward never changes, so there is nothing to learn. Log the true reward.",
