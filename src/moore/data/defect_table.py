@@ -248,6 +248,14 @@ DEFECTS = (
         in_run=True,
     ),
     Defect(
+        "standing-actions",
+        lambda s: s["standing_actions"],
+        "Action dimensions {standing_actions} stand still for that long, inside their range, "
+        "although they change in nearly every other row. If the action was not recorded there, or "
+        "the plant was off, drop these rows.",
+        in_run=True,
+    ),
+    Defect(
         "wrapped-observations",
         lambda s: s["wrapped"],
         "Observation dimensions {wrapped} jump from one end of their range to the other and go on "
