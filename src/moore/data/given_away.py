@@ -18,6 +18,7 @@ _ROUNDING = 1e-3  # of the spread of the rewards
 _SHOWN = 8
 
 
+@np.errstate(all="ignore")  # of values that are refused elsewhere
 def given_away(log: "Log | Dataset") -> dict:
     """Observation entries that equal an action entry, or the reward, of their own or the next row.
 
@@ -57,7 +58,8 @@ def _too_early(log: "Log | Dataset", rows: np.ndarray, reward: np.ndarray) -> st
     last = np.flatnonzero(np.asarray(log.terminated) | np.asarray(log.truncated))
     with np.errstate(invalid="ignore", over="ignore"):
         at_end = np.abs(log.obs[last] - np.asarray(reward[last], np.float64)[:, None])
-        runs_out = (at_end <= _ROUNDING * earned.std()).mean(axis=0) >= _MOST_INSIDE
+        close = (at_end <= _ROUNDING * earned.std()).sum(axis=0)
+        runs_out = close >= _MOST_INSIDE * max(len(last), 1)
     falls = off.mean(axis=0) >= _MOST_INSIDE
     to_go = np.flatnonzero(falls & runs_out) if _varies(earned) and len(last) >= _FEW_ENDS else ()
     told += [f"{entry} (the sum of the rewards from its row on)" for entry in to_go]

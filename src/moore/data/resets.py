@@ -45,6 +45,7 @@ class Steps:
         return all(np.isfinite(part).all() for part in (self.obs, self.action, self.next_obs))
 
 
+@np.errstate(all="ignore")  # of values that are refused elsewhere
 def resets_itself(steps: Steps, terminated: np.ndarray, truncated: np.ndarray) -> bool:
     """Whether what comes after terminal rows, or after those that were cut, looks like a reset.
 

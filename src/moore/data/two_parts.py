@@ -90,6 +90,7 @@ class Turn:
     order: np.ndarray
 
 
+@np.errstate(all="ignore")  # of values that are refused elsewhere
 def changed_columns(log: "Log | Dataset", ends: np.ndarray) -> str:
     """Which column has another sign, size or place from some row on, in words; empty if none has.
 

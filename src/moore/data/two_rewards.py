@@ -35,6 +35,7 @@ def summarize_laws(log: "Log | Dataset", ends: np.ndarray, of_rewards: RewardRow
     return {"two_laws": "; ".join(text for text in found if text)}
 
 
+@np.errstate(all="ignore")  # of values that are refused elsewhere
 def changed_rewards(log: "Log | Dataset", of_rewards: RewardRows) -> str:
     """From where on the rewards have another sign or size, in words; empty if they have not.
 
