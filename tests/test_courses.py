@@ -5,10 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from made_oscillators import oscillator_log
 from made_plant_logs import plant_log
+from moore.data.courses import summarize_courses
 from moore.data.dataset import from_log
+from moore.data.defects import findings
 from moore.data.log import Log
 from moore.data.run_checks import check_log_for_run
+from moore.inspecting.summary import summarize
 
 
 def told(log: Log) -> dict[str, str]:
@@ -72,3 +76,15 @@ def test_a_reward_that_stands_for_none_is_told_but_not_a_terminal_one():
     assert "-9999; others" in told(replace(log, reward=reward))["lone-rewards"]
     fall = np.where(log.terminated, -9999.0, log.reward)
     assert "lone-rewards" not in told(replace(log, reward=fall))
+
+
+@pytest.mark.parametrize("value, told", [(0.0, True), (0.31, True), (1.0, False)])
+def test_actions_that_stand_still_inside_their_range_are_told(value, told):
+    rng = np.random.default_rng(0)
+    action = rng.uniform(-0.9, 0.9, (600, 1))
+    action[200:300] = value
+    log = replace(oscillator_log(10, 60), action=action)
+    found = summarize_courses(log, log.truncated)["standing_actions"]
+    assert found == ("0 (100 rows from row 200 on)" if told else "")
+    noted = any(f.name == "standing-actions" for f in findings(summarize(log)))
+    assert noted == told

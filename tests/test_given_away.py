@@ -57,3 +57,47 @@ def test_actions_in_a_corner_of_their_bounds_are_told(high, told):
     bound = np.asarray([high], np.float32)
     notes = check_log_for_run(log, EnvFacts("Plant-v0", 2, -bound, bound, None))
     assert any("actuators" in note and note.endswith("[narrow-actions]") for note in notes) == told
+
+
+# --- what comes later ---
+
+
+def later(values: np.ndarray) -> np.ndarray:
+    return np.append(values[1:], 0)
+
+
+def to_go(log: Log) -> np.ndarray:
+    """The sum of all rewards from each row to the end of its episode."""
+    sums, total = np.zeros(len(log.reward)), 0.0
+    for row in reversed(range(len(sums))):
+        total = log.reward[row] + total * (not (log.terminated | log.truncated)[row])
+        sums[row] = total
+    return sums
+
+
+@pytest.mark.parametrize(
+    "column, words",
+    [
+        (lambda log: later(log.action[:, 0]), "2 (action 0 of the next row)"),
+        (lambda log: later(log.reward), "2 (the reward of the next row)"),
+        (to_go, "2 (the sum of the rewards from its row on)"),
+    ],
+)
+def test_what_is_only_known_later_is_told(column, words):
+    log = plant_log()
+    known = with_entry(log, column(log))
+    assert given_away(known)["known_too_early"] == words
+    assert named(known)["known-too-early"] == "note"
+    # A run leaves out the last rows of episodes, to whose rewards the sums run down.
+    noted = "[known-too-early]" in " ".join(check_log_for_run(from_log(known), None))
+    assert noted == ("next row" in words)
+
+
+def test_what_was_known_before_and_held_actions_do_not():
+    log = plant_log()
+    earned = np.append(0, np.cumsum(log.reward)[:-1])  # so far, which a system may count
+    held = np.repeat(log.action[::20, 0], 20)[: len(log.action)]
+    left = 10.0 - earned  # of the way to a goal
+    for column in (np.append(0, log.action[:-1, 0]), np.append(0, log.reward[:-1]), earned, left):
+        assert given_away(with_entry(log, column))["known_too_early"] == ""
+    assert given_away(replace(with_entry(log, held), action=held[:, None]))["known_too_early"] == ""

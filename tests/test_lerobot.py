@@ -153,3 +153,13 @@ def test_pictures_and_unknown_columns_are_refused(folder):
     refuses("no column speed", read_log, name, columns={"obs": ["speed"]})
     (Path(name) / "meta/info.json").write_text("{")
     refuses("info.json cannot be read", read_log, name)
+
+
+@pytest.mark.parametrize("splits, told", [({"train": "0:3"}, False), ({}, False),
+                                          ({"train": "0:2", "test": "2:3"}, True)])  # fmt: skip
+def test_parts_that_were_held_out_are_told(folder, splits, told):
+    name = made()
+    info = json.loads((Path(name) / "meta/info.json").read_text()) | {"splits": splits}
+    (Path(name) / "meta/info.json").write_text(json.dumps(info))
+    notes = " | ".join(notes_of(read_log(name).metadata))
+    assert ("train 0:2, test 2:3; all are read" in notes) == told == ("splits" in notes)

@@ -10,7 +10,7 @@ from moore.data.scales import far_outside
 from moore.errors import InputError
 from moore.replay.buffer import Transition
 from moore.runs.hand_over import check_first
-from moore.runs.met import unlike_the_log
+from moore.runs.met import seems_reset, unlike_the_log
 from moore.runs.run import run
 from tiny import ENV, quick_config, tiny_log
 
@@ -106,3 +106,38 @@ def test_rewards_in_other_units_are_told_once(tmp_path, capsys):
     how = {"dataset": LOG, "env": ENV, "out": tmp_path / "run"}
     run(quick_config(), system=lambda: Elsewhere([], price=1000.0), **how)
     assert capsys.readouterr().err.count("the rewards of the system are about -") == 1
+
+
+def fallen(reset_first: bool) -> Transition:
+    """Episodes of 20 steps from near 0 upwards; their ends may be shown after a reset."""
+    rng = np.random.default_rng(0)
+    starts = rng.uniform(-0.1, 0.1, (6, 1))
+    obs = np.concatenate([start + 0.1 * np.arange(20)[:, None] for start in starts])
+    ends = np.arange(120) % 20 == 19
+    next_obs = obs + 0.1 + rng.normal(0, 1e-3, obs.shape)
+    if reset_first:
+        next_obs[ends] = rng.uniform(-0.1, 0.1, (6, 1))
+    none = np.zeros(120, bool)
+    return Transition(obs, np.zeros((120, 1)), np.zeros(120), next_obs, ends, none)
+
+
+def test_a_system_that_resets_itself_is_told():
+    assert "the system shows an observation with which episodes begin" in seems_reset(fallen(True))
+    assert seems_reset(fallen(False)) == seems_reset(met()) == ""
+
+
+def test_a_live_system_that_resets_itself_is_told_once(tmp_path, capsys):
+    class ResetsItself(gym.Wrapper):
+        """Every five steps, without a word."""
+
+        count = 0
+
+        def step(self, action):
+            obs, reward, *_ = super().step(action)
+            self.count += 1
+            cut = self.count % 5 == 0
+            return self.env.reset()[0] if cut else obs, reward, False, cut, {}
+
+    how = {"dataset": LOG, "env": ENV, "out": tmp_path / "run"}
+    run(quick_config(), system=lambda: ResetsItself(ENV().unwrapped), **how)
+    assert capsys.readouterr().err.count("seems to reset itself") == 1

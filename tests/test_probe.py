@@ -52,7 +52,10 @@ def test_observations_that_never_change_are_told():
     assert "no observation changes in a trial of 20 steps" in notes(of(Blind))
 
 
-@pytest.mark.parametrize(("steps", "words"), [(5, "a trial of 20 steps"), (70, "--episode-steps")])
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [(5, "a trial of 20 steps"), (70, "random actions"), (1500, "--episode-steps")],
+)
 def test_a_failure_in_the_trial_is_one_line_with_its_place(steps, words):
     class Fails(LinearGaussian):
         count = 0
@@ -181,3 +184,70 @@ def test_a_sensor_that_drops_out_carries_nothing_over():
 
 def test_a_generator_that_several_share_is_told():
     assert "if another one is reset beside it" in notes(of(GlobalNoise))
+
+
+# --- environments that reset themselves ---
+
+
+class Falls(LinearGaussian):
+    """Its state grows until it leaves [-1, 1]; it begins near 0."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        gym.Env.reset(self, seed=seed)
+        self.state = self.np_random.uniform(-0.1, 0.1, 2)
+        return self.state.astype(np.float32), {}
+
+    def step(self, action):
+        self.state = 1.1 * self.state + 0.02 * action
+        fell = bool(np.abs(self.state).max() > 1)
+        return self.state.astype(np.float32), -1.0, fell, False, {}
+
+
+class ResetsItself(gym.Wrapper):
+    """Where an episode ends it shows the first observation of the next, and says nothing of it."""
+
+    def step(self, action):
+        obs, reward, terminated, truncated, _ = super().step(action)
+        if terminated or truncated:
+            obs, _ = self.env.reset()
+        return obs, reward, terminated, truncated, {}
+
+
+class Drawn(LinearGaussian):
+    """Two states that any episode may begin in, anywhere in their range; it is cut by itself."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        gym.Env.reset(self, seed=seed)
+        self.state, self.steps = self.np_random.uniform(-1, 1, 2), 0
+        return self.state.astype(np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        self.state = 0.99 * self.state + 0.01 * action
+        return self.state.astype(np.float32), -1.0, False, self.steps == 30, {}
+
+
+class Lands(Falls):
+    """It begins at 0 and is at rest there again where an episode ends: it went there itself."""
+
+    def step(self, action):
+        reward = super().step(action)[1]
+        self.steps = getattr(self, "steps", 0) + 1
+        self.state = np.sin(0.1 * self.steps) * np.ones(2) * 0.9
+        down = self.steps % 63 == 0
+        return self.state.astype(np.float32), reward, down, False, {}
+
+
+@pytest.mark.parametrize("plant", [Falls, Drawn])
+def test_an_environment_that_resets_itself_without_a_word_is_told(plant):
+    assert "seems to reset itself" in notes(lambda: ResetsItself(plant()), None)
+    assert "resets itself" not in notes(plant, None)
+
+
+@pytest.mark.parametrize("plant", [Falls, Drawn, Lands, LinearGaussian])
+def test_one_whose_episodes_end_where_they_end_is_not(plant):
+    assert "reset itself" not in notes(lambda: gym.wrappers.TimeLimit(plant(), 50), None)

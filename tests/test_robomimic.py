@@ -148,3 +148,52 @@ def test_lost_and_empty_demonstrations_are_told(folder):
     with h5py.File("demo.hdf5", "a") as file:
         file["data"].attrs["total"] = 5
     assert "the file says" not in " ".join(notes_of(read_log("demo.hdf5").metadata))
+
+
+# --- filter keys ---
+
+
+def masked(**masks) -> str:
+    """The file with lists of demonstrations, such as those to learn from and those held out."""
+    with h5py.File(made(), "a") as file:
+        for key, demos in masks.items():
+            file[f"mask/{key}"] = np.array(demos, "S8")
+    return "demo.hdf5"
+
+
+TWO = {"train": ["demo_0", "demo_10"], "valid": ["demo_1"]}
+
+
+def test_filter_keys_are_told_though_none_is_asked_for(folder):
+    (note,) = (n for n in notes_of(read_log(masked(**TWO)).metadata) if "filter keys" in n)
+    assert "train (2), valid (1); all 3 demonstrations are read" in note
+
+
+@pytest.mark.parametrize("key, rows", [("train", [0, 1, 2, 7, 8]), ("valid", [3, 4, 5, 6])])
+def test_the_demonstrations_of_one_key_are_read_alone(folder, key, rows):
+    log = read_log(masked(**TWO), columns={"filter_key": key})
+    assert log.obs[:, 1].tolist() == rows
+    assert f"only the demonstrations of {key} are read" in " ".join(notes_of(log.metadata))
+    assert log.sha256 != read_log("demo.hdf5").sha256
+
+
+@pytest.mark.parametrize(
+    "masks, message",
+    [
+        (TWO, "no filter key other; the file has train, valid"),
+        ({"other": ["demo_0", "demo_7"]}, "filter key other names demo_7, not in the file"),
+        ({"other": []}, "filter key other names no demonstration"),
+        ({}, "no filter key other; the file has none"),
+    ],
+)
+def test_keys_that_name_no_demonstrations_are_refused(folder, masks, message):
+    refuses(message, read_log, masked(**masks), columns={"filter_key": "other"})
+
+
+def test_a_filter_key_of_another_kind_of_log_is_refused(folder):
+    (folder / "log.csv").write_text("x,u,r\n1,0,1\n2,0,1\n")
+    columns = {"obs": "x", "action": "u", "reward": "r", "filter_key": "train"}
+    refuses("filter_key is given, but only robomimic's", read_log, "log.csv", columns=columns)
+    columns = columns | {"along": "columns"}
+    del columns["filter_key"]
+    refuses("along is given, but only MATLAB's", read_log, "log.csv", columns=columns)

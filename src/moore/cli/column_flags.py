@@ -36,6 +36,8 @@ class ColumnFlags:
         window: cut a continuous log into episodes of this duration, such as "1 day".
         gap_tolerance: a gap ends the episode if its interval differs from the usual one by more
             than this share; by default 0.5.
+        filter_key: a list of demonstrations in robomimic's file (below mask/), such as train; only
+            these are read.
     """
 
     columns: Path | None = None
@@ -53,6 +55,7 @@ class ColumnFlags:
     episode_rows: int | None = None
     window: str | None = None
     gap_tolerance: float | None = None
+    filter_key: str | None = None
 
 
 def reading_of(options: ColumnFlags, source: str) -> dict[str, object]:

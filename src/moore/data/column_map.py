@@ -18,7 +18,7 @@ MAP_FILE = "columns.toml"  # beside a folder's files
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0}
 _LARGEST = 10**9
 _NAMES = ("obs", "action", "next_obs", "missing")  # one or several
-_TEXTS = ("reward", "episode", "time", "terminal", "timeout", "env_id", "time_format")
+_TEXTS = ("reward", "episode", "time", "terminal", "timeout", "env_id", "time_format", "filter_key")
 _CHOICES = {
     "reward_of": ("row", "next"),
     "terminal_of": ("row", "next"),
@@ -60,6 +60,8 @@ class ColumnMap:
         time_unit: unit of times that are numbers.
         skip_lines: number of lines of a CSV file before its header.
         along: whether time runs along the rows or the columns of MATLAB's matrices.
+        filter_key: a list of demonstrations in robomimic's file, the only ones to be read; None for
+            all of them.
     """
 
     obs: tuple[str, ...] = ()
@@ -86,6 +88,7 @@ class ColumnMap:
     time_unit: str = "s"
     skip_lines: int = 0
     along: str = "rows"
+    filter_key: str | None = None
 
     @property
     def flags_of(self) -> str:

@@ -28,22 +28,33 @@ def summarize_courses(log: "Log | Dataset", ends: np.ndarray) -> dict:
 
     Returns:
         `standing`: observation entries that stand still for 50 rows or more, or again and again for
-        5 rows or more, although they change in nearly all other rows, in words; `running_totals`:
+        5 rows or more, although they change in nearly all other rows, in words; `standing_actions`:
+        the same of action entries, at values inside their range; `running_totals`:
         whether the rewards of each episode only grow away from zero; `lone_rewards`: rewards of
         rows that are not terminal far beyond all others, in words.
     """
     reward = np.asarray(log.reward, np.float64)
     if reward.size != log.size:  # refused elsewhere
-        return {"standing": "", "running_totals": False, "lone_rewards": ""}
+        return {
+            "standing": "",
+            "standing_actions": "",
+            "running_totals": False,
+            "lone_rewards": "",
+        }
     reward = reward.reshape(-1)
     return {
         "standing": _standing(log.obs),
+        "standing_actions": _standing(log.action, at_bounds=False),
         "running_totals": _are_totals(reward, ends),
         "lone_rewards": _lone(reward[~log.terminated.astype(bool).reshape(-1)]),
     }
 
 
-def _standing(obs: np.ndarray) -> str:
+def _standing(obs: np.ndarray, *, at_bounds: bool = True) -> str:
+    """Entries that stand still; if not `at_bounds`, at other values than their lowest and highest.
+
+    A controller may hold an action at its bounds for long.
+    """
     found = []
     for dim in range(obs.shape[1]):
         column = obs[:, dim]
@@ -54,6 +65,8 @@ def _standing(obs: np.ndarray) -> str:
         moves = short.sum() > _STILL and len(short) >= _MOVING * short.sum()
         if longest >= _STILL and moves:
             first = int(stretches[: stretches.argmax()].sum())
+            if not at_bounds and column[first] in (column.min(), column.max()):
+                continue
             found.append(f"{dim} ({longest:,} rows from row {first} on)")
         elif longest >= _STUCK and (times := _stuck(column, stretches)):
             found.append(f"{dim} (for {_STUCK} rows or more {times} times, at other values)")

@@ -250,6 +250,14 @@ DEFECTS = (
         in_run=True,
     ),
     Defect(
+        "standing-actions",
+        lambda s: s["standing_actions"],
+        "Action dimensions {standing_actions} stand still for that long, inside their range, "
+        "although they change in nearly every other row. If the action was not recorded there, or "
+        "the plant was off, drop these rows.",
+        in_run=True,
+    ),
+    Defect(
         "wrapped-observations",
         lambda s: s["wrapped"],
         "Observation dimensions {wrapped} jump from one end of their range to the other and go on "
@@ -273,6 +281,13 @@ DEFECTS = (
         lambda s: s["other_units"],
         "Columns go on in other units, or as another quantity, or vary many times as much in some "
         "parts: {other_units}. If nothing was changed in the plant there, convert these parts.",
+        in_run=True,
+    ),
+    Defect(
+        "two-laws",
+        lambda s: s["two_laws"] and not s["other_units"],
+        "Two parts of the log follow two laws, which become one if a column is changed back: "
+        "{two_laws}. If nothing was changed in the plant there, change these rows back.",
         in_run=True,
     ),
     Defect(

@@ -6,6 +6,7 @@ All counts here are counts of ends. A share of all rows would say nothing, becau
 import numpy as np
 
 from moore.data.checks import as_float32
+from moore.data.resets import Steps, resets_itself
 from moore.data.steps import SAMPLE, AnyLog, UsualSteps, changes, usual_steps
 from moore.data.terminal_states import terminals_like_others
 
@@ -21,10 +22,11 @@ def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dic
     `padded_successors` are ends whose next_obs is not the next state; `padded_as` says what it is,
     and `padded_surely` whether that is certain, or only that no step leads so far. `far_resets` are
     ends with the first obs of the next episode, if that is far from the usual change of a step (it
-    is not in a system that goes on without a reset). `timed_terminals` are terminal rows at the
-    longest length, `timed_length`, if many episodes share it; the count is 0 if states or rewards
-    distinguish these rows from others. `terminals_alike` says whether that is so of terminal rows
-    at any length, where nearly all ends are terminal.
+    is not in a system that goes on without a reset). `alike_resets` says whether they lie where
+    other episodes begin, though they are not the next one's first obs. `timed_terminals` are
+    terminal rows at the longest length, `timed_length`, if many episodes share it; the count is 0
+    if states or rewards distinguish these rows from others. `terminals_alike` says whether that is
+    so of terminal rows at any length, where nearly all ends are terminal.
 
     Args:
         log: the rows.
@@ -32,7 +34,7 @@ def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dic
         ends: (n,) bool, last rows of the episodes.
     """
     found = {"padded_successors": 0, "padded_as": "", "padded_surely": False}
-    found |= {"far_resets": 0, "known_ends": 0}
+    found |= {"far_resets": 0, "alike_resets": False, "known_ends": 0}
     found |= {"first_rows": {"padded_successors": None, "far_resets": None}}
     if log.next_obs is not None:
         known = ends.copy()
@@ -46,6 +48,9 @@ def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dic
             padded, said = _far_cuts(log, np.flatnonzero(known & ~terminated), usual, without=far)
         found |= {"known_ends": int(known.sum()), "far_resets": len(far)}
         found |= {"padded_successors": len(padded), "padded_as": said, "padded_surely": surely}
+        if not surely and len(far) <= _MANY * known.sum():
+            steps = Steps(log.obs, log.action, log.next_obs)
+            found["alike_resets"] = resets_itself(steps, known & terminated, known & ~terminated)
         firsts = {"padded_successors": padded, "far_resets": far}
         found["first_rows"] = {k: int(rows.min()) if len(rows) else None for k, rows in
                                firsts.items()}  # fmt: skip

@@ -27,6 +27,19 @@ def _unflagged(s: dict) -> str:
     )
 
 
+def _after_ends(s: dict) -> str:
+    if s["alike_resets"]:
+        return (
+            "In rows that end an episode next_obs lies where episodes begin, and no step leads "
+            "there, as if the system had reset itself."
+        )
+    row = s["first_rows"]["reset_successors"]
+    return (
+        f"{s['reset_successors']:,} rows that end an episode (first: row {row}) have the first obs "
+        "of the next one as next_obs."
+    )
+
+
 def _few_agree(s: dict) -> bool:
     """The rule and the flags disagree on more than a tenth of the ends that either sees."""
     wrong = s["flagged_healthy"] + s["unhealthy_unflagged"]
@@ -191,11 +204,12 @@ EPISODE_DEFECTS = (
     ),
     Defect(
         "reset-successors",
-        lambda s: s["reset_successors"],
-        f"{{reset_successors:,}} rows that end an episode {first('reset_successors')} have the "
-        "first obs of the next one as next_obs. Unless the system went on without a reset, store "
-        "the observation before it (final_obs in Gymnasium's vector environments), or leave "
-        "next_obs out.",
+        lambda s: s["reset_successors"] or s["alike_resets"],
+        lambda s: (
+            _after_ends(s)
+            + " Unless the system went on without a reset, store the observation before it "
+            "(final_obs in Gymnasium's vector environments), or leave next_obs out."
+        ),
         level=lambda s: "ruins" if s["far_resets"] > 0.1 * s["known_ends"] else "note",
         in_run=True,
     ),

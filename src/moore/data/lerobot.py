@@ -60,7 +60,7 @@ def read_lerobot(
         columns,
         exact=exact,
         own_reward=own_reward,
-        notes=_notes(features, columns),
+        notes=_notes(features, columns) + _splits(info),
         names={key: _entry_names(feature) for key, feature in features.items()},
         whole=(_count(info, "total_episodes"), _count(info, "total_frames")),
     )
@@ -140,6 +140,18 @@ def _notes(features: dict, columns: ColumnMap) -> list[str]:
             'ended): every episode ends truncated; terminal = "next.done" takes it'
         )
     return notes
+
+
+def _splits(info: dict) -> list[str]:
+    """A note on parts that were meant to be held out, which are read like the others."""
+    splits, episodes = info.get("splits"), info.get("total_episodes")
+    if not isinstance(splits, dict) or list(splits.values()) in ([], [f"0:{episodes}"]):
+        return []
+    told = ", ".join(f"{name} {part}" for name, part in splits.items())
+    return [
+        f"meta/info.json splits the episodes: {shown(told)}; all are read, those that were held "
+        "out too; copy the files of the ones to learn from, if it shall be fewer"
+    ]
 
 
 def _entry_names(feature: dict) -> list[str]:

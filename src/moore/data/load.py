@@ -13,7 +13,7 @@ from moore.data.checks import action_rounding
 from moore.data.column_map import ColumnMap, Columns, make_map
 from moore.data.dataset import Dataset, concatenate, from_log, validate
 from moore.data.log import Log
-from moore.data.mapped import mapped_reader
+from moore.data.mapped import check_keys, mapped_reader
 from moore.data.names import split_names
 from moore.data.reward_function import Reward, with_reward
 from moore.data.row_file import is_row_folder
@@ -240,6 +240,7 @@ def _find(name: str, asked: _Asked) -> _Source:
     mapped = None if fixed else mapped_reader(name)
     if mapped is not None:
         columns, own_reward = make_map(name, asked.columns), asked.reward is not None
+        check_keys(name, columns, mapped)
         read = partial(_read_mapped, mapped, name, columns=columns, own_reward=own_reward)
         return _Source(read, lambda: read().size)
     source = _of_prefix(prefix, rest, asked.download) if fixed else _of_path(name)

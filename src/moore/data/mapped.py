@@ -4,11 +4,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from moore.data.column_map import ColumnMap
 from moore.data.live_records import is_live_log
 from moore.data.log import Log
 from moore.errors import InputError
 
 _TABLES = (".csv", ".tsv", ".parquet", ".pq")
+# Keys of a map that one reader alone takes; another would read other rows than were asked for.
+_ONLY = {
+    "along": ("read_matlab", "MATLAB's files"),
+    "filter_key": ("read_robomimic", "robomimic's files"),
+}
 
 
 def mapped_reader(source: str) -> Callable[..., Log] | None:
@@ -39,6 +45,19 @@ def mapped_reader(source: str) -> Callable[..., Log] | None:
     from moore.data.tables import read_tables
 
     return read_tables
+
+
+def check_keys(source: str, columns: ColumnMap, reader: Callable[..., Log]) -> None:
+    """Refuses keys of a map that say which rows to read in another kind of log.
+
+    Raises:
+        InputError: there is such a key.
+    """
+    for key, (name, kind) in _ONLY.items():
+        if getattr(columns, key) != getattr(ColumnMap(), key) and reader.__name__ != name:
+            raise InputError(
+                f"{source}: {key} is given, but only {kind} have what it names; leave it out"
+            )
 
 
 def _names_in(folder: Path) -> list[str]:

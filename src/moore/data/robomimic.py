@@ -21,6 +21,7 @@ import numpy as np
 
 from moore.data.checks import blocks, check_exact, shown
 from moore.data.column_map import ColumnMap
+from moore.data.filter_keys import chosen, filter_keys, told_of_keys
 from moore.data.hdf5_checks import check_heaps, check_meaning, check_stored
 from moore.data.log import Log, hash_file
 from moore.data.rows import Block, Places, join_blocks
@@ -54,7 +55,8 @@ def read_robomimic(
         source: the file.
         columns: the map. Its `obs` are keys below `obs/` in the order in which they are joined (by
             default all low-dimensional ones, sorted), `action` and `reward` are arrays (by default
-            `actions` and `rewards`), and `terminal` is an array of flags, such as `dones`.
+            `actions` and `rewards`), `terminal` is an array of flags, such as `dones`, and
+            `filter_key` names a list of demonstrations below `mask/`, the only ones to be read.
         exact: read observations and actions as float64 instead of float32.
         own_reward: the reward comes from elsewhere.
 
@@ -70,7 +72,7 @@ def read_robomimic(
     try:
         with h5py.File(path, "r") as file:
             check_heaps(file)
-            reading = _Reading(source, file["data"], columns, own_reward)
+            reading = _Reading(source, file, columns, own_reward)
             places = Places()
             rows = join_blocks(reading.blocks(places), places, exact=exact, name=source)
             log = make_log(
@@ -91,10 +93,11 @@ def read_robomimic(
 class _Reading:
     """The keys to read, which are found in the first demonstration."""
 
-    def __init__(self, source: str, data: h5py.Group, columns: ColumnMap, own_reward: bool):
-        self.source, self.data = source, data
+    def __init__(self, source: str, file: h5py.File, columns: ColumnMap, own_reward: bool):
+        self.source, self.data = source, file["data"]
         self.path = os.path.expanduser(source)
-        self.demos = _demos(data)
+        data, there, keys_of_file = self.data, _demos(self.data), filter_keys(file)
+        self.demos = chosen(there, keys_of_file, columns.filter_key, source)
         first = self._group(data, self.demos[0])
         keys, left_out = self._keys(first, columns.obs)
         self.columns = replace(
@@ -108,8 +111,9 @@ class _Reading:
         actions = [d for key in self.columns.action for d in self._action_dims(first, key)]
         self.names = Names(dims, actions, dict(columns.units))
         self.notes = [f"{len(self.demos)} demonstrations; observations are {', '.join(keys)}"]
+        self.notes += told_of_keys(there, keys_of_file, columns.filter_key)
         self.empty: list[str] = []
-        others = sorted(key for key in data if key not in self.demos)
+        others = sorted(key for key in data if key not in there)
         if others:
             self.notes.append(
                 f"not read below data: {shown(', '.join(others))}; demonstrations are named "
@@ -163,7 +167,7 @@ class _Reading:
         if self.empty:
             self.notes.append(f"demonstrations without rows: {shown(', '.join(self.empty))}")
         total = _said(self.data, "total")
-        if total not in (None, row):
+        if total not in (None, row) and self.columns.filter_key is None:
             self.notes.append(
                 f"{row:,} rows are there, the file says {total:,}: demonstrations may be missing"
             )

@@ -25,6 +25,7 @@ from moore.data.row_fits import reward_rows
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.steps import SAMPLE
+from moore.data.two_rewards import summarize_laws
 from moore.errors import InputError
 
 
@@ -89,6 +90,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         **summarize_readings(log, ends),
         **summarize_shifts(log, ends, of_rewards),
         **summarize_sums(log, ends, of_rewards),
+        **summarize_laws(log, ends, of_rewards),
     }
     broken = broken_rows(log) & ~ends & log.successor_known
     summary["broken_successors"] = int(broken.sum())

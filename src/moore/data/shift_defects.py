@@ -50,6 +50,13 @@ def _of_totals(s: dict) -> str:
 
 
 SHIFT_DEFECTS = (
+    Defect(
+        "known-too-early",
+        lambda s: s["known_too_early"],
+        "Observation dimensions show what seems to be known only later: {known_too_early}. If a "
+        "live system cannot show it, a policy that goes by it fails there: leave them out.",
+        in_run=True,
+    ),
     Defect("shifted-actions", lambda s: s["action_rows"], _of_actions, in_run=True),
     Defect("shifted-rewards", lambda s: s["reward_rows"], _of_rewards, in_run=True),
     Defect(

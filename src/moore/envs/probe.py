@@ -5,6 +5,7 @@ never tried: only its spaces and attributes are checked.
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.precision import LOST, lost_in_float32
+from moore.data.resets import ITSELF, Steps, resets_itself
 from moore.data.scales import far_outside, opposite_signs
 from moore.envs.adapter import Adapter
 from moore.envs.apart import disturbance
@@ -20,6 +22,7 @@ from moore.errors import InputError, in_short
 
 _STEPS = 20  # of the trial
 _OTHER_SIZE = 100.0  # times the size of the log's rewards
+_ENDS, _STEPS_TO_ENDS, _SECONDS = 8, 1000, 1.0  # at most, of a trial of ends
 
 
 @contextlib.contextmanager
@@ -51,6 +54,11 @@ def tried(
             notes = _try(envs[0], envs[-1], seed, log)
             if log is not None:
                 notes += _unlike_the_log(envs[0], log, seed)
+        with failures_told(
+            "episodes with random actions",
+            "evaluate nothing, so that it is not tried: --evaluation.episodes 0",
+        ):
+            notes += _ends_tried(envs[0], seed)
         yield envs[0], notes
 
 
@@ -265,3 +273,21 @@ def _unlike_the_log(env: Adapter, log: Dataset, seed: int) -> list[str]:
         "the environment begins with values that the log never holds, in observation entries "
         f"{far}; are units and order the same?"
     ]
+
+
+def _ends_tried(env: Adapter, seed: int) -> list[str]:
+    """A note if the environment resets itself before it shows how an episode has ended."""
+    rng, began = np.random.default_rng(seed), time.monotonic()
+    rows: list[tuple] = []
+    ends, obs = 0, None
+    while ends < _ENDS and len(rows) < _STEPS_TO_ENDS and time.monotonic() - began < _SECONDS:
+        if obs is None:
+            obs, _ = env.reset(seed=seed + ends)
+        action = rng.uniform(-1, 1, env.action_space.shape)
+        after, _, terminated, truncated, _ = env.step(action)
+        rows.append((obs, action, after, terminated, truncated))
+        over = terminated or truncated
+        ends, obs = ends + over, None if over else after
+    obs, action, after, terminated, truncated = (np.array(x) for x in zip(*rows, strict=True))
+    found = resets_itself(Steps(obs, action, after), terminated, truncated)
+    return [ITSELF.format(who="the environment")] if found else []

@@ -29,6 +29,7 @@ from moore.data.row_fits import reward_rows
 from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.successors import summarize_successors
+from moore.data.two_rewards import summarize_laws
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 
@@ -168,6 +169,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends, of_rewards),
         **summarize_sums(log, flags.ends, of_rewards),
+        **summarize_laws(log, flags.ends, of_rewards),
     }
 
 

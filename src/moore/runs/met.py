@@ -3,6 +3,7 @@
 import numpy as np
 
 from moore.data.dataset import Dataset
+from moore.data.resets import ITSELF, Steps, resets_itself
 from moore.data.scales import far_outside, opposite_signs
 from moore.data.steps import SAMPLE
 from moore.replay.buffer import Transition
@@ -96,3 +97,15 @@ def _other_limit(met: Transition, limit: int | None) -> str:
         f"the system cuts its episodes after {lengths[0]} steps, the environment of evaluation "
         f"after {limit}; the policy is learned and evaluated for the longer ones."
     )
+
+
+def seems_reset(met: Transition) -> str:
+    """A sentence where the system resets itself before it shows how an episode has ended.
+
+    Args:
+        met: (n,) real transitions in the order of time, in the user's units; as many as there are,
+            because ends are few.
+    """
+    steps = Steps(met.obs, met.action, met.next_obs)
+    found = resets_itself(steps, met.terminated, met.truncated)
+    return ITSELF.format(who="the system") if found else ""

@@ -15,7 +15,7 @@ from moore.runs.checkpoint import Checkpoint
 from moore.runs.hand_over import ACCEPT_FIRST, check_first
 from moore.runs.live import Guarded
 from moore.runs.measures import Measures
-from moore.runs.met import newest_rows, unlike_the_log
+from moore.runs.met import newest_rows, seems_reset, unlike_the_log
 from moore.runs.run_files import Acting, RunFiles, unpack
 from moore.runs.setup import Setup
 from moore.runs.signals import Stop, Stopped
@@ -27,6 +27,7 @@ from moore.stages.online import online_stage
 from moore.trees import copied
 
 _MET = 100  # newest transitions that are compared with the log, or those of an epoch
+_ENDS_MET = 20_000  # newest transitions whose ends are looked at
 
 Until = Callable[[dict, LearnerState], bool]
 
@@ -169,10 +170,20 @@ class OnlineRun:
         if log is None or ACCEPT_FIRST in config.accept:
             return
         met = newest_rows(self.learner, state, max(config.online.steps_per_epoch, _MET))
-        for kind, told in unlike_the_log(met, log, self.setup.world.known_limit).items():
-            if kind not in self.told:
-                self.told.add(kind)
-                self.report.say(told)
+        found = unlike_the_log(met, log, self.setup.world.known_limit)
+        for kind, told in found.items():
+            self._tell_once(kind, told)
+
+    def _tell_of_resets(self, state: LearnerState) -> None:
+        """Says once that the system resets itself, if its ends look so."""
+        if "resets" not in self.told:
+            told = seems_reset(newest_rows(self.learner, state, _ENDS_MET))
+            self._tell_once("resets", told)
+
+    def _tell_once(self, kind: str, told: str) -> None:
+        if told and kind not in self.told:
+            self.told.add(kind)
+            self.report.say(told)
 
     def _keep(self, epoch: Epoch, state: LearnerState) -> None:
         """Keeps the step, so that a run that is stopped now loses no real transition."""
@@ -190,6 +201,7 @@ class OnlineRun:
         kept, self.kept = self.kept, None
         measures = self.measures
         self._tell_of_new_rows(state)
+        self._tell_of_resets(state)
         try:
             row = measures.place("online", epoch, self.offline_epochs) | measures.of_policy(state)
         except Exception:

@@ -98,7 +98,8 @@ class Opened(Turntaking):
         facts = write_facts(folder, run, seed, beside.described)
         operation = Operation(folder, facts, start, NEW, beside.supervisor, elsewhere=elsewhere)
         accepted = (*accept, *start.setup.config.accept)
-        operation.look_first = controller is None and ACCEPT_FIRST not in accepted
+        operation.likeness.accepted = ACCEPT_FIRST in accepted
+        operation.likeness.look_first = controller is None and ACCEPT_FIRST not in accepted
         return cls(operation)
 
     @classmethod

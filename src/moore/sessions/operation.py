@@ -14,7 +14,6 @@ from moore.data.live_steps import Step, Steps, Unit, plain
 from moore.errors import InputError, WriteError
 from moore.files import locked
 from moore.guarding.modes import Mode
-from moore.runs.hand_over import check_first
 from moore.runs.policy import Policy
 from moore.sessions.acting import ActingPolicy, Proposed
 from moore.sessions.blocks import with_signals
@@ -24,6 +23,7 @@ from moore.sessions.folder import LOG, SessionFacts, copy_to, saved_trusts
 from moore.sessions.held import Held
 from moore.sessions.journal import Journal, header_of
 from moore.sessions.learner_side import Decision, LearnerSide
+from moore.sessions.likeness import Likeness
 from moore.sessions.recording import Recording
 from moore.sessions.start import Start
 from moore.sessions.studying import Studying
@@ -50,7 +50,7 @@ class Operation:
         steps: the steps whose outcome is open.
         studying: learns, here or in another process.
         logs_taken: hashes of the logs whose rows the learner has, that of the run among them.
-        look_first: whether the next good observation is compared with the log before anything acts.
+        likeness: compares what is met with the log.
         bulletin: tells others how the session stands.
     """
 
@@ -79,7 +79,8 @@ class Operation:
         self._actor = ActingPolicy(start.setup, facts.seed)
         self._held = Held(self.world.bounds, self.world.max_bad_readings)
         self._acted: set[Unit] = set()  # units for which this session has acted
-        self.look_first, log = False, start.setup.dataset
+        log = start.setup.dataset
+        self.likeness = Likeness(log, self.world.known_limit)
         self.logs_taken = set() if log is None else {log.sha256}
         self.steps = Steps(PATIENCE)
         with contextlib.ExitStack() as stack:
@@ -144,9 +145,7 @@ class Operation:
         """Actions for the observations of these units; see `Session.act`."""
         self._refuse_several(units)
         good = np.isfinite(obs).all(axis=1)
-        if self.look_first and good.any():
-            check_first(obs[good][0], self._setup.dataset)
-            self.look_first = False
+        self.likeness.look(obs[good])
         self._held.count(units, good)
         held, supervisor = self._held.actions(units), self.supervisor
         if not self.studying.here:
@@ -246,6 +245,7 @@ class Operation:
         if records:
             self._record(records)
         self.studying.feed()
+        self.likeness.tell()
         self.bulletin.tell(self._told)
 
     def _told(self) -> dict[str, Any]:
@@ -340,6 +340,7 @@ class Operation:
         released, newest = taken(record, self.steps, self.supervisor)
         for step in released:
             self.studying.add(step)
+            self.likeness.add(step)
             if step.ends:
                 self._held.end_episode(step.unit)
         if newest is not None and newest.own:

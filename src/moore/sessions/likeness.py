@@ -1,0 +1,80 @@
+"""Compares what a session has met with the log, and warns where they are unlike: once of a kind."""
+
+import warnings
+from collections import deque
+
+import numpy as np
+
+from moore.data.dataset import Dataset
+from moore.data.live_steps import Step, Unit
+from moore.replay.buffer import Transition
+from moore.runs.hand_over import check_first
+from moore.runs.met import seems_reset, unlike_the_log
+
+_KEPT = 5000  # newest steps
+_FIRST = 100  # steps; then twice as many each time, and in the end every `_KEPT`
+
+
+class UnlikeTheLog(UserWarning):
+    """The warning by which a session tells that its system is unlike the log."""
+
+
+class Likeness:
+    """The newest steps of a session, and what was said of them.
+
+    Attributes:
+        look_first: whether the next good observation is compared before anything acts.
+        accepted: whether the user has accepted that the system is unlike the log.
+    """
+
+    def __init__(self, log: Dataset | None, limit: int | None):
+        """Begins with no step.
+
+        Args:
+            log: the log of the run; None: there is nothing to compare with.
+            limit: steps after which an episode of evaluation is cut; None if it is a guess.
+        """
+        self.look_first, self.accepted = False, False
+        self._log, self._limit = log, limit
+        self._steps: deque[Step] = deque(maxlen=_KEPT)
+        self._units: set[Unit] = set()
+        self._count, self._next = 0, _FIRST
+        self._told: set[str] = set()
+
+    def look(self, obs: np.ndarray) -> None:
+        """Compares the first of these good observations (n, obs), if that was not done.
+
+        Raises:
+            InputError: it lies far outside the log.
+        """
+        if self.look_first and len(obs):
+            check_first(obs[0], self._log)
+            self.look_first = False
+
+    def add(self, step: Step) -> None:
+        """Takes the next step that came out."""
+        if step.whole:
+            self._steps.append(step)
+            self._units.add(step.unit)
+            self._count += 1
+
+    def tell(self) -> None:
+        """Warns of what is unlike the log, if enough steps have come since the last time."""
+        if self._count < self._next:
+            return
+        self._next = self._count + min(self._count, _KEPT)
+        for kind, text in self._found().items():
+            if kind not in self._told:
+                self._told.add(kind)
+                warnings.warn(text, UnlikeTheLog, stacklevel=4)
+
+    def _found(self) -> dict[str, str]:
+        names = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
+        met = Transition(*(np.array([getattr(step, n) for step in self._steps]) for n in names))
+        alone = len(self._units) == 1  # the steps of several do not follow each other
+        found = {}
+        if self._log is not None and not self.accepted:
+            found = unlike_the_log(met, self._log, self._limit if alone else None)
+        if alone and (text := seems_reset(met)):
+            found["resets"] = text
+        return found

@@ -1,0 +1,74 @@
+"""A session tells where what it meets is unlike the log that its policy was learned from."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from controlled import sessions
+from moore.sessions.likeness import UnlikeTheLog
+
+
+@pytest.fixture
+def begin(quick_run, log_file, tmp_path):
+    with sessions(quick_run, log_file, tmp_path) as begin:
+        yield begin
+
+
+def plant(session, steps, *, length=20, reward=lambda r: r, see=lambda obs, end: obs) -> list[str]:
+    """Episodes of s' = 0.9 s + 0.1, from about -1.5; the warnings, in order."""
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for step in range(steps):
+            if step % length == 0:
+                obs = see(np.float32([-1.5 + 0.1 * rng.uniform(-1, 1)]), False)
+            end = step % length == length - 1
+            session.act(obs)
+            after = see((0.9 * obs + 0.1).astype(np.float32), end)
+            earned = reward(-float(obs[0] ** 2))
+            session.observe(reward=earned, next_obs=after, truncated=end)
+            obs = after
+    return [str(one.message) for one in told if one.category is UnlikeTheLog]
+
+
+def test_a_system_like_the_log_says_nothing(begin):
+    assert plant(begin(), 120) == []
+
+
+@pytest.mark.parametrize("cost", [lambda r: -r + 1e-3, lambda r: 1000.0 * r])
+def test_costs_and_rewards_in_other_units_are_told_once(begin, cost):
+    (text,) = plant(begin(), 250, reward=cost)
+    assert "the rewards of the system are about" in text
+
+
+def test_a_sensor_that_stands_still_is_told(begin):
+    (text,) = plant(begin(), 120, see=lambda obs, end: np.float32([0.5]))
+    assert "observation entries [0] have stood still" in text
+
+
+def test_first_observations_in_the_place_of_last_ones_are_told(begin):
+    rng = np.random.default_rng(1)
+
+    def see(obs, end):
+        return np.float32([-1.5 + 0.1 * rng.uniform(-1, 1)]) if end else obs
+
+    (text,) = plant(begin(), 120, see=see)
+    assert "it seems to reset itself" in text
+
+
+def test_what_was_accepted_is_not_told(begin):
+    session = begin(accept=("hand-over", "first-observation"))
+    assert plant(session, 120, reward=lambda r: -r + 1e-3) == []
+
+
+def test_where_another_controller_acts_other_units_are_told_too(begin):
+    """The first observation stops nothing there, since the old controller goes on."""
+    session = begin(controller=lambda obs: np.zeros_like(obs), mode="off")
+    texts = plant(session, 120, see=lambda obs, end: obs + np.float32(100.0))
+    assert any("most observations of the system hold values that the log never" in t for t in texts)
+
+
+def test_episodes_that_end_earlier_than_those_of_evaluation_are_told(begin):
+    (text,) = plant(begin(), 120, length=10)
+    assert "cuts its episodes after 10 steps, the environment of evaluation after 20" in text
