@@ -10,6 +10,7 @@ from text import between, fixed, markdown
 # budget compares where episodes can end early. The first that there is for a log and seed is shown.
 PRESENT = {
     "td3-steps": ("8 epochs every 5", "16,000", "steps"),
+    "td3-steps-1": ("8 epochs every 5", "16,000", "steps"),
     "td3-log": ("8 epochs every 5", "32,000", "episodes"),
     "td3-log-10": ("10 every 8", "32,000", "episodes"),
 }

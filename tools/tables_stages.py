@@ -81,7 +81,9 @@ def quickstart_safe() -> str:
 _LEARNERS = {
     "ppo": "PPO", "td3-first": "TD3, first rules", "td3": "TD3",
     "td3-rehearsal-10": "TD3, long rehearsals", "td3-rehearsal": "TD3, rehearsals",
-    "td3-log-10": "TD3, the log first, long rehearsals", "td3-log": "**TD3, the log first**",
+    "td3-log-10": "TD3, the log first, long rehearsals", "td3-log": "TD3, the log first",
+    "td3-steps-1": "TD3, the budget by steps, one episode decides",
+    "td3-steps": "**TD3, the budget by steps**",
 }  # fmt: skip
 
 
