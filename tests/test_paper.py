@@ -45,6 +45,7 @@ class Recorder:
         self.config, self.calls = config, []
         self.ends, self.running = ends, []
         self.offline = SimpleNamespace(size=1)
+        self.over = False
 
     def summarise_data(self, state):
         self.calls.append("summarise_data")

@@ -20,8 +20,6 @@ from tiny import ENV, tiny_config, tiny_log
 
 # Falls after 5, 10 or 20 steps, and earns 1 a step until then.
 STEPS = [5, 10, 20] * 4
-# What else is wrong with the logs below.
-ACCEPT = ("timeouts-as-terminals", "constant-reward")
 
 
 def by_steps(share: float = 0.05) -> DipBudget:
@@ -180,10 +178,8 @@ class TestRunsThatCountSteps:
         return replace(log, terminated=terminated, truncated=np.zeros_like(terminated))
 
     def rate(self, log, per="step"):
-        config = tiny_config(
-            dip_budget=0.05, dip_budget_per=per, termination="learned", accept=ACCEPT
-        )
-        setup = prepare(config, dataset=log, env=ENV)
+        config = tiny_config(dip_budget=0.05, dip_budget_per=per)
+        setup = replace(prepare(config, dataset=tiny_log(), env=ENV), dataset=log)
         check_budget(setup)
         return empty_rate(setup, earnings_of(setup))
 

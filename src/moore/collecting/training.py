@@ -19,6 +19,7 @@ from moore.runs.folder import read_metrics
 from moore.runs.policy import Policy, load_policy, save_policy
 from moore.runs.reading import newest_checkpoint, newest_epoch
 from moore.runs.run import resume, run
+from moore.runs.sections import used_settings
 from moore.runs.setup import Setup, prepare
 from moore.runs.units import read_units
 from moore.sinks.console import Reporter
@@ -91,7 +92,7 @@ class SACTraining:
         Raises:
             InputError: the folder holds another training, or something else.
         """
-        if read_toml(self.folder / "config.toml") != self.config:
+        if read_toml(self.folder / "config.toml") != used_settings(self.config):
             raise InputError(
                 f"{self.folder} holds a training with other settings; give the --train-steps and "
                 "--sac.* that it was made with, or another folder with --training."

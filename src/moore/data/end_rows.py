@@ -6,7 +6,7 @@ All counts here are counts of ends. A share of all rows would say nothing, becau
 import numpy as np
 
 from moore.data.checks import as_float32
-from moore.data.resets import Steps, resets_itself
+from moore.data.resets import SystemSteps, resets_itself
 from moore.data.steps import SAMPLE, AnyLog, UsualSteps, changes, usual_steps
 from moore.data.terminal_states import terminals_like_others
 
@@ -49,7 +49,7 @@ def summarize_ends(log: AnyLog, terminated: np.ndarray, ends: np.ndarray) -> dic
         found |= {"known_ends": int(known.sum()), "far_resets": len(far)}
         found |= {"padded_successors": len(padded), "padded_as": said, "padded_surely": surely}
         if not surely and len(far) <= _MANY * known.sum():
-            steps = Steps(log.obs, log.action, log.next_obs)
+            steps = SystemSteps(log.obs, log.action, log.next_obs)
             found["alike_resets"] = resets_itself(steps, known & terminated, known & ~terminated)
         firsts = {"padded_successors": padded, "far_resets": far}
         found["first_rows"] = {k: int(rows.min()) if len(rows) else None for k, rows in

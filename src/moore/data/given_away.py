@@ -55,7 +55,8 @@ def _too_early(log: "Log | Dataset", rows: np.ndarray, reward: np.ndarray) -> st
     with np.errstate(invalid="ignore", over="ignore"):
         off = np.abs(here - after - earned[:, None]) <= _ROUNDING * earned.std()
     # What was gained on the way to a goal falls by the rewards, too, but not to the last of them.
-    last = np.flatnonzero(np.asarray(log.terminated) | np.asarray(log.truncated))
+    cut = np.zeros_like(log.terminated) if log.truncated is None else log.truncated
+    last = np.flatnonzero(np.asarray(log.terminated) | np.asarray(cut))
     with np.errstate(invalid="ignore", over="ignore"):
         at_end = np.abs(log.obs[last] - np.asarray(reward[last], np.float64)[:, None])
         close = (at_end <= _ROUNDING * earned.std()).sum(axis=0)

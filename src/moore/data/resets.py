@@ -29,16 +29,16 @@ ITSELF = (
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value
-class Steps:
+class SystemSteps:
     """Transitions: obs (n, obs), action (n, action) and next_obs (n, obs)."""
 
     obs: np.ndarray
     action: np.ndarray
     next_obs: np.ndarray
 
-    def part(self, rows: np.ndarray) -> "Steps":
+    def part(self, rows: np.ndarray) -> "SystemSteps":
         """The transitions `rows`, a mask or indices."""
-        return Steps(self.obs[rows], self.action[rows], self.next_obs[rows])
+        return SystemSteps(self.obs[rows], self.action[rows], self.next_obs[rows])
 
     @property
     def finite(self) -> bool:
@@ -46,7 +46,7 @@ class Steps:
 
 
 @np.errstate(all="ignore")  # of values that are refused elsewhere
-def resets_itself(steps: Steps, terminated: np.ndarray, truncated: np.ndarray) -> bool:
+def resets_itself(steps: SystemSteps, terminated: np.ndarray, truncated: np.ndarray) -> bool:
     """Whether what comes after terminal rows, or after those that were cut, looks like a reset.
 
     Args:
@@ -60,7 +60,7 @@ def resets_itself(steps: Steps, terminated: np.ndarray, truncated: np.ndarray) -
     return any(look_like_resets(last, inside, starts) for last in kinds)
 
 
-def look_like_resets(last: Steps, inside: Steps, starts: np.ndarray) -> bool:
+def look_like_resets(last: SystemSteps, inside: SystemSteps, starts: np.ndarray) -> bool:
     """Whether most last steps lead to where episodes begin, by a step that is none of the system.
 
     The steps are compared with the errors of a linear prediction. If episodes begin in a small part
@@ -99,12 +99,12 @@ def _some(mask: np.ndarray) -> np.ndarray:
     return rows[:: max(1, -(-len(rows) // _SAMPLE))]
 
 
-def _errors(inside: Steps, last: Steps) -> tuple[np.ndarray, np.ndarray]:
+def _errors(inside: SystemSteps, last: SystemSteps) -> tuple[np.ndarray, np.ndarray]:
     """What a linear prediction of changes misses, inside episodes (n, obs) and at their ends."""
     middle, size = inside.obs.mean(axis=0), inside.obs.std(axis=0)
     size = np.where(size > 0, size, 1.0)
 
-    def known(steps: Steps) -> np.ndarray:
+    def known(steps: SystemSteps) -> np.ndarray:
         return np.column_stack([(steps.obs - middle) / size, steps.action, np.ones(len(steps.obs))])
 
     change, at_end = (s.next_obs.astype(np.float64) - s.obs for s in (inside, last))

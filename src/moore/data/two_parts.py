@@ -34,7 +34,7 @@ _FINE = np.exp(np.linspace(-1, 1, 9) * np.log(20.0) / 12)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value
-class Part:
+class LogPart:
     """A part of a log, by the moments of its columns: obs, action, and change of obs.
 
     Attributes:
@@ -63,26 +63,26 @@ class Part:
     def _spread(self) -> np.ndarray:
         return np.diag(self.moments)[self.known :]
 
-    def missed_by(self, fitted: "Part") -> np.ndarray:
+    def missed_by(self, fitted: "LogPart") -> np.ndarray:
         """(obs,) what the law of another part misses of the changes of this one."""
         inner, cross = np.split(self.moments[: self.known], [self.known], axis=1)
         return self._spread + ((inner @ fitted.law - 2 * cross) * fitted.law).sum(axis=0)
 
-    def excess(self, fitted: "Part") -> float:
+    def excess(self, fitted: "LogPart") -> float:
         """How much more that is than what its own law misses, over all entries, in logarithms."""
         ratio = np.maximum(self.missed_by(fitted), 1e-300) / self.least
         return float(np.log(ratio).clip(min=0).sum())
 
-    def turned(self, scale: np.ndarray, order: np.ndarray) -> "Part":
+    def turned(self, scale: np.ndarray, order: np.ndarray) -> "LogPart":
         """The same part with its columns in another order, then scaled."""
-        part = Part(self.moments[np.ix_(order, order)] * np.outer(scale, scale), self.known)
+        part = LogPart(self.moments[np.ix_(order, order)] * np.outer(scale, scale), self.known)
         entries = order[self.known :] - self.known
         part.__dict__["least"] = self.least[entries] * scale[self.known :] ** 2
         return part
 
 
 @dataclass(frozen=True, eq=False)
-class Turn:
+class ColumnChange:
     """What may have become of a part: its columns are scaled, or two are exchanged."""
 
     what: str
@@ -149,7 +149,9 @@ def _search(columns: np.ndarray, dims: np.ndarray, acts: np.ndarray) -> tuple[in
     return firsts[at] + len(columns) // (2 * _PARTS), ", or ".join(alike[:_SHOWN])
 
 
-def _turns(one: Part, other: Part, dims: np.ndarray, acts: np.ndarray) -> Iterator[Turn]:
+def _turns(
+    one: LogPart, other: LogPart, dims: np.ndarray, acts: np.ndarray
+) -> Iterator[ColumnChange]:
     """What may have become of the other part: the sign, the best factor, or two exchanged."""
     size = 2 * len(dims) + len(acts)
     as_is, ones = np.arange(size), np.ones(size)
@@ -163,26 +165,28 @@ def _turns(one: Part, other: Part, dims: np.ndarray, acts: np.ndarray) -> Iterat
         return scale
 
     for name, place in zip(names, places, strict=True):
-        yield Turn(f"{name} has the other sign", scaled(place, -1.0), as_is)
+        yield ColumnChange(f"{name} has the other sign", scaled(place, -1.0), as_is)
         best = 1.0
         for factors in (_COARSE, _FINE):
             left = [other.turned(scaled(place, best * x), as_is).excess(one) for x in factors]
             best *= float(factors[np.argmin(left)])
         if not 1 / _TIMES < best < _TIMES:
-            yield Turn(f"{name} is about {1 / best:.2g} times as large", scaled(place, best), as_is)
+            yield ColumnChange(
+                f"{name} is about {1 / best:.2g} times as large", scaled(place, best), as_is
+            )
     for kind in (range(len(dims)), range(len(dims), len(names))):
         for first in kind if len(kind) <= _WIDEST else ():
             for second in range(kind.start, first):
                 order = as_is.copy()
                 order[places[first] + places[second]] = places[second] + places[first]
-                yield Turn(f"{names[second]} and {names[first]} are exchanged", ones, order)
+                yield ColumnChange(f"{names[second]} and {names[first]} are exchanged", ones, order)
 
 
 def _sums(columns: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     return len(columns), columns.sum(axis=0), columns.T @ columns
 
 
-def _joined(sums: list[tuple[int, np.ndarray, np.ndarray]], known: int) -> Part:
+def _joined(sums: list[tuple[int, np.ndarray, np.ndarray]], known: int) -> LogPart:
     rows = sum(part[0] for part in sums)
     mean, products = (np.sum([part[i] for part in sums], axis=0) / rows for i in (1, 2))
-    return Part(products - np.outer(mean, mean), known)
+    return LogPart(products - np.outer(mean, mean), known)

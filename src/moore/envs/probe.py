@@ -14,7 +14,7 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.precision import LOST, lost_in_float32
-from moore.data.resets import ITSELF, Steps, resets_itself
+from moore.data.resets import ITSELF, SystemSteps, resets_itself
 from moore.data.scales import far_outside, opposite_signs
 from moore.envs.adapter import Adapter
 from moore.envs.apart import disturbance
@@ -289,5 +289,5 @@ def _ends_tried(env: Adapter, seed: int) -> list[str]:
         over = terminated or truncated
         ends, obs = ends + over, None if over else after
     obs, action, after, terminated, truncated = (np.array(x) for x in zip(*rows, strict=True))
-    found = resets_itself(Steps(obs, action, after), terminated, truncated)
+    found = resets_itself(SystemSteps(obs, action, after), terminated, truncated)
     return [ITSELF.format(who="the environment")] if found else []

@@ -3,7 +3,7 @@
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.data.resets import ITSELF, Steps, resets_itself
+from moore.data.resets import ITSELF, SystemSteps, resets_itself
 from moore.data.scales import far_outside, opposite_signs
 from moore.data.steps import SAMPLE
 from moore.replay.buffer import Transition
@@ -106,6 +106,6 @@ def seems_reset(met: Transition) -> str:
         met: (n,) real transitions in the order of time, in the user's units; as many as there are,
             because ends are few.
     """
-    steps = Steps(met.obs, met.action, met.next_obs)
+    steps = SystemSteps(met.obs, met.action, met.next_obs)
     found = resets_itself(steps, met.terminated, met.truncated)
     return ITSELF.format(who="the system") if found else ""
