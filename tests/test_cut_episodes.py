@@ -49,3 +49,4 @@ def test_a_cut_episode_ends_without_a_return_and_the_next_begins():
     follows = np.isclose(rows.next_obs[:-1], rows.obs[1:])[:, 0]
     assert follows.tolist() == [True, False, True, False, True]
     assert told[0][2]["online/episode_returns"] == []
+    assert told[0][2]["online/cut_episodes"] == 3

@@ -52,26 +52,26 @@ def safe_summary() -> str:
     runs = _runs()
     rows = [
         [
-            run["task"], run["seed"], *_told(run),
+            run["task"], run["seed"],
             fixed(run["clone"]) if run["clone"] != "" else "",
             fixed(run["hand_over"]), fixed(run["final"]), fixed(run["gain"], 1),
             f"{_dip(run):.2f}", f"{run['promoted']} of {run['trials']}",
-            fixed(float(run["least_margin"])),
+            fixed(float(run["least_margin"])), *_told(run),
         ]
         for run in runs
     ]  # fmt: skip
     hand_over, final = (np.mean(_by_log(name)) for name in ("hand_over", "final"))
-    rows.append(["mean over logs", "", "", "", "", "", fixed(hand_over), fixed(final),
-                 fixed(final - hand_over, 1), "", "", ""])  # fmt: skip
-    rows.append(["*frozen*, mean", "", "", "", "", "", fixed(hand_over), fixed(hand_over),
-                 "0", "0", "", ""])  # fmt: skip
+    rows.append(["mean over logs", "", "", fixed(hand_over), fixed(final),
+                 fixed(final - hand_over, 1), *[""] * 6])  # fmt: skip
+    rows.append(["*frozen*, mean", "", "", fixed(hand_over), fixed(hand_over),
+                 "0", "0", *[""] * 5])  # fmt: skip
     clones = fixed(np.mean([run["clone"] for run in runs if run["clone"] != ""]))
     count = sum(run["clone"] != "" for run in runs)
-    rows.append([f"*clone*, mean of {count} runs", "", "", "", "", clones, clones, clones,
-                 "0", "0", "", ""])  # fmt: skip
-    head = ("log", "seed", "rehearsals", "updates on the log", "budget by", "clone")
-    head += ("hand-over", "mean of the last 5", "gain")
+    rows.append([f"*clone*, mean of {count} runs", "", clones, clones, clones,
+                 "0", "0", *[""] * 5])  # fmt: skip
+    head = ("log", "seed", "clone", "hand-over", "mean of the last 5", "gain")
     head += ("dip", "trials won", "least left of the budget")
+    head += ("rehearsals", "updates on the log", "budget by")
     return markdown(head, rows)
 
 

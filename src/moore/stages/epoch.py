@@ -27,6 +27,7 @@ class Epoch:
         learned: number of steps after which everything that was due has been done.
         in_episode: whether an episode goes on after the last step.
         dropped: number of steps whose transition was not measured completely.
+        cut: number of episodes that were left because the dip budget said so.
         returns: returns of the episodes that ended before the last refresh.
         fits: reports of the refits.
         measured: rows of metrics, by kind.
@@ -37,6 +38,7 @@ class Epoch:
     learned: int = 0
     in_episode: bool = True
     dropped: int = 0
+    cut: int = 0
     returns: list[float] = field(default_factory=list)
     fits: list[FitReport] = field(default_factory=list)
     measured: dict[str, list[dict]] = field(default_factory=_nothing)
@@ -60,6 +62,7 @@ class Epoch:
         means = {name: mean_metrics(rows) for name, rows in self.measured.items()}
         result = {"online/episode_returns": list(self.returns)}
         result["online/dropped_transitions"] = self.dropped
+        result["online/cut_episodes"] = self.cut
         result |= fit_metrics(self.fits)
         return result | means["refreshed"] | means["gates"] | means["losses"]
 
@@ -71,6 +74,7 @@ class Epoch:
             "learned": self.learned,
             "in_episode": bool(self.in_episode),
             "dropped": self.dropped,
+            "cut": self.cut,
             "returns": [float(value) for value in self.returns],
             "fits": [asdict(report) for report in self.fits],
             "rows": {name: len(rows) for name, rows in self.measured.items()},
@@ -94,5 +98,5 @@ def unpack_epoch(facts: dict, arrays: dict[str, np.ndarray]) -> Epoch:
         FitReport(**report | {"holdout_mse": tuple(report["holdout_mse"])})
         for report in facts["fits"]
     ]
-    plain = ("number", "observed", "learned", "in_episode", "dropped", "returns")
+    plain = ("number", "observed", "learned", "in_episode", "dropped", "cut", "returns")
     return Epoch(**{name: facts[name] for name in plain}, fits=reports, measured=measured)

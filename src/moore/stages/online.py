@@ -81,6 +81,7 @@ def online_stage(
                 online.observe(transition, in_episode=system.in_episode)  # 11
                 if chooser.over:
                     system.cut_episode()
+                    online.epoch.cut += 1
                     online.cut()
                     online.abandon()
                 on_step(online.epoch, online.state)
