@@ -83,7 +83,9 @@ class OnlineRun:
         checkpoint = begun.checkpoint
         choice = {} if checkpoint is None else checkpoint.info["choice"]
         arrays = {} if checkpoint is None else checkpoint.arrays
-        self.acting = Acting(collector, make_chooser(setup, begun.state, choice, arrays, cuts=True))
+        # A simulator can be reset at any time; a plant goes on.
+        chooser = make_chooser(setup, begun.state, choice, arrays, cuts=not setup.live)
+        self.acting = Acting(collector, chooser)
         self.before = begun.before
         self.told: set[str] = set()
         self.kept = None if begun.epoch is None else (begun.epoch, begun.state)
