@@ -355,7 +355,7 @@ def test_a_number_has_its_bounds_in_its_type(name):
         ({"sac": {"batch_size": 2**31}}, "at most"),
         ({"penalty_coef": 1e39}, "at most"),
         ({"penalty_coef": 10**400}, "too large"),
-        ({"seed": -1}, "not negative"),
+        ({"seed": -1}, "must not be negative"),
         ({"seed": 2**63}, "below"),
     ],
 )

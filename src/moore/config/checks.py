@@ -1,7 +1,6 @@
 """Settings that must fit together. What one number may be stands beside its field."""
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING
 
 from moore.data.defects import check_accepted
@@ -51,10 +50,10 @@ def _check_bounds(config: "Config") -> None:
             f"action_low has {len(low)} numbers and action_high {len(high)}; give both, with a "
             "number for each entry of an action."
         )
-    if not all(-math.inf < a <= b < math.inf for a, b in zip(low, high, strict=True)):
+    if not all(least <= most for least, most in zip(low, high, strict=True)):
         raise InputError(
-            f"action_low is {list(low)} and action_high {list(high)}; each lower bound must be "
-            "finite and no more than the upper one."
+            f"action_low is {list(low)} and action_high {list(high)}; a lower bound must be "
+            "no more than the upper one."
         )
 
 
