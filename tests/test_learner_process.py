@@ -123,7 +123,7 @@ def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_pat
 
 
 def test_what_makes_no_sense_is_refused(quick_run, log_file, tmp_path):
-    with pytest.raises(InputError, match="learner is 'thread'; expected 'call' or 'process'"):
+    with pytest.raises(InputError, match="learner is 'thread'; expected 'call', 'episodes'"):
         Session.from_run(quick_run, tmp_path / "session", learner="thread")
     with pytest.raises(InputError, match="give the path of its file"):
         Session.from_run(quick_run, tmp_path / "s", learner="process", dataset=tiny_log())

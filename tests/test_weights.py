@@ -120,11 +120,11 @@ def test_policies_without_densities_are_refused():
 
 
 def test_episodes_that_the_recording_cut_short_are_not_weighed():
-    logged, density = drawn(20, 0.2)
-    cut = replace(logged, whole=np.arange(20) > 3)
-    found = weighed(actor(0.2), cut, np.where(np.arange(80) < 16, np.nan, density))
-    assert not found.refused and found.rows.shape == (16, STEPS)
-    earned = cut.data.reward.reshape(20, STEPS)[4:].sum(axis=1).mean()
+    logged, density = drawn(40, 0.2)
+    cut = replace(logged, whole=np.arange(40) > 3)
+    found = weighed(actor(0.2), cut, np.where(np.arange(160) < 16, np.nan, density))
+    assert not found.refused and found.rows.shape == (36, STEPS)
+    earned = cut.data.reward.reshape(40, STEPS)[4:].sum(axis=1).mean()
     assert by_importance(found, cut).value.value == pytest.approx(earned, rel=1e-4)
 
 
@@ -149,6 +149,17 @@ def both(logged, density, mean: float, values=None):
     found = weighed(actor(mean), logged, density)
     values = FittedQ(logged) if values is None else values
     return by_importance(found, logged), by_weights_and_values(actor(mean), found, values)
+
+
+@pytest.mark.parametrize(("worth", "alone"), [(20, False), (30, True)])
+def test_weights_that_are_worth_few_episodes_correct_values_and_say_nothing_alone(worth, alone):
+    logged, density = drawn(80, 0.2)
+    found = weighed(actor(0.2), logged, density)
+    unlikely = np.arange(80) >= worth
+    found = replace(found, log_ratio=found.log_ratio - 50.0 * unlikely[:, None])
+    said = by_importance(found, logged).value
+    assert said.known == alone and ("and 25 are needed" in said.refused) != alone
+    assert by_weights_and_values(actor(0.2), found, FittedQ(logged)).value.known
 
 
 def test_most_intervals_hold_what_a_policy_earns_that_did_not_make_the_log():

@@ -1,12 +1,16 @@
 """What `moore assess` says of policies whose return is known (docs/assess.md)."""
 
+import itertools
+
 import numpy as np
 from scipy import stats
 
 from handover_runs import number, rows_of
 from text import DASH, fixed, markdown, significant
 
-CSV = "assess-check.csv"
+CSV, WEIGHTS = "assess-check.csv", "assess-weights.csv"
+# Bounds of the numbers of episodes that weights are worth.
+WORTH = (0.0, 10.0, 25.0, 50.0, 100.0, np.inf)
 ESTIMATORS = {
     "models": "the models", "fitted_q": "fitted Q evaluation", "importance": "importance sampling",
     "doubly_robust": "doubly robust",
@@ -107,6 +111,24 @@ def _mean_error(rows: list[dict], name: str) -> str:
     return ("+" if error >= 0 else "") + significant(error)
 
 
+def _weights() -> str:
+    """Whether intervals of importance sampling hold the truth, by what the weights are worth."""
+    head = ("the weights are worth, episodes", "policies", "median error", "mean error",
+            "90% intervals that hold the truth")  # fmt: skip
+    names = ("effective_episodes", "value", "low", "high", "truth")
+    worth, value, low, high, truth = _columns(rows_of(WEIGHTS), *names)
+    rows = []
+    for least, most in itertools.pairwise(WORTH):
+        mine = (worth >= least) & (worth < most)
+        error, held = (value - truth)[mine], ((low <= truth) & (truth <= high))[mine]
+        label = f"{least:g} to {most:g}" if np.isfinite(most) else f"more than {least:g}"
+        mean = float(error.mean())
+        rows.append([label, str(mine.sum()), significant(float(np.median(np.abs(error)))),
+                     ("+" if mean >= 0 else "") + significant(mean),
+                     f"{held.sum()} of {mine.sum()}"])  # fmt: skip
+    return markdown(head, rows)
+
+
 def numbers() -> dict[str, str]:
     """What the sentences say."""
     rows = rows_of(CSV)
@@ -139,5 +161,6 @@ def numbers() -> dict[str, str]:
 TABLES = {
     "assess-estimators": _estimators,
     "assess-kinds": _kinds,
+    "assess-weights": _weights,
     "assess-verdicts": _verdicts,
 }

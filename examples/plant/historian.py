@@ -1,10 +1,12 @@
-"""A season of the tank in the historian: its PI controller, its operators, its gaps, as one CSV.
+"""A year of the tank in the historian: its PI controller, its operators, its gaps, as one CSV.
 
+    python historian.py --out runs/plant/year.csv
     python historian.py --weeks 13 --out runs/plant/season.csv
 
-The plant runs from Monday to Friday, a batch an hour. In one batch of four an operator takes the
-valves by hand for some minutes. This is what makes the log informative: a controller that always
-does the same teaches nothing about what else could be done.
+The second is the first quarter of that year, a season, from which the tutorial learns. The plant
+runs from Monday to Friday, a batch an hour. In one batch of four an operator takes the valves by
+hand for some minutes. This is what makes the log informative: a controller that always does the
+same teaches nothing about what else could be done.
 """
 
 import argparse
@@ -45,7 +47,7 @@ class Operator:
         return (self._output, "MAN") if minute in self._by_hand else (automatic, "AUTO")
 
 
-def season(weeks: int, seed: int) -> Iterator[tuple]:
+def rows_of(weeks: int, seed: int) -> Iterator[tuple]:
     """The rows of so many weeks. Some are missing, and some have no value of a sensor."""
     rng = np.random.default_rng(seed)
     tank, operator, batch = Tank(seed), Operator(rng), 0
@@ -67,16 +69,16 @@ def season(weeks: int, seed: int) -> Iterator[tuple]:
 
 
 def write(path: Path, weeks: int, seed: int) -> None:
-    """The CSV of a season."""
+    """The CSV of so many weeks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows([HEADER, UNITS, *season(weeks, seed)])
+        csv.writer(file).writerows([HEADER, UNITS, *rows_of(weeks, seed)])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/plant/season.csv"))
-    parser.add_argument("--weeks", type=int, default=13)
+    parser.add_argument("--out", type=Path, default=Path("runs/plant/year.csv"))
+    parser.add_argument("--weeks", type=int, default=52)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     write(args.out, args.weeks, args.seed)

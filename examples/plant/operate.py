@@ -3,7 +3,8 @@
     python operate.py --run runs/plant/offline --out runs/plant/session --trend runs/plant/trend.csv
 
 Every minute it reads the plant, asks the session for an output, sends it, and tells the session
-what came of it. Between two batches it learns, and the shift leader may choose another mode.
+what came of it. Between two batches the session learns, and then the shift leader may choose
+another mode.
 """
 
 import argparse
@@ -146,9 +147,10 @@ class Control:
             plant: the plant.
             run, dataset: folder of the offline run, and its log.
             out: a new folder for the session.
-            learner: "call": the clock must stand while it learns; or "process".
+            learner: "episodes": it learns between two batches, and the clock must stand meanwhile;
+                or "process".
         """
-        self._plant, self._apart = plant, learner == "process"
+        self._plant = plant
         self.minute, _ = plant.read()
         bounds = np.array([LOW_PERCENT]), np.array([HIGH_PERCENT])
         self.session = moore.Session.from_run(
@@ -195,8 +197,6 @@ class Control:
 
     def _between_batches(self) -> None:
         session = self.session
-        if not self._apart:
-            session.learn()
         promoted = session.status.budget["incumbent"] > 0
         trusted = session.standing[0].trusted
         mode = self._leader.mode(session.mode, trusted=trusted, promoted=promoted)
@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/plant/session"))
     parser.add_argument("--trend", type=Path, default=Path("runs/plant/trend.csv"))
     parser.add_argument("--batches", type=int, default=24)
-    parser.add_argument("--learner", choices=("call", "process"), default="call")
+    parser.add_argument("--learner", choices=("episodes", "process"), default="episodes")
     args = parser.parse_args()
     control = Control(
         PlantClient(args.plant), args.run, args.out, dataset=args.log, learner=args.learner

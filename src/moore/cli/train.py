@@ -83,6 +83,8 @@ def train_stages(arguments: list[str], command: str) -> None:
         config = replace(config, online=replace(config.online, scheme=options.scheme))
     if options.alpha is not None:
         config = replace(config, online=replace(config.online, alpha=options.alpha))
+    if command == "run" and config.action_low:
+        command = "offline"  # nothing but the plant itself can be acted in, and it has no steps
     if options.estimate and getattr(options, "resume", None) is None:
         show_estimate(config, command, as_json=options.json)
         return

@@ -22,6 +22,7 @@ def check(config: "Config") -> None:
     tracker_names(config.track)
     online = config.online
     check_scheme(online.scheme, online.alpha, steps_per_epoch=online.steps_per_epoch)
+    _check_bounds(config)
     _check_seconds(config)
     _check_model(config.model)
     _check_critics(config)
@@ -40,6 +41,20 @@ def _check_texts(config: "Config") -> None:
                 f"{field.name} {value} holds bytes that are no text in UTF-8, or the language "
                 "settings (LC_ALL) know no UTF-8; give the file another name."
             ) from None
+
+
+def _check_bounds(config: "Config") -> None:
+    low, high = config.action_low, config.action_high
+    if len(low) != len(high):
+        raise InputError(
+            f"action_low has {len(low)} numbers and action_high {len(high)}; give both, with a "
+            "number for each entry of an action."
+        )
+    if not all(least <= most for least, most in zip(low, high, strict=True)):
+        raise InputError(
+            f"action_low is {list(low)} and action_high {list(high)}; a lower bound must be "
+            "no more than the upper one."
+        )
 
 
 def _check_seconds(config: "Config") -> None:

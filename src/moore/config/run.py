@@ -11,7 +11,15 @@ from moore.config.gate import GateConfig
 from moore.config.offline import OfflineConfig
 from moore.config.online import OnlineConfig
 from moore.dynamics.model_config import ModelConfig
-from moore.ranges import Fraction, FractionBelowOne, NonNegative, Positive, PositiveOrInfinite, Seed
+from moore.ranges import (
+    AnySign,
+    Fraction,
+    FractionBelowOne,
+    NonNegative,
+    Positive,
+    PositiveOrInfinite,
+    Seed,
+)
 
 
 def _with_found(settings: type) -> type:
@@ -49,6 +57,11 @@ class Config:
     env_args: str = ""
     """Arguments of `gymnasium.make` besides the id, as a JSON object such as '{"load": 5}'. Empty
     uses the arguments that the log was recorded with, if it names them."""
+    action_low: tuple[AnySign[float], ...] = ()
+    """Lower bounds of the entries of an action, for a plant that has no environment. Then only the
+    offline stage can be run, and a session acts in the plant. Empty uses the environment."""
+    action_high: tuple[AnySign[float], ...] = ()
+    """Upper bounds of the entries of an action, given with `action_low`."""
     episode_steps: Positive[int] | None = None
     """Cut episodes after this many steps. None uses the environment's own limit, or a measured
     limit if the environment states none."""

@@ -52,7 +52,7 @@ def _dropped(s: dict) -> list[str]:
     return found + ([f"Rewards ({s['dropped_rewards']})"] if s["dropped_rewards"] else [])
 
 
-_WITHOUT = "; a run of a plant that has none takes env=moore.PlantSpec(...) in Python."
+_WITHOUT = "; a run of a plant that has none takes --action-low and --action-high."
 
 DEFECTS = (
     Defect(

@@ -36,7 +36,8 @@ def preset(name: str, *, algorithm: str | None = None) -> Config:
         name: one of `preset_names`.
         algorithm: a row of `moore.algorithms`; its settings for this task and scale are included.
             By default `moore_safe` for quickstart, quick/<task> and laptop/<task>, `moore_robust`
-            for plant, `sac` for sac, and the paper's `moore` for paper/<task>.
+            for plant, `sac` for sac, and the paper's `moore` for paper/<task>. For a plant of one
+            unit with episodes take `moore_safe`: its budget is what a session's mode canary needs.
 
     Examples:
         >>> preset("paper/hopper-medium-replay").rollout_length

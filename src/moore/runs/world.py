@@ -14,9 +14,10 @@ from moore.config import Config
 from moore.data.dataset import Dataset
 from moore.envs.adapter import Adapter
 from moore.envs.bounds import Bounds
-from moore.envs.identity import find_source, name_of, refuse_normalisers
+from moore.envs.identity import CUSTOM, find_source, name_of, refuse_normalisers
 from moore.envs.limits import StepLimit, inner_limit, limit_of, step_limit
 from moore.envs.make import EnvSource, Registered, episode_seed, make_env
+from moore.envs.plant_spec import PlantSpec
 from moore.envs.probe import failures_told, tried
 from moore.envs.several import is_held
 from moore.errors import InputError
@@ -116,13 +117,9 @@ def find_world(
         InputError: there is no environment, its interface or spaces are not supported, a function
             returns the same object twice, or the live system differs from its simulator.
     """
-    source = find_source(env, config.env_id, config.env_args, log)
-    if source is None:
-        name = config.algorithm if log is None else log.name
-        raise InputError(
-            f"{name} names no environment; give one with --env-id, or learn for a plant that has "
-            "none in Python, with env=moore.PlantSpec(...) (docs/tutorial-plant.md)."
-        )
+    source = _source(config, log, env)
+    if isinstance(source, PlantSpec):
+        _check_not_stepped(config, acts=acts and system is None)
     at_once = config.evaluation.episodes + (acts and system is None)
     with _opened_once(source, config, log, at_once=at_once, fresh=fresh) as (made, notes):
         limit = _limit(made, config, log)
@@ -139,6 +136,58 @@ def find_world(
             notes=(*notes, *_notes(source, config, made, limit)),
         )
     return world
+
+
+def _source(config: Config, log: Dataset | None, env: EnvSource | None) -> EnvSource:
+    """How to make the environment, or the plant whose bounds the configuration says instead."""
+    low, high = config.action_low, config.action_high
+    if not low:
+        source = find_source(env, config.env_id, config.env_args, log)
+        if source is None:
+            raise InputError(_no_environment(config, log))
+        return source
+    if env is not None or config.env_id not in ("", CUSTOM):
+        raise InputError(
+            "action_low and action_high are for a plant without an environment, and an "
+            "environment is given, too; leave out one of them."
+        )
+    if log is None:
+        raise InputError(
+            f"{config.algorithm} learns from no log, so it needs an environment: give one with "
+            "--env-id in place of --action-low and --action-high."
+        )
+    if len(low) != log.action_dim:
+        raise InputError(
+            f"action_low has {len(low)} numbers, but an action of {log.name} has "
+            f"{log.action_dim}; give a bound for each, in the order of the log."
+        )
+    return PlantSpec(log.obs_dim, low, high)
+
+
+def _no_environment(config: Config, log: Dataset | None) -> str:
+    if log is None:
+        return f"{config.algorithm} names no environment; give one with --env-id."
+    low, high = ([f"{x:g}" for x in f(log.action, axis=0)] for f in (np.min, np.max))
+    return (
+        f"{log.name} names no environment; give one with --env-id. For a plant that has none, say "
+        "the bounds of its actions with --action-low and --action-high; in the log they go from "
+        f"{', '.join(low)} to {', '.join(high)} (docs/logs.md)."
+    )
+
+
+def _check_not_stepped(config: Config, *, acts: bool) -> None:
+    """Refuses what would step a plant of which only the signals are known."""
+    if acts:
+        raise InputError(
+            "of the plant only its signals are known, so it cannot be stepped: run the offline "
+            'stage alone (moore offline; stages="offline" in Python), then act in it with '
+            "moore serve or a moore.Session (docs/session.md)."
+        )
+    if config.evaluation.episodes:
+        raise InputError(
+            "of the plant only its signals are known, so no policy can be evaluated in it; give "
+            "--evaluation.episodes 0, or begin from the preset plant, which has that."
+        )
 
 
 @contextlib.contextmanager

@@ -56,6 +56,12 @@ def open_session(
     Raises:
         InputError: it cannot be opened, or is a session and something for a new one is given.
     """
+    if learner == "episodes":
+        raise InputError(
+            "--learner episodes: the request that ends an episode would wait for as long as the "
+            "session learns. Here --learn-between learns what is due in short stretches, whenever "
+            "no request waits; --learner process learns beside the requests."
+        )
     if not is_session(path):
         how = {} if limits is None else read_limits(limits).arguments
         if guard and how.get("guard") is None:

@@ -90,8 +90,8 @@ class LearnerSide(Protocol):
     def feed(self) -> None:
         """Gives the learner the steps whose results have become known."""
 
-    def learn(self, *, updates: int | None, seconds: float | None) -> int:
-        """Learns; see `Session.learn`."""
+    def learn(self, *, updates: int | None, seconds: float | None, beyond: bool = True) -> int:
+        """Learns; see `Session.learn`. `beyond`: whether to go on where nothing more is due."""
 
     def check_sound(self) -> None:
         """Raises InputError if nothing can be saved."""

@@ -14,6 +14,7 @@ from moore.guarding.supervision import GuardSettings, Source
 from moore.jax_settings import plain_jax
 from moore.runs.hand_over import ACCEPT_FIRST
 from moore.sessions.beside import Beside
+from moore.sessions.between import BetweenEpisodes, between_episodes
 from moore.sessions.folder import found_folder, load, new_folder, read_facts, write_facts
 from moore.sessions.one_by_one import Turntaking
 from moore.sessions.operation import NEW, Operation
@@ -27,10 +28,10 @@ S = TypeVar("S", bound="Opened")
 class Opened(Turntaking):
     """A session as it was opened; `moore.sessions.session` says what can be done with it."""
 
-    def __init__(self, operation: Operation):
+    def __init__(self, operation: Operation, between: BetweenEpisodes | None = None):
         """Use `from_run` or `resume`, which call this."""
         super().__init__()
-        self._operation, self._closed = operation, False
+        self._operation, self._between, self._closed = operation, between, False
 
     @classmethod
     @plain_jax()
@@ -44,6 +45,7 @@ class Opened(Turntaking):
         seed: int | None = None,
         accept: tuple[str, ...] = (),
         learner: str = "call",
+        learn_seconds: float | None = None,
         controller: Source | None = None,
         mode: str | None = None,
         guard: GuardSettings | None = None,
@@ -64,7 +66,11 @@ class Opened(Turntaking):
             seed: seed of the noise of the actions; by default that of the run.
             accept: "hand-over" to act although something speaks against the policy,
                 "first-observation" although the first one is unlike all logged ones.
-            learner: "call" learns in calls of `learn`, "process" all the time in another process.
+            learner: "call" learns in calls of `learn`, "episodes" also learns what is due whenever
+                an episode has ended or a block was brought, "process" learns all the time in
+                another process.
+            learn_seconds: with "episodes", seconds after which nothing more is begun; the call that
+                ends an episode takes so long. None: all that is due.
             controller: the controller that ran before, which stands by: a function (obs,) ->
                 (action,), an object with `act(obs)`, what
                 `moore.guarding.opening.open_controller` opens, the folder of a run, or "clone" for
@@ -86,6 +92,7 @@ class Opened(Turntaking):
         """
         check_accepted(accept)
         check_seed(seed)
+        between = between_episodes(learner, learn_seconds)
         run, elsewhere = whole_path(run), process_for(learner, dataset=dataset)
         start = begin(run, dataset=dataset, at=at, accept=tuple(accept))
         beside = Beside.begun(
@@ -100,7 +107,7 @@ class Opened(Turntaking):
         accepted = (*accept, *start.setup.config.accept)
         operation.likeness.accepted = ACCEPT_FIRST in accepted
         operation.likeness.look_first = controller is None and ACCEPT_FIRST not in accepted
-        return cls(operation)
+        return cls(operation, between)
 
     @classmethod
     @plain_jax()
@@ -111,6 +118,7 @@ class Opened(Turntaking):
         run: str | Path | None = None,
         dataset: Dataset | str | Path | None = None,
         learner: str = "call",
+        learn_seconds: float | None = None,
         controller: Source | None = None,
         project: Callable | None = None,
         clock: Callable[[], float] | None = None,
@@ -123,7 +131,7 @@ class Opened(Turntaking):
         Args:
             path: folder of the session, or a copy that `save(path)` made.
             run: folder of the run that it started from, if it has moved.
-            dataset, learner: as for `from_run`.
+            dataset, learner, learn_seconds: as for `from_run`.
             controller: the controller that ran before, if the session has one; only "clone" need
                 not be given again, because nothing that a file names is run.
             project: the projection of its interlocks, if they have one.
@@ -133,6 +141,7 @@ class Opened(Turntaking):
             InputError: there is no such session, its files are damaged, the restored policy acts
                 differently, or a function is missing.
         """
+        between = between_episodes(learner, learn_seconds)
         run = None if run is None else whole_path(run)
         elsewhere = process_for(learner, run=run, dataset=dataset)
         folder = let_go(found_folder(path))
@@ -141,9 +150,10 @@ class Opened(Turntaking):
         beside = Beside.restored(
             facts, start, run, controller=controller, project=project, clock=clock
         )
-        return cls(
-            Operation(folder, facts, start, found.info, beside.supervisor, elsewhere=elsewhere)
+        operation = Operation(
+            folder, facts, start, found.info, beside.supervisor, elsewhere=elsewhere
         )
+        return cls(operation, between)
 
     def close(self) -> None:
         """Ends the session. What was learned since `save` is lost, no step is."""
@@ -151,6 +161,11 @@ class Opened(Turntaking):
             with self.lock:
                 self._operation.close()
                 self._closed = True
+
+    def _pause(self, ended: bool | np.bool_ = True) -> None:
+        """Learns if an episode has ended and this session learns between episodes."""
+        if ended and self._between is not None:
+            self._between.learn(self._operation)
 
     def _opened(self) -> Operation:
         if self._closed:

@@ -276,12 +276,12 @@ class Operation:
             )
         self.take([{"kind": "trust", "by": "user"}])
 
-    def learn(self, *, updates: int | None, seconds: float | None) -> int:
-        """Learns; see `Session.learn`."""
+    def learn(self, *, updates: int | None, seconds: float | None, beyond: bool = True) -> int:
+        """Learns; see `Session.learn` and `LearnerSide.learn`."""
         self.studying.feed()
         if self.studying.here:
             self._journal.sync()
-        made = self.studying.learn(updates=updates, seconds=seconds)
+        made = self.studying.learn(updates=updates, seconds=seconds, beyond=beyond)
         self._actor.use(self.studying.turn)
         self._trust_again()
         return made

@@ -172,6 +172,7 @@ class Session(Opened):
             units = units_of(unit, np.size(reward if np.ndim(reward) else unit), single=False)
         told = {"reward": reward, "terminated": terminated, "truncated": truncated}
         numbers = operation.observe(units, lambda steps: outcomes(steps, rows, **told), signals)
+        self._pause(np.any(terminated) or np.any(truncated))
         return numbers[0] if single else numbers
 
     @one_by_one
@@ -248,6 +249,7 @@ class Session(Opened):
             policy=policy, log_density=log_density, unit=units_of(unit, 1, single=True)[0],
         )  # fmt: skip
         operation.take(records)
+        self._pause()
         return [record["step"] for record in records if record["kind"] == "act"]
 
     @one_by_one
@@ -272,6 +274,7 @@ class Session(Opened):
         fits: dict[str, Any] = {"world": operation.world, "columns": operation.policy.columns}
         fits |= {"known": operation.logs_taken, "own": operation.log}
         operation.take(rows_of_log(source, **fits, first=first, unit=one, accept=accept))
+        self._pause()
         return operation.steps.last + 1 - first
 
     @one_by_one

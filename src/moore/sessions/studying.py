@@ -182,15 +182,16 @@ class Studying:
             "session with learner='process' for one."
         )
 
-    def learn(self, *, updates: int | None, seconds: float | None) -> int:
+    def learn(self, *, updates: int | None, seconds: float | None, beyond: bool = True) -> int:
         wanted = time_or_updates(updates, seconds)
+        beyond = beyond and not (updates is None and seconds is None)
         self.check_sound()
         self.feeder.make_room()
         made = 0
         while wanted(made):
             if (found := self.learn_due()) is not None:
                 made += found
-            elif (updates is None and seconds is None) or not self.learning.ready:
+            elif not beyond or not self.learning.ready:
                 break
             else:
                 made += self.learn_beyond()

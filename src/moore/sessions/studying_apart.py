@@ -95,10 +95,10 @@ class StudyingApart:
     def feed(self) -> None:
         """Does nothing: the process of the learner reads the log by itself."""
 
-    def learn(self, *, updates: int | None, seconds: float | None) -> int:
+    def learn(self, *, updates: int | None, seconds: float | None, beyond: bool = True) -> int:
         """Orders more than the schedule asks for; the number of updates since the last call."""
         check_time_or_updates(updates, seconds)
-        if updates is not None or seconds is not None:
+        if beyond and not (updates is None and seconds is None):
             self._child.learn(updates=updates, seconds=seconds)
         before, self._returned = self._returned, self._child.told.updates
         return max(self._returned - before, 0)
@@ -127,15 +127,13 @@ def process_for(
     """Starts the learner process of a session; None if it learns in calls of `learn`.
 
     Args:
-        learner: "call" or "process".
+        learner: "call", "episodes" or "process".
         run, dataset: see `Session.resume`.
 
     Raises:
-        InputError: another `learner`, or a log that the process cannot read.
+        InputError: a log that the process cannot read.
     """
-    if learner not in ("call", "process"):
-        raise InputError(f"learner is {learner!r}; expected 'call' or 'process'.")
-    if learner == "call":
+    if learner != "process":
         return None
     if isinstance(dataset, Dataset):
         raise InputError(
