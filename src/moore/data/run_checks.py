@@ -85,7 +85,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         "action_max": action_high.tolist(),
         **_against(log, facts),
         **_unchanged(log),
-        **given_away(log),
+        **given_away(log, ends),
         **summarize_courses(log, ends),
         **summarize_readings(log, ends),
         **summarize_shifts(log, ends, of_rewards),

@@ -164,7 +164,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "shuffled": log.next_obs is not None and is_shuffled(log, flags.ends),
         "misplaced": what_is_misplaced(log, flags.ends),
         "not_read": _not_read(log),
-        **given_away(log),
+        **given_away(log, flags.ends),
         **summarize_courses(log, flags.ends),
         **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends, of_rewards),
