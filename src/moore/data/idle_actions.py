@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from moore.data.dataset import Dataset
 
 _SAMPLE = 2000  # rows
+_MANY = 1000  # rows, below which a slow plant may show nothing
 _PAST = 6  # rows after which an action may show
 _CLEAR = 0.3  # share of what observations leave of a change
 _OTHERS = 4  # sets of other rows of each kind, whose actions show what chance tells
@@ -38,6 +39,8 @@ _WIDEST = 40  # products of an action entry and an observation entry
 
 def have_no_effect(log: "Log | Dataset", ends: np.ndarray) -> int:
     """1 if steps have nothing to do with the actions, 2 if observations have neither; else 0.
+
+    It is 2 only if there are 1000 rows or more.
 
     It is also 0 for fewer than 400 rows inside episodes, and values that are not finite.
 
@@ -75,7 +78,7 @@ def have_no_effect(log: "Log | Dataset", ends: np.ndarray) -> int:
     of_steps.append(_CHANCE / len(rows))
     if own > _MORE * max(of_steps):
         return 0
-    return 1 if by_rule > _MORE * max(of_action) else 2
+    return 2 if len(rows) >= _MANY and by_rule <= _MORE * max(of_action) else 1
 
 
 def _most(told: list[float]) -> list[float]:
