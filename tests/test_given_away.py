@@ -21,6 +21,10 @@ def with_entry(log: Log, column: np.ndarray) -> Log:
     return replace(log, obs=np.column_stack([log.obs, column]), next_obs=None)
 
 
+def of_log(log: Log) -> dict:
+    return given_away(log, log.terminated | log.truncated)
+
+
 def named(log: Log) -> dict[str, str]:
     return {finding.name: finding.level for finding in findings(summarize(log))}
 
@@ -28,11 +32,16 @@ def named(log: Log) -> dict[str, str]:
 def test_an_observed_action_stops_a_run_unless_it_is_that_of_the_row_before():
     log = plant_log()
     before = with_entry(log, np.append(0, log.action[:-1, 0]))
-    assert given_away(before)["action_in_obs"] == [] and "action-observed" not in named(before)
+    assert of_log(before)["action_in_obs"] == [] and "action-observed" not in named(before)
     own = with_entry(log, log.action[:, 0])
-    assert given_away(own)["action_in_obs"] == [(2, 0)]
+    assert of_log(own)["action_in_obs"] == [(2, 0)]
     assert named(own)["action-observed"] == "ruins"
     refuses("obs 2 is action 0.*--accept action-observed", check_log_for_run, from_log(own), None)
+
+
+def test_a_log_without_time_out_flags_is_looked_at_like_others():
+    own = with_entry(plant_log(), plant_log().action[:, 0])
+    assert named(replace(own, truncated=None))["action-observed"] == "ruins"
 
 
 def test_an_observed_reward_is_told():
@@ -48,7 +57,7 @@ def test_columns_that_hardly_change_may_agree_by_chance(value):
     log = plant_log()
     still = replace(log, action=np.full_like(log.action, value))
     still.action[::3] = np.random.default_rng(0).normal(size=still.action[::3].shape)
-    assert given_away(with_entry(still, still.action[:, 0]))["action_in_obs"] == []
+    assert of_log(with_entry(still, still.action[:, 0]))["action_in_obs"] == []
 
 
 @pytest.mark.parametrize(("high", "told"), [(1.0, False), (30.0, False), (1000.0, True)])
@@ -86,7 +95,7 @@ def to_go(log: Log) -> np.ndarray:
 def test_what_is_only_known_later_is_told(column, words):
     log = plant_log()
     known = with_entry(log, column(log))
-    assert given_away(known)["known_too_early"] == words
+    assert of_log(known)["known_too_early"] == words
     assert named(known)["known-too-early"] == "note"
     # A run leaves out the last rows of episodes, to whose rewards the sums run down.
     noted = "[known-too-early]" in " ".join(check_log_for_run(from_log(known), None))
@@ -99,5 +108,5 @@ def test_what_was_known_before_and_held_actions_do_not():
     held = np.repeat(log.action[::20, 0], 20)[: len(log.action)]
     left = 10.0 - earned  # of the way to a goal
     for column in (np.append(0, log.action[:-1, 0]), np.append(0, log.reward[:-1]), earned, left):
-        assert given_away(with_entry(log, column))["known_too_early"] == ""
-    assert given_away(replace(with_entry(log, held), action=held[:, None]))["known_too_early"] == ""
+        assert of_log(with_entry(log, column))["known_too_early"] == ""
+    assert of_log(replace(with_entry(log, held), action=held[:, None]))["known_too_early"] == ""

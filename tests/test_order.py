@@ -46,6 +46,32 @@ def test_shuffled_rows_are_found_and_rows_in_order_are_not(seed, dim, stored):
     assert is_shuffled(other, ends_of(other))
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_rows_shuffled_inside_episodes_that_lie_far_apart_are_found(stored):
+    log = plant_log()
+    levels = np.repeat(np.linspace(0.0, 20.0, 20), 50)[:, None]
+    log = replace(log, obs=log.obs + levels, next_obs=log.next_obs + levels)
+    log = log if stored else replace(log, next_obs=None)
+    assert not is_shuffled(log, ends_of(log))
+    chance = np.random.default_rng(0).uniform(size=log.size)
+    other = in_order(log, np.lexsort((chance, np.repeat(np.arange(20), 50))))
+    assert is_shuffled(other, ends_of(other))
+
+
+def test_noise_around_the_levels_of_the_episodes_is_none():
+    rng = np.random.default_rng(0)
+    obs = np.repeat(rng.normal(size=(20, 2)), 50, axis=0) + 0.01 * rng.normal(size=(1000, 2))
+    log = replace(plant_log(), obs=obs, next_obs=None)
+    assert not is_shuffled(log, ends_of(log))
+
+
+def test_shuffled_rows_of_episodes_of_a_few_steps_are_found():
+    log = plant_log(episodes=250, length=4)
+    assert not is_shuffled(log, ends_of(log))
+    other = in_order(log, np.random.default_rng(0).permutation(1000))
+    assert is_shuffled(other, ends_of(other))
+
+
 def test_they_stop_a_run_whose_successors_would_be_the_next_rows():
     log = replace(plant_log(), next_obs=None)
     log = in_order(log, np.random.default_rng(0).permutation(log.size))

@@ -1,12 +1,15 @@
 """A session tells where what it meets is unlike the log that its policy was learned from."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from controlled import sessions
+from moore.data.npz import write_npz
 from moore.sessions.likeness import UnlikeTheLog
+from tiny import tiny_log
 
 
 @pytest.fixture
@@ -72,3 +75,22 @@ def test_where_another_controller_acts_other_units_are_told_too(begin):
 def test_episodes_that_end_earlier_than_those_of_evaluation_are_told(begin):
     (text,) = plant(begin(), 120, length=10)
     assert "cuts its episodes after 10 steps, the environment of evaluation after 20" in text
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda log: {}, None),
+        (lambda log: {"obs": -log.obs, "next_obs": -log.next_obs}, "has the other sign"),
+        (lambda log: {"action": -log.action}, "action 0 has the other sign"),
+        (lambda log: {"action": log.action / 5}, "action 0 is about 0.2 times as large"),
+    ],
+)
+def test_an_added_log_of_another_law_is_told(begin, tmp_path, change, words):
+    log = tiny_log(seed=5)
+    write_npz(tmp_path / "more.npz", replace(log, **change(log)))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert begin().add_log(tmp_path / "more.npz") == log.size
+    texts = [str(one.message) for one in told if "another law" in str(one.message)]
+    assert len(texts) == (words is not None) and all(words in text for text in texts)

@@ -19,13 +19,14 @@ _SHOWN = 8
 
 
 @np.errstate(all="ignore")  # of values that are refused elsewhere
-def given_away(log: "Log | Dataset") -> dict:
+def given_away(log: "Log | Dataset", ends: np.ndarray) -> dict:
     """Observation entries that equal an action entry, or the reward, of their own or the next row.
 
     Columns that keep one value in most rows are left out, since two of them may agree by chance.
 
     Args:
         log: the rows.
+        ends: (n,) bool, last rows of the episodes.
 
     Returns:
         `action_in_obs`: pairs (observation entry, action entry) of one row; `reward_in_obs`:
@@ -41,11 +42,11 @@ def given_away(log: "Log | Dataset") -> dict:
     return {
         "action_in_obs": actions,
         "reward_in_obs": rewards,
-        "known_too_early": _too_early(log, rows[rows < log.size - 1], reward),
+        "known_too_early": _too_early(log, ends, rows[rows < log.size - 1], reward),
     }
 
 
-def _too_early(log: "Log | Dataset", rows: np.ndarray, reward: np.ndarray) -> str:
+def _too_early(log: "Log | Dataset", ends: np.ndarray, rows: np.ndarray, reward: np.ndarray) -> str:
     here, after = (np.asarray(log.obs[x], np.float64) for x in (rows, rows + 1))
     moves = (here != after).mean(axis=0) >= _MOST_INSIDE  # a held action is that of the next row
     actions, rewards = _equal(here, log.action[rows + 1], reward[rows + 1], _MOST_INSIDE)
@@ -55,8 +56,7 @@ def _too_early(log: "Log | Dataset", rows: np.ndarray, reward: np.ndarray) -> st
     with np.errstate(invalid="ignore", over="ignore"):
         off = np.abs(here - after - earned[:, None]) <= _ROUNDING * earned.std()
     # What was gained on the way to a goal falls by the rewards, too, but not to the last of them.
-    cut = np.zeros_like(log.terminated) if log.truncated is None else log.truncated
-    last = np.flatnonzero(np.asarray(log.terminated) | np.asarray(cut))
+    last = np.flatnonzero(ends)
     with np.errstate(invalid="ignore", over="ignore"):
         at_end = np.abs(log.obs[last] - np.asarray(reward[last], np.float64)[:, None])
         close = (at_end <= _ROUNDING * earned.std()).sum(axis=0)

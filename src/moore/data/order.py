@@ -18,15 +18,19 @@ _SAMPLE = 5_000  # rows, evenly spaced
 _FEW = 200  # rows do not show whether they are shuffled
 _ALIKE = 0.9  # of the difference of two random rows
 _FORETOLD = 0.1  # share of the variance
+_LONG = 10  # rows of an episode; of fewer, random rows of the whole log are looked at
+_EPISODES = 50  # evenly chosen
+_RESTS = 0.02  # of a column's deviation: noise around the levels of its episodes
 
 
 def is_shuffled(log: "Log | Dataset", ends: np.ndarray) -> bool:
     """Whether neighbouring rows of the same episode have nothing to do with each other.
 
     In every dimension that changes, the next row must differ from the stored successor as much as a
-    random row. If no successors are stored, it must differ so from the row itself, and a linear
-    prediction from observation and action must not explain it, because a fast plant may do so. If
-    there are fewer than 200 rows, or a value is not finite, the answer is no.
+    random row of the same episode, since episodes may lie far apart. If no successors are stored,
+    it must differ so from the row itself, and a linear prediction from observation and action must
+    not explain it, because a fast plant may do so. If there are fewer than 200 rows, or a value is
+    not finite, or entries hardly leave the levels of their episodes, the answer is no.
 
     Args:
         log: the rows.
@@ -35,8 +39,7 @@ def is_shuffled(log: "Log | Dataset", ends: np.ndarray) -> bool:
     inside = ~ends[:-1]
     if log.next_obs is not None and log.successor_known is not None:
         inside &= log.successor_known[:-1].astype(bool, copy=False)
-    rows = np.flatnonzero(inside)
-    rows = rows[:: max(1, -(-len(rows) // _SAMPLE))]
+    rows, episode = _chosen(np.flatnonzero(inside), ends)
     if len(rows) < _FEW:
         return False
     with np.errstate(invalid="ignore"):  # NaN that signals
@@ -51,18 +54,45 @@ def is_shuffled(log: "Log | Dataset", ends: np.ndarray) -> bool:
         reached, following = reached / size, following / size
     if not np.isfinite(reached).all():
         return False
-    moving = following.std(axis=0) > 0
-    if not moving.any() or not _apart(reached[:, moving], following[:, moving]):
+    spread, other = following.std(axis=0), following[_another(episode)]
+    reached, following, other, action = (
+        _about_means(part, episode) for part in (reached, following, other, action)
+    )
+    moving = following.std(axis=0) > _RESTS * spread
+    if not moving.any():
+        return False
+    pairs, random = (np.abs(following - x).mean(axis=0) for x in (reached, other))
+    if not (pairs >= _ALIKE * random)[moving].all():
         return False
     seen = np.column_stack([reached, action])
     return log.next_obs is not None or not foretold(seen, following[:, moving])
 
 
-def _apart(reached: np.ndarray, following: np.ndarray) -> bool:
-    """Whether in every column the entries of a row differ as much as those of random rows."""
-    other = np.random.default_rng(0).permutation(following)
-    pairs, random = (np.abs(following - x).mean(axis=0) for x in (reached, other))
-    return bool((pairs >= _ALIKE * random).all())
+def _chosen(inside: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A sample of the rows `inside` episodes, and from 0 the number of the episode of each."""
+    episode = np.cumsum(ends)[inside]
+    numbers, counts = np.unique(episode, return_counts=True)
+    numbers = numbers[counts >= _LONG]
+    if len(numbers):
+        kept = numbers[np.linspace(0, len(numbers) - 1, min(len(numbers), _EPISODES)).astype(int)]
+        inside = inside[np.isin(episode, kept)]
+    rows = inside[:: max(1, -(-len(inside) // _SAMPLE))]
+    if not len(numbers):
+        return rows, np.zeros(len(rows), int)
+    return rows, np.unique(np.cumsum(ends)[rows], return_inverse=True)[1]
+
+
+def _another(episode: np.ndarray) -> np.ndarray:
+    """(m,) for each row of a sample a random one of the same episode; episodes are in order."""
+    chance = np.random.default_rng(0).uniform(size=len(episode))
+    return np.lexsort((chance, episode))
+
+
+def _about_means(values: np.ndarray, episode: np.ndarray) -> np.ndarray:
+    """The values (m, k) less their means over the rows of the same episode."""
+    counts = np.bincount(episode)
+    means = [np.bincount(episode, weights=column) / counts for column in values.T]
+    return values - np.stack(means, axis=1)[episode]
 
 
 def foretold(seen: np.ndarray, following: np.ndarray) -> bool:

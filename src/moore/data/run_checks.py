@@ -16,6 +16,7 @@ from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
 from moore.data.episode_summary import staying_flags
 from moore.data.given_away import given_away
+from moore.data.idle_actions import have_no_effect
 from moore.data.log import told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
@@ -72,6 +73,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         "float32": told(log.metadata, "float32"),
         "shuffled": is_shuffled(log, ends),
         "misplaced": what_is_misplaced(log, ends),
+        "idle_actions": have_no_effect(log, ends),
         "obs_mean": mean.tolist(),
         "obs_sd": sd.tolist(),
         "lone_obs": lone_values(low, high, log.obs[:: max(1, log.size // SAMPLE)]),
@@ -85,7 +87,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         "action_max": action_high.tolist(),
         **_against(log, facts),
         **_unchanged(log),
-        **given_away(log),
+        **given_away(log, ends),
         **summarize_courses(log, ends),
         **summarize_readings(log, ends),
         **summarize_shifts(log, ends, of_rewards),

@@ -49,7 +49,27 @@ def _of_totals(s: dict) -> str:
     )
 
 
+def _idle(s: dict) -> bool:
+    """Whether actions show no effect, and nothing else that is told explains it."""
+    elsewhere = s["shuffled"] or "shuffled" in s["unflagged_ends"] or s["misplaced"]
+    return bool(s["idle_actions"] and not (elsewhere or s["action_rows"] or s["two_laws"]))
+
+
 SHIFT_DEFECTS = (
+    Defect(
+        "idle-actions",
+        _idle,
+        lambda s: (
+            "What happens in a row has nothing to do with its action, nor with those of the rows "
+            "before"
+            + (", and actions nothing with observations" if s["idle_actions"] > 1 else "")
+            + ". They may be those of other episodes, or in another order than the rows: then "
+            "models and policies would learn nothing of them. If they are right, the plant "
+            "hardly answers: log longer steps, or actions with more variation."
+        ),
+        level=lambda s: "ruins" if s["idle_actions"] > 1 else "note",
+        in_run=True,
+    ),
     Defect(
         "known-too-early",
         lambda s: s["known_too_early"],

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = 12_000  # rows, evenly spaced
 _PARTS = 12
+_FEW_OF_LOG = 100  # rows of one of two logs
 _WIDEST = 24  # columns of which all pairs are tried
 _FLOOR = 1e-3  # of a change's variance: less is no noise of a system
 _APART = 0.5  # the least score of parts that follow two laws
@@ -101,17 +102,55 @@ def changed_columns(log: "Log | Dataset", ends: np.ndarray) -> str:
     rows = _rows(log, ends)
     if len(rows) < FEW:
         return ""
+    columns = _columns(log, rows)
+    if columns is None:
+        return ""
+    dims, acts = _moving(columns)
+    chosen = np.column_stack([columns[0][:, dims], columns[1][:, acts], columns[2][:, dims]])
+    if not len(dims) or len(rows) < 2 * _PARTS * chosen.shape[1]:
+        return ""
+    found = _search(chosen - chosen.mean(axis=0), dims, acts)
+    return "" if found is None else f"from about row {rows[found[0]]:,} on, {found[1]}"
+
+
+@np.errstate(all="ignore")
+def changed_between(log: "Dataset", other: "Dataset") -> str:
+    """Which column of another log of the same system has another sign, size or place, in words.
+
+    It is empty if none has, and if one of the logs has few rows for its columns.
+    """
+    both = []
+    for one in (log, other):
+        rows = _rows(one, one.terminated | one.truncated)
+        columns = _columns(one, rows) if len(rows) >= _FEW_OF_LOG else None
+        if columns is None:
+            return ""
+        both.append(columns)
+    (dims, acts), (also, too) = (_moving(columns) for columns in both)
+    dims, acts = np.intersect1d(dims, also), np.intersect1d(acts, too)
+    known = len(dims) + len(acts)
+    if not len(dims) or min(len(c[0]) for c in both) < _PARTS * (known + len(dims)):
+        return ""
+    parts = [np.column_stack([c[0][:, dims], c[1][:, acts], c[2][:, dims]]) for c in both]
+    sums = [_sums(part - part.mean(axis=0)) for part in parts]
+    return _explained(*(_joined([part], known) for part in sums), dims, acts)
+
+
+def _columns(
+    log: "Log | Dataset", rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Observations, actions and changes of observations of rows; None if any is not finite."""
     obs, action = numbers(log.obs, rows), numbers(log.action, rows)
     change = successors(log, rows) - obs
-    if not all(np.isfinite(part).all() for part in (obs, action, change)):
-        return ""
+    finite = all(np.isfinite(part).all() for part in (obs, action, change))
+    return (obs, action, change) if finite else None
+
+
+def _moving(columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The entries of observations and of actions that vary."""
+    obs, action, change = columns
     dims, acts = (np.flatnonzero(values.std(axis=0) > 0) for values in (obs, action))
-    dims = dims[change[:, dims].std(axis=0) > 0]
-    columns = np.column_stack([obs[:, dims], action[:, acts], change[:, dims]])
-    if not len(dims) or len(rows) < 2 * _PARTS * columns.shape[1]:
-        return ""
-    found = _search(columns - columns.mean(axis=0), dims, acts)
-    return "" if found is None else f"from about row {rows[found[0]]:,} on, {found[1]}"
+    return dims[change[:, dims].std(axis=0) > 0], acts
 
 
 def _rows(log: "Log | Dataset", ends: np.ndarray) -> np.ndarray:
@@ -134,19 +173,25 @@ def _search(columns: np.ndarray, dims: np.ndarray, acts: np.ndarray) -> tuple[in
              for at in range(2, _PARTS - 2)}  # fmt: skip
     apart = {at: one.excess(other) + other.excess(one) for at, (one, other) in pairs.items()}
     at = max(apart, key=lambda place: apart[place])
-    one, other = pairs[at]
-    if apart[at] < _APART:
-        return None
+    what = _explained(*pairs[at], dims, acts)
+    return (firsts[at] + len(columns) // (2 * _PARTS), what) if what else None
+
+
+def _explained(one: LogPart, other: LogPart, dims: np.ndarray, acts: np.ndarray) -> str:
+    """The changes after which two parts that are apart follow one law; empty if there are none."""
+    apart = one.excess(other) + other.excess(one)
+    if apart < _APART:
+        return ""
     found = []
     for turn in _turns(one, other, dims, acts):
         turned = other.turned(turn.scale, turn.order)
         found.append((turned.excess(one) + one.excess(turned), turn.what))
     # Of a system with one entry, a sensor that is turned cannot be told from an actuator that is.
     least = min(left for left, _ in found)
-    if least > _LEFT * apart[at]:
-        return None
-    alike = [what for left, what in sorted(found) if left <= least + _TIE * apart[at]]
-    return firsts[at] + len(columns) // (2 * _PARTS), ", or ".join(alike[:_SHOWN])
+    if least > _LEFT * apart:
+        return ""
+    alike = [what for left, what in sorted(found) if left <= least + _TIE * apart]
+    return ", or ".join(alike[:_SHOWN])
 
 
 def _turns(

@@ -18,6 +18,7 @@ from moore.data.duplicates import duplicate_rows
 from moore.data.end_rows import summarize_ends
 from moore.data.episode_summary import Flags, read_flags, spread, summarize_episodes
 from moore.data.given_away import given_away
+from moore.data.idle_actions import have_no_effect
 from moore.data.known_files import KnownFile, closest_env, recognise
 from moore.data.log import Log, notes_of, parts_of, told
 from moore.data.misplaced import what_is_misplaced
@@ -163,8 +164,9 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "unflagged_ends": unflagged,
         "shuffled": log.next_obs is not None and is_shuffled(log, flags.ends),
         "misplaced": what_is_misplaced(log, flags.ends),
+        "idle_actions": have_no_effect(log, flags.ends),
         "not_read": _not_read(log),
-        **given_away(log),
+        **given_away(log, flags.ends),
         **summarize_courses(log, flags.ends),
         **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends, of_rewards),

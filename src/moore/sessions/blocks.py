@@ -1,6 +1,6 @@
 """What is told to a session, as records: outcomes of steps, whole episodes, and logs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,7 @@ def rows_of_log(
     accept: Sequence[str],
     known: Collection[str],
     own: Path,
+    compare: Callable[[Dataset], None],
 ) -> list[dict]:
     """The records of a log; see `Session.add_log`.
 
@@ -146,6 +147,7 @@ def rows_of_log(
         known: hashes of the files whose rows the session has; the first record tells that of this
             one.
         own: folder of the session's own log.
+        compare: tells where a log is unlike that of the run.
 
     Raises:
         InputError: the log cannot be read, is known, has other dimensions or bounds, its `columns`
@@ -172,6 +174,7 @@ def rows_of_log(
     )
     check_columns(log, columns, of="the session")
     check_log_for_run(log, None, accept)
+    compare(log)
     next_obs = np.where(log.successor_known[:, None], log.next_obs, np.nan)
     truncated = log.truncated & ~log.terminated
     truncated[-1] = not log.terminated[-1]

@@ -7,6 +7,7 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.live_steps import Step, Unit
+from moore.data.two_parts import changed_between
 from moore.replay.buffer import Transition
 from moore.runs.hand_over import check_first
 from moore.runs.met import seems_reset, unlike_the_log
@@ -57,6 +58,18 @@ class Likeness:
             self._steps.append(step)
             self._units.add(step.unit)
             self._count += 1
+
+    def compare(self, log: Dataset) -> None:
+        """Warns of a log to be added whose columns follow another law than those of the run's."""
+        if self._log is None or self.accepted:
+            return
+        if what := changed_between(self._log, log):
+            text = (
+                f"{log.name}: compared with the log of the run, {what}: its steps follow another "
+                "law, which is the same once that is changed back. If nothing was changed in the "
+                "plant, change it back, and add the log to another session."
+            )
+            warnings.warn(text, UnlikeTheLog, stacklevel=4)
 
     def tell(self) -> None:
         """Warns of what is unlike the log, if enough steps have come since the last time."""

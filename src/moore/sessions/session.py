@@ -273,6 +273,7 @@ class Session(Opened):
         first = operation.steps.last + 1
         fits: dict[str, Any] = {"world": operation.world, "columns": operation.policy.columns}
         fits |= {"known": operation.logs_taken, "own": operation.log}
+        fits["compare"] = operation.likeness.compare
         operation.take(rows_of_log(source, **fits, first=first, unit=one, accept=accept))
         self._pause()
         return operation.steps.last + 1 - first
