@@ -68,6 +68,40 @@ def test_what_is_measured_anew_replaces_the_old_rows_and_nothing_else(tmp_path):
     assert (tmp_path / "growth.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_rows_stand_by_size_whatever_was_measured_last(tmp_path):
+    """The page says how much the last of a size takes over the first of it."""
+    path = tmp_path / "growth.csv"
+    preset = row("preset", "quickstart", "once", 9.0)
+    growth.write(
+        path, [preset, row("rows", 100_000, "fit", 2.0), row("N", 1, "update", 1.0)], ABOUT
+    )
+    growth.write(path, [row("rows", 20_000, "fit", 1.0)], ABOUT)
+    found = [(r["factor"], r["value"]) for r in growth.read(path)]
+    assert found == [
+        ("rows", "20000"), ("rows", "100000"), ("N", "1"), ("preset", "quickstart"),
+    ]  # fmt: skip
+
+
+def test_a_preset_with_a_log_of_its_own_is_timed_on_it_and_others_on_a_made_one(monkeypatch):
+    asked = []
+
+    class Found:
+        memory = 7
+
+        def seconds(self, stage):
+            return {"once": 1.0, "offline": 2.0, "online": 3.0}[stage]
+
+    def estimate(config, *, dataset):
+        asked.append((config.env_id, dataset and len(dataset.reward)))
+        return Found()
+
+    monkeypatch.setattr("moore.planning.estimate.estimate_run", estimate)
+    rows = list(growth.presets(["quickstart", "laptop/halfcheetah-medium", "plant"], 600))
+    assert asked == [("Pendulum-v1", None), ("HalfCheetah-v5", 600), ("Hopper-v5", 600)]
+    assert [row["milliseconds"] for row in rows] == 3 * [1000, 2000, 3000]
+    assert {row["unit"] for row in rows} == {"run on its own log", "run on 600 made rows"}
+
+
 class Fake:
     """A process whose calls take 10 ms with the first form, and half of it with any other."""
 
