@@ -34,6 +34,7 @@ _ALIKE = 0.5  # correlation of actions that others cannot stand for
 _CHANCE = 10.0  # rows' worth of a change, at least, that chance tells
 _MORE = 1.5  # times what chance tells
 _RULE = 0.9  # share of an action that observations tell: nothing is left to compare
+_FAR = 10.0  # ranges of the middle half of the values, beyond which they are cut
 _WIDEST = 40  # products of an action entry and an observation entry
 
 
@@ -56,7 +57,7 @@ def have_no_effect(log: "Log | Dataset", ends: np.ndarray) -> int:
     action = numbers(log.action, slice(None))
     if not all(np.isfinite(part).all() for part in (obs, after, action)):
         return 0
-    seen, change, action = standard(obs), standard(after - obs), standard(action)
+    seen, change, action = (standard(_within(part)) for part in (obs, after - obs, action))
     if not (seen.shape[1] and change.shape[1] and action.shape[1]):
         return 0
     if _told(change, _Left(seen), action[rows]) >= _CLEAR:
@@ -79,6 +80,16 @@ def have_no_effect(log: "Log | Dataset", ends: np.ndarray) -> int:
     if own > _MORE * max(of_steps):
         return 0
     return 2 if len(rows) >= _MANY and by_rule <= _MORE * max(of_action) else 1
+
+
+def _within(columns: np.ndarray) -> np.ndarray:
+    """Columns (m, k) whose values are no farther out than a few ranges of the middle half.
+
+    A value that stands for none would hide all others.
+    """
+    low, middle, high = np.quantile(columns, (0.25, 0.5, 0.75), axis=0)
+    reach = np.where(high > low, _FAR * (high - low), np.inf)
+    return np.clip(columns, middle - reach, middle + reach)
 
 
 def _most(told: list[float]) -> list[float]:
