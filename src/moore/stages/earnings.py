@@ -14,12 +14,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moore.errors import InputError
-from moore.stages.evidence import cautious_deviation, radius, spread
+from moore.stages.evidence import LEAST_SPREAD, half_width, spread
 
 MARKS = 20
-# Smallest scatter that is believed, as a share of the worth: equal returns in a few episodes do not
-# mean that the controller is known without error.
-_LEAST_SPREAD = 0.01
 
 
 @dataclass
@@ -82,7 +79,7 @@ class Earnings:
     def spread(self) -> float:
         """Robust standard deviation of the worth of the episodes."""
         if self._spread is None:
-            self._spread = max(spread(self.worths), _LEAST_SPREAD * self.level)
+            self._spread = max(spread(self.worths), LEAST_SPREAD * self.level)
         return self._spread
 
     def part(self, since: int, until: int) -> float:
@@ -112,8 +109,7 @@ class Earnings:
     def _level_within(self, error: float) -> tuple[float, float]:
         if self.episodes < 2 or self.level <= 0.0:
             return 0.0, inf
-        least = _LEAST_SPREAD * self.level
-        half = max(cautious_deviation(self.worths), least) * radius(float(self.episodes), error)
+        half = half_width(self.worths, least=LEAST_SPREAD * self.level, error=error)
         return max(self.level - half, 0.0), self.level + half
 
     def _find_level(self) -> None:

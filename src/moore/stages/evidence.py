@@ -18,6 +18,9 @@ _QUARTILES = 1.349
 _MEDIAN = 1.4826
 # With fewer values than this, quartiles are not used.
 _ENOUGH = 8
+# Smallest scatter of returns that is believed, as a share of the mean: equal returns in a few
+# episodes do not mean that a controller is known without error.
+LEAST_SPREAD = 0.01
 
 
 def radius(count: float, error: float) -> float:
@@ -55,6 +58,17 @@ def cautious_deviation(values: Sequence[float]) -> float:
     free = len(values) - 1
     quantile = free * (1.0 - 2.0 / (9.0 * free) - 1.2816 * math.sqrt(2.0 / (9.0 * free))) ** 3
     return deviation(values) * math.sqrt(free / quantile)
+
+
+def half_width(values: Sequence[float], *, least: float, error: float) -> float:
+    """Half of the interval of the mean of at least two values, which holds at all counts at once.
+
+    Args:
+        values: those known so far.
+        least: smallest standard deviation that is believed.
+        error: probability that the interval fails, on each side.
+    """
+    return max(cautious_deviation(values), least) * radius(float(len(values)), error)
 
 
 def median_deviation(values: Sequence[float]) -> float:

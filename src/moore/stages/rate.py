@@ -12,10 +12,7 @@ trial need be able to bear that nothing is earned until the last step that an ep
 from dataclasses import dataclass, field
 from math import inf
 
-from moore.stages.evidence import cautious_deviation, radius
-
-# Smallest scatter that is believed, as a share of an episode's worth; see `earnings.py`.
-_LEAST_SPREAD = 0.01
+from moore.stages.evidence import LEAST_SPREAD, half_width
 
 
 @dataclass
@@ -72,6 +69,6 @@ class Rate:
         if episodes < 2 or rate <= 0.0:
             return 0.0, inf
         apart = [worth - rate * steps for worth, steps in zip(self.worths, self.steps, strict=True)]
-        least = _LEAST_SPREAD * rate * self.credit
-        half = max(cautious_deviation(apart), least) * radius(float(episodes), error) / self.credit
+        least = LEAST_SPREAD * rate * self.credit
+        half = half_width(apart, least=least, error=error) / self.credit
         return max(rate - half, 0.0), rate + half

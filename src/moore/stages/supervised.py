@@ -21,7 +21,7 @@ from jaxtyping import PyTree
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import Earned
 from moore.stages.choosing import Turn
-from moore.stages.evidence import cautious_deviation, radius
+from moore.stages.evidence import LEAST_SPREAD, cautious_deviation, radius
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.trials import Trials
 from moore.trees import copied
@@ -33,8 +33,6 @@ _HANDED_OVER = 1
 # Probability that live episodes of the reference are held to be unlike the log's by chance, in each
 # of four bounds.
 _UNLIKE = 0.005
-# Smallest scatter of the log's episodes that is believed, as a share of their worth.
-_LEAST_SPREAD = 0.01
 
 
 @dataclass
@@ -102,7 +100,7 @@ class SupervisedBudget(DipBudget):
         live = worths[logged:]
         of_log, of_live = sum(worths[:logged]) / logged, sum(live) / len(live)
         spread = cautious_deviation(worths[:logged]) if logged > 1 else abs(of_log)
-        spread = max(spread, _LEAST_SPREAD * abs(of_log))  # equal episodes are no exact knowledge
+        spread = max(spread, LEAST_SPREAD * abs(of_log))  # equal episodes are no exact knowledge
         chance = spread * (radius(float(logged), _UNLIKE) + radius(float(len(live)), _UNLIKE))
         if abs(of_live - of_log) <= chance:
             return
