@@ -27,6 +27,8 @@ class Rate:
         steps: the number of steps of each episode.
         cuts: whether the next episode can begin at any time.
         charges_rest: whether an episode that ends early has lost its rest.
+        level: mean worth of a step: of all steps of all episodes; 0 if it is negative.
+        credit: number of steps of a mean episode: what it earns may be lost before all else.
     """
 
     length: int
@@ -35,20 +37,20 @@ class Rate:
     cuts: bool = False
     charges_rest = False
 
+    def __post_init__(self) -> None:
+        self._find_level()
+
     def add(self, worth: float, steps: int) -> None:
         """Adds an episode, which ended after so many steps."""
         self.worths.append(worth)
         self.steps.append(steps)
+        self._find_level()
 
-    @property
-    def level(self) -> float:
-        """Mean worth of a step: of all steps of all episodes; 0 if it is negative."""
-        return max(sum(self.worths) / sum(self.steps), 0.0) if self.steps else 0.0
-
-    @property
-    def credit(self) -> float:
-        """Number of steps of a mean episode: what it earns may be lost before all else."""
-        return sum(self.steps) / len(self.steps) if self.steps else 0.0
+    def _find_level(self) -> None:
+        known, total = bool(self.steps), sum(self.steps)
+        self.level = max(sum(self.worths) / total, 0.0) if known else 0.0
+        self.credit = total / len(self.steps) if known else 0.0
+        self._bounds: dict[float, tuple[float, float]] = {}
 
     def units(self, since: int, until: int) -> float:
         """Number of steps between two steps of an episode."""
@@ -65,6 +67,11 @@ class Rate:
         With the true mean r, worth - r x steps of an episode has mean 0. The bounds assume that it
         is independent between episodes and scatters no more widely than a normal variable.
         """
+        if error not in self._bounds:  # asked at every step in which another policy acts
+            self._bounds[error] = self._level_within(error)
+        return self._bounds[error]
+
+    def _level_within(self, error: float) -> tuple[float, float]:
         rate, episodes = self.level, len(self.worths)
         if episodes < 2 or rate <= 0.0:
             return 0.0, inf
