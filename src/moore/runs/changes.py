@@ -7,6 +7,7 @@ from pathlib import Path
 from moore.config import Config, flat, from_dict, read_toml
 from moore.errors import InputError
 from moore.files import short_path
+from moore.runs.folder import check_is_there
 from moore.runs.plan import Plan
 from moore.runs.sections import run_dict, unused_sections
 
@@ -28,10 +29,7 @@ def settings_of(folder: Path) -> Config:
         InputError: there is none, or this version cannot read it.
     """
     path = folder / "config.toml"
-    if not path.exists():
-        raise InputError(
-            f"{short_path(folder)} is not the folder of a run: it holds no {path.name}."
-        )
+    check_is_there(path)
     try:
         return read_toml(path)
     except InputError as error:

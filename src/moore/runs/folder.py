@@ -20,15 +20,20 @@ _WORDS = ("source", "between")  # entries of parts that otherwise hold numbers
 _MAY_BE_NULL = ("dataset", "reference", "transfer", "yardstick")
 
 
+def check_is_there(path: Path) -> None:
+    """Raises InputError if this file of a run is missing: its folder holds no run."""
+    if not path.exists():
+        folder = short_path(path.parent)
+        raise InputError(f"{folder} is not the folder of a run: it holds no {path.name}.")
+
+
 def read_metrics(path: str | Path) -> list[dict]:
     """The rows of a `metrics.jsonl`, without a last line that is still being written.
 
     Raises:
         InputError: if there is no such file, or another line is not a row of metrics.
     """
-    if not Path(path).exists():
-        folder = short_path(Path(path).parent)
-        raise InputError(f"{folder} is not the folder of a run: it holds no {Path(path).name}.")
+    check_is_there(Path(path))
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
