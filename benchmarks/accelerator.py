@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import jax
-from cells import Cells, Sizes, Timed, product, program_bytes, seconds, small
+from cells import FORMATS, Cells, Sizes, Timed, product, program_bytes, seconds, small
 from processor import processor_name
 
 from moore.planning.work import offline_work, online_work
@@ -26,7 +26,6 @@ from moore.version import __version__
 if TYPE_CHECKING:
     from device_world import World
 
-FORMATS = ("float32", "bfloat16")
 # Operation -> the parts of `moore.planning.work` that it does.
 PARTS = {"update": ("update",), "model step": ("fit", "refit"), "imagined step": ("imagine",)}
 HEAD = ("operation", "cells", "format", "ms", "a second", "GFLOP/s", "share of a product", "MiB")

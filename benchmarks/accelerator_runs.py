@@ -1,6 +1,16 @@
-"""Whole runs in each number format, and the change of the curve that a format causes."""
+"""Whole runs in each number format, and the change of the curve that a format causes.
 
+    python benchmarks/accelerator_runs.py --out docs/results/bf16.csv
+    python benchmarks/accelerator_runs.py --presets quick/pendulum --epochs 5 --seeds 0 1 2 3
+
+This command makes short runs of a preset with the paper's algorithm, a row an evaluation.
+`accelerator.py --runs` makes whole ones of the quickstart.
+"""
+
+import argparse
+import csv
 import dataclasses
+import itertools
 import json
 import tempfile
 import time
@@ -8,8 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cells import FORMATS
+from processor import processor_name
+
 import moore
 from moore.config import Config
+
+COLUMNS = ("preset", "format", "seed", "evaluation", "return", "seconds", "processor")
 
 
 def configuration(compute: str, seed: int, *, small: bool) -> Config:
@@ -72,3 +87,54 @@ def curve_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     if len(seeds) > 1:
         apart = distance(curves[first, seeds[0]], curves[first, seeds[1]])
         yield f"{first}, seeds {seeds[0]} and {seeds[1]}: {apart:.4g} apart"
+
+
+def short(name: str, compute: str, seed: int, epochs: int) -> Config:
+    """The preset with the paper's algorithm, so many epochs of each stage and short fits."""
+    config = dataclasses.replace(moore.preset(name, algorithm="moore"), seed=seed)
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, compute=compute, max_fit_steps=1000),
+        offline=dataclasses.replace(config.offline, epochs=epochs),
+        online=dataclasses.replace(config.online, epochs=epochs),
+        diagnostics=False,
+    )
+
+
+def evaluations(config: Config) -> list[dict[str, Any]]:
+    """A row for each evaluation of a run; its seconds are the processor's, of the whole run."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, begin = Path(folder) / "run", time.process_time()
+        moore.run(config, out=out, quiet=True)
+        passed = time.process_time() - begin
+        found = returns(out / "metrics.jsonl")
+    return [
+        {"evaluation": number, "return": round(value, 3), "seconds": round(passed, 1)}
+        for number, value in enumerate(found)
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    quick = ["quick/pendulum", "quick/inverted-pendulum"]
+    add("--presets", nargs="+", default=quick, help=f"presets ({' '.join(quick)})")
+    add("--seeds", type=int, nargs="+", default=[0, 1], help="seeds of each format (0 1)")
+    add("--epochs", type=int, default=3, help="epochs of each stage (3)")
+    add("--out", type=Path, help="CSV that is written after every run")
+    chosen = parser.parse_args(argv)
+    rows: list[dict[str, Any]] = []
+    for name, seed, compute in itertools.product(chosen.presets, chosen.seeds, FORMATS):
+        about = {"preset": name, "format": compute, "seed": seed, "processor": processor_name()}
+        found = evaluations(short(name, compute, seed, chosen.epochs))
+        rows += [about | row for row in found]
+        print(about, [row["return"] for row in found], f"{found[0]['seconds']} s", flush=True)
+        if chosen.out:
+            with chosen.out.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

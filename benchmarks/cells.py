@@ -33,6 +33,9 @@ from moore.replay.buffer import Replay, Ring, full_replay
 from moore.replay.schemes import moore
 from moore.stages.learner import Learner, LearnerState
 
+# Number formats of the models that are timed and compared.
+FORMATS = ("float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class Sizes:

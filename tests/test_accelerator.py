@@ -87,6 +87,24 @@ def test_the_curves_of_two_formats_are_compared_beside_those_of_two_seeds():
     assert [line.split(": ")[1].split()[0] for line in told] == ["0.5", "0", "3"]
 
 
+def test_short_runs_differ_in_their_format_and_seed_alone(monkeypatch, tmp_path):
+    asked = []
+
+    def returned(config):
+        asked.append((config.model.compute, config.seed, config.algorithm, config.online.epochs))
+        return [{"evaluation": 0, "return": float(config.seed), "seconds": 1.0}]
+
+    monkeypatch.setattr(accelerator_runs, "evaluations", returned)
+    path = tmp_path / "bf16.csv"
+    accelerator_runs.main(["--presets", "quick/pendulum", "--epochs", "2", "--out", str(path)])
+    assert asked == [
+        (form, seed, "moore", 2) for seed in (0, 1) for form in ("float32", "bfloat16")
+    ]
+    lines = path.read_text().splitlines()
+    assert lines[0] == ",".join(accelerator_runs.COLUMNS) and len(lines) == 5
+    assert lines[4].startswith("quick/pendulum,bfloat16,1,0,1.0,1.0,")
+
+
 # --- Number formats ---
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks of growing sizes and of other products: their tables, from made-up timings."""
+"""The benchmarks of growing sizes, of compiling and of other products, from made-up timings."""
 
 import sys
 from dataclasses import asdict
@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import cells
+import compilation
 import growth
 import products_tried
 from made_log import made_log
@@ -100,6 +101,21 @@ def test_a_preset_with_a_log_of_its_own_is_timed_on_it_and_others_on_a_made_one(
     assert asked == [("Pendulum-v1", None), ("HalfCheetah-v5", 600), ("Hopper-v5", 600)]
     assert [row["milliseconds"] for row in rows] == 3 * [1000, 2000, 3000]
     assert {row["unit"] for row in rows} == {"run on its own log", "run on 600 made rows"}
+
+
+def test_a_part_within_a_part_of_compiling_counts_once(monkeypatch):
+    """Tracing from 0 to 6 s has a tracing from 1 to 3 s in it; compiling takes 4 s after it."""
+    trace, _, build = compilation._PARTS
+    monkeypatch.setattr(compilation.time, "process_time", iter([0, 1, 3, 6, 10, 14]).__next__)
+    counted = compilation.Counted()
+    for event in (trace, trace):
+        counted.begin(event, 0.0)
+    counted.begin("/something/else", 0.0)
+    for event in ("/something/else", trace, trace):
+        counted.end(event, 99.0)
+    counted.begin(build, 0.0)
+    counted.end(build, 99.0)
+    assert (counted.programs, counted.compile, counted.whole) == (1, 4, 10)
 
 
 class Fake:
