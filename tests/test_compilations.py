@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
+import jax
 import pytest
 
 from moore.agents.awac import AWACConfig
@@ -12,6 +13,7 @@ from moore.dynamics import fit
 from moore.experience import learning, rollouts
 from moore.replay import draws
 from moore.runs.run import run
+from moore.runs.setup import prepare
 from moore.stages import acting
 from tiny import ENV, quick_config, tiny_config
 
@@ -73,6 +75,25 @@ def test_a_run_compiles_each_of_its_programs_once_a_stage(log_file, tmp_path, co
     counts = Counter(name for name, _ in compiled if name in _own_programs())
     assert counts["gradient_steps"] == counts["sample_rows"] == 2
     assert max(counts.values()) == 2
+
+
+def test_a_run_fits_its_models_with_one_program_a_stage(log_file, tmp_path, compiled):
+    """However many passes and fits it makes: what a pass returns is of the types that it took."""
+    no_other_test_has_these = replace(tiny_config().model, hidden=(7, 9))
+    go(log_file, tmp_path / "run", tiny_config(model=no_other_test_has_these))
+    counts = Counter(name for name, _ in compiled if name in _own_programs())
+    assert counts["begin_fit"] == counts["train_pass"] == 2
+    assert max(counts.values()) == 2
+
+
+@pytest.mark.parametrize("algorithm", ["moore", "moore_safe", "awac"])
+def test_no_state_holds_numbers_that_would_compile_a_program_twice(log_file, algorithm):
+    config = tiny_config(algorithm=algorithm)
+    learner = prepare(config, dataset=log_file, env=ENV).learner
+    begun = learner.init(jax.random.key(0))
+    for state in (begun, learner.hand_over(begun)):
+        arrays = [x for x in jax.tree.leaves(state) if isinstance(x, jax.Array)]
+        assert not any(x.aval.weak_type for x in arrays)
 
 
 def _own_programs() -> set[str]:

@@ -120,7 +120,7 @@ def begin_fit(
         opt_state=model.opt_state,
         best=networks,
         # MBPO's start value: the first finite error of a fit always counts as an improvement.
-        best_error=jnp.full(members, 1e10),
+        best_error=jnp.full(members, 1e10, float),
         rows=rows,
     )
 

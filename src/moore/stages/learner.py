@@ -25,7 +25,7 @@ from moore.stages import acting
 from moore.stages.gate import after_abandoned_episode, gate_of, no_returns_yet
 from moore.stages.reported import in_users_units
 from moore.stages.state import LearnerState as LearnerState
-from moore.trees import copied
+from moore.trees import copied, strongly_typed
 from moore.units import Units
 
 
@@ -113,7 +113,8 @@ class Learner:
             key=key,
             gate=gate,
         )
-        return self.summarise_data(state)  # this may fix the shapes of the agent's notes
+        # This may fix the shapes of the agent's notes.
+        return self.summarise_data(strongly_typed(state))
 
     def hand_over(self, state: LearnerState) -> LearnerState:
         """Lines 4 and 5: keeps everything that was learned and begins with an empty D_on."""
@@ -133,7 +134,7 @@ class Learner:
             gate=gate,
             stage="online",
         )
-        return self.summarise_data(state)
+        return self.summarise_data(strongly_typed(state))
 
     def summarise_data(self, state: LearnerState) -> LearnerState:
         """Before each epoch: lets the agent summarise the data as a whole."""
