@@ -90,6 +90,20 @@ def log_pilots() -> str:
     return markdown(head, rows)
 
 
+def update_pilots() -> str:
+    """Whole runs from one hand-over a log, with one thing changed in each."""
+    rows = []
+    for log, what in dict.fromkeys((row["log"], row["what"]) for row in table("update-pilots.csv")):
+        found = rows_of("update-pilots.csv", log=log, what=what)
+        returns = {int(row["epoch"]): float(row["evaluated"]) for row in found}
+        won = f"{found[-1]['promoted']} of {found[-1]['trials']}" if found[-1]["trials"] else ""
+        whole = list(returns.values()) if 25 in returns else []
+        ends = [fixed(np.mean(whole[-5:])), fixed(min(whole))] if whole else ["", ""]
+        rows.append([log, what, fixed(returns[5]), fixed(returns[10]), *ends, won])
+    head = ("log", "updates", "epoch 5", "epoch 10", "mean of the last 5 of 25", "lowest", "won")
+    return markdown(head, rows)
+
+
 def numbers() -> dict[str, str]:
     """How well the models rank clones: Spearman's correlation with what they earn."""
     rows = table("clones-in-models.csv")
@@ -108,4 +122,5 @@ TABLES = {
     "rehearsal-pilots": rehearsal_pilots,
     "clone-pilots": clone_pilots,
     "log-pilots": log_pilots,
+    "update-pilots": update_pilots,
 }
