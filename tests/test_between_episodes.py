@@ -1,13 +1,16 @@
 """A session that learns by itself when an episode has ended, and never within one."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
 
 from controlled import control, records, sessions
 from moore import Session
-from moore.errors import InputError
+from moore.errors import InputError, WriteError
 from moore.serving.server import open_session
+from moore.sessions import between
 
 
 @pytest.fixture
@@ -83,6 +86,45 @@ def test_an_error_while_learning_is_told_and_stops_no_action(begin, monkeypatch)
     assert numbers == [1, 2, 3, 4, 5], "the end of the episode is recorded"
     assert control(session, 5, first=5) == [6, 7, 8, 9, 10]
     assert "interrupted" in session.learner.trouble
+
+
+class TestSaving:
+    @pytest.fixture
+    def begin(self, begin, monkeypatch):
+        """A minute is over at once."""
+        monkeypatch.setattr(between, "SAVE_EVERY", 0.0)
+        return begin
+
+    def test_it_saves_what_it_has_learned_so_that_a_kill_loses_none_of_it(
+        self, begin, log_file, tmp_path
+    ):
+        session = begin()
+        control(session, 8)
+        killed = tmp_path / "killed"
+        shutil.copytree(session.folder, killed)
+        with Session.resume(killed, dataset=log_file) as again:
+            assert again.learner.updates == session.learner.updates == 5
+            for one, other in zip(weights(again), weights(session), strict=True):
+                np.testing.assert_array_equal(one, other)
+
+    def test_a_disk_that_refuses_is_told_and_stops_no_action(self, begin, monkeypatch):
+        session = begin()
+
+        def refuse(_):
+            raise WriteError("no space left")
+
+        monkeypatch.setattr(session._operation, "save", refuse)
+        with pytest.warns(UserWarning, match=r"could not be saved \(no space left\)"):
+            control(session, 5)
+        assert session.learner.updates == 5 and not session.learner.trouble
+
+
+def test_within_a_minute_it_saves_once(begin):
+    session = begin()
+    saved = sorted((session.folder / "checkpoints").iterdir())
+    control(session, 10)
+    assert session.learner.updates > 0
+    assert sorted((session.folder / "checkpoints").iterdir()) == saved
 
 
 def test_a_resumed_session_may_learn_so_as_well(begin, log_file):

@@ -68,6 +68,22 @@ def test_what_is_left_out_is_the_bound_of_the_action(limits):
     assert locks.rate.tolist() == [2.0, 1.0]
 
 
+@pytest.mark.parametrize("rate", ["1.5", "[1.5, 1.5]"])
+def test_a_number_holds_for_every_entry_of_the_action(limits, rate):
+    low, high = np.array([0.0, -5.0], np.float32), np.array([100.0, 100.0], np.float32)
+    locks = limits(f"[actions]\nhigh = 95\nrate = {rate}\n").interlocks
+    locks = Supervision("clone", low, high, interlocks=locks).interlocks
+    assert locks.low.tolist() == [0.0, -5.0] and locks.high.tolist() == [95.0, 95.0]
+    assert locks.rate.tolist() == [1.5, 1.5]
+
+
+def test_a_list_of_another_length_is_none_for_every_entry(limits):
+    low, high = np.array([0.0, -5.0], np.float32), np.array([100.0, 100.0], np.float32)
+    locks = limits("[actions]\nhigh = [95]\n").interlocks
+    with pytest.raises(InputError, match=r"expected bounds within those of the actions, \[0"):
+        Supervision("clone", low, high, interlocks=locks)
+
+
 def test_a_bound_that_float32_rounds_is_still_that_of_the_action(limits):
     low, high = np.array([-0.1], np.float32), np.array([0.1], np.float32)
     locks = limits("[actions]\nlow = -0.1\nhigh = 0.1\n").interlocks
@@ -99,7 +115,7 @@ def test_a_signal_alone_makes_a_guard_and_nothing_makes_none(limits):
         ("[guard]\nrange = [1, 0]", "the range of returns is 1.0 to 0.0"),
         ("[guard]\nunits = 0", "units is 0"),
         ("[guard]\nerror = true", "'guard.error' is True; expected float"),
-        ("[actions]\nlow = [0, 0]\nrate = 1", "differ in their number of entries"),
+        ("[actions]\nlow = [0, 0]\nrate = [1]", "differ in their number of entries"),
         ("[actions]\nrate = 0", "the rate limits are"),
         ("[actions]\nrate = ['fast']", "'actions.rate' is 'fast'; expected float"),
         ("[actions]\nlow = 2\nhigh = 1", "the bounds are"),

@@ -7,7 +7,7 @@ import numpy as np
 from moore.data.log import Log
 from moore.evaluation.scores import ReferenceScores
 from moore.inspecting.summary import summarize
-from moore.reports.log_text import ASCII_BLOCKS, format_summary, sparkline, verdict_text
+from moore.reports.log_text import ASCII_BLOCKS, format_summary, sparkline, verdict_of, verdict_text
 
 
 def log(obs_dim=2, **changes) -> Log:
@@ -41,6 +41,9 @@ def test_what_is_known_is_shown_and_what_is_not_is_said_to_be_missing():
     assert "0 = 0, 100 = 22, a paper" in text and "mean 16.5" in text
     assert "3 in every episode" in text, "no histogram of one value"
     unknown = format_summary(summarize(log(env_id=None, reference=None, truncated=None)))
+    assert verdict_of(summarize(log(env_id=None, truncated=None))).startswith(
+        "Training takes this log with --env-id ID (of a plant: --action-low, --action-high)"
+    )
     assert "not named" in unknown and "no reference returns" in unknown
     assert "no time-out flags" in unknown and "bounds not known" in unknown
 

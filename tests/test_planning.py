@@ -143,7 +143,7 @@ class TestPlan:
     def test_it_is_told_in_sentences_and_in_json(self, measured):
         found = plan_live(tiny_log(), Live(20_000.0, 8.0), tiny_config())
         told = plan_text(found)
-        assert "tiny: 300 rows, 15 whole episodes of 20 steps" in told
+        assert "tiny: 300 rows, 15 complete episodes of 20 steps" in told
         assert "25 epochs" in told and "100 epochs" in told and "a dip budget of 0.05" in told
         assert max(len(line) for line in told.splitlines() if "note:" not in line) <= 100
         as_json = json.loads(json.dumps(found.as_json()))

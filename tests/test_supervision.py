@@ -1,6 +1,8 @@
 """A session beside the controller that ran before: modes, canary trials, the guard, time-outs."""
 
+import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from beside_old import (
     old,
     who,
 )
+from moore.data.episodes import episode_statistics
 from moore.data.load import read_log
 from moore.errors import InputError
 from moore.guarding.comparison import Range
@@ -20,6 +23,8 @@ from moore.guarding.guard import GuardAlarm
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.signals import Limit
 from moore.guarding.supervision import GuardSettings
+from moore.runs.run import run
+from tiny import ENV, quick_config, tiny_log
 
 
 class TestModes:
@@ -140,6 +145,19 @@ class TestGuard:
     def test_more_units_than_it_is_made_for_are_refused(self, begin):
         with pytest.raises(InputError, match="the guard is made for 1 units"):
             begin(guard=self.LIMITS).act([[0.5], [0.5]])
+
+    def test_an_episode_that_a_gap_in_the_log_cut_short_is_not_what_the_old_one_earns(
+        self, begin, tmp_path
+    ):
+        log = tiny_log()
+        log.truncated[[46, 107, 291]] = True  # and 291 is in the last episode
+        returns, lengths = episode_statistics(log.reward, log.truncated)
+        log = replace(log, episode_returns=returns, episode_lengths=lengths, sha256="gaps")
+        how = {"stages": "offline", "quiet": True, "out": tmp_path / "run"}
+        run(quick_config(), dataset=log, env=ENV, **how)
+        session = begin(run=tmp_path / "run", dataset=log, guard=GuardSettings())
+        guard = json.loads((session.folder / "session.json").read_text())["beside"]["guard"]
+        assert guard["returns"] == pytest.approx(returns[lengths == 20])
 
     def test_each_unit_has_a_guard_of_its_own(self, begin, time):
         limits = GuardSettings(returns=None, limits=[Limit("heat", high=90.0)], units=2)

@@ -105,6 +105,27 @@ def test_other_policies_from_some_row_on_are_no_other_law():
     assert [n for n in check_log_for_run(joined, None) if "[two-laws]" in n] == []
 
 
+def level_log(seed: int, *, doubled: int = 0) -> Log:
+    """A level in calm hours and rough ones; its deviation counts, from a row on twice if given."""
+    rng, rows = np.random.default_rng(seed), 2000
+    level, load, sizes = np.zeros(rows + 1), 0.0, rng.uniform(0.3, 1.5, rows // 200)
+    action = rng.normal(size=rows)
+    for row in range(rows):
+        load = 0.95 * load + 0.3 * sizes[row // 200] * rng.normal()
+        level[row + 1] = 0.9 * level[row] + 0.1 * load + 0.1 * action[row]
+    reward = -np.abs(level[1:])
+    reward[doubled or rows :] *= 2.0
+    ends = np.arange(rows) % 100 == 99
+    obs, next_obs = level[:-1, None], level[1:, None]
+    return Log(obs, action[:, None], reward, ends & False, ends, next_obs, name="level")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_deviation_counts_the_same_in_calm_hours_and_in_rough_ones(seed):
+    assert "rewards" not in named(level_log(seed))
+    assert "rewards are about" in named(level_log(seed, doubled=1000))
+
+
 def test_the_built_in_logs_say_nothing():
     for name in ("pendulum-medium", "inverted-pendulum-medium"):
         assert "[two-laws]" not in " ".join(

@@ -7,12 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from moore.data.dataset import Dataset
+from moore.data.whole import are_whole, whole_returns
 from moore.envs.bounds import Bounds
 from moore.replay.buffer import Transition
 from moore.units import Units, spread_of
-
-# An episode is whole that ended, or is as long as the horizon up to a row or so.
-_WHOLE = 0.99
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
@@ -87,18 +85,14 @@ def as_logged(log: Dataset, units: Units, bounds: Bounds, episode_steps: int | N
     stop = np.flatnonzero(ends) + 1
     first = np.append(0, stop[:-1])
     horizon = int(episode_steps or log.episode_lengths.max())
-    ended, lengths = log.terminated[stop - 1], stop - first
-    whole = ended | (lengths >= _WHOLE * horizon - 1)
-    earned = log.episode_returns
-    if len(earned) == len(whole):  # the raw log may have episodes that left no row
-        earned = earned[whole | (log.episode_lengths >= _WHOLE * horizon)]
+    whole, lengths = are_whole(log, horizon), stop - first
     return Logged(
         data=units.transition_in(data),
         known=log.successor_known,
         first=first,
         stop=stop,
         whole=whole,
-        returns=np.asarray(units.reward_in(earned), np.float64),
+        returns=np.asarray(units.reward_in(whole_returns(log, horizon)), np.float64),
         horizon=horizon,
         cut=float(lengths[~whole].sum() / lengths.sum()),
     )

@@ -48,13 +48,17 @@ def standard(values: np.ndarray) -> np.ndarray:
 
 def seen_of(log: "Log | Dataset", rows: np.ndarray) -> np.ndarray | None:
     """(m, k): what may tell a reward, with squares and products; None if it is not finite."""
+    columns = _columns_of(log, rows)
+    return None if columns is None else with_products(columns)
+
+
+def _columns_of(log: "Log | Dataset", rows: np.ndarray) -> np.ndarray | None:
+    """(m, d): observation, action and successor where they vary; None if they are not finite."""
     if len(rows) < FEW:
         return None
     parts = (numbers(log.obs, rows), numbers(log.action, rows), successors(log, rows))
     columns = standard(np.column_stack(parts))
-    if not np.isfinite(columns).all():
-        return None
-    return with_products(columns)
+    return columns if np.isfinite(columns).all() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,8 @@ class RewardRows:
     """Rows with a row of their episode before and after them, and what may tell their rewards."""
 
     rows: np.ndarray  # (m,)
-    seen: np.ndarray | None  # (m, k); None if it is not finite, or there are few rows
+    columns: np.ndarray | None  # (m, d); None if it is not finite, or there are few rows
+    seen: np.ndarray | None  # (m, k): these, with squares and products
 
 
 def reward_rows(log: "Log | Dataset", ends: np.ndarray) -> RewardRows:
@@ -73,7 +78,8 @@ def reward_rows(log: "Log | Dataset", ends: np.ndarray) -> RewardRows:
         ends: (n,) bool, last rows of the episodes.
     """
     rows = inside(log, np.append(0, np.cumsum(ends[:-1])), -1, 2)
-    return RewardRows(rows, seen_of(log, rows))
+    columns = _columns_of(log, rows)
+    return RewardRows(rows, columns, None if columns is None else with_products(columns))
 
 
 def with_products(columns: np.ndarray) -> np.ndarray:

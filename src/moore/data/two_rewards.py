@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PARTS = 12  # of which two are compared, but for the one between them
 _ROWS_TO_COLUMN = 3  # fewer in a part fit anything
+_SHARED = 0.005  # of a part's rows lie below, and above, what counts as its range in a column
 _ALIKE = 0.9  # correlation of foretold and true rewards
 _TIMES = 1.4
 _AGREE = 1.25  # times, by which the two directions may differ
@@ -41,21 +42,23 @@ def changed_rewards(log: "Log | Dataset", of_rewards: RewardRows) -> str:
 
     A part's rewards are foretold from observation, action and successor, with squares and products,
     as the other part has learned it. What is foretold must go along with the true rewards, and be
-    a factor away from them, in both directions.
+    a factor away from them, in both directions. Only rows count where both parts have been: a law
+    that is no such sum, a deviation's size for instance, has another slope in rough hours than in
+    calm ones, and is the same law.
 
     Args:
         log: the rows.
         of_rewards: the result of `reward_rows`.
     """
     rows, seen, reward = of_rewards.rows, of_rewards.seen, np.asarray(log.reward)
-    if seen is None or reward.size != len(log.obs):
+    if seen is None or of_rewards.columns is None or reward.size != len(log.obs):
         return ""
     values = numbers(reward.reshape(-1), rows)
     if not np.isfinite(values).all():
         return ""
     size, best = len(rows) // _PARTS, (0.0, "")
     for at in range(2, _PARTS - 2):
-        one, other = slice(0, at * size), slice((at + 1) * size, len(rows))
+        one, other = _shared(of_rewards.columns, at * size, (at + 1) * size)
         factor, alike = _factor(seen, values, one, other)
         back, also = _factor(seen, values, other, one)
         alike = min(alike, also)
@@ -71,11 +74,20 @@ def changed_rewards(log: "Log | Dataset", of_rewards: RewardRows) -> str:
     return best[1]
 
 
+def _shared(columns: np.ndarray, stop: int, begin: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows before `stop`, and those from `begin` on, in the ranges that both have in common."""
+    shares = np.array([_SHARED, 1 - _SHARED])
+    ranges = [np.quantile(part, shares, axis=0) for part in (columns[:stop], columns[begin:])]
+    low, high = np.maximum(*(x[0] for x in ranges)), np.minimum(*(x[1] for x in ranges))
+    rows = np.flatnonzero(((columns >= low) & (columns <= high)).all(axis=1))
+    return rows[rows < stop], rows[rows >= begin]
+
+
 def _factor(
-    seen: np.ndarray, values: np.ndarray, fitted: slice, tried: slice
+    seen: np.ndarray, values: np.ndarray, fitted: np.ndarray, tried: np.ndarray
 ) -> tuple[float, float]:
     """How many times the foretold rewards of a part are its true ones, and how alike they are."""
-    if len(values[fitted]) < _ROWS_TO_COLUMN * seen.shape[1]:
+    if min(len(fitted), len(tried)) < _ROWS_TO_COLUMN * seen.shape[1]:
         return 0.0, 0.0
     known = seen[fitted] - seen[fitted].mean(axis=0)
     weights = fitted_weights(known, (values[fitted] - values[fitted].mean())[:, None])[:, 0]

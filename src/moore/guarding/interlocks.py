@@ -16,6 +16,7 @@ from moore.errors import InputError
 from moore.numbers import as_measured, check_numbers
 
 Action = Float[np.ndarray, " action"]
+Bounds = Float[np.ndarray, "*action"]
 Projection = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (obs, action) -> action
 
 
@@ -24,15 +25,16 @@ class Interlocks:
     """Limits on actions, for one unit.
 
     Attributes:
-        low: lower bounds; in a session an infinite one is that of the action itself.
+        low: lower bounds, (action,); in a session an infinite one is that of the action itself, and
+            one number, (), holds for every entry.
         high: upper bounds, in the same way.
-        rate: largest change of each entry in one second; None: no limit.
+        rate: largest change of each entry in one second, as many; None: no limit.
         project: a function of the user's own, (obs, action) -> action; None: there is none.
     """
 
-    low: Action
-    high: Action
-    rate: Action | None = None
+    low: Bounds
+    high: Bounds
+    rate: Bounds | None = None
     project: Projection | None = None
 
     def __post_init__(self) -> None:
@@ -53,12 +55,19 @@ class Interlocks:
             )
 
     def within(self, low: Action, high: Action) -> "Interlocks":
-        """The interlocks, with these bounds where they have none.
+        """The interlocks of so many entries, with these bounds where they have none.
 
         Args:
-            low: lower bounds of the actions; others than as many as there are change nothing.
+            low: lower bounds of the actions. Interlocks of another number of entries stay as they
+                are, but for those that hold for every entry.
             high: upper bounds, in the same way.
         """
+        given = {"low": self.low, "high": self.high, "rate": self.rate}
+        if self.low.shape == ():
+            spread = {
+                name: None if x is None else np.full(low.shape, x) for name, x in given.items()
+            }
+            return replace(self, **spread).within(low, high)
         if self.low.shape != low.shape:
             return self
         own_low, own_high = np.isneginf(self.low), np.isposinf(self.high)

@@ -59,17 +59,21 @@ class _Actions:
     transfer_rate: Numbers = None
 
     def interlocks(self) -> Interlocks | None:
-        given = {name: _array(getattr(self, name)) for name in ("low", "high", "rate")}
-        sizes = {len(values) for values in given.values() if values is not None}
-        if not sizes:
+        """A number holds for every entry of the action, a list has one for each."""
+        given = {name: getattr(self, name) for name in ("low", "high", "rate")}
+        if all(values is None for values in given.values()):
             return None
+        sizes = {len(values) for values in given.values() if isinstance(values, tuple)}
         if len(sizes) > 1:
             raise InputError("low, high and rate of 'actions' differ in their number of entries.")
-        low, high, rate = given.values()
-        size = sizes.pop()
+        shape = tuple(sizes)  # () if all are numbers
+        low, high, rate = (
+            None if values is None else np.broadcast_to(np.array(values, float), shape)
+            for values in given.values()
+        )
         return Interlocks(
-            np.full(size, -np.inf) if low is None else low,
-            np.full(size, np.inf) if high is None else high,
+            np.full(shape, -np.inf) if low is None else low,
+            np.full(shape, np.inf) if high is None else high,
             rate,
         )
 
@@ -142,7 +146,3 @@ def _limit(name: str, table: Any) -> Limit:
     if not isinstance(table, dict) or "name" in table:
         raise InputError(f"'signals.{name}' is a table of limits: low, high, rate, allowed, block.")
     return merge(Limit(name), table, f"signals.{name}.")
-
-
-def _array(values: Numbers) -> np.ndarray | None:
-    return None if values is None else np.atleast_1d(np.array(values, float))

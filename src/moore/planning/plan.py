@@ -73,7 +73,7 @@ class LivePlan:
     """What the budget buys.
 
     Attributes:
-        log: name, rows, whole episodes, their mean length and return.
+        log: name, rows, complete episodes, their mean length and return.
         live: the system and the budget.
         algorithm: that of the settings.
         steps_per_epoch: live steps of an online epoch.

@@ -35,7 +35,7 @@ def plan_text(plan: LivePlan) -> str:
     """What the hours buy."""
     log, live = plan.log, plan.live
     lines = [
-        f"{log['name']}: {log['rows']:,} rows, {log['episodes']:,} whole episodes{_means(log)}.",
+        f"{log['name']}: {log['rows']:,} rows, {log['episodes']:,} complete episodes{_means(log)}.",
         f"{live.steps_per_day:,.0f} live steps a day, {live.hours:g} hours of computation a day, "
         f"{plan.algorithm}.",
         f"Times were measured on this machine, which took {duration(plan.calibration)}.",

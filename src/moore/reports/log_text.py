@@ -115,7 +115,9 @@ def verdict_text(
 def verdict_of(summary: dict, replay: dict | None = None) -> str:
     """The verdict on a summary."""
     found = [finding.name for finding in stops(summary)]
-    flags = summary["run_flags"]
+    flags = list(summary["run_flags"])
+    if summary["env_id"] is None and not summary["env_given"] and flags:
+        flags[0] += " (of a plant: --action-low, --action-high)"
     return verdict_text(warnings(summary, replay), refusals(summary), found, flags)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float
 
+from moore.data.whole import comparable_returns
 from moore.errors import InputError
 from moore.files import short_path
 from moore.guarding.controllers import Controller, FunctionController
@@ -86,7 +87,8 @@ class Beside:
         world, log = start.setup.world, start.setup.dataset
         check_mode(mode or Mode.SHADOW, start.setup.config)
         if guard is not None:
-            guard = with_returns(guard, () if log is None else log.episode_returns)
+            logged = () if log is None else comparable_returns(log, world.limit.steps)
+            guard = with_returns(guard, logged)
         settings = Supervision(
             controller, world.bounds.low, world.bounds.high, mode_of(mode or Mode.SHADOW), guard,
             interlocks, transfer_rate, dead_man or DeadMan(),

@@ -1,22 +1,28 @@
 """Learning between episodes: what is due is learned when an episode has ended, by itself."""
 
+import time
 import warnings
 
 import numpy as np
 
-from moore.errors import InputError
+from moore.errors import InputError, WriteError
 from moore.sessions.operation import Operation
 
 # How a session may learn; see `Session.from_run`.
 LEARNERS = ("call", "episodes", "process")
+SAVE_EVERY = 60.0  # seconds, at most once in which it saves by itself
 
 
 class BetweenEpisodes:
-    """Learns what is due whenever an episode has ended, or a block of steps was brought."""
+    """Learns what is due whenever an episode has ended, or a block of steps was brought.
+
+    It saves afterwards, so that a kill costs what was learned in the last episode, or in the last
+    minute, not all that was learned since the session was opened.
+    """
 
     def __init__(self, seconds: float | None):
         """`seconds` that it may take each time; None: as long as something is due."""
-        self._seconds = seconds
+        self._seconds, self._save_at = seconds, time.monotonic() + SAVE_EVERY
 
     def learn(self, operation: Operation) -> None:
         """Learns; an error is a warning, because the steps are recorded and acting goes on.
@@ -27,6 +33,15 @@ class BetweenEpisodes:
             return
         try:
             operation.learn(updates=None, seconds=self._seconds, beyond=False)
+            if time.monotonic() >= self._save_at:
+                operation.save(None)
+                self._save_at = time.monotonic() + SAVE_EVERY
+        except WriteError as error:
+            warnings.warn(
+                f"what was learned could not be saved ({error}); it is tried again after the next "
+                "episode.",
+                stacklevel=4,
+            )
         except Exception as error:
             warnings.warn(
                 f"learning after the episode failed ({type(error).__name__}: {error}); the policy "
