@@ -43,6 +43,13 @@ OPERATIONS = {
     "N": ("update",),
     "seeds": ("update", "fit"),
 }
+# What each is called in the picture.
+WORDS = {
+    "prepare": "preparing the log",
+    "fit": "a step of the models",
+    "imagine": "imagined rollouts",
+    "update": "updates of the agent",
+}
 NAMES = {
     "rows": "rows of the log", "members": "models of the ensemble",
     "width": "width of their layers", "batch": "rows of a batch", "H": "steps of a rollout (H)",
@@ -181,12 +188,15 @@ def plot(rows: list[dict[str, str]], path: Path) -> None:
     figure, panels = plt.subplots(
         2, (len(lines) + 1) // 2, figsize=(10, 5), layout="constrained", squeeze=False
     )
-    figure.suptitle("Time grows about in proportion to a size; a step hardly feels more rows")
+    figure.suptitle(
+        "Time grows in proportion to a size, and faster with the width of the layers;\n"
+        "with more rows of the log its preparation alone takes longer"
+    )
     for panel in panels.flat[len(lines) :]:
         panel.set_visible(False)
     for panel, (factor, operations) in zip(panels.flat, lines.items(), strict=False):
         for operation, points in operations.items():
-            panel.plot(*zip(*points, strict=True), "o-", label=operation)
+            panel.plot(*zip(*points, strict=True), "o-", label=WORDS[operation])
         places = sorted({place for points in operations.values() for place, _ in points})
         panel.set(xscale="log", yscale="log", xlabel=NAMES[factor], ylabel="milliseconds")
         panel.set_xticks(places, [_told(place) for place in places])

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +11,8 @@ import moore
 from desk import ROWS
 from moore import cli
 from moore.algorithms import ALGORITHMS
+from moore.cli.completion import completion_script
+from moore.errors import InputError
 from moore.presets import preset_names
 from moore.replay.schemes import SCHEMES
 
@@ -64,6 +67,12 @@ def test_a_shell_completes_commands_and_flags(moore_prints):
     told = subprocess.run(["bash"], input=asked, capture_output=True, text=True).stdout
     flags, _, commands = told.partition(",")
     assert flags == "--online.epochs" and set(COMMANDS) <= set(commands.split())
+
+
+def test_a_script_whose_maker_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(InputError, match="tcsh needs the package shtab: pip install shtab"):
+        completion_script("tcsh")
 
 
 def test_moore_version(moore_prints):

@@ -304,6 +304,23 @@ def test_no_panel_has_more_than_six_curves_published_ones_included():
     assert max(map(len, curves)) <= MOST_CURVES and sum(map(len, curves)) == 8
 
 
+def test_a_figure_of_several_seeds_says_what_its_points_are_and_begins_dips_at_zero():
+    runs = made("Pendulum-v1 log", ["moore:1", "awac"])
+    again = [replace(run, seed=1) for run in runs]
+    figure = draw_figure("fig2", [*runs, *again], compare([*runs, *again]))
+    assert legend_of(figure)[2:] == ["a seed", "interquartile mean, 95% interval"]
+    named = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert named["evaluated dip"].get_xlabel() == "of hand-over's worth"
+    low, high = named["evaluated dip"].get_xlim()
+    assert -0.1 * high < low < 0 < high
+
+
+def test_panels_of_a_task_that_take_several_rows_are_counted():
+    runs = made("Pendulum-v1 log", ALGORITHMS)
+    titles = [axes.get_title(loc="left") for axes in draw_figure("fig1", runs, compare(runs)).axes]
+    assert titles[0] == f"Pendulum-v1 log (1 of {len([t for t in titles if t])})"
+
+
 def test_curves_lie_over_steps_in_the_environment():
     runs = made("Pendulum-v1 log", ["moore:1"])
     axes = draw_figure("fig2", runs, compare(runs)).axes[0]

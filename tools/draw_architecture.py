@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 Arrow = tuple[str, str]
-_WIDTH, _BOX, _ROW = 10.0, (1.5, 0.5), 1.15
+_WIDTH, _BOX, _ROW = 10.0, (1.25, 0.5), 1.15
 _STYLE = {"svg.hashsalt": "moore", "svg.fonttype": "none", "font.size": 11}
 _INK, _FILL, _UP = "#33415c", "#e8eef7", "#c1121f"
 
@@ -34,7 +34,7 @@ def draw(
         description: stands in the SVG.
     """
     places = {
-        room: (_WIDTH * (i + 1) / (len(layer) + 1), -_ROW * depth)
+        room: (_WIDTH * (i + 0.5) / len(layer), -_ROW * depth)
         for depth, layer in enumerate(layers)
         for i, room in enumerate(layer)
     }

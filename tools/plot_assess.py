@@ -15,7 +15,9 @@ from tables_assess import CSV, ESTIMATORS, TASKS, truth_of
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "assess-check.png"
 COLORS = {"yes": GREEN, "unknown": BLUE, "no": VERMILION}
-TITLE = "The models rank policies as the simulator does, fitted Q evaluation less. Colour: verdict"
+TITLE = "The models rank policies as the simulator does, fitted Q evaluation less"
+# What the colours are, before their names in the legend.
+ASKED = "may it be deployed? {}"
 WORDS = {"yes": "yes", "unknown": "not known", "no": "no"}
 
 
@@ -52,7 +54,7 @@ def _panel(axes, rows: list[dict], name: str) -> None:
         )
         bars = np.stack([value - low, high - value])
         axes.errorbar(truth, value, bars, fmt="o", ms=3.5, lw=0.8, color=color,
-                      label=WORDS[answer])  # fmt: skip
+                      label=ASKED.format(WORDS[answer]))  # fmt: skip
 
 
 if __name__ == "__main__":

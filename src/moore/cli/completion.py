@@ -26,7 +26,7 @@ from moore.cli import (
 from moore.cli.field_help import explain
 from moore.cli.parse import example, with_target
 from moore.console import show
-from moore.errors import unknown
+from moore.errors import InputError, unknown
 from moore.files import write_whole
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -37,7 +37,8 @@ SHELLS = ("bash", "zsh", "tcsh")
 class CompletionOptions:
     """Prints the script with which a shell (bash, zsh or tcsh) completes these commands.
 
-    Pressing Tab then completes the commands, their flags, and the values that a flag can have.
+    Pressing Tab then completes the commands, their flags, and a value where the help of its flag
+    lists all values. For tcsh the package shtab is needed.
 
     Attributes:
         out: file to write the script to instead.
@@ -83,13 +84,23 @@ def print_completion(arguments: list[str]) -> None:
 
 
 def completion_script(shell: str) -> str:
-    """The script for a shell of `SHELLS`; tyro makes it from the options of all commands."""
+    """The script for a shell of `SHELLS`; tyro makes it from the options of all commands.
+
+    Raises:
+        InputError: the package is missing with which tyro makes the script of tcsh.
+    """
     from tyro.extras import subcommand_cli_from_dict
 
     commands = options_of_commands()
     for options in commands.values():
         explain(options)
     script = io.StringIO()
-    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
-        subcommand_cli_from_dict(commands, prog="moore", args=["--tyro-print-completion", shell])
+    arguments = ["--tyro-print-completion", shell]
+    try:
+        with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
+            subcommand_cli_from_dict(commands, prog="moore", args=arguments)
+    except ImportError:
+        raise InputError(
+            f"completion in {shell} needs the package shtab: pip install shtab"
+        ) from None
     return script.getvalue().rstrip()

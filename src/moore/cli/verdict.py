@@ -51,7 +51,7 @@ def _of_transfer(transfer: dict, offline: dict) -> str:
     return (
         f"offline {levels['offline']}, dip {levels['dip']}"
         f"{_notes(_percent(transfer.get('dip_share')), _swing(offline))}, "
-        f"final {levels['final']}, gain {levels['gain']}\n"
+        f"final (mean of the last 5) {levels['final']}, gain {levels['gain']}\n"
         f"acting policy: dip {acting}"
         f"{_notes(acting_share, by_luck if luck is not None else '')}"
     )

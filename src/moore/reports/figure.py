@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from moore.reports.compare import Finished
-from moore.reports.plot_style import COLORS, STYLE
+from moore.reports.plot_style import COLORS, INK, STYLE
 from moore.reports.published import (
     draw_published,
     draw_references,
@@ -63,7 +65,11 @@ def draw_figure(
             mine = [run for run in runs if run.task == task]
             rows = slice(row, row := row + count)
             pairs = _curves(fig, grid[rows, :2], mine, groups[task], colors)
-            pairs[0][0].set_title(task, loc="left", fontsize="medium")
+            for part, pair in enumerate(pairs, start=1):
+                name = task if count == 1 else f"{task} ({part} of {count})"
+                pair[0].set_title(name, loc="left", fontsize="medium")
+                for axes in pair if shown else ():  # the panels are narrow
+                    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
             panels += [evaluated for evaluated, _ in pairs]
             cells = [cell for cell in result["cells"] if cell["task"] == task]
             points = [fig.add_subplot(grid[rows, 2 + i]) for i in range(len(shown))]
@@ -71,7 +77,7 @@ def draw_figure(
                 draw_points(points, cells, shown, colors)
             if figure == "fig1":
                 marks = _marks(pairs, mine, groups[task], colors) or marks
-        _legend(fig, panels, list(colors), marks, title)
+        _legend(fig, panels, list(colors), marks, title, points=bool(shown))
     return fig
 
 
@@ -126,8 +132,16 @@ def _task_groups(runs: Sequence[Finished], task: str, *, others: bool) -> list[l
     return [[first, *map(str, part)] for part in np.array_split(rest, count)]
 
 
-def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list, title: str) -> None:
-    """Draws the legend, the title above: variants in order, curves of others, hollow marks."""
+def _legend(
+    fig: Figure,
+    panels: Sequence[Axes],
+    names: list[str],
+    marks: list,
+    title: str,
+    *,
+    points: bool,
+) -> None:
+    """Draws the legend, the title above: variants in order, curves of others, what marks are."""
     found: dict[str, object] = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
@@ -137,6 +151,11 @@ def _legend(fig: Figure, panels: Sequence[Axes], names: list[str], marks: list, 
     }
     if marks:
         handles["other published points (D4RL v0); ▷ after 250,000 steps"] = tuple(marks)
+    if points:
+        style = {"color": INK, "lw": 0, "mew": 0}
+        handles["a seed"] = Line2D([], [], marker="o", ms=3.5, alpha=0.6, **style)
+        style = {"color": INK, "lw": 1.2, "marker": "|", "ms": 7, "mew": 1.6}
+        handles["interquartile mean, 95% interval"] = Line2D([], [], **style)
     many = len(names) > len(COLORS)
     fig.legend(
         list(handles.values()),

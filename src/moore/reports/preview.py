@@ -10,6 +10,10 @@ from moore.reports.log_text import BLOCKS, sparkline
 from moore.reports.plot_style import COLORS, STYLE
 
 _KEYS = (("online share", "online_share"), ("shift", "shift"))
+_MEANINGS = {
+    "online share": "online share: how much of what is drawn is new",
+    "shift": "shift: how far the draws move in an epoch",
+}
 _WIDTH = 60  # characters of a curve
 
 
@@ -92,12 +96,13 @@ def draw_preview(result: dict, path: Path) -> None:
                 color = COLORS[i % len(COLORS)]
                 epochs = range(first, len(entry[key]))
                 axes.plot(epochs, entry[key][first:], color=color, ls=style, label=name)
-            axes.set_title(title, loc="left", fontsize="medium")
-            axes.set_xlabel("online epoch (0: the hand-over)")
+            axes.set_title(_MEANINGS[title], loc="left", fontsize="medium")
+            steps = f"{result['steps_per_epoch']:,}"
+            axes.set_xlabel(f"online epoch of {steps} steps (0: the hand-over)")
         axes.set_yscale("log")
         figure.legend(
             *axes.get_legend_handles_labels(), loc="outside upper center", ncols=7,
-            title="How much of the data drawn is new, and how fast that changes, by scheme",
+            title="How fast new data take the place of the log, by sampling scheme",
         )  # fmt: skip
         try:
             figure.savefig(path, dpi=150)

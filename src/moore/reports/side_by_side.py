@@ -15,7 +15,7 @@ from moore.reports.plot_style import figure_svg
 _FACTS = {
     "offline": "at the hand-over",
     "dip": "dip",
-    "final": "final",
+    "final": "final, mean of the last 5",
     "gain": "gain online",
     "behaviour_dip": "acting policy's dip",
 }

@@ -9,11 +9,18 @@ from matplotlib.ticker import MaxNLocator
 
 from moore.numbers import is_finite
 from moore.reports.compare import Finished
-from moore.reports.compare_text import TITLES
 from moore.reports.panels import finite_values
 from moore.reports.plot_style import COLORS, INK
 
 Colors = Mapping[str, object]
+
+# Metrics that have a panel of points: its title, what the numbers are, whether they begin at 0.
+_PANELS = {
+    "dip_share": ("evaluated dip", "of hand-over's worth", True),
+    "behaviour_dip_share": ("acting dip", "of hand-over's worth", True),
+    "final": ("final return", "mean of the last 5", False),
+    "gain": ("gain", "final less hand-over", False),
+}
 
 _MORE_COLORS = ("#999933", "#882255", "#999999", "#a6761d", "#ff5ca8", "#44aa99", "#332288",
                 "#a50026", "#117733")  # fmt: skip
@@ -131,7 +138,7 @@ def draw_points(
     Args:
         panels: axes to draw on, one for each metric; the first one names the variants.
         cells: cells of one task, from the result of `compare`.
-        metrics: names of the metrics.
+        metrics: names among dip_share, behaviour_dip_share, final and gain.
         colors: colours by variant.
     """
     for axes, metric in zip(panels, metrics, strict=True):
@@ -151,5 +158,10 @@ def _draw_metric(axes: Axes, cells: Sequence[dict], metric: str, colors: Colors)
         if found:
             axes.plot(found["value"], place + 0.28, "|", color=INK, ms=7, mew=1.6)
     axes.set_ylim(len(cells) - 0.4, -0.6)
-    axes.set_title(TITLES[metric], loc="left", fontsize="medium")
+    title, unit, from_zero = _PANELS[metric]
+    axes.set_title(title, loc="left", fontsize="medium")
+    axes.set_xlabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(3))
+    if from_zero:
+        high = axes.get_xlim()[1]
+        axes.set_xlim(-0.05 * high, high)
