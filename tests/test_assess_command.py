@@ -1,6 +1,8 @@
 """moore assess: what it prints and writes, and what it refuses."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +65,54 @@ def test_people_read_the_verdict_first(tiny_run, tmp_path, moore_prints, log_fil
     assert "old controller, mean of the log" in text
     assert "Do the estimators know the old controller?" in text
     assert str(page) in text and "not used in training" in page.read_text()
+
+
+def assessed(run, log, tmp_path) -> str:
+    write_npz(tmp_path / "held.npz", log)
+    return f"assess {run} --log {tmp_path / 'held.npz'} --out {tmp_path / 'page.html'} --starts 4"
+
+
+def test_a_log_that_is_unlike_the_run_s_is_told(tiny_run, tmp_path, moore_prints):
+    log = tiny_log(seed=5)
+    for changed, words in (
+        (replace(log, action=-log.action), "has the other sign"),
+        (tiny_log(), f"{log.size} of the {log.size} rows of"),
+    ):
+        assert words in " ".join(moore_prints(assessed(tiny_run.folder, changed, tmp_path)).split())
+    told = json.loads(moore_prints(assessed(tiny_run.folder, log, tmp_path) + " --json"))
+    assert told["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (lambda log: {"obs": 90 + log.obs, "next_obs": 90 + log.next_obs}, "that the log never ho"),
+        (
+            lambda log: {"reward": 1 - log.reward, "episode_returns": 20 - log.episode_returns},
+            "the rewards of",
+        ),
+    ],
+)
+def test_a_log_in_other_units_than_the_run_s_is_refused(
+    changed, words, tiny_run, tmp_path, moore_prints, moore_refuses
+):
+    log = tiny_log(seed=5)
+    line = assessed(tiny_run.folder, replace(log, **changed(log)), tmp_path)
+    told = moore_refuses(line)
+    assert words in told and "--accept unlike-the-log" in told
+    moore_prints(f"{line} --accept unlike-the-log")
+
+
+def test_where_the_run_s_log_is_gone_it_is_said_that_nothing_was_compared(
+    quick_run, tmp_path, moore_prints
+):
+    shutil.copytree(quick_run, tmp_path / "run")
+    config = tmp_path / "run" / "config.toml"
+    config.write_text(re.sub('dataset = ".*"', 'dataset = "gone.npz"', config.read_text()))
+    told = moore_prints(assessed(tmp_path / "run", tiny_log(seed=5), tmp_path) + " --json")
+    assert "The log of the run (gone.npz) cannot be read here" in " ".join(
+        json.loads(told)["notes"]
+    )
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 from desk import files
 from made_policies import PLANT, made
 from moore.cli import main
+from moore.data.npz import write_npz
 from moore.exporting import export as exporting
 from moore.exporting.verification import onnx_runner
 from moore.runs.policy import load_policy, save_policy
+from tiny import tiny_log
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
@@ -196,6 +199,14 @@ def test_scores_are_those_of_the_run(quick_run, tmp_path, moore_prints):
 
 
 # --- What it refuses ---
+
+
+def test_another_log_than_the_run_s_gives_no_ranges(quick_run, tmp_path, moore_refuses):
+    """Its states would pass the checks, and its ranges would stand in the contract."""
+    log = tiny_log(seed=1)
+    write_npz(tmp_path / "other.npz", replace(log, obs=100 * log.obs, next_obs=100 * log.next_obs))
+    line = f"export {quick_run} --out {tmp_path / 'out'} --dataset {tmp_path / 'other.npz'}"
+    assert "other.npz: is not the log that the policy was trained on" in moore_refuses(line)
 
 
 def test_a_file_that_acts_otherwise_ends_with_1_and_leaves_nothing(run, desk, monkeypatch, capsys):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from controlled import sessions
+from moore.data.dataset import concatenate
 from moore.data.npz import write_npz
+from moore.errors import InputError
 from moore.sessions.likeness import UnlikeTheLog
 from tiny import tiny_log
 
@@ -94,3 +96,47 @@ def test_an_added_log_of_another_law_is_told(begin, tmp_path, change, words):
         assert begin().add_log(tmp_path / "more.npz") == log.size
     texts = [str(one.message) for one in told if "another law" in str(one.message)]
     assert len(texts) == (words is not None) and all(words in text for text in texts)
+
+
+def in_text(log):
+    """As a table of six digits holds it."""
+
+    def rounded(values):
+        flat = [float(f"{value:.6g}") for value in np.ravel(values)]
+        return np.array(flat, np.float32).reshape(values.shape)
+
+    return replace(log, obs=rounded(log.obs), next_obs=rounded(log.next_obs), sha256="of a table")
+
+
+@pytest.mark.parametrize("made", [lambda log: log, in_text])
+def test_rows_of_the_runs_log_are_refused_from_whatever_file_they_come(begin, made):
+    session, log = begin(), made(tiny_log())
+    with pytest.raises(InputError, match="rows are in the log of the run already"):
+        session.add_log(log)
+    assert session.add_log(log, accept=("known-rows",)) == log.size
+
+
+def test_a_log_that_goes_on_after_the_runs_log_is_refused_for_the_rows_of_both(begin):
+    both = concatenate([tiny_log(), tiny_log(seed=3)])
+    with pytest.raises(InputError, match=f"{tiny_log().size} of its {both.size} rows"):
+        begin().add_log(both)
+
+
+def test_rows_that_were_added_before_are_refused(begin):
+    session, log = begin(), tiny_log(seed=4)
+    assert session.add_log(log) == log.size
+    with pytest.raises(InputError, match="in what the session has met already"):
+        session.add_log(log)
+
+
+def test_a_plant_that_rests_has_the_same_rows_again_and_they_are_taken(begin):
+    session, log = begin(), tiny_log(seed=6)
+    rest = np.arange(log.size) % 3 > 0
+    calm = {key: np.where(rest[:, None], 0, getattr(log, key)) for key in ("obs", "action")}
+    at_rest = replace(log, reward=np.where(rest, 0, log.reward), **calm)
+    names = ("misplaced-successors", "broken-successors")
+    session.add_log(at_rest, accept=(*names, "known-rows"))
+    other = tiny_log(seed=7)
+    later = {key: np.where(rest[:, None], 0, getattr(other, key)) for key in ("obs", "action")}
+    later = replace(other, reward=np.where(rest, 0, other.reward), **later)
+    assert session.add_log(later, accept=names) == later.size

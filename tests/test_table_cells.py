@@ -200,6 +200,10 @@ def test_the_map_beside_the_log_is_found_and_flags_prevail(folder):
         ('reward = "d"\nterminal = "d"', "d is given as terminal and as reward"),
         ('obs = ["x", "e"]\nepisode = "e"', "e is given as episode and as obs"),
         ('action = "d"\ntimeout = "d"', "d is given as timeout and as action"),
+        ('obs = ["x", "u"]\naction = "u"', "u is given as obs and as action; expected what is"),
+        ('action = "u"\nreward = "u"', "u is given as action and as reward"),
+        ('action = "t"\ntime = "t"', "t is given as action and as time"),
+        ('reward = "t"\ntime = "t"', "t is given as reward and as time"),
         ('obs = "x"', "no column is named for action, reward; the file has 'x', 'y', 'u', 'r'"),
     ],
 )

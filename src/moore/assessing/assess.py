@@ -10,6 +10,7 @@ from moore.assessing.controller import JudgedController
 from moore.assessing.importance import logged_densities
 from moore.assessing.judge import STARTS, Case, Judgement, as_json
 from moore.assessing.logged import Logged, as_logged
+from moore.assessing.other_log import compared
 from moore.assessing.saved_models import saved_models
 from moore.config import Config
 from moore.data.column_names import check_columns
@@ -123,7 +124,8 @@ def _findings(log: Dataset, config: Config, asked: Asked) -> list[str]:
     if asked.log is None:
         return []
     scales = ("reward-scale", "observation-scale")  # of no importance here
-    return check_log_for_run(log, None, accept=(*config.accept, *asked.accept, *scales))
+    notes = check_log_for_run(log, None, accept=(*config.accept, *asked.accept, *scales))
+    return notes + compared(log, config, asked.reward, asked.accept)
 
 
 def _trusting(config: Config, asked: Asked) -> Config:

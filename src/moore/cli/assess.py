@@ -30,7 +30,8 @@ class AssessOptions:
             module:function is imported only if you name it here.
         starts: number of logged first states from which episodes are imagined in every model.
         seed: seed of all random draws.
-        accept: names of findings about the log of --log which would otherwise refuse it.
+        accept: names of findings about the log of --log which would otherwise refuse it;
+            unlike-the-log, to judge by values that the log of the run never holds.
         json: print the result as one JSON object.
     """
 

@@ -262,20 +262,29 @@ def _check_roles(values: dict, name: str) -> None:
     _check_apart(values, name)
 
 
-# The roles whose column has no other one. Times, rewards and actions may be observed as well; where
+# The roles whose column has no other one, and why others exclude each other. What a row's action is
+# cannot be known before it, nor be its reward. Times and rewards may be observed as well; where
 # they come too early, an inspection tells it.
 _ALONE = ("episode", "terminal", "timeout")
+_APART = (
+    ("obs", "action", "what is observed in a row must be known before its action; observe the "
+     "action before, in a column of its own, or leave one of the two out"),
+    ("action", "reward", "a column for each; a reward that depends on the action alone is made by "
+     "--reward module:function"),
+    ("action", "time", "a column for each; leave one of the two out"),
+    ("reward", "time", "a column for each; leave one of the two out"),
+)  # fmt: skip
 
 
 def _check_apart(values: Mapping, name: str) -> None:
     """Refuses one column in two roles, such as one flag for terminals and for time-outs."""
     roles = {key: [values[key]] for key in (*_ALONE, "reward", "time") if key in values}
     roles |= {key: list(values.get(key, ())) for key in ("obs", "action", "next_obs")}
-    pairs = [(one, other) for one in _ALONE for other in roles if other != one]
-    for one, other in pairs:
+    each = "a column for each; leave one of the two out"
+    pairs = [(one, other, each) for one in _ALONE for other in roles if other != one]
+    for one, other, expected in (*pairs, *_APART):
         shared = [column for column in roles.get(one, ()) if column in roles.get(other, ())]
         if shared:
             raise InputError(
-                f"{name}: {shown(shared[0])} is given as {one} and as {other}; expected a column "
-                "for each; leave one of the two out"
+                f"{name}: {shown(shared[0])} is given as {one} and as {other}; expected {expected}"
             )

@@ -286,8 +286,9 @@ DEFECTS = (
     Defect(
         "two-laws",
         lambda s: s["two_laws"] and not s["other_units"],
-        "Two parts of the log follow two laws, which become one if a column is changed back: "
-        "{two_laws}. If nothing was changed in the plant there, change these rows back.",
+        "Parts of the log follow two laws, which become one if one thing is changed back: "
+        "{two_laws}. If nothing was changed in the plant there, change these rows back, or leave "
+        "them out.",
         in_run=True,
     ),
     Defect(

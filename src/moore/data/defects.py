@@ -6,8 +6,9 @@ from moore.data.defect import Finding
 from moore.data.defect_table import DEFECTS
 from moore.errors import InputError
 
-# What else stops a run until it is accepted: `moore.runs.hand_over`.
-_OTHERS = ("hand-over", "first-observation")
+# What else stops a run, a session or a judgement until it is accepted: `moore.runs.hand_over`,
+# `moore.sessions.likeness` and `moore.assessing.other_log`.
+_OTHERS = ("hand-over", "first-observation", "known-rows", "unlike-the-log")
 NAMES = (*(defect.name for defect in DEFECTS), *_OTHERS)
 
 

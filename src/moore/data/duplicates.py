@@ -1,4 +1,4 @@
-"""Rows that are exact copies of an earlier row."""
+"""Rows that are exact copies of an earlier row, and rows of one log that another one holds."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,13 @@ import numpy as np
 
 from moore.data.checks import blocks
 
+Rows = Sequence[np.ndarray]
+
 _START, _FACTOR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # splitmix64's
 _SHIFT = np.uint64(29)
+_DIGITS = 16  # binary ones of a value that an export to text keeps
+_SHARED = 10, 0.01  # rows, and share of the rows; fewer may be alike by chance
+_BY_CHANCE = 3.0  # times as many as rows of one log that are alike
 
 
 def duplicate_rows(arrays: Sequence[np.ndarray], hashes: np.ndarray | None = None) -> np.ndarray:
@@ -36,6 +41,32 @@ def duplicate_rows(arrays: Sequence[np.ndarray], hashes: np.ndarray | None = Non
         groups = [order[start:end] for start, end in zip(starts, ends, strict=True)]
         copies = np.concatenate([copies, *(_copies_among(arrays, group) for group in groups)])
     return np.sort(copies)
+
+
+def shared_rows(one: Rows, other: Rows) -> int:
+    """How many rows of one log another log holds, too; 0 if they may be alike by chance.
+
+    Values that agree in their first four or five digits are taken for the same, since an export to
+    text rounds them. Of a plant that rests, rows are alike in one log as well as in two: more must
+    be alike here.
+
+    Args:
+        one: observations (n, obs), actions (n, action) and rewards (n,).
+        other: the same of m rows.
+    """
+    here, there = (row_hashes([_rounded(array) for array in rows]) for rows in (one, other))
+    kinds, counts = np.unique(there, return_counts=True)
+    alike = float(counts[counts > 1].sum()) / max(len(there), 1)
+    count = int(np.isin(here, kinds).sum())
+    least = max(_SHARED[0], (_SHARED[1] + _BY_CHANCE * alike) * len(here))
+    return count if count >= min(least, len(here)) else 0
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """(n, k) whole numbers, which are those of values that agree in their first digits."""
+    values = np.asarray(values, np.float32).astype(np.float64).reshape(len(values), -1)
+    part, power = np.frexp(values)
+    return np.rint(np.ldexp(part, _DIGITS)) + np.ldexp(1.0, _DIGITS + 1) * power
 
 
 def row_hashes(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -7,13 +7,12 @@ of the observations on observations and actions, learned on either part and trie
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moore.data.law_parts import ColumnChange, LogPart, LogParts, sums_of
 from moore.data.log import Log
 from moore.data.row_fits import FEW, numbers, successors
 
@@ -24,71 +23,16 @@ _SAMPLE = 12_000  # rows, evenly spaced
 _PARTS = 12
 _FEW_OF_LOG = 100  # rows of one of two logs
 _WIDEST = 24  # columns of which all pairs are tried
-_FLOOR = 1e-3  # of a change's variance: less is no noise of a system
 _APART = 0.5  # the least score of parts that follow two laws
 _LEFT = 0.2  # of this score, at most, once a column is changed back
+_LEFT_OF_EACH = 0.25  # the same of each part alone
+_BENT = 0.5  # of what the others differ by: more among the ones is no straight law
+_PIECES = 6  # of either of two logs
 _TIE = 0.02  # of this score: what may be one or the other
 _SHOWN = 3
 _TIMES = 1.35  # a column that is less many times as large may be the plant's own
 _COARSE = np.exp(np.linspace(-np.log(20.0), np.log(20.0), 25))
 _FINE = np.exp(np.linspace(-1, 1, 9) * np.log(20.0) / 12)
-
-
-@dataclass(frozen=True, eq=False)  # arrays have no single truth value
-class LogPart:
-    """A part of a log, by the moments of its columns: obs, action, and change of obs.
-
-    Attributes:
-        moments: (m, m) second moments about their means.
-        known: number of the columns that are known before the change: obs and action.
-    """
-
-    moments: np.ndarray
-    known: int
-
-    @cached_property
-    def law(self) -> np.ndarray:
-        """(known, obs): the regression of the changes; a column that stands still has no weight."""
-        inner = self.moments[: self.known, : self.known]
-        size = np.sqrt(np.maximum(np.diag(inner), 1e-300))
-        scaled = inner / np.outer(size, size) + 1e-6 * np.eye(self.known)
-        cross = self.moments[: self.known, self.known :] / size[:, None]
-        return np.linalg.solve(scaled, cross) / size[:, None]
-
-    @cached_property
-    def least(self) -> np.ndarray:
-        """(obs,) what the law misses of the changes, but at least what may be rounding."""
-        return np.maximum(self.missed_by(self), _FLOOR * self._spread + 1e-300)
-
-    @property
-    def _spread(self) -> np.ndarray:
-        return np.diag(self.moments)[self.known :]
-
-    def missed_by(self, fitted: "LogPart") -> np.ndarray:
-        """(obs,) what the law of another part misses of the changes of this one."""
-        inner, cross = np.split(self.moments[: self.known], [self.known], axis=1)
-        return self._spread + ((inner @ fitted.law - 2 * cross) * fitted.law).sum(axis=0)
-
-    def excess(self, fitted: "LogPart") -> float:
-        """How much more that is than what its own law misses, over all entries, in logarithms."""
-        ratio = np.maximum(self.missed_by(fitted), 1e-300) / self.least
-        return float(np.log(ratio).clip(min=0).sum())
-
-    def turned(self, scale: np.ndarray, order: np.ndarray) -> "LogPart":
-        """The same part with its columns in another order, then scaled."""
-        part = LogPart(self.moments[np.ix_(order, order)] * np.outer(scale, scale), self.known)
-        entries = order[self.known :] - self.known
-        part.__dict__["least"] = self.least[entries] * scale[self.known :] ** 2
-        return part
-
-
-@dataclass(frozen=True, eq=False)
-class ColumnChange:
-    """What may have become of a part: its columns are scaled, or two are exchanged."""
-
-    what: str
-    scale: np.ndarray
-    order: np.ndarray
 
 
 @np.errstate(all="ignore")  # of values that are refused elsewhere
@@ -102,10 +46,10 @@ def changed_columns(log: "Log | Dataset", ends: np.ndarray) -> str:
     rows = _rows(log, ends)
     if len(rows) < FEW:
         return ""
-    columns = _columns(log, rows)
+    columns = rows_in(log, rows)
     if columns is None:
         return ""
-    dims, acts = _moving(columns)
+    dims, acts = moving(columns)
     chosen = np.column_stack([columns[0][:, dims], columns[1][:, acts], columns[2][:, dims]])
     if not len(dims) or len(rows) < 2 * _PARTS * chosen.shape[1]:
         return ""
@@ -122,21 +66,23 @@ def changed_between(log: "Dataset", other: "Dataset") -> str:
     both = []
     for one in (log, other):
         rows = _rows(one, one.terminated | one.truncated)
-        columns = _columns(one, rows) if len(rows) >= _FEW_OF_LOG else None
+        columns = rows_in(one, rows) if len(rows) >= _FEW_OF_LOG else None
         if columns is None:
             return ""
         both.append(columns)
-    (dims, acts), (also, too) = (_moving(columns) for columns in both)
+    (dims, acts), (also, too) = (moving(columns) for columns in both)
     dims, acts = np.intersect1d(dims, also), np.intersect1d(acts, too)
     known = len(dims) + len(acts)
     if not len(dims) or min(len(c[0]) for c in both) < _PARTS * (known + len(dims)):
         return ""
     parts = [np.column_stack([c[0][:, dims], c[1][:, acts], c[2][:, dims]]) for c in both]
-    sums = [_sums(part - part.mean(axis=0)) for part in parts]
-    return _explained(*(_joined([part], known) for part in sums), dims, acts)
+    centred = [part - part.mean(axis=0) for part in parts]
+    sums = [sums_of(piece) for part in centred for piece in np.array_split(part, _PIECES)]
+    of_other = np.arange(2 * _PIECES) >= _PIECES
+    return explained(LogParts(sums, known), ~of_other, of_other, dims, acts)
 
 
-def _columns(
+def rows_in(
     log: "Log | Dataset", rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Observations, actions and changes of observations of rows; None if any is not finite."""
@@ -146,7 +92,7 @@ def _columns(
     return (obs, action, change) if finite else None
 
 
-def _moving(columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+def moving(columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The entries of observations and of actions that vary."""
     obs, action, change = columns
     dims, acts = (np.flatnonzero(values.std(axis=0) > 0) for values in (obs, action))
@@ -154,43 +100,68 @@ def _moving(columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rows(log: "Log | Dataset", ends: np.ndarray) -> np.ndarray:
-    """A sample of rows whose successor is known and not that of an end."""
+    """A sample of the rows whose change is known."""
+    rows = np.flatnonzero(usable_rows(log, ends))
+    return rows[:: max(1, -(-len(rows) // _SAMPLE))]
+
+
+def usable_rows(log: "Log | Dataset", ends: np.ndarray) -> np.ndarray:
+    """(n,) bool: rows whose successor is known and not that of an end."""
     usable = ~ends
     usable[-1] = usable[-1] and log.next_obs is not None
     if log.next_obs is not None and log.successor_known is not None:
         usable &= np.asarray(log.successor_known).reshape(-1).astype(bool)
-    rows = np.flatnonzero(usable)
-    return rows[:: max(1, -(-len(rows) // _SAMPLE))]
+    return usable
 
 
 def _search(columns: np.ndarray, dims: np.ndarray, acts: np.ndarray) -> tuple[int, str] | None:
     """The row (of the columns) and the change that explain best why two parts follow two laws."""
     firsts = [len(columns) * part // _PARTS for part in range(_PARTS + 1)]
-    sums = [_sums(columns[a:b]) for a, b in pairwise(firsts)]
-    known = len(dims) + len(acts)
+    sums = [sums_of(columns[a:b]) for a, b in pairwise(firsts)]
+    parts, place = LogParts(sums, len(dims) + len(acts)), np.arange(_PARTS)
     # A part is left out between the two, in which the change may be.
-    pairs = {at: (_joined(sums[:at], known), _joined(sums[at + 1 :], known))
+    pairs = {at: (parts.joined(place < at), parts.joined(place > at))
              for at in range(2, _PARTS - 2)}  # fmt: skip
     apart = {at: one.excess(other) + other.excess(one) for at, (one, other) in pairs.items()}
     at = max(apart, key=lambda place: apart[place])
-    what = _explained(*pairs[at], dims, acts)
+    what = explained(parts, place < at, place > at, dims, acts)
     return (firsts[at] + len(columns) // (2 * _PARTS), what) if what else None
 
 
-def _explained(one: LogPart, other: LogPart, dims: np.ndarray, acts: np.ndarray) -> str:
-    """The changes after which two parts that are apart follow one law; empty if there are none."""
+def explained(
+    parts: LogParts, ones: np.ndarray, others: np.ndarray, dims: np.ndarray, acts: np.ndarray
+) -> str:
+    """The changes after which parts that are apart follow one law; empty if there are none.
+
+    They must do so as two, and each of the others alone: a law that is bent differs a little from
+    part to part, and some change always makes that less.
+
+    Args:
+        parts: the parts.
+        ones, others: (parts,) bool, those that are as they should be, and those that changed.
+        dims, acts: entries of the observations and the actions that their columns are.
+    """
+    one, other = parts.joined(ones), parts.joined(others)
     apart = one.excess(other) + other.excess(one)
     if apart < _APART:
         return ""
     found = []
     for turn in _turns(one, other, dims, acts):
-        turned = other.turned(turn.scale, turn.order)
-        found.append((turned.excess(one) + one.excess(turned), turn.what))
+        turned = other.turned(turn)
+        found.append((turned.excess(one) + one.excess(turned), turn))
     # Of a system with one entry, a sensor that is turned cannot be told from an actuator that is.
     least = min(left for left, _ in found)
     if least > _LEFT * apart:
         return ""
-    alike = [what for left, what in sorted(found) if left <= least + _TIE * apart]
+    inner, before = parts.excess(ones, one.law), parts.excess(others, one.law)
+    if inner > _BENT * before:
+        return ""
+    alike = [
+        turn.what
+        for left, turn in sorted(found, key=lambda pair: pair[0])
+        if left <= least + _TIE * apart
+        and parts.excess_turned(others, one.law, turn) - inner <= _LEFT_OF_EACH * (before - inner)
+    ]
     return ", or ".join(alike[:_SHOWN])
 
 
@@ -213,7 +184,10 @@ def _turns(
         yield ColumnChange(f"{name} has the other sign", scaled(place, -1.0), as_is)
         best = 1.0
         for factors in (_COARSE, _FINE):
-            left = [other.turned(scaled(place, best * x), as_is).excess(one) for x in factors]
+            left = [
+                other.turned(ColumnChange("", scaled(place, best * x), as_is)).excess(one)
+                for x in factors
+            ]
             best *= float(factors[np.argmin(left)])
         if not 1 / _TIMES < best < _TIMES:
             yield ColumnChange(
@@ -225,13 +199,3 @@ def _turns(
                 order = as_is.copy()
                 order[places[first] + places[second]] = places[second] + places[first]
                 yield ColumnChange(f"{names[second]} and {names[first]} are exchanged", ones, order)
-
-
-def _sums(columns: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    return len(columns), columns.sum(axis=0), columns.T @ columns
-
-
-def _joined(sums: list[tuple[int, np.ndarray, np.ndarray]], known: int) -> LogPart:
-    rows = sum(part[0] for part in sums)
-    mean, products = (np.sum([part[i] for part in sums], axis=0) / rows for i in (1, 2))
-    return LogPart(products - np.outer(mean, mean), known)

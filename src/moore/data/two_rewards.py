@@ -6,6 +6,7 @@ import numpy as np
 
 from moore.data.least_squares import fitted_weights
 from moore.data.log import Log
+from moore.data.mixed_laws import mixed_laws, mixed_rewards
 from moore.data.row_fits import RewardRows, numbers
 from moore.data.two_parts import changed_columns
 
@@ -32,7 +33,8 @@ def summarize_laws(log: "Log | Dataset", ends: np.ndarray, of_rewards: RewardRow
         `two_laws`: the columns that have another sign, size or place from some row on, and the
         rewards that have another sign or size; empty if there are none.
     """
-    found = (changed_columns(log, ends), changed_rewards(log, of_rewards))
+    columns = changed_columns(log, ends) or mixed_laws(log, ends)
+    found = (columns, changed_rewards(log, of_rewards) or mixed_rewards(log, ends))
     return {"two_laws": "; ".join(text for text in found if text)}
 
 

@@ -52,7 +52,7 @@ def export(
     policy, facts = _read(run)
     folder = _target(run, out)
     network = network_of(policy, rate_limit)
-    logged = logged_states(policy, dataset, seed=seed)
+    logged = logged_states(policy, dataset, seed=seed, known=facts.log)
     random, how = random_states(policy, logged, seed=seed)
     files = _files(policy, network, facts)
     states: dict[str, np.ndarray] = {"random": random, "logged": logged.obs}

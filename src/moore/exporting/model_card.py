@@ -85,8 +85,6 @@ def _data(exported: Exported, contract: dict) -> list[str]:
         lines.append(f"It has {log['rows']:,} transitions and {log['episodes']} whole episodes.")
     if exported.logged.missing:
         lines.append(f"It was not used for the checks below: {_cell(exported.logged.missing)}")
-    if log.get("unchanged") is False:
-        lines.append("**The log that was read for the checks is not the one of the run.**")
     return lines
 
 

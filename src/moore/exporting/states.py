@@ -1,5 +1,6 @@
 """The observations that an exported policy is compared with the original on: random and logged."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,16 +37,19 @@ class LoggedStates:
     missing: str = ""
 
 
-def logged_states(policy: Policy, dataset: str | None, *, seed: int) -> LoggedStates:
+def logged_states(
+    policy: Policy, dataset: str | None, *, seed: int, known: Mapping[str, object] | None = None
+) -> LoggedStates:
     """Observations of the log that the policy was trained on, if it can be read here.
 
     Args:
         policy: its settings name the log.
         dataset: where the log is now; None for where it was.
         seed: seed of the random draw.
+        known: what the run recorded of its log: `sha256` and `rows`, if they are known.
 
     Raises:
-        InputError: a log that was given cannot be read, or is of another system.
+        InputError: a log that was given cannot be read, or is not that of the run.
     """
     config = policy.config
     source = dataset or config.dataset
@@ -61,6 +65,7 @@ def logged_states(policy: Policy, dataset: str | None, *, seed: int) -> LoggedSt
             reward=_no_rewards if config.reward else None,
         )
         _check(log, policy, source)
+        _check_same(log, source, known or {}, computed=bool(config.reward))
     except InputError as error:
         if dataset:
             raise
@@ -106,6 +111,20 @@ def _check(log: Dataset, policy: Policy, source: str) -> None:
             f"{sizes[1]}; give the log that the policy was trained on."
         )
     check_columns(log, policy.columns, of="the policy")
+
+
+def _check_same(log: Dataset, source: str, known: Mapping[str, object], *, computed: bool) -> None:
+    """Raises InputError for another log, whose ranges would stand in the contract.
+
+    Computed rewards, which are left out here, change the hash.
+    """
+    sha256, rows = known.get("sha256"), known.get("rows")
+    other = not computed and sha256 and sha256 != log.sha256
+    if other or rows not in (None, log.size):
+        raise InputError(
+            f"{source}: is not the log that the policy was trained on (its SHA-256 was "
+            f"{str(sha256)[:12]}...); put that log back, or say with --dataset where it is."
+        )
 
 
 def _without(missing: str) -> LoggedStates:

@@ -1,6 +1,6 @@
 """What is told to a session, as records: outcomes of steps, whole episodes, and logs."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from moore.errors import InputError
 from moore.files import whole_path
 from moore.numbers import as_measured, is_finite
 from moore.runs.world import World
+from moore.sessions.likeness import Likeness
 from moore.sessions.readings import each, flag_of, reward_of
 from moore.sessions.supervisor import Supervisor
 
@@ -139,7 +140,7 @@ def rows_of_log(
     accept: Sequence[str],
     known: Collection[str],
     own: Path,
-    compare: Callable[[Dataset], None],
+    likeness: Likeness,
 ) -> list[dict]:
     """The records of a log; see `Session.add_log`.
 
@@ -147,12 +148,12 @@ def rows_of_log(
         known: hashes of the files whose rows the session has; the first record tells that of this
             one.
         own: folder of the session's own log.
-        compare: tells where a log is unlike that of the run.
+        likeness: knows the rows that the session has, and tells of what is unlike them.
 
     Raises:
-        InputError: the log cannot be read, is known, has other dimensions or bounds, its `columns`
-            in another order or unit, or a finding that would make what is learned wrong and is not
-            accepted.
+        InputError: the log cannot be read, it or its rows are known, it has other dimensions or
+            bounds, its `columns` in another order or unit, or a finding that would make what is
+            learned wrong and is not accepted.
     """
     log, by_name = load_dataset(source), not isinstance(source, Dataset)
     if by_name and (log.sha256 in known or whole_path(str(source)) == own):
@@ -174,7 +175,9 @@ def rows_of_log(
     )
     check_columns(log, columns, of="the session")
     check_log_for_run(log, None, accept)
-    compare(log)
+    if "known-rows" not in accept:
+        likeness.check_new(log)
+    likeness.compare(log)
     next_obs = np.where(log.successor_known[:, None], log.next_obs, np.nan)
     truncated = log.truncated & ~log.terminated
     truncated[-1] = not log.terminated[-1]

@@ -6,8 +6,10 @@ from collections import deque
 import numpy as np
 
 from moore.data.dataset import Dataset
+from moore.data.duplicates import shared_rows
 from moore.data.live_steps import Step, Unit
 from moore.data.two_parts import changed_between
+from moore.errors import InputError
 from moore.replay.buffer import Transition
 from moore.runs.hand_over import check_first
 from moore.runs.met import seems_reset, unlike_the_log
@@ -58,6 +60,30 @@ class Likeness:
             self._steps.append(step)
             self._units.add(step.unit)
             self._count += 1
+
+    def check_new(self, log: Dataset) -> None:
+        """Refuses a log to be added whose rows, or some of them, the session has already.
+
+        Looked at are the rows of the run's log and the newest steps of the session, whatever file
+        they come from.
+
+        Raises:
+            InputError: it has them.
+        """
+        rows = (log.obs, log.action, log.reward)
+        own = self._log and (self._log.obs, self._log.action, self._log.reward)
+        met = [[getattr(s, key) for s in self._steps] for key in ("obs", "action", "reward")]
+        for known, where in (
+            (own, "the log of the run"),
+            (tuple(map(np.array, met)) if self._steps else None, "what the session has met"),
+        ):
+            count = 0 if known is None else shared_rows(rows, known)
+            if count:
+                raise InputError(
+                    f"{log.name}: {count:,} of its {log.size:,} rows are in {where} already; they "
+                    "would count twice. Give the rows that are new, or, if the plant went the same "
+                    'way again, accept=("known-rows",).'
+                )
 
     def compare(self, log: Dataset) -> None:
         """Warns of a log to be added whose columns follow another law than those of the run's."""

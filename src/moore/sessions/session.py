@@ -261,19 +261,20 @@ class Session(Opened):
         Args:
             source: everything that `moore.load_dataset` takes.
             unit: id of the unit that acted.
-            accept: names of findings about the log which would otherwise refuse it.
+            accept: names of findings about the log which would otherwise refuse it; known-rows,
+                to take rows again that the session has.
 
         Returns:
             The number of steps.
 
         Raises:
-            InputError: the log cannot be read, does not fit, or its file was taken before.
+            InputError: the log cannot be read, does not fit, or holds rows that the session has.
         """
         operation, one = self._opened(), units_of(unit, 1, single=True)[0]
         first = operation.steps.last + 1
         fits: dict[str, Any] = {"world": operation.world, "columns": operation.policy.columns}
         fits |= {"known": operation.logs_taken, "own": operation.log}
-        fits["compare"] = operation.likeness.compare
+        fits["likeness"] = operation.likeness
         operation.take(rows_of_log(source, **fits, first=first, unit=one, accept=accept))
         self._pause()
         return operation.steps.last + 1 - first
