@@ -6,9 +6,9 @@ from handover_runs import reference_for, rows_of, table
 from moore.evaluation.stats import iqm
 from text import between, fixed, markdown
 
-# How each kind of rows of safe-runs.csv was made: updates a step, rehearsals, updates on the log, and
-# what the dip budget compares where episodes can end early. The first that there is for a log and
-# seed is shown.
+# How each kind of rows of safe-runs.csv was made: updates a step, rehearsals, updates on the log,
+# and what the dip budget compares where episodes can end early. The first that there is for a log
+# and seed is shown.
 PRESENT = {
     "td3-8": ("8", "8 epochs every 5", "16,000", "steps"),
     "td3-steps": ("4", "8 epochs every 5", "16,000", "steps"),
@@ -80,7 +80,8 @@ def safe_summary() -> str:
 def _told(run: dict) -> tuple[str, ...]:
     """How a run was made; where no episode ends early, episodes and steps are the same."""
     each, rehearsals, updates, per = PRESENT[run["online"]]
-    return each, rehearsals, updates if run["clone"] else "0", "" if "cheetah" in run["task"] else per
+    updates, per = updates if run["clone"] else "0", "" if "cheetah" in run["task"] else per
+    return each, rehearsals, updates, per
 
 
 def log_first() -> str:
