@@ -57,22 +57,23 @@ def safe_summary() -> str:
             run["task"], run["seed"],
             fixed(run["clone"]) if run["clone"] != "" else "",
             fixed(run["hand_over"]), fixed(run["final"]), fixed(run["gain"], 1),
-            f"{_dip(run):.2f}", f"{run['promoted']} of {run['trials']}",
+            f"{_dip(run):.2f}", fixed(float(run["worst_episode"])),
+            f"{run['promoted']} of {run['trials']}",
             fixed(float(run["least_margin"])), *_told(run),
         ]
         for run in runs
     ]  # fmt: skip
     hand_over, final = (np.mean(_by_log(name)) for name in ("hand_over", "final"))
     rows.append(["mean over logs", "", "", fixed(hand_over), fixed(final),
-                 fixed(final - hand_over, 1), *[""] * 7])  # fmt: skip
+                 fixed(final - hand_over, 1), *[""] * 8])  # fmt: skip
     rows.append(["*frozen*, mean", "", "", fixed(hand_over), fixed(hand_over),
-                 "0", "0", *[""] * 6])  # fmt: skip
+                 "0", "0", *[""] * 7])  # fmt: skip
     clones = fixed(np.mean([run["clone"] for run in runs if run["clone"] != ""]))
     count = sum(run["clone"] != "" for run in runs)
     rows.append([f"*clone*, mean of {count} runs", "", clones, clones, clones,
-                 "0", "0", *[""] * 6])  # fmt: skip
+                 "0", "0", *[""] * 7])  # fmt: skip
     head = ("log", "seed", "clone", "hand-over", "mean of the last 5", "gain")
-    head += ("dip", "trials won", "least left of the budget")
+    head += ("dip", "worst episode acted", "trials won", "least left of the budget")
     head += ("updates a step", "rehearsals", "updates on the log", "budget by")
     return markdown(head, rows)
 

@@ -48,7 +48,7 @@ def shared_rows(one: Rows, other: Rows) -> int:
 
     Values that agree in their first four or five digits are taken for the same, since an export to
     text rounds them. Of a plant that rests, rows are alike in one log as well as in two: more must
-    be alike here.
+    be alike here. A log of fewer than ten rows tells nothing.
 
     Args:
         one: observations (n, obs), actions (n, action) and rewards (n,).
@@ -59,7 +59,7 @@ def shared_rows(one: Rows, other: Rows) -> int:
     alike = float(counts[counts > 1].sum()) / max(len(there), 1)
     count = int(np.isin(here, kinds).sum())
     least = max(_SHARED[0], (_SHARED[1] + _BY_CHANCE * alike) * len(here))
-    return count if count >= min(least, len(here)) else 0
+    return count if count >= least else 0
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ class LogPart:
         size = np.sqrt(np.maximum(np.diag(inner), 1e-300))
         scaled = inner / np.outer(size, size) + 1e-6 * np.eye(self.known)
         cross = self.moments[: self.known, self.known :] / size[:, None]
-        return np.linalg.solve(scaled, cross) / size[:, None]
+        return np.linalg.lstsq(scaled, cross, rcond=None)[0] / size[:, None]
 
     @cached_property
     def least(self) -> np.ndarray:

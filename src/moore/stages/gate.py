@@ -33,7 +33,7 @@ class ActingReturns(eqx.Module):
 def no_returns_yet(bar: float) -> ActingReturns:
     """The returns of a policy that begins to act at the beginning of an episode."""
     return ActingReturns(
-        jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.asarray(False), jnp.asarray(bar)
+        jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.asarray(False), jnp.asarray(bar, float)
     )
 
 

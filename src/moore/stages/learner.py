@@ -134,7 +134,7 @@ class Learner:
             gate=gate,
             stage="online",
         )
-        return self.summarise_data(strongly_typed(state))
+        return self.summarise_data(state)
 
     def summarise_data(self, state: LearnerState) -> LearnerState:
         """Before each epoch: lets the agent summarise the data as a whole."""
