@@ -101,7 +101,22 @@ def large_log() -> str:
     return markdown(["", *(f"{size:,} rows" for size in sizes)], lines)
 
 
+def compilation() -> str:
+    """A row for each run: what was in the cache, programs, and seconds of the processor."""
+    lines = [
+        [
+            row["cache"],
+            row["programs"],
+            *(significant(float(row[name])) for name in ("compile", "trace_and_lower", "run")),
+        ]
+        for row in _rows("compilation.csv")
+    ]
+    head = ["cache", "programs", "compile or read, s", "trace and lower, s", "the whole run, s"]
+    return markdown(head, lines)
+
+
 TABLES = {
+    "compilation": compilation,
     "large-log": large_log,
     "peers": peers,
     "growth": growth,
