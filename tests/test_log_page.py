@@ -79,11 +79,11 @@ def test_a_log_that_training_refuses_is_described_nevertheless(printed):
     assert found["non_finite"] == {"reward": {"values": 1, "first_row": 7}}
 
 
-def test_what_stops_a_run_is_called_ruins_as_in_the_documents(desk, printed):
+def test_what_stops_a_run_is_a_warning_with_its_level_as_in_the_documents(desk, printed):
     with h5py.File("log.hdf5", "r+") as file:
         file["timeouts"][...] = True
     text = printed("inspect log.hdf5")
-    stopping = [line for line in text.splitlines() if line.startswith("ruins: ")]
+    stopping = [line for line in text.splitlines() if line.startswith("warning (ruins): ")]
     assert stopping and stopping[0].endswith("[ends-in-most-rows]")
     assert "and takes it as it is only with --accept ends-in-most-rows" in text
 

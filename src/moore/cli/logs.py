@@ -122,8 +122,11 @@ def _print(summary: dict, found: dict) -> None:
 
 
 def _level(text: str, summary: dict) -> str:
-    """The level of a finding, in the words of docs/logs.md; a misfit in a replay is a warning."""
+    """The level of a finding, in the words of docs/logs.md.
+
+    What ruins a run is a warning, as is a misfit in a replay.
+    """
     from moore.data.defects import findings
 
-    levels = {str(finding): finding.level for finding in findings(summary)}
-    return levels.get(text, "warning")
+    level = {str(finding): finding.level for finding in findings(summary)}.get(text, "warning")
+    return "warning (ruins)" if level == "ruins" else level

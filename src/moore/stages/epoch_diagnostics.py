@@ -49,7 +49,7 @@ def compare_epochs(
             key_rollout,
             state.experience.penalty_coef,
             agent=learner.algorithm.agent,
-            terminated_fn=learner.task.terminated_fn,
+            terminated_fn=learner.terminated_fn,
             settings=rollout_settings(learner.config, learner.agent_config.discount, count),
             spread=learner.models.spread,
             within=learner.models.within(state.online),
@@ -72,11 +72,11 @@ def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]
             learner.task.first_states[rows],
             key_rollout,
             agent=learner.algorithm.agent,
-            terminated_fn=learner.task.terminated_fn,
+            terminated_fn=learner.terminated_fn,
             settings=rollout_settings(
                 learner.config, learner.agent_config.discount, diagnostics.EPISODES
             ),
-            steps=learner.task.episode_steps,
+            steps=learner.episode_steps,
             spread=learner.models.spread,
             within=learner.models.within(state.online),
         )

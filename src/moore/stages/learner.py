@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from moore.algorithms import Algorithm
 from moore.clock import Clock
 from moore.config import Config
+from moore.dynamics.imagine import TerminationFn
 from moore.experience.learning import gradient_steps
 from moore.experience.policy_comparison import NO_BAR
 from moore.experience.protocol import Experience, Metrics, Models, Moment, OnPass, Refreshed, Task
@@ -85,6 +86,16 @@ class Learner:
     def asks_models(self) -> bool:
         """Whether the models are asked before a new policy acts."""
         return self.models is not None and self.config.gate.enabled
+
+    @property
+    def terminated_fn(self) -> TerminationFn:
+        """Termination rule of imagined episodes."""
+        return self.task.terminated_fn
+
+    @property
+    def episode_steps(self) -> int:
+        """Largest number of steps of an imagined episode."""
+        return self.task.episode_steps
 
     def changed(self, **parts: Any) -> "Learner":
         """This learner with other parts of the task."""
