@@ -8,7 +8,6 @@ This command makes short runs of a preset with the paper's algorithm, a row an e
 """
 
 import argparse
-import csv
 import dataclasses
 import itertools
 import json
@@ -20,6 +19,7 @@ from typing import Any
 
 from cells import FORMATS
 from processor import processor_name
+from rows_file import write_rows
 
 import moore
 from moore.config import Config
@@ -130,10 +130,7 @@ def main(argv: list[str] | None = None) -> None:
         rows += [about | row for row in found]
         print(about, [row["return"] for row in found], f"{found[0]['seconds']} s", flush=True)
         if chosen.out:
-            with chosen.out.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+            write_rows(chosen.out, COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ core would take. benchmarks/README.md says what is counted.
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from processor import processor_name
+from rows_file import write_rows
 
 # What JAX calls the parts. Where the cache has a program, the last of them reads it.
 _COMPILE = "/jax/core/compile/backend_compile_duration"
@@ -122,10 +122,7 @@ def main(argv: list[str] | None = None) -> None:
     for row in rows:
         print(row)
     if chosen.out:
-        with chosen.out.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(chosen.out, COLUMNS, rows)
 
 
 if __name__ == "__main__":

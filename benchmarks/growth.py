@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from processor import load, processor_name, usable_cores, use_clock
+from rows_file import write_rows
 
 # What is changed -> its values. Rows end where the memory does: see `--rows`.
 FACTORS: dict[str, tuple[int, ...]] = {
@@ -220,10 +221,8 @@ def write(path: Path, rows: list[dict[str, Any]], about: dict[str, Any]) -> None
     if path.exists():
         anew = {(row["factor"], str(row["value"])) for row in rows}
         kept = [row for row in read(path) if (row["factor"], row["value"]) not in anew]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*COLUMNS, *ABOUT], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted([*kept, *(row | about for row in rows)], key=_place))
+    all_rows = sorted([*kept, *(row | about for row in rows)], key=_place)
+    write_rows(path, [*COLUMNS, *ABOUT], all_rows)
 
 
 def _place(row: dict[str, Any]) -> tuple[int, int]:

@@ -11,7 +11,6 @@ updates are in processor time, and everything for which the disk is waited for i
 """
 
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from processor import load, processor_name
+from rows_file import write_rows
 
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 COLUMNS = ("rows", "what", "value", "least", "most", "unit", "processor")
@@ -232,10 +232,7 @@ def main() -> None:
     print(load(), file=sys.stderr)
     rows = [row for size in options.rows for row in measured(size, options.folder, options.updates)]
     if options.out is not None:
-        with options.out.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(options.out, COLUMNS, rows)
     for row in rows:
         print(f"{row['rows']:>12,}  {row['what']:<28} {row['value']:>8g} {row['unit']}")
 

@@ -9,7 +9,6 @@ them stand the same products alone in NumPy.
 """
 
 import argparse
-import csv
 import itertools
 import json
 import os
@@ -22,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from processor import processor_name, usable_cores, use_clock
+from rows_file import write_rows
 
 MEMBERS, BATCH, WIDTHS = 7, 256, (14, 200, 200, 200, 200, 24)
 # Gradients of a call, and rows that are imagined from at a time.
@@ -253,10 +253,7 @@ def main(argv: list[str] | None = None) -> None:
     for row in rows:
         print(row)
     if chosen.out:
-        with chosen.out.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [*COLUMNS, *about], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(row | about for row in rows)
+        write_rows(chosen.out, [*COLUMNS, *about], (row | about for row in rows))
 
 
 if __name__ == "__main__":
