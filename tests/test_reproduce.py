@@ -156,6 +156,17 @@ def test_a_figure_is_a_picture_tables_and_the_numbers_behind_them(half_done, tmp
     assert f"| offline stage of {name} | 0, 1 | – |" in text
 
 
+def test_a_second_table_tells_what_a_small_dip_does_not(half_done, tmp_path):
+    reproduce("--out", str(half_done), "--report", str(tmp_path))
+    section = (tmp_path / "fig2-quick.md").read_text().split("## Pendulum-v1 log\n")[1]
+    dips, beside = section.strip().split("\n\n")[:2]
+    names = [[line.split(" | ")[0] for line in table.splitlines()[2:]] for table in (dips, beside)]
+    assert names[0] == names[1] and "| moore:1" in names[0]
+    head = beside.splitlines()[0]
+    for title in ("dip, yardstick", "dip area", "worst acting episode", "loss to the log"):
+        assert f"| {title} |" in head
+
+
 def test_machines_get_json(half_done, capsys):
     reproduce("--out", str(half_done), "--json")
     result = json.loads(capsys.readouterr().out)

@@ -99,8 +99,11 @@ def swing(log: str, run: str, seed: str) -> float | None:
     return swing_share(offline_returns(log, run, seed), reference_for(log).random)
 
 
-def transfer(curves: Curves, reference: ReferenceScores) -> dict:
-    """The transfer metrics of a run; an acting epoch in which no episode ended has no return."""
+def transfer(curves: Curves, reference: ReferenceScores, logged: float | None = None) -> dict:
+    """The transfer metrics of a run, with one acting episode an epoch: the mean of its episodes.
+
+    An acting epoch in which no episode ended has no return. `logged` is the log's mean episode.
+    """
     (start, *evaluated), (acting_start, *acting) = curves["evaluated"], curves["acting"]
     return transfer_metrics(
         start,
@@ -109,6 +112,7 @@ def transfer(curves: Curves, reference: ReferenceScores) -> dict:
         reference=reference,
         behaviour_offline=acting_start,
         behaviour_returns=[[value] for value in acting if np.isfinite(value)],
+        log_return=logged,
     )
 
 
@@ -128,7 +132,7 @@ def by_option(preset: str) -> dict[str, Curves]:
     found = defaultdict(list)
     for row in rows_of("handover-factors.csv", preset=preset):
         found[row["option"]].append(row)
-    columns = ("seed", "offline", "dip_share", "behaviour_dip_share", "auc")
+    columns = ("seed", "offline", "dip_share", "behaviour_dip_share", "final", "auc")
     return {
         option: {name: np.asarray([number(row[name]) for row in rows]) for name in columns}
         for option, rows in found.items()

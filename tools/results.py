@@ -19,6 +19,7 @@ import sentences
 import sentences_safe
 import tables_algorithms
 import tables_assess
+import tables_beside
 import tables_budget
 import tables_claims
 import tables_guard
@@ -43,6 +44,7 @@ MODULES = (
     tables_budget,
     tables_guard,
     tables_assess,
+    tables_beside,
     tables_handover,
     tables_options,
     tables_quick,

@@ -38,40 +38,41 @@ def _minutes(scale: str, task: str, variant: str) -> float:
     return float(row["minutes"])
 
 
-def fig1_quick() -> str:
-    shown = ("offline", "lowest", "final", "dip share")
-    head = ["IQM [95% interval] of 5 seeds"]
-    head += [f"{title}: {name}" if place == 0 else name
-             for title in ("Pendulum", "InvertedPendulum")
-             for place, name in enumerate(shown)]  # fmt: skip
+def variants() -> list[str]:
+    """Those of Fig. 1, in its order."""
+    return list(dict.fromkeys(row["variant"] for row in table("fig1-quick.csv")))
+
+
+def _fig1(task: str) -> str:
     rows = []
-    for variant in dict.fromkeys(row["variant"] for row in table("fig1-quick.csv")):
-        cells = []
-        for task in QUICK_TASKS:
-            offline, final, dips = (
-                column("fig1-quick.csv", task, variant, metric)
-                for metric in ("offline", "final", "dip_share")
-            )
-            lowest = _lowest("fig1-quick-curves.csv", task, variant)
-            cells += [interval(estimate(iqm, v), significant) for v in (offline, lowest, final)]
-            cells.append(interval(estimate(iqm, dips), two))
-        minutes = [fixed(_minutes("quick", task, variant), 1) for task in QUICK_TASKS]
-        rows.append([f"`{variant}`", *cells, ", ".join(minutes)])
-    rows += [_frozen(variant) for variant in ("moore:1", "moore_robust")]
-    rows.append(_unchanging(CLONE, [clones(task, 5) for task in QUICK_TASKS]))
-    return markdown([*head, "minutes a run"], rows)
+    for variant in variants():
+        offline, final, dips = (
+            column("fig1-quick.csv", task, variant, metric)
+            for metric in ("offline", "final", "dip_share")
+        )
+        lowest = _lowest("fig1-quick-curves.csv", task, variant)
+        cells = [interval(estimate(iqm, v), significant) for v in (offline, lowest, final)]
+        cells.append(interval(estimate(iqm, dips), two))
+        rows.append([f"`{variant}`", *cells, fixed(_minutes("quick", task, variant), 1)])
+    for variant in ("moore:1", "moore_robust"):
+        start = column("fig1-quick.csv", task, variant, "offline")
+        rows.append(_unchanging(f"the hand-over of `{variant}`, frozen", start))
+    rows.append(_unchanging(CLONE, clones(task, 5)))
+    head = ("IQM [95% interval] of 5 seeds", "offline", "lowest", "final", "dip share")
+    return markdown((*head, "minutes a run"), rows)
 
 
-def _frozen(variant: str) -> list[str]:
-    """What a policy that stays as it was handed over has in these columns."""
-    every = [column("fig1-quick.csv", task, variant, "offline") for task in QUICK_TASKS]
-    return _unchanging(f"the hand-over of `{variant}`, frozen", every)
-
-
-def _unchanging(title: str, by_task: list[np.ndarray]) -> list[str]:
+def _unchanging(title: str, earned: np.ndarray) -> list[str]:
     """A row of policies that never change, which earn so much, a number a seed."""
-    cells = [[interval(estimate(iqm, earned), significant)] * 3 + ["0"] for earned in by_task]
-    return [title, *(cell for task in cells for cell in task), ""]
+    return [title, *[interval(estimate(iqm, earned), significant)] * 3, "0", ""]
+
+
+def fig1_pendulum() -> str:
+    return _fig1(PENDULUM)
+
+
+def fig1_inverted() -> str:
+    return _fig1(INVERTED)
 
 
 # Log, variant and title of the cells of Fig. 1 that were run at laptop scale.
@@ -242,7 +243,8 @@ def numbers() -> dict[str, str]:
 
 
 TABLES = {
-    "fig1-quick": fig1_quick,
+    "fig1-pendulum": fig1_pendulum,
+    "fig1-inverted": fig1_inverted,
     "fig1-laptop": fig1_laptop,
     "fig1-controls": controls,
     "d3rlpy-inverted-pendulum": d3rlpy_inverted_pendulum,

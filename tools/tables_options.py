@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import beside
 from handover_runs import by_option, difference, newest_clones, paired
 from moore.evaluation.stats import holm, sign_flip
 from tables_schemes import CLONE, FROZEN, INVERTED, clones
@@ -86,8 +87,7 @@ def chances() -> dict[str, float]:
 def options_quick() -> str:
     options, p = by_option(QUICK), chances()
     head = ("flag", "against", "seeds", "hand-over, of 1000", "evaluated dip share")
-    head += ("against no option, paired [95%]", "p", "of at most 0.05", "acting dip share")
-    head += ("area under the curve",)
+    head += ("against no option, paired [95%]", "p", "of at most 0.05")
     rows = []
     for name, (flag, against) in LABELS.items():
         found = options[name]
@@ -98,14 +98,53 @@ def options_quick() -> str:
             fixed(found["offline"].mean()), fixed(dips.mean(), 2),
             *(("", "") if name == PLAIN else (gap, fixed(p[name], 2))),
             f"{(dips <= SMALL).sum()} of {seeds}",
-            fixed(np.nanmean(found["behaviour_dip_share"]), 2), fixed(found["auc"].mean()),
         ])  # fmt: skip
     starts = {FROZEN: options[PLAIN]["offline"], CLONE: clones(INVERTED, 8)}
     for title, earned in starts.items():
         count, level = str(len(earned)), fixed(earned.mean())
-        still = ["0", "", "", f"{count} of {count}", "0, and luck"]
-        rows.append([title, "", count, level, *still, level])
+        rows.append([title, "", count, level, "0", "", "", f"{count} of {count}"])
     return markdown(head, rows)
+
+
+def options_quick_beside() -> str:
+    """What can be told without curves, as the CSV has none of these runs."""
+    rows = []
+    for name, (flag, _) in LABELS.items():
+        found = by_option(QUICK)[name]
+        gain, dip = beside.gain_and_dip(found, INVERTED)
+        rows.append([
+            flag, *(beside.form(1)(values.mean()) for values in (gain, dip)),
+            fixed(np.nanmean(found["behaviour_dip_share"]), 2),
+            fixed(found["final"].mean()), fixed(found["auc"].mean()),
+        ])  # fmt: skip
+    starts = {FROZEN: by_option(QUICK)[PLAIN]["offline"], CLONE: clones(INVERTED, 8)}
+    for title, earned in starts.items():
+        rows.append([title, "0", "0", "0, and luck", *[fixed(earned.mean())] * 2])
+    head = ("flag", "gain, points", "dip, points", "acting dip share", "final")
+    return markdown((*head, "area under the curve"), rows)
+
+
+def _mujoco_beside(preset: str) -> str:
+    """Options, the hand-over and a clone; the numbers of seeds 0, 1 and 2."""
+    log, rows = preset.removeprefix("laptop/"), []
+    for name in by_option(preset):
+        found = beside.curves_in("handover-factors-curves.csv", preset=preset, option=name)
+        rows.append([name, *beside.each_seed([beside.measured(run, log) for run in found])])
+    plain = beside.curves_in("handover-factors-curves.csv", preset=preset, option=PLAIN)
+    held = [beside.frozen(run) for run in plain]
+    cloned = [beside.still(newest_clones()[log], len(held[0]["evaluated"]) - 1)]
+    for title, still in ((FROZEN, held), (CLONE, cloned)):
+        cells = beside.each_seed([beside.measured(run, log) for run in still])
+        rows.append([title, *beside.unchanging(cells)])
+    return markdown(("seeds 0, 1, 2", *beside.HEAD), rows)
+
+
+def options_hopper_beside() -> str:
+    return _mujoco_beside("laptop/hopper-medium-expert")
+
+
+def options_halfcheetah_beside() -> str:
+    return _mujoco_beside("laptop/halfcheetah-medium-replay")
 
 
 def _options_mujoco(preset: str, title: str) -> str:
@@ -157,4 +196,7 @@ TABLES = {
     "options-quick": options_quick,
     "options-hopper": options_hopper,
     "options-halfcheetah": options_halfcheetah,
+    "options-quick-beside": options_quick_beside,
+    "options-hopper-beside": options_hopper_beside,
+    "options-halfcheetah-beside": options_halfcheetah_beside,
 }

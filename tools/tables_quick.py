@@ -1,9 +1,10 @@
 """`moore_robust`, its guards alone and the paper's algorithm on the two quick tasks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+import beside
 from handover_runs import rows_of
 from moore.evaluation.stats import iqm
 from tables_handover import TITLES, one, two
@@ -56,6 +57,7 @@ def _quick_table(task: str, title: str) -> str:
         ]
         for name, (column, form) in QUICK_ROWS.items()
     ]  # fmt: skip
+    rows += _beside(task, algorithms)
     for name, column in {
         "offline epochs": "offline_epochs",
         "seconds, one core": "seconds",
@@ -64,6 +66,18 @@ def _quick_table(task: str, title: str) -> str:
         rows.append([name, "15" if column == "offline_epochs" else "", *ours, "", ""])
     head = (f"IQM over seeds (every seed): {title}", *map(TITLES.get, algorithms))
     return markdown((*head, f"the hand-over of {TITLES['moore_robust']}, frozen", CLONE), rows)
+
+
+def _beside(task: str, algorithms: Sequence[str]) -> list[list[str]]:
+    """Gain and dip by the score; the CSV has no curves of `moore_robust` and the guards alone."""
+    named, pairs = {"pendulum": PENDULUM, "inverted-pendulum": INVERTED}[task], []
+    for algorithm in algorithms:
+        names = ("offline", "final", "dip_share")
+        runs = {name: _quick(task, algorithm, name) for name in names}
+        pairs.append(beside.gain_and_dip(runs, named))
+    middles = [[beside.form(1)(iqm([values]).value) for values in pair] for pair in pairs]
+    rows = zip(("gain, points", "evaluated dip, points"), *middles, strict=True)
+    return [[*row, "0", "0"] for row in rows]
 
 
 def _still(task: str, column: str, form: Callable) -> list[str]:

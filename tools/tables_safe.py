@@ -57,25 +57,34 @@ def safe_summary() -> str:
             run["task"], run["seed"],
             fixed(run["clone"]) if run["clone"] != "" else "",
             fixed(run["hand_over"]), fixed(run["final"]), fixed(run["gain"], 1),
-            f"{_dip(run):.2f}", fixed(float(run["worst_episode"])),
-            f"{run['promoted']} of {run['trials']}",
-            fixed(float(run["least_margin"])), *_told(run),
+            f"{_dip(run):.2f}", fixed(run["hand_over"] - run["lowest"], 1),
+            fixed(float(run["worst_episode"])),
         ]
         for run in runs
     ]  # fmt: skip
     hand_over, final = (np.mean(_by_log(name)) for name in ("hand_over", "final"))
-    rows.append(["mean over logs", "", "", fixed(hand_over), fixed(final),
-                 fixed(final - hand_over, 1), *[""] * 8])  # fmt: skip
-    rows.append(["*frozen*, mean", "", "", fixed(hand_over), fixed(hand_over),
-                 "0", "0", *[""] * 7])  # fmt: skip
+    gain = fixed(final - hand_over, 1)
+    rows.append(["mean over logs", "", "", fixed(hand_over), fixed(final), gain, "", "", ""])
+    still = ["0", "0", "0", ""]
+    rows.append(["*frozen*, mean", "", "", *[fixed(hand_over)] * 2, *still])
     clones = fixed(np.mean([run["clone"] for run in runs if run["clone"] != ""]))
     count = sum(run["clone"] != "" for run in runs)
-    rows.append([f"*clone*, mean of {count} runs", "", clones, clones, clones,
-                 "0", "0", *[""] * 7])  # fmt: skip
+    rows.append([f"*clone*, mean of {count} runs", "", *[clones] * 3, *still])
     head = ("log", "seed", "clone", "hand-over", "mean of the last 5", "gain")
-    head += ("dip", "worst episode acted", "trials won", "least left of the budget")
-    head += ("updates a step", "rehearsals", "updates on the log", "budget by")
-    return markdown(head, rows)
+    return markdown((*head, "dip", "dip, points", "worst episode acted"), rows)
+
+
+def safe_trials() -> str:
+    """How the same runs were made, and how their trials went."""
+    rows = [
+        [
+            run["task"], run["seed"], f"{run['promoted']} of {run['trials']}",
+            fixed(float(run["least_margin"])), *_told(run),
+        ]
+        for run in _runs()
+    ]  # fmt: skip
+    head = ("log", "seed", "trials won", "least left of the budget", "updates a step")
+    return markdown((*head, "rehearsals", "updates on the log", "budget by"), rows)
 
 
 def _told(run: dict) -> tuple[str, ...]:
@@ -139,4 +148,9 @@ def numbers() -> dict[str, str]:
     }
 
 
-TABLES = {"safe-summary": safe_summary, "log-first": log_first, "by-steps": by_steps}
+TABLES = {
+    "safe-summary": safe_summary,
+    "safe-trials": safe_trials,
+    "log-first": log_first,
+    "by-steps": by_steps,
+}

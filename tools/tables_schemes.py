@@ -1,11 +1,12 @@
 """Figures 2, 3 and 4: sampling schemes, alpha, the models' uncertainty; quick and laptop scale."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from handover_runs import estimate, newest_clones, number, rows_of, table
+import beside
+from handover_runs import Curves, estimate, newest_clones, number, rows_of, table
 from moore.evaluation.stats import iqm, probability_of_improvement
 from moore.replay.schedule import crossover_epoch, offline_priority
 from text import between, fixed, interval, listed, markdown
@@ -53,6 +54,27 @@ def logged_clone(task: str) -> str:
     return fixed(newest_clones()[task.split(" ")[1]])
 
 
+def _beside(runs: list[list[Curves]], levels: Sequence[float], task: str) -> list[list[str]]:
+    """A row a column of beside.py: runs of variants, their hand-over, and clones of these levels.
+
+    Args:
+        runs: the seeds of each variant; all variants begin with the same policies.
+    """
+    epochs = len(runs[0][0]["evaluated"]) - 1
+    held, cloned = (
+        [beside.frozen(run) for run in runs[0]],
+        [beside.still(v, epochs) for v in levels],
+    )
+    cells = [
+        beside.over_seeds([beside.measured(run, task) for run in seeds])
+        for seeds in (*runs, held, cloned)
+    ]
+    cells[-2:] = map(beside.unchanging, cells[-2:])
+    return [
+        [f"{title}, points", *row] for title, *row in zip(beside.HEAD, *cells, strict=True)
+    ]  # fmt: skip
+
+
 def fig2_quick() -> str:
     rows = []
     for task, title in ((PENDULUM, "Pendulum"), (INVERTED, "InvertedPendulum")):
@@ -65,6 +87,8 @@ def fig2_quick() -> str:
         finals = [interval(estimate(iqm, values), fixed) for values in every["final"]]
         clone = interval(estimate(iqm, clones(task, 8)), fixed)
         rows += [[f"{title}: dip share", *dips, "0", "0"], ["final", *finals, start, clone]]
+        runs = [beside.curves_in("fig2-quick-curves.csv", task=task, variant=v) for v in SCHEMES]
+        rows += _beside(runs, clones(task, 8), task)
     return markdown(("IQM [95% interval], 8 seeds", *ticked(SCHEMES), FROZEN, CLONE), rows)
 
 
@@ -85,6 +109,9 @@ def fig2_cause() -> str:
             finals = listed(float(row["final"]) for row in found)
             cells.append(f"{dips}; {finals}" if found else "")
         rows.append([f"`{scheme}`", *cells])
+    starts = listed(column("fig2-quick.csv", PENDULUM, "moore:1", "offline")[:4])
+    for name, levels in ((FROZEN, starts), (CLONE, listed(clones(PENDULUM, 4)))):
+        rows.append([name, f"0; {levels}", "", ""])
     return markdown(("dip share; final, seeds 0, 1, 2, 3", *CHANGES), rows)
 
 
@@ -110,13 +137,22 @@ def fig3_quick() -> str:
         for task in (PENDULUM, INVERTED)
     ]
     dips = [*over(PENDULUM, "dip_share", two)[:-1], interval(worst, two)]
+
+    def more(task: str) -> list[list[str]]:
+        name = "fig3-quick-curves.csv"
+        runs = [beside.curves_in(name, task=task, variant=f"moore:{a}") for a in ALPHAS]
+        rows = _beside(runs, clones(task, 8), task)
+        return [[cell.split(" [")[0] for cell in row] for row in rows]
+
     rows = [
         ["jump at the hand-over, crossover epoch", *schedule, "", ""],
         ["Pendulum: dip share", *dips, "0", "0"],
         ["area under the curve", *over(PENDULUM, "auc", fixed), *still[0]],
         ["final", *over(PENDULUM, "final", fixed), *still[0]],
+        *more(PENDULUM),
         ["InvertedPendulum: dip share", *over(INVERTED, "dip_share", two), "0", "0"],
         ["final", *over(INVERTED, "final", fixed), *still[1]],
+        *more(INVERTED),
     ]
     return markdown(("IQM, 8 seeds", *map(str, ALPHAS), FROZEN, CLONE), rows)
 
@@ -209,6 +245,9 @@ def fig2_laptop() -> str:
             ["acting dip share", *of("behaviour_dip_share", two), *["0, and luck"] * 2],
             ["final", *of("final", fixed), of("offline", fixed)[0], logged_clone(task)],
         ]
+        name = "fig2-laptop-curves.csv"
+        runs = [[beside.curves_in(name, task=task, variant=v)[place]] for v in SCHEMES]
+        rows += _beside(runs, [newest_clones()[task.split(" ")[1]]], task)
     return markdown(("", *ticked(SCHEMES), FROZEN, f"{CLONE}, seed 0"), rows)
 
 

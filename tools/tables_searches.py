@@ -98,16 +98,24 @@ def offline_floor() -> str:
     return _offline_table(title, "hopper-medium", runs, spans)
 
 
+# Title, log, lambda and seed of the runs of both stages with long rollouts.
+LONG = (
+    ("Hopper-medium, H 100, u of values, lambda 2", "hopper-medium", "2", "1"),
+    ("Hopper-medium, the same (stopped)", "hopper-medium", "2", "2"),
+    ("Hopper-medium, the same, lambda 1.5 (stopped)", "hopper-medium", "1.5", "1"),
+    ("HalfCheetah-medium, the same, lambda 1.5", "halfcheetah-medium", "1.5", "1"),
+)
+
+
+def long_run(coefficient: str) -> str:
+    """How handover-mujoco.csv names the runs with a lambda."""
+    return f"H 100, u of values, lambda {coefficient}"
+
+
 def online_long() -> str:
-    runs = [
-        ("Hopper-medium, H 100, u of values, lambda 2", "hopper-medium", "2", "1"),
-        ("Hopper-medium, the same (stopped)", "hopper-medium", "2", "2"),
-        ("Hopper-medium, the same, lambda 1.5 (stopped)", "hopper-medium", "1.5", "1"),
-        ("HalfCheetah-medium, the same, lambda 1.5", "halfcheetah-medium", "1.5", "1"),
-    ]
     rows = []
-    for title, log, coefficient, seed in runs:
-        run = f"H 100, u of values, lambda {coefficient}"
+    for title, log, coefficient, seed in LONG:
+        run = long_run(coefficient)
         epochs = offline_epochs(log, run, seed)
         rows.append([title, seed, epochs, *epochs_row(run, log, seed)])
     return markdown(("", "seed", *EPOCHS_HEAD), rows)

@@ -88,43 +88,47 @@ _LEARNERS = {
 }  # fmt: skip
 
 
+def _points(log: str, text: str) -> str:
+    """A return, and D4RL's score in brackets; empty where a run has none."""
+    if not text:
+        return ""
+    value = float(text)
+    return f"{fixed(value)} ({fixed(reference_for(log).score(value))})"
+
+
 def safe_runs() -> str:
     """Whole runs of `moore_safe` on MuJoCo logs; D4RL's scores in brackets."""
+    rows = []
+    for row in table("safe-runs.csv"):
+        reference = reference_for(row["task"])
+        start, final, lowest = (float(row[name]) for name in ("hand_over", "final", "lowest"))
+        gap = (reference.expert - reference.random) / 100.0
+        rows.append([
+            row["task"], row["seed"], _LEARNERS[row["online"]], row["online_epochs"],
+            *(_points(row["task"], row[name]) for name in ("hand_over", "final", "lowest")),
+            fixed((final - start) / gap, 1), f"{(start - lowest) / (start - reference.random):.2f}",
+            fixed((start - lowest) / gap, 1), fixed(float(row["worst_episode"])),
+        ])  # fmt: skip
+    head = ("log", "seed", "learns online by", "online epochs", "hand-over", "mean of the last 5")
+    head += ("lowest", "gain, points", "dip", "dip, points", "worst episode acted")
+    return markdown(head, rows)
 
-    def told(log: str, text: str) -> str:
-        if not text:
-            return ""
-        value = float(text)
-        return f"{fixed(value)} ({fixed(reference_for(log).score(value))})"
 
-    def dip(row: dict) -> str:
-        """As a share of what the hand-over is worth above a random policy."""
-        start, lowest = float(row["hand_over"]), float(row["lowest"])
-        return f"{(start - lowest) / (start - reference_for(row['task']).random):.2f}"
-
+def safe_runs_trials() -> str:
+    """The same runs: what was cloned, and how the trials went."""
     rows = [
         [
-            row["task"], row["seed"], _LEARNERS[row["online"]], told(row["task"], row["clone"]),
+            row["task"], row["seed"], _LEARNERS[row["online"]], row["online_epochs"],
+            _points(row["task"], row["clone"]),
             fixed(float(row["models_of_clone"])) if row["models_of_clone"] else "",
-            row["offline_epochs"], told(row["task"], row["hand_over"]), row["online_epochs"],
-            *(told(row["task"], row[name]) for name in ("final", "lowest")), dip(row),
-            fixed(float(row["worst_episode"])),
-            *(row[name] for name in ("trials", "promoted", "demoted")),
+            row["offline_epochs"], *(row[name] for name in ("trials", "promoted", "demoted")),
             fixed(float(row["least_margin"])),
         ]
         for row in table("safe-runs.csv")
     ]  # fmt: skip
-    head = ("log", "seed", "learns online by", "clone", "models say of it", "offline epochs")
-    head += (
-        "hand-over",
-        "online epochs",
-        "mean of the last 5",
-        "lowest",
-        "dip",
-        "worst episode acted",
-    )
-    head += ("trials", "won", "taken back")
-    return markdown((*head, "least left of the budget"), rows)
+    head = ("log", "seed", "learns online by", "online epochs", "clone", "models say of it")
+    head += ("offline epochs", "trials", "won", "taken back", "least left of the budget")
+    return markdown(head, rows)
 
 
 def _mujoco(name: str, log: str) -> str:
@@ -204,6 +208,7 @@ def numbers() -> dict[str, str]:
 TABLES = {
     "quickstart-safe": quickstart_safe,
     "safe-runs": safe_runs,
+    "safe-runs-trials": safe_runs_trials,
     "quickstart-robust": quickstart_robust,
     "quickstart-moore": quickstart_moore,
     "hopper-log": hopper_log,

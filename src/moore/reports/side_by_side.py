@@ -15,9 +15,13 @@ from moore.reports.plot_style import figure_svg
 _FACTS = {
     "offline": "at the hand-over",
     "dip": "dip",
+    "dip_by_yardstick": "dip by the yardstick",
+    "dip_area": "dip area",
     "final": "final, mean of the last 5",
     "gain": "gain online",
     "behaviour_dip": "acting policy's dip",
+    "behaviour_worst_episode": "acting policy's worst episode",
+    "behaviour_loss": "loss to the log",
 }
 
 

@@ -45,6 +45,15 @@ _LOGGED = (
 _SHOWN = ("offline", "dip_share", "behaviour_dip_share", "final", "gain")
 # The hand-over, the worst of it, the end; then as in the other figures.
 _ALGORITHMS_SHOWN = ("offline", "lowest", "final", "dip_share", "behaviour_dip_share", "gain")
+# The same runs in a second table: what a small dip alone does not say.
+_BESIDE = (
+    "dip_by_yardstick",
+    "dip_area",
+    "behaviour_dip_by_yardstick",
+    "behaviour_worst_episode",
+    "behaviour_loss",
+    "behaviour_loss_peak",
+)
 _TITLES = TITLES | {"lowest": f"lowest of epochs 0–{DIP_EPOCHS}"}
 
 
@@ -171,7 +180,9 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
         "first 10 epochs lies below the hand-over, in units of the hand-over's distance from a "
         "random policy; *acting* is the sampled policy that gathers the data. *Frozen* is the "
         "policy that is handed over, if it never changes: its acting dip is luck alone. *Clone* "
-        "is that of the log's better part."
+        "is that of the log's better part. The yardstick is a gap of returns that is not the run's "
+        "own. The loss to the log is what its mean episode earns minus what the live system "
+        "earned, summed over its episodes."
     )
     if figure == "fig1":
         blocks.append(
@@ -183,7 +194,7 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
         blocks.append("## Uncertainty\n\n" + _uncertainty_table(result["uncertainty"]))
     for task in result["tasks"]:
         cells = [c for c in [*result["cells"], *result["unchanging"]] if c["task"] == task]
-        blocks.append(f"## {task}\n\n{_table(cells, figure)}")
+        blocks.append(f"## {task}\n\n{_tables(cells, figure)}")
     if len(result["tasks"]) > 1:
         pooled = [
             {
@@ -194,16 +205,22 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
             }
             for name, found in {**result["pooled"], **result["pooled_unchanging"]}.items()
         ]
-        blocks.append(f"## All tasks, on normalised scores\n\n{_table(pooled, figure)}")
+        blocks.append(f"## All tasks, on normalised scores\n\n{_tables(pooled, figure)}")
     if figure == "fig1" and (table := published_table(result["tasks"])):
         blocks.append("## Published\n\n" + table)
     blocks.append("## Cells\n\n" + _cells(planned, result["cells_done"]))
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(cells: list[dict], figure: str) -> str:
-    shown = _ALGORITHMS_SHOWN if figure == "fig1" else _SHOWN
-    more = ["minutes a run"] if figure == "fig1" else []
+def _tables(cells: list[dict], figure: str) -> str:
+    if figure == "fig1":
+        first = _table(cells, _ALGORITHMS_SHOWN, ["minutes a run"])
+    else:
+        first = _table(cells, _SHOWN, [])
+    return f"{first}\n\n{_table(cells, _BESIDE, [])}"
+
+
+def _table(cells: list[dict], shown: Sequence[str], more: Sequence[str]) -> str:
     titles = ["", "seeds", *(_TITLES[metric] for metric in shown), *more]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for cell in cells:
