@@ -147,5 +147,6 @@ def check_logs(grid: Grid) -> None:
     if missing:
         raise InputError(
             f"{' and '.join(dict.fromkeys(missing))} not found; name the folder of the logs with "
-            "--data (`moore collect` makes logs: docs/log-making.md), or the tasks to run with --tasks."
+            "--data (`moore collect` makes logs: docs/log-making.md), or the tasks to run with "
+            "--tasks."
         )
