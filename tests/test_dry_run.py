@@ -74,3 +74,17 @@ def test_it_refuses_what_a_run_refuses(moore_refuses):
     assert "log.hdf5 already exists" in moore_refuses("run tiny.toml --dry-run --out log.hdf5")
     assert "names no environment" in moore_refuses("run tiny.toml --dry-run --env-id ''")
     assert "--dry-run: old goes on" in moore_refuses("run --resume old --dry-run")
+
+
+def test_flags_that_change_nothing_are_told(dry):
+    """Those of an agent that another algorithm has."""
+    notes = json.loads(dry("run tiny.toml --json --iql.expectile 0.8 --combo.batch-size 8"))[
+        "notes"
+    ]
+    (note,) = (note for note in notes if "--iql.expectile" in note)
+    assert note == (
+        "--iql.expectile, --combo.batch-size change nothing, because moore has other settings: "
+        "those of model, sac, offline, online, gate, evaluation."
+    )
+    notes = json.loads(dry("run tiny.toml --json --sac.discount 0.9"))["notes"]
+    assert not any("change" in note for note in notes)

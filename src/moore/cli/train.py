@@ -1,13 +1,15 @@
 """The commands `moore run`, `moore offline` and `moore online`: train a policy."""
 
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 from moore.cli.parse import example, flags, parse, value_of
 from moore.cli.plan import show_estimate
-from moore.console import show
+from moore.console import plain, show
 from moore.errors import InputError
 
 
@@ -83,6 +85,7 @@ def train_stages(arguments: list[str], command: str) -> None:
         config = replace(config, online=replace(config.online, scheme=options.scheme))
     if options.alpha is not None:
         config = replace(config, online=replace(config.online, alpha=options.alpha))
+    notes = _unused(rest, config)
     if command == "run" and config.action_low:
         command = "offline"  # nothing but the plant itself can be acted in, and it has no steps
     if options.estimate and getattr(options, "resume", None) is None:
@@ -96,8 +99,11 @@ def train_stages(arguments: list[str], command: str) -> None:
             raise InputError("moore online needs --from RUN, a run whose offline stage is done.")
         stages = {"run": "both", "offline": "offline", "online": "online"}[command]
         if options.dry_run:
-            _show_dry_run(config, base, _origin(first, rest, command), stages, options)
+            origin = _origin(first, rest, command)
+            _show_dry_run(config, base, options, origin=origin, stages=stages, notes=notes)
             return
+        for note in () if options.quiet else notes:
+            print(plain(f"note: {note}"), file=sys.stderr)
         result = runs.run(
             config, out=options.out, stages=stages, start_from=start, quiet=options.quiet
         )
@@ -152,7 +158,27 @@ def _origin(first: str | None, rest: list[str], command: str) -> str:
     return f"the preset {first or 'quickstart'}" + (f" for {algorithm}" if algorithm else "")
 
 
-def _show_dry_run(config, base, origin: str, stages: str, options) -> None:
+def _unused(arguments: list[str], config) -> list[str]:
+    """A note on flags of sections that the algorithm does not use: they would change nothing."""
+    from moore.runs.sections import run_dict, unused_sections
+
+    unused = unused_sections(config)
+    given = [
+        f"--{flag}"
+        for flag in flags(arguments)
+        if "." in flag and flag.partition(".")[0].replace("-", "_") in unused
+    ]
+    if not given:
+        return []
+    used = [name for name, value in run_dict(config).items() if isinstance(value, dict)]
+    change = "changes" if len(given) == 1 else "change"
+    return [
+        f"{', '.join(given)} {change} nothing, because {config.algorithm} has other settings: "
+        f"those of {', '.join(used)}."
+    ]
+
+
+def _show_dry_run(config, base, options, *, origin: str, stages: str, notes: Sequence[str]) -> None:
     import time
 
     from moore.cli.dry_run import dry_facts, dry_text
@@ -164,6 +190,7 @@ def _show_dry_run(config, base, origin: str, stages: str, options) -> None:
     ready = get_ready(config, out=options.out, stages=stages, start_from=start)
     takes = estimate_prepared(ready.setup, stages, begin)
     facts = dry_facts(ready, base, origin=origin, stages=stages, takes=takes)
+    facts["notes"] += notes
     show(json.dumps(jsonable(facts), indent=1) if options.json else dry_text(ready, facts, takes))
 
 
