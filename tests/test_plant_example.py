@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,18 @@ def batches(count, pid=None, **faults):
     return np.reshape(deviations, (count, BATCH_MIN))
 
 
+def earned(pid, *, days=10, seed=50):
+    """Mean return of a controller's batches, which lack their last minutes, as in the log."""
+    tank, rows = Tank(seed), []
+    for _ in range(days * 1440):
+        seen = tank.read()
+        output = pid.act(np.array(seen))
+        tank.run(float(output[0]))
+        rows.append((seen, output, tank.read()))
+    rewards = reward(*map(np.array, zip(*rows, strict=True)))
+    return rewards.reshape(-1, BATCH_MIN)[:, :-1].sum(axis=1).mean()
+
+
 class TestTank:
     def test_steam_heats_through_the_jacket_and_water_cools(self):
         hot, cold = held(HIGH_PERCENT, 10), held(LOW_PERCENT, 10)
@@ -88,6 +101,14 @@ class TestPid:
         old, better = np.abs(batches(6)), np.abs(batches(6, Pid(gain=12.0, reset_min=8.0)))
         assert old[:, -1].mean() < 3.0
         assert better.mean() < 0.7 * old.mean()
+
+    def test_it_earns_what_the_tutorial_says(self):
+        """In two weeks of five days without hand moves, as does the one that is tuned well."""
+        page = (EXAMPLE.parents[1] / "docs" / "tutorial-plant.md").read_text(encoding="utf-8")
+        old = re.search(r"the PI controller (-\d+)\.", page)[1]
+        tuned = re.search(r"gain 12, reset 8 minutes.*?\((-\d+) a", page, re.DOTALL)[1]
+        assert earned(Pid()) == pytest.approx(float(old), abs=1.5)
+        assert earned(Pid(gain=12.0, reset_min=8.0)) == pytest.approx(float(tuned), abs=1.5)
 
     def test_it_does_not_look_at_the_jacket(self):
         assert (batches(2) == batches(2, jacket_reads_C=20.0)).all()
