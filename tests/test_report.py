@@ -271,6 +271,20 @@ def test_runs_stand_side_by_side_with_the_settings_that_differ(tmp_path, moore_p
     assert axes[0] == axes[1] and "3,000" in axes[0], "runs of one environment share the axis"
 
 
+def test_beside_a_run_s_numbers_stand_policies_that_never_change(tmp_path):
+    summary = made_summary() | {"clone": {"return": 500.0}}
+    page = write_report(written_run(tmp_path / "run", ROWS, summary)).read_text(encoding="utf-8")
+    table = page.split("The hand-over in numbers")[1].split("</table>")[0]
+    rows = {
+        cells[0]: cells[1:]
+        for row in table.split("<tr>")[1:]
+        if (cells := re.findall(r"<t[hd]>(.*?)(?:<small>.*?</small>)?</t[hd]>", row))
+    }
+    assert rows[""][-2:] == ["frozen", "clone"]
+    assert rows["final"][-2:] == ["812.5", "500.0"]
+    assert rows["dip"][-2:] == rows["gain"][-2:] == ["0", "0"] and rows["dip"][0] == "172.5"
+
+
 def test_a_report_is_written_anew(tmp_path, moore_prints, moore_refuses):
     folder = written_run(tmp_path / "run", ROWS, made_summary())
     assert moore_prints(f"report {folder}").splitlines()[-1] == f"{folder}/report.html"

@@ -17,6 +17,7 @@ from moore.reports.headline import legend, return_curve
 from moore.reports.page import render
 from moore.reports.panels import finite_values
 from moore.reports.plot_style import figure_svg
+from moore.reports.unchanging import unchanging
 from moore.reports.verdict import budget_kept, dip_and_gain, way
 
 _ACTED = "online/episode_returns"
@@ -123,7 +124,8 @@ def overview(rows: list[dict], config: dict, summary: dict | None) -> dict:
         summary: content of summary.json; None while the run is not over.
 
     Returns:
-        `summary`, as far as it is known, `transfer` and `acting`, and `verdict`, as sentences.
+        `summary`, as far as it is known, `transfer` and `acting`, `unchanging` (the metrics of
+        policies that never change, by name), and `verdict`, as sentences.
     """
     rows = without_nulls(rows)
     known = _known_so_far(rows, config) if summary is None else without_nulls(summary)
@@ -141,6 +143,7 @@ def overview(rows: list[dict], config: dict, summary: dict | None) -> dict:
         "summary": known,
         "transfer": transfer,
         "acting": known.get("acting") or {},
+        "unchanging": {name: nothing | found for name, found in unchanging(known, rows).items()},
         "verdict": [sentence for sentence in told if sentence],
     }
 

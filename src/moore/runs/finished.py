@@ -6,11 +6,10 @@ from pathlib import Path
 
 from moore.config import flat, read_toml
 from moore.errors import InputError
-from moore.evaluation.frozen import frozen_metrics
-from moore.evaluation.scores import ReferenceScores
-from moore.numbers import finite, is_finite, without_nulls
+from moore.numbers import without_nulls
 from moore.reports.compare import Finished
 from moore.reports.headline import known_reference
+from moore.reports.unchanging import unchanging
 from moore.runs.changes import settings_of
 from moore.runs.folder import read_metrics, read_summary
 from moore.runs.sections import used_settings
@@ -126,36 +125,8 @@ def _read(folder: Path, by: Sequence[str]) -> Finished:
         transfer=summary["transfer"],
         rows=rows,
         reference=known_reference(summary),
-        unchanging=_unchanging(summary, rows),
+        unchanging=unchanging(summary, rows),
     )
-
-
-def _unchanging(summary: dict, rows: list[dict]) -> dict[str, dict]:
-    """Metrics of the hand-over policy, and of the clone where there is one, if they never change.
-
-    Args:
-        summary: the summary of the run, without nulls.
-        rows: its rows of metrics, without nulls.
-    """
-    online = {row["epoch"]: row for row in rows if row["stage"] == "online"}
-    acted = {epoch: finite(row.get("online/episode_returns")) for epoch, row in online.items()}
-    before, reference = acted.pop(0, []), known_reference(summary)
-    gap, given = _number_in(summary, "yardstick", "gap"), summary.get("random_return")
-    known = {
-        "epochs": [len(returns) for returns in acted.values()],
-        "random_return": given if is_finite(given) else None,
-        "reference": reference and ReferenceScores(reference["random"], reference["expert"], ""),
-        "log_return": _number_in(summary, "dataset", "mean_return"),
-        "yardstick": gap if gap is not None and gap > 0.0 else None,
-    }
-    found = {"frozen": frozen_metrics(summary["transfer"]["offline"], acted=before, **known)}
-    clone = _number_in(summary, "clone", "return")
-    return found if clone is None else found | {"clone": frozen_metrics(clone, **known)}
-
-
-def _number_in(summary: dict, part: str, name: str) -> float | None:
-    value = (summary.get(part) or {}).get(name)
-    return value if is_finite(value) else None
 
 
 def _short(name: str) -> str:
