@@ -186,7 +186,8 @@ class Process:
 @lru_cache(100_000)
 def true_level(family: Family, policy: Policy, *, turned: bool = False) -> float:
     """Mean worth of an episode."""
-    level = policy.level * (0.2 if turned else 1.0)
+    sticks = policy.sticks * (LENGTH + 1) / (2 * LENGTH)
+    level = policy.level * (1.0 - sticks) * (0.2 if turned else 1.0)
     if math.isinf(policy.falls_at):
         return level
     rng = np.random.default_rng(0)
