@@ -36,6 +36,8 @@ RULES = {
     "take back at 2 standard errors": Rules(demote=2.0),
     "promote on proof": Rules(promote=math.inf, demote=math.inf),
     "no way back": Rules(demote=1e9),
+    "failures do not count": Rules(failing=0.0),
+    "failures count twice": Rules(failing=2.0),
     "stop at a tenth": Rules(stop_loss=0.1),
     "stop at a half": Rules(stop_loss=0.5),
     "nothing logged": Rules(),

@@ -173,12 +173,15 @@ class Contest:
         if math.isfinite(self.rules.promote):
             step, level = verdict.step, self.earnings.level + verdict.incumbent.mean
             plausible = step.mean - self.rules.plausible * math.sqrt(step.variance)
-            usual = usual_loss(self.earnings.worths, self.earnings.level)
-            risk = self.failures.expected(usual) * self.earnings.level
-            safe = plausible > -self.share * level and verdict.challenger.mean > risk
+            safe = plausible > -self.share * level and self._gains_more_than_failing_costs(verdict)
             return safe and step.deviations > self.rules.promote
         (mean, parts), (bar, of_bar) = map(self.record_of, (self.challenger, self.incumbent))
         return mean - bar > self._apart(parts, of_bar, math.inf, self.spread)
+
+    def _gains_more_than_failing_costs(self, verdict: Verdict) -> bool:
+        usual = usual_loss(self.earnings.worths, self.earnings.level)
+        risk = self.failures.expected(usual) * self.earnings.level
+        return verdict.challenger.mean >= self.rules.failing * risk or not self.rules.failing
 
     def _promote(self, verdict: Verdict) -> None:
         assert self.challenger is not None
