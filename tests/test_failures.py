@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from made_budgets import LENGTH, steady, whole_episode
 
+from made_budgets import LENGTH, steady, whole_episode
 from moore.runs.budgeting import dip_budget
 from moore.stages import budget_summary
 from moore.stages.budget import DipBudget
