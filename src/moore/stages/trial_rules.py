@@ -21,7 +21,7 @@ class Rules:
         plausible: a challenger is not promoted if it may lose more than the budget's share of what
             the incumbent earns: that is, if its gain less this many standard deviations is such a
             loss.
-        failing: a challenger is promoted only if its gain over the reference is this many times what
+        failing: a challenger is promoted only if it gains over the reference this many times what
             policies lose by failing now and then (`failures.py`).
         lose: a challenger has lost if that gain is more than this many standard deviations below 0.
         least_parts: number of episodes that a challenger must have acted before it can be promoted.
