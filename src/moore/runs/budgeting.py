@@ -254,8 +254,8 @@ def floor_of(log: Dataset, steps: int, random_return: float | None) -> float:
     """The reward per step from which worth is counted: 0, or less if episodes can earn less.
 
     A share of a negative return has no meaning. So worth is counted from the worst policy that is
-    known: the log's worst whole episode, or a random policy. If that is as good as the mean of the log,
-    it is counted from the lowest reward of a step.
+    known: the log's worst whole episode, or a random policy. If that is as good as the mean of the
+    log, it is counted from the lowest reward of a step.
 
     Args:
         log: the log of the reference.
@@ -271,7 +271,7 @@ def floor_of(log: Dataset, steps: int, random_return: float | None) -> float:
             "nothing; a dip budget needs rewards that tell good from bad."
         )
     mean = float(log.reward.mean())
-    worst = [mean, *_earned_a_step(log, steps)]
+    worst = [mean, *_earned_a_step(log, steps).tolist()]
     if random_return is not None and not log.has_terminals:
         worst.append(random_return / steps)
     floor = min(0.0, *worst)
