@@ -19,9 +19,9 @@ def sound(*policies: int) -> Failures:
     return failures
 
 
-def failed_budget(*, failing: int) -> DipBudget:
+def failed_budget(*, failing: int, ends: bool = False) -> DipBudget:
     """A budget of which so many challengers have acted and earned nothing, one after the other."""
-    budget = dip_budget(0.5, steady(episodes=100))
+    budget = dip_budget(0.5, steady(episodes=100, ends=ends))
     earns = {0: 1.0}
     while budget.trials < failing or budget.challenger is not None:
         if budget.challenger is None and budget.waiting is None:
@@ -124,6 +124,10 @@ def test_the_smaller_a_gain_the_more_sound_episodes_it_takes(gain, trials):
 def test_where_others_have_failed_the_same_gain_takes_more_episodes():
     assert episodes_until_promoted(failed_budget(failing=1), 0.2) == 1
     assert episodes_until_promoted(failed_budget(failing=4), 0.2) > 1
+
+
+def test_where_episodes_can_end_early_three_of_its_own_tell():
+    assert episodes_until_promoted(failed_budget(failing=4, ends=True), 0.2) == 3
 
 
 def test_a_challenger_that_is_stopped_has_failed_in_the_rest_of_its_episode():

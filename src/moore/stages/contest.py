@@ -179,9 +179,12 @@ class Contest:
         return mean - bar > self._apart(parts, of_bar, math.inf, self.spread)
 
     def _gains_more_than_failing_costs(self, verdict: Verdict) -> bool:
+        """Where episodes can end early its own episodes tell, three of them; falls are common."""
+        if self.earnings.ends or not self.rules.failing:
+            return True
         usual = usual_loss(self.earnings.worths, self.earnings.level)
         risk = self.failures.expected(usual) * self.earnings.level
-        return verdict.challenger.mean >= self.rules.failing * risk or not self.rules.failing
+        return verdict.challenger.mean >= self.rules.failing * risk
 
     def _promote(self, verdict: Verdict) -> None:
         assert self.challenger is not None
