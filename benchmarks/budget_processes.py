@@ -28,11 +28,13 @@ class Policy:
         level: mean worth of an episode in which nothing happens.
         falls_at: median step of its falls.
         turns_at: after so many episodes of acting it earns a fifth.
+        sticks: share of its episodes in which it earns nothing from some step on.
     """
 
     level: float
     falls_at: float = math.inf
     turns_at: float = math.inf
+    sticks: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def episode(
     noise = math.sqrt(0.5) * family.noise
     scatter = rng.standard_normal() + math.sqrt(LENGTH) * rng.standard_normal(LENGTH)
     rewards = np.maximum(policy.level / LENGTH * (1.0 + noise * scatter), 0.0)
-    if family.wrong and rng.random() < family.wrong:
+    wrong = family.wrong + policy.sticks
+    if wrong and rng.random() < wrong:
         rewards[rng.integers(LENGTH) :] = 0.0
     if math.isinf(policy.falls_at):
         return rewards, LENGTH
@@ -150,6 +153,22 @@ def falling_now_and_then(rng: np.random.Generator, seen: Seen) -> Policy:
     return Policy(1.02 * seen.incumbent.level, 18.0)
 
 
+class Sticking:
+    """A little better than the incumbent as long as nothing happens, but some stick now and then.
+
+    So are policies that a robot learns: most episodes look alike, and in some it falls on its back.
+    """
+
+    def __init__(self, gain: float, scatter: float, share: float, most: float):
+        """`share` of the policies stick, in up to `most` of their episodes."""
+        self._gain, self._scatter, self._share, self._most = gain, scatter, share, most
+
+    def __call__(self, rng: np.random.Generator, seen: Seen) -> Policy:
+        level = seen.incumbent.level * (1.0 + rng.normal(self._gain, self._scatter))
+        sticks = rng.uniform(0.0, self._most) if rng.random() < self._share else 0.0
+        return Policy(level, sticks=sticks)
+
+
 def false(rng: np.random.Generator, seen: Seen) -> Policy:
     """Always worse than the reference."""
     return Policy(rng.uniform(0.0, 0.9), seen.incumbent.falls_at)
@@ -189,6 +208,9 @@ CLIMBING = (
     Family("learning, 1 in 10 goes wrong", learning, noise=0.03, wrong=0.1),
     Family("learning, falls", hopping, reference=_HOPPER),
     Family("falls sooner or later", falling_sooner_or_later, reference=_HOPPER),
+    Family("half stick now and then", Sticking(0.02, 0.02, 0.5, 0.5), noise=0.015),
+    Family("a fifth stick now and then", Sticking(0.03, 0.02, 0.2, 0.5), noise=0.015),
+    Family("all stick now and then", Sticking(0.03, 0.02, 1.0, 0.4), noise=0.015),
     Family("half fall now and then", falling_now_and_then, noise=0.015, reference=_SELDOM_FALLS),
 )
 HOSTILE = (

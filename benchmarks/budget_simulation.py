@@ -36,6 +36,8 @@ RULES = {
     "take back at 2 standard errors": Rules(demote=2.0),
     "promote on proof": Rules(promote=math.inf, demote=math.inf),
     "no way back": Rules(demote=1e9),
+    "failures do not count": Rules(failing=0.0),
+    "failures count twice": Rules(failing=2.0),
     "stop at a tenth": Rules(stop_loss=0.1),
     "stop at a half": Rules(stop_loss=0.5),
     "nothing logged": Rules(),
@@ -186,7 +188,8 @@ class Process:
 @lru_cache(100_000)
 def true_level(family: Family, policy: Policy, *, turned: bool = False) -> float:
     """Mean worth of an episode."""
-    level = policy.level * (0.2 if turned else 1.0)
+    sticks = policy.sticks * (LENGTH + 1) / (2 * LENGTH)
+    level = policy.level * (1.0 - sticks) * (0.2 if turned else 1.0)
     if math.isinf(policy.falls_at):
         return level
     rng = np.random.default_rng(0)

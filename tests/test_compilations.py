@@ -9,6 +9,8 @@ import jax
 import pytest
 
 from moore.agents.awac import AWACConfig
+from moore.agents.ppo_config import PPOConfig
+from moore.agents.td3_config import TD3Config
 from moore.dynamics import fit
 from moore.experience import learning, rollouts
 from moore.replay import draws
@@ -88,7 +90,13 @@ def test_a_run_fits_its_models_with_one_program_a_stage(log_file, tmp_path, comp
 
 @pytest.mark.parametrize("algorithm", ["moore", "moore_safe", "awac"])
 def test_no_state_holds_numbers_that_would_compile_a_program_twice(log_file, algorithm):
-    config = tiny_config(algorithm=algorithm)
+    small = (8, 8)
+    config = tiny_config(
+        algorithm=algorithm,
+        awac=AWACConfig(hidden=small),
+        ppo=PPOConfig(hidden=small),
+        td3=TD3Config(hidden=small, return_updates=10),
+    )
     learner = prepare(config, dataset=log_file, env=ENV).learner
     begun = learner.init(jax.random.key(0))
     for state in (begun, learner.hand_over(begun)):

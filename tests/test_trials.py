@@ -341,6 +341,16 @@ class TestWorth:
         assert floor_of(log, 20, None) == pytest.approx(worst)
         assert floor_of(log, 20, -400.0) == pytest.approx(-20.0), "or from a random policy"
 
+    def test_an_episode_that_the_recording_has_cut_short_is_not_the_worst(self):
+        log, ends = tiny_log(), tiny_log().truncated.copy()
+        ends[np.flatnonzero(ends)[0] + 3] = True  # in the second episode, after three steps
+        returns, lengths = list(log.episode_returns), list(log.episode_lengths)
+        returns[1:2], lengths[1:2] = [-300.0, returns[1] + 300.0], [3, lengths[1] - 3]
+        told = {"episode_returns": np.array(returns), "episode_lengths": np.array(lengths)}
+        cut = replace(log, truncated=ends, **told)
+        whole = np.delete(log.episode_returns / log.episode_lengths, 1)
+        assert floor_of(cut, 20, None) == pytest.approx(float(whole.min()))
+
     def test_counts_from_the_least_reward_where_episodes_hardly_differ(self):
         log = tiny_log()
         equal = np.full_like(log.episode_returns, log.reward.mean() * 20)

@@ -88,11 +88,28 @@ def _episodes_asked() -> str:
     return markdown(["challengers", *head], lines)
 
 
+def _failures() -> str:
+    """What is asked for because policies fail now and then."""
+    rules = {"not at all": "failures do not count", "once": "default"}
+    rules["twice"] = "failures count twice"
+    lines = [
+        [
+            family,
+            *(_level(_rule(name)[family]) for name in rules.values()),
+            *(fixed(float(_rule(name)[family]["dipped"]), 2) for name in rules.values()),
+        ]
+        for family in _rule("default")
+    ]
+    head = [f"{what} {n}" for what in ("level,", "dipped,") for n in rules]
+    return markdown(["challengers", *head], lines)
+
+
 TABLES = {
     "budget-simulation": _simulation,
     "budget-nothing-logged": _nothing_logged,
     "budget-by-steps": _by_steps,
     "budget-episodes-asked": _episodes_asked,
+    "budget-failures": _failures,
 }
 
 

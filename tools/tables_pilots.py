@@ -104,6 +104,17 @@ def update_pilots() -> str:
     return markdown(head, rows)
 
 
+def failing_pilots() -> str:
+    """What policies that get stuck now and then earn, and what the models say of them."""
+    head = {
+        "updates": "updates a step", "models_of_epoch": "models of epoch", "policy": "policy",
+        "earned": "really earned", "stuck": "of the episodes got stuck", "models": "models say",
+        "noise_0.1": "with noise of 0.1", "noise_0.2": "0.2", "noise_0.3": "0.3",
+    }  # fmt: skip
+    rows = [[row[name] for name in head] for row in table("failing-pilots.csv")]
+    return markdown(tuple(head.values()), rows)
+
+
 def numbers() -> dict[str, str]:
     """How well the models rank clones: Spearman's correlation with what they earn."""
     rows = table("clones-in-models.csv")
@@ -123,4 +134,5 @@ TABLES = {
     "clone-pilots": clone_pilots,
     "log-pilots": log_pilots,
     "update-pilots": update_pilots,
+    "failing-pilots": failing_pilots,
 }

@@ -84,7 +84,8 @@ _LEARNERS = {
     "td3-log-10": "TD3, the log first, long rehearsals", "td3-log": "TD3, the log first",
     "td3-steps-1": "TD3, the budget by steps, one episode decides",
     "td3-steps": "TD3, the budget by steps",
-    "td3-8": "**TD3, eight updates a step**",
+    "td3-8": "TD3, eight updates a step",
+    "td3-8-failing": "**TD3, eight updates, failures count**",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.data.dataset import Dataset
+from moore.data.whole import are_whole
 from moore.errors import InputError
 from moore.runs.setup import Setup
 from moore.stages.budget import DipBudget
@@ -240,12 +241,21 @@ def whole_episodes(log: Dataset, steps: int) -> list[Float[np.ndarray, " _"]]:
     ]
 
 
+def _earned_a_step(log: Dataset, steps: int) -> Float[np.ndarray, " some"]:
+    """What each episode earned a step: the whole ones, if any; a few bad steps are no episode."""
+    earned = log.episode_returns / log.episode_lengths
+    if np.count_nonzero(log.terminated | log.truncated) != len(earned):
+        return earned  # some episodes have left no row
+    whole = are_whole(log, steps)[: len(earned)]
+    return earned[whole] if whole.any() else earned
+
+
 def floor_of(log: Dataset, steps: int, random_return: float | None) -> float:
     """The reward per step from which worth is counted: 0, or less if episodes can earn less.
 
     A share of a negative return has no meaning. So worth is counted from the worst policy that is
-    known: the log's worst episode, or a random policy. If that is as good as the mean of the log,
-    it is counted from the lowest reward of a step.
+    known: the log's worst whole episode, or a random policy. If that is as good as the mean of the
+    log, it is counted from the lowest reward of a step.
 
     Args:
         log: the log of the reference.
@@ -261,9 +271,7 @@ def floor_of(log: Dataset, steps: int, random_return: float | None) -> float:
             "nothing; a dip budget needs rewards that tell good from bad."
         )
     mean = float(log.reward.mean())
-    worst = [mean]
-    if len(log.episode_returns):
-        worst.append(float((log.episode_returns / log.episode_lengths).min()))
+    worst = [mean, *_earned_a_step(log, steps).tolist()]
     if random_return is not None and not log.has_terminals:
         worst.append(random_return / steps)
     floor = min(0.0, *worst)

@@ -96,7 +96,7 @@ class DipBudget(Contest):
         elif acting != REFERENCE and self._overdrawn():
             self._stop(REFERENCE)
         elif acting != REFERENCE and self._is_behind():
-            self._stop(self.incumbent if self._is_tried() else REFERENCE)
+            self._stop(self.incumbent if self._is_tried() else REFERENCE, failed=True)
         elif at_mark:
             self._change_over()
 
@@ -218,18 +218,22 @@ class DipBudget(Contest):
             return usual
         return own if self._is_tried() else min(own, usual)
 
-    def _stop(self, policy: int) -> None:
+    def _stop(self, policy: int, *, failed: bool = False) -> None:
         """Another policy acts in the rest of the episode, or it is cut; nothing more is recorded.
 
-        At the end of the episode the record of a challenger tells whether it has lost.
+        At the end of the episode the record of a challenger tells whether it has lost. `failed`:
+        it is stopped because it was behind.
         """
         now = self.running
-        self._record(now.steps)
+        self._record(now.steps, failed=failed)
         now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
         now.over = self._cuts
 
-    def _record(self, until: int) -> None:
-        """Adds the stretch in which the acting policy acted to its record."""
+    def _record(self, until: int, *, failed: bool = False) -> None:
+        """Adds the stretch in which the acting policy acted to its record.
+
+        `failed`: as far as anybody knows, it would have earned nothing more.
+        """
         now = self.running
         since, before = now.since
         standing = self.standings.get(now.acting)
@@ -241,6 +245,9 @@ class DipBudget(Contest):
             self.spent += max(self._usual(int(since), until) - earned + self._not_charged(), 0.0)
         gain = earned - part * self.earnings.level
         standing.add(gain, part, fresh=now.acting in self.incumbents, whole=since == 0.0)
+        if self.earnings.level > 0.0:
+            rest = 1.0 - self.earnings.part(0, until) if failed else 0.0
+            self.failures.add(now.acting, part + rest, rest - gain / self.earnings.level)
 
     def _usual(self, since: int, until: int) -> float:
         """What the incumbent earns in these steps, as the account counts them."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.earnings import Earnings
+from moore.stages.failures import Failures
 from moore.stages.ledger import Ledger
 from moore.stages.rate import Rate
 from moore.stages.standing import Standing, Tally, apart
@@ -97,6 +98,7 @@ def pack(budget: DipBudget) -> dict[str, Any]:
     """Everything that a run needs to go on, for JSON; floats are restored exactly."""
     packed = dataclasses.asdict(budget)
     packed["standings"] = [[key, record] for key, record in packed["standings"].items()]
+    packed["failures"] = [[key, record] for key, record in budget.failures.records.items()]
     # JSON has no infinity.
     packed["rules"] = {name: str(value) for name, value in packed["rules"].items()}
     return packed
@@ -110,6 +112,8 @@ def unpack(packed: dict[str, Any], kind: type[DipBudget] = DipBudget) -> DipBudg
         "ledger": Ledger(**packed["ledger"]),
         "standings": {int(key): _standing(record) for key, record in packed["standings"]},
         "running": Running(**packed["running"]),
+        # A run that began with an earlier version has none.
+        "failures": Failures({int(key): record for key, record in packed.get("failures", [])}),
         "rate": None if packed["rate"] is None else Rate(**packed["rate"]),
     }
     return kind(**{**packed, **parts})

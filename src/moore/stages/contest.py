@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from moore.stages.belief import LAST_STEPS, Gain, Verdict, usual_step, weighed
 from moore.stages.earnings import Earnings
 from moore.stages.evidence import spending
+from moore.stages.failures import Failures, usual_loss
 from moore.stages.standing import Standing, apart
 from moore.stages.trial_rules import ROUNDING, Rules
 
@@ -42,6 +43,7 @@ class Contest:
         failed: number of challengers since the last promotion that were given up.
         steps: (difference from the incumbent, variance of its error) of the last challengers.
         tests: number of verdicts of an anytime-valid test.
+        failures: what policies have lost by failing now and then.
     """
 
     share: float
@@ -58,6 +60,7 @@ class Contest:
     failed: int = 0
     steps: list[list[float]] = field(default_factory=list)
     tests: int = 0
+    failures: Failures = field(default_factory=Failures)
 
     @property
     def incumbent(self) -> int:
@@ -170,10 +173,18 @@ class Contest:
         if math.isfinite(self.rules.promote):
             step, level = verdict.step, self.earnings.level + verdict.incumbent.mean
             plausible = step.mean - self.rules.plausible * math.sqrt(step.variance)
-            safe = plausible > -self.share * level
+            safe = plausible > -self.share * level and self._gains_more_than_failing_costs(verdict)
             return safe and step.deviations > self.rules.promote
         (mean, parts), (bar, of_bar) = map(self.record_of, (self.challenger, self.incumbent))
         return mean - bar > self._apart(parts, of_bar, math.inf, self.spread)
+
+    def _gains_more_than_failing_costs(self, verdict: Verdict) -> bool:
+        """Where episodes can end early its own episodes tell, three of them; falls are common."""
+        if self.earnings.ends or not self.rules.failing:
+            return True
+        usual = usual_loss(self.earnings.worths, self.earnings.level)
+        risk = self.failures.expected(usual) * self.earnings.level
+        return verdict.challenger.mean >= self.rules.failing * risk
 
     def _promote(self, verdict: Verdict) -> None:
         assert self.challenger is not None

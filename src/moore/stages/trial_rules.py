@@ -21,6 +21,8 @@ class Rules:
         plausible: a challenger is not promoted if it may lose more than the budget's share of what
             the incumbent earns: that is, if its gain less this many standard deviations is such a
             loss.
+        failing: a challenger is promoted only if it gains over the reference this many times what
+            policies lose by failing now and then (`failures.py`); not where episodes can end early.
         lose: a challenger has lost if that gain is more than this many standard deviations below 0.
         least_parts: number of episodes that a challenger must have acted before it can be promoted.
         least_ending: the same where episodes can end early. There a policy that falls now and then
@@ -48,6 +50,7 @@ class Rules:
     window: float = 1.0
     promote: float = 0.0
     plausible: float = 1.0
+    failing: float = 1.0
     lose: float = 1.0
     least_parts: float = 1.0
     least_ending: float = 3.0
