@@ -90,10 +90,14 @@ def safe_trials() -> str:
 
 
 def _told(run: dict) -> tuple[str, ...]:
-    """How a run was made; where no episode ends early, episodes and steps are the same."""
+    """How a run was made; where no episode ends early, episodes and steps are the same.
+
+    Only there a promotion asks for what failing costs.
+    """
     each, rehearsals, updates, per, failures = PRESENT[run["online"]]
-    updates, per = updates if run["clone"] else "0", "" if "cheetah" in run["task"] else per
-    return each, rehearsals, updates, per, failures
+    updates = updates if run["clone"] else "0"
+    rest = ("", failures) if "cheetah" in run["task"] else (per, "")
+    return each, rehearsals, updates, *rest
 
 
 def failing_runs() -> str:
