@@ -83,7 +83,8 @@ class OnPolicy:
     def _models(self) -> Imagination:
         return Imagination(self.task)
 
-    def _empty(self, imagination: ImaginationState, count: int) -> OnPolicyState:
+    def empty(self, imagination: ImaginationState, count: int) -> OnPolicyState:
+        """These models, and room for a round of `count` chains, or of one for each elite."""
         config = self.task.config
         obs_dim, action_dim = self.task.dims
         elites = config.model.elites
@@ -99,11 +100,7 @@ class OnPolicy:
     def begin(self, key: PRNGKeyArray) -> OnPolicyState:
         """Fresh models, and no rows yet."""
         state = self._models.begin(key, room=1)
-        return self._empty(state, self.task.config.offline.rollout_batch)
-
-    def hand_over(self, state: OnPolicyState) -> OnPolicyState:
-        """The models go on; the chains begin anew."""
-        return self._empty(state.imagination, self.task.config.online.rollout_batch)
+        return self.empty(state, self.task.config.offline.rollout_batch)
 
     def start(
         self, state: OnPolicyState, now: Moment, key: PRNGKeyArray, on_pass: OnPass | None = None
