@@ -26,7 +26,7 @@ from moore.stages.budget import REFERENCE
 from moore.stages.earnings import Earnings
 from moore.stages.first_policy import begin_with_clone
 from moore.stages.from_log import learn_from_log
-from moore.stages.learner import LearnerState
+from moore.stages.learner import Learner, LearnerState
 from moore.stages.line_search import LineSearch
 from moore.stages.rehearsal import rehearse
 from moore.stages.trials import Trials
@@ -154,6 +154,8 @@ def test_the_hand_over_keeps_the_models_and_begins_the_chains_anew(learner, begu
     assert jax.tree.all(
         jax.tree.map(lambda a, b: bool(jnp.all(a == b)), handed.experience.model, before)
     )
+    # Room for rounds that nobody makes would be in the memory and in every checkpoint of a run.
+    assert len(handed.experience.rows.target) == 20 * learner.config.model.elites
 
 
 def test_the_agent_of_the_system_begins_with_the_policy_that_is_handed_over(learner, begun):
@@ -330,6 +332,23 @@ def test_a_log_that_cannot_be_cloned_teaches_nothing_before_the_hand_over(tmp_pa
     log = tiny_log(episodes=20, gain=0.0, noise=1.0)  # actions at random
     result = run(short, dataset=log, env=ENV, out=tmp_path / "run", stages="offline", quiet=True)
     assert not read_metrics(result.folder / "metrics.jsonl")[0]["clone/acts"]
+
+
+def test_an_estimate_counts_updates_in_which_the_actor_learns(exact_log, monkeypatch):
+    """In the run 20 updates at the beginning teach the critic alone, and those cost less."""
+    update, moved = Learner.update, []
+
+    def spy(learner, state, epoch, updates):
+        before = copied(learner.newest_policy(state))
+        state, metrics = update(learner, state, epoch, updates)
+        moved.append(
+            (state.stage, updates, not eqx.tree_equal(learner.newest_policy(state), before))
+        )
+        return state, metrics
+
+    monkeypatch.setattr(Learner, "update", spy)
+    Miniature(prepare(config(), dataset=exact_log, env=ENV)).costs()
+    assert moved == 2 * [("offline", 20, True), ("online", 20, True)]
 
 
 def test_an_estimate_does_not_charge_the_first_actions_with_what_the_hand_over_learns(exact_log):

@@ -19,6 +19,7 @@ from moore.planning.trials import Systems
 from moore.planning.work import offline_work, online_work, rehearsal_work
 from moore.runs.setup import prepare
 from moore.stages.budget import DipBudget
+from moore.stages.learner import Learner
 from tiny import ENV, tiny_config, tiny_log
 
 EACH = {"update": 0.01, "fit": 0.02, "imagine": 1e-5}
@@ -51,6 +52,23 @@ def test_the_work_is_what_a_run_really_does(setup, tiny_run):
     rows = [json.loads(x) for x in (tiny_run.folder / "metrics.jsonl").read_text().splitlines()]
     fits = [row["model/fit_steps"] for row in rows if "model/fit_steps" in row]
     assert 0 < fits[0] <= offline["fit"] and sum(fits[1:]) <= online["refit"]
+
+
+def test_updates_are_priced_in_calls_as_large_as_those_of_the_run(setup, monkeypatch):
+    """A call has a price of its own, which few updates share where each step is learned from."""
+    calls, update = [], Learner.update
+
+    def spy(learner, state, epoch, updates):
+        calls.append((state.stage, updates))
+        return update(learner, state, epoch, updates)
+
+    monkeypatch.setattr(Learner, "update", spy)
+    Miniature(setup).costs()
+    each = setup.config.online.updates_per_step
+    assert setup.config.online.update_every == 1 and each < 20
+    online = [updates for stage, updates in calls if stage == "online"]
+    assert set(online) == {each} and 2 * 20 <= sum(online) < 2 * (20 + each)
+    assert {updates for stage, updates in calls if stage == "offline"} == {20}
 
 
 def test_rehearsals_are_counted_where_there_are_any(setup):

@@ -29,8 +29,8 @@ from moore.stages.clone import fit_clone, floor_gate
 from moore.stages.gatekeeping import pass_gate
 from moore.stages.learner import Learner, LearnerState
 
-# Sizes of the miniature: gradient steps of the models, updates of the agent and of the clone, steps
-# in the system, and imagined steps of a round of rollouts.
+# Sizes of the miniature: gradient steps of the models, updates of the clone and at least of the
+# agent, steps in the system, and imagined steps of a round of rollouts.
 FIT_STEPS, UPDATES, STEPS, IMAGINED = 20, 20, 20, 20_000
 
 
@@ -88,21 +88,17 @@ class Miniature:
     def costs(self) -> Costs:
         """Goes through both stages twice."""
         first, second = self._lap(), self._lap()
-        units = self._units()
-        each = {
-            stage: {
-                part: seconds / units[part]
-                for part, seconds in clock.seconds.items()
-                if units.get(part)
-            }
-            for stage, clock in second.clocks.items()
-        }
+        each = {}
+        for stage, clock in second.clocks.items():
+            units = self._units(stage)
+            parts = {part: seconds for part, seconds in clock.seconds.items() if units.get(part)}
+            each[stage] = {part: seconds / units[part] for part, seconds in parts.items()}
         scaled = sum(sum(clock.seconds.values()) for clock in second.clocks.values())
         starting = max(first.seconds - scaled, 0.0)
         memory, state = peak_memory(), state_bytes(self.learner)
         return Costs(starting, each["offline"], each["online"], memory, state)
 
-    def _units(self) -> dict[str, int]:
+    def _units(self, stage: str) -> dict[str, int]:
         config = self._config
         online = config.online
         return {
@@ -110,12 +106,22 @@ class Miniature:
             "refit": config.model.max_refit_steps,
             "clone": UPDATES,
             "imagine": online.rollout_batch * rollout_length(config, 1),
-            "update": UPDATES,
+            "update": sum(self._calls(stage)),
             "gate": config.gate.rollouts,
             "act": STEPS,
             "observe": STEPS,
             "diagnose": 1,
         }
+
+    def _calls(self, stage: str) -> list[int]:
+        """Updates of the agent in each call of a lap: a call has a price of its own."""
+        each = min(updates_of_a_call(self._config, stage), UPDATES)
+        return -(-UPDATES // each) * [each]
+
+    def _update(self, learner: Learner, state: LearnerState, epoch: int) -> LearnerState:
+        for updates in self._calls(state.stage):
+            state, _ = learner.update(state, epoch, updates)
+        return state
 
     def _lap(self) -> Lap:
         lap = Lap()
@@ -135,7 +141,7 @@ class Miniature:
         if self._setup.config.clone:
             state = _with_clone(learner, state)
         state, _ = learner.refresh(learner.summarise_data(state), 2)
-        state, _ = learner.update(state, 2, UPDATES)
+        state = self._update(learner, state, 2)
         state, _ = pass_gate(learner, state, 2)
         epoch_diagnostics.imagined_episodes(learner, state)
         return state
@@ -151,7 +157,7 @@ class Miniature:
             state = learner.observe(state, self._transition)
         before = epoch_diagnostics.policy_in_models(learner, state)
         state, _ = learner.refresh(state, 1)
-        state, _ = learner.update(state, 1, UPDATES)
+        state = self._update(learner, state, 1)
         state, _ = pass_gate(learner, state, 1)
         epoch_diagnostics.compare_epochs(learner, before, state, 1)
         epoch_diagnostics.imagined_episodes(learner, state)
@@ -182,7 +188,16 @@ def reduced(config: Config) -> Config:
             epochs=1,
         ),
         gate=dataclasses.replace(config.gate, rollouts=min(config.gate.rollouts, 20)),
+        # What the actor of PPO costs is not told by its first updates, in which it does not learn.
+        ppo=dataclasses.replace(config.ppo, critic_first=0),
     )
+
+
+def updates_of_a_call(config: Config, stage: str) -> int:
+    """How many updates of the agent a run makes in one call, in this stage."""
+    if stage == "offline":
+        return max(config.offline.updates_per_epoch // config.offline.rounds, 1)
+    return config.online.updates_per_step * config.online.update_every
 
 
 def state_bytes(learner: Learner) -> int:
