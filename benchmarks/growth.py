@@ -150,17 +150,25 @@ def _row(
     }
 
 
-def presets(names: list[str], rows: int) -> Iterator[dict[str, Any]]:
-    """What each preset takes here at most, part by part, on a made log of so many rows."""
+def presets(names: list[str], rows: int, log_file: Path | None = None) -> Iterator[dict[str, Any]]:
+    """What each preset takes here at most, part by part, on this log or a made one of so many rows.
+
+    A preset whose log ships with the package is estimated on that one.
+    """
+    import jax
     from made_log import made_log
 
     from moore.planning.estimate import estimate_run
     from moore.presets import preset
 
     for name in names:
+        # Otherwise a preset of the shapes of an earlier one would compile nothing.
+        jax.clear_caches()
         config = preset(name)
         log, told = None, "its own log"
-        if not (config.dataset or "").startswith("builtin:"):
+        if log_file is not None:
+            log, told = log_file, "a log of one's own"
+        elif not (config.dataset or "").startswith("builtin:"):
             # A plant is of any shape; here it has Hopper's.
             config = dataclasses.replace(config, env_id=config.env_id or "Hopper-v5")
             log, told = made_log(config.env_id, rows), f"{rows:,} made rows"
@@ -244,6 +252,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     add("--factors", nargs="*", choices=list(FACTORS), default=None, help="sizes to change (all)")
     add("--rows", type=int, default=10_000_000, help="largest log; 100,000,000 rows are 11 GB")
     add("--presets", nargs="+", default=[], help="presets to estimate, without any factor")
+    add("--preset-log", type=Path, help="log of the presets, instead of theirs or a made one")
     add("--preset-rows", type=int, default=100_000, help="rows of the made log of a preset")
     add("--repeats", type=int, default=3, help="calls that count (3)")
     add("--clock", choices=("wall", "processor"), default="wall", help="seconds of what (wall)")
@@ -277,7 +286,7 @@ def main(argv: list[str] | None = None) -> None:
         for value in FACTORS[factor]:
             if factor != "rows" or value <= chosen.rows:
                 note(measured(factor, value, chosen.repeats))
-    note(presets(chosen.presets, chosen.preset_rows))
+    note(presets(chosen.presets, chosen.preset_rows, chosen.preset_log))
     if chosen.plot:
         plot(read(chosen.out) if chosen.out else [_as_text(row) for row in rows], chosen.plot)
 

@@ -97,10 +97,13 @@ def test_a_preset_with_a_log_of_its_own_is_timed_on_it_and_others_on_a_made_one(
         return Found()
 
     monkeypatch.setattr("moore.planning.estimate.estimate_run", estimate)
+    cleared = []
+    monkeypatch.setattr("jax.clear_caches", lambda: cleared.append(len(asked)))
     rows = list(growth.presets(["quickstart", "laptop/halfcheetah-medium", "plant"], 600))
     assert asked == [("Pendulum-v1", None), ("HalfCheetah-v5", 600), ("Hopper-v5", 600)]
     assert [row["milliseconds"] for row in rows] == 3 * [1000, 2000, 3000]
     assert {row["unit"] for row in rows} == {"run on its own log", "run on 600 made rows"}
+    assert cleared == [0, 1, 2], "a preset is estimated with the programs of an earlier one"
 
 
 def test_a_part_within_a_part_of_compiling_counts_once(monkeypatch):
