@@ -100,6 +100,24 @@ def test_an_estimate_measures_every_part_and_writes_nothing(desk, setup, log_fil
     assert json.loads(json.dumps(found.as_json()))["seconds"]["total"] == found.seconds()
 
 
+def test_an_estimate_tells_what_is_spared_if_the_offline_stage_ends_as_soon_as_it_may(measured):
+    """4 epochs of 150 updates, each at 0.01 s; the critics' values may settle after 3 of them."""
+    config = tiny_config()
+    offline = dataclasses.replace(config.offline, epochs=4, updates_per_epoch=150, rounds=1)
+
+    def estimate(**stops):
+        stage = dataclasses.replace(offline, **stops)
+        return estimate_run(dataclasses.replace(config, offline=stage), dataset=tiny_log(), env=ENV)
+
+    assert estimate(patience=None, refusals=None).spared == 0.0
+    found = estimate(patience=3, refusals=9)
+    imagined = offline.rollout_batch * config.rollout_length
+    assert found.spared == pytest.approx(150 * 0.01 + imagined * 1e-5)
+    told = estimate_text(dataclasses.replace(found, spared=0.5 * found.seconds()), "this run")
+    assert "If its offline stage ends as soon as it may, it takes" in told
+    assert "as soon as" not in estimate_text(dataclasses.replace(found, spared=0.0), "this run")
+
+
 def test_a_part_costs_its_work_times_the_price_of_a_unit():
     work = {"update": 300, "fit": 50, "gate": 7}
     found = {part.name: part.seconds for part in priced("offline", work, EACH)}

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from moore.planning.work import (
     offline_work,
     online_work,
     rehearsal_work,
+    with_fewest_epochs,
 )
 from moore.runs.plan import Stages
 from moore.runs.sections import used_settings
@@ -53,20 +54,21 @@ class RunEstimate:
 
     Attributes:
         parts: where the time goes.
+        spared: seconds of these that fall away if the offline stage ends as soon as it may.
         memory: bytes; None where the system does not tell what a process has.
         notes: sentences that say what may be less.
         calibration: seconds that it took to find out.
     """
 
     parts: tuple[RunPart, ...]
+    spared: float
     memory: int | None
     notes: tuple[str, ...]
     calibration: float
 
     def seconds(self, *stages: str) -> float:
         """Seconds of these stages; of all without any."""
-        counted = (part.seconds for part in self.parts if not stages or part.stage in stages)
-        return sum(counted, 0.0)
+        return _total(part for part in self.parts if not stages or part.stage in stages)
 
     def as_json(self) -> dict:
         """As nested tables."""
@@ -111,8 +113,11 @@ def estimate_prepared(setup: Setup, stages: Stages, begin: float) -> RunEstimate
         RunPart("once", "read and check the log", prepared),
         RunPart("once", "compile the programs", costs.starting),
     ]
+    spared = 0.0
     if offline:
-        parts += offline_parts(learner, costs)
+        most = offline_parts(learner, costs)
+        parts += most
+        spared = _total(most) - _total(offline_parts(with_fewest_epochs(learner), costs))
     if online:
         epochs = config.online.epochs
         parts += priced("online", online_work(learner, epochs), costs.online)
@@ -132,7 +137,7 @@ def estimate_prepared(setup: Setup, stages: Stages, begin: float) -> RunEstimate
         notes.append("The time that the live system takes for its steps is not counted.")
     known = tuple(part for part in parts if part.seconds)
     memory = memory_of(costs, learner)
-    return RunEstimate(known, memory, tuple(notes), time.perf_counter() - begin)
+    return RunEstimate(known, spared, memory, tuple(notes), time.perf_counter() - begin)
 
 
 # What people call the parts.
@@ -163,8 +168,11 @@ def offline_parts(learner: Learner, costs: Costs) -> list[RunPart]:
 
 def rehearsal_seconds(learner: Learner, epochs: int, costs: Costs) -> float:
     """What the rehearsals in so many online epochs take."""
-    work = rehearsal_work(learner, epochs)
-    return sum((part.seconds for part in priced("online", work, costs.offline)), 0.0)
+    return _total(priced("online", rehearsal_work(learner, epochs), costs.offline))
+
+
+def _total(parts: Iterable[RunPart]) -> float:
+    return sum((part.seconds for part in parts), 0.0)
 
 
 def seconds_of_a_step(world: World) -> float:

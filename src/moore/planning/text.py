@@ -15,13 +15,19 @@ def estimate_text(found: RunEstimate, name: str) -> str:
     """An estimate; `name` says of which run."""
     took = f"measured in {duration(found.calibration)}"
     head = f"{name} takes at most {duration(found.seconds())} here ({took}){_memory(found.memory)}."
-    lines = [head, "Nothing was begun and nothing was written.", ""]
+    lines = [head, *_soonest(found), "Nothing was begun and nothing was written.", ""]
     for stage, title in _STAGES.items():
         if seconds := found.seconds(stage):
             lines.append(_row(title, duration(seconds)))
             parts = [part for part in found.parts if part.stage == stage]
             lines += [_row(f"  {part.name}", duration(part.seconds)) for part in parts]
     return "\n".join([*lines, *_as_notes(found.notes)])
+
+
+def _soonest(found: RunEstimate) -> Iterable[str]:
+    most, least = (duration(found.seconds() - less) for less in (0.0, found.spared))
+    if most != least:
+        yield f"If its offline stage ends as soon as it may, it takes {least}."
 
 
 def estimate_line(found: RunEstimate) -> str:

@@ -1,5 +1,6 @@
 """How much of each part a run does, at most: a stage may end sooner, and so may a fit."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from moore.agents.bc import BCConfig
@@ -22,6 +23,14 @@ def offline_work(learner: Learner) -> Work:
         work["diagnose"] = epochs
         work["gate"] = epochs * config.gate.rollouts
     return work
+
+
+def with_fewest_epochs(learner: Learner) -> Learner:
+    """A learner whose offline stage has as few epochs as that of the given one may end after."""
+    offline = learner.config.offline
+    stops = [count for count in (offline.patience, offline.refusals) if count is not None]
+    fewest = dataclasses.replace(offline, epochs=min([offline.epochs, *stops]))
+    return learner.changed(config=dataclasses.replace(learner.config, offline=fewest))
 
 
 def online_work(learner: Learner, epochs: int) -> Work:
