@@ -166,12 +166,13 @@ def presets(names: list[str], rows: int, log_file: Path | None = None) -> Iterat
         jax.clear_caches()
         config = preset(name)
         log, told = None, "its own log"
-        if log_file is not None:
-            log, told = log_file, "a log of one's own"
-        elif not (config.dataset or "").startswith("builtin:"):
+        if not (config.dataset or "").startswith("builtin:"):
             # A plant is of any shape; here it has Hopper's.
             config = dataclasses.replace(config, env_id=config.env_id or "Hopper-v5")
-            log, told = made_log(config.env_id, rows), f"{rows:,} made rows"
+            if log_file is not None:
+                log, told = log_file, f"`{log_file.stem}`"
+            else:
+                log, told = made_log(config.env_id, rows), f"{rows:,} made rows"
         found = estimate_run(config, dataset=log)
         for stage in ("once", "offline", "online"):
             yield {
@@ -252,7 +253,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     add("--factors", nargs="*", choices=list(FACTORS), default=None, help="sizes to change (all)")
     add("--rows", type=int, default=10_000_000, help="largest log; 100,000,000 rows are 11 GB")
     add("--presets", nargs="+", default=[], help="presets to estimate, without any factor")
-    add("--preset-log", type=Path, help="log of the presets, instead of theirs or a made one")
+    add("--preset-log", type=Path, help="log for presets without one of the package")
     add("--preset-rows", type=int, default=100_000, help="rows of the made log of a preset")
     add("--repeats", type=int, default=3, help="calls that count (3)")
     add("--clock", choices=("wall", "processor"), default="wall", help="seconds of what (wall)")

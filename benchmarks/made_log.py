@@ -2,6 +2,7 @@
 
 import gymnasium
 import numpy as np
+from scipy.signal import lfilter
 
 from moore.data.dataset import Dataset, episode_statistics
 
@@ -12,10 +13,14 @@ def made_log(env_id: str, rows: int, episode: int = 500) -> Dataset:
     with gymnasium.make(env_id) as env:
         first = np.asarray(env.reset(seed=0)[0], np.float32)
         low, high = env.action_space.low, env.action_space.high
-    obs = first + 0.01 * rng.standard_normal((rows + 1, first.size), np.float32)
     action = rng.uniform(low, high, (rows, low.size)).astype(np.float32)
+    # The system answers the actions and forgets: a log that does not is refused.
+    pushed = rng.standard_normal((rows + 1, first.size), np.float32)
+    pushed[1:] += action @ rng.standard_normal((low.size, first.size), np.float32)
+    moved = 0.01 * lfilter([1.0], [1.0, -0.9], pushed, axis=0).astype(np.float32)
+    obs = first + moved
     ends = np.arange(1, rows + 1) % episode == 0
-    reward = rng.standard_normal(rows, np.float32)
+    reward = 0.1 * rng.standard_normal(rows, np.float32) - np.abs(moved[1:]).mean(axis=1)
     returns, lengths = episode_statistics(reward, ends)
     return Dataset(
         obs[:-1],

@@ -16,6 +16,7 @@ import products_tried
 from made_log import made_log
 
 from moore.data.dataset import validate
+from moore.data.run_checks import check_log_for_run
 
 
 def row(factor, value, operation, milliseconds):
@@ -93,7 +94,8 @@ def test_a_preset_with_a_log_of_its_own_is_timed_on_it_and_others_on_a_made_one(
             return {"once": 1.0, "offline": 2.0, "online": 3.0}[stage]
 
     def estimate(config, *, dataset):
-        asked.append((config.env_id, dataset and len(dataset.reward)))
+        named = dataset is None or isinstance(dataset, Path)
+        asked.append((config.env_id, dataset if named else len(dataset.reward)))
         return Found()
 
     monkeypatch.setattr("moore.planning.estimate.estimate_run", estimate)
@@ -104,6 +106,18 @@ def test_a_preset_with_a_log_of_its_own_is_timed_on_it_and_others_on_a_made_one(
     assert [row["milliseconds"] for row in rows] == 3 * [1000, 2000, 3000]
     assert {row["unit"] for row in rows} == {"run on its own log", "run on 600 made rows"}
     assert cleared == [0, 1, 2], "a preset is estimated with the programs of an earlier one"
+    mine = Path("folder/mine.hdf5")
+    rows = list(growth.presets(["quickstart", "plant"], 600, mine))
+    assert asked[3:] == [("Pendulum-v1", None), ("Hopper-v5", mine)]
+    assert {row["unit"] for row in rows} == {"run on its own log", "run on `mine`"}
+
+
+@pytest.mark.parametrize("env_id", ["Pendulum-v1", "Hopper-v5"])
+def test_a_run_accepts_a_made_log(env_id):
+    """What no run would begin with cannot be estimated either."""
+    log = made_log(env_id, 20_000)
+    assert len(log.reward) == 20_000 and len(log.episode_returns) == 40
+    check_log_for_run(log, None)
 
 
 def test_a_part_within_a_part_of_compiling_counts_once(monkeypatch):
