@@ -1,7 +1,7 @@
 """Whole runs in each number format, and the change of the curve that a format causes.
 
-    python benchmarks/accelerator_runs.py --out docs/results/bf16.csv
-    python benchmarks/accelerator_runs.py --presets quick/pendulum --epochs 5 --seeds 0 1 2 3
+    python benchmarks/accelerator_runs.py --epochs 4 --seeds 0 1 2 --out docs/results/bf16.csv
+    python benchmarks/accelerator_runs.py --presets quick/pendulum --epochs 2
 
 This command makes short runs of a preset with the paper's algorithm, a row an evaluation.
 `accelerator.py --runs` makes whole ones of the quickstart.
