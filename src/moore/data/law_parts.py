@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+_FAR = 1.5  # sums of two deviations
 _FLOOR = 1e-3  # of a change's variance: less is no noise of a system
 
 Sums = tuple[int, np.ndarray, np.ndarray]  # rows, sums (m,) and products (m, m) of their columns
@@ -70,6 +71,11 @@ class ColumnChange:
     scale: np.ndarray
     order: np.ndarray
 
+    @property
+    def keeps(self) -> np.ndarray:
+        """(m,) bool: the columns that stay as they are."""
+        return (self.scale == 1.0) & (self.order == np.arange(len(self.order)))
+
 
 @dataclass(frozen=True, eq=False)
 class LogParts:
@@ -99,6 +105,18 @@ class LogParts:
     def joined(self, which: np.ndarray) -> LogPart:
         """The parts (parts,) bool as one."""
         return joined([part for part, one in zip(self.sums, which, strict=True) if one], self.known)
+
+    def elsewhere(self, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """(known,) bool: columns of which two kinds of parts have no values in common.
+
+        A law that is not linear, as that of a wheel, is another one there.
+        """
+        means, sizes = [], []
+        for which in (ones, others):
+            weights = self.counts[which] / self.counts[which].sum()
+            means.append(weights @ self.means[which][:, : self.known])
+            sizes.append(np.sqrt(np.diag(self.joined(which).moments)[: self.known]))
+        return np.abs(means[0] - means[1]) > _FAR * (sizes[0] + sizes[1])
 
     def excess(self, which: np.ndarray, law: np.ndarray) -> float:
         """How much more a law misses of these parts than their own, as the mean of the parts."""
