@@ -18,9 +18,10 @@ def _of_actions(s: dict) -> str:
         )
     return (
         "The step from a row to the next is told by the action of the next row, and hardly by its "
-        "own. Either the actions were logged one row late: then move that column. Or the "
-        "controller answers to changes of the observations and the plant answers slowly: then log "
-        "actions with more variation, or in longer steps."
+        "own. Either the actions were logged one row late: then move that column. Or all rows "
+        "run backwards in time, which looks the same: then sort them. Or the controller answers to "
+        "changes of the observations and the plant answers slowly: then log actions with more "
+        "variation, or in longer steps."
     )
 
 
@@ -78,6 +79,25 @@ SHIFT_DEFECTS = (
         in_run=True,
     ),
     Defect("shifted-actions", lambda s: s["action_rows"], _of_actions, in_run=True),
+    Defect(
+        "late-observations",
+        lambda s: s["late_columns"] and not s["shuffled"] and not s["misplaced"],
+        "Some observation entries seem to stand in another row than all others: {late_columns}. "
+        "The row before tells of the next observation what a row itself lacks, and it would not if "
+        "they were moved. Either they were logged so: then move these columns, or a policy would "
+        "act on what it is never shown in time. Or that is how the plant and its sensors are, live "
+        "too: then let the observation hold the readings of the row before.",
+        in_run=True,
+    ),
+    Defect(
+        "rows-left-out",
+        lambda s: s["left_out"],
+        "Again and again a step is as long as several of the others: {left_out}. The next row is "
+        "taken for the successor there, so models would learn another system. Give the table its "
+        "time column, then gaps are found by it, or log every row; if only some rows should be "
+        "kept, keep them evenly.",
+        in_run=True,
+    ),
     Defect("shifted-rewards", lambda s: s["reward_rows"], _of_rewards, in_run=True),
     Defect(
         "returns-to-go",
