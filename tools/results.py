@@ -25,6 +25,7 @@ import tables_guard
 import tables_handover
 import tables_options
 import tables_pilots
+import tables_places
 import tables_quick
 import tables_safe
 import tables_schemes
@@ -52,6 +53,7 @@ MODULES = (
     tables_slips,
     tables_speed,
     tables_pilots,
+    tables_places,
     tables_stages,
     tables_units,
 )
