@@ -10,6 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from moore.data.least_squares import solved
+
 _FAR = 1.5  # sums of two deviations
 _FLOOR = 1e-3  # of a change's variance: less is no noise of a system
 
@@ -35,7 +37,7 @@ class LogPart:
         size = np.sqrt(np.maximum(np.diag(inner), 1e-300))
         scaled = inner / np.outer(size, size) + 1e-6 * np.eye(self.known)
         cross = self.moments[: self.known, self.known :] / size[:, None]
-        return np.linalg.lstsq(scaled, cross, rcond=None)[0] / size[:, None]
+        return solved(scaled, cross) / size[:, None]
 
     @cached_property
     def least(self) -> np.ndarray:
