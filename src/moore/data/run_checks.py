@@ -17,11 +17,10 @@ from moore.data.end_rows import summarize_ends
 from moore.data.episode_summary import staying_flags
 from moore.data.given_away import given_away
 from moore.data.idle_actions import have_no_effect
-from moore.data.late_columns import late_columns
-from moore.data.left_out import left_out
 from moore.data.log import told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
+from moore.data.out_of_place import summarize_places
 from moore.data.readings import summarize_readings
 from moore.data.reward_sums import summarize_sums
 from moore.data.row_fits import reward_rows
@@ -76,8 +75,6 @@ def _summary(log: Dataset, facts: object) -> dict:
         "shuffled": is_shuffled(log, ends),
         "misplaced": what_is_misplaced(log, ends),
         "idle_actions": have_no_effect(log, ends),
-        "late_columns": late_columns(log, ends),
-        "left_out": left_out(log, ends),
         "obs_mean": mean.tolist(),
         "obs_sd": sd.tolist(),
         "lone_obs": lone_values(low, high, log.obs[:: max(1, log.size // SAMPLE)]),
@@ -93,6 +90,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         **_unchanged(log),
         **given_away(log, ends),
         **summarize_courses(log, ends),
+        **summarize_places(log, ends),
         **summarize_readings(log, ends),
         **summarize_shifts(log, ends, of_rewards),
         **summarize_sums(log, ends, of_rewards),

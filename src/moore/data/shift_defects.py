@@ -1,4 +1,4 @@
-"""Defects of logs whose actions or rewards seem to belong to other rows."""
+"""Defects of logs whose columns seem to belong to other rows, or to be in other forms."""
 
 from moore.data.defect import Defect
 
@@ -76,6 +76,24 @@ SHIFT_DEFECTS = (
         lambda s: s["known_too_early"],
         "Observation dimensions show what seems to be known only later: {known_too_early}. If a "
         "live system cannot show it, a policy that goes by it fails there: leave them out.",
+        in_run=True,
+    ),
+    Defect(
+        "choices-as-actions",
+        lambda s: s["choices"],
+        "Each action is {choices}, as choices are written. A policy gives numbers in between, too, "
+        "which the log never shows. If the plant takes only these, let it take the nearest one; "
+        "choices without an order are no actions of this package.",
+        in_run=True,
+    ),
+    Defect(
+        "standardised-episodes",
+        lambda s: s["standardised"],
+        "Observation dimensions {standardised} have mean 0 and deviation 1 in every episode, as if "
+        "each had been standardised by itself. That uses what is only known when the episode is "
+        "over, so a live system cannot show it. Log the readings as they are (--standardise-obs "
+        "standardises them by the whole log).",
+        level="ruins",
         in_run=True,
     ),
     Defect("shifted-actions", lambda s: s["action_rows"], _of_actions, in_run=True),

@@ -20,11 +20,10 @@ from moore.data.episode_summary import Flags, read_flags, spread, summarize_epis
 from moore.data.given_away import given_away
 from moore.data.idle_actions import have_no_effect
 from moore.data.known_files import KnownFile, closest_env, recognise
-from moore.data.late_columns import late_columns
-from moore.data.left_out import left_out
 from moore.data.log import Log, notes_of, parts_of, told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
+from moore.data.out_of_place import summarize_places
 from moore.data.precision import lost_in_float32
 from moore.data.readings import summarize_readings
 from moore.data.reward_sums import summarize_sums
@@ -167,11 +166,10 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "shuffled": log.next_obs is not None and is_shuffled(log, flags.ends),
         "misplaced": what_is_misplaced(log, flags.ends),
         "idle_actions": have_no_effect(log, flags.ends),
-        "late_columns": late_columns(log, flags.ends),
-        "left_out": left_out(log, flags.ends),
         "not_read": _not_read(log),
         **given_away(log, flags.ends),
         **summarize_courses(log, flags.ends),
+        **summarize_places(log, flags.ends),
         **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends, of_rewards),
         **summarize_sums(log, flags.ends, of_rewards),
