@@ -135,8 +135,9 @@ SHIFT_DEFECTS = (
     Defect(
         "one-return",
         lambda s: s["one_return"],
-        "The reward is the same in all rows of an episode and another one in other episodes, as "
-        "where the return of the episode stands in each of its rows. Then it counts once a row: "
+        "The reward is the same in all rows of an episode, or 0 in all but its first row, and "
+        "another one in other episodes, as where the return of the episode stands in each of its "
+        "rows, or in the first. Then it counts once a row, or for an action that did not earn it: "
         "log what each row earned.",
         in_run=True,
     ),
