@@ -90,7 +90,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         **_unchanged(log),
         **given_away(log, ends),
         **summarize_courses(log, ends),
-        **summarize_places(log, ends),
+        **summarize_places(log, ends, of_rewards),
         **summarize_readings(log, ends),
         **summarize_shifts(log, ends, of_rewards),
         **summarize_sums(log, ends, of_rewards),

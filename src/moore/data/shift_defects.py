@@ -79,6 +79,14 @@ SHIFT_DEFECTS = (
         in_run=True,
     ),
     Defect(
+        "idle-rewards",
+        lambda s: s["idle_rewards"] and not (s["shuffled"] or s["misplaced"]),
+        "Neither a row nor the one before or after tells anything of its reward. Rewards may be in "
+        "another order than the rows: then nothing can be learned from them. If they are right, "
+        "they are nearly all noise, or depend on what is not observed: observe that.",
+        in_run=True,
+    ),
+    Defect(
         "choices-as-actions",
         lambda s: s["choices"],
         "Each action is {choices}, as choices are written. A policy gives numbers in between, too, "

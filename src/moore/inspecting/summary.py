@@ -169,7 +169,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "not_read": _not_read(log),
         **given_away(log, flags.ends),
         **summarize_courses(log, flags.ends),
-        **summarize_places(log, flags.ends),
+        **summarize_places(log, flags.ends, of_rewards),
         **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends, of_rewards),
         **summarize_sums(log, flags.ends, of_rewards),
