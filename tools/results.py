@@ -26,6 +26,7 @@ import tables_guard
 import tables_handover
 import tables_options
 import tables_pilots
+import tables_plant
 import tables_quick
 import tables_safe
 import tables_schemes
@@ -54,6 +55,7 @@ MODULES = (
     tables_slips,
     tables_speed,
     tables_pilots,
+    tables_plant,
     tables_stages,
     tables_units,
 )

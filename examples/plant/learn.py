@@ -1,6 +1,6 @@
 """The offline stage: from the converted log to a policy, without touching the plant.
 
-python learn.py --log runs/plant/season.hdf5 --out runs/plant/offline --seed 1
+python learn.py --log runs/plant/log.hdf5 --out runs/plant/offline --seed 1
 """
 
 import argparse
@@ -43,7 +43,7 @@ def plant() -> moore.PlantSpec:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--log", type=Path, default=Path("runs/plant/season.hdf5"))
+    parser.add_argument("--log", type=Path, default=Path("runs/plant/log.hdf5"))
     parser.add_argument("--out", type=Path, default=Path("runs/plant/offline"))
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
