@@ -34,8 +34,10 @@ from signals import OPEN_MIN, SETTLED_MIN, JacketSensor, Settling
 from tank import BATCH_MIN, HIGH_PERCENT, LOW_PERCENT, Readings, Tank
 
 import moore
+from moore import algorithms
 from moore.cli import COMMANDS
 from moore.data.load import load_dataset, read_log
+from moore.runs.log_checks import with_horizon
 
 EXAMPLE = Path(historian.__file__).parent
 
@@ -246,6 +248,12 @@ class TestContainers:
         copied = [line.split()[1:-1] for line in lines if line.startswith("COPY")]
         root = EXAMPLE.parents[1]
         assert copied and all(any(root.glob(path)) for paths in copied for path in paths)
+
+
+def test_all_that_learns_looks_three_settling_times_ahead():
+    config = learn.settings(seed=1)
+    config = with_horizon(config, algorithms.find(config.algorithm).agent.sections)
+    assert config.ppo.discount == config.td3.discount == pytest.approx(1.0 - 1.0 / 45.0)
 
 
 def small(config):
