@@ -27,6 +27,7 @@ import tables_handover
 import tables_options
 import tables_pilots
 import tables_places
+import tables_plant
 import tables_quick
 import tables_safe
 import tables_schemes
@@ -56,6 +57,7 @@ MODULES = (
     tables_speed,
     tables_pilots,
     tables_places,
+    tables_plant,
     tables_stages,
     tables_units,
 )
