@@ -107,7 +107,10 @@ def failing_runs() -> str:
     rows = []
     for run in rows_of("safe-runs.csv", online="td3-8-failing", online_epochs="25"):
         same = {name: run[name] for name in ("task", "seed", "online_epochs")}
-        (before,) = rows_of("safe-runs.csv", online="td3-8", **same)
+        without = rows_of("safe-runs.csv", online="td3-8", **same)
+        if not without:
+            continue
+        (before,) = without
         cells = [run["task"], run["seed"], fixed(float(run["hand_over"]))]
         for name in ("final", "lowest"):
             cells += [fixed(float(of[name])) for of in (before, run)]
