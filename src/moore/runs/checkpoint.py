@@ -23,7 +23,7 @@ from moore.errors import InputError
 from moore.files import replace_folder, to_disk, trouble, write_whole
 
 # Increased with every change of the state's layout; runs of another format are refused.
-FORMAT = 11
+FORMAT = 12
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
 
 
