@@ -294,7 +294,7 @@ class TestCheckpointFiles:
         path = self.save(tmp_path)
         old = {"format": 6, "sha256": "0", "info": {}}
         (path / "manifest.json").write_text(json.dumps(old))
-        with pytest.raises(InputError, match="format 6; this version of moore reads 11"):
+        with pytest.raises(InputError, match="format 6; this version of moore reads 12"):
             load_checkpoint(path, self.STATE)
         (path / "manifest.json").write_text(checkpoints.sealed({"format": 99, "info": {}}))
         with pytest.raises(InputError, match="format 99"):
