@@ -14,11 +14,10 @@ from handover_runs import (
     curves_of,
     newest_clones,
     number,
-    online_returns,
     rows_of,
 )
 from tables_algorithms import FROM_SCRATCH, LAPTOP, variants
-from tables_handover import OTHER_LOGS, SOMETHING_LOGS, TITLES, log_title
+from tables_handover import OTHER_LOGS, SOMETHING_LOGS, TITLES, log_title, titled_runs
 from tables_schemes import CLONE, HALFCHEETAH, HOPPER, INVERTED, PENDULUM, clones
 from tables_searches import LONG, long_run
 from text import markdown
@@ -77,11 +76,8 @@ def logs_beside() -> str:
     """A row a run."""
     rows = []
     for log in LOGGED:
-        runs = {run: online_returns().get((log, run), {}) for run in TITLES}
-        for seed in sorted({seed for seeds in runs.values() for seed in seeds}):
-            for run in (run for run in TITLES if seed in runs[run]):
-                title = f"{log_title(log)} {seed}, {TITLES[run]}"
-                rows.append(_row(title, runs=[_of(log, run, seed)]))
+        for run, seed, title in titled_runs(log):
+            rows.append(_row(title, runs=[_of(log, run, seed)]))
         for run in ALGORITHMS:
             held = beside.measured(beside.frozen(curves_of(log, run)), log)
             title = f"{log_title(log)} 0, the hand-over of `{run}`, frozen"

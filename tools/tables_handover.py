@@ -153,6 +153,17 @@ def offline_epochs(log: str, run: str, seed: str) -> str:
     return str(len(offline_returns(log, run, seed)) or 60)
 
 
+def titled_runs(log: str) -> list[tuple[str, str, str]]:
+    """(run, seed, title) of every run on a log, seed after seed."""
+    runs = {run: online_returns().get((log, run), {}) for run in TITLES}
+    return [
+        (run, seed, f"{log_title(log)} {seed}, {TITLES[run]}")
+        for seed in sorted({seed for seeds in runs.values() for seed in seeds})
+        for run in TITLES
+        if seed in runs[run]
+    ]
+
+
 EPOCHS_HEAD = ("offline epochs", "hand-over", *map(str, range(1, EPOCHS + 1)), "dip share")
 EPOCHS_HEAD += ("acting (by luck)",)
 
@@ -160,12 +171,9 @@ EPOCHS_HEAD += ("acting (by luck)",)
 def logs_epochs() -> str:
     rows = []
     for log in LOGGED:
-        runs = {run: online_returns().get((log, run), {}) for run in TITLES}
-        for seed in sorted({seed for seeds in runs.values() for seed in seeds}):
-            for run in (run for run in TITLES if seed in runs[run]):
-                title = f"{log_title(log)} {seed}, {TITLES[run]}"
-                epochs = offline_epochs(log, run, seed)
-                rows.append([title, epochs, *epochs_row(run, log, seed)])
+        for run, seed, title in titled_runs(log):
+            epochs = offline_epochs(log, run, seed)
+            rows.append([title, epochs, *epochs_row(run, log, seed)])
         earned = fixed(newest_clones()[log]) if log in newest_clones() else "none made"
         still = ["0", "0, and luck"] if log in newest_clones() else ["", ""]
         rows.append([f"{log_title(log)}, a clone", "", earned, *[""] * EPOCHS, *still])
