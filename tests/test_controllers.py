@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from moore.errors import InputError
-from moore.guarding.controllers import Controller, FunctionController, ask
+from moore.guarding.controllers import Controller, FunctionController, Tracking, ask
 from moore.guarding.http_call import HttpController
 from moore.guarding.opening import open_controller
 
@@ -43,10 +43,39 @@ def test_a_function_that_the_user_names_is_imported(tmp_path, monkeypatch):
         opened("my_controller:pd")
 
 
+def test_an_object_or_a_class_that_the_user_names_keeps_its_memory(tmp_path, monkeypatch):
+    text = """
+class Pid:
+    def __init__(self, sent=3.0):
+        self.sent = sent
+    def act(self, obs):
+        return [0.0, self.sent]
+    def track(self, obs, sent):
+        self.sent = sent[1]
+class Tuned(Pid):
+    def __init__(self, gain):
+        pass
+pid = Pid(2.0)
+other = "not a controller"
+"""
+    (tmp_path / "with_memory.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, begins in (("pid", 2.0), ("Pid", 3.0)):
+        controller = opened(f"with_memory:{name}")
+        assert isinstance(controller, Tracking)
+        assert controller.act(OBS[0]) == [0.0, begins]
+        controller.track(OBS[0], np.array([0.0, 4.0]))
+        assert controller.act(OBS[0]) == [0.0, 4.0]
+    with pytest.raises(InputError, match=r"none of its objects can be made.*argument: 'gain'"):
+        opened("with_memory:Tuned")
+    with pytest.raises(InputError, match=r"no function other\(obs\).*no such object"):
+        opened("with_memory:other")
+
+
 @pytest.mark.parametrize("source", ["controller.pkl", "controller", "ftp://a/b", ""])
 def test_what_is_no_controller_is_told_with_what_could_be_one(source):
     with pytest.raises(
-        InputError, match="is of no known kind; expected a function module:function"
+        InputError, match="is of no known kind; expected a function or an object module:name"
     ):
         opened(source)
 

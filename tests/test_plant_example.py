@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -27,19 +26,18 @@ from good import reward
 from operate import (
     CHECK_BATCHES,
     FIRST_BATCHES,
-    OPEN_MIN,
     PROVEN_BATCHES,
-    SETTLED_MIN,
-    JacketSensor,
-    Settling,
     ShiftLeader,
 )
 from pid import Pid
+from signals import OPEN_MIN, SETTLED_MIN, JacketSensor, Settling
 from tank import BATCH_MIN, HIGH_PERCENT, LOW_PERCENT, Readings, Tank
 
 import moore
+from moore import algorithms
 from moore.cli import COMMANDS
 from moore.data.load import load_dataset, read_log
+from moore.runs.log_checks import with_horizon
 
 EXAMPLE = Path(historian.__file__).parent
 
@@ -51,29 +49,6 @@ def held(valve_percent, minutes, seed=0, **faults):
     for _ in range(minutes):
         tank.run(valve_percent)
     return tank.read()
-
-
-def batches(count, pid=None, **faults):
-    """The deviations of a controller, (batches, minutes), in kelvins."""
-    tank, pid, deviations = Tank(0), pid or Pid(), []
-    tank.faults = faults
-    for _ in range(count * BATCH_MIN):
-        seen = tank.read()
-        tank.run(float(pid.act(np.array(seen))[0]))
-        deviations.append(tank.read().temperature_C - seen.set_point_C)
-    return np.reshape(deviations, (count, BATCH_MIN))
-
-
-def earned(pid, *, days=10, seed=50):
-    """Mean return of a controller's batches, which lack their last minutes, as in the log."""
-    tank, rows = Tank(seed), []
-    for _ in range(days * 1440):
-        seen = tank.read()
-        output = pid.act(np.array(seen))
-        tank.run(float(output[0]))
-        rows.append((seen, output, tank.read()))
-    rewards = reward(*map(np.array, zip(*rows, strict=True)))
-    return rewards.reshape(-1, BATCH_MIN)[:, :-1].sum(axis=1).mean()
 
 
 class TestTank:
@@ -96,60 +71,38 @@ class TestTank:
         assert held(60.0, 20, stuck_valve_percent=0.0).valve_percent == 0.0
 
 
-class TestPid:
-    def test_it_brings_the_tank_to_its_set_point_but_badly(self):
-        old, better = np.abs(batches(6)), np.abs(batches(6, Pid(gain=12.0, reset_min=8.0)))
-        assert old[:, -1].mean() < 3.0
-        assert better.mean() < 0.7 * old.mean()
-
-    def test_it_earns_what_the_tutorial_says(self):
-        """In two weeks of five days without hand moves, as does the one that is tuned well."""
-        page = (EXAMPLE.parents[1] / "docs" / "tutorial-plant.md").read_text(encoding="utf-8")
-        old = re.search(r"the PI controller (-\d+)\.", page)[1]
-        tuned = re.search(r"gain 12, reset 8 minutes.*?\((-\d+) a", page, re.DOTALL)[1]
-        assert earned(Pid()) == pytest.approx(float(old), abs=1.5)
-        assert earned(Pid(gain=12.0, reset_min=8.0)) == pytest.approx(float(tuned), abs=1.5)
-
-    def test_it_does_not_look_at_the_jacket(self):
-        assert (batches(2) == batches(2, jacket_reads_C=20.0)).all()
-
-    def test_it_goes_on_from_where_the_valves_are(self):
-        on_set_point = Readings(50.0, 60.0, 5.0, 37.0, 50.0)
-        assert Pid().act(np.array(on_set_point)) == pytest.approx(37.0)
-
-
 @pytest.fixture(scope="module")
-def season(tmp_path_factory):
-    path = tmp_path_factory.mktemp("season") / "season.csv"
+def log_of_a_week(tmp_path_factory):
+    path = tmp_path_factory.mktemp("log") / "log.csv"
     historian.write(path, 1, seed=0)
     shutil.copy(EXAMPLE / "columns.toml", path.with_suffix(".toml"))
     return path
 
 
 class TestHistorian:
-    def test_a_season_is_a_log_that_moore_reads(self, season):
-        log = load_dataset(season, reward=reward)
+    def test_a_week_is_a_log_that_moore_reads(self, log_of_a_week):
+        log = load_dataset(log_of_a_week, reward=reward)
         assert log.obs.shape[1] == len(Readings._fields)
         assert 5 * 24 * 0.8 < len(log.episode_returns) <= 5 * 24
         assert not log.terminated.any()
 
-    def test_its_rows_are_those_of_the_plant(self, season):
-        log = read_log(season, reward=reward)
+    def test_its_rows_are_those_of_the_plant(self, log_of_a_week):
+        log = read_log(log_of_a_week, reward=reward)
         seen, action = Readings(*log.obs.T), log.action[:, 0]
         stays = ~log.truncated[:-1]
         assert np.abs(action[:-1] - log.obs[1:, 3])[stays].max() < 5.0, "the valves follow"
         assert seen.set_point_C.min() >= 44.0 and seen.set_point_C.max() <= 66.0
 
-    def test_operators_take_the_valves_and_the_clock_has_gaps(self, season):
-        with season.open() as file:
+    def test_operators_take_the_valves_and_the_clock_has_gaps(self, log_of_a_week):
+        with log_of_a_week.open() as file:
             rows = list(csv.DictReader(file))[1:]
         by_hand = np.mean([row["TIC101.MODE"] == "MAN" for row in rows])
         assert 0.01 < by_hand < 0.1
         assert {row["time"][:10] for row in rows} == {f"2026-03-0{day}" for day in range(2, 7)}
 
-    def test_the_same_seed_is_the_same_season(self, season, tmp_path):
+    def test_the_same_seed_is_the_same_log(self, log_of_a_week, tmp_path):
         historian.write(tmp_path / "again.csv", 1, seed=0)
-        assert (tmp_path / "again.csv").read_bytes() == season.read_bytes()
+        assert (tmp_path / "again.csv").read_bytes() == log_of_a_week.read_bytes()
 
 
 def test_what_is_good_is_near_the_set_point_with_calm_valves():
@@ -297,6 +250,12 @@ class TestContainers:
         assert copied and all(any(root.glob(path)) for paths in copied for path in paths)
 
 
+def test_all_that_learns_looks_three_settling_times_ahead():
+    config = learn.settings(seed=1)
+    config = with_horizon(config, algorithms.find(config.algorithm).agent.sections)
+    assert config.ppo.discount == config.td3.discount == pytest.approx(1.0 - 1.0 / 45.0)
+
+
 def small(config):
     """The settings of the example, so small that nothing is learned."""
     model = replace(config.model, members=2, elites=2, hidden=(8,), weight_decay=(0.0,) * 3,
@@ -309,12 +268,14 @@ def small(config):
 
 
 @pytest.mark.slow
-def test_a_day_in_small_goes_from_shadow_to_canary_and_is_drawn(season, tmp_path):
+def test_a_day_in_small_goes_from_shadow_to_canary_and_is_drawn(log_of_a_week, tmp_path):
     """Plant, session and page, each a process of its own, for some batches with a fault."""
-    log = tmp_path / "season.hdf5"
-    convert = f"convert {season} --reward good:reward --out {log}"
+    log = tmp_path / "log.hdf5"
+    convert = f"convert {log_of_a_week} --reward good:reward --out {log}"
     command = [sys.executable, "-m", "moore", *convert.split()]
     subprocess.run(command, env=day.environment(), check=True, capture_output=True)
+    limits = [sys.executable, str(EXAMPLE / "limits.py"), "--log", str(log_of_a_week)]
+    subprocess.run([*limits, "--out", str(tmp_path / "limits.toml")], check=True)
     moore.run(
         small(learn.settings(seed=1)), dataset=str(log), env=learn.plant(), stages="offline",
         out=tmp_path / "offline", quiet=True,
@@ -331,5 +292,11 @@ def test_a_day_in_small_goes_from_shadow_to_canary_and_is_drawn(season, tmp_path
     logged = read_log(out / "session" / "log")
     assert logged.action[:, 0] == pytest.approx(trend["output_percent"], abs=1e-3)
     assert (trend["budget_K"] >= 0.0).all()
+    seen = np.stack([trend[name] for name in Readings._fields], axis=1)
+    alone = Pid()
+    outputs = [float(alone.act(row)[0]) for row in seen[:shadow]]
+    assert outputs == pytest.approx(trend["output_percent"][:shadow], abs=1e-2)
+    actor, moved = np.array(trend.texts["actor"]), np.diff(trend["output_percent"])
+    assert np.abs(moved[actor[1:] != actor[:-1]]).max(initial=0.0) <= 30.0 + 1e-3, "no bump"
     picture.draw(trend, out / "day.png", broken_h=(6.2, 6.7))
     assert (out / "day.png").stat().st_size > 10_000

@@ -49,6 +49,10 @@ def one_return(reward):
     return np.broadcast_to(reward.sum(axis=1, keepdims=True), reward.shape)
 
 
+def only_in_the_first(reward):
+    return np.where(np.arange(STEPS) == 0, reward.sum(axis=1, keepdims=True), 0.0)
+
+
 def named(log: Log) -> set[str]:
     """What an inspection and a run say of sums; they say the same."""
     found = {f.name for f in findings(summarize(log))} & NAMES
@@ -67,6 +71,7 @@ def named(log: Log) -> set[str]:
         (to_go(0.99), "returns-to-go"),
         (to_go(0.97), "returns-to-go"),
         (one_return, "one-return"),
+        (only_in_the_first, "one-return"),
     ],
 )
 def test_sums_of_rewards_of_either_sign_are_told(change, name, stored):

@@ -79,21 +79,6 @@ class TestModes:
         control(session, time, 1)
         assert control(session, time, 1, obs=[np.nan], first=1) == pytest.approx(old(0.5))
 
-    def test_a_controller_with_a_memory_hears_what_was_sent(self, begin, time):
-        class Remembers:
-            def __init__(self):
-                self.heard = []
-
-            def act(self, obs):
-                return old(obs)
-
-            def track(self, obs, sent):
-                self.heard.append(sent.tolist())
-
-        controller = Remembers()
-        session = begin(controller=controller, mode="on")
-        assert control(session, time, 3).reshape(-1, 1).tolist() == controller.heard
-
     @pytest.mark.parametrize(
         ("how", "words"),
         [
@@ -114,6 +99,54 @@ class TestModes:
         with pytest.raises(InputError, match=words):
             begin(**{"clock": None} | how)
         assert not (tmp_path / "session").exists()
+
+
+class Summing:
+    """A controller with a memory: a step of its own, on from what was sent last."""
+
+    def __init__(self):
+        self.sent = 0.0
+
+    def act(self, obs):
+        return self.sent - 0.01 * obs
+
+    def track(self, obs, sent):
+        self.sent = float(sent[0])
+
+
+class TestMemory:
+    STEP = -0.005
+
+    def test_in_shadow_it_is_as_if_the_controller_were_alone(self, begin, time):
+        sent = control(begin(controller=Summing()), time, 4)
+        assert sent == pytest.approx(np.arange(1, 5) * self.STEP, abs=1e-6)
+
+    def test_after_an_alarm_it_goes_on_from_the_policys_last_action(self, begin, time):
+        guard = GuardSettings(returns=None, limits=[Limit("heat", high=90.0)])
+        session = begin(controller=Summing(), mode="on", guard=guard)
+        before = control(session, time, 3, signals={"heat": 80.0})
+        with pytest.warns(GuardAlarm):
+            last = control(session, time, 1, first=3, signals={"heat": 95.0})
+        after = control(session, time, 3, first=4, signals={"heat": 80.0})
+        assert who(session) == ["new"] * 4 + ["old"] * 3
+        assert np.abs(before).max() > 10 * abs(self.STEP), "the policy has been elsewhere"
+        assert after == pytest.approx(last + np.arange(1, 4) * self.STEP, abs=1e-6)
+
+    @pytest.mark.parametrize("mode", ["shadow", "on"])
+    def test_one_that_is_given_again_goes_on_from_the_last_action(self, begin, time, mode):
+        session = begin(controller=Summing(), mode=mode)
+        last = control(session, time, 3)[-1]
+        session.save()
+        session.close()
+        session = begin(resumes=session.folder, controller=Summing())
+        session.set_mode("shadow")
+        assert control(session, time, 1, first=3) == pytest.approx(last + self.STEP, abs=1e-6)
+
+    def test_limits_on_what_is_sent_reach_it(self, begin, time):
+        locks = Interlocks(np.array([2.5 * self.STEP]), np.array([1.0]))
+        controller = Summing()
+        control(begin(controller=controller, interlocks=locks), time, 4)
+        assert controller.sent == pytest.approx(2.5 * self.STEP)
 
 
 class TestGuard:

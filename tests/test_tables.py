@@ -229,6 +229,18 @@ def test_an_episode_neither_comes_again_nor_goes_on_after_its_end(folder):
     refuses("line 4 goes on with the same e", log_of, "log.csv", episode="e", terminal="f")
 
 
+@pytest.mark.parametrize("word", ["mean", "Total", "Sum:"])
+def test_a_row_that_sums_up_the_others_is_no_episode(folder, word):
+    """Unless episodes have words for names; a word that stands for a missing value is left out."""
+    rows = ["x,y,u,r,e", "1,2,3,4,1", "2,3,4,5,1", "3,4,5,6,2", "4,5,6,7,2"]
+    text(folder / "log.csv", *rows, f"2.5,3.5,4.5,5.5,{word}")
+    refuses(f"e is '{word}' in line 6.*sums up the others", log_of, "log.csv", episode="e")
+    assert log_of("log.csv", episode="e", missing=[word]).size == 4
+    named = ["x,y,u,r,e", "1,2,3,4,warm", "2,3,4,5,warm", f"3,4,5,6,{word}", f"4,5,6,7,{word}"]
+    text(folder / "named.csv", *named)
+    assert log_of("named.csv", episode="e").size == 4
+
+
 def test_each_file_is_an_episode_in_the_order_of_their_numbers(folder):
     for i in (10, 9, 2):
         write_csv(f"run_{i}.csv", {key: [float(i), i + 0.5] for key in "xyur"})

@@ -91,7 +91,8 @@ def offline_returns(log: str, run: str, seed: str) -> np.ndarray:
 
 
 def reference_for(log: str) -> ReferenceScores:
-    return reference_scores("Hopper-v5" if "hopper" in log else "HalfCheetah-v5")
+    robots = {"hopper": "Hopper-v5", "walker2d": "Walker2d-v5", "halfcheetah": "HalfCheetah-v5"}
+    return reference_scores(robots[log.partition("-")[0].lower()])
 
 
 def swing(log: str, run: str, seed: str) -> float | None:

@@ -26,6 +26,8 @@ import tables_guard
 import tables_handover
 import tables_options
 import tables_pilots
+import tables_places
+import tables_plant
 import tables_quick
 import tables_safe
 import tables_schemes
@@ -54,6 +56,8 @@ MODULES = (
     tables_slips,
     tables_speed,
     tables_pilots,
+    tables_places,
+    tables_plant,
     tables_stages,
     tables_units,
 )

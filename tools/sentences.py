@@ -97,10 +97,12 @@ def _fig1() -> dict[str, str]:
     def middle(task: str, variant: str, kind: str) -> str:
         return fixed(iqm([_dips(task, variant, kind)]).value)
 
-    variants = dict.fromkeys(row["variant"] for row in rows_of("fig1-quick.csv", task=PENDULUM))
-    others = [name for name in variants if name != "moore_robust"]
+    def others(task: str) -> dict[str, None]:
+        names = (row["variant"] for row in rows_of("fig1-quick.csv", task=task))
+        return dict.fromkeys(name for name in names if name != "moore_robust")
+
     best = {
-        task: max(iqm([_dips(task, name, "offline")]).value for name in others)
+        task: max(iqm([_dips(task, name, "offline")]).value for name in others(task))
         for task in (PENDULUM, INVERTED)
     }
     robust = np.concatenate([_dips(task, "moore_robust") for task in best])

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from handover_runs import estimate, rows_of, table
+from handover_runs import estimate, rows_of
 from moore.evaluation.scores import reference_scores
 from moore.evaluation.stats import iqm, probability_of_improvement
 from moore.evaluation.transfer import DIP_EPOCHS, FINAL_EVALUATIONS
@@ -38,14 +38,14 @@ def _minutes(scale: str, task: str, variant: str) -> float:
     return float(row["minutes"])
 
 
-def variants() -> list[str]:
-    """Those of Fig. 1, in its order."""
-    return list(dict.fromkeys(row["variant"] for row in table("fig1-quick.csv")))
+def variants(task: str) -> list[str]:
+    """Those of Fig. 1 that were run on a small task, in its order."""
+    return list(dict.fromkeys(row["variant"] for row in rows_of("fig1-quick.csv", task=task)))
 
 
 def _fig1(task: str) -> str:
     rows = []
-    for variant in variants():
+    for variant in variants(task):
         offline, final, dips = (
             column("fig1-quick.csv", task, variant, metric)
             for metric in ("offline", "final", "dip_share")

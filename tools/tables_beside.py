@@ -106,7 +106,7 @@ def online_long_beside() -> str:
 def _quick(task: str) -> str:
     """Fig. 1 on one small task, with five seeds."""
     rows, name = [], "fig1-quick-curves.csv"
-    for variant in variants():
+    for variant in variants(task):
         runs = beside.curves_in(name, task=task, variant=variant)
         rows.append(_row(f"`{variant}`", runs=[beside.measured(run, task) for run in runs]))
     for variant in ("moore:1", "moore_robust"):

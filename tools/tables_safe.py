@@ -17,6 +17,8 @@ PRESENT = {
     "td3-log": ("4", "8 epochs every 5", "32,000", "episodes", "no"),
     "td3-log-10": ("4", "10 every 8", "32,000", "episodes", "no"),
 }
+# A log of a short training of our own is no stand-in for a tier of D4RL's.
+_OF_OUR_OWN = "walker2d"
 # A hand-over that earns less than this D4RL score has room for a gain, by the aim of the project.
 ROOM = 90.0
 
@@ -26,7 +28,7 @@ def _runs() -> list[dict]:
     found = {}
     kinds = list(PRESENT)
     for row in table("safe-runs.csv"):
-        if row["online"] not in kinds:
+        if row["online"] not in kinds or row["task"].startswith(_OF_OUR_OWN):
             continue
         score = reference_for(row["task"]).score
         names = ("clone", "hand_over", "final", "lowest")
@@ -105,7 +107,10 @@ def failing_runs() -> str:
     rows = []
     for run in rows_of("safe-runs.csv", online="td3-8-failing", online_epochs="25"):
         same = {name: run[name] for name in ("task", "seed", "online_epochs")}
-        (before,) = rows_of("safe-runs.csv", online="td3-8", **same)
+        without = rows_of("safe-runs.csv", online="td3-8", **same)
+        if not without:
+            continue
+        (before,) = without
         cells = [run["task"], run["seed"], fixed(float(run["hand_over"]))]
         for name in ("final", "lowest"):
             cells += [fixed(float(of[name])) for of in (before, run)]

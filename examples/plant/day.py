@@ -61,7 +61,8 @@ def play(prepared: Path, out: Path, *, seed: int, batches: int, fault: str) -> N
         print(told)
         session, told = started(
             stack, HERE / "operate.py", "--plant", told.split()[0], "--batches", str(batches),
-            "--run", prepared / "offline", "--log", prepared / "season.hdf5",
+            "--run", prepared / "offline", "--log", prepared / "log.hdf5",
+            "--limits", prepared / "limits.toml",
             "--out", out / "session", "--trend", out / "trend.csv",
         )  # fmt: skip
         print(told)

@@ -1,12 +1,11 @@
-"""A year of the tank in the historian: its PI controller, its operators, its gaps, as one CSV.
+"""A year of the tank in the historian: its PID controller, its operators, its gaps, as one CSV.
 
-    python historian.py --out runs/plant/year.csv
-    python historian.py --weeks 13 --out runs/plant/season.csv
+    python historian.py --out runs/plant/log.csv
 
-The second is the first quarter of that year, a season, from which the tutorial learns. The plant
-runs from Monday to Friday, a batch an hour. In one batch of four an operator takes the valves by
-hand for some minutes. This is what makes the log informative: a controller that always does the
-same teaches nothing about what else could be done.
+The plant runs from Monday to Friday, a batch an hour. In one batch of four an operator takes the
+valves by hand for some minutes. This is what makes the log informative: a controller that always
+does the same teaches nothing about what else could be done. --weeks 13 is the first quarter of that
+year.
 """
 
 import argparse
@@ -43,8 +42,11 @@ class Operator:
 
     def act(self, obs: np.ndarray, minute: int) -> tuple[float, str]:
         """The output in percent in this minute of the batch, and the mode of the controller."""
-        automatic = float(self._pid.act(obs)[0])
-        return (self._output, "MAN") if minute in self._by_hand else (automatic, "AUTO")
+        automatic = self._pid.act(obs)
+        if minute not in self._by_hand:
+            return float(automatic[0]), "AUTO"
+        self._pid.track(obs, np.array([self._output]))
+        return self._output, "MAN"
 
 
 def rows_of(weeks: int, seed: int) -> Iterator[tuple]:
@@ -77,7 +79,7 @@ def write(path: Path, weeks: int, seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/plant/year.csv"))
+    parser.add_argument("--out", type=Path, default=Path("runs/plant/log.csv"))
     parser.add_argument("--weeks", type=int, default=52)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

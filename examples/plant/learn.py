@@ -1,6 +1,6 @@
 """The offline stage: from the converted log to a policy, without touching the plant.
 
-python learn.py --log runs/plant/season.hdf5 --out runs/plant/offline --seed 1
+python learn.py --log runs/plant/log.hdf5 --out runs/plant/offline --seed 1
 """
 
 import argparse
@@ -11,8 +11,7 @@ from tank import BATCH_MIN, HIGH_PERCENT, LOW_PERCENT, Readings
 
 import moore
 
-SETTLING_MIN = 15  # in which a well controlled tank would settle
-DISCOUNT = 1.0 - 1.0 / (3 * SETTLING_MIN)  # a control interval is one minute
+CONTROL_S, SETTLING_S = 60.0, 900.0  # a well controlled tank would settle in a quarter hour
 
 
 def settings(seed: int) -> moore.Config:
@@ -21,11 +20,13 @@ def settings(seed: int) -> moore.Config:
     return replace(
         config,
         seed=seed,
+        control_interval=CONTROL_S,
+        settling_time=SETTLING_S,  # from these two comes the discount, of every part that has one
         termination="never",  # nothing ends a batch but the recipe
         rollout_length=BATCH_MIN,
         model=replace(config.model, members=3, elites=3, hidden=(64, 64),
                       weight_decay=(2.5e-5, 5e-5, 7.5e-5, 7.5e-5), max_fit_steps=4000),
-        ppo=replace(config.ppo, discount=DISCOUNT, hidden=(64, 64)),
+        ppo=replace(config.ppo, hidden=(64, 64)),
         # The best batches of this log are lucky ones (an easy recipe, a good hand), so the models
         # cannot be held against them; the trials in the plant decide.
         gate=replace(config.gate, calibrated=False),
@@ -43,7 +44,7 @@ def plant() -> moore.PlantSpec:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--log", type=Path, default=Path("runs/plant/season.hdf5"))
+    parser.add_argument("--log", type=Path, default=Path("runs/plant/log.hdf5"))
     parser.add_argument("--out", type=Path, default=Path("runs/plant/offline"))
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()

@@ -11,6 +11,7 @@ import argparse
 import csv
 import http.client
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,21 +19,19 @@ from urllib.parse import urlsplit
 import numpy as np
 from good import reward
 from pid import Pid
+from signals import Watch
 from tank import BATCH_MIN, HIGH_PERCENT, LOW_PERCENT, Readings
 
 import moore
 from moore.guarding.interlocks import Interlocks
-from moore.guarding.signals import Limit
+from moore.guarding.limits_file import read_limits
 from moore.guarding.supervision import GuardSettings
 
 FIRST_BATCHES = 6  # of shadow, in which the loss budget learns what the old controller earns
 CHECK_BATCHES = 3  # of shadow after an alarm, to look for the cause
 PROVEN_BATCHES = 3  # that a promoted policy must last in canary
-SETTLED_MIN = 25  # after a new set point the temperature should be near it
-DEVIATION_K = 4.0  # and stay so near, while the policy acts
-WRONG_SIDE_K = 2.0  # a steamed jacket is no colder than the tank, a cooled one no hotter
-OPEN_PERCENT, OPEN_MIN = 20.0, 5  # once a valve has been open so far for so long
-RECOVERY_MIN = 2 * BATCH_MIN  # after an alarm all this must hold in a hot batch and a cold one
+TOLERANCE_K = 10.0  # a batch may earn so much less, in the mean, before the guard calls it a loss
+RECOVERY_MIN = 2 * BATCH_MIN  # after an alarm limits must hold in a hot batch and a cold one
 HOTTEST_JACKET_C = 105.0
 TRANSFER_PERCENT_S = 0.5  # after a switch the output moves by 30% a minute at most
 TREND = ("minute", *Readings._fields, "output_percent", "actor", "mode", "reward_K", "budget_K",
@@ -98,35 +97,6 @@ class ShiftLeader:
         return mode
 
 
-class Settling:
-    """How far a temperature is from its set point, once it should have settled."""
-
-    def __init__(self) -> None:
-        self._set_point_C, self._minutes = np.nan, 0
-
-    def deviation_K(self, before: Readings, after: Readings) -> float:
-        """After a minute; 0 as long as the set point is new."""
-        is_new = before.set_point_C != self._set_point_C
-        self._minutes = 0 if is_new else self._minutes + 1
-        self._set_point_C = before.set_point_C
-        return abs(after.temperature_C - before.set_point_C) * (self._minutes >= SETTLED_MIN)
-
-
-class JacketSensor:
-    """Whether the jacket's sensor can be right: steam makes the jacket hotter than the tank."""
-
-    def __init__(self) -> None:
-        self._side, self._minutes = 0, 0
-
-    def wrong_side_K(self, after: Readings) -> float:
-        """How far the jacket is on the wrong side of the tank's temperature, after a minute."""
-        side = int(after.valve_percent > OPEN_PERCENT) - int(after.valve_percent < -OPEN_PERCENT)
-        self._minutes = self._minutes + 1 if side == self._side else 1
-        self._side = side
-        wrong_K = side * (after.temperature_C - after.jacket_C)
-        return max(wrong_K, 0.0) * (self._minutes >= OPEN_MIN)
-
-
 def cool_jacket(obs: np.ndarray, action: np.ndarray) -> np.ndarray:
     """The interlock: no steam while the jacket is too hot, whoever acts."""
     too_hot = Readings(*obs).jacket_C > HOTTEST_JACKET_C
@@ -140,13 +110,23 @@ class Control:
         minute: of the plant.
     """
 
-    def __init__(self, plant: PlantClient, run: Path, out: Path, *, dataset: str, learner: str):
+    def __init__(
+        self,
+        plant: PlantClient,
+        run: Path,
+        out: Path,
+        *,
+        dataset: str,
+        limits: GuardSettings,
+        learner: str,
+    ):
         """Begins a session in shadow.
 
         Args:
             plant: the plant.
             run, dataset: folder of the offline run, and its log.
             out: a new folder for the session.
+            limits: what limits.py has found.
             learner: "episodes": it learns between two batches, and the clock must stand meanwhile;
                 or "process".
         """
@@ -157,18 +137,12 @@ class Control:
             run, out, dataset=dataset, learner=learner,
             accept=("hand-over",),  # whatever was learned: it only proposes, and then has a budget
             controller=Pid(), mode="shadow",
-            guard=GuardSettings(
-                limits=[
-                    Limit("deviation_K", high=DEVIATION_K),
-                    Limit("jacket_K", high=WRONG_SIDE_K),
-                ],
-                tolerance=10.0, recovery=RECOVERY_MIN,
-            ),
+            guard=replace(limits, tolerance=TOLERANCE_K, recovery=RECOVERY_MIN),
             interlocks=Interlocks(*bounds, project=cool_jacket),
             transfer_rate=TRANSFER_PERCENT_S, clock=lambda: 60.0 * self.minute,
         )  # fmt: skip
         self.minute, self._seen = plant.read()  # to open a session takes a while
-        self._leader, self._settling, self._sensor = ShiftLeader(), Settling(), JacketSensor()
+        self._leader, self._watch = ShiftLeader(), Watch()
 
     def run_minute(self) -> dict[str, Any]:
         """One control interval; what the trend recorder keeps of it."""
@@ -176,10 +150,7 @@ class Control:
         output = session.act(np.array(seen, np.float32))
         self.minute, self._seen = self._plant.send(float(output[0]))
         earned = float(reward(*(np.array([row]) for row in (seen, output, self._seen)))[0])
-        signals = {
-            "deviation_K": self._settling.deviation_K(seen, self._seen),
-            "jacket_K": self._sensor.wrong_side_K(self._seen),
-        }
+        signals = self._watch.after(seen, self._seen)
         ends = self.minute // BATCH_MIN > minute // BATCH_MIN
         if self.minute == minute + 1:
             session.observe(
@@ -208,15 +179,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--plant", default="http://127.0.0.1:8710")
     parser.add_argument("--run", type=Path, default=Path("runs/plant/offline"))
-    parser.add_argument("--log", default="runs/plant/season.hdf5")
+    parser.add_argument("--log", default="runs/plant/log.hdf5")
+    parser.add_argument("--limits", type=Path, default=Path("runs/plant/limits.toml"))
     parser.add_argument("--out", type=Path, default=Path("runs/plant/session"))
     parser.add_argument("--trend", type=Path, default=Path("runs/plant/trend.csv"))
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--learner", choices=("episodes", "process"), default="episodes")
     args = parser.parse_args()
+    limits = read_limits(args.limits).guard
+    if limits is None:
+        parser.error(f"{args.limits} has no limits of signals; limits.py makes them from the log")
     control = Control(
-        PlantClient(args.plant), args.run, args.out, dataset=args.log, learner=args.learner
-    )
+        PlantClient(args.plant), args.run, args.out,
+        dataset=args.log, limits=limits, learner=args.learner,
+    )  # fmt: skip
     print(f"{control.session.folder} controls {args.plant}.", flush=True)
     with control.session, args.trend.open("w", newline="") as file:
         trend = csv.DictWriter(file, TREND)

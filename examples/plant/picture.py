@@ -20,7 +20,7 @@ from tank import BATCH_MIN
 from moore.reports.plot_style import BLUE, GREEN, INK, STYLE, VERMILION
 
 Stretch = tuple[float, float]
-SHADE = {"old": ("#e69f00", "PI controller acts"), "new": (BLUE, "policy acts")}
+SHADE = {"old": ("#e69f00", "PID controller acts"), "new": (BLUE, "policy acts")}
 TITLE = {"loc": "left", "fontsize": 10, "fontweight": "bold"}
 
 
@@ -141,7 +141,7 @@ def _temperature(axes: Axes, trend: Trend, broken_h: Stretch | None) -> None:
     found, title = alarms(trend), "The temperature is to follow its set point"
     if broken_h and found:
         fails, back = clock(broken_h[0]), clock(found[0])
-        title = f"A sensor fails at {fails}; the PI controller "
+        title = f"A sensor fails at {fails}; the PID controller "
         title += "acts at once" if fails == back else f"is back at {back}"
     axes.set_title(title, **TITLE)
 
@@ -150,7 +150,7 @@ def _deviation(axes: Axes, trend: Trend, broken_h: Stretch | None) -> None:
     means = np.bincount(trend.batch, trend.deviation) / np.bincount(trend.batch)
     axes.stairs(means, np.arange(len(means) + 1), color=INK, lw=1.6)
     axes.set(ylim=(0, None), ylabel="deviation, K")
-    told = {"old": "PI controller", "new": "policy"}
+    told = {"old": "PID controller", "new": "policy"}
     found = deviations(trend, broken_h)
     said = ", ".join(f"{told[name]} {value:.1f} K" for name, value in found.items())
     axes.set_title(f"Mean deviation: {said}", **TITLE)

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from moore.errors import InputError
 
@@ -17,11 +18,7 @@ def is_function_name(text: str) -> bool:
 
 
 def import_function(text: str, *, what: str, example: str, takes: str) -> Callable:
-    """The function that `module:function` names. This runs the module.
-
-    The module is looked for where Python looks, and at last in the current folder, as a person
-    expects who has just written it there. Called when a run is prepared, which its user asked for;
-    never while a file is read.
+    """The function that `module:function` names; see `import_named`.
 
     Args:
         text: the name.
@@ -31,6 +28,30 @@ def import_function(text: str, *, what: str, example: str, takes: str) -> Callab
 
     Raises:
         InputError: not such a name, a module that cannot be imported, or no such function.
+    """
+    function = import_named(text, what=what, example=example)
+    if not callable(function):
+        module_name, _, name = text.partition(":")
+        raise InputError(
+            f"{what} {text}: {module_name} has no function {name}; expected def {name}{takes}"
+        )
+    return function
+
+
+def import_named(text: str, *, what: str, example: str) -> Any:
+    """What `module:name` names; None if the module has no such name. This runs the module.
+
+    The module is looked for where Python looks, and at last in the current folder, as a person
+    expects who has just written it there. Called when a run is prepared, which its user asked for;
+    never while a file is read.
+
+    Args:
+        text: the name.
+        what: what was given, for errors, such as the flag.
+        example: a name as it should be.
+
+    Raises:
+        InputError: not such a name, or a module that cannot be imported.
     """
     module_name, _, name = text.partition(":")
     if not is_function_name(text):
@@ -43,12 +64,7 @@ def import_function(text: str, *, what: str, example: str, takes: str) -> Callab
             f"{what} {text}: module {module_name} cannot be imported ({error}); call the "
             "command in the folder of that module, put the folder on PYTHONPATH, or install it"
         ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise InputError(
-            f"{what} {text}: {module_name} has no function {name}; expected def {name}{takes}"
-        )
-    return function
+    return getattr(module, name, None)
 
 
 def _look_in_current_folder() -> None:

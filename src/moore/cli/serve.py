@@ -34,9 +34,9 @@ class ServeOptions:
             although the first one is unlike all logged ones.
         learner: "process" to learn in a process of its own, so that no request waits for learning,
             or "call" to learn in stretches between the requests.
-        controller: the controller that ran before, which stands by: module:function, http://...,
-            the path of an .onnx, .zip, .d3 or .npz file, the folder of a run, or clone. A session
-            that was begun with a function or a file goes on with the same.
+        controller: the controller that ran before, which stands by: module:name of a function or
+            an object, http://..., the path of an .onnx, .zip, .d3 or .npz file, the folder of a
+            run, or clone. A session that was begun with one of yours goes on with the same.
         mode: mode of the new session: off, shadow, canary or on. None begins with shadow.
         guard: whether the old controller acts again if episodes earn less than those of the log.
         limits: TOML file with the guard, the limits of signals, the interlocks and the time-outs of

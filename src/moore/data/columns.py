@@ -42,6 +42,8 @@ class Columns:
 
 def usable(values: np.ndarray) -> np.ndarray:
     """Where a value is finite and stays so as float32."""
+    if values.dtype == np.float16:  # which cannot hold the limit
+        return np.isfinite(values)
     return np.abs(values) <= _FLOAT32_MAX  # False for NaN, too
 
 

@@ -287,8 +287,8 @@ DEFECTS = (
         "two-laws",
         lambda s: s["two_laws"] and not s["other_units"],
         "Parts of the log follow two laws, which become one if one thing is changed back: "
-        "{two_laws}. If nothing was changed in the plant there, change these rows back, or leave "
-        "them out.",
+        "{two_laws}. If nothing was changed in the plant there, change these rows back (or put "
+        "them in the order of time), or leave them out.",
         in_run=True,
     ),
     Defect(

@@ -10,6 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
+from moore.data.least_squares import solved
+
+_FAR = 1.5  # sums of two deviations
 _FLOOR = 1e-3  # of a change's variance: less is no noise of a system
 
 Sums = tuple[int, np.ndarray, np.ndarray]  # rows, sums (m,) and products (m, m) of their columns
@@ -34,7 +37,7 @@ class LogPart:
         size = np.sqrt(np.maximum(np.diag(inner), 1e-300))
         scaled = inner / np.outer(size, size) + 1e-6 * np.eye(self.known)
         cross = self.moments[: self.known, self.known :] / size[:, None]
-        return np.linalg.lstsq(scaled, cross, rcond=None)[0] / size[:, None]
+        return solved(scaled, cross) / size[:, None]
 
     @cached_property
     def least(self) -> np.ndarray:
@@ -70,6 +73,11 @@ class ColumnChange:
     scale: np.ndarray
     order: np.ndarray
 
+    @property
+    def keeps(self) -> np.ndarray:
+        """(m,) bool: the columns that stay as they are."""
+        return (self.scale == 1.0) & (self.order == np.arange(len(self.order)))
+
 
 @dataclass(frozen=True, eq=False)
 class LogParts:
@@ -99,6 +107,18 @@ class LogParts:
     def joined(self, which: np.ndarray) -> LogPart:
         """The parts (parts,) bool as one."""
         return joined([part for part, one in zip(self.sums, which, strict=True) if one], self.known)
+
+    def elsewhere(self, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """(known,) bool: columns of which two kinds of parts have no values in common.
+
+        A law that is not linear, as that of a wheel, is another one there.
+        """
+        means, sizes = [], []
+        for which in (ones, others):
+            weights = self.counts[which] / self.counts[which].sum()
+            means.append(weights @ self.means[which][:, : self.known])
+            sizes.append(np.sqrt(np.diag(self.joined(which).moments)[: self.known]))
+        return np.abs(means[0] - means[1]) > _FAR * (sizes[0] + sizes[1])
 
     def excess(self, which: np.ndarray, law: np.ndarray) -> float:
         """How much more a law misses of these parts than their own, as the mean of the parts."""

@@ -13,4 +13,16 @@ def fitted_weights(seen: np.ndarray, values: np.ndarray) -> np.ndarray:
     size = np.sqrt(np.mean(seen**2, axis=0))
     size = np.where(size > 0, size, 1.0)
     seen = seen / size
-    return np.linalg.lstsq(seen.T @ seen, seen.T @ values, rcond=None)[0] / size[:, None]
+    return solved(seen.T @ seen, seen.T @ values) / size[:, None]
+
+
+def solved(products: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """(d, k): what symmetric products (d, d) of columns take to (d, k), the least if many do.
+
+    A decomposition for any matrix does not converge for some of those of columns that depend on
+    each other.
+    """
+    values, vectors = np.linalg.eigh(products)
+    kept = values > np.finfo(np.float64).eps * len(values) * np.abs(values).max(initial=0.0)
+    vectors = vectors[:, kept]
+    return vectors @ (vectors.T @ cross / values[kept, None])

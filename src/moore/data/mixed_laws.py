@@ -1,9 +1,9 @@
 """Columns that have another sign, size, place or zero, or another interval, in some episodes.
 
 The laws of the episodes (see `moore.data.law_parts`) are compared with each other. Where they fall
-into two kinds that are each alike, one change is sought that makes them one: of a column, or of the
-number of steps in a row. Where only what is constant in them falls into two kinds, the zero of one
-sensor is sought that explains it.
+into two kinds that are each alike, one change is sought that makes them one: of a column, of the
+order of the rows, or of the number of steps in a row. Where only what is constant in them falls
+into two kinds, the zero of one sensor is sought that explains it.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import numpy as np
 
 from moore.data.law_parts import ColumnChange, LogPart, LogParts, sums_of
 from moore.data.log import Log
-from moore.data.row_fits import numbers, standard
+from moore.data.row_fits import numbers, standard, successors
 from moore.data.two_parts import explained, moving, rows_in, usable_rows
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _TIMES = (2, 3, 4, 5, 6, 8, 10)
 _TWO_LEVELS = 0.9  # of the variance of what is constant
 _CLEAR = 8.0  # standard errors
 _LEFT_OF_ZERO, _OTHER = 0.02, 0.1  # of it, by one column at most, and by any other at least
+_UNLIKE = 2.0  # the score of parts that differ by more than what is constant
 _SHIFT = 0.5  # standard deviations of a column
 _ALIKE = 0.9  # correlation of foretold and true rewards
 _LARGER = 1.4  # times; less may be the plant's own
@@ -55,7 +56,11 @@ def mixed_laws(log: "Log | Dataset", ends: np.ndarray) -> str:
     middle, firsts = chosen.mean(axis=0), np.cumsum([len(part) for part in rows])[:-1]
     parts = LogParts([sums_of(part) for part in np.split(chosen - middle, firsts)], known)
     others, apart = _two_kinds(parts)
-    told = _change(parts, others, dims, acts) if apart else ""
+    told = ""
+    if apart:
+        back = _backwards(log, np.concatenate(rows), dims, acts)
+        pieces = np.split(back - back.mean(axis=0), firsts)
+        told = _change(parts, LogParts([sums_of(one) for one in pieces], known), others, dims, acts)
     if not told:
         others, told = _two_zeros(parts, dims)
     if not told:
@@ -155,17 +160,40 @@ def _two_kinds(parts: LogParts) -> tuple[np.ndarray, bool]:
     return others, before >= _APART and inner <= _INNER * before
 
 
-def _change(parts: LogParts, others: np.ndarray, dims: np.ndarray, acts: np.ndarray) -> str:
+def _change(
+    parts: LogParts, back: LogParts, others: np.ndarray, dims: np.ndarray, acts: np.ndarray
+) -> str:
     """Which change makes the law of the others that of the rest, in words; empty if none does."""
     told = explained(parts, ~others, others, dims, acts)
-    if not told and (times := _steps(parts, ~others, others, len(dims))):
+    if parts.elsewhere(~others, others).any():
+        return told
+    if _run_back(parts, back, others):
+        # Of a motion without friction, speeds of the other sign look the same.
+        told += f"{', or ' if told else ''}rows run backwards in time, against those of the rest"
+    if not told and (times := longer_steps(parts, ~others, others, len(dims))):
         told = f"a step is as long as {times} of the others, as if rows were logged less often"
-    if not told and (times := _steps(parts, others, ~others, len(dims))):
+    if not told and (times := longer_steps(parts, others, ~others, len(dims))):
         told = f"{times} steps are as long as one of the others, as if rows were logged more often"
     return told
 
 
-def _steps(parts: LogParts, ones: np.ndarray, others: np.ndarray, dims: int) -> int:
+def _backwards(
+    log: "Log | Dataset", rows: np.ndarray, dims: np.ndarray, acts: np.ndarray
+) -> np.ndarray:
+    """(m, obs + action + obs) the columns of the same steps, as if the later row came first."""
+    obs, after = numbers(log.obs, rows)[:, dims], successors(log, rows)[:, dims]
+    action = numbers(log.action, np.minimum(rows + 1, len(log.action) - 1))[:, acts]
+    return np.column_stack([after, action, obs - after])
+
+
+def _run_back(parts: LogParts, back: LogParts, others: np.ndarray) -> bool:
+    """Whether the others follow the law of the rest once they are read backwards."""
+    law = parts.joined(~others).law
+    before, inner = parts.excess(others, law), parts.excess(~others, law)
+    return back.excess(others, law) - inner <= _LEFT * (before - inner)
+
+
+def longer_steps(parts: LogParts, ones: np.ndarray, others: np.ndarray, dims: int) -> int:
     """How many steps of the ones, with the action held, make a step of the others; 0: none do."""
     law = parts.joined(ones).law
     before, inner = parts.excess(others, law), parts.excess(ones, law)
@@ -186,6 +214,8 @@ def _two_zeros(parts: LogParts, dims: np.ndarray) -> tuple[np.ndarray, str]:
     that acts as an action does, or on a single entry, is no reason for a word.
     """
     law = _common(parts)
+    if parts.excess(parts.counts > 0, law) > _UNLIKE:  # more than constants differs
+        return np.zeros(len(parts.counts), bool), ""
     noise = np.sqrt(np.mean([part.least for part in parts.parts], axis=0))
     level = (parts.means[:, parts.known :] - parts.means[:, : parts.known] @ law) / noise
     law = law / noise

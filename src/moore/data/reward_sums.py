@@ -37,7 +37,7 @@ def summarize_sums(
         `totals`: whether changes of rewards from the row before can be foretold, and rewards
         cannot; `discounted_to_go`: whether that holds of a reward less a share of the next one, and
         rewards at the ends of episodes are like such changes; `one_return`: whether the reward is
-        the same in all rows of an episode, and another one in other episodes.
+        the same in all rows of an episode, or 0 in all but the first, and another one in others.
     """
     nothing = {"totals": False, "discounted_to_go": False, "one_return": False}
     reward = np.asarray(log.reward)
@@ -59,7 +59,9 @@ def summarize_sums(
 
 def _one_return(reward: np.ndarray, first: np.ndarray, last: np.ndarray) -> bool:
     changes = np.concatenate([[0], np.cumsum(reward[1:] != reward[:-1])])
-    same = changes[first] == changes[last]
+    only_first = (reward[first] != 0) & (reward[last] == 0)
+    only_first &= changes[first + 1] == changes[last]
+    same = (changes[first] == changes[last]) | only_first
     return bool(same.mean() >= _MOST and len(np.unique(reward[first[same]])) >= _EPISODES)
 
 

@@ -20,6 +20,7 @@ from moore.data.idle_actions import have_no_effect
 from moore.data.log import told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
+from moore.data.out_of_place import summarize_places
 from moore.data.readings import summarize_readings
 from moore.data.reward_sums import summarize_sums
 from moore.data.row_fits import reward_rows
@@ -89,6 +90,7 @@ def _summary(log: Dataset, facts: object) -> dict:
         **_unchanged(log),
         **given_away(log, ends),
         **summarize_courses(log, ends),
+        **summarize_places(log, ends, of_rewards),
         **summarize_readings(log, ends),
         **summarize_shifts(log, ends, of_rewards),
         **summarize_sums(log, ends, of_rewards),

@@ -1,4 +1,4 @@
-"""Defects of logs whose actions or rewards seem to belong to other rows."""
+"""Defects of logs whose columns seem to belong to other rows, or to be in other forms."""
 
 from moore.data.defect import Defect
 
@@ -18,9 +18,10 @@ def _of_actions(s: dict) -> str:
         )
     return (
         "The step from a row to the next is told by the action of the next row, and hardly by its "
-        "own. Either the actions were logged one row late: then move that column. Or the "
-        "controller answers to changes of the observations and the plant answers slowly: then log "
-        "actions with more variation, or in longer steps."
+        "own. Either the actions were logged one row late: then move that column. Or all rows "
+        "run backwards in time, which looks the same: then sort them. Or the controller answers to "
+        "changes of the observations and the plant answers slowly: then log actions with more "
+        "variation, or in longer steps."
     )
 
 
@@ -77,7 +78,52 @@ SHIFT_DEFECTS = (
         "live system cannot show it, a policy that goes by it fails there: leave them out.",
         in_run=True,
     ),
+    Defect(
+        "idle-rewards",
+        lambda s: s["idle_rewards"] and not (s["shuffled"] or s["misplaced"]),
+        "Neither a row nor the one before or after tells anything of its reward. Rewards may be in "
+        "another order than the rows: then nothing can be learned from them. If they are right, "
+        "they are nearly all noise, or depend on what is not observed: observe that.",
+        in_run=True,
+    ),
+    Defect(
+        "choices-as-actions",
+        lambda s: s["choices"],
+        "Each action is {choices}, as choices are written. A policy gives numbers in between, too, "
+        "which the log never shows. If the plant takes only these, let it take the nearest one; "
+        "choices without an order are no actions of this package.",
+        in_run=True,
+    ),
+    Defect(
+        "standardised-episodes",
+        lambda s: s["standardised"],
+        "Observation dimensions {standardised} have mean 0 and deviation 1 in every episode, as if "
+        "each had been standardised by itself. That uses what is only known when the episode is "
+        "over, so a live system cannot show it. Log the readings as they are (--standardise-obs "
+        "standardises them by the whole log).",
+        level="ruins",
+        in_run=True,
+    ),
     Defect("shifted-actions", lambda s: s["action_rows"], _of_actions, in_run=True),
+    Defect(
+        "late-observations",
+        lambda s: s["late_columns"] and not s["shuffled"] and not s["misplaced"],
+        "Some observation entries seem to stand in another row than all others: {late_columns}. "
+        "The row before tells of the next observation what a row itself lacks, and it would not if "
+        "they were moved. Either they were logged so: then move these columns, or a policy would "
+        "act on what it is never shown in time. Or that is how the plant and its sensors are, live "
+        "too: then let the observation hold the readings of the row before.",
+        in_run=True,
+    ),
+    Defect(
+        "rows-left-out",
+        lambda s: s["left_out"],
+        "Again and again a step is as long as several of the others: {left_out}. The next row is "
+        "taken for the successor there, so models would learn another system. Give the table its "
+        "time column, then gaps are found by it, or log every row; if only some rows should be "
+        "kept, keep them evenly.",
+        in_run=True,
+    ),
     Defect("shifted-rewards", lambda s: s["reward_rows"], _of_rewards, in_run=True),
     Defect(
         "returns-to-go",
@@ -97,8 +143,9 @@ SHIFT_DEFECTS = (
     Defect(
         "one-return",
         lambda s: s["one_return"],
-        "The reward is the same in all rows of an episode and another one in other episodes, as "
-        "where the return of the episode stands in each of its rows. Then it counts once a row: "
+        "The reward is the same in all rows of an episode, or 0 in all but its first row, and "
+        "another one in other episodes, as where the return of the episode stands in each of its "
+        "rows, or in the first. Then it counts once a row, or for an action that did not earn it: "
         "log what each row earned.",
         in_run=True,
     ),

@@ -22,6 +22,7 @@ from moore.data.row_fits import (
     successors,
     unexplained,
 )
+from moore.data.slow_actions import slow_actions
 
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
@@ -105,8 +106,9 @@ def _rows_of_actions(log: "Log | Dataset", episode: np.ndarray) -> int:
         exact = exact or obeys
     else:  # what older actions tell may add up to a state that is not observed
         others, exact = np.array([own, *best[max(0, place - 1) : place]]), place == 0
-    found = best[place] >= _TELLS and (others <= _LITTLE * best[place]).all()
-    return -int(lags[place]) if found and not exact else 0
+    if best[place] >= _TELLS and (others <= _LITTLE * best[place]).all():
+        return 0 if exact else -int(lags[place])
+    return slow_actions(obs, after, actions)
 
 
 # --- rewards ---

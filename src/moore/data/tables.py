@@ -252,6 +252,12 @@ class _Reading:
                             else ', or, if labels begin anew in each file, say files = "episodes"'
                         )
                     )
+                if _is_summary(word, self.seen):
+                    raise InputError(
+                        f"{name}: {self.columns.episode} is {shown(repr(word))} in "
+                        f"{cells.where(int(row))}, and a number in all rows before, as where a row "
+                        f"sums up the others; leave it out, or say missing = [{shown(repr(word))}]"
+                    )
                 self.seen.add(word)
             self.label = words[of[-1]]
         return first, numbers >= 0
@@ -273,6 +279,40 @@ class _Reading:
                 f"{name}: {key} is {shown(', '.join(dims))}, before {shown(', '.join(before))}; "
                 "expected as many numbers of each column in every row and file"
             )
+
+
+_SUMMARIES = frozenset(
+    [
+        "average",
+        "avg",
+        "count",
+        "max",
+        "maximum",
+        "mean",
+        "median",
+        "min",
+        "minimum",
+        "std",
+        "sum",
+        "total",
+        "totals",
+    ]
+)
+
+
+def _is_summary(label: object, before: set) -> bool:
+    """Whether a label names a summary of rows, and those before it are numbers."""
+    if not isinstance(label, str) or label.lower().rstrip(":") not in _SUMMARIES:
+        return False
+    return bool(before) and all(_is_number(other) for other in before)
+
+
+def _is_number(label: object) -> bool:
+    try:
+        float(str(label))
+    except ValueError:
+        return False
+    return True
 
 
 def _vector(values: np.ndarray, column: str, name: str) -> np.ndarray:

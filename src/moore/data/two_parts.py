@@ -156,10 +156,12 @@ def explained(
     inner, before = parts.excess(ones, one.law), parts.excess(others, one.law)
     if inner > _BENT * before:
         return ""
+    elsewhere = parts.elsewhere(ones, others)
     alike = [
         turn.what
         for left, turn in sorted(found, key=lambda pair: pair[0])
         if left <= least + _TIE * apart
+        and not (elsewhere & turn.keeps[: parts.known]).any()
         and parts.excess_turned(others, one.law, turn) - inner <= _LEFT_OF_EACH * (before - inner)
     ]
     return ", or ".join(alike[:_SHOWN])

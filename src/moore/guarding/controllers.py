@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moore.errors import InputError
-from moore.imports import import_function
+from moore.imports import import_named
 from moore.numbers import as_measured
 
 Obs = Float[np.ndarray, "*rows obs"]
@@ -57,20 +57,37 @@ class FunctionController:
         return np.stack([as_action(self.function(row)) for row in obs])
 
 
-def named_function(name: str, *, batched: bool = False) -> FunctionController:
-    """The controller that `module:function` names. This runs the module.
+def named_controller(text: str) -> Controller:
+    """The controller that `module:name` names. This runs the module.
+
+    It names a function from (obs,) to (action,), an object with `act`, or a class of such objects,
+    of which one is made without arguments.
 
     Args:
-        name: the name, which the user must have given on purpose; names in files are not for this.
-        batched: whether the function takes batches.
+        text: the name, which the user must have given on purpose; names in files are not for this.
 
     Raises:
-        InputError: not such a name, a module that cannot be imported, or no such function.
+        InputError: not such a name, a module that cannot be imported, nothing that can act, or an
+            object that cannot be made.
     """
-    function = import_function(
-        name, what="controller", example="my_plant:pid", takes="(obs), returning an action"
+    found = import_named(text, what="controller", example="my_plant:pid")
+    if isinstance(found, type):
+        try:
+            found = found()
+        except Exception as error:  # whatever the user's class raises
+            raise InputError(
+                f"controller {text} is a class, and none of its objects can be made without "
+                f"arguments ({error}); name an object, or a class that needs none."
+            ) from error
+    if isinstance(found, Controller):
+        return found
+    if callable(found):
+        return FunctionController(found)
+    module, _, name = text.partition(":")
+    raise InputError(
+        f"controller {text}: {module} has no function {name}(obs), which returns an action, and no "
+        "such object with a method act(obs)."
     )
-    return FunctionController(function, batched)
 
 
 def as_action(answer: object) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.errors import InputError
-from moore.guarding.controllers import Controller, FunctionController, named_function
+from moore.guarding.controllers import Controller, FunctionController, named_controller
 from moore.guarding.d3rlpy_file import read_d3rlpy
 from moore.guarding.http_call import HttpController
 from moore.guarding.networks import read_npz
@@ -16,7 +16,7 @@ from moore.guarding.stable_baselines3 import read_stable_baselines3
 from moore.imports import is_function_name
 
 KINDS = (
-    "a function module:function, an address http://..., or a file: .onnx, .zip "
+    "a function or an object module:name, an address http://..., or a file: .onnx, .zip "
     "(stable-baselines3), .d3 (d3rlpy), .npz"
 )
 
@@ -58,5 +58,5 @@ def open_controller(
     if kind in (".d3", ".pt"):
         return read_d3rlpy(path, low=low, high=high)
     if is_function_name(text):
-        return named_function(text)
+        return named_controller(text)
     raise InputError(f"the controller {text} is of no known kind; expected {KINDS}.")

@@ -23,6 +23,7 @@ from moore.data.known_files import KnownFile, closest_env, recognise
 from moore.data.log import Log, notes_of, parts_of, told
 from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
+from moore.data.out_of_place import summarize_places
 from moore.data.precision import lost_in_float32
 from moore.data.readings import summarize_readings
 from moore.data.reward_sums import summarize_sums
@@ -168,6 +169,7 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "not_read": _not_read(log),
         **given_away(log, flags.ends),
         **summarize_courses(log, flags.ends),
+        **summarize_places(log, flags.ends, of_rewards),
         **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends, of_rewards),
         **summarize_sums(log, flags.ends, of_rewards),

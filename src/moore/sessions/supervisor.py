@@ -293,6 +293,8 @@ class Supervisor:
     def go_live(self, saved: int) -> list[dict]:
         """The records so far are read. What happens from now on is told.
 
+        A controller with a memory, which is given anew, hears first what was sent last.
+
         Args:
             saved: `trusts` when what was learned was saved. A policy that was accepted later is
                 lost, and the trust in it.
@@ -302,6 +304,7 @@ class Supervisor:
         """
         self._untold.clear()
         self._clock.go_on()
+        self.track(list(self._units))
         return self.distrust(saved)
 
     def distrust(self, saved: int) -> list[dict]:
