@@ -5,15 +5,18 @@ import json
 import sys
 from collections import defaultdict
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
-from text import markdown, significant
+from text import listed, markdown, significant
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RESULTS = _ROOT / "docs" / "results"
 # Where the benchmark's own table is made.
 _PEERS = _ROOT / "benchmarks" / "peers"
 
+# The number formats of the models that are compared; the first one is the default.
+_FORMATS = ("float32", "bfloat16")
 # Operation -> how the tables call it.
 _OPERATIONS = {
     "prepare": "prepare the log", "fit": "step of the models", "imagine": "rollouts",
@@ -115,10 +118,57 @@ def compilation() -> str:
     return markdown(head, lines)
 
 
+def bf16() -> str:
+    """A row for each preset: how far curves of two formats and of two seeds lie apart."""
+    curves: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
+    seconds: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+    for row in _rows("bf16.csv"):
+        run = row["format"], row["seed"]
+        curves[row["preset"]][run].append(float(row["return"]))
+        seconds[row["preset"]][run] = float(row["seconds"])
+    lines = []
+    for name, of in curves.items():
+        seeds = sorted({seed for _, seed in of}, key=int)
+        ends = [[of[form, seed][-1] for seed in seeds] for form in _FORMATS]
+        formats = [_apart(*(of[form, seed] for form in _FORMATS)) for seed in seeds]
+        pairs = [_apart(of["float32", a], of["float32", b]) for a, b in combinations(seeds, 2)]
+        # The first run of a process compiles; the quickest one did not.
+        least = [min(seconds[name][form, seed] for seed in seeds) for form in _FORMATS]
+        cells = [*map(listed, ends), listed(formats), listed(pairs), *map(significant, least)]
+        lines.append([f"`{name}`", *cells])
+    head = ["preset", "last return, float32", "the same, bfloat16", "formats apart"]
+    return markdown([*head, "seeds apart", "s, float32", "s, bfloat16"], lines)
+
+
+def _apart(one: list[float], other: list[float]) -> float:
+    """Mean difference of two curves over their evaluations."""
+    pairs = list(zip(one, other, strict=True))
+    return sum(abs(a - b) for a, b in pairs) / len(pairs)
+
+
+def preset_times() -> str:
+    """A row for each preset: minutes of its stages, and memory, as `--estimate` tells them."""
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = defaultdict(dict)
+    for row in _rows("growth.csv"):
+        if row["factor"] == "preset":
+            log = row["unit"].removeprefix("run on ")
+            found[row["value"], log][row["operation"]] = row
+    lines = []
+    for (name, log), stages in found.items():
+        minutes = [float(row["milliseconds"]) / 6e4 for row in stages.values()]
+        memory = significant(int(stages["once"]["bytes"]) / 1e9)
+        times = map(significant, [*minutes, sum(minutes)])
+        lines.append([f"`{name}`", log, *times, memory])
+    head = ["preset", "log", "once, min", "offline, min", "online, min", "all, min", "GB"]
+    return markdown(head, lines)
+
+
 TABLES = {
+    "bf16": bf16,
     "compilation": compilation,
     "large-log": large_log,
     "peers": peers,
+    "preset-times": preset_times,
     "growth": growth,
     "products-tried": products_tried,
 }
