@@ -209,6 +209,7 @@ class Learner:
         """Compares the newest policy with the acting one in the models; replaces nothing."""
         with self.clock("gate"):
             _, _, key, metrics = self.ask_models(state, epoch, NO_BAR)
+            jax.block_until_ready(metrics)
             return dataclasses.replace(state, key=key), metrics
 
     def ask_models(
