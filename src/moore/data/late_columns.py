@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moore.data.log import Log
-from moore.data.row_fits import FEW, numbers
+from moore.data.row_fits import FEW, numbers, thinned
 
 if TYPE_CHECKING:
     from moore.data.dataset import Dataset
@@ -72,10 +72,7 @@ def _rows(log: "Log | Dataset", ends: np.ndarray) -> np.ndarray:
     """A sample of the rows with two rows of their episode on either side, each the next one's."""
     whole = np.append(0, np.cumsum(ends[:-1]))
     rows = np.arange(_FARTHEST, len(ends) - _FARTHEST)
-    rows = rows[whole[rows - _FARTHEST] == whole[rows + _FARTHEST]]
-    if len(rows) > _SAMPLE:
-        part = np.arange(_SAMPLE) + np.random.default_rng(0).uniform(size=_SAMPLE)
-        rows = rows[(part * len(rows) / _SAMPLE).astype(int)]
+    rows = thinned(rows[whole[rows - _FARTHEST] == whole[rows + _FARTHEST]], _SAMPLE)
     if log.next_obs is not None:
         for lag in range(-_FARTHEST, _FARTHEST):
             here, there = log.next_obs[rows + lag], log.obs[rows + lag + 1]

@@ -18,7 +18,7 @@ import numpy as np
 from moore.data.law_parts import LogParts, joined, sums_of
 from moore.data.log import Log
 from moore.data.mixed_laws import longer_steps
-from moore.data.row_fits import FEW
+from moore.data.row_fits import FEW, thinned
 from moore.data.two_parts import moving, rows_in, usable_rows
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def _rows(log: "Log | Dataset", ends: np.ndarray) -> tuple[np.ndarray, tuple[np.
     first = np.append(0, np.flatnonzero(ends[:-1]) + 1)
     step = rows - first[np.searchsorted(first, rows, side="right") - 1]
     settled = np.flatnonzero(step >= min(_LONGEST, len(ends) // len(first) // 4))
-    if len(settled) > _SAMPLE:
-        part = np.arange(_SAMPLE) + np.random.default_rng(0).uniform(size=_SAMPLE)
-        settled = settled[(part * len(settled) / _SAMPLE).astype(int)]
+    settled = thinned(settled, _SAMPLE)
     return rows[settled], (rows[settled], step[settled])
 
 

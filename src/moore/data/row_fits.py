@@ -28,6 +28,14 @@ def inside(log: "Log | Dataset", episode: np.ndarray, low: int, high: int) -> np
     return rows[:: max(1, -(-len(rows) // _SAMPLE))]
 
 
+def thinned(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, one drawn from each of as many equal stretches, in order."""
+    if len(rows) <= most:
+        return rows
+    part = np.arange(most) + np.random.default_rng(0).uniform(size=most)
+    return rows[(part * len(rows) / most).astype(int)]
+
+
 def successors(log: "Log | Dataset", rows: np.ndarray) -> np.ndarray:
     """The stored next states of rows, or else the next rows' observations."""
     return numbers(log.obs, rows + 1) if log.next_obs is None else numbers(log.next_obs, rows)

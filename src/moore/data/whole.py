@@ -1,7 +1,7 @@
 """The whole episodes of a log: those that the recording has not cut short."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from moore.data.dataset import Dataset
 
@@ -37,8 +37,7 @@ def whole_returns(log: Dataset, steps: int) -> Float[np.ndarray, " whole"]:
     """
     returns, lengths = log.episode_returns, log.episode_lengths
     ended, whole = np.zeros(len(returns), bool), lengths >= _WHOLE * steps
-    last = np.flatnonzero(log.terminated | log.truncated)
-    if len(last) == len(returns):
+    if (last := _last_rows(log)) is not None:
         ended = log.terminated[last]
         whole = whole | are_whole(log, steps)[: len(returns)]
     elif log.has_terminals:  # some episodes have left no row, so it is not known which ones ended
@@ -61,9 +60,31 @@ def comparable_returns(log: Dataset, steps: int) -> Float[np.ndarray, " some"]:
         (some,) float64, undiscounted, in the log's units.
     """
     short = log.episode_lengths < _WHOLE * steps - 1
-    last = np.flatnonzero(log.terminated | log.truncated)
-    if len(last) == len(short):
+    if (last := _last_rows(log)) is not None:
         short &= ~log.terminated[last]
     if log.episode_lengths[short].sum() > 0.5 * log.episode_lengths.sum():
         return log.episode_returns
     return whole_returns(log, steps)
+
+
+def earned_a_step(log: Dataset, steps: int) -> Float[np.ndarray, " some"]:
+    """What each episode earned a step: the whole ones, if any; a few bad steps are no episode.
+
+    Args:
+        log: the log.
+        steps: largest number of steps of an episode.
+
+    Returns:
+        (some,) float64, in the log's units.
+    """
+    earned = log.episode_returns / log.episode_lengths
+    if _last_rows(log) is None:
+        return earned
+    whole = are_whole(log, steps)[: len(earned)]
+    return earned[whole] if whole.any() else earned
+
+
+def _last_rows(log: Dataset) -> Int[np.ndarray, " episodes"] | None:
+    """The last row of each episode that has a return; None if some have left no row."""
+    last = np.flatnonzero(log.terminated | log.truncated)
+    return last if len(last) == len(log.episode_returns) else None

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.data.dataset import Dataset
-from moore.data.whole import are_whole
+from moore.data.whole import earned_a_step
 from moore.errors import InputError
 from moore.runs.setup import Setup
 from moore.stages.budget import DipBudget
@@ -241,15 +241,6 @@ def whole_episodes(log: Dataset, steps: int) -> list[Float[np.ndarray, " _"]]:
     ]
 
 
-def _earned_a_step(log: Dataset, steps: int) -> Float[np.ndarray, " some"]:
-    """What each episode earned a step: the whole ones, if any; a few bad steps are no episode."""
-    earned = log.episode_returns / log.episode_lengths
-    if np.count_nonzero(log.terminated | log.truncated) != len(earned):
-        return earned  # some episodes have left no row
-    whole = are_whole(log, steps)[: len(earned)]
-    return earned[whole] if whole.any() else earned
-
-
 def floor_of(log: Dataset, steps: int, random_return: float | None) -> float:
     """The reward per step from which worth is counted: 0, or less if episodes can earn less.
 
@@ -271,7 +262,7 @@ def floor_of(log: Dataset, steps: int, random_return: float | None) -> float:
             "nothing; a dip budget needs rewards that tell good from bad."
         )
     mean = float(log.reward.mean())
-    worst = [mean, *_earned_a_step(log, steps).tolist()]
+    worst = [mean, *earned_a_step(log, steps).tolist()]
     if random_return is not None and not log.has_terminals:
         worst.append(random_return / steps)
     floor = min(0.0, *worst)

@@ -10,6 +10,8 @@ in their first episode; what such policies do later, incumbents among them, take
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from moore.stages.trial_rules import ROUNDING
+
 # Losses are shares of what the reference earns in an episode; smaller ones are no failures.
 LEAST_LOSS = 0.2
 # What is known before: so many first episodes, with this loss in all.
@@ -20,8 +22,6 @@ _WEIGHT = 2.0
 _MOST_LATER = 3.0
 # So many of the last policies count.
 _LAST = 25
-# Sums of parts of an episode are compared up to this.
-_ROUNDING = 1e-9
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Failures:
             lost: how much less it earned than the reference does, as a share of an episode.
         """
         record = self.records.setdefault(policy, [0.0, 0.0, 0.0, 0.0])
-        later = 2 if record[0] >= 1.0 - _ROUNDING else 0
+        later = 2 if record[0] >= 1.0 - ROUNDING else 0
         record[later] += part
         record[later + 1] += min(lost, 1.0) if lost >= LEAST_LOSS else 0.0
         for old in list(self.records)[:-_LAST]:
