@@ -154,6 +154,7 @@ def test_a_figure_is_a_picture_tables_and_the_numbers_behind_them(half_done, tmp
     assert f"| {name}, uniform | 0 | 1 |" in text
     assert f"| {name}, moore-1 | 0, 1 | – |" in text
     assert f"| offline stage of {name} | 0, 1 | – |" in text
+    assert all(len(line) <= 100 for line in text.splitlines() if not line.startswith("|"))
 
 
 def test_a_second_table_tells_what_a_small_dip_does_not(half_done, tmp_path):

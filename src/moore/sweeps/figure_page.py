@@ -1,6 +1,7 @@
 """A figure of the paper as a picture, tables and the numbers behind them (`moore reproduce`)."""
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -209,7 +210,16 @@ def _markdown(figure: str, scale: str, planned: Sequence[Cell], result: dict) ->
     if figure == "fig1" and (table := published_table(result["tasks"])):
         blocks.append("## Published\n\n" + table)
     blocks.append("## Cells\n\n" + _cells(planned, result["cells_done"]))
-    return "\n\n".join(blocks) + "\n"
+    return _readable("\n\n".join(blocks) + "\n")
+
+
+def _readable(page: str) -> str:
+    """The page with paragraphs in lines of at most 100 columns; tables and headings stay."""
+    lines = []
+    for line in page.split("\n"):
+        fixed = line.startswith(("|", "#")) or not line
+        lines += [line] if fixed else textwrap.wrap(line, 100, break_long_words=False)
+    return "\n".join(lines)
 
 
 def _tables(cells: list[dict], figure: str) -> str:
