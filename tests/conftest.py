@@ -263,7 +263,7 @@ def desk(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def log_file(tmp_path_factory) -> Path:
     """The log of the tiny task."""
-    from moore.data.npz import write_npz
+    from moore.formats.npz import write_npz
     from tiny import tiny_log
 
     path = tmp_path_factory.mktemp("log") / "log.npz"

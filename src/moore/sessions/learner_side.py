@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.config import OnlineConfig
-from moore.data.live_steps import Step
+from moore.formats.live_steps import Step
 from moore.sessions.learner_report import LearnerReport
 from moore.stages.budget import DipBudget
 from moore.stages.choosing import Turn
