@@ -7,6 +7,7 @@ Property tests draw the same examples every time, so that a suite that passed pa
 `pytest --hypothesis-profile=search` draws new ones.
 """
 
+import atexit
 import functools
 import gc
 import os
@@ -127,6 +128,15 @@ def pytest_collection_finish():
     """What is there now stays: the garbage collector need not look at it again and again."""
     one_context_for_many_programs()
     gc.freeze()
+
+
+def pytest_sessionfinish():
+    """What was made is left to the system: to look through it, or to free it, takes seconds."""
+    gc.freeze()
+    if "jax" in sys.modules:
+        from jax._src import api
+
+        atexit.unregister(getattr(api, "clean_up", None))
 
 
 def one_context_for_many_programs():
