@@ -8,7 +8,6 @@ Property tests draw the same examples every time, so that a suite that passed pa
 """
 
 import atexit
-import functools
 import gc
 import os
 import re
@@ -126,7 +125,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """What is there now stays: the garbage collector need not look at it again and again."""
-    one_context_for_many_programs()
+    cheap_xla.one_context_for_many_programs()
     gc.freeze()
 
 
@@ -139,25 +138,11 @@ def pytest_sessionfinish():
         atexit.unregister(getattr(api, "clean_up", None))
 
 
-def one_context_for_many_programs():
-    """JAX lowers every program in an MLIR context of its own, and takes milliseconds to make one.
-
-    There are thousands of programs here, most of a single operation. Their text is the same.
-    """
-    from jax._src.interpreters import mlir
-
-    if hasattr(mlir, "make_ir_context"):
-        mlir.make_ir_context = functools.cache(mlir.make_ir_context)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def a_new_context_for_each_file():
     """A context keeps the constants of all its programs."""
     yield
-    from jax._src.interpreters import mlir
-
-    if hasattr(mlir, "make_ir_context"):
-        mlir.make_ir_context.cache_clear()
+    cheap_xla.new_context()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -22,6 +22,7 @@ from moore.cli.sweep import sweep_grid
 from moore.cli.theory import check_theory
 from moore.cli.train import train_stages
 from moore.cli.watch import watch_run
+from moore.compiled import settings_that_keep_programs
 from moore.console import plain
 from moore.errors import InputError, did_you_mean, unknown
 from moore.files import trouble
@@ -134,6 +135,8 @@ def _dispatch(arguments: list[str]) -> None:
 
 
 def _run(name: str, arguments: list[str]) -> None:
+    if "jax" not in sys.modules:  # it reads them when it is imported
+        os.environ.update(settings_that_keep_programs())
     try:
         COMMANDS[name](arguments)
     except SystemExit as end:
