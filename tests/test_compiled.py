@@ -66,11 +66,27 @@ def test_what_was_compiled_months_ago_is_removed(caches):
     assert [file.name for file in folder.iterdir()] == ["new"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the folder of caches is told another way")
-def test_a_command_leaves_its_programs_for_the_next(tmp_path):
+@pytest.fixture
+def command(tmp_path):
+    """Runs a command in a process of its own; returns the names of what is in the folder then."""
+    if sys.platform != "linux":
+        pytest.skip("the folder of caches is told another way")
     env = {name: value for name, value in os.environ.items() if name not in (FOLDER, SWITCH)}
     env |= {"XDG_CACHE_HOME": str(tmp_path), LEAST: "0"}
-    command = [sys.executable, "-m", "moore", "doctor"]
-    subprocess.run(command, env=env, check=False, capture_output=True, cwd=tmp_path)
-    (folder,) = (tmp_path / "moore").iterdir()
-    assert any(file.name.startswith("jit_") for file in folder.iterdir())
+
+    def run(line: str) -> list[str]:
+        words = [sys.executable, "-m", "moore", *line.split()]
+        subprocess.run(words, env=env, check=False, capture_output=True, cwd=tmp_path)
+        return [file.name for file in tmp_path.glob("moore/compiled-*/*")]
+
+    return run
+
+
+def test_a_command_leaves_its_programs_for_the_next(command):
+    assert any(name.startswith("jit_") for name in command("doctor"))
+
+
+@pytest.mark.parametrize("line", ["run no-preset --estimate", "plan no-log"])
+def test_one_that_foretells_what_a_run_costs_finds_none(line, command, tmp_path):
+    command(line)
+    assert not (tmp_path / "moore").exists()

@@ -135,7 +135,9 @@ def _dispatch(arguments: list[str]) -> None:
 
 
 def _run(name: str, arguments: list[str]) -> None:
-    if "jax" not in sys.modules:  # it reads them when it is imported
+    foretells = name == "plan" or {"--estimate", "--dry-run"} & set(arguments)
+    # JAX reads them when it is imported. What a run will cost is told with nothing compiled before.
+    if "jax" not in sys.modules and not foretells:
         os.environ.update(settings_that_keep_programs())
     try:
         COMMANDS[name](arguments)
