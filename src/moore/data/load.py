@@ -244,6 +244,11 @@ def _find(name: str, asked: _Asked) -> _Source:
         read = partial(_read_mapped, mapped, name, columns=columns, own_reward=own_reward)
         return _Source(read, lambda: read().size)
     source = _of_prefix(prefix, rest, asked.download) if fixed else _of_path(name)
+    if source is None and (Path(name) / "config.toml").is_file():
+        raise InputError(
+            f"{name} is the folder of a run, not a log; the log that it learned from is named in "
+            f"{Path(name) / 'config.toml'}."
+        )
     if source is None:
         raise InputError(f"{name!r}: unknown kind of data set; expected {POSSIBLE}")
     if asked.columns is not None:

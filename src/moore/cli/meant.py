@@ -1,0 +1,128 @@
+"""What was probably meant by a command or a flag that there is not."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+# What people and other programs call a flag, and how it is called here; a command may have neither.
+_CALLED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("env", "env-name", "environment"), ("env-id",)),
+    **dict.fromkeys(("log", "logs", "data", "input", "file", "csv"), ("dataset", "log")),
+    **dict.fromkeys(("dataset", "datasets"), ("log", "dataset")),
+    **dict.fromkeys(
+        ("output", "output-dir", "out-dir", "outdir", "log-dir", "logdir", "save-dir", "folder"),
+        ("out", "html"),
+    ),
+    "out": ("html",),
+    "html": ("out",),
+    "gamma": ("discount",),
+    "lr": ("learning-rate",),
+    "lambda": ("penalty-coef",),
+    **dict.fromkeys(("algo", "agent", "method"), ("algorithm",)),
+    **dict.fromkeys(("num-epochs", "n-epochs", "iterations"), ("epochs",)),
+    **dict.fromkeys(("steps", "timesteps", "total-steps", "total-timesteps"), ("steps", "epochs")),
+    **dict.fromkeys(("num-episodes", "n-episodes", "episode"), ("episodes",)),
+    **dict.fromkeys(("continue", "restart", "checkpoint"), ("resume",)),
+    **dict.fromkeys(("dryrun", "check"), ("dry-run",)),
+    **dict.fromkeys(("silent", "verbose"), ("quiet",)),
+    "config": ("columns",),
+}
+_DEVICES = ("device", "gpu", "gpus", "cpu", "cuda")
+_PRESETS = ("preset", "presets", "config")
+# What people and other programs call a command.
+_COMMANDS = {
+    **dict.fromkeys(("train", "fit", "learn", "start"), "moore run"),
+    **dict.fromkeys(("resume", "continue"), "moore run --resume RUN"),
+    **dict.fromkeys(("test", "play", "enjoy", "predict", "act"), "moore evaluate RUN"),
+    **dict.fromkeys(("plot", "show", "view", "html"), "moore report RUN"),
+    **dict.fromkeys(("check", "describe", "info", "load"), "moore inspect LOG"),
+    **dict.fromkeys(("deploy", "onnx"), "moore export RUN"),
+    **dict.fromkeys(("presets", "algorithms", "list"), "moore run --help"),
+}
+_LOGS = (".hdf5", ".h5", ".npz", ".csv", ".parquet", ".mat", ".rows")
+
+
+def is_log(word: str) -> bool:
+    """Whether a word is the name of a log, as far as its form tells."""
+    return word.startswith(("minari:", "builtin:")) or Path(word).suffix in _LOGS
+
+
+def meant_command(word: str) -> str:
+    """The question after another command, or an empty text."""
+    if is_log(word):
+        return f"; did you mean 'moore inspect {word}', or 'moore run plant --dataset {word}'?"
+    from moore.presets import preset_names
+
+    meant = f"moore run {word}" if word in preset_names() else _COMMANDS.get(word.lower())
+    return f"; did you mean '{meant}'?" if meant else ""
+
+
+def flags_of(options: type, before: str = "") -> dict[str, Any]:
+    """The flags of a command without their hyphens, with the types of their values.
+
+    Args:
+        options: the dataclass of the command's options; sections are fields that are dataclasses.
+        before: the names of the sections around it, each with a point after it.
+    """
+    found: dict[str, Any] = {}
+    hints = get_type_hints(options, include_extras=True)
+    for item in dataclasses.fields(options):
+        marks = getattr(hints[item.name], "__metadata__", ())
+        kind = hints[item.name].__origin__ if marks else hints[item.name]
+        names = (mark.name for mark in marks if getattr(mark, "name", None) is not None)
+        name = before + next(names, item.name.replace("_", "-"))
+        if dataclasses.is_dataclass(kind):
+            found |= flags_of(kind, f"{name}." if name else "")
+        else:
+            found[name] = kind
+    return found
+
+
+def no_such_flag(flag: str, command: str, own: Mapping[str, Any]) -> str:
+    """What to say of a flag that a command does not have.
+
+    Args:
+        flag: as it was given, with its hyphens.
+        command: the command's name, such as run.
+        own: the flags that this command has and that are of use, as `flags_of` gives them.
+    """
+    name = flag.lstrip("-").replace("_", "-")
+    told = f"there is no flag {flag}"
+    if command in ("run", "offline") and name in _PRESETS:
+        return f"{told}; a preset or a config.toml is the first word: moore {command} plant."
+    if command in ("run", "offline", "online") and name in _DEVICES:
+        return f"{told}; JAX chooses the device, unless the variable JAX_PLATFORMS=cpu names it."
+    if command == "sweep" and name in dict(_flags_of_others(command))["run"]:
+        return f"{told}; in a sweep a setting is given as --set {name.replace('-', '_')}=VALUE."
+    if near := _near(name, own):
+        return f"{told}; did you mean {_listed(near, 'or')}?"
+    others = [f"moore {other}" for other, flags in _flags_of_others(command) if name in flags]
+    if 0 < len(others) <= 3:
+        return f"{told} here; {_listed(others, 'and')} {'have' if others[1:] else 'has'} it."
+    return f"{told}."
+
+
+def _near(name: str, own: Mapping[str, Any]) -> list[str]:
+    """The flags that may be meant: by another name, by the name in a section, by the letters."""
+    called = (name, *_CALLED.get(name, ()))
+    same = [flag for flag in own if flag in called] or [
+        flag for flag in own if flag.rpartition(".")[2] in called
+    ]
+    if 0 < len(same) <= 4:
+        return [f"--{flag}" for flag in same]
+    return [f"--{flag}" for flag in difflib.get_close_matches(name, [*own], n=1, cutoff=0.75)]
+
+
+def _flags_of_others(command: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    from moore.cli.completion import options_of_commands
+
+    for other, options in options_of_commands().items():
+        if other != command:
+            yield other, flags_of(options)
+
+
+def _listed(words: list[str], link: str) -> str:
+    *first, last = words
+    return f"{', '.join(first)} {link} {last}" if first else last
