@@ -27,6 +27,7 @@ _CODE = re.compile(r"(`+).+?\1", re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]+)?(?=\))")
 _DISPLAYED = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FORMULA = re.compile(r"(?<![\\$\w])\$(?=\S)([^$]+?)(?<=\S)\$(?![\w$])")
+_LONG = 50  # characters of a formula's source: longer ones may be wider than a phone
 _PICTURE = re.compile(r"^!\[(.*?)\]\((\S+\.png)\)$", re.MULTILINE)
 _LOADED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=\"(https?://[^\"]*)")
 
@@ -109,7 +110,8 @@ def with_formulas(text: str) -> str:
         if any(start <= match.start() < end for start, end in code):
             return match[0]
         # In a span: a line that begins with <math> would be a block of its own.
-        return f"<span>{convert(match[1])}</span>"
+        kind = ' class="long"' if len(match[1]) > _LONG else ""
+        return f"<span{kind}>{convert(match[1])}</span>"
 
     return _FORMULA.sub(inline, text)
 
