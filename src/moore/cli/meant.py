@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,7 +16,7 @@ _CALLED: dict[str, tuple[str, ...]] = {
         ("out", "html"),
     ),
     "out": ("html",),
-    "html": ("out",),
+    "assess html": ("out",),  # of this command alone; others make a page of another kind
     "gamma": ("discount",),
     "lr": ("learning-rate",),
     "lambda": ("penalty-coef",),
@@ -96,23 +96,24 @@ def no_such_flag(flag: str, command: str, own: Mapping[str, Any]) -> str:
         return f"{told}; JAX chooses the device, unless the variable JAX_PLATFORMS=cpu names it."
     if command == "sweep" and name in dict(_flags_of_others(command))["run"]:
         return f"{told}; in a sweep a setting is given as --set {name.replace('-', '_')}=VALUE."
-    if near := _near(name, own):
-        return f"{told}; did you mean {_listed(near, 'or')}?"
+    called = (name, *_CALLED.get(name, ()), *_CALLED.get(f"{command} {name}", ()))
+    if same := _of_names(called, own):
+        return f"{told}; did you mean {_listed(same, 'or')}?"
+    near = [f"--{flag}" for flag in difflib.get_close_matches(name, [*own], n=1, cutoff=0.75)]
     others = [f"moore {other}" for other, flags in _flags_of_others(command) if name in flags]
-    if 0 < len(others) <= 3:
-        return f"{told} here; {_listed(others, 'and')} {'have' if others[1:] else 'has'} it."
-    return f"{told}."
+    elsewhere = f"{_listed(others, 'and')} {'have' if others[1:] else 'has'}" if others else ""
+    if len(others) > 3:  # then it says nothing of what was meant
+        elsewhere = ""
+    if near:
+        return f"{told}; did you mean {near[0]}?" + (f" {elsewhere} {flag}." if elsewhere else "")
+    return f"{told} here; {elsewhere} it." if elsewhere else f"{told}."
 
 
-def _near(name: str, own: Mapping[str, Any]) -> list[str]:
-    """The flags that may be meant: by another name, by the name in a section, by the letters."""
-    called = (name, *_CALLED.get(name, ()))
-    same = [flag for flag in own if flag in called] or [
-        flag for flag in own if flag.rpartition(".")[2] in called
-    ]
-    if 0 < len(same) <= 4:
-        return [f"--{flag}" for flag in same]
-    return [f"--{flag}" for flag in difflib.get_close_matches(name, [*own], n=1, cutoff=0.75)]
+def _of_names(names: Collection[str], own: Iterable[str]) -> list[str]:
+    """The flags of one of these names, else those with such a name in a section; at most four."""
+    same = [flag for flag in own if flag in names]
+    same = same or [flag for flag in own if flag.rpartition(".")[2] in names]
+    return [f"--{flag}" for flag in same] if len(same) <= 4 else []
 
 
 def _flags_of_others(command: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -166,7 +166,10 @@ def _base_config(first: str | None, rest: list[str], command: str):
 
     if command == "online":
         if first is not None:
-            raise InputError(f"moore online takes no preset ('{first}'); give --from RUN.")
+            raise InputError(
+                f"moore online begins from a run, not from a preset: moore online --from {first}, "
+                "if that is the folder of one."
+            )
         source = value_of(rest, "--from")
         if not source:
             return preset("quickstart")
@@ -227,6 +230,8 @@ def _show_dry_run(config, base, options, *, origin: str, stages: str, notes: Seq
 
     start, begin = getattr(options, "from_", None), time.perf_counter()
     ready = get_ready(config, out=options.out, stages=stages, start_from=start)
+    if not (options.quiet or options.json):
+        print("measuring time and memory on a small copy of the run ...", file=sys.stderr)
     takes = estimate_prepared(ready.setup, stages, begin)
     facts = dry_facts(ready, base, origin=origin, stages=stages, takes=takes)
     facts["notes"] += notes
