@@ -5,8 +5,8 @@
 Sources are docs/*.md, as GitHub shows them. Four things differ on a site, and are made here, in
 build/pages: a file outside docs that a page links to becomes a page too; formulas become MathML,
 which browsers draw without a script; a picture opens in its full size; and the README of the
-repository is left out, since the site has a home of its own. Zensical then makes the site
-(zensical.toml) and checks all links.
+repository is left out, since the site has a home of its own. A page of all flags is made from the
+commands. Zensical then makes the site (zensical.toml) and checks all links.
 """
 
 import argparse
@@ -17,6 +17,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import flags_page
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_NAMES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
@@ -150,11 +152,13 @@ def loaded(site: Path) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.parse_args()
+    pages = ROOT / "build" / "pages"
     try:
-        write_pages(ROOT, ROOT / "build" / "pages")
+        write_pages(ROOT, pages)
     except BrokenLink as broken:
         print(broken, file=sys.stderr)
         return 1
+    (pages / flags_page.NAME).write_text(flags_page.flags_page(), encoding="utf-8")
     tool = shutil.which("zensical") or Path(sys.executable).parent / "zensical"
     built = subprocess.run([tool, "build", "--clean", "--strict"], cwd=ROOT)
     found = loaded(ROOT / "site") if built.returncode == 0 else []

@@ -67,17 +67,22 @@ def flags_of(options: type, before: str = "") -> dict[str, Any]:
         before: the names of the sections around it, each with a point after it.
     """
     found: dict[str, Any] = {}
+    for name, kind, _ in named_fields(options):
+        if dataclasses.is_dataclass(kind):
+            found |= flags_of(kind, f"{before}{name}." if name else before)
+        else:
+            found[before + name] = kind
+    return found
+
+
+def named_fields(options: type) -> Iterator[tuple[str, Any, dataclasses.Field]]:
+    """Each field with its name on the command line, empty for a section without one; its type."""
     hints = get_type_hints(options, include_extras=True)
     for item in dataclasses.fields(options):
         marks = getattr(hints[item.name], "__metadata__", ())
         kind = hints[item.name].__origin__ if marks else hints[item.name]
         names = (mark.name for mark in marks if getattr(mark, "name", None) is not None)
-        name = before + next(names, item.name.replace("_", "-"))
-        if dataclasses.is_dataclass(kind):
-            found |= flags_of(kind, f"{name}." if name else "")
-        else:
-            found[name] = kind
-    return found
+        yield next(names, item.name.replace("_", "-")), kind, item
 
 
 def no_such_flag(flag: str, command: str, own: Mapping[str, Any]) -> str:
