@@ -44,6 +44,7 @@ def test_the_page_of_flags_has_every_flag_of_every_command_that_is_no_setting():
     assert "| `--seed` | whole number | `0` |" in collect
     assert "| `--env-id` | text | needed |" in collect
     assert "| `--quiet` | on or off | off | Do not show progress. |" in collect
+    assert "&#123;env&#125;<wbr>&#95;&#95;sac" in collect, "Markdown reads no sign of a help text"
     assert "`random`, `medium`, `medium-replay`, `expert`" in collect
     assert all(row.count("|") == 5 + row.count("\\|") for row in re.findall(r"^\|.*", page, re.M))
 

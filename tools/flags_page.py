@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 import typing
 from typing import Any
 
@@ -31,7 +32,7 @@ def _table(command: str, options: type) -> str:
     return "\n".join(
         [
             f"## moore {command}\n\n{told}\n",
-            "| flag | value | if it is left out | what it does |\n|---|---|---|---|",
+            "| flag | value | default | what it does |\n|---|---|---|---|",
             *_rows(options),
         ]
     )
@@ -52,9 +53,21 @@ def _rows(options: type) -> list[str]:
         elif dataclasses.is_dataclass(kind):
             rows.append(f"| `--{name}.SETTING` | | | [its settings](api-config.md#agents) |")
         else:
-            text = texts.get(item.name, "").replace("|", "\\|")
+            text = _as_it_is(texts.get(item.name, ""))
             rows.append(f"| `--{name}` | {_value(kind)} | {_default(item)} | {text} |")
     return rows
+
+
+def _as_it_is(text: str) -> str:
+    """The text with signs that Markdown would read, outside of code, as entities."""
+    parts = text.replace("|", "\\|").split("`")
+    parts[::2] = [re.sub(r"[_*{}<>]", _entity, part) for part in parts[::2]]
+    return "`".join(parts)
+
+
+def _entity(sign: re.Match) -> str:
+    # A line may break after a brace: {env}__{seed} would be wider than a phone.
+    return f"&#{ord(sign[0])};" + ("<wbr>" if sign[0] == "}" else "")
 
 
 def _value(kind: Any) -> str:
@@ -70,7 +83,7 @@ def _value(kind: Any) -> str:
 
 
 def _default(item: dataclasses.Field) -> str:
-    """What holds without the flag; a flag without a default has to be given."""
+    """What holds without the flag; a flag that is needed has to be given."""
     value = item.default
     if item.default_factory is not dataclasses.MISSING:
         value = item.default_factory()
