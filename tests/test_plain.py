@@ -1,5 +1,8 @@
 """What is said of wrong flags and names: a sentence, without the words of the parser."""
 
+import subprocess
+import sys
+
 import pytest
 
 from moore.cli import main
@@ -126,3 +129,36 @@ def test_a_log_that_is_absent_is_answered_with_the_nearest_file_beside_it(
 def test_a_name_that_is_like_none_is_answered_with_all():
     said = str(unknown("fruit", "zzz", ["apple", "pear[:RIPE]"], " and others"))
     assert said == "unknown fruit 'zzz'; the known ones are apple, pear[:RIPE] and others."
+
+
+MIXED_UP = """
+import numpy as np, moore
+config = moore.preset("quickstart")
+for first, given in [
+    ("quickstart", {}), ({"seed": 1}, {}), (config, {"stages": "off"}),
+    (config, {"stages": "online"}), (config, {"start_from": "runs/a"}),
+    (config, {"dataset": np.zeros((5, 3))}),
+]:
+    try:
+        moore.run(first, out="new", **given)
+    except moore.InputError as error:
+        print(error)
+"""
+
+
+def test_what_a_program_has_mixed_up_is_told_before_anything_is_written(tmp_path):
+    # In a process of its own, in which no type is checked, as in a user's.
+    told = subprocess.run(
+        [sys.executable, "-c", MIXED_UP], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    online = "stages='online' and start_from=RUN belong together"
+    expected = [
+        "config is 'quickstart'; expected settings, such as moore.preset('quickstart').",
+        "config is a dict; expected settings",
+        "stages is 'off'; expected one of both, offline, online.",
+        *(online, online),
+        "the data set is a ndarray; expected a moore.Dataset, or the name of one: path.hdf5",
+    ]
+    lines = told.stdout.splitlines()
+    assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
+    assert not list(tmp_path.iterdir())

@@ -78,6 +78,11 @@ def load_dataset(
         _refuse_options(source, budget, asked)
         dataset = source
     else:
+        if not isinstance(source, str | Path):
+            raise InputError(
+                f"the data set is a {type(source).__name__}; expected a moore.Dataset, or the name "
+                f"of one: {POSSIBLE}"
+            )
         names = split_names(source) if isinstance(source, str) else [str(source)]
         parts = []
         for name, share in zip(names, _shares(names, budget, asked), strict=True):
