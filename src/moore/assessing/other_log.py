@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 from moore.config import Config
 from moore.data.dataset import Dataset
-from moore.data.duplicates import shared_rows
-from moore.data.load import load_dataset
-from moore.data.two_parts import changed_between
 from moore.errors import InputError
+from moore.findings.duplicates import shared_rows
+from moore.findings.two_parts import changed_between
+from moore.formats.load import load_dataset
 from moore.replay.buffer import Transition
 from moore.runs.met import unlike_the_log
 

@@ -41,7 +41,7 @@ class PlanOptions(ColumnFlags):
 def plan_log(arguments: list[str]) -> None:
     source, options = with_target(PlanOptions, arguments, "plan", "LOG")
 
-    from moore.data.load import load_dataset
+    from moore.formats.load import load_dataset
     from moore.planning.plan import Live, plan_live
     from moore.planning.text import plan_text
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from moore.data.live_steps import Unit, plain
 from moore.errors import InputError, TurnError
+from moore.formats.live_steps import Unit, plain
 from moore.numbers import as_measured
 
 # Ids of units as a user may give them.
