@@ -120,6 +120,16 @@ def test_help_explains_each_option_beside_it(command, explained, capsys):
     assert "Attributes:" not in out
 
 
+def test_help_of_a_run_shows_only_the_settings_of_its_algorithm(capsys):
+    def groups(line):
+        with pytest.raises(SystemExit):
+            cli.main(line.split())
+        return set(re.findall(r"(\w+) options", capsys.readouterr().out))
+
+    assert {"model", "gate"} <= groups("run --help") and "iql" not in groups("run --help")
+    assert "iql" in (iql := groups("run --algorithm iql --help")) and not {"model", "gate"} & iql
+
+
 @pytest.mark.parametrize(
     ("flag", "next_flag"),
     [
@@ -280,8 +290,8 @@ def test_an_alpha_that_is_no_positive_number(line, messages, moore_refuses):
         ("run tiny.toml --model.weight-decay 0 0", ("2 entries", "need 3")),
         ("run tiny.toml --online.refit-every 300", ("(1000)", "multiple", "(300)")),
         ("run missing.toml", ("no configuration at missing.toml",)),
-        ("run --resume missing", ("missing is not the folder of a run", "no config.toml")),
-        ("report missing", ("missing is not the folder of a run", "no metrics.jsonl")),
+        ("run --resume .", ("is not the folder of a run", "no config.toml")),
+        ("report missing", ("there is no folder missing",)),
         ("run text.toml", ("text.toml is not valid TOML",)),
         ("run folder.toml", ("folder.toml",)),
         ("run wrong.toml", ("unknown setting 'seeds'", "seed")),

@@ -4,6 +4,7 @@ That anchors exist too is checked by the builder, in .ci/run.
 """
 
 import dataclasses
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import documentation
+import flags_page
+from moore.cli.completion import options_of_commands
 from moore.config import Config
 
 ROOT = documentation.ROOT
@@ -30,8 +33,20 @@ def test_every_page_is_in_the_menu_once():
     settings = tomllib.loads((ROOT / "zensical.toml").read_text())
     pages = [documentation.place(page).as_posix() for page in SOURCES]
     assert sorted(in_menu(settings["project"]["nav"])) == sorted(
-        [*pages, *documentation.OWN_NAMES.values()]
+        [*pages, *documentation.OWN_NAMES.values(), flags_page.NAME]
     )
+
+
+def test_the_page_of_flags_has_every_flag_of_every_command_that_is_no_setting():
+    page = flags_page.flags_page()
+    assert re.findall(r"^## moore (\w+)$", page, re.MULTILINE) == [*options_of_commands()]
+    collect = page.split("## moore collect\n")[1].split("\n## ")[0]
+    assert "| `--seed` | whole number | `0` |" in collect
+    assert "| `--env-id` | text | needed |" in collect
+    assert "| `--quiet` | on or off | off | Do not show progress. |" in collect
+    assert "&#123;env&#125;<wbr>&#95;&#95;sac" in collect, "Markdown reads no sign of a help text"
+    assert "`random`, `medium`, `medium-replay`, `expert`" in collect
+    assert all(row.count("|") == 5 + row.count("\\|") for row in re.findall(r"^\|.*", page, re.M))
 
 
 def test_the_page_of_settings_shows_every_section_of_a_configuration():

@@ -238,7 +238,7 @@ class TestTrials:
     "line, sentence",
     [
         ("plan", "moore plan needs a LOG"),
-        ("plan log.hdf5 --hours 8", "needs --steps-per-day"),
+        ("plan log.hdf5 --hours 8", "--steps-per-day is needed"),
         ("plan log.hdf5 --steps-per-day -5 --hours 8", "--steps-per-day is -5"),
         ("plan log.hdf5 --steps-per-day 5 --hours 25", "--hours is 25"),
         ("plan log.hdf5 --steps-per-day 5 --hours 8 --dip-budget 1", "--dip-budget is 1"),

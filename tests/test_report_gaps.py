@@ -127,6 +127,14 @@ def test_the_last_lines_say_what_was_achieved_and_at_which_cost():
     assert "broken by 3.0" in broken and "next" not in broken
 
 
+def test_the_last_lines_of_an_offline_stage_say_how_to_go_online():
+    evaluated = verdict({"offline": {"return": -640.0}}, Path("/runs/a")).splitlines()
+    assert evaluated[0] == "offline return -640.0"
+    assert evaluated[1] == "next: moore assess /runs/a, then moore online --from /runs/a"
+    plant = verdict({"offline": {"epochs": 8}}, Path("/runs/a"))
+    assert plant == "next: moore assess /runs/a, then moore serve /runs/a"
+
+
 @functools.cache
 def _setup():
     return prepare(tiny_config(), dataset=tiny_log(), env=ENV)

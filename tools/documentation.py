@@ -5,8 +5,8 @@
 Sources are docs/*.md, as GitHub shows them. Four things differ on a site, and are made here, in
 build/pages: a file outside docs that a page links to becomes a page too; formulas become MathML,
 which browsers draw without a script; a picture opens in its full size; and the README of the
-repository is left out, since the site has a home of its own. Zensical then makes the site
-(zensical.toml) and checks all links.
+repository is left out, since the site has a home of its own. A page of all flags is made from the
+commands. Zensical then makes the site (zensical.toml) and checks all links.
 """
 
 import argparse
@@ -18,6 +18,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import flags_page
+
 ROOT = Path(__file__).resolve().parents[1]
 OWN_NAMES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 LANGUAGES = {".py": "python", ".c": "c", ".toml": "toml", ".ipynb": "json"}
@@ -27,6 +29,7 @@ _CODE = re.compile(r"(`+).+?\1", re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]+)?(?=\))")
 _DISPLAYED = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FORMULA = re.compile(r"(?<![\\$\w])\$(?=\S)([^$]+?)(?<=\S)\$(?![\w$])")
+_LONG = 50  # characters of a formula's source: longer ones may be wider than a phone
 _PICTURE = re.compile(r"^!\[(.*?)\]\((\S+\.png)\)$", re.MULTILINE)
 _LOADED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=\"(https?://[^\"]*)")
 
@@ -109,7 +112,8 @@ def with_formulas(text: str) -> str:
         if any(start <= match.start() < end for start, end in code):
             return match[0]
         # In a span: a line that begins with <math> would be a block of its own.
-        return f"<span>{convert(match[1])}</span>"
+        kind = ' class="long"' if len(match[1]) > _LONG else ""
+        return f"<span{kind}>{convert(match[1])}</span>"
 
     return _FORMULA.sub(inline, text)
 
@@ -148,11 +152,13 @@ def loaded(site: Path) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.parse_args()
+    pages = ROOT / "build" / "pages"
     try:
-        write_pages(ROOT, ROOT / "build" / "pages")
+        write_pages(ROOT, pages)
     except BrokenLink as broken:
         print(broken, file=sys.stderr)
         return 1
+    (pages / flags_page.NAME).write_text(flags_page.flags_page(), encoding="utf-8")
     tool = shutil.which("zensical") or Path(sys.executable).parent / "zensical"
     built = subprocess.run([tool, "build", "--clean", "--strict"], cwd=ROOT)
     found = loaded(ROOT / "site") if built.returncode == 0 else []

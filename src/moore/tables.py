@@ -40,7 +40,7 @@ def merge(base, values: dict, prefix: str = ""):
     changes = {}
     for name, value in values.items():
         if name not in hints:
-            raise unknown("setting", prefix + name, hints)
+            raise _unknown_setting(name, base, prefix)
         old = getattr(base, name)
         if dataclasses.is_dataclass(old):
             if not isinstance(value, dict):
@@ -49,6 +49,20 @@ def merge(base, values: dict, prefix: str = ""):
         else:
             changes[name] = _convert(value, hints[name], prefix + name)
     return dataclasses.replace(base, **changes)
+
+
+def _unknown_setting(name: str, base, prefix: str) -> InputError:
+    """The error of a setting that `base` does not have; its sections may have one of that name."""
+    kind: type = type(base)
+    parts = {part: getattr(base, part) for part in _hints(kind)}
+    inside = [
+        f"{prefix}{part}.{name}"
+        for part, section in parts.items()
+        if dataclasses.is_dataclass(section) and hasattr(section, name)
+    ]
+    if inside:
+        return InputError(f"unknown setting '{prefix}{name}'; it is one of {', '.join(inside)}.")
+    return unknown("setting", prefix + name, parts)
 
 
 def known_part(section: type, values: dict, prefix: str = "") -> tuple[dict, list[str]]:

@@ -14,6 +14,7 @@ from moore.cli.doctor import check_installation
 from moore.cli.evaluate import evaluate, preview_schemes
 from moore.cli.export import export_policy
 from moore.cli.logs import inspect_log
+from moore.cli.meant import meant_command
 from moore.cli.plan import plan_log
 from moore.cli.report import report_runs
 from moore.cli.reproduce import reproduce_figure
@@ -120,21 +121,40 @@ def _dispatch(arguments: list[str]) -> None:
     if not arguments:
         print(FIRST)
         return
+    _refuse_long_dashes(arguments)
     name, *rest = arguments
-    if name in ("-h", "--help"):
+    if name in ("-h", "--help") or (name == "help" and not rest):
         print(USAGE)
-    elif name == "--version":
+    elif name == "help":
+        _dispatch([rest[0], "--help"])
+    elif name in ("--version", "version"):
         print(f"moore {__version__}")
     elif name.startswith("-"):
-        near = did_you_mean(name, ("--help", "--version")) or "; moore --help says more."
-        raise InputError(f"there is no flag {name}{near}")
+        near = did_you_mean(name, ("--help", "--version"))
+        raise InputError(
+            f"there is no flag {name}{near}"
+            if near
+            else f"{name} stands before the command: moore COMMAND {name}. "
+            "moore --help lists the commands."
+        )
     elif name not in COMMANDS:
+        if meant := meant_command(name):
+            raise InputError(f"unknown command '{name}'{meant} moore --help lists all commands.")
         raise unknown("command", name, COMMANDS)
     else:
         _run(name, rest)
 
 
+def _refuse_long_dashes(arguments: list[str]) -> None:
+    """Refuses flags whose two hyphens a word processor, or a page, has made one long dash."""
+    for word in arguments:
+        if word.startswith(("–", "—")):
+            raise InputError(f"{word} begins with a long dash; write two hyphens: --{word[1:]}.")
+
+
 def _run(name: str, arguments: list[str]) -> None:
+    if arguments == ["help"]:
+        arguments = ["--help"]
     foretells = name == "plan" or {"--estimate", "--dry-run"} & set(arguments)
     # JAX reads them when it is imported. What a run will cost is told with nothing compiled before.
     if "jax" not in sys.modules and not foretells:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from moore.cli.parse import example, parse
+from moore.cli.parse import example, needs, parse
 from moore.console import show
 from moore.errors import InputError
 
@@ -34,9 +34,9 @@ class CompareOptions:
 def compare_runs(arguments: list[str]) -> None:
     count = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
     folders = arguments[:count]
+    if not folders and not {"-h", "--help"} & set(arguments):
+        raise needs("compare", "RUN", "...")
     options = parse(CompareOptions, arguments[count:], "compare RUN...")
-    if not folders:
-        raise InputError("moore compare needs RUNs: moore compare RUN... [OPTIONS].")
     for name, path in (("--csv", options.csv), ("--html", options.html)):
         if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
             raise InputError(f"{name} {path}: expected a file in a folder that exists.")

@@ -18,8 +18,8 @@ class EvaluateOptions:
 
     Attributes:
         episodes: number of episodes.
-        sampled: sample the actions, as the acting policy does; by default the policy is
-            deterministic.
+        sampled: draw the actions with the policy's noise, as a run does online that has no dip
+            budget; by default, as with a dip budget, there is no noise.
         env_id: id of the environment, if it is not the one that the policy was trained in. An id
             that imports a module, module:Id, is made only if you give it here.
         seed: seed of the episodes.

@@ -41,7 +41,11 @@ def texts_under_fields(section: type) -> dict[str, str]:
 
 
 def _under(section: type) -> dict[str, str]:
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    try:
+        source = inspect.getsource(section)
+    except (OSError, TypeError):  # a program has made it
+        return {}
+    (definition,) = ast.parse(textwrap.dedent(source)).body
     return {
         field.target.id: " ".join(text.value.value.split())
         for field, text in itertools.pairwise(definition.body)

@@ -32,8 +32,23 @@ def parse(options: type[Options], arguments: list[str], command: str, default=No
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        said = plain(errors.getvalue(), dict(_flags(arguments)), f"moore {command}")
+        known = _of_use(options, default)
+        said = plain(errors.getvalue(), dict(_flags(arguments)), f"moore {command}", known)
         raise InputError(said) from None
+
+
+def _of_use(options: type, default: Any) -> dict[str, Any]:
+    """The flags of a command with their types, but for sections that its algorithm does not use."""
+    from moore.cli.meant import flags_of
+
+    config = getattr(default, "config", None)
+    if config is None:
+        return flags_of(options)
+    from moore.runs.sections import unused_sections
+
+    unused = {name.replace("_", "-") for name in unused_sections(config)}
+    found = flags_of(options).items()
+    return {flag: kind for flag, kind in found if flag.partition(".")[0] not in unused}
 
 
 def _repeatable(options: type) -> set[str]:
@@ -109,10 +124,25 @@ def example(text: str) -> Callable:
     return decorate
 
 
+# What the first word of a command stands for.
+_TARGETS = {
+    "RUN": "the folder of a run", "LOG": "a log", "DATASET": "a log", "SOURCE": "a log",
+    "FIGURE": "fig1, fig2, fig3 or fig4", "SHELL": "bash, zsh or tcsh",
+}  # fmt: skip
+
+
+def needs(command: str, target: str, more: str = "") -> InputError:
+    """The error of a command that does not begin with what it is about."""
+    return InputError(
+        f"moore {command} needs a {target}, {_TARGETS[target]}, as its first word: "
+        f"moore {command} {target}{more} [OPTIONS]."
+    )
+
+
 def with_target(options: type[Options], arguments: list[str], command: str, target: str):
     """Parses a command's one positional argument, which comes first, and its options."""
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
-        raise InputError(f"moore {command} needs a {target}: moore {command} {target} [OPTIONS].")
+        raise needs(command, target)
     if arguments[0] in ("-h", "--help"):
         parse(options, arguments, f"{command} {target}")
     return arguments[0], parse(options, arguments[1:], f"{command} {target}")

@@ -1,13 +1,12 @@
 """The command `moore plan`, and what `moore run --estimate` prints."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from moore.cli.column_flags import ColumnFlags, reading_of
 from moore.cli.parse import example, with_target
 from moore.console import show
-from moore.errors import InputError
 
 
 @example("moore plan tank.csv --steps-per-day 8640 --hours 8")
@@ -30,8 +29,8 @@ class PlanOptions(ColumnFlags):
         json: print the plan as one JSON object.
     """
 
-    steps_per_day: float = 0.0
-    hours: float = 0.0
+    steps_per_day: float = field(kw_only=True)
+    hours: float = field(kw_only=True)
     dip_budget: float = 0.05
     preset: str = "plant"
     algorithm: str | None = None
@@ -41,11 +40,6 @@ class PlanOptions(ColumnFlags):
 
 def plan_log(arguments: list[str]) -> None:
     source, options = with_target(PlanOptions, arguments, "plan", "LOG")
-    if not (options.steps_per_day and options.hours):
-        raise InputError(
-            "moore plan needs --steps-per-day (control steps of the live system) and --hours "
-            "(of computation a day)."
-        )
 
     from moore.formats.load import load_dataset
     from moore.planning.plan import Live, plan_live

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from moore.cli.parse import example, parse
+from moore.cli.parse import example, needs, parse
 from moore.console import show
 from moore.errors import InputError
 
@@ -26,9 +26,9 @@ class ReportOptions:
 def report_runs(arguments: list[str]) -> None:
     count = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
     folders = [Path(argument).expanduser() for argument in arguments[:count]]
+    if not folders and not {"-h", "--help"} & set(arguments):
+        raise needs("report", "RUN", "...")
     options = parse(ReportOptions, arguments[count:], "report RUN...")
-    if not folders:
-        raise InputError("moore report needs a RUN: moore report RUN... [OPTIONS].")
     if len(folders) > 1 and options.html is None:
         raise InputError("A report of several runs is one page; say where, with --html FILE.")
 

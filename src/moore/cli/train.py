@@ -7,23 +7,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
+from moore.cli.meant import is_log
 from moore.cli.parse import example, flags, parse, value_of
 from moore.cli.plan import show_estimate
 from moore.console import plain, show
 from moore.errors import InputError
 
 
-def options_of(command: str):
-    """The options of the three commands that train; made here because they need jax."""
+def options_of(command: str, settings: type | None = None):
+    """The options of the three commands that train; made here because they need jax.
+
+    Args:
+        command: run, offline or online.
+        settings: the class of the configuration that they hold; `moore.config.Config` if None.
+    """
     import tyro
 
     from moore.config import Config
+
+    settings = settings or Config
 
     @dataclass(frozen=True)
     class Common:
         """Train."""
 
-        config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+        config: Annotated[settings, tyro.conf.arg(name="")] = field(default_factory=settings)
         scheme: str | None = None
         """Short for --online.scheme."""
         alpha: float | None = None
@@ -54,10 +62,17 @@ def options_of(command: str):
 
         return OnlineOptions
 
+    stages = {
+        "run": "Learns offline from a log, hands over, and goes on learning online.",
+        "offline": "Runs only the offline stage.",
+    }[command]
+
     @example(f"moore {command} laptop/hopper-medium-replay --dataset hopper-medium-replay.hdf5")
     @dataclass(frozen=True)
     class RunOptions(Common):
-        """Train from a PRESET (or a config.toml), given before the options; quickstart if none."""
+        __doc__ = f"""{stages}
+
+        A PRESET, or a config.toml, is given before the options; without one it is quickstart."""
 
         resume: str | None = None
         """Continue the run in this folder, or at this URL, from its last checkpoint. The run keeps
@@ -75,8 +90,10 @@ def train_stages(arguments: list[str], command: str) -> None:
 
     first = arguments[0] if arguments and not arguments[0].startswith("-") else None
     rest = arguments[1:] if first else arguments
-    cls = options_of(command)
     base = _base_config(first, rest, command)
+    if {"-h", "--help"} & set(rest):
+        print_help(base, rest, command)
+    cls = options_of(command)
     options = parse(cls, rest, command, cls(config=base))
     config = options.config
     check_algorithm(base.algorithm, config.algorithm)
@@ -113,6 +130,19 @@ def train_stages(arguments: list[str], command: str) -> None:
         show(verdict(result.summary, result.folder))
 
 
+def print_help(config, arguments: list[str], command: str) -> None:
+    """Prints the flags that the configuration's algorithm uses, and ends."""
+    from moore.cli.shown import without_unused
+
+    shown = without_unused(config)
+    cls = options_of(command, type(shown))
+    cls.__doc__ += (
+        f"\n\nThese are the flags of {config.algorithm}. moore {command} --algorithm NAME --help "
+        "shows those of another algorithm; docs/algorithms.md lists the names."
+    )
+    parse(cls, arguments, command, cls(config=shown))
+
+
 def _refuse_both(arguments: list[str]) -> None:
     """Refuses a short flag beside the long one of the same setting, which would be ignored."""
     given = flags(arguments)
@@ -131,19 +161,31 @@ def _base_config(first: str | None, rest: list[str], command: str):
     """The configuration that the flags change: a preset, a file, or that of another run."""
     from moore.config import read_toml
     from moore.presets import preset
+    from moore.runs.folder import check_is_there
     from moore.runs.mirror import brought
 
     if command == "online":
         if first is not None:
-            raise InputError(f"moore online takes no preset ('{first}'); give --from RUN.")
+            raise InputError(
+                f"moore online begins from a run, not from a preset: moore online --from {first}, "
+                "if that is the folder of one."
+            )
         source = value_of(rest, "--from")
-        return read_toml(brought(source) / "config.toml") if source else preset("quickstart")
+        if not source:
+            return preset("quickstart")
+        settings = brought(source) / "config.toml"
+        check_is_there(settings)
+        return read_toml(settings)
     if first is not None and first.endswith(".toml"):
         return read_toml(Path(first))
     if first is not None and (Path(first) / "config.toml").is_file():
         raise InputError(
             f"{first} is the folder of a run. To go on with it: moore {command} --resume {first}; "
             f"for another run with its settings: moore {command} {Path(first) / 'config.toml'}."
+        )
+    if first is not None and is_log(first):
+        raise InputError(
+            f"{first} is a log, and no preset: moore {command} plant --dataset {first}."
         )
     return preset(first or "quickstart", algorithm=value_of(rest, "--algorithm"))
 
@@ -188,6 +230,8 @@ def _show_dry_run(config, base, options, *, origin: str, stages: str, notes: Seq
 
     start, begin = getattr(options, "from_", None), time.perf_counter()
     ready = get_ready(config, out=options.out, stages=stages, start_from=start)
+    if not (options.quiet or options.json):
+        print("measuring time and memory on a small copy of the run ...", file=sys.stderr)
     takes = estimate_prepared(ready.setup, stages, begin)
     facts = dry_facts(ready, base, origin=origin, stages=stages, takes=takes)
     facts["notes"] += notes

@@ -13,19 +13,24 @@ def verdict(summary: dict, folder: Path | None = None) -> str:
 
     summary = without_nulls(summary)
     offline, acting = summary.get("offline", {}), summary.get("acting", {})
+    run = "" if folder is None else shlex.quote(str(short_path(folder)))
     if "offline" in summary.get("transfer", {}):
         lines = [_of_transfer(summary["transfer"], offline), way(summary, fixed), _promise(summary)]
-        if folder is not None:
-            shown = shlex.quote(str(short_path(folder)))
-            lines.append(f"next: moore assess {shown}, or moore export {shown} --out DIR")
+        if run:
+            lines.append(f"next: moore assess {run}, or moore export {run} --out DIR")
         return "\n".join(filter(None, lines))
     if "first" in acting:
         names = ("first", "lowest", "last")
         levels = ", ".join(f"{name} {fixed(acting.get(name))}" for name in names)
         return f"acting policy, mean of an epoch: {levels} ({acting.get('episodes', 0)} episodes)"
+    lines = []
     if "return" in offline:
-        return f"offline return {fixed(offline['return'])}{_notes(_swing(offline))}"
-    return ""
+        lines.append(f"offline return {fixed(offline['return'])}{_notes(_swing(offline))}")
+    if run and "online" not in summary:
+        # What was never evaluated is mostly a plant, which has no environment to go online in.
+        online = f"moore online --from {run}" if lines else f"moore serve {run}"
+        lines.append(f"next: moore assess {run}, then {online}")
+    return "\n".join(lines)
 
 
 def _promise(summary: dict) -> str:

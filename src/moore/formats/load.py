@@ -78,6 +78,11 @@ def load_dataset(
         _refuse_options(source, budget, asked)
         dataset = source
     else:
+        if not isinstance(source, str | Path):
+            raise InputError(
+                f"the data set is a {type(source).__name__}; expected a moore.Dataset, or the name "
+                f"of one: {POSSIBLE}"
+            )
         names = split_names(source) if isinstance(source, str) else [str(source)]
         parts = []
         for name, share in zip(names, _shares(names, budget, asked), strict=True):
@@ -244,6 +249,11 @@ def _find(name: str, asked: _Asked) -> _Source:
         read = partial(_read_mapped, mapped, name, columns=columns, own_reward=own_reward)
         return _Source(read, lambda: read().size)
     source = _of_prefix(prefix, rest, asked.download) if fixed else _of_path(name)
+    if source is None and (Path(name) / "config.toml").is_file():
+        raise InputError(
+            f"{name} is the folder of a run, not a log; the log that it learned from is named in "
+            f"{Path(name) / 'config.toml'}."
+        )
     if source is None:
         raise InputError(f"{name!r}: unknown kind of data set; expected {POSSIBLE}")
     if asked.columns is not None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from moore.data.checks import shown
 from moore.errors import InputError
 from moore.formats.cells import Cells
-from moore.formats.column_map import ColumnMap
+from moore.formats.column_map import ColumnMap, find_map
 from moore.formats.csv_file import TableHeader, read_csv, read_header
 from moore.formats.parquet_file import parquet_names, read_parquet
 
@@ -68,9 +68,11 @@ def _wanted(names: list[str], columns: ColumnMap, name: str) -> list[str]:
     if missing:
         numbers = all(n.strip(" +-.,0123456789eE") == "" for n in names)
         hint = "; its first line holds numbers: add a line with names" if numbers else ""
+        place = find_map(name)
+        beside = f" ({place} is read where no other map is given)" if place else ""
         raise InputError(
             f"{name}: no column {shown(', '.join(map(repr, missing)))}; the file has "
-            f"{shown(', '.join(map(repr, names)))}{hint}; correct the map or its flags"
+            f"{shown(', '.join(map(repr, names)))}{hint}; correct the map{beside} or its flags"
         )
     for column in wanted:
         if names.count(column) > 1:

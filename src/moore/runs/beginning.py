@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 from moore.config import Config, read_toml
 from moore.data.dataset import Dataset
@@ -57,6 +58,7 @@ def get_ready(
     Raises:
         InputError: what would also stop the run before its training.
     """
+    _check_asked(config, stages, start_from)
     check_installed(tracker_names(config.trackers))
     start = None if start_from is None else whole_path(brought(start_from))
     out = None if out is None else whole_path(brought(out))
@@ -87,6 +89,22 @@ def get_ready(
         load_hand_over(setup, start)  # an error comes before anything is written
         offline_rows(start)
     return ReadyRun(setup, folder, start, split_seed)
+
+
+def _check_asked(config: Config, stages: Stages, start_from: str | Path | None) -> None:
+    """Refuses what a program may have mixed up, before anything is read."""
+    if not isinstance(config, Config):
+        given = repr(config) if isinstance(config, str) else f"a {type(config).__name__}"
+        raise InputError(
+            f"config is {given}; expected settings, such as moore.preset('quickstart')."
+        )
+    if stages not in get_args(Stages):
+        raise InputError(f"stages is {stages!r}; expected one of {', '.join(get_args(Stages))}.")
+    if (stages == "online") != (start_from is not None):
+        raise InputError(
+            "stages='online' and start_from=RUN belong together: RUN is a run whose offline stage "
+            "is done."
+        )
 
 
 def begin(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moore.config import flat, read_toml
-from moore.errors import InputError
+from moore.errors import InputError, near_file
 from moore.numbers import without_nulls
 from moore.reports.compare import Finished
 from moore.reports.headline import known_reference
@@ -29,6 +29,8 @@ def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[
     found = []
     for folder in map(Path, folders):
         runs = [folder] if (folder / "summary.json").exists() else _runs_below(folder)
+        if not folder.exists():
+            raise InputError(f"there is no folder {folder}{near_file(folder) or '.'}")
         if not runs:
             raise InputError(
                 f"{folder} is no finished run (it has no summary.json) and holds none with "

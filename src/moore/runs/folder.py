@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from moore.errors import InputError
+from moore.errors import InputError, near_file
 from moore.files import read_object, short_path
 
 _NUMBERS = ("env_steps", "updates", "eval/return", "eval/score", "time/epoch")
@@ -22,9 +22,14 @@ _MAY_BE_NULL = ("dataset", "reference", "transfer", "yardstick")
 
 def check_is_there(path: Path) -> None:
     """Raises InputError if this file of a run is missing: its folder holds no run."""
-    if not path.exists():
-        folder = short_path(path.parent)
-        raise InputError(f"{folder} is not the folder of a run: it holds no {path.name}.")
+    if path.exists():
+        return
+    folder = short_path(path.parent)
+    if not path.parent.exists():
+        raise InputError(f"there is no folder {folder}{near_file(path.parent) or '.'}")
+    inside = sorted(path.parent.glob(f"*/{path.name}"))
+    hint = f" Runs are in it: {folder / inside[0].parent.name} is one." if inside else ""
+    raise InputError(f"{folder} is not the folder of a run: it holds no {path.name}.{hint}")
 
 
 def read_metrics(path: str | Path) -> list[dict]:

@@ -80,7 +80,7 @@ class Beside:
             if given := [name for name, value in unused.items() if value is not None]:
                 raise InputError(
                     f"{given[0]} is for a session beside the controller that ran before; give that "
-                    "one too: controller='my_plant:pid', for instance."
+                    "one too (controller, by the command line --controller), such as my_plant:pid."
                 )
             return cls()
         check_kinds(guard=guard, interlocks=interlocks, dead_man=dead_man, clock=clock)

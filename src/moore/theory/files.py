@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moore.errors import InputError
+from moore.errors import InputError, near_file
 from moore.theory.mdp import TabularMDP
 from moore.theory.models import LearnedModel, Transfer
 
@@ -31,6 +31,8 @@ def read_transfer(path: str | Path) -> Transfer:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name], np.float64) for name in file.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file{near_file(path) or '.'}") from None
     except (OSError, ValueError, TypeError, zipfile.BadZipFile, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read as .npz with arrays of numbers ({error})."
