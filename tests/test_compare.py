@@ -191,7 +191,11 @@ def test_runs_of_one_variant_with_other_settings_or_another_log_are_told(tmp_pat
     [
         ({"dataset": {"name": "log.hdf5", "sha256": "b"}}, "", "have learned from different logs"),
         ({}, "env_args = '{\"load\": 5}'", "differ in env_args, so that what they show was not"),
-        ({}, "[online]\nepochs = 7\nsteps_per_epoch = 2000", "online.epochs, online.steps_per_epoch"),
+        (
+            {},
+            "[online]\nepochs = 7\nsteps_per_epoch = 2000",
+            "online.epochs, online.steps_per_epoch",
+        ),
         ({}, "[evaluation]\nepisodes = 3", "differ in evaluation.episodes"),
         ({}, "[awac]\ntemperature = 3.0", None),  # each variant has settings of its own
     ],

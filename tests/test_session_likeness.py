@@ -129,6 +129,18 @@ def test_rows_that_were_added_before_are_refused(begin):
         session.add_log(log)
 
 
+def test_an_episode_that_is_told_twice_is_told_once(begin):
+    session, log = begin(), tiny_log(episodes=3, seed=8)
+    blocks = [slice(first, first + 20) for first in (0, 20, 40)]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for rows in (*blocks, blocks[1], blocks[2]):
+            seen = np.vstack([log.obs[rows], log.next_obs[rows][-1:]])
+            session.observe_episode(seen, log.action[rows], log.reward[rows])
+    texts = [str(one.message) for one in told if one.category is UnlikeTheLog]
+    assert len(texts) == 1 and "all 20 rows of this episode are in what the session" in texts[0]
+
+
 def test_a_plant_that_rests_has_the_same_rows_again_and_they_are_taken(begin):
     session, log = begin(), tiny_log(seed=6)
     rest = np.arange(log.size) % 3 > 0

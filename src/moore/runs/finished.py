@@ -109,9 +109,7 @@ def _settings(folder: Path) -> dict[str, object]:
         return {}
 
 
-def _differing(
-    settings: Iterable[dict[str, object]], of: Sequence[str] | None = None
-) -> list[str]:
+def _differing(settings: Iterable[dict[str, object]], of: Sequence[str] | None = None) -> list[str]:
     """The settings that are not the same in all of these tables; of these names, if any is given.
 
     Tables that are empty are left out, and so are the settings that may differ.
@@ -121,8 +119,7 @@ def _differing(
     return [
         name
         for name in names
-        if name not in _MAY_DIFFER
-        and any(table.get(name) != known[0].get(name) for table in known)
+        if name not in _MAY_DIFFER and any(table.get(name) != known[0].get(name) for table in known)
     ]
 
 

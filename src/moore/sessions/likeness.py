@@ -2,6 +2,7 @@
 
 import warnings
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from moore.runs.hand_over import check_first
 from moore.runs.met import seems_reset, unlike_the_log
 
 _KEPT = 5000  # newest steps
+_KEYS = ("obs", "action", "reward")
 _FIRST = 100  # steps; then twice as many each time, and in the end every `_KEPT`
 
 
@@ -72,18 +74,38 @@ class Likeness:
         """
         rows = (log.obs, log.action, log.reward)
         own = self._log and (self._log.obs, self._log.action, self._log.reward)
-        met = [[getattr(s, key) for s in self._steps] for key in ("obs", "action", "reward")]
         for known, where in (
             (own, "the log of the run"),
-            (tuple(map(np.array, met)) if self._steps else None, "what the session has met"),
+            (self._met(), "what the session has met"),
         ):
-            count = 0 if known is None else shared_rows(rows, known)
+            count = shared_rows(rows, known) if known else 0
             if count:
                 raise InputError(
                     f"{log.name}: {count:,} of its {log.size:,} rows are in {where} already; they "
                     "would count twice. Give the rows that are new, or, if the plant went the same "
                     'way again, accept=("known-rows",).'
                 )
+
+    def _met(self) -> tuple[np.ndarray, ...]:
+        """Observations, actions and rewards of the newest steps; empty if there are none."""
+        if not self._steps:
+            return ()
+        return tuple(np.array([getattr(s, key) for s in self._steps]) for key in _KEYS)
+
+    def tell_known(self, records: Sequence[dict]) -> None:
+        """Warns, once, of an episode all of whose rows the session has already."""
+        told = [records[i::2] for i in (0, 1)]  # actions, and what came of them
+        rows = [np.array([one[key] for one in told[key == "reward"]], float) for key in _KEYS]
+        if "known" in self._told or self.accepted or not (known := self._met()):
+            return
+        if shared_rows(rows, known) == len(told[0]):
+            self._told.add("known")
+            text = (
+                f"all {len(told[0])} rows of this episode are in what the session has met already, "
+                "and count twice. If it was told twice, tell each episode once; if the plant went "
+                "the same way again, nothing is wrong."
+            )
+            warnings.warn(text, UnlikeTheLog, stacklevel=4)
 
     def compare(self, log: Dataset) -> None:
         """Warns of a log to be added whose columns follow another law than those of the run's."""

@@ -110,7 +110,7 @@ def reward_of(value: Any) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool | str) or np.ndim(value):
+    if isinstance(value, bool | np.bool_ | str) or np.ndim(value):
         raise InputError(f"reward is {value!r}; expected one number, or None if it comes later.")
     try:
         return float(as_measured(value, "reward", np.float64))

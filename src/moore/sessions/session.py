@@ -248,6 +248,7 @@ class Session(Opened):
             truncated=not terminated if truncated is None else flag_of("truncated", truncated),
             policy=policy, log_density=log_density, unit=units_of(unit, 1, single=True)[0],
         )  # fmt: skip
+        operation.likeness.tell_known(records)
         operation.take(records)
         self._pause()
         return [record["step"] for record in records if record["kind"] == "act"]
