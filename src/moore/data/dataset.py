@@ -28,6 +28,7 @@ from moore.data.episodes import TIME_LIMIT, cut_at_limit, derive_successors, epi
 from moore.data.log import Log, told
 from moore.data.precision import lost_in_float32
 from moore.data.row_file import Whole
+from moore.data.sampling import other_interval
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
 
@@ -340,6 +341,8 @@ def _check_compatible(datasets: Sequence[Dataset]) -> None:
                     f"{first.name} {shown(named[0])}; only data sets with the same columns, in one "
                     "order and in the same units, can be joined"
                 )
+        if times := other_interval(first.metadata, other.metadata):
+            raise InputError(f"{other.name}: {times} in {first.name}; resample one of them")
     ids = {d.env_id: d.name for d in datasets if d.env_id is not None}
     if len(ids) > 1:
         given = ", ".join(f"{name} is of {env_id}" for env_id, name in ids.items())

@@ -1,11 +1,14 @@
 """Intervals between the rows of a log: the usual one, and those that no transition may span."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from moore.errors import InputError
+
+ROW_SECONDS = "row_seconds"  # in a log's metadata: the usual time between two rows
+_OTHER = 1.25  # times: less may be a clock
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,19 @@ def describe_intervals(found: Intervals, where: Callable[[int], str]) -> list[st
             "log may be lost: resample it to a fixed interval, or give another gap_tolerance"
         )
     return notes
+
+
+def other_interval(one: Mapping[str, object], other: Mapping[str, object]) -> str:
+    """How the usual time between two rows of another log differs, in words; empty if it does not.
+
+    Args:
+        one, other: metadata of the logs; what a file holds under this name may be anything.
+    """
+    usual = [metadata.get(ROW_SECONDS) for metadata in (one, other)]
+    times = [x for x in usual if isinstance(x, float) and x > 0]
+    if len(times) < 2 or 1 / _OTHER < times[1] / times[0] < _OTHER:
+        return ""
+    return f"a row every {span(times[1])}, in place of every {span(times[0])}"
 
 
 def window_numbers(

@@ -9,7 +9,7 @@ import numpy as np
 from moore.data.dataset import Dataset
 from moore.data.duplicates import shared_rows
 from moore.data.live_steps import Step, Unit
-from moore.data.two_parts import changed_between
+from moore.data.two_logs import changed_between
 from moore.errors import InputError
 from moore.replay.buffer import Transition
 from moore.runs.hand_over import check_first
@@ -108,14 +108,13 @@ class Likeness:
             warnings.warn(text, UnlikeTheLog, stacklevel=4)
 
     def compare(self, log: Dataset) -> None:
-        """Warns of a log to be added whose columns follow another law than those of the run's."""
+        """Warns of a log to be added that is otherwise than that of the run; see `two_logs`."""
         if self._log is None or self.accepted:
             return
         if what := changed_between(self._log, log):
             text = (
-                f"{log.name}: compared with the log of the run, {what}: its steps follow another "
-                "law, which is the same once that is changed back. If nothing was changed in the "
-                "plant, change it back, and add the log to another session."
+                f"{log.name}: compared with the log of the run, {what}. If nothing was changed in "
+                "the plant, change it back, and add the log to another session."
             )
             warnings.warn(text, UnlikeTheLog, stacklevel=4)
 
