@@ -26,6 +26,8 @@ from moore.data.sampling import (
 )
 from moore.errors import InputError
 
+_FEW_INTERVALS = 20  # have no usual one
+
 
 @dataclass(frozen=True)
 class Names:
@@ -136,7 +138,7 @@ def _borders(
         if intervals is not None:
             notes += describe_intervals(intervals, where)
             adjacent &= ~intervals.breaks
-            usual = intervals.usual
+            usual = intervals.usual if intervals.count >= _FEW_INTERVALS else None
         if intervals is not None and columns.continues:
             joined = consecutive & ~after & ~adjacent & intervals.usual_before(time, rows.tick)
     starts = begins.copy()
