@@ -10,7 +10,7 @@ from moore.assessing.controller import JudgedController
 from moore.assessing.importance import logged_densities
 from moore.assessing.judge import STARTS, Case, Judgement, as_json
 from moore.assessing.logged import Logged, as_logged
-from moore.assessing.other_log import Comparison, compared
+from moore.assessing.other_log import BesideTheRun, compared
 from moore.assessing.saved_models import saved_models
 from moore.config import Config
 from moore.data.column_names import check_columns
@@ -122,14 +122,14 @@ def _log(config: Config, policy: Policy, asked: Asked) -> Dataset:
     return log
 
 
-def _findings(log: Dataset, config: Config, asked: Asked) -> tuple[list[str], Comparison]:
+def _findings(log: Dataset, config: Config, asked: Asked) -> tuple[list[str], BesideTheRun]:
     """Notes on a log that no run has checked, and how it is unlike the run's own.
 
     Raises:
         InputError: a judgement by it would be wrong.
     """
     if asked.log is None:
-        return [], Comparison()
+        return [], BesideTheRun()
     check_rewards(log)
     scales = ("reward-scale", "observation-scale")  # of no importance here
     notes = check_log_for_run(log, None, accept=(*config.accept, *asked.accept, *scales))
@@ -149,7 +149,7 @@ def _trusting(config: Config, asked: Asked) -> Config:
 
 
 def _case(
-    folder: Path, policy: Policy, config: Config, log: Dataset, asked: Asked, beside: Comparison
+    folder: Path, policy: Policy, config: Config, log: Dataset, asked: Asked, beside: BesideTheRun
 ) -> Case:
     steps = config.episode_steps
     if steps is None and beside.longest is not None:  # shorter ones were cut by the recording

@@ -22,7 +22,7 @@ _LONGER = 1.05  # times
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BesideTheRun:
     """What a comparison with the log of the run says, in sentences.
 
     Attributes:
@@ -38,7 +38,7 @@ class Comparison:
 
 def compared(
     log: Dataset, config: Config, reward: str | None, accept: Collection[str]
-) -> Comparison:
+) -> BesideTheRun:
     """How a log is unlike that of the run, and which rows it shares with it.
 
     Args:
@@ -53,12 +53,12 @@ def compared(
     """
     own = _own_log(config, reward)
     if own is None:
-        return Comparison((
+        return BesideTheRun((
             f"The log of the run ({config.dataset or 'none'}) cannot be read here, so nothing says "
             f"whether {log.name} has the same units and signs, or the same rows.",
         ))  # fmt: skip
     if (own.obs_dim, own.action_dim) != (log.obs_dim, log.action_dim):
-        return Comparison((
+        return BesideTheRun((
             f"{config.dataset} is no longer the log of the run, so nothing is compared with it.",
         ))  # fmt: skip
     _check_units(log, own, accept)
@@ -70,7 +70,9 @@ def compared(
         )
         notes = [shared, *found]
     doubts = [] if "unlike-the-log" in accept else found
-    return Comparison(tuple(notes), tuple(doubts), int(own.episode_lengths.max(initial=0)) or None)
+    return BesideTheRun(
+        tuple(notes), tuple(doubts), int(own.episode_lengths.max(initial=0)) or None
+    )
 
 
 def _own_log(config: Config, reward: str | None) -> Dataset | None:

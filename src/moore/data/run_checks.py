@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from moore.data.clipped_rewards import clipped_rewards
 from moore.data.courses import summarize_courses
 from moore.data.cuts import broken_rows
 from moore.data.dataset import Dataset
@@ -28,6 +29,7 @@ from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.steps import SAMPLE
 from moore.data.two_rewards import summarize_laws
+from moore.data.wrapped_actions import wrapped_actions
 from moore.errors import InputError
 
 
@@ -90,6 +92,8 @@ def _summary(log: Dataset, facts: object) -> dict:
         **_unchanged(log),
         **given_away(log, ends),
         **summarize_courses(log, ends),
+        "wrapped_actions": wrapped_actions(log, ends),
+        "clipped_rewards": clipped_rewards(np.asarray(log.reward).reshape(-1), ends),
         **summarize_places(log, ends, of_rewards),
         **summarize_readings(log, ends),
         **summarize_shifts(log, ends, of_rewards),

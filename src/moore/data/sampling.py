@@ -1,5 +1,6 @@
 """Intervals between the rows of a log: the usual one, and those that no transition may span."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import numpy as np
 from moore.errors import InputError
 
 ROW_SECONDS = "row_seconds"  # in a log's metadata: the usual time between two rows
-_OTHER = 1.25  # times: less may be a clock
+MORE = 1.25  # times as long; less may be a clock
 
 
 @dataclass(frozen=True)
@@ -179,17 +180,25 @@ def describe_intervals(found: Intervals, where: Callable[[int], str]) -> list[st
     return notes
 
 
+def row_seconds(metadata: Mapping[str, object]) -> float | None:
+    """The usual seconds between two rows of a log, if its metadata tell them.
+
+    What a file holds under this name may be anything.
+    """
+    found = metadata.get(ROW_SECONDS)
+    return found if isinstance(found, float) and 0 < found < math.inf else None
+
+
 def other_interval(one: Mapping[str, object], other: Mapping[str, object]) -> str:
     """How the usual time between two rows of another log differs, in words; empty if it does not.
 
     Args:
-        one, other: metadata of the logs; what a file holds under this name may be anything.
+        one, other: metadata of the logs.
     """
-    usual = [metadata.get(ROW_SECONDS) for metadata in (one, other)]
-    times = [x for x in usual if isinstance(x, float) and x > 0]
-    if len(times) < 2 or 1 / _OTHER < times[1] / times[0] < _OTHER:
+    first, second = row_seconds(one), row_seconds(other)
+    if first is None or second is None or 1 / MORE < second / first < MORE:
         return ""
-    return f"a row every {span(times[1])}, in place of every {span(times[0])}"
+    return f"a row every {span(second)}, in place of every {span(first)}"
 
 
 def window_numbers(

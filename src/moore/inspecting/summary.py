@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from moore.data.checks import action_rounding, blocks, check_numbers, check_shapes, column, shown
+from moore.data.clipped_rewards import clipped_rewards
 from moore.data.columns import Columns, describe, histogram, sample_rows, usable
 from moore.data.courses import summarize_courses
 from moore.data.cuts import unflagged_ends
@@ -32,6 +33,7 @@ from moore.data.scales import lone_values
 from moore.data.shifts import summarize_shifts
 from moore.data.successors import summarize_successors
 from moore.data.two_rewards import summarize_laws
+from moore.data.wrapped_actions import wrapped_actions
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 
@@ -169,6 +171,8 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "not_read": _not_read(log),
         **given_away(log, flags.ends),
         **summarize_courses(log, flags.ends),
+        "wrapped_actions": wrapped_actions(log, flags.ends),
+        "clipped_rewards": clipped_rewards(np.asarray(log.reward).reshape(-1), flags.ends),
         **summarize_places(log, flags.ends, of_rewards),
         **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends, of_rewards),
