@@ -145,14 +145,25 @@ def test_an_episode_that_is_told_twice_is_told_once(begin):
     assert len(texts) == 1 and "all 20 rows of this episode are in what the session" in texts[0]
 
 
-def test_a_plant_that_rests_has_the_same_rows_again_and_they_are_taken(begin):
-    session, log = begin(), tiny_log(seed=6)
+def test_an_episode_with_gaps_is_taken_beside_others(begin):
+    session, log = begin(), tiny_log(episodes=2, seed=9)
+    for rows in (slice(20), slice(20, 40)):
+        seen = np.vstack([log.obs[rows], log.next_obs[rows][-1:]])
+        seen[3], reward = np.nan, np.where(np.arange(20) == 7, np.nan, log.reward[rows])
+        assert len(session.observe_episode(seen, log.action[rows], reward)) == 20
+
+
+def resting(log):
+    """The log of a plant that rests in two of three rows."""
     rest = np.arange(log.size) % 3 > 0
     calm = {key: np.where(rest[:, None], 0, getattr(log, key)) for key in ("obs", "action")}
-    at_rest = replace(log, reward=np.where(rest, 0, log.reward), **calm)
+    reward = np.where(rest, 0, log.reward)
+    return replace(log, reward=reward, episode_returns=reward.reshape(-1, 20).sum(axis=1), **calm)
+
+
+def test_a_plant_that_rests_has_the_same_rows_again_and_they_are_taken(begin):
+    session = begin()
     names = ("misplaced-successors", "broken-successors")
-    session.add_log(at_rest, accept=(*names, "known-rows"))
-    other = tiny_log(seed=7)
-    later = {key: np.where(rest[:, None], 0, getattr(other, key)) for key in ("obs", "action")}
-    later = replace(other, reward=np.where(rest, 0, other.reward), **later)
+    session.add_log(resting(tiny_log(seed=6)), accept=(*names, "known-rows"))
+    later = resting(tiny_log(seed=7))
     assert session.add_log(later, accept=names) == later.size

@@ -12,6 +12,7 @@ from moore.data import npz
 from moore.data.checks import action_rounding
 from moore.data.column_map import ColumnMap, Columns, make_map
 from moore.data.dataset import Dataset, concatenate, from_log, validate
+from moore.data.given import as_given
 from moore.data.log import Log
 from moore.data.mapped import check_keys, mapped_reader
 from moore.data.names import split_names
@@ -49,7 +50,7 @@ def load_dataset(
             `minari:ID`, `builtin:NAME`, `path.csv`, `path.parquet`, a folder or pattern of these,
             a LeRobot folder, the `log` of a `moore.Session`, `path.mat`, a folder that `moore
             convert` has written for a log larger than memory (see `Dataset.whole`), several of all
-            these joined by commas, or a `Dataset` (only checked).
+            these joined by commas, or a `Dataset` (checked, in the types that it names).
         download: fetch Minari data sets that are not on this machine.
         max_rows: keep at most this many rows of the log; at least 1.
         fraction: keep at most this share of its rows, in (0, 1].
@@ -76,7 +77,7 @@ def load_dataset(
     asked = _Asked(download, columns, reward)
     if isinstance(source, Dataset):
         _refuse_options(source, budget, asked)
-        dataset = source
+        dataset = as_given(source)
     else:
         names = split_names(source) if isinstance(source, str) else [str(source)]
         parts = []

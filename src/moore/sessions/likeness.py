@@ -95,7 +95,7 @@ class Likeness:
     def tell_known(self, records: Sequence[dict]) -> None:
         """Warns, once, of an episode all of whose rows the session has already."""
         told = [records[i::2] for i in (0, 1)]  # actions, and what came of them
-        rows = [np.array([one[key] for one in told[key == "reward"]], float) for key in _KEYS]
+        rows = [np.array([_numbers(one[key]) for one in told[key == "reward"]]) for key in _KEYS]
         if "known" in self._told or self.accepted or not (known := self._met()):
             return
         if shared_rows(rows, known) == len(told[0]):
@@ -138,3 +138,8 @@ class Likeness:
         if alone and (text := seems_reset(met)):
             found["resets"] = text
         return found
+
+
+def _numbers(told: object) -> np.ndarray:
+    """What a record holds; what was not measured is NaN."""
+    return np.array(np.nan if isinstance(told, str) else told, float)
