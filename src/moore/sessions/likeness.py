@@ -42,6 +42,8 @@ class Likeness:
         self.look_first, self.accepted = False, False
         self._log, self._limit = log, limit
         self._steps: deque[Step] = deque(maxlen=_KEPT)
+        self._hashes: deque[int] = deque(maxlen=_KEPT)  # of their observations
+        self._hashed: set[int] = set()
         self._units: set[Unit] = set()
         self._count, self._next = 0, _FIRST
         self._told: set[str] = set()
@@ -59,6 +61,10 @@ class Likeness:
     def add(self, step: Step) -> None:
         """Takes the next step that came out."""
         if step.whole:
+            if len(self._hashes) == _KEPT:
+                self._hashed.discard(self._hashes[0])
+            self._hashes.append(hash(step.obs.tobytes()))
+            self._hashed.add(self._hashes[-1])
             self._steps.append(step)
             self._units.add(step.unit)
             self._count += 1
@@ -94,11 +100,13 @@ class Likeness:
 
     def tell_known(self, records: Sequence[dict]) -> None:
         """Warns, once, of an episode all of whose rows the session has already."""
+        first = np.array(records[0]["obs"], np.float32)  # looked up, since all rows take long
+        new = hash(first.tobytes()) not in self._hashed
+        if new or "known" in self._told or self.accepted:
+            return
         told = [records[i::2] for i in (0, 1)]  # actions, and what came of them
         rows = [np.array([_numbers(one[key]) for one in told[key == "reward"]]) for key in _KEYS]
-        if "known" in self._told or self.accepted or not (known := self._met()):
-            return
-        if shared_rows(rows, known) == len(told[0]):
+        if shared_rows(rows, self._met()) == len(told[0]):
             self._told.add("known")
             text = (
                 f"all {len(told[0])} rows of this episode are in what the session has met already, "
