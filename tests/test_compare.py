@@ -233,6 +233,15 @@ def test_the_same_seed_twice_is_an_error(tmp_path):
         read_runs([tmp_path])
 
 
+def test_a_run_whose_metrics_are_not_all_there_is_refused(tmp_path):
+    finished(tmp_path / "a", seed=0, returns=[110, 120], env_steps=2)
+    assert read_runs([tmp_path / "a"])[0].seed == 0
+    path = tmp_path / "a" / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match=r"ends after 1 steps, and summary\.json tells of 2"):
+        read_runs([tmp_path / "a"])
+
+
 def test_an_offline_run_has_nothing_to_compare(tmp_path):
     folder = finished(tmp_path / "a", seed=0, returns=[120], transfer=None)
     with pytest.raises(InputError, match="no online stage"):

@@ -152,6 +152,12 @@ def _read(folder: Path, by: Sequence[str]) -> Finished:
     variant = " ".join([variant, *(f"{name}={_setting(folder, name)}" for name in by)])
     rows = without_nulls(read_metrics(folder / "metrics.jsonl"))
     rows = [row for row in rows if "epoch" in row]
+    ends, steps = (rows[-1] if rows else {}).get("env_steps"), summary.get("env_steps")
+    if None not in (ends, steps) and ends != steps:
+        raise InputError(
+            f"{folder}/metrics.jsonl ends after {ends:,} steps, and summary.json tells of "
+            f"{steps:,}; copy the folder again, so that both are of one run."
+        )
     return Finished(
         folder=folder,
         task=task,

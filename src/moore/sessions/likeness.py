@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from moore.data.column_names import columns_of
 from moore.data.dataset import Dataset
 from moore.data.duplicates import shared_rows
 from moore.data.live_steps import Step, Unit
@@ -30,6 +31,7 @@ class Likeness:
     Attributes:
         look_first: whether the next good observation is compared before anything acts.
         accepted: whether the user has accepted that the system is unlike the log.
+        columns: names and units of the log's columns, where it has them.
     """
 
     def __init__(self, log: Dataset | None, limit: int | None):
@@ -40,6 +42,7 @@ class Likeness:
             limit: steps after which an episode of evaluation is cut; None if it is a guess.
         """
         self.look_first, self.accepted = False, False
+        self.columns = columns_of(log)
         self._log, self._limit = log, limit
         self._steps: deque[Step] = deque(maxlen=_KEPT)
         self._hashes: deque[int] = deque(maxlen=_KEPT)  # of their observations
