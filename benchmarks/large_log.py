@@ -102,8 +102,8 @@ def anonymous() -> int:
 
 
 def convert(source: Path, rows: Path) -> list[dict[str, Any]]:
-    from moore.data.row_parts import parts_of_log
-    from moore.data.row_writer import write_rows
+    from moore.formats.row_parts import parts_of_log
+    from moore.formats.row_writer import write_rows
 
     begin = time.perf_counter()
     with Watched() as memory:

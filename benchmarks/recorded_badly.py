@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from rows_out_of_place import KINDS
 
-from moore.data.clipped_rewards import clipped_rewards
 from moore.data.dataset import Dataset, from_log
 from moore.data.log import Log
-from moore.data.two_logs import changed_between
-from moore.data.wrapped_actions import wrapped_actions
+from moore.findings.clipped_rewards import clipped_rewards
+from moore.findings.two_logs import changed_between
+from moore.findings.wrapped_actions import wrapped_actions
 
 ROWS, LENGTH = 3000, 100
 REPORTED = 3000  # the first seed of the table in docs/results; not looked at before

@@ -29,10 +29,10 @@ import slipped_systems as systems
 from slipped_rows import Make
 from slipped_systems import Rng
 
-from moore.data.late_columns import late_columns
-from moore.data.left_out import left_out
 from moore.data.log import Log
-from moore.data.mixed_laws import mixed_laws
+from moore.findings.late_columns import late_columns
+from moore.findings.left_out import left_out
+from moore.findings.mixed_laws import mixed_laws
 
 LENGTHS = {2000: 100, 6000: 150}  # rows: steps of an episode
 REPORTED = 10_000  # the first seed

@@ -25,7 +25,7 @@ import slipped_systems as systems
 from slipped_systems import Rng, linear
 
 from moore.data.log import Log
-from moore.data.shifts import summarize_shifts
+from moore.findings.shifts import summarize_shifts
 
 Make = Callable[[Rng, int, int], Log]  # (rng, rows, steps of an episode)
 LENGTHS = {500: 50, 2000: 100, 6_000: 150}  # rows: steps of an episode

@@ -20,11 +20,11 @@ from moore.agents.nets import mode_action
 from moore.agents.sac import SACConfig
 from moore.data.dataset import Dataset
 from moore.data.episodes import episode_statistics
-from moore.data.npz import write_npz
 from moore.envs.collector import Collector
 from moore.envs.evaluation import random_policy, run_episodes
 from moore.envs.make import action_bounds, episode_seed, make_env
 from moore.evaluation.scores import ReferenceScores
+from moore.formats.npz import write_npz
 from moore.replay.buffer import empty_ring, push
 from moore.replay.sampler import sample_ring
 

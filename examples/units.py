@@ -23,8 +23,8 @@ import numpy as np
 from moore.algorithms import ALGORITHMS
 from moore.config import Config
 from moore.data.dataset import Dataset
-from moore.data.load import load_dataset
 from moore.envs.termination import inverted_pendulum
+from moore.formats.load import load_dataset
 from moore.presets import preset
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume, run

@@ -7,7 +7,7 @@ Property tests draw the same examples every time, so that a suite that passed pa
 `pytest --hypothesis-profile=search` draws new ones.
 """
 
-import functools
+import atexit
 import gc
 import os
 import re
@@ -125,29 +125,24 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """What is there now stays: the garbage collector need not look at it again and again."""
-    one_context_for_many_programs()
+    cheap_xla.one_context_for_many_programs()
     gc.freeze()
 
 
-def one_context_for_many_programs():
-    """JAX lowers every program in an MLIR context of its own, and takes milliseconds to make one.
+def pytest_sessionfinish():
+    """What was made is left to the system: to look through it, or to free it, takes seconds."""
+    gc.freeze()
+    if "jax" in sys.modules:
+        from jax._src import api
 
-    There are thousands of programs here, most of a single operation. Their text is the same.
-    """
-    from jax._src.interpreters import mlir
-
-    if hasattr(mlir, "make_ir_context"):
-        mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+        atexit.unregister(getattr(api, "clean_up", None))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def a_new_context_for_each_file():
     """A context keeps the constants of all its programs."""
     yield
-    from jax._src.interpreters import mlir
-
-    if hasattr(mlir, "make_ir_context"):
-        mlir.make_ir_context.cache_clear()
+    cheap_xla.new_context()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -263,7 +258,7 @@ def desk(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def log_file(tmp_path_factory) -> Path:
     """The log of the tiny task."""
-    from moore.data.npz import write_npz
+    from moore.formats.npz import write_npz
     from tiny import tiny_log
 
     path = tmp_path_factory.mktemp("log") / "log.npz"

@@ -9,9 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from moore.data.load import load_dataset, read_log
-from moore.data.npz import write_npz
-from moore.data.write import write_log
+from moore.formats.load import load_dataset, read_log
+from moore.formats.npz import write_npz
+from moore.formats.write import write_log
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "hopper-medium-replay.hdf5"
 REAL_ROWS = 300

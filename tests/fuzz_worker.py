@@ -23,8 +23,8 @@ from fuzz_bases import base, source_of
 from fuzz_cases import build
 from fuzz_oracle import Expected, Wrong
 from fuzz_readers import expectation
-from moore.data.load import load_dataset, read_log
 from moore.errors import InputError
+from moore.formats.load import load_dataset, read_log
 
 TIME_LIMIT = 20  # s of processor time a case, whatever else the machine does
 ORACLE_LIMIT = 2  # s for our own reading, once a file is refused

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from moore.data.dataset import EPISODES, MATRICES, VECTORS
-from moore.data.load import read_log
 from moore.errors import InputError
+from moore.formats.load import read_log
 
 VERSIONS = ("v0", "v1", "v2")
 TARGETS = ("out.hdf5", "out.h5", "out.npz", "minari:made/out-v0")

@@ -9,8 +9,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from made_logs import refuses  # noqa: F401  for the tests of tables
-from moore.data.load import load_dataset, read_log
 from moore.data.log import notes_of
+from moore.formats.load import load_dataset, read_log
 
 COLUMNS = {"obs": ["x", "y"], "action": "u", "reward": "r"}
 START = datetime.datetime(2026, 1, 31, 23, 59)

@@ -16,8 +16,8 @@ from moore.agents.bc import BCConfig
 from moore.assessing import controller
 from moore.assessing.saved_models import saved_models
 from moore.config import read_toml
-from moore.data.npz import write_npz
 from moore.dynamics.ensemble import predict_all
+from moore.formats.npz import write_npz
 from moore.runs.policy import save_policy
 from tiny import tiny_log
 

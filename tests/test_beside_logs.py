@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from made_tables import COLUMNS, log_of, rows_of, told, write_csv, write_parquet
-from moore.data.load import read_log
 from moore.errors import InputError
+from moore.formats.load import read_log
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from made_tables import write_csv
-from moore.data.load import read_log
+from moore.formats.load import read_log
 
 ROWS = 80
 FLAGS = "--obs a,b,c --action u --reward r --time t"

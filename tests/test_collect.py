@@ -15,11 +15,11 @@ from moore.collecting.collect import collect
 from moore.collecting.recipe import Recipe
 from moore.collecting.training import SACTraining
 from moore.config import read_toml
-from moore.data.load import load_dataset, read_log
-from moore.data.write import write_log
 from moore.envs.make import make_env
 from moore.envs.recorder import record_episodes
 from moore.errors import InputError
+from moore.formats.load import load_dataset, read_log
+from moore.formats.write import write_log
 from moore.runs.folder import read_metrics
 from moore.runs.reading import newest_epoch
 

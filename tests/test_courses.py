@@ -7,11 +7,11 @@ import pytest
 
 from made_oscillators import oscillator_log
 from made_plant_logs import plant_log
-from moore.data.courses import summarize_courses
 from moore.data.dataset import from_log
-from moore.data.defects import findings
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
+from moore.findings.courses import summarize_courses
+from moore.findings.defects import findings
+from moore.findings.run_checks import check_log_for_run
 from moore.inspecting.summary import summarize
 
 

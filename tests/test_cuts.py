@@ -18,13 +18,13 @@ from moore.data.cuts import (
     unflagged_ends,
 )
 from moore.data.dataset import from_log
-from moore.data.defects import findings
 from moore.data.flag_rows import slipped_flags
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
 from moore.envs.simulator import env_facts
 from moore.errors import InputError
+from moore.findings.defects import findings
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 from moore.runs.setup import prepare
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from moore.config import read_toml, to_toml
-from moore.data.npz import write_npz
 from moore.errors import InputError
+from moore.formats.npz import write_npz
 from moore.reports.compare import compare
 from moore.runs import execution
 from moore.runs.checkpoint import newest_first, sealed

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moore.data import load
 from moore.data.dataset import Dataset, concatenate, from_flat_arrays, from_log, validate
-from moore.data.load import check_against_spaces, load_dataset, read_log
 from moore.data.log import Log
-from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
+from moore.formats import load
+from moore.formats.load import check_against_spaces, load_dataset, read_log
+from moore.formats.npz import write_npz
 
 # Seven rows: an episode of 3 that terminates, one of 2 that times out, 2 rows of a third, cut off.
 # Row i observes (i, -i) and earns i; the true successor of an episode's last row is i + 0.5.

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from moore import files
 from moore.cli import main
 from moore.collecting import episode_chunks
-from moore.data.npz import write_npz
 from moore.errors import InputError
 from moore.files import (
     locked,
@@ -25,6 +24,7 @@ from moore.files import (
     write_table,
     write_whole,
 )
+from moore.formats.npz import write_npz
 from moore.runs.checkpoint import newest_first
 from moore.runs.policy import load_policy
 from moore.runs.run import resume, run

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moore.data.duplicates import duplicate_rows, row_hashes
+from moore.findings.duplicates import duplicate_rows, row_hashes
 
 
 def by_hand(arrays) -> list[int]:

@@ -14,9 +14,9 @@ import pytest
 from desk import files
 from made_policies import PLANT, made
 from moore.cli import main
-from moore.data.npz import write_npz
 from moore.exporting import export as exporting
 from moore.exporting.verification import onnx_runner
+from moore.formats.npz import write_npz
 from moore.runs.policy import load_policy, save_policy
 from tiny import tiny_log
 

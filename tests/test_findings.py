@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from made_plant_logs import plant_log, save_hdf5, save_npz, with_ends
 from moore.config import Config, from_dict, read_toml
 from moore.data.dataset import from_log
-from moore.data.defect_table import DEFECTS
-from moore.data.defects import NAMES, check_accepted, findings
-from moore.data.load import builtin_names, load_dataset
 from moore.data.precision import lost_in_float32
-from moore.data.run_checks import check_log_for_run
 from moore.envs.simulator import env_facts
 from moore.errors import InputError
+from moore.findings.defect_table import DEFECTS
+from moore.findings.defects import NAMES, check_accepted, findings
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import builtin_names, load_dataset
 from moore.inspecting.summary import summarize
 from moore.runs.setup import prepare
 

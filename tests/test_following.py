@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from made_policies import made
-from moore.data.live_records import Records, name_of
 from moore.errors import InputError
+from moore.formats.live_records import Records, name_of
 from moore.sessions import following
 from moore.sessions.following import Following
 from moore.sessions.journal import Journal

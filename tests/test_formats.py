@@ -25,10 +25,10 @@ from made_logs import (
     whole,
     write_d4rl_file,
 )
-from moore.data.load import load_dataset, read_log
 from moore.data.log import Log
-from moore.data.write import write_log
 from moore.evaluation.scores import ReferenceScores
+from moore.formats.load import load_dataset, read_log
+from moore.formats.write import write_log
 
 minari = pytest.importorskip("minari")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from made_logs import refuses
-from moore.data.load import load_dataset
+from moore.formats.load import load_dataset
 from tiny import tiny_log
 
 LOG = tiny_log()

@@ -8,11 +8,11 @@ import pytest
 from made_logs import refuses
 from made_plant_logs import plant_log
 from moore.data.dataset import from_log
-from moore.data.defects import findings
-from moore.data.given_away import given_away
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
 from moore.envs.simulator import EnvFacts
+from moore.findings.defects import findings
+from moore.findings.given_away import given_away
+from moore.findings.run_checks import check_log_for_run
 from moore.inspecting.summary import summarize
 
 

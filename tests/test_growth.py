@@ -16,7 +16,7 @@ import products_tried
 from made_log import made_log
 
 from moore.data.dataset import validate
-from moore.data.run_checks import check_log_for_run
+from moore.findings.run_checks import check_log_for_run
 
 
 def row(factor, value, operation, milliseconds):

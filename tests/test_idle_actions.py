@@ -8,11 +8,11 @@ import pytest
 from made_logs import refuses
 from made_oscillators import oscillator_log
 from moore.data.dataset import from_log
-from moore.data.defects import findings
-from moore.data.idle_actions import have_no_effect
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
+from moore.findings.defects import findings
+from moore.findings.idle_actions import have_no_effect
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 EPISODES, STEPS = 20, 60

@@ -7,12 +7,12 @@ import pytest
 
 from made_oscillators import oscillator_log
 from moore.data.dataset import from_log
-from moore.data.defects import findings
-from moore.data.idle_rewards import rewards_tell_nothing
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.row_fits import reward_rows
-from moore.data.run_checks import check_log_for_run
+from moore.findings.defects import findings
+from moore.findings.idle_rewards import rewards_tell_nothing
+from moore.findings.row_fits import reward_rows
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 LOG = oscillator_log(40, 60)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from moore.data.dataset import from_log
-from moore.data.defects import refusals, warnings
 from moore.data.log import Log
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores
+from moore.findings.defects import refusals, warnings
 from moore.inspecting.summary import summarize
 from moore.reports.log_text import format_summary, trend_text
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from moore.data.defects import warnings
 from moore.data.known_files import KnownFile, closest_env, d4rl_files
 from moore.data.log import Log
 from moore.evaluation.scores import ReferenceScores
+from moore.findings.defects import warnings
 from moore.inspecting.summary import summarize
 from moore.reports.log_text import format_summary
 

@@ -15,10 +15,10 @@ from made_logs import VERSIONS, d4rl_arrays, write_d4rl_file
 from moore.data.checks import blocks
 from moore.data.dataset import EPISODES, MATRICES, VECTORS, concatenate, from_flat_arrays
 from moore.data.episodes import episode_statistics
-from moore.data.load import load_dataset, read_log
-from moore.data.subset import Budget, choose_episodes
-from moore.data.write import write_log
 from moore.errors import InputError
+from moore.formats.load import load_dataset, read_log
+from moore.formats.subset import Budget, choose_episodes
+from moore.formats.write import write_log
 
 FIELDS = MATRICES + VECTORS + EPISODES
 # Episodes of 3, 5, 1, 4, 2 rows and an unfinished one of 3.
@@ -280,8 +280,8 @@ def test_nothing_is_drawn_where_no_episode_is_complete_or_all_is_loaded(tmp_path
 CHILD = """
 import json, sys
 import h5py
-import moore.data.d4rl
-from moore.data.load import load_dataset
+import moore.formats.d4rl
+from moore.formats.load import load_dataset
 
 def kilobytes(key):  # ru_maxrss would begin with the peak of the process that started this one
     return next(int(line.split()[1]) for line in open("/proc/self/status") if key in line)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from moore.data.dataset import from_log
-from moore.data.defects import findings
-from moore.data.late_columns import late_columns
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
+from moore.findings.defects import findings
+from moore.findings.late_columns import late_columns
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 EPISODES, STEPS = 20, 60

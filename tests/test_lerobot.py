@@ -12,8 +12,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from made_logs import refuses
-from moore.data.load import load_dataset, read_log
 from moore.data.log import notes_of
+from moore.formats.load import load_dataset, read_log
 
 LENGTHS = (4, 3, 5)
 

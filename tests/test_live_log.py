@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moore.assessing.importance import logged_densities
-from moore.data.live_records import Records, decode, encode, name_of
-from moore.data.live_steps import UNMEASURED, Steps, plain_reward
-from moore.data.load import load_dataset, read_log
 from moore.envs.bounds import Bounds
 from moore.errors import InputError
+from moore.formats.live_records import Records, decode, encode, name_of
+from moore.formats.live_steps import UNMEASURED, Steps, plain_reward
+from moore.formats.load import load_dataset, read_log
 from moore.sessions.journal import Journal
 
 FACTS = {"session": "s", "env_id": "tank", "patience": 5}

@@ -6,9 +6,9 @@ import pytest
 from scipy.io import savemat
 
 from made_logs import refuses
-from moore.data.load import load_dataset, read_log
 from moore.data.log import notes_of
 from moore.errors import InputError
+from moore.formats.load import load_dataset, read_log
 
 COLUMNS = {"obs": ["log.y"], "action": "u", "reward": "r", "terminal": "stop", "time": "t"}
 
@@ -130,7 +130,7 @@ def test_damaged_files_are_one_error(folder, version):
 def test_numbers_of_every_type_and_nested_structures_are_read_as_scipy_does(folder):
     from scipy.io import loadmat
 
-    from moore.data.mat5 import read_mat5
+    from moore.formats.mat5 import read_mat5
 
     kinds = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "bool")
     tree = {kind: np.arange(6).reshape(3, 2).astype(kind) for kind in kinds}

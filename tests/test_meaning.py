@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from made_plant_logs import plant_log, save_hdf5
-from moore.data.load import load_dataset
 from moore.errors import InputError
+from moore.formats.load import load_dataset
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moore.data.scales import far_outside
 from moore.errors import InputError
+from moore.findings.scales import far_outside
 from moore.replay.buffer import Transition
 from moore.runs.hand_over import check_first
 from moore.runs.met import seems_reset, unlike_the_log

@@ -6,9 +6,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from moore.data.load import load_dataset
 from moore.data.log import notes_of
 from moore.errors import InputError
+from moore.formats.load import load_dataset
 
 minari = pytest.importorskip("minari")
 

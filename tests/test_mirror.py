@@ -10,9 +10,9 @@ fsspec = pytest.importorskip("fsspec")
 
 from made_logs import refuses  # noqa: E402
 from moore.config import to_dict  # noqa: E402
-from moore.data.npz import write_npz  # noqa: E402
 from moore.errors import WriteError  # noqa: E402
 from moore.files import locked  # noqa: E402
+from moore.formats.npz import write_npz  # noqa: E402
 from moore.runs import mirror as mirrors  # noqa: E402
 from moore.runs.mirror import Mirror, brought, is_url, working_folder  # noqa: E402
 from moore.runs.run import resume, run  # noqa: E402

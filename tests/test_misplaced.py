@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from made_logs import refuses
 from made_plant_logs import plant_log
 from moore.data.dataset import from_log
-from moore.data.defects import findings
 from moore.data.log import Log
-from moore.data.misplaced import what_is_misplaced
-from moore.data.run_checks import check_log_for_run
+from moore.findings.defects import findings
+from moore.findings.misplaced import what_is_misplaced
+from moore.findings.run_checks import check_log_for_run
 from moore.inspecting.summary import summarize
 
 UNITS = np.array([1.0, 10.0, 1.0])

@@ -7,12 +7,12 @@ import pytest
 
 from made_oscillators import oscillator_log
 from moore.data.dataset import from_log
-from moore.data.defects import findings
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.misplaced import what_is_misplaced
-from moore.data.mixed_units import mixed_units
-from moore.data.run_checks import check_log_for_run
+from moore.findings.defects import findings
+from moore.findings.misplaced import what_is_misplaced
+from moore.findings.mixed_units import mixed_units
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 EPISODES, STEPS = 20, 60

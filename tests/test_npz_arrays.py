@@ -7,7 +7,7 @@ import pytest
 
 from moore.data.cuts import _at_multiples
 from moore.data.least_squares import fitted_weights
-from moore.data.npz_arrays import NpzArrays
+from moore.formats.npz_arrays import NpzArrays
 
 ARRAYS = {
     "matrix": np.arange(12.0).reshape(4, 3),

@@ -11,9 +11,9 @@ from made_logs import refuses
 from moore.config import OfflineConfig, OnlineConfig
 from moore.data import row_file
 from moore.data.dataset import concatenate
-from moore.data.load import load_dataset
-from moore.data.row_writer import write_rows
 from moore.experience.protocol import Moment
+from moore.formats.load import load_dataset
+from moore.formats.row_writer import write_rows
 from moore.replay.buffer import Transition, append
 from moore.replay.sampler import gather
 from moore.runs.run import resume, run

@@ -11,12 +11,12 @@ from made_logs import refuses
 from made_plant_logs import plant_log
 from made_tables import COLUMNS, write_csv
 from moore.data.dataset import concatenate, from_log
-from moore.data.defects import findings
-from moore.data.episode_summary import staying_flags
-from moore.data.load import load_dataset
 from moore.data.log import Log
 from moore.data.order import is_shuffled
-from moore.data.run_checks import check_log_for_run
+from moore.findings.defects import findings
+from moore.findings.episode_summary import staying_flags
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 ROWS = ("obs", "action", "reward", "next_obs", "terminated", "truncated")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from made_logs import refuses, write_d4rl_file
-from moore.data.load import load_dataset
 from moore.data.log import notes_of
+from moore.formats.load import load_dataset
 
 EPISODES, STEPS = 12, 30
 

@@ -36,7 +36,7 @@ from tank import BATCH_MIN, HIGH_PERCENT, LOW_PERCENT, Readings, Tank
 import moore
 from moore import algorithms
 from moore.cli import COMMANDS
-from moore.data.load import load_dataset, read_log
+from moore.formats.load import load_dataset, read_log
 from moore.runs.log_checks import with_horizon
 
 EXAMPLE = Path(historian.__file__).parent

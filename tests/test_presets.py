@@ -3,8 +3,8 @@
 import pytest
 
 from moore.config import flat, to_dict
-from moore.data.load import builtin_names
 from moore.errors import InputError
+from moore.formats.load import builtin_names
 from moore.presets import preset, preset_names
 
 # MOPO's released configuration for each of the paper's tasks: (H, lambda).

@@ -12,8 +12,8 @@ import pytest
 
 from moore.agents.awac import AWACConfig
 from moore.config import EvaluationConfig, OfflineConfig, OnlineConfig, to_dict
-from moore.data.npz import write_npz
 from moore.errors import InputError
+from moore.formats.npz import write_npz
 from moore.runs.folder import read_metrics
 from moore.runs.signals import Stop
 from moore.sweeps.cell import Cell

@@ -14,10 +14,10 @@ import pytest
 
 from made_plant_logs import D4RL, plant_log, save_hdf5, save_npz
 from moore import cli
-from moore.data.load import load_dataset, read_log
-from moore.data.look_alikes import may_mean
-from moore.data.names import split_names
 from moore.errors import InputError
+from moore.formats.load import load_dataset, read_log
+from moore.formats.look_alikes import may_mean
+from moore.formats.names import split_names
 
 THINNED = {"episodes": 10, "length": 20}
 

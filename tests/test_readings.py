@@ -7,11 +7,11 @@ import pytest
 
 from moore.data.cuts import unflagged_ends
 from moore.data.dataset import from_log
-from moore.data.defects import findings
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.readings import summarize_readings
-from moore.data.run_checks import check_log_for_run
+from moore.findings.defects import findings
+from moore.findings.readings import summarize_readings
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 ROWS, STEPS = 1200, 60

@@ -14,14 +14,14 @@ import recorded_badly
 
 from made_logs import refuses
 from made_oscillators import oscillator_log
-from moore.data.clipped_rewards import clipped_rewards
 from moore.data.dataset import from_log
-from moore.data.defects import findings
-from moore.data.load import load_dataset, read_log
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
-from moore.data.summary_rows import summary_row
-from moore.data.wrapped_actions import wrapped_actions
+from moore.findings.clipped_rewards import clipped_rewards
+from moore.findings.defects import findings
+from moore.findings.run_checks import check_log_for_run
+from moore.findings.wrapped_actions import wrapped_actions
+from moore.formats.load import load_dataset, read_log
+from moore.formats.summary_rows import summary_row
 from moore.inspecting.summary import summarize
 
 LOG = oscillator_log(60, 60)

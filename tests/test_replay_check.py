@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from moore.data.dataset import from_log
-from moore.data.load import read_log
 from moore.data.log import Log
 from moore.envs.make import make_env
 from moore.envs.simulator import env_facts, quiet_mujoco
 from moore.errors import InputError
+from moore.formats.load import read_log
 from moore.inspecting.replay_check import replay_check
 
 LOGS = Path(__file__).resolve().parents[2] / "shared" / "data"

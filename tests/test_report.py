@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 import pages
 from made_report import CONFIG, ONLINE, ROWS, made_row, made_summary, written_run
-from moore.data.load import load_dataset
 from moore.errors import InputError
 from moore.evaluation.transfer import transfer_metrics
+from moore.formats.load import load_dataset
 from moore.reports import plots
 from moore.reports.headline import legend, return_curve
 from moore.reports.plot_style import figure_svg

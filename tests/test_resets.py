@@ -7,10 +7,10 @@ import pytest
 
 from made_oscillators import oscillator_log
 from moore.data.dataset import from_log
-from moore.data.defects import findings
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
 from moore.errors import InputError
+from moore.findings.defects import findings
+from moore.findings.run_checks import check_log_for_run
 from moore.inspecting.summary import summarize
 
 

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from moore.data.npz import write_npz
 from moore.envs.collector import Collector
 from moore.envs.make import make_env
 from moore.errors import InputError
 from moore.experience.imagination import Imagination
 from moore.files import locked
+from moore.formats.npz import write_npz
 from moore.runs import checkpoint as checkpoints
 from moore.runs.changes import altered, check_kept, kept
 from moore.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint

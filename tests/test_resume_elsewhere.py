@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from moore.data.content import sum_of_rows
-from moore.data.load import load_dataset
 from moore.envs.bounds import Bounds
 from moore.envs.limits import StepLimit
 from moore.envs.make import Registered
 from moore.errors import InputError
+from moore.formats.load import load_dataset
 from moore.runs import resuming
 from moore.runs.reading import check_environment
 from moore.runs.run import resume

@@ -7,8 +7,8 @@ import pytest
 
 from made_logs import refuses
 from moore.config import Config
-from moore.data.load import load_dataset, read_log
 from moore.data.log import notes_of
+from moore.formats.load import load_dataset, read_log
 
 MODULE = """
 import numpy as np

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from made_logs import refuses
-from moore.data.load import load_dataset, read_log
 from moore.data.log import notes_of
+from moore.formats.load import load_dataset, read_log
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,14 @@ import pytest
 
 from made_logs import d4rl_arrays, refuses, same_data, write_d4rl_file
 from moore.cli import main
-from moore.data import row_file, row_parts
+from moore.data import row_file
 from moore.data.columns import describe
 from moore.data.dataset import concatenate
-from moore.data.load import load_dataset
 from moore.data.row_file import open_rows
-from moore.data.row_parts import parts_of_log
-from moore.data.row_writer import write_rows
+from moore.formats import row_parts
+from moore.formats.load import load_dataset
+from moore.formats.row_parts import parts_of_log
+from moore.formats.row_writer import write_rows
 from moore.inspecting.row_check import check_rows
 from tiny import tiny_log
 
@@ -108,7 +109,7 @@ def test_every_stretch_is_drawn_as_often(rows):
 
 
 def test_a_long_episode_is_cut_into_pieces_for_samples_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("moore.data.row_writer._MOST", 256)
+    monkeypatch.setattr("moore.formats.row_writer._MOST", 256)
     monkeypatch.setattr(row_file, "ROOM", 600)
     arrays = d4rl_arrays("v2", [(3000, "timeout")])
     source = str(write_d4rl_file(tmp_path / "log.hdf5", arrays))

@@ -8,9 +8,9 @@ import pytest
 
 from controlled import control, rows, sessions
 from moore import Session, load_dataset, load_policy
-from moore.data.npz import write_npz
 from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
+from moore.formats.npz import write_npz
 from moore.runs.hand_over import HandOverFindings
 from moore.runs.run import run
 from moore.sessions import folder as session_folder

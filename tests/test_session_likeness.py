@@ -8,8 +8,8 @@ import pytest
 
 from controlled import sessions
 from moore.data.dataset import concatenate
-from moore.data.npz import write_npz
 from moore.errors import InputError
+from moore.formats.npz import write_npz
 from moore.sessions.likeness import UnlikeTheLog
 from tiny import tiny_log
 

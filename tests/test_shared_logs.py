@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from moore.data.dataset import from_flat_arrays
-from moore.data.load import load_dataset
 from moore.envs.termination import termination_rule
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 LOGS = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from moore.data.dataset import from_log
-from moore.data.defects import findings
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
-from moore.data.shifts import summarize_shifts
+from moore.findings.defects import findings
+from moore.findings.run_checks import check_log_for_run
+from moore.findings.shifts import summarize_shifts
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 EPISODES, STEPS = 12, 60

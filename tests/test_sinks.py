@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from moore.config import Config
-from moore.data.npz import write_npz
 from moore.errors import InputError
+from moore.formats.npz import write_npz
 from moore.runs.checkpoint import newest_first
 from moore.runs.run import resume, run
 from moore.sinks import trackers

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.shifts import summarize_shifts
+from moore.findings.shifts import summarize_shifts
+from moore.formats.load import load_dataset
 
 EPISODES, STEPS = 15, 60
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from made_oscillators import oscillator_log
-from moore.data.choices import actions_are_choices
 from moore.data.dataset import from_log
-from moore.data.defects import findings
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
-from moore.data.standardised import standardised_by_episode
 from moore.errors import InputError
+from moore.findings.choices import actions_are_choices
+from moore.findings.defects import findings
+from moore.findings.run_checks import check_log_for_run
+from moore.findings.standardised import standardised_by_episode
 from moore.inspecting.summary import summarize
 
 

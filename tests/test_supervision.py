@@ -16,8 +16,8 @@ from beside_old import (
     who,
 )
 from moore.data.episodes import episode_statistics
-from moore.data.load import read_log
 from moore.errors import InputError
+from moore.formats.load import read_log
 from moore.guarding.comparison import Range
 from moore.guarding.guard import GuardAlarm
 from moore.guarding.interlocks import DeadMan, Interlocks

@@ -13,8 +13,8 @@ import pytest
 from moore import cli
 from moore.agents.awac import AWACConfig
 from moore.config import Config, OfflineConfig, OnlineConfig, from_dict, to_dict, to_toml
-from moore.data.npz import write_npz
 from moore.errors import InputError
+from moore.formats.npz import write_npz
 from moore.runs.folder import read_metrics
 from moore.sweeps import grid as grids
 from moore.sweeps import sweep as sweeps

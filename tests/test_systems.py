@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import moore
-from moore.data.load import read_log
+from moore.formats.load import read_log
 from moore.inspecting.summary import summarize
 
 pytestmark = pytest.mark.slow

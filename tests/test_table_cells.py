@@ -23,8 +23,8 @@ from made_tables import (
     write_parquet,
 )
 from moore.data.dataset import concatenate
-from moore.data.load import load_dataset, read_log
 from moore.errors import InputError
+from moore.formats.load import load_dataset, read_log
 
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -245,7 +245,7 @@ def test_what_has_no_known_kind_is_one_error(folder, source):
 
 
 def test_a_file_is_the_same_in_small_blocks_and_errors_name_their_lines(folder, monkeypatch):
-    from moore.data import csv_file, parquet_file
+    from moore.formats import csv_file, parquet_file
 
     columns = rows_of(
         40, e=[f"run {i // 7}" for i in range(40)], t=[i + 5 * (i > 17) for i in range(40)]

@@ -24,9 +24,9 @@ from made_tables import (
     told,
     write_csv,
 )
-from moore.data.load import load_dataset, read_log
 from moore.data.log import notes_of
-from moore.data.write import write_log
+from moore.formats.load import load_dataset, read_log
+from moore.formats.write import write_log
 
 SAME_FOLDER = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from moore.config import Config
-from moore.data.load import load_dataset
 from moore.dynamics.ensemble import Dense
 from moore.dynamics.terminal import (
     TerminalHead,
@@ -30,6 +29,7 @@ from moore.dynamics.terminal_train import (
 )
 from moore.envs import termination
 from moore.errors import InputError
+from moore.formats.load import load_dataset
 from moore.replay.buffer import Transition
 from moore.runs import termination_choice
 from moore.runs.termination_choice import make_rule

@@ -9,12 +9,12 @@ import pytest
 from made_oscillators import oscillator_log
 from moore.data.cuts import unflagged_ends
 from moore.data.dataset import from_log
-from moore.data.defects import findings
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.readings import summarize_readings
-from moore.data.run_checks import check_log_for_run
-from moore.data.terminal_states import terminals_like_others
+from moore.findings.defects import findings
+from moore.findings.readings import summarize_readings
+from moore.findings.run_checks import check_log_for_run
+from moore.findings.terminal_states import terminals_like_others
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 FOREVER = (4000, 4001)

@@ -18,9 +18,9 @@ from moore.agents.ppo import PPOConfig
 from moore.agents.sac import SACConfig
 from moore.agents.td3 import TD3Config
 from moore.config import Config, GateConfig, OfflineConfig, OnlineConfig, to_dict
-from moore.data.npz import write_npz
 from moore.dynamics.chains import ChainsConfig
 from moore.experience import learning
+from moore.formats.npz import write_npz
 from moore.runs import online_run
 from moore.runs.folder import read_metrics
 from moore.runs.run import resume

@@ -7,13 +7,13 @@ import pytest
 
 from made_logs import write_d4rl_file
 from moore.data.cuts import ends_text
-from moore.data.defects import findings
-from moore.data.load import load_dataset, read_log
 from moore.data.log import ENDS, notes_of, told
 from moore.data.precision import PassingWindows, lost_in_float32
-from moore.data.run_checks import check_log_for_run
 from moore.envs.identity import logged_arguments
 from moore.errors import InputError
+from moore.findings.defects import findings
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset, read_log
 from moore.inspecting.summary import summarize
 
 ROWS, STEPS = 240, 40

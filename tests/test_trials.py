@@ -12,8 +12,8 @@ import pytest
 import pages
 from moore import Session, load_policy
 from moore.config import GateConfig, OfflineConfig, OnlineConfig
-from moore.data.load import read_log
 from moore.errors import InputError
+from moore.formats.load import read_log
 from moore.reports.html import run_page
 from moore.runs.budgeting import dip_budget, earnings_of, floor_of
 from moore.runs.folder import read_metrics

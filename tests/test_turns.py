@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moore.data.live_steps import Steps
 from moore.envs.bounds import Bounds
+from moore.formats.live_steps import Steps
 from moore.runs.budgeting import dip_budget
 from moore.runs.setup import Setup
 from moore.sessions import turns

@@ -8,10 +8,10 @@ import pytest
 
 from made_oscillators import oscillator_log
 from moore.data.dataset import concatenate, from_log
-from moore.data.defects import findings
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.run_checks import check_log_for_run
+from moore.findings.defects import findings
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 ROWS = 20 * 60

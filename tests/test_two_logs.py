@@ -8,11 +8,11 @@ import pytest
 from moore.assessing.other_log import compared
 from moore.config import Config
 from moore.data.dataset import Dataset, concatenate, from_log
-from moore.data.load import load_dataset
 from moore.data.log import Log
-from moore.data.npz import write_npz
-from moore.data.two_logs import changed_between
 from moore.errors import InputError
+from moore.findings.two_logs import changed_between
+from moore.formats.load import load_dataset
+from moore.formats.npz import write_npz
 
 STEPS = 20
 MOVES = np.array([[0.9, 0.2, 0.0], [-0.2, 0.8, 0.1], [0.0, 0.1, 0.7]])

@@ -7,10 +7,10 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 
 from made_tables import COLUMNS, log_of, refuses, rows_of, told, write_csv, write_parquet
-from moore.data.defects import findings
-from moore.data.load import load_dataset
-from moore.data.run_checks import check_log_for_run
 from moore.errors import InputError
+from moore.findings.defects import findings
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import load_dataset
 from moore.inspecting.summary import summarize
 
 ROWS, STEPS = 60, 12

@@ -21,9 +21,9 @@ from made_logs import (
     whole,
 )
 from moore.cli import main
-from moore.data.load import load_dataset, read_log
-from moore.data.write import write_log
 from moore.evaluation.scores import ReferenceScores
+from moore.formats.load import load_dataset, read_log
+from moore.formats.write import write_log
 
 pytest.importorskip("minari")
 

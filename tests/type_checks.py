@@ -1,9 +1,10 @@
-"""The types and shapes of the package's functions are checked in tests, at little cost.
+"""The shapes of the package's functions are checked in tests, at little cost.
 
 jaxtyping's import hook puts its decorator `jaxtyped` on every function and class. That binds the
 arguments of each call, checks them twice, and makes four functions for one, shapes or not: for much
-of the package this took longer than the function itself. The decorator here checks the same, once:
-beartype's checks, within a context of jaxtyping's for the sizes where a signature has shapes.
+of the package this took longer than the function itself. The decorator here checks once, and only
+where a signature has shapes: by beartype, within a context of jaxtyping's for the sizes. Other
+types are mypy's business, which needs no call.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ def use() -> None:
 
 
 def checked(fn: Any = None, *, typechecker: Any = None) -> Any:
-    """The function, or the class with an `__init__`, whose arguments and result are checked."""
+    """The function, or the class with an `__init__`; with checks if the signature has shapes."""
     if fn is None:
         return checked
     if not inspect.isclass(fn):
@@ -37,19 +38,20 @@ def checked(fn: Any = None, *, typechecker: Any = None) -> Any:
 
 
 def _checked_function(fn: Callable) -> Callable:
+    """The function, whose arguments and result are checked; itself if it has no shapes."""
     for name, hint in fn.__annotations__.items():
         if any(isinstance(part, str | ForwardRef) for part in _parts(hint)):
             fn.__annotations__[name] = _looked_up(hint, fn)
-    plain = beartype(fn)
     hints = fn.__annotations__.values()
     if not any(isinstance(part, _kinds_of_shapes()) for hint in hints for part in _parts(hint)):
-        return plain
+        return fn
+    typed = beartype(fn)
     sizes = _jaxtyped("context")  # has no state of its own: it uses a stack of jaxtyping's
 
     @functools.wraps(fn)
     def with_sizes(*args, **kwargs):
         with sizes:
-            return plain(*args, **kwargs)
+            return typed(*args, **kwargs)
 
     return with_sizes
 

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE, PICTURE = Path("docs/architecture.md"), Path("docs/images/architecture.svg")
 
 BASICS = (
-    "clock", "console", "errors", "files", "imports", "jax_settings", "numbers", "ranges", "shapes",
-    "tables", "trees", "version",
+    "clock", "compiled", "console", "errors", "files", "imports", "jax_settings", "numbers",
+    "ranges", "shapes", "tables", "trees", "version",
 )  # fmt: skip
 # From the top. Rooms of one layer do not import each other.
 LAYERS = (
@@ -33,7 +33,8 @@ LAYERS = (
     ("algorithms",),
     ("experience",),
     ("config", "units", "guarding"),
-    ("theory", "agents", "dynamics", "data"),
+    ("theory", "agents", "dynamics", "formats", "findings"),
+    ("data",),
     ("sinks", "replay", "evaluation"),
     ("lockstep",),
     ("basics",),

@@ -10,9 +10,9 @@ from functools import cache
 import numpy as np
 
 from handover_runs import LOGGED, Curves, estimate, number, reference_for, rows_of, transfer
-from moore.data.load import load_dataset
 from moore.evaluation.scores import ReferenceScores
 from moore.evaluation.stats import iqm
+from moore.formats.load import load_dataset
 from text import fixed, interval, listed
 
 # Title -> metric of `transfer_metrics`, digits behind the point.

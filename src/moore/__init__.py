@@ -17,10 +17,10 @@ from moore.version import __version__
 if TYPE_CHECKING:
     from moore.config import Config
     from moore.data.dataset import Dataset
-    from moore.data.load import load_dataset
     from moore.envs.plant_spec import PlantSpec
     from moore.evaluation.scores import ReferenceScores, reference_scores
     from moore.evaluation.transfer import transfer_metrics
+    from moore.formats.load import load_dataset
     from moore.presets import preset, preset_names
     from moore.replay.schemes import Scheme, parse_scheme
     from moore.runs.policy import Policy, load_policy
@@ -36,7 +36,7 @@ _HOMES = {
     "RunResult": "moore.runs.run",
     "Scheme": "moore.replay.schemes",
     "Session": "moore.sessions.session",
-    "load_dataset": "moore.data.load",
+    "load_dataset": "moore.formats.load",
     "load_policy": "moore.runs.policy",
     "parse_scheme": "moore.replay.schemes",
     "preset": "moore.presets",

@@ -15,13 +15,13 @@ from moore.assessing.saved_models import saved_models
 from moore.config import Config
 from moore.data.column_names import check_columns
 from moore.data.dataset import Dataset
-from moore.data.load import check_against_spaces, load_dataset
-from moore.data.run_checks import check_log_for_run
 from moore.dynamics.imagine import TerminationFn
 from moore.envs.bounds import Bounds
 from moore.envs.termination import never
 from moore.errors import InputError
 from moore.files import whole_path
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import check_against_spaces, load_dataset
 from moore.jax_settings import key_of, plain_jax
 from moore.numbers import with_nulls
 from moore.reports.assess_page import write_assess_page

@@ -23,9 +23,9 @@ from moore.assessing.estimate import FEWEST, refused, within
 from moore.assessing.imagined import Compared
 from moore.assessing.logged import Logged
 from moore.data.dataset import Dataset
-from moore.data.live_records import is_live_log
-from moore.data.load import read_log
 from moore.envs.bounds import Bounds
+from moore.formats.live_records import is_live_log
+from moore.formats.load import read_log
 
 # Smallest number of episodes that the weights of the last step may be worth (Kong 1992): for any
 # use of them, and for importance sampling, which has nothing else. On policies of known return its

@@ -7,11 +7,11 @@ import numpy as np
 
 from moore.config import Config
 from moore.data.dataset import Dataset
-from moore.data.duplicates import shared_rows
-from moore.data.load import load_dataset
-from moore.data.two_logs import changed_between
 from moore.data.whole import whole_returns
 from moore.errors import InputError
+from moore.findings.duplicates import shared_rows
+from moore.findings.two_logs import changed_between
+from moore.formats.load import load_dataset
 from moore.replay.buffer import Transition
 from moore.runs.met import unlike_the_log
 

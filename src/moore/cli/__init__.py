@@ -22,6 +22,7 @@ from moore.cli.sweep import sweep_grid
 from moore.cli.theory import check_theory
 from moore.cli.train import train_stages
 from moore.cli.watch import watch_run
+from moore.compiled import settings_that_keep_programs
 from moore.console import plain
 from moore.errors import InputError, did_you_mean, unknown
 from moore.files import trouble
@@ -134,6 +135,10 @@ def _dispatch(arguments: list[str]) -> None:
 
 
 def _run(name: str, arguments: list[str]) -> None:
+    foretells = name == "plan" or {"--estimate", "--dry-run"} & set(arguments)
+    # JAX reads them when it is imported. What a run will cost is told with nothing compiled before.
+    if "jax" not in sys.modules and not foretells:
+        os.environ.update(settings_that_keep_programs())
     try:
         COMMANDS[name](arguments)
     except SystemExit as end:

@@ -68,6 +68,6 @@ def reading_of(options: ColumnFlags, source: str) -> dict[str, object]:
     flags |= {key: words(flags[key]) for key in _LISTS if key in flags}
     if not flags:
         return {"columns": options.columns, "reward": reward}
-    from moore.data.column_map import make_map
+    from moore.formats.column_map import make_map
 
     return {"columns": make_map(source, options.columns, flags), "reward": reward}

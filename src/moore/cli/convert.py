@@ -44,9 +44,9 @@ class ConvertOptions(ColumnFlags):
 def convert_log(arguments: list[str]) -> None:
     source, options = with_target(ConvertOptions, arguments, "convert", "SOURCE")
 
-    from moore.data.load import read_log
     from moore.data.log import notes_of
-    from moore.data.write import check_target, write_log
+    from moore.formats.load import read_log
+    from moore.formats.write import check_target, write_log
 
     kind, place = check_target(options.out, options.format)
     if kind == "rows":
@@ -84,8 +84,8 @@ def convert_log(arguments: list[str]) -> None:
 
 def _convert_to_rows(source: str, place: str, options: ConvertOptions) -> None:
     from moore.data.log import notes_of
-    from moore.data.row_parts import parts_of_log
-    from moore.data.row_writer import write_rows
+    from moore.formats.row_parts import parts_of_log
+    from moore.formats.row_writer import write_rows
 
     if options.max_rows is not None or options.fraction is not None:
         raise InputError(

@@ -49,9 +49,9 @@ def inspect_log(arguments: list[str]) -> None:
     if page is not None and page.is_dir():
         raise InputError(f"--html {options.html}: is a folder; expected the path of a page")
 
-    from moore.data.defects import refusals, stops, warnings
-    from moore.data.load import load_dataset, read_log
-    from moore.data.names import split_names
+    from moore.findings.defects import refusals, stops, warnings
+    from moore.formats.load import load_dataset, read_log
+    from moore.formats.names import split_names
     from moore.inspecting.summary import summarize
 
     reading = reading_of(options, source)
@@ -126,7 +126,7 @@ def _level(text: str, summary: dict) -> str:
 
     What ruins a run is a warning, as is a misfit in a replay.
     """
-    from moore.data.defects import findings
+    from moore.findings.defects import findings
 
     level = {str(finding): finding.level for finding in findings(summary)}.get(text, "warning")
     return "warning (ruins)" if level == "ruins" else level

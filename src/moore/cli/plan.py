@@ -47,7 +47,7 @@ def plan_log(arguments: list[str]) -> None:
             "(of computation a day)."
         )
 
-    from moore.data.load import load_dataset
+    from moore.formats.load import load_dataset
     from moore.planning.plan import Live, plan_live
     from moore.planning.text import plan_text
 

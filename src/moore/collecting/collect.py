@@ -19,11 +19,11 @@ from moore.collecting.reference import reference_returns
 from moore.collecting.sources import Source, acting_source
 from moore.collecting.training import SACTraining, training_config
 from moore.data.episodes import episode_statistics
-from moore.data.load import read_log
 from moore.data.log import Log
-from moore.data.write import check_target, write_log
 from moore.errors import InputError
 from moore.files import whole_path
+from moore.formats.load import read_log
+from moore.formats.write import check_target, write_log
 from moore.jax_settings import plain_jax
 from moore.runs.summary import versions
 from moore.sinks.console import Reporter

@@ -9,9 +9,9 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from moore.data.npz import UNREADABLE
 from moore.envs.recorder import Act, record_episodes
 from moore.files import write_whole, writing
+from moore.formats.npz import UNREADABLE
 from moore.sinks.console import Reporter
 
 # Rows on disk at a time: a few seconds of work.

@@ -3,9 +3,9 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
-from moore.data.defects import check_accepted
 from moore.dynamics.model_config import ModelConfig
 from moore.errors import InputError
+from moore.findings.defects import check_accepted
 from moore.ranges import check_numbers
 from moore.replay.schemes import check_scheme
 from moore.sinks.trackers import tracker_names

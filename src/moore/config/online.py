@@ -71,6 +71,11 @@ class OnlineConfig:
         """Number of refits of the models in an epoch."""
         return self.steps_per_epoch // self.refit_every
 
+    @property
+    def updates_per_group(self) -> int:
+        """Number of gradient updates in a group, which are made in one call."""
+        return self.updates_per_step * self.update_every
+
     def parsed_scheme(self) -> Scheme | RowScheme:
         """The scheme that the settings name.
 

@@ -1,1 +1,1 @@
-"""Logs: reading every format, checking, cutting into episodes, finding defects, writing."""
+"""Logs: raw rows, where they are cut into episodes, and the transitions that are learned from."""

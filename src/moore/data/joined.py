@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from moore.data.checks import shown
-from moore.data.sampling import other_interval
+from moore.data.intervals import other_interval
 from moore.errors import InputError
 
 Named = tuple[str, Mapping[str, object]]  # a log's name and metadata

@@ -16,7 +16,7 @@ from moore.evaluation.scores import ReferenceScores
 class Log:
     """The n rows of a log, episode after episode; every format is read into it and written from it.
 
-    `moore.data.load.load_dataset` turns it into the checked `Dataset` for training. With
+    `moore.formats.load.load_dataset` turns it into the checked `Dataset` for training. With
     `exact=True` arrays keep the types of their source, including flags and (n, 1) columns.
     """
 

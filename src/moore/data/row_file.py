@@ -8,7 +8,7 @@
 
 A record is what a draw needs, so a draw reads one page of the disk. The file is mapped into memory:
 the system keeps what was read as long as there is room, and nothing of it counts as memory of the
-process. `moore.data.row_writer` writes such a folder.
+process. `moore.formats.row_writer` writes such a folder.
 """
 
 import json
@@ -38,7 +38,7 @@ _NUMBERS = ("rows", "obs_dim", "action_dim", "terminals", "timeouts", "unknown_s
 
 
 def is_row_folder(source: str | Path) -> bool:
-    """Whether the path is a folder that `moore.data.row_writer` has written."""
+    """Whether the path is a folder that `moore.formats.row_writer` has written."""
     path = os.path.expanduser(source)
     return all(os.path.isfile(os.path.join(path, name)) for name in (ROWS, FACTS))
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from moore.data.dataset import Dataset
 from moore.data.precision import LOST, lost_in_float32
-from moore.data.resets import ITSELF, SystemSteps, resets_itself
-from moore.data.scales import far_outside, opposite_signs
 from moore.envs.adapter import Adapter
 from moore.envs.apart import disturbance
 from moore.errors import InputError, in_short
+from moore.findings.resets import ITSELF, SystemSteps, resets_itself
+from moore.findings.scales import far_outside, opposite_signs
 
 _STEPS = 20  # of the trial
 _OTHER_SIZE = 100.0  # times the size of the log's rewards

@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from moore.data.column_names import check_columns, columns_of
 from moore.data.dataset import Dataset
-from moore.data.load import load_dataset
 from moore.errors import InputError
+from moore.formats.load import load_dataset
 from moore.runs.policy import Policy
 
 COUNT = 10_000

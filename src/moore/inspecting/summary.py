@@ -10,32 +10,32 @@ from collections.abc import Mapping
 import numpy as np
 
 from moore.data.checks import action_rounding, blocks, check_numbers, check_shapes, column, shown
-from moore.data.clipped_rewards import clipped_rewards
 from moore.data.columns import Columns, describe, histogram, sample_rows, usable
-from moore.data.courses import summarize_courses
 from moore.data.cuts import unflagged_ends
 from moore.data.dataset import Dataset
-from moore.data.duplicates import duplicate_rows
-from moore.data.end_rows import summarize_ends
-from moore.data.episode_summary import Flags, read_flags, spread, summarize_episodes
-from moore.data.given_away import given_away
-from moore.data.idle_actions import have_no_effect
 from moore.data.known_files import KnownFile, closest_env, recognise
 from moore.data.log import Log, notes_of, parts_of, told
-from moore.data.misplaced import what_is_misplaced
 from moore.data.order import is_shuffled
-from moore.data.out_of_place import summarize_places
 from moore.data.precision import lost_in_float32
-from moore.data.readings import summarize_readings
-from moore.data.reward_sums import summarize_sums
-from moore.data.row_fits import reward_rows
-from moore.data.scales import lone_values
-from moore.data.shifts import summarize_shifts
-from moore.data.successors import summarize_successors
-from moore.data.two_rewards import summarize_laws
-from moore.data.wrapped_actions import wrapped_actions
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.findings.clipped_rewards import clipped_rewards
+from moore.findings.courses import summarize_courses
+from moore.findings.duplicates import duplicate_rows
+from moore.findings.end_rows import summarize_ends
+from moore.findings.episode_summary import Flags, read_flags, spread, summarize_episodes
+from moore.findings.given_away import given_away
+from moore.findings.idle_actions import have_no_effect
+from moore.findings.misplaced import what_is_misplaced
+from moore.findings.out_of_place import summarize_places
+from moore.findings.readings import summarize_readings
+from moore.findings.reward_sums import summarize_sums
+from moore.findings.row_fits import reward_rows
+from moore.findings.scales import lone_values
+from moore.findings.shifts import summarize_shifts
+from moore.findings.successors import summarize_successors
+from moore.findings.two_rewards import summarize_laws
+from moore.findings.wrapped_actions import wrapped_actions
 
 MATRICES = ("obs", "action", "next_obs")
 _VECTORS = ("reward", "terminated", "truncated", "successor_known")
@@ -54,7 +54,7 @@ def summarize(
     `*_min`, `*_max`, `*_mean` and `*_sd` lists over dimensions, `share_*` between 0 and 1. Values
     that no finite float32 can hold are counted (`non_finite`, `overflow`) and left out elsewhere.
     `first_rows` has the first row (from 0) of each kind of trouble. `warnings` in
-    `moore.data.defects` says what to do about it.
+    `moore.findings.defects` says what to do about it.
 
     Args:
         log: raw rows, or a data set that training would take.

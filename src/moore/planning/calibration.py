@@ -197,7 +197,7 @@ def updates_of_a_call(config: Config, stage: str) -> int:
     """How many updates of the agent a run makes in one call, in this stage."""
     if stage == "offline":
         return max(config.offline.updates_per_epoch // config.offline.rounds, 1)
-    return config.online.updates_per_step * config.online.update_every
+    return config.online.updates_per_group
 
 
 def state_bytes(learner: Learner) -> int:

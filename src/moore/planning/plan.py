@@ -8,7 +8,7 @@ from typing import Any
 
 from moore.config import Config, EvaluationConfig
 from moore.data.dataset import Dataset
-from moore.data.sampling import MORE, row_seconds, span
+from moore.data.intervals import MORE, row_seconds, span
 from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
 from moore.jax_settings import plain_jax

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from moore.data.defects import refusals, stops, warnings
+from moore.findings.defects import refusals, stops, warnings
 from moore.reports import log_plots
 from moore.reports.log_text import trend_text, verdict_of
 from moore.reports.page import render, write_page

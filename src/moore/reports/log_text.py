@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from moore.data.cuts import ends_text
-from moore.data.defects import refusals, stops, warnings
+from moore.findings.defects import refusals, stops, warnings
 
 WIDTH = 110
 _INDENT = 16

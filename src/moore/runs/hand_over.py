@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.data.scales import far_outside
 from moore.errors import InputError
+from moore.findings.scales import far_outside
 from moore.numbers import finite
 from moore.runs.world import World
 

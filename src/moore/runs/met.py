@@ -3,9 +3,9 @@
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.data.resets import ITSELF, SystemSteps, resets_itself
-from moore.data.scales import far_outside, opposite_signs
-from moore.data.steps import SAMPLE
+from moore.findings.resets import ITSELF, SystemSteps, resets_itself
+from moore.findings.scales import far_outside, opposite_signs
+from moore.findings.steps import SAMPLE
 from moore.replay.buffer import Transition
 from moore.stages.learner import Learner
 from moore.stages.state import LearnerState

@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 
 from moore.data.dataset import Dataset
-from moore.data.names import at_home, split_names
 from moore.envs.make import EnvSource
 from moore.errors import InputError
 from moore.files import locked, short_path, write_whole
+from moore.formats.names import at_home, split_names
 from moore.runs.changes import altered, check_kept, kept, settings_of
 from moore.runs.execution import RunResult, Until, execute
 from moore.runs.mirror import Mirror

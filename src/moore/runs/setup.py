@@ -18,10 +18,7 @@ from moore.data.column_names import columns_of
 from moore.data.content import sum_of_rows
 from moore.data.cuts import other_limit
 from moore.data.dataset import Dataset
-from moore.data.load import check_against_spaces, load_dataset
 from moore.data.log import notes_of
-from moore.data.reward_function import named_reward
-from moore.data.run_checks import check_log_for_run
 from moore.dynamics.imagine import TerminationFn
 from moore.envs.adapter import Adapter
 from moore.envs.evaluation import Episodes, random_policy, run_episodes
@@ -33,6 +30,9 @@ from moore.envs.termination import never
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
 from moore.experience.protocol import Task
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.load import check_against_spaces, load_dataset
+from moore.formats.reward_function import named_reward
 from moore.jax_settings import key_of, plain_jax
 from moore.replay.buffer import Replay, empty_replay
 from moore.runs.log_checks import check_gate, check_log_suits, resolved, with_horizon

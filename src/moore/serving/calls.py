@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.data.dataset import Dataset, from_log
-from moore.data.live_steps import Unit
 from moore.data.log import Log
+from moore.formats.live_steps import Unit
 from moore.serving import forms
 from moore.serving.forms import invalid
 from moore.sessions.session import Session

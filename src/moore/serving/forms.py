@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from jaxtyping import Float
 
-from moore.data.live_steps import UNMEASURED, Unit
+from moore.formats.live_steps import UNMEASURED, Unit
 from moore.serving.refusal import Refusal
 
 JSON, F32, U32 = "application/json", "application/vnd.moore.f32", "application/vnd.moore.u32"

@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float
 from moore.data.checks import action_rounding
 from moore.data.column_names import Columns, check_columns
 from moore.data.dataset import Dataset
-from moore.data.live_steps import Step, Unit, plain, plain_reward
-from moore.data.load import check_against_spaces, load_dataset
-from moore.data.run_checks import check_log_for_run
 from moore.errors import InputError
 from moore.files import whole_path
+from moore.findings.run_checks import check_log_for_run
+from moore.formats.live_steps import Step, Unit, plain, plain_reward
+from moore.formats.load import check_against_spaces, load_dataset
 from moore.numbers import as_measured, is_finite
 from moore.runs.world import World
 from moore.sessions.likeness import Likeness

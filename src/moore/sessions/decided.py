@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from moore.data.live_steps import plain
+from moore.formats.live_steps import plain
 from moore.guarding.modes import Mode, Sent, Switchboard
 from moore.sessions.acting import Proposed
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import PyTree
 
-from moore.data.live_steps import Step, Unit
 from moore.envs.returns import Return
+from moore.formats.live_steps import Step, Unit
 from moore.replay.buffer import Transition, measured
 from moore.runs.setup import Setup
 from moore.stages.online_learning import OnlineLearning

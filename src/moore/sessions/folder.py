@@ -17,9 +17,9 @@ import numpy as np
 
 from moore.agents.acting import gaussian
 from moore.data.dataset import Dataset
-from moore.data.live_records import PATTERN
 from moore.errors import InputError
 from moore.files import replace_folder, short_path, standing, whole_path, write_whole, writing
+from moore.formats.live_records import PATTERN
 from moore.runs.budgeting import make_chooser
 from moore.runs.checkpoint import (
     SEAL,

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from moore.data.live_records import Records, decode, name_of
 from moore.errors import InputError
 from moore.files import to_disk
+from moore.formats.live_records import Records, decode, name_of
 
 # So much of a file is read at a time, in bytes.
 CHUNK = 1 << 22

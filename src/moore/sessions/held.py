@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from moore.data.live_steps import Unit
 from moore.envs.bounds import Bounds
 from moore.errors import TurnError
+from moore.formats.live_steps import Unit
 
 
 class Held:

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from moore.data.live_records import FORMAT, Records, encode, name_of
 from moore.envs.identity import CUSTOM
 from moore.files import to_disk, writing
+from moore.formats.live_records import FORMAT, Records, encode, name_of
 from moore.runs.world import World
 
 
@@ -22,7 +22,7 @@ def header_of(session: str, world: World, patience: int) -> dict[str, Any]:
 
 
 class Journal:
-    """One file of a session's log, open for new records (`moore.data.live_records`).
+    """One file of a session's log, open for new records (`moore.formats.live_records`).
 
     A record that was written survives the end of the process. `sync` waits until it also survives a
     loss of power.

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from jaxtyping import PyTree
 
-from moore.data.live_steps import Steps
 from moore.errors import InputError
 from moore.files import locked, wait_until_unlocked
+from moore.formats.live_steps import Steps
 from moore.jax_settings import plain_jax
 from moore.runs.checkpoint import newest_first, read_manifest
 from moore.sessions.beside import listening

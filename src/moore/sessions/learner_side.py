@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.config import OnlineConfig
-from moore.data.live_steps import Step
+from moore.formats.live_steps import Step
 from moore.sessions.learner_report import LearnerReport
 from moore.stages.budget import DipBudget
 from moore.stages.choosing import Turn
@@ -127,4 +127,4 @@ def updates_due(online: OnlineConfig, *, learned: int, observed: int) -> int:
     """
     first = max(learned, online.random_steps, online.frozen_steps)
     groups = observed // online.update_every - first // online.update_every
-    return max(groups, 0) * online.update_every * online.updates_per_step
+    return max(groups, 0) * online.updates_per_group

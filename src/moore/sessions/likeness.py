@@ -8,10 +8,10 @@ import numpy as np
 
 from moore.data.column_names import columns_of
 from moore.data.dataset import Dataset
-from moore.data.duplicates import shared_rows
-from moore.data.live_steps import Step, Unit
-from moore.data.two_logs import changed_between
 from moore.errors import InputError
+from moore.findings.duplicates import shared_rows
+from moore.findings.two_logs import changed_between
+from moore.formats.live_steps import Step, Unit
 from moore.replay.buffer import Transition
 from moore.runs.hand_over import check_first
 from moore.runs.met import seems_reset, unlike_the_log

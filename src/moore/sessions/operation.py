@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from moore.data.live_records import Records
-from moore.data.live_steps import Step, Steps, Unit, plain
 from moore.errors import InputError, WriteError
 from moore.files import locked
+from moore.formats.live_records import Records
+from moore.formats.live_steps import Step, Steps, Unit, plain
 from moore.guarding.modes import Mode
 from moore.runs.policy import Policy
 from moore.sessions.acting import ActingPolicy, Proposed

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.data.column_names import Columns, check_labels
-from moore.data.live_steps import Unit, plain
 from moore.errors import InputError, TurnError
+from moore.formats.live_steps import Unit, plain
 from moore.numbers import as_measured
 
 # Ids of units as a user may give them.

@@ -8,8 +8,8 @@ import warnings
 
 import numpy as np
 
-from moore.data.live_steps import Step, Steps, Unit
 from moore.errors import TurnError, WriteError
+from moore.formats.live_steps import Step, Steps, Unit
 from moore.sessions.journal import Journal
 
 

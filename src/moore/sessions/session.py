@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.data.live_steps import Unit, plain_reward
 from moore.errors import TurnError
 from moore.files import whole_path
+from moore.formats.live_steps import Unit, plain_reward
 from moore.runs.policy import Policy
 from moore.sessions.blocks import outcomes, records_of_episode, rows_of_log
 from moore.sessions.learner_report import LearnerReport

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PyTree
 
-from moore.data.live_steps import Step
 from moore.errors import InputError, TurnError, WriteError
 from moore.files import short_path
+from moore.formats.live_steps import Step
 from moore.sessions.feeder import Feeder
 from moore.sessions.folder import SessionFacts, save_state
 from moore.sessions.learner_report import LearnerReport

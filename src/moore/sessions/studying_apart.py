@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.data.dataset import Dataset
-from moore.data.live_steps import Step
 from moore.errors import InputError
 from moore.files import short_path, wait_until_unlocked
+from moore.formats.live_steps import Step
 from moore.sessions.learner_child import LearnerChild
 from moore.sessions.learner_report import LearnerReport
 from moore.sessions.learner_side import Decision, updates_due

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moore.config import Config
-from moore.data.live_steps import Step, Steps, Unit, vector
 from moore.errors import InputError
+from moore.formats.live_steps import Step, Steps, Unit, vector
 from moore.guarding.controllers import Answer, Controller, Tracking, ask
 from moore.guarding.guard import GuardAlarm
 from moore.guarding.modes import Conditions, Mode, Sent, mode_of, step

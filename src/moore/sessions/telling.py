@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from moore.data.live_steps import Steps, Unit
+from moore.formats.live_steps import Steps, Unit
 from moore.numbers import with_nulls
 from moore.runs.world import World
 from moore.sessions.learner_side import LearnerSide

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from moore.data.live_steps import Step
+from moore.formats.live_steps import Step
 from moore.runs.setup import Setup
 from moore.sessions.acting import ReadyPolicy, ready
 from moore.sessions.feeder import transition_of

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moore.data.live_steps import Step, vector
 from moore.envs.returns import Return
+from moore.formats.live_steps import Step, vector
 from moore.guarding.guard import Guard
 from moore.guarding.modes import Mode
 from moore.guarding.supervision import Supervision

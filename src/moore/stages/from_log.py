@@ -31,7 +31,7 @@ def learn_from_log(
         acts stays as it was.
     """
     online, updates = learner.config.online, learner.config.offline.log_updates
-    each = online.update_every * online.updates_per_step  # as many as the online stage compiles
+    each = online.updates_per_group  # as many as the online stage compiles
     learning = learner.hand_over(state)
     rule = learner.algorithm.agent
     cautious = rule.unjudged(learning.agent, learner.agent_config)

@@ -194,8 +194,7 @@ class OnlineLearning:
 
     def update(self) -> int:
         """One group of gradient updates; their number."""
-        config = self.learner.config.online
-        updates = config.updates_per_step * config.update_every
+        updates = self.learner.config.online.updates_per_group
         state, loss = self.learner.update(self.state, self.epoch.number, updates)  # 18
         self.epoch.measured["losses"].append(loss)
         self._settle(state)

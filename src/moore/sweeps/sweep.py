@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from moore.compiled import settings_that_keep_programs
 from moore.errors import InputError
 from moore.files import writing
 from moore.runs.mirror import working_folder
@@ -143,7 +144,6 @@ class _Process:
         with writing(f"{folder}.log"):
             folder.parent.mkdir(parents=True, exist_ok=True)
             self.log = open(f"{folder}.log", "w")  # noqa: SIM115 (closed when it has ended)
-        cache = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent.absolute() / ".compiled")}
         self.child = subprocess.Popen(
             [
                 sys.executable,
@@ -156,7 +156,7 @@ class _Process:
             stdin=subprocess.PIPE,  # never written to: it closes with this process
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            env=cache | os.environ | limit_threads(threads),
+            env=os.environ | settings_that_keep_programs() | limit_threads(threads),
         )
 
     def close(self) -> None:

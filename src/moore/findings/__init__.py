@@ -1,0 +1,1 @@
+"""What may be wrong with a log, or unusual in it: each check, and what a run does about it."""

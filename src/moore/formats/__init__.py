@@ -1,0 +1,1 @@
+"""Reading and writing logs in every format."""
