@@ -83,6 +83,24 @@ def test_a_log_that_is_unlike_the_run_s_is_told(tiny_run, tmp_path, moore_prints
     assert told["notes"] == []
 
 
+def test_episodes_that_are_shorter_than_the_run_s_tell_no_return(tiny_run, tmp_path, moore_prints):
+    log = tiny_log(seed=5)
+    cut = replace(
+        log,
+        truncated=np.arange(log.size) % 4 == 3,
+        episode_lengths=np.full(log.size // 4, 4),
+        episode_returns=log.reward.reshape(-1, 4).sum(axis=1),
+    )
+    found = json.loads(moore_prints(assessed(tiny_run.folder, cut, tmp_path) + " --json"))
+    assert found["verdict"] == "unknown" and "has 0 whole episodes" in found["line"]
+
+
+def test_a_held_out_log_without_rewards_is_refused(tiny_run, tmp_path, moore_refuses):
+    log = tiny_log(seed=5)
+    none = replace(log, reward=0 * log.reward, episode_returns=0 * log.episode_returns)
+    assert "every reward is 0" in moore_refuses(assessed(tiny_run.folder, none, tmp_path))
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

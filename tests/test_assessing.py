@@ -242,6 +242,7 @@ def with_models(found: Compared, facts: ReadingFacts = GOOD) -> ReadingFacts:
         (replace(GOOD, errors={"the models": -3.0}), "unknown", "3 less than the old controller"),
         (replace(GOOD, open_loop={100: 1.2}), "unknown", "After 100 steps"),
         (replace(GOOD, broken=0.1), "no", "became infinite"),
+        (replace(GOOD, doubts=("Other rewards.",)), "unknown", "Not known. Other rewards."),
         (replace(GOOD, old=refused("Few episodes.")), "unknown", "Few episodes."),
         (replace(GOOD, estimates={IMPORTANCE: says(4.0, 1.0), DOUBLY_ROBUST: says(4.0, 1.0)}),
          "unknown", "have the same weights and count as one"),

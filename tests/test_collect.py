@@ -152,6 +152,14 @@ def test_random_rows_of_an_unknown_environment_need_no_training(tmp_path, capsys
     assert load_dataset(tmp_path / "log.hdf5").reference is None
 
 
+def test_a_log_without_a_complete_episode_is_told(tmp_path, moore_prints):
+    line = f"collect --env-id {ENV_ID} --tier random --out {tmp_path}/log.npz --steps"
+    told = moore_prints(f"{line} 7")
+    assert "7 rows, 0 complete episodes; training takes no log without one: give more" in told
+    (tmp_path / "log.npz").unlink()
+    assert "20 rows, 1 complete episodes, mean return" in moore_prints(f"{line} 20")
+
+
 @pytest.mark.parametrize("tier", ["random", "medium", "medium-replay"])
 @pytest.mark.parametrize("suffix", ["hdf5", "npz"])
 def test_the_same_seed_gives_the_same_bytes(tmp_path, training, tier, suffix):

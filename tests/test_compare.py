@@ -186,6 +186,35 @@ def test_runs_of_one_variant_with_other_settings_or_another_log_are_told(tmp_pat
     assert "different logs with the same name" in note
 
 
+@pytest.mark.parametrize(
+    ("changes", "settings", "words"),
+    [
+        ({"dataset": {"name": "log.hdf5", "sha256": "b"}}, "", "have learned from different logs"),
+        ({}, "env_args = '{\"load\": 5}'", "differ in env_args, so that what they show was not"),
+        (
+            {},
+            "[online]\nepochs = 7\nsteps_per_epoch = 2000",
+            "online.epochs, online.steps_per_epoch",
+        ),
+        ({}, "[evaluation]\nepisodes = 3", "differ in evaluation.episodes"),
+        ({}, "[awac]\ntemperature = 3.0", None),  # each variant has settings of its own
+    ],
+)
+def test_variants_of_one_task_that_were_not_measured_alike_are_told(
+    changes, settings, words, tmp_path
+):
+    log = {"name": "log.hdf5", "sha256": "a"}
+    finished(tmp_path / "a", seed=0, returns=[120], dataset=log)
+    both = {"algorithm": "awac", "dataset": log} | changes
+    finished(tmp_path / "b", seed=0, returns=[130], **both)
+    (tmp_path / "a" / "config.toml").write_text('algorithm = "awac"\n')
+    (tmp_path / "b" / "config.toml").write_text(f'algorithm = "awac"\n{settings}\n')
+    notes = unlike(read_runs([tmp_path]))
+    assert notes == [] if words is None else words in " ".join(notes) and len(notes) == 1
+    named = [name for name in ("env_args", "evaluation.episodes") if words and name in words]
+    assert unlike(read_runs([tmp_path], by=named), by=named) == ([] if named else notes)
+
+
 def test_the_command_says_which_runs_are_unlike(tmp_path, capsys):
     for i, name in enumerate("ab"):
         finished(tmp_path / name, seed=i, returns=[120])
@@ -202,6 +231,15 @@ def test_the_same_seed_twice_is_an_error(tmp_path):
         finished(tmp_path / name, seed=0, returns=[120])
     with pytest.raises(InputError, match="has seed 0 twice"):
         read_runs([tmp_path])
+
+
+def test_a_run_whose_metrics_are_not_all_there_is_refused(tmp_path):
+    finished(tmp_path / "a", seed=0, returns=[110, 120], env_steps=2)
+    assert read_runs([tmp_path / "a"])[0].seed == 0
+    path = tmp_path / "a" / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match=r"ends after 1 steps, and summary\.json tells of 2"):
+        read_runs([tmp_path / "a"])
 
 
 def test_an_offline_run_has_nothing_to_compare(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -102,6 +103,7 @@ def test_a_good_answer_is_passed_on():
         (lambda obs: [1j, 0.0], "the answer holds complex numbers"),
         (lambda obs: [1.0], r"has shape (1,); expected (2,) for an observation of shape (3,)"),
         (lambda obs: obs[7], "the controller failed (index 7 is out of bounds"),
+        (lambda obs: sys.exit(3), "the controller failed (3)"),
         (lambda obs: "a", "the controller failed (the answer holds text"),
         (lambda obs: None, "holds a value that is not a finite number"),
     ],

@@ -168,6 +168,7 @@ def test_a_projection_may_couple_entries_and_the_bounds_have_the_last_word():
     [
         lambda obs, a: a[:1],
         lambda obs, a: 1 / 0,
+        lambda obs, a: exit(3),
         lambda obs, a: a * np.nan,
         lambda obs, a: a * 1j,
         lambda obs, a: np.ma.array(a, mask=True),

@@ -186,6 +186,15 @@ class TestPlan:
         assert as_json["episodes_per_day"] == 1000.0
         assert as_json["offline_seconds"] > 30.0 and as_json["memory"] >= 2**30
 
+    @pytest.mark.parametrize(
+        ("seconds", "told"), [(10.0, []), (60.0, ["1,440 steps a day, not 8,640"]), ("often", [])]
+    )
+    def test_a_day_without_room_for_so_many_steps_of_the_log_is_told(self, seconds, told, measured):
+        log = dataclasses.replace(tiny_log(), metadata={"row_seconds": seconds})
+        found = plan_live(log, Live(8640.0, 8.0), tiny_config())
+        notes = [note for note in found.notes if "asked more often" in note]
+        assert len(notes) == len(told) and all(words in notes[0] for words in told)
+
     def test_a_log_that_tells_nothing_of_trials_still_has_a_plan(self, measured):
         log = tiny_log()
         alike = dataclasses.replace(log, reward=np.ones_like(log.reward))

@@ -271,6 +271,18 @@ def test_runs_stand_side_by_side_with_the_settings_that_differ(tmp_path, moore_p
     assert axes[0] == axes[1] and "3,000" in axes[0], "runs of one environment share the axis"
 
 
+def test_runs_whose_logs_have_one_name_and_differ_are_told_apart(tmp_path, moore_prints):
+    for name, sha256 in (("a", "a" * 64), ("b", "b" * 64)):
+        summary = made_summary()
+        written_run(
+            tmp_path / name, ROWS, summary | {"dataset": summary["dataset"] | {"sha256": sha256}}
+        )
+    moore_prints(f"report {tmp_path}/a {tmp_path}/b --html {tmp_path}/both.html")
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    text = " ".join(re.sub("(?s)<svg.*?</svg>|<[^>]*>", " ", page).split())
+    assert text.endswith(f"Settings that differ a b SHA-256 of the log {'a' * 12} {'b' * 12}")
+
+
 def test_beside_a_run_s_numbers_stand_policies_that_never_change(tmp_path):
     summary = made_summary() | {"clone": {"return": 500.0}}
     page = write_report(written_run(tmp_path / "run", ROWS, summary)).read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from made_logs import d4rl_arrays, refuses, same_data, write_d4rl_file
 from moore.cli import main
 from moore.data import row_file
 from moore.data.columns import describe
+from moore.data.dataset import concatenate
 from moore.data.row_file import open_rows
 from moore.formats import row_parts
 from moore.formats.load import load_dataset
@@ -162,6 +164,21 @@ def test_parts_that_do_not_fit_leave_nothing_behind(tmp_path, hdf5, monkeypatch)
     no_flags = write_d4rl_file(tmp_path / "v0.hdf5", d4rl_arrays("v0", [(2000, "terminal")]))
     monkeypatch.setattr(row_parts, "SLICE", 100)
     refuses("no timeouts", list, parts_of_log(str(no_flags)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ({"obs_names": ["u", "v"]}, {"obs_names": ["v", "u"]}, "its obs names are"),
+        ({"obs_units": ["m"]}, {"obs_units": ["cm"]}, "its obs units are"),
+        ({"row_seconds": 60.0}, {"row_seconds": 10.0}, "a row every 10 s, in place of every 60 s"),
+    ],
+)
+def test_parts_whose_columns_or_intervals_are_others_are_not_joined(one, other, words, tmp_path):
+    parts = [replace(tiny_log(1), metadata=metadata) for metadata in (one, {}, other)]
+    refuses(words, write_rows, tmp_path / "log.rows", parts)
+    refuses(words, concatenate, parts)
+    assert write_rows(tmp_path / "log.rows", parts[:2])["rows"] == 2 * parts[0].size
 
 
 def test_a_log_on_disk_is_not_joined_rewarded_or_written_elsewhere(rows, hdf5, tmp_path, capsys):

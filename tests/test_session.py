@@ -15,6 +15,7 @@ from moore.envs.bounds import Bounds
 from moore.errors import InputError
 from moore.runs.budgeting import dip_budget
 from moore.sessions.acting import Noise, log_densities
+from moore.sessions.studying import check_time_or_updates
 from moore.sessions.telling import budget_of
 from moore.stages.earnings import earnings_of_log
 from moore.stages.learner import Learner
@@ -159,6 +160,7 @@ class TestObserving:
         [
             ({"terminated": 1.0}, "terminated is 1.0; expected True or False"),
             ({"reward": "much"}, "reward is 'much'"),
+            ({"reward": np.True_}, "reward is np.True_; expected one number"),
             ({"next_obs": [1.0, 2.0]}, "next_obs has shape"),
             ({"next_obs": None, "truncated": True}, "next_obs is missing where the episode ends"),
         ],
@@ -249,6 +251,11 @@ class TestLearning:
     def test_a_budget_that_makes_no_sense_is_refused(self, begin, budget):
         with pytest.raises(InputError, match=r"expected a number|not both"):
             begin().learn(**budget)
+
+    @pytest.mark.parametrize("updates", [1.5, math.inf])
+    def test_updates_that_are_no_whole_number_are_refused(self, updates):
+        with pytest.raises(InputError, match="expected a whole number"):
+            check_time_or_updates(updates, None)
 
     def test_rounds_work_with_files_alone(self, begin):
         live = begin("live")

@@ -86,15 +86,19 @@ def test_episodes_that_end_earlier_than_those_of_evaluation_are_told(begin):
         (lambda log: {"obs": -log.obs, "next_obs": -log.next_obs}, "has the other sign"),
         (lambda log: {"action": -log.action}, "action 0 has the other sign"),
         (lambda log: {"action": log.action / 5}, "action 0 is about 0.2 times as large"),
+        (
+            lambda log: {"reward": 10 * log.reward, "episode_returns": 10 * log.episode_returns},
+            "rewards are about 10 times as large",
+        ),
     ],
 )
 def test_an_added_log_of_another_law_is_told(begin, tmp_path, change, words):
-    log = tiny_log(seed=5)
+    log = tiny_log(episodes=25, seed=5)
     write_npz(tmp_path / "more.npz", replace(log, **change(log)))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         assert begin().add_log(tmp_path / "more.npz") == log.size
-    texts = [str(one.message) for one in told if "another law" in str(one.message)]
+    texts = [str(one.message) for one in told if "change it back" in str(one.message)]
     assert len(texts) == (words is not None) and all(words in text for text in texts)
 
 
@@ -129,14 +133,37 @@ def test_rows_that_were_added_before_are_refused(begin):
         session.add_log(log)
 
 
-def test_a_plant_that_rests_has_the_same_rows_again_and_they_are_taken(begin):
-    session, log = begin(), tiny_log(seed=6)
+def test_an_episode_that_is_told_twice_is_told_once(begin):
+    session, log = begin(), tiny_log(episodes=3, seed=8)
+    blocks = [slice(first, first + 20) for first in (0, 20, 40)]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for rows in (*blocks, blocks[1], blocks[2]):
+            seen = np.vstack([log.obs[rows], log.next_obs[rows][-1:]])
+            session.observe_episode(seen, log.action[rows], log.reward[rows])
+    texts = [str(one.message) for one in told if one.category is UnlikeTheLog]
+    assert len(texts) == 1 and "all 20 rows of this episode are in what the session" in texts[0]
+
+
+def test_an_episode_with_gaps_is_taken_beside_others(begin):
+    session, log = begin(), tiny_log(episodes=2, seed=9)
+    for rows in (slice(20), slice(20, 40)):
+        seen = np.vstack([log.obs[rows], log.next_obs[rows][-1:]])
+        seen[3], reward = np.nan, np.where(np.arange(20) == 7, np.nan, log.reward[rows])
+        assert len(session.observe_episode(seen, log.action[rows], reward)) == 20
+
+
+def resting(log):
+    """The log of a plant that rests in two of three rows."""
     rest = np.arange(log.size) % 3 > 0
     calm = {key: np.where(rest[:, None], 0, getattr(log, key)) for key in ("obs", "action")}
-    at_rest = replace(log, reward=np.where(rest, 0, log.reward), **calm)
+    reward = np.where(rest, 0, log.reward)
+    return replace(log, reward=reward, episode_returns=reward.reshape(-1, 20).sum(axis=1), **calm)
+
+
+def test_a_plant_that_rests_has_the_same_rows_again_and_they_are_taken(begin):
+    session = begin()
     names = ("misplaced-successors", "broken-successors")
-    session.add_log(at_rest, accept=(*names, "known-rows"))
-    other = tiny_log(seed=7)
-    later = {key: np.where(rest[:, None], 0, getattr(other, key)) for key in ("obs", "action")}
-    later = replace(other, reward=np.where(rest, 0, other.reward), **later)
+    session.add_log(resting(tiny_log(seed=6)), accept=(*names, "known-rows"))
+    later = resting(tiny_log(seed=7))
     assert session.add_log(later, accept=names) == later.size

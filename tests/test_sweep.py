@@ -162,6 +162,12 @@ def test_settings_and_data_sets_go_over_the_preset(tmp_path):
     assert (config.dataset, config.online.epochs) == ("other.hdf5", 3)
 
 
+def test_the_setting_of_alpha_counts_where_a_scheme_leaves_it_open(tmp_path):
+    grid = Grid(schemes=("moore",), settings={"online": {"alpha": 5.0}})
+    config = from_dict(cells(grid, tmp_path)[-1].config)
+    assert config.online.parsed_scheme().parameters["alpha"] == 5.0
+
+
 def test_a_grid_from_a_file(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text('schemes = ["uniform"]\nseeds = [0, 3]\n[settings.online]\nepochs = 2\n')
@@ -284,7 +290,16 @@ def test_threads_are_limited(monkeypatch):
         ("--datasets a,b", "2 data sets for 1 presets"),
         ("--set online.epochs", "expected name=value"),
         ("--set online.bogus=1", "unknown setting 'online.bogus'"),
-        ("--set seed=1 --set online.bogus=1 --set online.epochs=2", "'online.bogus'"),
+        ("--set fraction=0.5 --set online.bogus=1 --set online.epochs=2", "'online.bogus'"),
+        ("--set seed=7 --seeds 0,1", "the setting seed would change nothing"),
+        ("--set algorithm=iql", "give the algorithms that you want"),
+        ("--set dataset=b.npz --datasets a.npz", "the datasets of the grid decide it"),
+        ("--set penalty_coef=3 --penalties 1,2 --algorithms moore", "the setting penalty_coef"),
+        ("--set online.scheme=uniform --schemes moore:1", "the setting online.scheme"),
+        ("--set online.alpha=5 --alphas 1,2", "the setting online.alpha"),
+        ("--schemes uniform --algorithms sac,iql", "the schemes would change nothing"),
+        ("--alphas 1,2 --algorithms iql", "the alphas would change nothing"),
+        ("--penalties 1,2 --algorithms sac", "the penalties would change nothing"),
         ("--jobs -1", "--jobs is -1"),
         ("--grid nowhere.toml", "cannot be read as a grid"),
     ],

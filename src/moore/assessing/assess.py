@@ -10,7 +10,7 @@ from moore.assessing.controller import JudgedController
 from moore.assessing.importance import logged_densities
 from moore.assessing.judge import STARTS, Case, Judgement, as_json
 from moore.assessing.logged import Logged, as_logged
-from moore.assessing.other_log import compared
+from moore.assessing.other_log import BesideTheRun, compared
 from moore.assessing.saved_models import saved_models
 from moore.config import Config
 from moore.data.column_names import check_columns
@@ -26,6 +26,7 @@ from moore.jax_settings import key_of, plain_jax
 from moore.numbers import with_nulls
 from moore.reports.assess_page import write_assess_page
 from moore.runs.changes import settings_of
+from moore.runs.log_checks import check_rewards
 from moore.runs.plan import read_plan
 from moore.runs.policy import Policy, load_policy
 from moore.runs.termination_choice import make_rule
@@ -77,8 +78,10 @@ def assess(
     policy, config = load_policy(folder), settings_of(folder)
     config = _trusting(config, asked)
     log = _log(config, policy, asked)
-    notes = check_columns(log, policy.columns, of="the policy") + _findings(log, config, asked)
-    case = _case(folder, policy, config, log, asked)
+    notes = check_columns(log, policy.columns, of="the policy")
+    found, beside = _findings(log, config, asked)
+    notes += [*found, *beside.notes]
+    case = _case(folder, policy, config, log, asked, beside)
     judged = case.judge(JudgedController(policy.agent.act_mode, policy.weights))
     result = _about(folder, policy, log, case.logged, asked, notes) | _numbers(judged)
     page = folder / PAGE if out is None else whole_path(out)
@@ -119,13 +122,18 @@ def _log(config: Config, policy: Policy, asked: Asked) -> Dataset:
     return log
 
 
-def _findings(log: Dataset, config: Config, asked: Asked) -> list[str]:
-    """Notes on a log that no run has checked; InputError if a judgement by it would be wrong."""
+def _findings(log: Dataset, config: Config, asked: Asked) -> tuple[list[str], BesideTheRun]:
+    """Notes on a log that no run has checked, and how it is unlike the run's own.
+
+    Raises:
+        InputError: a judgement by it would be wrong.
+    """
     if asked.log is None:
-        return []
+        return [], BesideTheRun()
+    check_rewards(log)
     scales = ("reward-scale", "observation-scale")  # of no importance here
     notes = check_log_for_run(log, None, accept=(*config.accept, *asked.accept, *scales))
-    return notes + compared(log, config, asked.reward, asked.accept)
+    return notes, compared(log, config, asked.reward, asked.accept)
 
 
 def _trusting(config: Config, asked: Asked) -> Config:
@@ -140,14 +148,20 @@ def _trusting(config: Config, asked: Asked) -> Config:
     return config
 
 
-def _case(folder: Path, policy: Policy, config: Config, log: Dataset, asked: Asked) -> Case:
-    logged = as_logged(log, policy.units, Bounds(policy.low, policy.high), config.episode_steps)
+def _case(
+    folder: Path, policy: Policy, config: Config, log: Dataset, asked: Asked, beside: BesideTheRun
+) -> Case:
+    steps = config.episode_steps
+    if steps is None and beside.longest is not None:  # shorter ones were cut by the recording
+        steps = max(beside.longest, int(log.episode_lengths.max()))
+    logged = as_logged(log, policy.units, Bounds(policy.low, policy.high), steps)
     ensemble = saved_models(folder, config, (policy.obs_dim, policy.low.size))
     rule = never if ensemble is None else _rule(folder, policy, config, log)
     bounds = Bounds(policy.low, policy.high)
     density = logged_densities(asked.log or config.dataset, log, bounds)
     return Case(
-        logged, policy.units, rule, ensemble, asked.seed, asked.starts, density=density
+        logged, policy.units, rule, ensemble, asked.seed, asked.starts, density=density,
+        doubts=beside.doubts,
     )  # fmt: skip
 
 

@@ -79,6 +79,7 @@ class Case:
         starts, replicates: numbers of imagined starts and of bootstrap replicates of fitted Q.
         cloning: settings of the clones; None: those of `controller`.
         density: log mu(a|s) of every row, where the log has it.
+        doubts: sentences on what is otherwise in this log than in that which trained the policy.
     """
 
     logged: Logged
@@ -90,6 +91,7 @@ class Case:
     replicates: int = REPLICATES
     cloning: BCConfig | None = None
     density: np.ndarray | None = None
+    doubts: tuple[str, ...] = ()
 
     def judge(self, new: JudgedController) -> Judgement:
         """What can be said about this policy; it acts without noise."""
@@ -233,6 +235,7 @@ class Case:
             open_loop=self._open_loop,
             broken=None if visited is None else float(visited.broken),
             covered=covered,
+            doubts=self.doubts,
         )
 
     def _in_users_units(self, estimates: dict[str, Compared]) -> dict[str, Compared]:

@@ -56,6 +56,7 @@ class ReadingFacts:
         open_loop: for a number of steps, the models' median error, in the log's deviations.
         broken: share of the imagined episodes that became non-finite; None without models.
         covered: what the log knows of the policy.
+        doubts: sentences on what is otherwise in this log than in that which trained the policy.
     """
 
     old: ReturnEstimate
@@ -66,6 +67,7 @@ class ReadingFacts:
     open_loop: dict[int, float]
     broken: float | None
     covered: Covered
+    doubts: tuple[str, ...] = ()
 
     @property
     def known(self) -> dict[str, Compared]:
@@ -94,12 +96,13 @@ def _of_the_old(facts: ReadingFacts) -> Reading:
     if facts.broken:
         said.append(f"{facts.broken:.0%} of the imagined episodes became infinite.")
     lost = any(error > LOST for error in facts.open_loop.values())
-    doubted = lost or any(miss > MISSED for miss in misses.values())
+    doubted = lost or bool(facts.doubts) or any(miss > MISSED for miss in misses.values())
     # The policy was learned in these models; the other estimators only judge it.
     missed = misses.get(MODELS, 0.0) > MISSED_FAR or (facts.broken or 0.0) > 0.0
     status: Status = "against" if missed else "open" if doubted else "fine"
     if not facts.errors:
         status, said = "open", ["No estimator could be asked."]
+    said = [*facts.doubts, *said]
     return Reading("Do the estimators know the old controller?", status, " ".join(said))
 
 

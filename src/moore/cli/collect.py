@@ -59,4 +59,6 @@ def collect_log(arguments: list[str]) -> None:
         score = facts["score"]
         text += f", mean return {facts['mean_return']:.1f}"
         text += "" if score is None else f" (score {score:.1f})"
+    else:
+        text += "; training takes no log without one: give more --steps"
     show(text)

@@ -45,8 +45,9 @@ def compare_runs(arguments: list[str]) -> None:
     from moore.reports.compare_text import format_comparison, write_csv
     from moore.runs.finished import read_runs, unlike
 
-    runs = read_runs(folders, by=[name.strip() for name in options.by.split(",") if name.strip()])
-    for note in unlike(runs):
+    by = [name.strip() for name in options.by.split(",") if name.strip()]
+    runs = read_runs(folders, by=by)
+    for note in unlike(runs, by=by):
         print(f"note: {note}", file=sys.stderr)
     result = compare(runs)
     if options.csv is not None:

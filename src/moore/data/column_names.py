@@ -33,6 +33,31 @@ def as_columns(found: object) -> Columns:
     }
 
 
+def check_labels(what: str, values: object, columns: Columns) -> None:
+    """Refuses observations whose entries have the names of the log's in another order.
+
+    A row of a pandas table has such names, and its numbers stand in the order of that table.
+
+    Args:
+        what: what they are, for the error.
+        values: anything; what has no names passes.
+        columns: names of the log's columns.
+
+    Raises:
+        InputError: the names are the same ones in another order.
+    """
+    labels = getattr(values, "columns", getattr(values, "index", None))
+    names = columns.get("obs_names")
+    if labels is None or callable(labels) or not names:  # a list has a method of this name
+        return
+    given = [str(label) for label in labels]
+    if given != names and sorted(given) == sorted(names):
+        raise InputError(
+            f"{what} has its entries in the order {shown(', '.join(given))}; expected "
+            f"{shown(', '.join(names))}, as in the log: choose the columns in that order"
+        )
+
+
 def check_columns(log: Dataset, expected: Columns, *, of: str) -> list[str]:
     """Compares the log's columns with others, where both are named.
 

@@ -25,6 +25,7 @@ from moore.data.checks import (
 )
 from moore.data.cuts import find_cuts, unflagged_ends
 from moore.data.episodes import TIME_LIMIT, cut_at_limit, derive_successors, episode_statistics
+from moore.data.joined import check_joined
 from moore.data.log import Log, told
 from moore.data.precision import lost_in_float32
 from moore.data.row_file import Whole
@@ -33,7 +34,6 @@ from moore.evaluation.scores import ReferenceScores
 
 VECTORS = ("reward", "terminated", "truncated", "successor_known")
 EPISODES = ("episode_returns", "episode_lengths")
-_OF_COLUMNS = ("obs_names", "action_names", "obs_units", "action_units")  # in the metadata
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
@@ -332,14 +332,7 @@ def _check_compatible(datasets: Sequence[Dataset]) -> None:
                 f"{other.name}: (obs_dim, action_dim) = {dims}, but {first.name} has {expected}; "
                 "only data sets of one environment can be joined"
             )
-        for key in _OF_COLUMNS:
-            named = first.metadata.get(key), other.metadata.get(key)
-            if None not in named and named[0] != named[1]:
-                raise InputError(
-                    f"{other.name}: its {key.replace('_', ' ')} are {shown(named[1])}, those of "
-                    f"{first.name} {shown(named[0])}; only data sets with the same columns, in one "
-                    "order and in the same units, can be joined"
-                )
+        check_joined((first.name, first.metadata), (other.name, other.metadata))
     ids = {d.env_id: d.name for d in datasets if d.env_id is not None}
     if len(ids) > 1:
         given = ", ".join(f"{name} is of {env_id}" for env_id, name in ids.items())

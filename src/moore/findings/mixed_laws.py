@@ -155,9 +155,14 @@ def _two_kinds(parts: LogParts) -> tuple[np.ndarray, bool]:
     others = _fewer(apart[:, one[best]] > apart[:, other[best]])
     if others.sum() < _FEW_OF_KIND:
         return others, False
+    return others, follow_another(parts, others)
+
+
+def follow_another(parts: LogParts, others: np.ndarray) -> bool:
+    """Whether these parts (parts,) bool clearly follow another law than the rest, which is one."""
     law = parts.joined(~others).law
     before, inner = parts.excess(others, law), parts.excess(~others, law)
-    return others, before >= _APART and inner <= _INNER * before
+    return before >= _APART and inner <= _INNER * before
 
 
 def _change(

@@ -13,6 +13,7 @@ from moore.data.dataset import Dataset
 from moore.data.log import told
 from moore.data.order import is_shuffled
 from moore.errors import InputError
+from moore.findings.clipped_rewards import clipped_rewards
 from moore.findings.courses import summarize_courses
 from moore.findings.defects import findings
 from moore.findings.duplicates import duplicate_rows
@@ -29,6 +30,7 @@ from moore.findings.scales import lone_values
 from moore.findings.shifts import summarize_shifts
 from moore.findings.steps import SAMPLE
 from moore.findings.two_rewards import summarize_laws
+from moore.findings.wrapped_actions import wrapped_actions
 
 
 def check_log_for_run(log: Dataset, facts: object, accept: Sequence[str] = ()) -> list[str]:
@@ -90,6 +92,8 @@ def _summary(log: Dataset, facts: object) -> dict:
         **_unchanged(log),
         **given_away(log, ends),
         **summarize_courses(log, ends),
+        "wrapped_actions": wrapped_actions(log, ends),
+        "clipped_rewards": clipped_rewards(np.asarray(log.reward).reshape(-1), ends),
         **summarize_places(log, ends, of_rewards),
         **summarize_readings(log, ends),
         **summarize_shifts(log, ends, of_rewards),

@@ -124,6 +124,21 @@ SHIFT_DEFECTS = (
         "kept, keep them evenly.",
         in_run=True,
     ),
+    Defect(
+        "wrapped-actions",
+        lambda s: s["wrapped_actions"],
+        "Action dimensions {wrapped_actions} fill an integer type from end to end, and near its "
+        "ends the steps are those of actions beyond the other end, as where numbers overflow (130 "
+        "is -126 in eight bits). Store the actions in a wider type.",
+        in_run=True,
+    ),
+    Defect(
+        "clipped-rewards",
+        lambda s: s["clipped_rewards"] and not s["two_laws"],
+        "Rewards seem to be clipped in a part of the log: {clipped_rewards}, and those of others "
+        "go beyond. Log the reward that was earned, or clip it alike everywhere.",
+        in_run=True,
+    ),
     Defect("shifted-rewards", lambda s: s["reward_rows"], _of_rewards, in_run=True),
     Defect(
         "returns-to-go",

@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
 _SAMPLE = 12_000  # rows, evenly spaced
 _PARTS = 12
-_FEW_OF_LOG = 100  # rows of one of two logs
 _WIDEST = 24  # columns of which all pairs are tried
 _APART = 0.5  # the least score of parts that follow two laws
 _LEFT = 0.2  # of this score, at most, once a column is changed back
 _LEFT_OF_EACH = 0.25  # the same of each part alone
 _BENT = 0.5  # of what the others differ by: more among the ones is no straight law
-_PIECES = 6  # of either of two logs
 _TIE = 0.02  # of this score: what may be one or the other
 _SHOWN = 3
 _TIMES = 1.35  # a column that is less many times as large may be the plant's own
@@ -43,7 +41,7 @@ def changed_columns(log: "Log | Dataset", ends: np.ndarray) -> str:
         log: the rows.
         ends: (n,) bool, last rows of the episodes.
     """
-    rows = _rows(log, ends)
+    rows = sample_of(log, ends)
     if len(rows) < FEW:
         return ""
     columns = rows_in(log, rows)
@@ -55,31 +53,6 @@ def changed_columns(log: "Log | Dataset", ends: np.ndarray) -> str:
         return ""
     found = _search(chosen - chosen.mean(axis=0), dims, acts)
     return "" if found is None else f"from about row {rows[found[0]]:,} on, {found[1]}"
-
-
-@np.errstate(all="ignore")
-def changed_between(log: "Dataset", other: "Dataset") -> str:
-    """Which column of another log of the same system has another sign, size or place, in words.
-
-    It is empty if none has, and if one of the logs has few rows for its columns.
-    """
-    both = []
-    for one in (log, other):
-        rows = _rows(one, one.terminated | one.truncated)
-        columns = rows_in(one, rows) if len(rows) >= _FEW_OF_LOG else None
-        if columns is None:
-            return ""
-        both.append(columns)
-    (dims, acts), (also, too) = (moving(columns) for columns in both)
-    dims, acts = np.intersect1d(dims, also), np.intersect1d(acts, too)
-    known = len(dims) + len(acts)
-    if not len(dims) or min(len(c[0]) for c in both) < _PARTS * (known + len(dims)):
-        return ""
-    parts = [np.column_stack([c[0][:, dims], c[1][:, acts], c[2][:, dims]]) for c in both]
-    centred = [part - part.mean(axis=0) for part in parts]
-    sums = [sums_of(piece) for part in centred for piece in np.array_split(part, _PIECES)]
-    of_other = np.arange(2 * _PIECES) >= _PIECES
-    return explained(LogParts(sums, known), ~of_other, of_other, dims, acts)
 
 
 def rows_in(
@@ -99,7 +72,7 @@ def moving(columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
     return dims[change[:, dims].std(axis=0) > 0], acts
 
 
-def _rows(log: "Log | Dataset", ends: np.ndarray) -> np.ndarray:
+def sample_of(log: "Log | Dataset", ends: np.ndarray) -> np.ndarray:
     """A sample of the rows whose change is known."""
     rows = np.flatnonzero(usable_rows(log, ends))
     return rows[:: max(1, -(-len(rows) // _SAMPLE))]

@@ -60,20 +60,41 @@ def changed_rewards(log: "Log | Dataset", of_rewards: RewardRows) -> str:
         return ""
     size, best = len(rows) // _PARTS, (0.0, "")
     for at in range(2, _PARTS - 2):
-        one, other = _shared(of_rewards.columns, at * size, (at + 1) * size)
-        factor, alike = _factor(seen, values, one, other)
-        back, also = _factor(seen, values, other, one)
-        alike = min(alike, also)
-        times = max(abs(factor * back), 1e-12)
-        if alike < max(_ALIKE, best[0]) or not 1 / _AGREE < times < _AGREE or factor * back < 0:
-            continue
-        if factor < 0 or not 1 / _TIMES < factor < _TIMES:
-            told = ["of the other sign"] if factor < 0 else []
-            if not 1 / _TIMES < abs(factor) < _TIMES:
-                told.append(f"about {abs(factor):.2g} times as large")
+        found = rewards_of_parts(
+            of_rewards.columns, seen, values, stop=at * size, begin=(at + 1) * size
+        )
+        if found[1] and found[0] > best[0]:
             row = rows[at * size + size // 2]
-            best = (alike, f"from about row {row:,} on, rewards are {' and '.join(told)}")
+            best = (found[0], f"from about row {row:,} on, rewards are {found[1]}")
     return best[1]
+
+
+def rewards_of_parts(
+    columns: np.ndarray, seen: np.ndarray, values: np.ndarray, *, stop: int, begin: int
+) -> tuple[float, str]:
+    """How the rewards of one of two parts differ in sign or size, in words; empty if they do not.
+
+    Args:
+        columns: (m, d) observation, action and successor.
+        seen: (m, k) these, with squares and products.
+        values: (m,) rewards.
+        stop: row before which the first part ends.
+        begin: row from which on the other part is.
+
+    Returns:
+        How alike the foretold rewards are to the true ones, and the words.
+    """
+    one, other = _shared(columns, stop, begin)
+    factor, alike = _factor(seen, values, one, other)
+    back, also = _factor(seen, values, other, one)
+    alike = min(alike, also)
+    times = max(abs(factor * back), 1e-12)
+    if alike < _ALIKE or not 1 / _AGREE < times < _AGREE or factor * back < 0:
+        return alike, ""
+    words = ["of the other sign"] if factor < 0 else []
+    if not 1 / _TIMES < abs(factor) < _TIMES:
+        words.append(f"about {abs(factor):.2g} times as large")
+    return alike, " and ".join(words)
 
 
 def _shared(columns: np.ndarray, stop: int, begin: int) -> tuple[np.ndarray, np.ndarray]:

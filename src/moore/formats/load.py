@@ -15,6 +15,7 @@ from moore.data.row_file import is_row_folder
 from moore.errors import InputError, unknown
 from moore.formats import npz
 from moore.formats.column_map import ColumnMap, Columns, make_map
+from moore.formats.given import as_given
 from moore.formats.mapped import check_keys, mapped_reader
 from moore.formats.names import split_names
 from moore.formats.reward_function import Reward, with_reward
@@ -49,7 +50,7 @@ def load_dataset(
             `minari:ID`, `builtin:NAME`, `path.csv`, `path.parquet`, a folder or pattern of these,
             a LeRobot folder, the `log` of a `moore.Session`, `path.mat`, a folder that `moore
             convert` has written for a log larger than memory (see `Dataset.whole`), several of all
-            these joined by commas, or a `Dataset` (only checked).
+            these joined by commas, or a `Dataset` (checked, in the types that it names).
         download: fetch Minari data sets that are not on this machine.
         max_rows: keep at most this many rows of the log; at least 1.
         fraction: keep at most this share of its rows, in (0, 1].
@@ -76,7 +77,7 @@ def load_dataset(
     asked = _Asked(download, columns, reward)
     if isinstance(source, Dataset):
         _refuse_options(source, budget, asked)
-        dataset = source
+        dataset = as_given(source)
     else:
         if not isinstance(source, str | Path):
             raise InputError(

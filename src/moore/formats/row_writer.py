@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 
 from moore.data.columns import describe
 from moore.data.dataset import Dataset
+from moore.data.joined import Named, check_joined
 from moore.data.log import notes_of
 from moore.data.row_file import FACTS, FORMAT, MOST_ROWS, ROWS, row_type, stored
 from moore.errors import InputError
@@ -74,6 +75,7 @@ def _statistics(folder: Path) -> dict:
 class _Writer:
     def __init__(self, file, name: str):
         self._file, self._name, self._type = file, name, None
+        self._first: Named | None = None
         self._hash = hashlib.sha256()
         self._rows = self._cut = 0  # rows written, and of these the ones in finished stretches
         self._stretches: list[int] = []
@@ -93,6 +95,8 @@ class _Writer:
                 f"{part.name}: {part.obs_dim} observations and {part.action_dim} actions, but the "
                 "parts before it have others; only logs of one environment can be joined"
             )
+        self._first = self._first or (part.name, part.metadata)
+        check_joined(self._first, (part.name, part.metadata))
         records = np.empty(part.size, kind)
         for key in kind.names:
             records[key] = getattr(part, key)

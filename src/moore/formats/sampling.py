@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moore.data.intervals import span
 from moore.errors import InputError
 
 
@@ -183,14 +184,3 @@ def window_numbers(
     first = np.flatnonzero(starts)
     begun = np.repeat(time[first], np.diff(np.append(first, len(time))))
     return np.floor((time - begun) * tick / seconds + 1e-9).astype(np.int64)
-
-
-def span(seconds: float) -> str:
-    """A duration in words."""
-    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.4g} {unit}"
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= 0.999 * size:
-            return f"{seconds / size:.4g} {unit}"
-    return f"{seconds * 1e9:.4g} ns"

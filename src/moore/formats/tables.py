@@ -12,8 +12,9 @@ from moore.data.log import Log, hash_file, with_notes
 from moore.errors import InputError
 from moore.formats.column_map import ColumnMap
 from moore.formats.log_files import about_empty, about_episodes, about_folder, find_files
-from moore.formats.rows import Block, Places, join_blocks
+from moore.formats.rows import Block, Places, TableRows, join_blocks
 from moore.formats.sampling import TimeUnit, looks_like
+from moore.formats.summary_rows import summary_row
 from moore.formats.transitions import Names, make_log
 from moore.formats.unmapped import about_unmapped, ends_said
 
@@ -78,6 +79,7 @@ def read_files(
             "see who may read them, or write them again"
         ) from error
     _check_whole(source, whole, (int(rows.first.sum()), rows.size))
+    _check_last_rows(source, rows)
     ends = not columns.timeout or columns.episode is not None or (by_file and len(files) > 1)
     of = Names(reading.names["obs"], reading.names["action"], reading.units | dict(columns.units))
     log = make_log(rows, columns, of, name=source, notes=reading.notes, ends=ends)
@@ -121,6 +123,18 @@ def _check_whole(source: str, told: tuple[object, object], found: tuple[int, int
                 f"{source}: {count} {what} are there, its description says {shown(expected)}; "
                 "expected all of them; copy the missing files"
             )
+
+
+def _check_last_rows(source: str, rows: TableRows) -> None:
+    """Raises InputError if rows at the end sum up all others."""
+    parts = [rows.obs, rows.action] + ([] if rows.reward is None else [rows.reward[:, None]])
+    found = summary_row(parts)
+    if found is not None:
+        row, what = found
+        raise InputError(
+            f"{source}: {rows.where(row)} and what follows sum up the rows above: there are the "
+            f"{what} of all columns; leave these rows out"
+        )
 
 
 def _check_pyarrow(source: str) -> None:

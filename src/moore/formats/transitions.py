@@ -13,6 +13,7 @@ import numpy as np
 
 from moore.data.checks import blocks
 from moore.data.cuts import unflagged_ends
+from moore.data.intervals import ROW_SECONDS, span
 from moore.data.log import Log
 from moore.errors import InputError
 from moore.formats.column_map import ColumnMap
@@ -21,9 +22,10 @@ from moore.formats.sampling import (
     check_increasing,
     describe_intervals,
     measure_intervals,
-    span,
     window_numbers,
 )
+
+_FEW_INTERVALS = 20  # have no usual one
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def make_log(
     def where(at: int) -> str:
         return rows.where(int(used[at]))
 
-    begins, follows, found = _borders(rows, columns, used, where, name)
+    begins, follows, usual, found = _borders(rows, columns, used, where, name)
     notes += found
     last, followed = np.append(begins[1:], True), np.append(follows[1:], False)
     plain = rows.next_obs is None and columns.reward_of == columns.flags_of == "row"
@@ -88,6 +90,7 @@ def make_log(
     if not ends and len(used) == rows.size and not log.terminated[-1] and not rows.timeout[-1]:
         log.truncated[-1] = False
     metadata = names.metadata | {"columns": columns.content, "notes": notes}
+    metadata |= {} if usual is None else {ROW_SECONDS: usual}
     if rows.next_obs is None and log.next_obs is not None:
         signs = unflagged_ends(replace(log, next_obs=None), log.terminated | log.truncated)
         metadata |= {"unflagged_ends": signs} if signs else {}
@@ -101,14 +104,15 @@ def make_log(
 
 def _borders(
     rows: TableRows, columns: ColumnMap, used: np.ndarray, where, name: str
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+) -> tuple[np.ndarray, np.ndarray, float | None, list[str]]:
     """Which of the used rows begin an episode, and which are the successors of the row before.
 
     Returns:
         (m,) bool: rows that do not continue an episode; (m,) bool: rows that follow the one before,
-        be it the last of an episode; and notes.
+        be it the last of an episode; the usual seconds between two rows, if that is known; and
+        notes.
     """
-    notes = []
+    notes, usual = [], None
     episode = np.cumsum(rows.first)[used]  # by label and file
     begins = np.append(True, episode[1:] != episode[:-1])
     flagged = (rows.terminal | rows.timeout)[used]
@@ -133,6 +137,7 @@ def _borders(
         if intervals is not None:
             notes += describe_intervals(intervals, where)
             adjacent &= ~intervals.breaks
+            usual = intervals.usual if intervals.count >= _FEW_INTERVALS else None
         if intervals is not None and columns.continues:
             joined = consecutive & ~after & ~adjacent & intervals.usual_before(time, rows.tick)
     starts = begins.copy()
@@ -146,7 +151,7 @@ def _borders(
         first = np.flatnonzero(begins)
         length = np.diff(np.append(first, len(used)))
         begins |= (np.arange(len(used)) - np.repeat(first, length)) % columns.episode_rows == 0
-    return begins, follows, notes
+    return begins, follows, usual, notes
 
 
 def _every_row(rows: TableRows, used: np.ndarray, last: np.ndarray, name: str) -> Log:

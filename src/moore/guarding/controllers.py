@@ -164,7 +164,7 @@ def _answer(controller: Controller, obs: Obs, shape: tuple[int, ...]) -> tuple[A
     nothing = np.full(shape, np.nan, np.float32)
     try:
         action = as_action(controller.act(obs))
-    except Exception as error:  # whatever a user's function or a server raises
+    except (Exception, SystemExit) as error:  # whatever a user's function or a server raises
         told = " ".join(str(error).split()) or type(error).__name__
         return nothing, f"the controller failed ({told.removesuffix('.')})"
     if action.shape != shape:

@@ -170,7 +170,7 @@ def _projected(
         problem = ""
         if projected.shape != action.shape or not np.isfinite(projected).all():
             problem = f"gave {projected.tolist()}"
-    except Exception as error:  # whatever the user's function raises
+    except (Exception, SystemExit) as error:  # whatever the user's function raises
         problem = f"failed ({' '.join(str(error).split()) or type(error).__name__})"
     if not problem:
         if (projected != action).any():

@@ -19,6 +19,7 @@ from moore.data.order import is_shuffled
 from moore.data.precision import lost_in_float32
 from moore.errors import InputError
 from moore.evaluation.scores import ReferenceScores, reference_scores
+from moore.findings.clipped_rewards import clipped_rewards
 from moore.findings.courses import summarize_courses
 from moore.findings.duplicates import duplicate_rows
 from moore.findings.end_rows import summarize_ends
@@ -34,6 +35,7 @@ from moore.findings.scales import lone_values
 from moore.findings.shifts import summarize_shifts
 from moore.findings.successors import summarize_successors
 from moore.findings.two_rewards import summarize_laws
+from moore.findings.wrapped_actions import wrapped_actions
 
 MATRICES = ("obs", "action", "next_obs")
 _VECTORS = ("reward", "terminated", "truncated", "successor_known")
@@ -169,6 +171,8 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
         "not_read": _not_read(log),
         **given_away(log, flags.ends),
         **summarize_courses(log, flags.ends),
+        "wrapped_actions": wrapped_actions(log, flags.ends),
+        "clipped_rewards": clipped_rewards(np.asarray(log.reward).reshape(-1), flags.ends),
         **summarize_places(log, flags.ends, of_rewards),
         **summarize_readings(log, flags.ends),
         **summarize_shifts(log, flags.ends, of_rewards),

@@ -8,6 +8,7 @@ from typing import Any
 
 from moore.config import Config, EvaluationConfig
 from moore.data.dataset import Dataset
+from moore.data.intervals import MORE, row_seconds, span
 from moore.envs.plant_spec import PlantSpec
 from moore.errors import InputError
 from moore.jax_settings import plain_jax
@@ -22,6 +23,7 @@ from moore.runs.setup import Setup, prepare
 # Epochs that are waited for, and gains of a policy that is tried.
 MILESTONES, GAINS = (25, 100), (0.1, 0.25, 0.5)
 HOURS_OF_A_DAY = 24.0
+_DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def plan_live(log: Dataset, live: Live, config: Config) -> LivePlan:
         episodes_per_day=episodes,
         trials=_trials(log, steps, live.share, episodes),
         memory=memory_of(costs, learner),
-        notes=tuple(_notes(setup, by_steps=by_steps, by_hours=by_hours)),
+        notes=(*_rate(log, live), *_notes(setup, by_steps=by_steps, by_hours=by_hours)),
         calibration=time.perf_counter() - begin,
     )
 
@@ -205,6 +207,18 @@ def _trials(log: Dataset, steps: int, share: float, episodes_per_day: float) -> 
         return PlannedTrials(why_not=str(error))
     per_day = systems.trials_per_episode() * episodes_per_day
     return PlannedTrials(per_day, tuple(systems.promotion(gain) for gain in GAINS))
+
+
+def _rate(log: Dataset, live: Live) -> list[str]:
+    """A note, if a day has no room for as many steps at the intervals of the log."""
+    seconds = row_seconds(log.metadata)
+    if seconds is None or live.steps_per_day * seconds < MORE * _DAY:
+        return []
+    return [
+        f"The log has a row every {span(seconds)}, which makes {_DAY / seconds:,.0f} steps a day, "
+        f"not {live.steps_per_day:,.0f}: a policy that is asked more often than its log was "
+        "written knows another system. Give a log of the live system's interval, or its steps."
+    ]
 
 
 def _notes(setup: Setup, *, by_steps: float, by_hours: float) -> list[str]:

@@ -55,7 +55,7 @@ def side_by_side_page(runs: Sequence[Run]) -> str:
         columns=columns,
         facts=_FACTS,
         legend=_fullest_legend(runs, views),
-        differences=differences([run.config for run in runs]),
+        differences=differences([run.config for run in runs]) | _other_logs(runs),
     )
 
 
@@ -65,6 +65,16 @@ def differences(configs: Sequence[dict]) -> dict[str, list]:
     names = dict.fromkeys(name for table in tables for name in table)
     values = {name: [table.get(name) for table in tables] for name in names}
     return {name: of for name, of in values.items() if any(value != of[0] for value in of)}
+
+
+def _other_logs(runs: Sequence[Run]) -> dict[str, list]:
+    """The hashes of the logs, unless they are the same in all runs that are over.
+
+    The settings hold only the name of a log, under which another one may lie by now.
+    """
+    logs = [((run.summary or {}).get("dataset") or {}).get("sha256") for run in runs]
+    known = [str(sha256)[:12] if sha256 else None for sha256 in logs]
+    return {"SHA-256 of the log": known} if len({*known} - {None}) > 1 else {}
 
 
 def _figures(runs: Sequence[Run], views: Sequence[dict]) -> list[Markup]:

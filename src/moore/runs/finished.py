@@ -1,7 +1,7 @@
 """Finished runs, read from their folders for reports that compare them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from moore.config import flat, read_toml
@@ -52,28 +52,55 @@ def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[
 _MAY_DIFFER = ("seed", "dataset", "checkpoint_every", "track", "tensorboard")
 
 
-def unlike(runs: Sequence[Finished]) -> list[str]:
-    """Notes on runs that count as seeds of one variant, but have other settings or another log."""
-    groups: dict[tuple[str, str], list[Finished]] = {}
-    for run in runs:
-        groups.setdefault((run.task, run.variant), []).append(run)
+# Settings by which runs of one task measure other things, whatever their variants are.
+_MEASURED = (
+    "env_args",
+    "episode_steps",
+    "max_rows",
+    "fraction",
+    "online.epochs",
+    "online.steps_per_epoch",
+    "evaluation.episodes",
+)
+
+
+def unlike(runs: Sequence[Finished], *, by: Sequence[str] = ()) -> list[str]:
+    """Notes on runs that stand side by side, but have other settings or another log.
+
+    Args:
+        runs: the runs, from `read_runs`.
+        by: settings that tell variants apart, in which these may differ.
+    """
     notes = []
-    for (task, variant), same in groups.items():
-        who = f"the runs of {variant} on {task}"
-        hashes = {(read_summary(run.folder).get("dataset") or {}).get("sha256") for run in same}
+    for task in dict.fromkeys(run.task for run in runs):
+        of_task = [run for run in runs if run.task == task]
+        hashes = {(read_summary(run.folder).get("dataset") or {}).get("sha256") for run in of_task}
         if len(hashes - {None}) > 1:
             notes.append(
-                f"{who} have learned from different logs with the same name; compare the runs of "
-                "one log at a time."
+                f"the runs on {task} have learned from different logs with the same name; compare "
+                "the runs of one log at a time."
             )
-        if names := _differing([_settings(run.folder) for run in same]):
+        settings = {run.folder: _settings(run.folder) for run in of_task}
+        told = set(by)
+        for variant in dict.fromkeys(run.variant for run in of_task):
+            same = [settings[run.folder] for run in of_task if run.variant == variant]
+            if names := _differing(same):
+                told |= set(names)
+                notes.append(_seeds_differ(f"the runs of {variant} on {task}", names))
+        if names := [name for name in _differing(settings.values(), _MEASURED) if name not in told]:
             notes.append(
-                f"{who} differ in {', '.join(names[:3])}"
-                + (f" and {len(names) - 3} more settings" if len(names) > 3 else "")
-                + f", and are taken for seeds of one variant; --by {','.join(names[:3])} tells "
-                "them apart."
+                f"the runs on {task} differ in {', '.join(names)}, so that what they show was not "
+                "measured alike."
             )
     return notes
+
+
+def _seeds_differ(who: str, names: list[str]) -> str:
+    more = f" and {len(names) - 3} more settings" if len(names) > 3 else ""
+    return (
+        f"{who} differ in {', '.join(names[:3])}{more}, and are taken for seeds of one variant; "
+        f"--by {','.join(names[:3])} tells them apart."
+    )
 
 
 def _settings(folder: Path) -> dict[str, object]:
@@ -84,10 +111,18 @@ def _settings(folder: Path) -> dict[str, object]:
         return {}
 
 
-def _differing(settings: list[dict[str, object]]) -> list[str]:
+def _differing(settings: Iterable[dict[str, object]], of: Sequence[str] | None = None) -> list[str]:
+    """The settings that are not the same in all of these tables; of these names, if any is given.
+
+    Tables that are empty are left out, and so are the settings that may differ.
+    """
     known = [table for table in settings if table]
-    names = (name for name in (known[0] if known else ()) if name not in _MAY_DIFFER)
-    return [name for name in names if any(table[name] != known[0][name] for table in known)]
+    names = of if of is not None else [name for name in (known[0] if known else ())]
+    return [
+        name
+        for name in names
+        if name not in _MAY_DIFFER and any(table.get(name) != known[0].get(name) for table in known)
+    ]
 
 
 def _runs_below(folder: Path) -> list[Path]:
@@ -119,6 +154,12 @@ def _read(folder: Path, by: Sequence[str]) -> Finished:
     variant = " ".join([variant, *(f"{name}={_setting(folder, name)}" for name in by)])
     rows = without_nulls(read_metrics(folder / "metrics.jsonl"))
     rows = [row for row in rows if "epoch" in row]
+    ends, steps = (rows[-1] if rows else {}).get("env_steps"), summary.get("env_steps")
+    if None not in (ends, steps) and ends != steps:
+        raise InputError(
+            f"{folder}/metrics.jsonl ends after {ends:,} steps, and summary.json tells of "
+            f"{steps:,}; copy the folder again, so that both are of one run."
+        )
     return Finished(
         folder=folder,
         task=task,

@@ -30,12 +30,7 @@ def check_log_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
             from the logged rows themselves, rows in which the environment ended are not flagged as
             terminal.
     """
-    if np.ptp(log.reward) == 0 and (log.reward[0] == 0 or not log.has_terminals):
-        why = "" if log.reward[0] == 0 else " and no row is terminal"
-        raise InputError(
-            f"{log.name}: every reward is {log.reward[0]:g}{why}, so no policy is better than "
-            "another; log the true reward."
-        )
+    check_rewards(log)
     if not algorithm.experience.has_models and env_id in known_environments():
         # A model-based algorithm uses the termination rule; the others trust the flags of the log.
         rule = jax.vmap(termination_rule(env_id, spec="auto", has_terminals=log.has_terminals))
@@ -48,6 +43,20 @@ def check_log_suits(algorithm: Algorithm, log: Dataset, env_id: str) -> None:
                 f"state that ends {env_id} and are not terminal, so {algorithm.agent.name} would "
                 "learn values beyond the end; flag them, or name their environment (--env-id)."
             )
+
+
+def check_rewards(log: Dataset) -> None:
+    """Refuses a log by whose rewards no policy is better than another.
+
+    Raises:
+        InputError: all rewards are 0, or equal while no episode ends.
+    """
+    if np.ptp(log.reward) == 0 and (log.reward[0] == 0 or not log.has_terminals):
+        why = "" if log.reward[0] == 0 else " and no row is terminal"
+        raise InputError(
+            f"{log.name}: every reward is {log.reward[0] + 0:g}{why}, so no policy is better than "
+            "another; log the true reward."
+        )
 
 
 def check_gate(algorithm: Algorithm, config: Config) -> None:

@@ -9,6 +9,7 @@ import shutil
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +22,7 @@ from moore.agents.agent import Agent
 from moore.agents.mixture import Mixture
 from moore.algorithms import AGENTS
 from moore.config import Config, from_dict, known_settings, to_dict
-from moore.data.column_names import Columns, as_columns
+from moore.data.column_names import Columns, as_columns, check_labels
 from moore.errors import InputError
 from moore.files import replace_folder, to_disk, write_whole, writing
 from moore.runs.policy_file import (
@@ -75,12 +76,14 @@ class Policy:
         self.weights = jax.device_get(self.weights)
         self._rng = np.random.default_rng(self.seed)
 
-    def __call__(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
+    def __call__(self, obs: Any, *, deterministic: bool = True) -> np.ndarray:
         """Actions for one observation (obs,) or a batch (n, obs), float32, within the bounds.
 
         Raises:
-            InputError: the observation has another number of entries, or one that is not finite.
+            InputError: the observation has another number of entries, one that is not finite, or
+                entries with the log's names in another order.
         """
+        check_labels("the observation", obs, self.columns)
         obs = checked_obs(obs, self.obs_dim)
         drawn_from = gaussian(self.weights, np.atleast_2d(self.units.obs_in(obs)))
         squashed = drawn_from.mode() if deterministic else drawn_from.sample(self._rng)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from moore.data.column_names import Columns, check_labels
 from moore.errors import InputError, TurnError
 from moore.formats.live_steps import Unit, plain
 from moore.numbers import as_measured
@@ -19,7 +20,7 @@ Ids = Unit | Sequence[Unit] | np.ndarray | np.generic | None
 
 
 def rows_of(
-    what: str, values: Any, width: int, unit: Ids
+    what: str, values: Any, width: int, unit: Ids, columns: Columns | None = None
 ) -> tuple[Float[np.ndarray, "rows width"], list[Unit], bool]:
     """Numbers for one unit or several, as float32 rows.
 
@@ -28,13 +29,15 @@ def rows_of(
         values: (width,) for one unit, or (units, width).
         width: number of entries of a row.
         unit: id of the unit or of all of them; None: 0, or 0, 1, 2, ... for several.
+        columns: names of the log's columns, in whose order the entries must be if they have names.
 
     Returns:
         The rows, the ids, and whether it was a single unit.
 
     Raises:
-        InputError: another shape, or no numbers.
+        InputError: another shape or order, or no numbers.
     """
+    check_labels(what, values, columns or {})
     try:
         found = as_measured(values, what)
     except InputError:
@@ -110,7 +113,7 @@ def reward_of(value: Any) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool | str) or np.ndim(value):
+    if isinstance(value, bool | np.bool_ | str) or np.ndim(value):
         raise InputError(f"reward is {value!r}; expected one number, or None if it comes later.")
     try:
         return float(as_measured(value, "reward", np.float64))

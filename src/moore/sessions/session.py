@@ -99,13 +99,7 @@ class Session(Opened):
         self._opened().restart_learner()
 
     @alone
-    def act(
-        self,
-        obs: Any,
-        *,
-        unit: Ids = None,
-        observed_at: float | None = None,
-    ) -> np.ndarray:
+    def act(self, obs: Any, *, unit: Ids = None, observed_at: float | None = None) -> np.ndarray:
         """The action for an observation, within the bounds.
 
         If an entry of the observation is not finite, the last good action of the unit is given
@@ -125,7 +119,8 @@ class Session(Opened):
                 written to the disk and no old controller stands by, which would act then.
         """
         operation = self._opened()
-        rows, units, single = rows_of("obs", obs, operation.world.obs_dim, unit)
+        width, names = operation.world.obs_dim, operation.likeness.columns
+        rows, units, single = rows_of("obs", obs, width, unit, names)
         begin = time.perf_counter()
         actions = operation.act(rows, units, observed_at)
         operation.bulletin.took(time.perf_counter() - begin)
@@ -165,7 +160,8 @@ class Session(Opened):
         """
         operation, rows = self._opened(), None
         if next_obs is not None:
-            rows, units, single = rows_of("next_obs", next_obs, operation.world.obs_dim, unit)
+            width, names = operation.world.obs_dim, operation.likeness.columns
+            rows, units, single = rows_of("next_obs", next_obs, width, unit, names)
         elif single := np.ndim(reward) == np.ndim(unit) == 0:
             units = units_of(unit, 1, single=True)
         else:
@@ -248,6 +244,7 @@ class Session(Opened):
             truncated=not terminated if truncated is None else flag_of("truncated", truncated),
             policy=policy, log_density=log_density, unit=units_of(unit, 1, single=True)[0],
         )  # fmt: skip
+        operation.likeness.tell_known(records)
         operation.take(records)
         self._pause()
         return [record["step"] for record in records if record["kind"] == "act"]

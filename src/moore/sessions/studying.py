@@ -250,13 +250,15 @@ class Studying:
 
 
 def check_time_or_updates(updates: object, seconds: object) -> None:
-    """Raises InputError if both are given, or one is negative."""
+    """Raises InputError if both are given, one is negative, or updates are no whole number."""
     if updates is not None and seconds is not None:
         raise InputError("learn() takes updates= or seconds=, not both.")
     for name, value in (("updates", updates), ("seconds", seconds)):
         is_number = isinstance(value, int | float | np.integer | np.floating)
         if value is not None and (isinstance(value, bool) or not is_number or not value >= 0):
             raise InputError(f"{name} is {value!r}; expected a number of at least 0.")
+    if updates is not None and not float(updates).is_integer():  # type: ignore[arg-type]
+        raise InputError(f"updates is {updates!r}; expected a whole number.")
 
 
 def time_or_updates(updates: int | None, seconds: float | None) -> Callable[[int], bool]:

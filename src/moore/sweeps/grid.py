@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moore import algorithms
-from moore.config import Config, from_dict, to_dict
+from moore.config import Config, flat, from_dict, to_dict
 from moore.errors import InputError
 from moore.numbers import in_full
 from moore.presets import preset
@@ -18,6 +18,15 @@ from moore.sweeps.cell import Cell
 
 # Lists of a grid that hold numbers.
 _NUMBERS = ("alphas", "penalties")
+# Settings that lists decide, whatever a grid's settings say.
+_DECIDED = {
+    "seed": "seeds",
+    "algorithm": "algorithms",
+    "dataset": "datasets",
+    "penalty_coef": "penalties",
+    "online.scheme": "schemes",
+    "online.alpha": "alphas",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,35 @@ class Grid:
             )
         for name in self.algorithms:
             algorithms.find(name)
+        self._check_lists()
+
+    def _check_lists(self) -> None:
+        """Raises InputError for a setting or a list that would change nothing."""
+        decided = {"seed", "algorithm"} | ({"dataset"} if self.datasets else set())
+        decided |= {"penalty_coef"} if self.penalties else set()
+        if self.schemes or self.alphas:
+            decided |= {"online.scheme"} | ({"online.alpha"} - set(self._own_alpha()))
+        if ignored := sorted(decided & flat(self.settings).keys()):
+            name = ignored[0]
+            raise InputError(
+                f"the setting {name} would change nothing, since the {_DECIDED[name]} of the grid "
+                f"decide it; give the {_DECIDED[name]} that you want."
+            )
+        if not self.algorithms:
+            return
+        for names, used in (
+            (("schemes", "alphas"), "moore" in self.algorithms),
+            (("penalties",), any(self.penalties_of(name) != (None,) for name in self.algorithms)),
+        ):
+            if not used and (given := [name for name in names if getattr(self, name)]):
+                raise InputError(
+                    f"the {given[0]} would change nothing: none of the algorithms "
+                    f"{', '.join(self.algorithms)} has them; leave them out, or add moore."
+                )
+
+    def _own_alpha(self) -> tuple[str, ...]:
+        """The setting of alpha, where a scheme of the grid leaves it open."""
+        return ("online.alpha",) if "moore" in self.schemes else ()
 
     def variants(self, place: int) -> list[tuple[str, str | None]]:
         """The pairs (algorithm, scheme) on a preset; None is the preset's or algorithm's scheme."""
