@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Step:
     lost: bool = False
 
     @property
-    def actor(self) -> str | None:
+    def actor(self) -> Literal["old", "new"] | None:
         """Who acted, "old" or "new"; None where no other controller stands by."""
         return None if self.decision is None else self.decision["actor"]
 

@@ -71,7 +71,8 @@ class Likeness:
             InputError: it has them.
         """
         rows = (log.obs, log.action, log.reward)
-        own = self._log and (self._log.obs, self._log.action, self._log.reward)
+        begun = self._log
+        own = None if begun is None else (begun.obs, begun.action, begun.reward)
         met = [[getattr(s, key) for s in self._steps] for key in ("obs", "action", "reward")]
         for known, where in (
             (own, "the log of the run"),
