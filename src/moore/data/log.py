@@ -46,6 +46,39 @@ class Log:
     def size(self) -> int:
         return len(self.obs)
 
+    @classmethod
+    def of(
+        cls,
+        columns: Mapping[str, np.ndarray],
+        *,
+        name: str,
+        env_id: str | None = None,
+        sha256: str = "",
+        reference: ReferenceScores | None = None,
+        infos: dict[str, np.ndarray] | None = None,
+        metadata: dict[str, object] | None = None,
+        extras: dict[str, object] | None = None,
+    ) -> "Log":
+        """The log with these arrays by the names of its fields; one left out is not recorded."""
+        return cls(
+            obs=columns["obs"],
+            action=columns["action"],
+            reward=columns["reward"],
+            terminated=columns["terminated"],
+            truncated=columns.get("truncated"),
+            next_obs=columns.get("next_obs"),
+            name=name,
+            env_id=env_id,
+            sha256=sha256,
+            reference=reference,
+            infos=infos or {},
+            metadata=metadata or {},
+            successor_known=columns.get("successor_known"),
+            episode_returns=columns.get("episode_returns"),
+            episode_lengths=columns.get("episode_lengths"),
+            extras=extras or {},
+        )
+
 
 def hash_file(path: Path) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
