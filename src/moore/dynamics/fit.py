@@ -131,8 +131,8 @@ def train_pass(
     offline: Replay,
     online: Replay,
     online_share: Float[Array, ""],
-    size: Int[Array, ""],
-    steps: Int[Array, ""],
+    size: int | Int[Array, ""],
+    steps: int | Int[Array, ""],
     config: ModelConfig,
     progress: tuple[float | Float[Array, ""], float | Float[Array, ""]] = (0.0, 0.0),
 ) -> tuple[Fit, Bool[Array, ""], Float[Array, " members"]]:
@@ -204,7 +204,7 @@ def _choose_members(choice: Bool[Array, " members"], new: Networks, old: Network
 
 
 @program(donate_argnames=("fit",), repeats=True)
-def _shuffle(fit: Fit, size: Int[Array, ""], key: PRNGKeyArray) -> Fit:
+def _shuffle(fit: Fit, size: int | Int[Array, ""], key: PRNGKeyArray) -> Fit:
     """Reorders the first `size` bootstrap rows of each member."""
     draws = fit.rows.shape[1]
     rank = jnp.where(jnp.arange(draws) < size, jax.random.uniform(key, fit.rows.shape), 2.0)
