@@ -32,9 +32,12 @@ def make_uncertainty(
         return None
     if settings.uncertainty == "std":
         return of_std
-    low, high = -settings.imagined_bound, settings.imagined_bound
+    bound, value = settings.imagined_bound, agent.value
+    assert value is not None
+    low: float | Array = -bound
+    high: float | Array = bound
     if spread is not None:
-        low, high = ((spread.mean + bound * spread.std)[None] for bound in (low, high))
+        low, high = ((spread.mean + end * spread.std)[None] for end in (-bound, bound))
 
     def of_values(obs, action, mean, std, key: PRNGKeyArray) -> Float[Array, " batch"]:
         def next_value(member: Float[Array, "batch outputs"]) -> Float[Array, " batch"]:
@@ -42,7 +45,7 @@ def make_uncertainty(
             ends = jax.vmap(terminated_fn)(obs, action, next_obs)
             # The key is the same for every member, so that they do not differ by the drawn action.
             same = jax.random.clone(key)
-            values = agent.value(agent_state, jnp.clip(next_obs, low, high), same)
+            values = value(agent_state, jnp.clip(next_obs, low, high), same)
             return jnp.where(ends, 0.0, values)
 
         return value_spread(mean[..., 0], each_member(next_value, mean), settings.discount)
