@@ -23,7 +23,8 @@ def check_flags(log: Log, terminated: np.ndarray, ends: np.ndarray, env_id: str 
     """
     flagged, unflagged, checked = [], [], 0
     rule = _rule(env_id)
-    for block in blocks(log.size if rule else 0, log.obs[:1].nbytes):
+    for block in blocks(0 if rule is None else log.size, log.obs[:1].nbytes):
+        assert rule is not None  # without it there are no blocks
         rows = np.arange(block.start, block.stop)
         next_obs, usable = _successors(log, rows, ends)
         usable |= (rule is never) & terminated[rows]  # whatever follows, the flag is wrong
@@ -32,8 +33,8 @@ def check_flags(log: Log, terminated: np.ndarray, ends: np.ndarray, env_id: str 
         flagged.append(rows[usable & terminated[rows] & ~verdict])
         unflagged.append(rows[usable & ~terminated[rows] & verdict])
         checked += int(usable.sum())
-    found = {"flagged_healthy": flagged, "unhealthy_unflagged": unflagged}
-    found = {key: np.concatenate([np.zeros(0, int), *parts]) for key, parts in found.items()}
+    both = {"flagged_healthy": flagged, "unhealthy_unflagged": unflagged}
+    found = {key: np.concatenate([np.zeros(0, int), *parts]) for key, parts in both.items()}
     return {
         "rule_checked": checked,
         **{key: len(rows) for key, rows in found.items()},
