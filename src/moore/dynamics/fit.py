@@ -147,7 +147,7 @@ def train_pass(
         # The last batch of a pass reaches back into the one before, so that all are full.
         start = jnp.minimum(i * config.batch_size, size - config.batch_size)
         rows = jax.lax.dynamic_slice_in_dim(fit.rows, start, config.batch_size, axis=1)
-        rate = config.learning_rate
+        rate: float | Array = config.learning_rate
         if config.anneal:
             done = begins + (ends - begins) * i / steps
             rate = rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
