@@ -17,7 +17,7 @@ Walker2d, InvertedDoublePendulum and Humanoid themselves do not test.
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,16 @@ _Any = jax.Array | np.ndarray
 Kind = TypeVar("Kind", jax.Array, np.ndarray)  # ends are arrays as the observations are
 Obs = Float[_Any, " obs_dim *rows"]
 Action = Float[_Any, " action_dim *rows"]
+
+
+class Rule(Protocol):
+    """A rule of this file: for one transition, or for NumPy's rows along a second axis."""
+
+    @overload
+    def __call__(self, obs: Array, action: Array, next_obs: Array, /) -> Array: ...
+
+    @overload
+    def __call__(self, obs: np.ndarray, action: np.ndarray, next_obs: np.ndarray, /) -> _Any: ...
 
 
 def never(obs: Obs, action: Action, next_obs: Obs) -> Bool[Array, " *rows"]:
@@ -121,7 +131,7 @@ def termination_rule(
             example="my_plant.rules:ends",
             takes="(obs, action, next_obs), returning one bool",
         )
-    rule = _lookup(env_id if spec == "auto" else spec)
+    rule = known_rule(env_id if spec == "auto" else spec)
     if rule is not None:
         return rule
     if spec != "auto":
@@ -148,13 +158,14 @@ def _finite(next_obs: Float[Kind, " obs_dim *rows"]) -> Bool[Kind, " *rows"]:
     return abs(next_obs).max(axis=0) < float("inf")  # the largest of some with NaN is NaN
 
 
-def _lookup(env_id: str | None) -> TerminationFn | None:
+def known_rule(env_id: str | None) -> Rule | None:
+    """The rule of an environment; None if it has none here."""
     match = re.fullmatch(r"(\w+)-v(\d+)", env_id or "")
     versions, rule = _FAMILIES.get(match[1], ((), None)) if match else ((), None)
     return rule if match and int(match[2]) in versions else None
 
 
-_FAMILIES: dict[str, tuple[tuple[int, ...], TerminationFn]] = {
+_FAMILIES: dict[str, tuple[tuple[int, ...], Rule]] = {
     "Ant": ((4, 5), ant),
     "HalfCheetah": ((4, 5), never),
     "Hopper": ((4, 5), hopper),

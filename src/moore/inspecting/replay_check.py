@@ -117,9 +117,7 @@ def _bare(env_id: str, log: Log) -> gym.Env:
     """The environment without wrappers: no time limit, actions in its own units."""
     wrapped = make_env(env_id)
     given = (log.obs.shape[1], log.action.shape[1])
-    shapes = wrapped.observation_space.shape, wrapped.action_space.shape
-    assert shapes[0] is not None and shapes[1] is not None  # flat boxes: make_env has checked it
-    expected = (shapes[0][0], shapes[1][0])
+    expected = (wrapped.obs_dim, wrapped.bounds.low.size)
     if given != expected:
         raise InputError(
             f"{log.name}: rows have {given[0]} observation and {given[1]} action dimensions, those "
