@@ -9,6 +9,7 @@ from moore.dynamics.blocks import each_member
 from moore.dynamics.ensemble import Normaliser
 from moore.dynamics.imagine import TerminationFn
 from moore.dynamics.penalty import UncertaintyFn, of_std, value_spread
+from moore.errors import InputError
 from moore.experience.settings import RolloutSettings
 
 
@@ -27,13 +28,20 @@ def make_uncertainty(
         agent, agent_state: the critics that value the states.
         terminated_fn: the termination rule; a state that ends the episode has the value 0.
         spread: the unit of the bound, as in `rollout`.
+
+    Raises:
+        InputError: `uncertainty` is "value", and the agent values no states.
     """
     if settings.uncertainty == "none":
         return None
     if settings.uncertainty == "std":
         return of_std
     bound, value = settings.imagined_bound, agent.value
-    assert value is not None
+    if value is None:
+        raise InputError(
+            f"uncertainty is value, and the agent {agent.name} has no critics that can tell it; "
+            "give --uncertainty std."
+        )
     low: float | Array = -bound
     high: float | Array = bound
     if spread is not None:
