@@ -24,7 +24,7 @@ from moore.dynamics.fit import init_model, train_step
 from moore.dynamics.imagine import rollout
 from moore.envs.termination import hopper
 from moore.presets import preset
-from moore.replay.buffer import empty_replay, take
+from moore.replay.buffer import as_batch, empty_replay, take
 
 PAPER = preset("paper/hopper-medium-replay")
 # Few different shapes: each of them is compiled.
@@ -105,7 +105,8 @@ def test_the_counts_are_those_of_the_programs():
     hidden, shape = (200, 200, 200, 200), {"batch": 256, "members": 7}
 
     def update(state, data):
-        return sac.update(state, take(data, jnp.arange(256)), jax.random.key(0), PAPER.sac)
+        rows = jnp.arange(256)
+        return sac.update(state, as_batch(take(data, rows), rows), jax.random.key(0), PAPER.sac)
 
     expected = flops(sac_products(11, 3, (256, 256), 256))
     assert matrix_flops(update, agent_state, log.data) == expected

@@ -10,12 +10,14 @@ import optax
 import pytest
 
 from made_models import NEVER, NOTHING, TINY, models, replay, transitions
+from moore.agents.ppo import AGENT as PPO
 from moore.agents.sac import AGENT as SAC
 from moore.config import Config
 from moore.dynamics.ensemble import predict_all
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import imagine_step, rollout
 from moore.dynamics.penalty import value_spread
+from moore.errors import InputError
 from moore.experience import rollouts
 from moore.experience.diagnostics import PolicyInModels, observed_range, sums
 from moore.experience.penalty_calibration import calibrate_penalty
@@ -79,6 +81,10 @@ class TestValueSpread:
         key, five = jax.random.key(0), jnp.ones((5, 1))
         u = uncertainty_fn(five, five, mean, std, key)
         np.testing.assert_allclose(u, 0.5, rtol=1e-5)
+
+    def test_an_agent_that_values_no_states_is_refused(self):
+        with pytest.raises(InputError, match=r"agent ppo has no critics .* --uncertainty std"):
+            make_uncertainty(discounted(0.9, uncertainty="value"), PPO, None, NEVER)
 
     def test_its_draws_are_not_those_of_the_models_noise(self):
         noisy = models([(0.0, 0.0)], [(1.0, 1.0)])

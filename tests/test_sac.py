@@ -12,23 +12,24 @@ from scipy import stats
 from moore.agents import sac
 from moore.agents.nets import Actor, mode_action, sample_action, squashed_log_density
 from moore.agents.sac import SACConfig, bellman_target
-from moore.replay.buffer import Transition
+from moore.replay.buffer import Batch
 
 CONFIG = SACConfig(hidden=(32, 32), batch_size=64, target_entropy=-1.0, learning_rate=3e-3)
 update = jax.jit(sac.update, static_argnames="config")
 
 
-def batch(key, size: int = 64, *, terminated: bool = True) -> Transition:
+def batch(key, size: int = 64, *, terminated: bool = True) -> Batch:
     """One-step episodes with reward -(a - 0.5)^2: the best action is 0.5."""
     action = jax.random.uniform(key, (size, 1), minval=-1.0, maxval=1.0)
     obs = jnp.ones((size, 1))
-    return Transition(
+    return Batch(
         obs,
         action,
         -((action[:, 0] - 0.5) ** 2),
         obs,
         jnp.full(size, terminated),
         jnp.zeros(size, bool),
+        jnp.arange(size),
     )
 
 

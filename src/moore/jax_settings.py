@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 _PLAIN = {
@@ -117,6 +118,5 @@ def key_of(seed: int) -> jax.Array:
 
     `jax.random.key` drops the upper 32 bits when JAX computes in 32 bits. Below 2**32 both agree.
     """
-    return jax.random.wrap_key_data(
-        np.asarray([seed >> 32, seed & 0xFFFFFFFF], np.uint32), impl="threefry2x32"
-    )
+    halves = jnp.asarray(np.asarray([seed >> 32, seed & 0xFFFFFFFF], np.uint32))
+    return jax.random.wrap_key_data(halves, impl="threefry2x32")

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from moore.errors import InputError
 
 
-def is_finite(value: object) -> bool:
+def is_finite(value: object) -> TypeGuard[float]:
     """Whether a value is a number that can be drawn or averaged."""
     return isinstance(value, Real) and math.isfinite(value)
 

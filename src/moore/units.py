@@ -11,10 +11,10 @@ Rewards are scaled but never shifted, because a shift changes the task if episod
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from moore.data.checks import blocks
 from moore.data.columns import Columns, describe
@@ -47,6 +47,12 @@ class Units:
     def _columns(self) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(self.obs_mean), np.asarray(self.obs_std)
 
+    @overload
+    def obs_in(self, obs: Float[np.ndarray, "*rows obs"]) -> Float[np.ndarray, "*rows obs"]: ...
+
+    @overload
+    def obs_in(self, obs: Float[Array, "*rows obs"]) -> Float[AnyArray, "*rows obs"]: ...
+
     def obs_in(self, obs: Float[AnyArray, "*rows obs"]) -> Float[AnyArray, "*rows obs"]:
         """Observations in the agents' units, float32; the same array object if nothing changes."""
         if not self.obs_mean:
@@ -58,6 +64,12 @@ class Units:
         for rows in blocks(len(obs), 8 * obs[:1].size):  # float64 in between, a block at a time
             result[rows] = (obs[rows] - mean) / std
         return result
+
+    @overload
+    def obs_out(self, obs: Float[np.ndarray, "*rows obs"]) -> Float[np.ndarray, "*rows obs"]: ...
+
+    @overload
+    def obs_out(self, obs: Float[Array, "*rows obs"]) -> Float[Array, "*rows obs"]: ...
 
     def obs_out(self, obs: Float[AnyArray, "*rows obs"]) -> Float[AnyArray, "*rows obs"]:
         """The inverse of `obs_in`, for arrays of NumPy and of JAX, including traced ones."""

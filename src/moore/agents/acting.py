@@ -4,6 +4,8 @@ Without the agents, and without JAX: a policy then acts in a forked worker, and 
 compilation. Agrees with the agents' `act_mode` to float32's rounding.
 """
 
+from typing import Any, TypeVar
+
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +24,7 @@ from moore.agents.numpy_acting import (
     take_layers,
 )
 
+Module = TypeVar("Module", bound=eqx.Module)
 AnyActor = Actor | GaussianActor | DeterministicActor | Mixture
 
 
@@ -41,13 +44,15 @@ def as_arrays(actor: AnyActor) -> ActorArrays:
     The layers are copied out of the modules, whose attributes take longer to look up.
     """
     trunk = actor.actors.trunk if isinstance(actor, Mixture) else actor.trunk
-    layers = tuple(LayerArrays(layer.weight, layer.bias) for layer in trunk.layers)
+    layers = tuple(
+        LayerArrays(np.asarray(layer.weight), np.asarray(layer.bias)) for layer in trunk.layers
+    )
     if isinstance(actor, Actor):
         return ActorArrays("squashed", layers)
     if isinstance(actor, Mixture):
         return ActorArrays("mixture", layers)
     if isinstance(actor, GaussianActor):
-        return ActorArrays("clipped", layers, log_std=actor.log_std)
+        return ActorArrays("clipped", layers, log_std=np.asarray(actor.log_std))
     return ActorArrays("deterministic", layers, noise=actor.noise)
 
 
@@ -79,6 +84,7 @@ def from_arrays(
     layers = take_layers(rest, prefix, inputs=obs_dim, outputs=outputs, stacked=kind is Mixture)
     linear = tuple(_made(Linear, weight=layer.weight, bias=layer.bias) for layer in layers)
     trunk = _made(MLP, layers=linear, norms=())
+    actor: AnyActor
     if kind is GaussianActor:
         actor = _made(kind, trunk=trunk, log_std=take(rest, "log_std", (action_dim,)))
     elif kind is DeterministicActor:
@@ -93,7 +99,7 @@ def from_arrays(
     return actor
 
 
-def _made(kind: type[eqx.Module], **fields) -> eqx.Module:
+def _made(kind: type[Module], **fields: Any) -> Module:
     """A module with these fields, made without drawing initial weights."""
     module = object.__new__(kind)
     for name, value in fields.items():

@@ -93,11 +93,11 @@ def follow(state: AdaptiveBCState, online: Replay, config: AdaptiveBCConfig) -> 
     if online.capacity == 0:
         return state
     data = online.data
-    ended = data.terminated | data.truncated
+    reward, ended = jnp.asarray(data.reward), jnp.asarray(data.terminated | data.truncated)
     adaptation = jax.lax.fori_loop(
         state.adaptation.rows,
         jnp.minimum(online.size, online.capacity),
-        lambda row, seen: after_row(seen, data.reward[row], ended[row], config),
+        lambda row, seen: after_row(seen, reward[row], ended[row], config),
         state.adaptation,
     )
     return dataclasses.replace(state, adaptation=adaptation)

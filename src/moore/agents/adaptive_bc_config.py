@@ -69,9 +69,9 @@ class AdaptiveBCConfig:
     """Widths of the hidden layers of actor and critics."""
 
     def __post_init__(self):
-        known = self.return_low is not None and self.return_high is not None
-        if known and not self.return_high > self.return_low:
+        low, high = self.return_low, self.return_high
+        if low is not None and high is not None and not high > low:
             raise InputError(
-                f"return_high = {self.return_high} does not exceed return_low = {self.return_low}; "
+                f"return_high = {high} does not exceed return_low = {low}; "
                 "returns are scaled to 0 at the one and 1 at the other."
             )

@@ -85,7 +85,7 @@ class Act(Protocol):
     """A sampled action in (-1, 1)."""
 
     def __call__(
-        self, policy: PyTree, obs: Float[Array, "*batch obs"], key: PRNGKeyArray
+        self, policy: PyTree, obs: Float[Array, "*batch obs"], key: PRNGKeyArray, /
     ) -> Float[Array, "*batch action"]: ...
 
 
@@ -94,7 +94,7 @@ class ActMode(Protocol):
     """The action in (-1, 1) without noise."""
 
     def __call__(
-        self, policy: PyTree, obs: Float[Array, "*batch obs"]
+        self, policy: PyTree, obs: Float[Array, "*batch obs"], /
     ) -> Float[Array, "*batch action"]: ...
 
 

@@ -24,7 +24,7 @@ from moore.agents.nets import Actor
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.ranges import AnySign, Fraction, Positive
-from moore.replay.buffer import Batch, Replay, Transition
+from moore.replay.buffer import Batch, Replay
 
 # A deviation below this share of the column's mean is float32's rounding, and no scale.
 _ROUNDING = 1e-6
@@ -103,7 +103,7 @@ def cloning_loss(
 
 
 def update(
-    state: BCState, batch: Transition | Batch, key: PRNGKeyArray, config: BCConfig
+    state: BCState, batch: Batch, key: PRNGKeyArray, config: BCConfig
 ) -> tuple[BCState, dict[str, Float[Array, ""]]]:
     """One gradient step on these rows."""
     del key

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from moore.agents.nets import MLP, SquashedGaussian, sample_action
-from moore.replay.buffer import Batch, Transition
+from moore.replay.buffer import Batch
 from moore.shapes import to_rank_of
 
 
@@ -72,8 +72,6 @@ def squared_errors(
     return jnp.mean((values - to_rank_of(target, values)) ** 2, axis=-1)
 
 
-def critic_loss(
-    critics: MLP, batch: Transition | Batch, target: Float[Array, " batch"]
-) -> Float[Array, ""]:
+def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:
     """The mean squared Bellman error, summed over the critics."""
     return squared_errors(q_values(critics, batch.obs, batch.action), target).sum()

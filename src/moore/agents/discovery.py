@@ -9,7 +9,7 @@ from moore.agents.agent import Agent
 
 def found_agents() -> dict[str, Agent]:
     """All agents that are defined in files of moore.agents, by name."""
-    agents = {}
+    agents: dict[str, Agent] = {}
     for entry in pkgutil.iter_modules(moore.agents.__path__):
         if entry.name != __name__.rpartition(".")[2]:
             module = importlib.import_module(f"moore.agents.{entry.name}")

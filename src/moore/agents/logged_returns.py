@@ -23,7 +23,7 @@ def logged_returns(log: Transition, discount: float) -> Float[Array, " rows"]:
     if not 0.0 <= discount < 1.0:
         raise ValueError(f"the discount is {discount}; it must lie in [0, 1).")
     rows = log.reward.shape[0]
-    ends = (log.terminated | log.truncated).at[-1].set(True)
+    ends = jnp.asarray(log.terminated | log.truncated).at[-1].set(True)
     episode = jnp.cumsum(ends) - ends.astype(jnp.int32)
     earned = jax.ops.segment_sum(log.reward, episode, num_segments=rows)
     length = jax.ops.segment_sum(jnp.ones(rows), episode, num_segments=rows)

@@ -23,8 +23,11 @@ Kind = Literal["squashed", "mixture", "clipped", "deterministic"]
 class Layer(Protocol):
     """A layer x W + b; weights of stacked members have a leading axis."""
 
-    weight: np.ndarray  # (*members, inputs, outputs)
-    bias: np.ndarray  # (*members, outputs)
+    @property
+    def weight(self) -> np.ndarray: ...  # (*members, inputs, outputs)
+
+    @property
+    def bias(self) -> np.ndarray: ...  # (*members, outputs)
 
 
 class LayerArrays(NamedTuple):

@@ -21,7 +21,7 @@ from moore.agents.critics import bellman_target, new_critics, q_values, some_of,
 from moore.agents.nets import MLP, Actor, mode_action, sample_action
 from moore.agents.temperature import temperature_step, wanted_entropy
 from moore.ranges import AnySign, Fraction, Positive
-from moore.replay.buffer import Batch, Replay, Transition
+from moore.replay.buffer import Batch, Replay
 
 # Stands for an unknown limit; it is finite, so that states that hold it are finite too.
 NO_LIMIT = 1e30
@@ -169,9 +169,7 @@ def value(
     return value_of(state.actor, state.target_critics, obs, key)
 
 
-def critic_loss(
-    critics: MLP, batch: Transition | Batch, target: Float[Array, " batch"]
-) -> Float[Array, ""]:
+def critic_loss(critics: MLP, batch: Batch, target: Float[Array, " batch"]) -> Float[Array, ""]:
     """1/2 mean squared Bellman error, summed over the critics."""
     return 0.5 * q_functions.critic_loss(critics, batch, target)
 
@@ -195,7 +193,7 @@ def actor_loss(
 
 
 def targets(
-    state: SACState, batch: Transition | Batch, key: PRNGKeyArray, config: SACConfig
+    state: SACState, batch: Batch, key: PRNGKeyArray, config: SACConfig
 ) -> tuple[Float[Array, " batch"], Float[Array, ""]]:
     """What the critics learn: r + gamma (1 - terminated) [min_j Q_j(s', a') - alpha log pi(a'|s')].
 
@@ -222,7 +220,7 @@ def targets(
 def learn_actor(
     state: SACState,
     critics: MLP,
-    batch: Transition | Batch,
+    batch: Batch,
     key: PRNGKeyArray,
     config: SACConfig,
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
@@ -248,7 +246,7 @@ def learn_actor(
 
 
 def update(
-    state: SACState, batch: Transition | Batch, key: PRNGKeyArray, config: SACConfig
+    state: SACState, batch: Batch, key: PRNGKeyArray, config: SACConfig
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
     """One gradient step of critics, actor and temperature, and one of the target critics.
 

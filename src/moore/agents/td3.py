@@ -32,7 +32,7 @@ from moore.agents.nets import MLP, Actor
 from moore.agents.sac import act as act
 from moore.agents.sac import act_mode as act_mode
 from moore.agents.td3_config import TD3Config as TD3Config
-from moore.replay.buffer import Batch, Replay, Transition, take
+from moore.replay.buffer import Batch, Replay, as_batch, take
 from moore.trees import copied
 
 # What a trial that was won makes of the reach; it stands still where one verdict of three is good.
@@ -143,11 +143,13 @@ def _warm_up(state: TD3State, log: Replay, config: TD3Config) -> TD3State:
 
     def from_returns(state: TD3State, key: PRNGKeyArray):
         rows = _some_rows(log, key, config)
-        return _critic_step(state, take(log.data, rows), returns[rows], config)[0], None
+        batch = as_batch(take(log.data, rows), rows)
+        return _critic_step(state, batch, returns[rows], config)[0], None
 
     def from_targets(state: TD3State, key: PRNGKeyArray):
         key_rows, key_targets = jax.random.split(key)
-        data = take(log.data, _some_rows(log, key_rows, config))
+        rows = _some_rows(log, key_rows, config)
+        data = as_batch(take(log.data, rows), rows)
         target = targets(state, data, key_targets, config)
         return _towards_critics(_critic_step(state, data, target, config)[0], config), None
 
@@ -179,7 +181,7 @@ def mean_action(actor: Actor, obs: Float[Array, "*batch obs"]) -> Float[Array, "
 
 
 def targets(
-    state: TD3State, batch: Batch | Transition, key: PRNGKeyArray, config: TD3Config
+    state: TD3State, batch: Batch, key: PRNGKeyArray, config: TD3Config
 ) -> Float[Array, " batch"]:
     """c r + gamma (1 - terminated) min_j Q'_j(s', a'), c the scale, j in a random subset.
 
@@ -213,7 +215,7 @@ def actor_loss(
 
 def _critic_step(
     state: TD3State,
-    batch: Batch | Transition,
+    batch: Batch,
     target: Float[Array, " batch"],
     config: TD3Config,
 ) -> tuple[TD3State, Float[Array, ""]]:

@@ -101,13 +101,13 @@ def _log(config: Config, policy: Policy, asked: Asked) -> Dataset:
             f"the run computes its rewards with {config.reward}; to import this function, give "
             f"--reward {config.reward}."
         )
-    subset = {} if asked.log else {"max_rows": config.max_rows, "fraction": config.fraction}
     log = load_dataset(
         source,
         columns=config.columns or None,
         reward=reward,
         max_episode_steps=config.episode_steps,
-        **subset,
+        max_rows=None if asked.log else config.max_rows,
+        fraction=None if asked.log else config.fraction,
     )
     sizes = (log.obs_dim, log.action_dim), (policy.obs_dim, policy.low.size)
     if sizes[0] != sizes[1]:

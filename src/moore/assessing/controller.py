@@ -73,4 +73,5 @@ def cloned(
 
 
 def _as_replay(logged: Logged, key: jax.Array) -> Replay:
-    return full_replay(logged.data, logged.known, key, holdout_fraction=0.0, max_holdout=1)
+    rows = logged.data.transitions
+    return full_replay(rows, logged.known, key, holdout_fraction=0.0, max_holdout=1)

@@ -114,7 +114,7 @@ class Surroundings:
         usual_state, usual_action = self._usual
         here = data.obs[rows]
         _, apart = self._distances(here, new.actions(here))
-        outside, far, imagined_apart = None, np.zeros(0), None
+        outside, far, actions_outside = None, np.zeros(0), None
         if visited is not None:
             happened = np.asarray(visited.happened)
             step, episode = np.nonzero(happened)
@@ -123,11 +123,11 @@ class Surroundings:
             obs, action = np.asarray(visited.obs)[place], np.asarray(visited.action)[place]
             far, imagined_apart = self._distances(obs, action)
             outside = float(np.mean(far > usual_state))
-            imagined_apart = float(np.mean(imagined_apart > usual_action))
+            actions_outside = float(np.mean(imagined_apart > usual_action))
         at_bounds = new.actions(here) if visited is None else action
         return Covered(
             states_outside=outside,
-            actions_outside=imagined_apart,
+            actions_outside=actions_outside,
             actions_outside_in_log=float(np.mean(apart > usual_action)),
             at_bounds=float(np.mean(np.abs(at_bounds) > _BOUND)),
             logged_at_bounds=float(np.mean(np.abs(data.action) > _BOUND)),

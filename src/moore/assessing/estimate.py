@@ -34,10 +34,17 @@ class ReturnEstimate:
     def known(self) -> bool:
         return self.value is not None
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """`low` and `high` of a known estimate."""
+        assert self.low is not None and self.high is not None
+        return self.low, self.high
+
     def times(self, factor: float) -> "ReturnEstimate":
         """The estimate in another unit; the factor is positive."""
         numbers = (None if x is None else x * factor for x in (self.value, self.low, self.high))
-        return ReturnEstimate(*numbers, refused=self.refused)
+        value, low, high = numbers
+        return ReturnEstimate(value, low, high, self.refused)
 
 
 def refused(why: str) -> ReturnEstimate:

@@ -119,8 +119,8 @@ def _imagine(
     return Imagined(
         returns=reward.sum(axis=0).reshape(elites, -1),
         course=jnp.cumsum(reward.mean(axis=1)),
-        obs=transitions.obs,
-        action=transitions.action,
+        obs=jnp.asarray(transitions.obs),
+        action=jnp.asarray(transitions.action),
         happened=happened,
         broken=broken.mean(),
     )

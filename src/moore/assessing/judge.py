@@ -164,7 +164,7 @@ class Case:
         rng = np.random.default_rng(self.seed)
         chosen = jnp.asarray(rng.choice(starts, STRETCHES))
         spread = Normaliser(*(jnp.asarray(column) for column in logged.spread))
-        data = jax.tree.map(jnp.asarray, logged.data)
+        data = jax.tree.map(jnp.asarray, logged.data.transitions)
         found = open_loop_errors(
             self.ensemble, data, chosen, key_of(self.seed), horizons=horizons, spread=spread
         )
@@ -248,8 +248,8 @@ class Case:
     def _courses(self, visited: Imagined | None) -> dict[str, np.ndarray]:
         out = self.units.reward_out
         found = {"the log": out(_course(self.logged))}
-        if visited is not None:
-            found["old, in the models"] = out(np.asarray(self._imagined_old.course))
+        if visited is not None and (old := self._imagined_old) is not None:
+            found["old, in the models"] = out(np.asarray(old.course))
             found["new, in the models"] = out(np.asarray(visited.course))
         return found
 

@@ -14,11 +14,30 @@ from moore.units import Units, spread_of
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
+class Rows:
+    """Transitions as NumPy arrays, in the agents' units; actions in [-1, 1]."""
+
+    obs: Float[np.ndarray, "rows obs"]
+    action: Float[np.ndarray, "rows action"]
+    reward: Float[np.ndarray, " rows"]
+    next_obs: Float[np.ndarray, "rows obs"]
+    terminated: Bool[np.ndarray, " rows"]
+    truncated: Bool[np.ndarray, " rows"]
+
+    @property
+    def transitions(self) -> Transition:
+        """The same rows, as buffers take them."""
+        return Transition(
+            self.obs, self.action, self.reward, self.next_obs, self.terminated, self.truncated
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Logged:
     """A log in the agents' units.
 
     Attributes:
-        data: rows as NumPy arrays; actions in [-1, 1].
+        data: its rows.
         known: rows whose successor is in the log.
         first, stop: first row of each episode, and the row after its last.
         whole: for each episode whether it ended by itself or is as long as the horizon.
@@ -27,7 +46,7 @@ class Logged:
         cut: share of the rows that lie in episodes which the recording cut short.
     """
 
-    data: Transition
+    data: Rows
     known: Bool[np.ndarray, " rows"]
     first: Int[np.ndarray, " episodes"]
     stop: Int[np.ndarray, " episodes"]
@@ -72,11 +91,21 @@ def as_logged(log: Dataset, units: Units, bounds: Bounds, episode_steps: int | N
         units, bounds: convert observations and rewards, and actions.
         episode_steps: step limit of an episode; None: the longest one of the log.
     """
-    data = Transition(
-        obs=log.obs,
-        action=bounds.scaled(log.action).astype(np.float32),
-        reward=log.reward,
-        next_obs=log.next_obs,
+    seen = units.transition_in(
+        Transition(
+            obs=log.obs,
+            action=bounds.scaled(log.action).astype(np.float32),
+            reward=log.reward,
+            next_obs=log.next_obs,
+            terminated=log.terminated,
+            truncated=log.truncated,
+        )
+    )
+    data = Rows(
+        obs=np.asarray(seen.obs),
+        action=np.asarray(seen.action),
+        reward=np.asarray(seen.reward),
+        next_obs=np.asarray(seen.next_obs),
         terminated=log.terminated,
         truncated=log.truncated,
     )
@@ -87,7 +116,7 @@ def as_logged(log: Dataset, units: Units, bounds: Bounds, episode_steps: int | N
     horizon = int(episode_steps or log.episode_lengths.max())
     whole, lengths = are_whole(log, horizon), stop - first
     return Logged(
-        data=units.transition_in(data),
+        data=data,
         known=log.successor_known,
         first=first,
         stop=stop,

@@ -133,10 +133,10 @@ def _of_the_estimates(facts: ReadingFacts) -> Reading:
     if len(known) < 2:
         only = f"only {next(iter(known))} speaks" if known else "none speaks"
         return Reading(name, "open", f"There is nothing to compare: {only}.")
-    lows = [found.gain.low for found in known.values()]
-    highs = [found.gain.high for found in known.values()]
+    lows = [found.gain.interval[0] for found in known.values()]
+    highs = [found.gain.interval[1] for found in known.values()]
     agree = max(lows) <= min(highs)
-    values = {name: found.value.value for name, found in known.items()}
+    values = {name: x for name, found in known.items() if (x := found.value.value) is not None}
     said = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
     text = f"{_capital(said)}; the intervals {'overlap' if agree else 'exclude each other'}."
     above = max(values.values()) > facts.best
@@ -156,8 +156,8 @@ def verdict(facts: ReadingFacts, found: list[Reading]) -> tuple[Answer, str]:
     """
     known = facts.known
     against = [reading for reading in found if reading.status == "against"]
-    worse = [name for name, one in known.items() if one.gain.high < 0.0]
-    better = [name for name, one in known.items() if one.gain.low > 0.0]
+    worse = [name for name, one in known.items() if one.gain.interval[1] < 0.0]
+    better = [name for name, one in known.items() if one.gain.interval[0] > 0.0]
     if worse:
         return "no", f"No. By {_and(worse)} the new policy earns less than the old controller."
     if against:

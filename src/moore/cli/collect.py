@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from moore.cli.parse import example, parse
 from moore.console import show
 
 
-def options_class():
+def options_class() -> type[Any]:
     """The options, made in a function because they need jax."""
     import tyro
 
@@ -39,7 +39,7 @@ def options_class():
 
 
 def collect_log(arguments: list[str]) -> None:
-    options = parse(options_class(), arguments, "collect")
+    options: Any = parse(options_class(), arguments, "collect")
 
     from moore.collecting.collect import collect, describe
 

@@ -3,8 +3,12 @@
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from moore.cli.parse import words
+
+if TYPE_CHECKING:
+    from moore.formats.column_map import ColumnMap
 
 _FUNCTION = re.compile(r"\w+(\.\w+)*:\w+")
 _LISTS = ("obs", "action", "next_obs")
@@ -58,7 +62,14 @@ class ColumnFlags:
     filter_key: str | None = None
 
 
-def reading_of(options: ColumnFlags, source: str) -> dict[str, object]:
+class ReadingArguments(TypedDict):
+    """Two of the arguments of `read_log`, and of whatever reads a log with its help."""
+
+    columns: "Path | ColumnMap | None"
+    reward: str | None
+
+
+def reading_of(options: ColumnFlags, source: str) -> ReadingArguments:
     """The arguments `columns` and `reward` of `read_log`."""
     keys = [f.name for f in fields(ColumnFlags) if f.name != "columns"]
     flags = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}

@@ -98,7 +98,7 @@ def completion_script(shell: str) -> str:
     arguments = ["--tyro-print-completion", shell]
     try:
         with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
-            subcommand_cli_from_dict(commands, prog="moore", args=arguments)
+            subcommand_cli_from_dict({**commands}, prog="moore", args=arguments)
     except ImportError:
         raise InputError(
             f"completion in {shell} needs the package shtab: pip install shtab"

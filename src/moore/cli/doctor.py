@@ -54,6 +54,7 @@ def examined(folder: Path) -> dict:
     from moore.runs.summary import hardware, versions
 
     writable = _is_writable(folder)
+    problems: list[str] = []
     found = {
         "versions": versions(),
         "platform": platform.platform(),
@@ -62,12 +63,12 @@ def examined(folder: Path) -> dict:
         "folder": str(folder),
         "writable": writable,
         "extras": missing_of_extras(),
-        "problems": [],
+        "problems": problems,
     }
     if not writable:
-        found["problems"].append(f"Nothing can be written to {folder}; runs need --out elsewhere.")
+        problems.append(f"Nothing can be written to {folder}; runs need --out elsewhere.")
     if trouble := _of_jax():
-        found["problems"].append(trouble)
+        problems.append(trouble)
     return found
 
 

@@ -34,12 +34,12 @@ def dry_facts(
         and `notes`.
     """
     config, setup = ready.setup.config, ready.setup
-    uses_log = setup.learner.algorithm.uses_log
+    log = setup.dataset if setup.learner.algorithm.uses_log else None
     return {
         "algorithm": config.algorithm,
         "scheme": str(setup.learner.task.scheme),
         "stages": [name for name in ("offline", "online") if stages in ("both", name)],
-        "log": _log_facts(setup.dataset) if uses_log else None,
+        "log": None if log is None else _log_facts(log),
         "environment": _environment_facts(setup.world),
         "folder": str(ready.folder),
         "starts_from": None if ready.start is None else str(ready.start),
@@ -95,12 +95,15 @@ def _listed(settings: dict) -> dict:
 
 def _log_facts(log: Dataset) -> dict:
     returns = log.episode_returns
-    found = {"mean": np.mean, "lowest": np.min, "highest": np.max}
+    found = {}
+    if len(returns):
+        low, high = float(np.min(returns)), float(np.max(returns))
+        found = {"mean": float(np.mean(returns)), "lowest": low, "highest": high}
     return {
         "name": log.name,
         "rows": log.total,
         "episodes": len(returns),
-        "return": {name: float(of(returns)) for name, of in found.items()} if len(returns) else {},
+        "return": found,
     }
 
 

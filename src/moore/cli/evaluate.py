@@ -59,11 +59,11 @@ def evaluate(arguments: list[str]) -> None:
             raise InputError(f"the policy in {run} names no environment; give one with --env-id.")
         # The run's own environment is made as in the run, any other one as it is registered.
         same = env_id == policy.env_id
-        arguments = policy.config.env_args if same else ""
+        env_args = policy.config.env_args if same else ""
         limit = options.episode_steps or (policy.config.episode_steps if same else None)
         episodes = evaluate_policy(
             policy,
-            Registered(env_id, arguments),
+            Registered(env_id, env_args),
             episodes=options.episodes,
             seed=options.seed,
             deterministic=not options.sampled,
@@ -71,7 +71,7 @@ def evaluate(arguments: list[str]) -> None:
         )
     for note in notes:
         print(f"note: {note.message}", file=sys.stderr)
-    reference = reference_scores(env_id, arguments=arguments, steps=limit)
+    reference = reference_scores(env_id, arguments=env_args, steps=limit)
     score = None if reference is None else reference.score(episodes.mean_return)
     if options.json:
         result = {"env_id": env_id, "return": episodes.mean_return, "score": score}

@@ -46,11 +46,13 @@ def _under(section: type) -> dict[str, str]:
     except (OSError, TypeError):  # a program has made it
         return {}
     (definition,) = ast.parse(textwrap.dedent(source)).body
-    return {
-        field.target.id: " ".join(text.value.value.split())
-        for field, text in itertools.pairwise(definition.body)
-        if isinstance(field, ast.AnnAssign) and _is_text(text)
-    }
+    assert isinstance(definition, ast.ClassDef)  # the source of a class is its definition
+    texts = {}
+    for field, below in itertools.pairwise(definition.body):
+        text = _text_of(below)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and text:
+            texts[field.target.id] = " ".join(text.split())
+    return texts
 
 
 def _listed(section: type) -> dict[str, str]:
@@ -60,9 +62,9 @@ def _listed(section: type) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in entries}
 
 
-def _is_text(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+def _text_of(statement: ast.stmt) -> str | None:
+    """The text that a statement consists of; None if it is something else."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        value = statement.value.value
+        return value if isinstance(value, str) else None
+    return None

@@ -3,12 +3,17 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moore.cli.column_flags import ColumnFlags, reading_of
 from moore.cli.parse import block_signs, example, with_target
 from moore.console import show
 from moore.errors import InputError
 from moore.files import whole_path
+
+if TYPE_CHECKING:
+    from moore.data.dataset import Dataset
+    from moore.data.log import Log
 
 
 @example("moore inspect hopper-medium-replay.hdf5 --replay-check --html page.html")
@@ -55,6 +60,7 @@ def inspect_log(arguments: list[str]) -> None:
     from moore.inspecting.summary import summarize
 
     reading = reading_of(options, source)
+    log: Dataset | Log
     if len(split_names(source)) > 1:
         log = load_dataset(source, download=options.download, **reading)
     else:
@@ -66,9 +72,13 @@ def inspect_log(arguments: list[str]) -> None:
 
         summary["on_disk"] = check_rows(log.whole.file)
     replay, why_not = _replay(log, summary, options)
-    found = {"warnings": warnings(summary, replay), "refused": refusals(summary), "replay": replay}
-    found["stops"] = [finding.name for finding in stops(summary)]
-    found["replay_problem"] = why_not
+    found = {
+        "warnings": warnings(summary, replay),
+        "refused": refusals(summary),
+        "replay": replay,
+        "stops": [finding.name for finding in stops(summary)],
+        "replay_problem": why_not,
+    }
     if page is not None:
         from moore.reports.log_page import write_log_page
 

@@ -68,7 +68,7 @@ def flags_of(options: type, before: str = "") -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, kind, _ in named_fields(options):
-        if dataclasses.is_dataclass(kind):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             found |= flags_of(kind, f"{before}{name}." if name else before)
         else:
             found[before + name] = kind

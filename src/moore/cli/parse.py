@@ -118,7 +118,7 @@ def example(text: str) -> Callable:
     """Gives the options of a command a help text that begins with an example."""
 
     def decorate(cls: type) -> type:
-        cls.__doc__ = f"example: {text}\n\n{inspect.cleandoc(cls.__doc__)}"
+        cls.__doc__ = f"example: {text}\n\n{inspect.cleandoc(cls.__doc__ or '')}"
         return cls
 
     return decorate

@@ -3,10 +3,17 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moore.cli.column_flags import ColumnFlags, reading_of
 from moore.cli.parse import example, with_target
 from moore.console import show
+
+if TYPE_CHECKING:
+    from moore.runs.plan import Stages
+
+# The stages of a run that a command begins.
+STAGES: dict[str, "Stages"] = {"run": "both", "offline": "offline", "online": "online"}
 
 
 @example("moore plan tank.csv --steps-per-day 8640 --hours 8")
@@ -76,8 +83,7 @@ def show_estimate(config, command: str, *, as_json: bool) -> None:
     from moore.planning.estimate import estimate_run
     from moore.planning.text import estimate_text
 
-    stages = {"run": "both", "offline": "offline", "online": "online"}[command]
-    found = estimate_run(config, stages=stages)
+    found = estimate_run(config, stages=STAGES[command])
     if as_json:
         print(json.dumps(found.as_json(), indent=1))
     else:

@@ -29,16 +29,18 @@ def report_runs(arguments: list[str]) -> None:
     if not folders and not {"-h", "--help"} & set(arguments):
         raise needs("report", "RUN", "...")
     options = parse(ReportOptions, arguments[count:], "report RUN...")
-    if len(folders) > 1 and options.html is None:
-        raise InputError("A report of several runs is one page; say where, with --html FILE.")
+    if len(folders) > 1:
+        if options.html is None:
+            raise InputError("A report of several runs is one page; say where, with --html FILE.")
+        from moore.runs.report import write_side_by_side
+
+        show(str(write_side_by_side(folders, options.html)))
+        return
 
     from moore.cli.verdict import verdict
     from moore.runs.folder import read_summary
-    from moore.runs.report import write_report, write_side_by_side
+    from moore.runs.report import write_report
 
-    if len(folders) > 1:
-        show(str(write_side_by_side(folders, options.html)))
-        return
     page = write_report(folders[0], options.html)
     if (folders[0] / "summary.json").exists():
         show(verdict(read_summary(folders[0])))

@@ -3,14 +3,17 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from moore.cli.parse import example, parse, seed_list, words
 from moore.console import show
 from moore.errors import InputError
 
+if TYPE_CHECKING:
+    from moore.sweeps.grid import Grid
 
-def options_class():
+
+def options_class() -> type[Any]:
     """The options, made in a function because they need tyro."""
     import tyro
 
@@ -80,7 +83,7 @@ def options_class():
 
 
 def sweep_grid(arguments: list[str]) -> None:
-    options = parse(options_class(), arguments, "sweep")
+    options: Any = parse(options_class(), arguments, "sweep")
 
     from moore.files import whole_path
     from moore.runs.mirror import is_url
@@ -120,7 +123,7 @@ def _needs(options):
     return Needs(**given) if given else None
 
 
-def _grid(options):
+def _grid(options: Any) -> "Grid":
     """The grid of the file, with the lists of the flags in place of its own."""
     import dataclasses
 

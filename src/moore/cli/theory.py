@@ -33,7 +33,7 @@ def check_theory(arguments: list[str]) -> None:
     options = parse(TheoryOptions, arguments, "theory")
 
     if options.mdp is not None:
-        return _check_transfer(options)
+        return _check_transfer(options.mdp, as_json=options.json)
 
     from moore.theory.survey import counterexample_table, survey
 
@@ -56,14 +56,14 @@ def check_theory(arguments: list[str]) -> None:
     print(format_theory(result))
 
 
-def _check_transfer(options: TheoryOptions) -> None:
+def _check_transfer(mdp: Path, *, as_json: bool) -> None:
     """Checks the paper's statements on the MDP and the models of a file."""
     from moore.reports.theory_text import format_transfer
     from moore.theory.files import read_transfer
     from moore.theory.survey import transfer_table
 
-    table = transfer_table(read_transfer(options.mdp))
-    if options.json:
+    table = transfer_table(read_transfer(mdp))
+    if as_json:
         print(json.dumps({"statements": table}, indent=1, allow_nan=False))
     else:
         print(format_transfer(table))

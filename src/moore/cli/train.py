@@ -5,13 +5,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from moore.cli.meant import is_log
 from moore.cli.parse import example, flags, parse, value_of
-from moore.cli.plan import show_estimate
+from moore.cli.plan import STAGES, show_estimate
 from moore.console import plain, show
 from moore.errors import InputError
+
+if TYPE_CHECKING:
+    from moore.runs.plan import Stages
 
 
 def options_of(command: str, settings: type | None = None):
@@ -25,13 +28,15 @@ def options_of(command: str, settings: type | None = None):
 
     from moore.config import Config
 
-    settings = settings or Config
+    sections: type = settings or Config
 
     @dataclass(frozen=True)
     class Common:
         """Train."""
 
-        config: Annotated[settings, tyro.conf.arg(name="")] = field(default_factory=settings)
+        config: Annotated[sections, tyro.conf.arg(name="")] = field(  # type: ignore[valid-type]
+            default_factory=sections  # which class it is is known when a command is called
+        )
         scheme: str | None = None
         """Short for --online.scheme."""
         alpha: float | None = None
@@ -114,7 +119,7 @@ def train_stages(arguments: list[str], command: str) -> None:
         start = getattr(options, "from_", None)
         if command == "online" and start is None:
             raise InputError("moore online needs --from RUN, a run whose offline stage is done.")
-        stages = {"run": "both", "offline": "offline", "online": "online"}[command]
+        stages = STAGES[command]
         if options.dry_run:
             origin = _origin(first, rest, command)
             _show_dry_run(config, base, options, origin=origin, stages=stages, notes=notes)
@@ -220,7 +225,9 @@ def _unused(arguments: list[str], config) -> list[str]:
     ]
 
 
-def _show_dry_run(config, base, options, *, origin: str, stages: str, notes: Sequence[str]) -> None:
+def _show_dry_run(
+    config, base, options, *, origin: str, stages: "Stages", notes: Sequence[str]
+) -> None:
     import time
 
     from moore.cli.dry_run import dry_facts, dry_text

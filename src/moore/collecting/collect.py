@@ -66,8 +66,9 @@ def collect(
         report.say(limit.note)
     folder = place / f"{_slug(recipe.env_id)}__sac__{recipe.seed}"
     folder = whole_path(training) if training else folder
-    sizes = {"steps": recipe.train_steps, "seed": recipe.seed, "sac": recipe.sac}
-    config = training_config(recipe.env_id, **sizes)
+    config = training_config(
+        recipe.env_id, steps=recipe.train_steps, seed=recipe.seed, sac=recipe.sac
+    )
     learner = SACTraining(folder, config, quiet)
     reference = reference_returns(recipe, learner, report)
     source = acting_source(recipe, learner, reference)
@@ -123,7 +124,7 @@ def describe(log: Log) -> dict:
     """Sizes and returns of a collected log, JSON-able."""
     returns, _ = episode_statistics(log.reward, log.terminated | log.truncated)
     mean = float(returns.mean()) if returns.size else None
-    scored = mean is not None and log.reference is not None
+    reference = log.reference
     return {
         "out": log.name,
         "env_id": log.env_id,
@@ -131,8 +132,8 @@ def describe(log: Log) -> dict:
         "rows": log.size,
         "episodes": len(returns),
         "mean_return": mean,
-        "score": log.reference.score(mean) if scored else None,
-        "reference": None if log.reference is None else vars(log.reference),
+        "score": None if mean is None or reference is None else reference.score(mean),
+        "reference": None if reference is None else vars(reference),
     }
 
 

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 
+from moore.envs.adapter import Adapter
 from moore.envs.recorder import Act, record_episodes
 from moore.files import write_whole, writing
 from moore.formats.npz import UNREADABLE
@@ -21,7 +21,7 @@ _COLUMNS = {"obs", "action", "reward", "next_obs", "terminated", "truncated"}
 
 
 def record_in_chunks(
-    env: gym.Env,
+    env: Adapter,
     act: Act,
     *,
     steps: int,
@@ -136,7 +136,7 @@ def _save(path: Path, chunk: dict[str, np.ndarray]) -> None:
     partial = path.with_suffix(".partial")
     with writing(path, ", then give the same command"):
         with open(partial, "wb") as file:
-            np.savez(file, **chunk)
+            np.savez(file, **chunk)  # type: ignore[arg-type] # its stub takes a name for `allow_pickle`
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

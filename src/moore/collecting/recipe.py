@@ -69,8 +69,7 @@ def make_recipe_env(recipe: Recipe) -> Adapter:
 def cut_after(recipe: Recipe) -> int | None:
     """After how many steps its episodes are cut; None: it ends them itself."""
     limit = found_limit(recipe.env_id, recipe.seed)
-    own = limit is None or limit.source in ("measured", "varying")
-    return None if own else limit.steps
+    return None if limit is None or limit.source in ("measured", "varying") else limit.steps
 
 
 @functools.cache

@@ -64,7 +64,7 @@ def _random_return(recipe: Recipe) -> float:
     envs = open_all(lambda: make_recipe_env(recipe), RANDOM_EPISODES)
     seeds = [episode_seed(recipe.seed, "random", i) for i in range(RANDOM_EPISODES)]
     try:
-        policy = random_policy(envs[0].action_space.shape[0], recipe.seed)
+        policy = random_policy(envs[0].bounds.low.size, recipe.seed)
         return run_episodes(envs, policy, seeds).mean_return
     finally:
         close_all(envs)

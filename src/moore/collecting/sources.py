@@ -34,7 +34,7 @@ def acting_source(
 ) -> Source:
     if recipe.tier == "random":
         with contextlib.closing(make_env(recipe.env_id)) as env:
-            dim = env.action_space.shape[0]
+            dim = env.bounds.low.size
         steps = recipe.steps or DEFAULT_STEPS
         return Source(_acts_randomly(dim, recipe.seed), steps, "collect", {})
     if recipe.tier == "expert":
@@ -42,6 +42,7 @@ def acting_source(
         return _acting(recipe, learner, best(learner.curve()))
     wanted = recipe.target_return
     if wanted is None:
+        assert reference is not None  # only random rows may have none
         wanted = reference.random + (reference.expert - reference.random) / 3
     if recipe.tier == "medium":
         return _acting(recipe, learner, _medium(learner, wanted, recipe))
@@ -82,7 +83,7 @@ def _replaying(recipe: Recipe, learner: SACTraining, wanted: float) -> Source:
             raise InputError(
                 f"--steps is {steps}, the training has {done}; give more --train-steps."
             )
-    actions = learner.buffer(steps).action
+    actions = np.asarray(learner.buffer(steps).action)
     last = len(actions) - 1
     # The running episode goes on past the wanted rows; what it does there is cut off.
     return Source(lambda obs, row: actions[min(row, last)], steps, "act", _about(learner, steps))

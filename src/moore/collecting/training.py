@@ -115,12 +115,13 @@ class SACTraining:
         """
         setup = self._setup
         checkpoint = newest_checkpoint(setup, self.folder, self.config, Reporter(quiet=self.quiet))
-        size = 0 if checkpoint is None else int(checkpoint.state.online.size)
-        if size < rows:
+        online = None if checkpoint is None else checkpoint.state.online
+        size = 0 if online is None else int(online.size)
+        if online is None or size < rows:
             raise InputError(
                 f"{self.folder} holds {size:,} transitions, not {rows:,}; delete it and train anew."
             )
-        data = jax.tree.map(lambda column: np.asarray(column[:rows]), checkpoint.state.online.data)
+        data = jax.tree.map(lambda column: np.asarray(column[:rows]), online.data)
         return setup.units.transition_out(data)
 
     @cached_property

@@ -18,5 +18,5 @@ def sum_of_rows(dataset: Dataset) -> str:
     for key in MATRICES + VECTORS:
         value = getattr(dataset, key)
         for rows in blocks(len(value), value[:1].nbytes):
-            found = zlib.crc32(np.ascontiguousarray(value[rows]).view(np.uint8), found)
+            found = zlib.crc32(np.ascontiguousarray(value[rows]).view(np.uint8).data, found)
     return f"{found:08x}"

@@ -15,7 +15,7 @@ from moore.data.episodes import TIME_LIMIT, cut_at_limit
 from moore.data.flag_rows import slipped_flags
 from moore.data.known_files import closest_env, recognise
 from moore.data.least_squares import fitted_weights
-from moore.data.log import Log, told
+from moore.data.log import Log, stored_successors, told
 from moore.data.order import is_shuffled
 
 if TYPE_CHECKING:
@@ -162,10 +162,10 @@ def other_limit(log: "Dataset | None", steps: int | None) -> bool:
 
 def broken_rows(log: "Log | Dataset") -> np.ndarray:
     """(n,) bool: rows whose stored successor is not the next row's observation; never the last."""
-    broken = np.zeros(log.size, bool)
+    broken, successors = np.zeros(log.size, bool), stored_successors(log)
     for rows in blocks(log.size - 1, 2 * log.obs[:1].nbytes):
         following = as_float32(log.obs[rows.start + 1 : rows.stop + 1])
-        broken[rows] = (as_float32(log.next_obs[rows]) != following).any(axis=1)
+        broken[rows] = (as_float32(successors[rows]) != following).any(axis=1)
     return broken
 
 

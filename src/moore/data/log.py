@@ -5,11 +5,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
 from moore.data.row_file import Whole
 from moore.evaluation.scores import ReferenceScores
+
+if TYPE_CHECKING:
+    from moore.data.dataset import Dataset
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so identity is equality
@@ -46,6 +50,45 @@ class Log:
     def size(self) -> int:
         return len(self.obs)
 
+    @classmethod
+    def of(
+        cls,
+        columns: Mapping[str, np.ndarray],
+        *,
+        name: str,
+        env_id: str | None = None,
+        sha256: str = "",
+        reference: ReferenceScores | None = None,
+        infos: dict[str, np.ndarray] | None = None,
+        metadata: dict[str, object] | None = None,
+        extras: dict[str, object] | None = None,
+    ) -> "Log":
+        """The log with these arrays by the names of its fields; one left out is not recorded."""
+        return cls(
+            obs=columns["obs"],
+            action=columns["action"],
+            reward=columns["reward"],
+            terminated=columns["terminated"],
+            truncated=columns.get("truncated"),
+            next_obs=columns.get("next_obs"),
+            name=name,
+            env_id=env_id,
+            sha256=sha256,
+            reference=reference,
+            infos=infos or {},
+            metadata=metadata or {},
+            successor_known=columns.get("successor_known"),
+            episode_returns=columns.get("episode_returns"),
+            episode_lengths=columns.get("episode_lengths"),
+            extras=extras or {},
+        )
+
+
+def stored_successors(log: "Log | Dataset") -> np.ndarray:
+    """(n, obs_dim): `next_obs` of a log that has it; a data set always does, a raw log may not."""
+    assert log.next_obs is not None
+    return log.next_obs
+
 
 def hash_file(path: Path) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
@@ -79,9 +122,11 @@ def told(metadata: Mapping[str, object], key: str) -> dict:
 
     A file may hold metadata with the same name; a value of another form is not a reader's.
     """
-    found = (source.get(key) for source in (metadata, *parts_of(metadata)))
-    found = (value for value in found if isinstance(value, dict) and value)
-    return next((value for value in found if _FORMS[key](value)), {})
+    for source in (metadata, *parts_of(metadata)):
+        found = source.get(key)
+        if isinstance(found, dict) and found and _FORMS[key](found):
+            return found
+    return {}
 
 
 def _is_lost(value: dict) -> bool:
@@ -104,11 +149,11 @@ def _is_signs(value: dict) -> bool:
     return (
         len(value) == 1
         and value.keys() <= {"every", "jumps", "early", "late", "said", "shuffled"}
-        and _is(*value.values(), int)
+        and all(_is(number, int) for number in value.values())
     )
 
 
-def _is(value: object, kind: type) -> bool:
+def _is(value: object, kind: type[float]) -> TypeGuard[float]:
     return isinstance(value, (int, kind)) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -53,7 +53,7 @@ class Windows:
 class PassingWindows:
     """Like `Windows`, for rows that come block by block while their number is unknown."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._every = 1  # of the runs of `_LENGTH` rows is kept
         self._size = 0
         self._rows: list[np.ndarray] = []
@@ -61,19 +61,19 @@ class PassingWindows:
 
     def take(self, arrays: Mapping[str, np.ndarray | None]) -> None:
         """Takes the next rows of obs, action, reward and next_obs, of those that exist."""
-        arrays = {k: v for k, v in arrays.items() if v is not None and k in _NAMES}
-        length = len(next(iter(arrays.values())))
+        there = {k: v for k, v in arrays.items() if v is not None and k in _NAMES}
+        length = len(next(iter(there.values())))
         rows = np.arange(self._size, self._size + length)
         self._size += length
         keep = self._kept(rows)
         self._rows.append(rows[keep])
-        for key, values in arrays.items():
+        for key, values in there.items():
             self._parts.setdefault(key, []).append(values[keep])
         while sum(map(len, self._rows)) > 2 * _WINDOWS * _LENGTH:
             self._every *= 2
-            keep = [self._kept(rows) for rows in self._rows]
+            kept = [self._kept(rows) for rows in self._rows]
             for parts in (self._rows, *self._parts.values()):
-                parts[:] = [np.concatenate([a[k] for a, k in zip(parts, keep, strict=True)])]
+                parts[:] = [np.concatenate([a[k] for a, k in zip(parts, kept, strict=True)])]
 
     def lost(self, goes_on: np.ndarray) -> dict:
         """The result of `lost_in_float32`; goes_on: (n,) bool, rows followed by their successor."""
@@ -98,11 +98,11 @@ def lost_in_float32(arrays: Mapping[str, np.ndarray | None], ends: np.ndarray) -
         steps', above `COARSE`, and the share of the steps that come out wrong by more than half.
         Arrays without any such column are left out.
     """
-    arrays = {k: v for k, v in arrays.items() if v is not None and _may_lose(v.dtype)}
+    wide = {k: v for k, v in arrays.items() if v is not None and _may_lose(v.dtype)}
     windows = Windows(len(ends))
-    for key, value in arrays.items():
+    for key, value in wide.items():
         windows.take(key, 0, value)
-    return windows.lost(ends) if arrays else {}
+    return windows.lost(ends) if wide else {}
 
 
 def _lost(arrays: dict[str, np.ndarray], follows: np.ndarray) -> dict:
@@ -122,6 +122,7 @@ def _lost(arrays: dict[str, np.ndarray], follows: np.ndarray) -> dict:
 
 
 def _column(dim: int, before: np.ndarray, after: np.ndarray) -> dict | None:
+    noise: float | np.ndarray  # of the source's own rounding: one number, or one a row
     if before.dtype.kind in "iu":
         # Exact also beyond 2**53, where float64 rounds; the difference wraps to its sign.
         step = (after.astype(np.uint64) - before.astype(np.uint64)).view(np.int64)

@@ -167,8 +167,12 @@ def predict_all(
 
 def _elites(ensemble: Ensemble) -> Networks:
     """The elite members, in their order."""
+    layers = jax.tree.map(lambda x: x[ensemble.elites], members_of(ensemble.networks))
+    trunk, mean_head, log_var_head = layers
     return Networks(
-        *jax.tree.map(lambda x: x[ensemble.elites], members_of(ensemble.networks)),
+        trunk,
+        mean_head,
+        log_var_head,
         ensemble.networks.max_log_var,
         ensemble.networks.min_log_var,
         layer_norm=ensemble.networks.layer_norm,

@@ -131,8 +131,8 @@ def train_pass(
     offline: Replay,
     online: Replay,
     online_share: Float[Array, ""],
-    size: Int[Array, ""],
-    steps: Int[Array, ""],
+    size: int | Int[Array, ""],
+    steps: int | Int[Array, ""],
     config: ModelConfig,
     progress: tuple[float | Float[Array, ""], float | Float[Array, ""]] = (0.0, 0.0),
 ) -> tuple[Fit, Bool[Array, ""], Float[Array, " members"]]:
@@ -147,7 +147,7 @@ def train_pass(
         # The last batch of a pass reaches back into the one before, so that all are full.
         start = jnp.minimum(i * config.batch_size, size - config.batch_size)
         rows = jax.lax.dynamic_slice_in_dim(fit.rows, start, config.batch_size, axis=1)
-        rate = config.learning_rate
+        rate: float | Array = config.learning_rate
         if config.anneal:
             done = begins + (ends - begins) * i / steps
             rate = rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
@@ -204,7 +204,7 @@ def _choose_members(choice: Bool[Array, " members"], new: Networks, old: Network
 
 
 @program(donate_argnames=("fit",), repeats=True)
-def _shuffle(fit: Fit, size: Int[Array, ""], key: PRNGKeyArray) -> Fit:
+def _shuffle(fit: Fit, size: int | Int[Array, ""], key: PRNGKeyArray) -> Fit:
     """Reorders the first `size` bootstrap rows of each member."""
     draws = fit.rows.shape[1]
     rank = jnp.where(jnp.arange(draws) < size, jax.random.uniform(key, fit.rows.shape), 2.0)

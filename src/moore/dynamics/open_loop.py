@@ -76,7 +76,7 @@ def open_loop_errors(
         outcome = imagine_step(
             ensemble,
             obs,
-            real.action,
+            jnp.asarray(real.action),
             step_key,
             lambda obs, *_: jnp.zeros(obs.shape[0]),
             member=members if one_member else None,

@@ -17,7 +17,7 @@ def uncertainty_of(
 ) -> Float[Array, " rows"]:
     """u(s, a) of real transitions (rows,)."""
     mean, std = predict_all(ensemble, inputs_and_targets(seen)[0])
-    return uncertainty_fn(seen.obs, seen.action, mean, std, key)
+    return uncertainty_fn(jnp.asarray(seen.obs), jnp.asarray(seen.action), mean, std, key)
 
 
 def surprise(

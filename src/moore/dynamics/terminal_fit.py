@@ -75,7 +75,7 @@ def fit_terminal(
     start, config = time.perf_counter(), config or TerminalConfig()
     key_split, *keys = jax.random.split(key, 2 + len(config.sparsity))
     parts, counts = split_rows(data, successor_known, key_split)
-    kinds = [
+    kinds: list[tuple[type[Members], float]] = [
         *((HalfSpaces, weight) for weight in config.sparsity),
         (TerminalNetworks, config.weight_decay),
     ]
@@ -119,6 +119,7 @@ def _fit(
         return Sample(*(jnp.asarray(column, jnp.float32) for column in columns))
 
     log_odds = train.log_odds
+    members: Members
     if kind is HalfSpaces:
         members = init_half_spaces(key_init, len(mean), config.members, config.units, log_odds)
     else:

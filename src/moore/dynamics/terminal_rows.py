@@ -96,9 +96,11 @@ def split_rows(
             np.full(len(k), len(g) / max(len(k), 1)) for k, g in zip(kept, groups, strict=True)
         ]
         i = np.concatenate(kept)
-        columns = (np.asarray(column)[i] for column in (data.obs, data.action, data.next_obs))
+        obs, action, next_obs = (np.asarray(x)[i] for x in (data.obs, data.action, data.next_obs))
         rows[name] = TerminalRows(
-            *columns,
+            obs,
+            action,
+            next_obs,
             terminated[i].astype(np.float32),
             np.concatenate(weights),
             group[i],

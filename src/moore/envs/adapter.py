@@ -159,6 +159,11 @@ class Adapter(gym.Wrapper):
             )
 
     @property
+    def obs_dim(self) -> int:
+        """Number of entries of an observation."""
+        return self._obs_shape[0]
+
+    @property
     def seen(self) -> np.ndarray:
         """The last good observation (obs,) float32; zeros before the first one."""
         return self._seen.copy()

@@ -64,7 +64,8 @@ class Collector:
 
     def _next_episode(self, episode: int) -> None:
         """Selects the next episode; the reset happens only when its observation is needed."""
-        self._episode, self._obs = episode, None
+        self._episode = episode
+        self._obs: np.ndarray | None = None
         self._actions: list[np.ndarray] = []
         self._return = Return()
 
@@ -127,10 +128,10 @@ class Collector:
     def running_episode(self) -> RunningEpisode:
         """The running episode, for a checkpoint."""
         actions = np.asarray(self._actions, np.float32)
-        unbegun = np.zeros(self._env.observation_space.shape, np.float32)
+        unbegun = np.zeros(self._env.obs_dim, np.float32)
         return RunningEpisode(
             self._episode,
-            actions.reshape(-1, *self._env.action_space.shape),
+            actions.reshape(-1, self._env.bounds.low.size),
             unbegun if self._obs is None else self._obs,
             self._return.measured,
             tuple(self._finished),

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +17,21 @@ from moore.errors import InputError
 
 # (episodes, obs) -> (episodes, action) in [-1, 1].
 BatchPolicy = Callable[[np.ndarray], np.ndarray]
+
+
+@runtime_checkable
+class SavedPolicy(Protocol):
+    """A policy in the units of its environment, with the bounds (action,) of its actions."""
+
+    @property
+    def low(self) -> np.ndarray: ...
+
+    @property
+    def high(self) -> np.ndarray: ...
+
+    def __call__(self, obs: np.ndarray, *, deterministic: bool) -> np.ndarray:
+        """Actions (n, action) for observations (n, obs)."""
+
 
 # Steps after which an episode is taken to have no end.
 _ENDLESS = 100_000
@@ -60,8 +76,8 @@ def run_episodes(
                 f"an episode has not ended after {_ENDLESS:,} steps; wrap the environment in "
                 "gymnasium.wrappers.TimeLimit, or give --episode-steps."
             )
-    totals = [one.total for one in returns]
-    if None in totals:
+    totals = [one.total for one in returns if one.total is not None]
+    if len(totals) < len(returns):
         raise InputError("no reward of a whole episode is a finite number; look at the rewards.")
     return Episodes(totals, [one.steps for one in returns], discounted.tolist())
 
@@ -73,7 +89,7 @@ def random_policy(action_dim: int, seed: int) -> BatchPolicy:
 
 
 def evaluate_policy(
-    policy: Callable,
+    policy: SavedPolicy,
     env: EnvSource,
     *,
     episodes: int,

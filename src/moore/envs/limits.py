@@ -125,9 +125,9 @@ def measured_limit(env: Adapter, log: Dataset | None, seed: int) -> StepLimit | 
     longest = 0 if log is None else int(log.episode_lengths.max(initial=0))
     most = 2 * longest if longest else _PROBED_STEPS
     rng = np.random.default_rng(seed)
-    dim = env.action_space.shape[0]
+    dim = env.bounds.low.size
     kinds = [np.zeros((1, dim)), rng.uniform(-1.0, 1.0, (most, dim))]
-    if longest:
+    if log is not None and longest:
         kinds.insert(0, _longest_episode(env, log))
     trials = [_episode(env, actions, seed + i, most) for i, actions in enumerate(kinds)]
     cut = [steps for steps, truncated in trials if truncated]

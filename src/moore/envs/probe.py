@@ -62,7 +62,7 @@ def tried(
         yield envs[0], notes
 
 
-def refuse_shared(envs: list[Adapter]) -> None:
+def refuse_shared(envs: Sequence[Adapter]) -> None:
     """Refuses environments that are one and the same.
 
     Raises:
@@ -84,7 +84,8 @@ def refuse_one_simulator(envs: Sequence[Adapter], seed: int) -> None:
         InputError: they are one system.
     """
     if len(envs) > 1:
-        _side_by_side(*envs[:2], *_random_episode(envs[0], seed), seed)
+        actions, trial = _random_episode(envs[0], seed)
+        _side_by_side(envs[0], envs[1], actions, trial, seed)
 
 
 def _another(make: Callable[[], Adapter], there: int, wanted: int) -> Adapter:

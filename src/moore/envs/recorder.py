@@ -64,6 +64,6 @@ def record_episodes(
 def _simulator_state(env: gym.Env) -> dict[str, np.ndarray]:
     """MuJoCo's positions and velocities (float64); empty for other simulators."""
     data = getattr(env.unwrapped, "data", None)
-    if not hasattr(data, "qpos"):
+    if data is None or not hasattr(data, "qpos"):
         return {}
     return {"qpos": np.array(data.qpos), "qvel": np.array(data.qvel)}

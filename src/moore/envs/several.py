@@ -4,14 +4,16 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 
+Env = TypeVar("Env", bound=gym.Env)
 
-def open_all(make: Callable[[], gym.Env], count: int) -> list[gym.Env]:
+
+def open_all(make: Callable[[], Env], count: int) -> list[Env]:
     """Makes `count` environments; if one cannot be made, those before it are closed."""
-    envs = []
+    envs: list[Env] = []
     try:
         for _ in range(count):
             envs.append(make())

@@ -34,7 +34,7 @@ def env_facts(env_id: str) -> EnvFacts:
     try:
         with quiet_mujoco(), contextlib.closing(make_env(env_id)) as env:
             low, high = action_bounds(env)
-            return EnvFacts(env_id, env.observation_space.shape[0], low, high, step_limit(env))
+            return EnvFacts(env_id, env.obs_dim, low, high, step_limit(env))
     except InputError:
         raise
     except Exception as error:  # an environment's constructor may raise anything

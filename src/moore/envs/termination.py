@@ -17,6 +17,7 @@ Walker2d, InvertedDoublePendulum and Humanoid themselves do not test.
 
 import re
 from collections.abc import Callable
+from typing import Protocol, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -28,45 +29,65 @@ from moore.imports import import_function
 
 TerminationFn = Callable[[Array, Array, Array], Array]
 _Any = jax.Array | np.ndarray
+Kind = TypeVar("Kind", jax.Array, np.ndarray)  # ends are arrays as the observations are
 Obs = Float[_Any, " obs_dim *rows"]
 Action = Float[_Any, " action_dim *rows"]
-Ends = Bool[_Any, " *rows"]
 
 
-def never(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+class Rule(Protocol):
+    """A rule of this file: for one transition, or for NumPy's rows along a second axis."""
+
+    @overload
+    def __call__(self, obs: Array, action: Array, next_obs: Array, /) -> Array: ...
+
+    @overload
+    def __call__(self, obs: np.ndarray, action: np.ndarray, next_obs: np.ndarray, /) -> _Any: ...
+
+
+def never(obs: Obs, action: Action, next_obs: Obs) -> Bool[Array, " *rows"]:
     """No state ends an episode: HalfCheetah, Swimmer, Reacher, Pusher, Pendulum."""
     return jnp.zeros(next_obs.shape[1:], bool)
 
 
-def hopper(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+def hopper(
+    obs: Obs, action: Action, next_obs: Float[Kind, " obs_dim *rows"]
+) -> Bool[Kind, " *rows"]:
     """Healthy: height z > 0.7, |pitch| < 0.2, every entry after z within (-100, 100)."""
     z, pitch = next_obs[0], next_obs[1]
     in_range = (abs(next_obs[1:]) < 100.0).all(axis=0)
     return ~(_finite(next_obs) & in_range & (z > 0.7) & (abs(pitch) < 0.2))
 
 
-def walker2d(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+def walker2d(
+    obs: Obs, action: Action, next_obs: Float[Kind, " obs_dim *rows"]
+) -> Bool[Kind, " *rows"]:
     """Healthy: 0.8 < z < 2 and -1 < pitch < 1."""
     z, pitch = next_obs[0], next_obs[1]
     return ~(_finite(next_obs) & (z > 0.8) & (z < 2.0) & (abs(pitch) < 1.0))
 
 
-def ant(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+def ant(obs: Obs, action: Action, next_obs: Float[Kind, " obs_dim *rows"]) -> Bool[Kind, " *rows"]:
     """Healthy: 0.2 <= z <= 1, both bounds included."""
     return ~(_finite(next_obs) & (next_obs[0] >= 0.2) & (next_obs[0] <= 1.0))
 
 
-def humanoid(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+def humanoid(
+    obs: Obs, action: Action, next_obs: Float[Kind, " obs_dim *rows"]
+) -> Bool[Kind, " *rows"]:
     """Healthy: 1 < z < 2."""
     return ~(_finite(next_obs) & (next_obs[0] > 1.0) & (next_obs[0] < 2.0))
 
 
-def inverted_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+def inverted_pendulum(
+    obs: Obs, action: Action, next_obs: Float[Kind, " obs_dim *rows"]
+) -> Bool[Kind, " *rows"]:
     """An episode ends at a pole angle beyond 0.2 rad."""
     return ~(_finite(next_obs) & (abs(next_obs[1]) <= 0.2))
 
 
-def inverted_double_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+def inverted_double_pendulum(
+    obs: Obs, action: Action, next_obs: Float[Kind, " obs_dim *rows"]
+) -> Bool[Kind, " *rows"]:
     """An episode ends when the tip is at height 1 or lower.
 
     The two poles have 0.6 m and the second angle is relative to the first, so the height of the tip
@@ -77,7 +98,9 @@ def inverted_double_pendulum(obs: Obs, action: Action, next_obs: Obs) -> Ends:
     return ~(_finite(next_obs) & (height > 1.0))
 
 
-def mountain_car(obs: Obs, action: Action, next_obs: Obs) -> Ends:
+def mountain_car(
+    obs: Obs, action: Action, next_obs: Float[Kind, " obs_dim *rows"]
+) -> Bool[Kind, " *rows"]:
     """An episode ends at the goal: position >= 0.45, velocity >= 0."""
     return ~_finite(next_obs) | ((next_obs[0] >= 0.45) & (next_obs[1] >= 0.0))
 
@@ -108,7 +131,7 @@ def termination_rule(
             example="my_plant.rules:ends",
             takes="(obs, action, next_obs), returning one bool",
         )
-    rule = _lookup(env_id if spec == "auto" else spec)
+    rule = known_rule(env_id if spec == "auto" else spec)
     if rule is not None:
         return rule
     if spec != "auto":
@@ -131,17 +154,18 @@ def known_environments() -> list[str]:
     return sorted(f"{name}-v{v}" for name, (versions, _) in _FAMILIES.items() for v in versions)
 
 
-def _finite(next_obs: Obs) -> Ends:
-    return (abs(next_obs) < float("inf")).all(axis=0)
+def _finite(next_obs: Float[Kind, " obs_dim *rows"]) -> Bool[Kind, " *rows"]:
+    return abs(next_obs).max(axis=0) < float("inf")  # the largest of some with NaN is NaN
 
 
-def _lookup(env_id: str | None) -> TerminationFn | None:
+def known_rule(env_id: str | None) -> Rule | None:
+    """The rule of an environment; None if it has none here."""
     match = re.fullmatch(r"(\w+)-v(\d+)", env_id or "")
     versions, rule = _FAMILIES.get(match[1], ((), None)) if match else ((), None)
     return rule if match and int(match[2]) in versions else None
 
 
-_FAMILIES: dict[str, tuple[tuple[int, ...], TerminationFn]] = {
+_FAMILIES: dict[str, tuple[tuple[int, ...], Rule]] = {
     "Ant": ((4, 5), ant),
     "HalfCheetah": ((4, 5), never),
     "Hopper": ((4, 5), hopper),

@@ -55,12 +55,16 @@ def frozen_metrics(
     if random_return is None and reference is not None:
         random_return = reference.random
     luck = dip_share_by_luck(known, epochs, random_return)
-    dip = None if luck is None else luck * abs(mean - random_return)
+    dip = None
+    if luck is not None:
+        assert mean is not None and random_return is not None  # without them there is no share
+        dip = luck * abs(mean - random_return)
+    by_yardstick = None if dip is None or yardstick is None else dip / yardstick
     worst = float(known.min()) if known.size else None
     metrics |= {
         "behaviour_dip": dip,
         "behaviour_dip_share": luck,
-        "behaviour_dip_by_yardstick": None if None in (dip, yardstick) else dip / yardstick,
+        "behaviour_dip_by_yardstick": by_yardstick,
         "behaviour_worst_episode": worst,
         "epochs_to_threshold": None,
     }

@@ -13,6 +13,7 @@ the first steps were typical.
 
 import dataclasses
 import math
+from typing import overload
 
 import equinox as eqx
 import jax
@@ -73,6 +74,14 @@ def observed_range(replay: Replay) -> ObsRange:
     obs, next_obs = replay.data.obs, replay.data.next_obs
     low, high = jnp.minimum(obs, next_obs), jnp.maximum(obs, next_obs)
     return jnp.where(there, low, jnp.inf).min(axis=0), jnp.where(there, high, -jnp.inf).max(axis=0)
+
+
+@overload
+def widened(seen: ObsRange, share: float) -> ObsRange: ...
+
+
+@overload
+def widened(seen: ObsRange, share: float | None) -> ObsRange | None: ...
 
 
 def widened(seen: ObsRange, share: float | None) -> ObsRange | None:
@@ -180,7 +189,7 @@ def compare_epochs(
         predicted_drop: eta_{M_{t+1}}(pi_t) - eta_{M_{t+1}}(pi_{t+1}), the bound before the last
             step of its proof. It lacks only the models' errors and holds for any two policies.
     """
-    starts, discount = gather(offline, online, rows).obs, settings.discount
+    starts, discount = jnp.asarray(gather(offline, online, rows).obs), settings.discount
     how = agent, terminated_fn, settings, discount, spread, within
 
     def estimate(pair: PolicyInModels):

@@ -299,12 +299,13 @@ class Imagination:
         task, gate = self.task, self.task.config.gate
         key, key_starts, key_rollout = jax.random.split(key, 3)
         if gate.horizon is None:
-            shape, episodes = (gate.rollouts,), len(task.first_states)
-            starts = task.first_states[jax.random.randint(key_starts, shape, 0, episodes)]
+            first, shape = task.first_states, (gate.rollouts,)
+            assert first is not None  # without a log there is no gate
+            starts = first[jax.random.randint(key_starts, shape, 0, len(first))]
             steps, discount = task.episode_steps, 1.0
         else:
             log, rows = task.read(task.draws(now).rows(key_starts, (gate.rollouts,)))
-            starts = gather(log, now.online, rows).obs
+            starts = jnp.asarray(gather(log, now.online, rows).obs)
             steps, discount = gate.horizon, task.agent_config.discount
         in_trials = bool(task.config.dip_budget) and now.stage == "online"
         accepted, acting, metrics = compare_policies(

@@ -123,8 +123,9 @@ class OnPolicy:
         task = self.task
         with task.clock("imagine"):
             key, key_starts, key_round = jax.random.split(key, 3)
+            assert task.first_states is not None  # it learns from a log
             log, rows = task.read(task.draws(now).rows(key_starts, (STARTS,)))
-            chains, rows, metrics = collect_round(
+            chains, learned, metrics = collect_round(
                 now.agent,
                 state.model,
                 state.chains,
@@ -144,7 +145,7 @@ class OnPolicy:
             )
             jax.block_until_ready(metrics)
         begun = jnp.ones((), bool)
-        return OnPolicyState(state.imagination, rows, chains, begun), key, metrics
+        return OnPolicyState(state.imagination, learned, chains, begun), key, metrics
 
     def batches(self, state: OnPolicyState, now: Moment, key: PRNGKeyArray, count: int) -> Batches:
         """Passes over the rows of the round, each in an order of its own."""
@@ -180,7 +181,7 @@ def collect_round(
     online: Replay,
     first_states: Float[Array, "episodes obs"],
     rows: Int[Array, " starts"],
-    usual: Replay,
+    usual_rows: Replay,
     seen: diagnostics.ObsRange,
     key: PRNGKeyArray,
     *,
@@ -192,7 +193,7 @@ def collect_round(
 ) -> tuple[Float[Array, "chains obs"], PPOBatch, Metrics]:
     """A round of rows, where its chains stand, and what there is to say of it.
 
-    Chains begin at `rows` of `log` and `online`; what is usual is told by rows of `usual`.
+    Chains begin at `rows` of `log` and `online`; what is usual is told by `usual_rows`.
     """
     key_first, key_which, key_usual, key_chains = jax.random.split(key, 4)
     count = rows.shape[0]
@@ -202,10 +203,13 @@ def collect_round(
     begin = fresh[jnp.arange(chains.shape[0]) % count]
 
     elites = model.ensemble.elites.shape[0]
-    places = jax.random.randint(key_usual, (USUAL_ROWS // elites * elites,), 0, usual.train_size)
-    known = take(usual.data, usual.train_rows[places])
+    places = jax.random.randint(
+        key_usual, (USUAL_ROWS // elites * elites,), 0, usual_rows.train_size
+    )
+    known = take(usual_rows.data, usual_rows.train_rows[places])
     outputs = inputs_and_targets(known)[1]
-    usual = usual_distance(model.ensemble, known.obs, known.action, outputs, chains_config.usual)
+    obs, action = jnp.asarray(known.obs), jnp.asarray(known.action)
+    usual = usual_distance(model.ensemble, obs, action, outputs, chains_config.usual)
     chains, steps = roll_chains(
         model.ensemble,
         lambda obs, k: ppo.draw_action(agent.actor, obs, k),

@@ -49,17 +49,18 @@ def calibrate_penalty(
     holdout = take(log.data, log.holdout_rows)
     mean, std = predict_all(ensemble, inputs_and_targets(holdout)[0])
     uncertainty_fn = make_uncertainty(settings, agent, agent_state, terminated_fn, spread)
-    u = uncertainty_fn(holdout.obs, holdout.action, mean, std, key)
-    goes_on = 1.0 - holdout.terminated.astype(jnp.float32)
+    value_of = agent.value
+    assert uncertainty_fn is not None and value_of is not None
+    obs, action = jnp.asarray(holdout.obs), jnp.asarray(holdout.action)
+    u = uncertainty_fn(obs, action, mean, std, key)
+    goes_on = 1.0 - jnp.asarray(holdout.terminated).astype(jnp.float32)
     discount = settings.discount
 
     def value(obs: Float[Array, "rows obs"]) -> Float[Array, " rows"]:
-        return goes_on * agent.value(agent_state, obs, key)
+        return goes_on * value_of(agent_state, obs, key)
 
-    real = holdout.reward + discount * value(holdout.next_obs)
-    imagined = jax.vmap(
-        lambda member: member[:, 0] + discount * value(holdout.obs + member[:, 1:])
-    )(mean)
+    real = holdout.reward + discount * value(jnp.asarray(holdout.next_obs))
+    imagined = jax.vmap(lambda member: member[:, 0] + discount * value(obs + member[:, 1:]))(mean)
     error = jnp.max(jnp.abs(imagined - real[None]), axis=0)
     there = jnp.arange(error.shape[0]) < log.holdout_size
     ratio = jnp.where(there, error / u, jnp.nan)

@@ -14,6 +14,7 @@ from moore.agents.agent import Agent
 from moore.dynamics.ensemble import Ensemble, Normaliser
 from moore.dynamics.fit import ModelState
 from moore.dynamics.imagine import TerminationFn, rollout
+from moore.dynamics.penalty import UncertaintyFn
 from moore.dynamics.pessimistic import Halt, halted, of_disagreement
 from moore.dynamics.surprise import surprise, uncertainty_of
 from moore.experience.diagnostics import ObsRange, observed_range, widened
@@ -79,12 +80,13 @@ def imagine(
     `agent_state` measures u, if `uncertainty` is "value". `spread` is the unit of `imagined_bound`.
     With `halt`, u is the members' disagreement, and a rollout halts where it is too large.
     """
-    uncertainty_fn = of_disagreement
+    uncertainty_fn: UncertaintyFn | None = of_disagreement
     if halt is None:
         uncertainty_fn = make_uncertainty(settings, agent, agent_state, terminated_fn, spread)
     trusted = jnp.asarray(jnp.inf if halt is None else halt.limit)
     if settings.trust_quantile is not None:
         key_rollout, key_trust = jax.random.split(key_rollout)
+        assert uncertainty_fn is not None  # a configuration always asks for one
         judged = gather(offline, online, rows[:TRUST_ROWS])
         usual = uncertainty_of(model.ensemble, judged, uncertainty_fn, key_trust)
         trusted = jnp.minimum(jnp.quantile(usual, settings.trust_quantile), trusted)
@@ -96,7 +98,7 @@ def imagine(
             model.ensemble,
             lambda obs, k: agent.act(policy, obs, k),
             terminated_fn,
-            gather(offline, online, chunk_rows).obs,
+            jnp.asarray(gather(offline, online, chunk_rows).obs),
             chunk_key,
             length=settings.rollout_length,
             penalty_coef=penalty_coef,
@@ -175,7 +177,8 @@ def _steps_of(
     next_obs = transitions.next_obs
     low, high = (to_rank_of(end, next_obs) for end in seen)
     outside = jnp.any((next_obs < low) | (next_obs > high), axis=-1)
-    return _Steps(happened, due, outside, uncertainty, transitions.reward, transitions.terminated)
+    reward, terminated = jnp.asarray(transitions.reward), jnp.asarray(transitions.terminated)
+    return _Steps(happened, due, outside, uncertainty, reward, terminated)
 
 
 def _halt_metrics(steps: _Steps, halt: Halt) -> Metrics:

@@ -45,6 +45,7 @@ def _what(contract: dict) -> list[str]:
 
 def _tables(contract: dict) -> list[str]:
     lines = ["All numbers are float32; the first dimension of every array is the batch.", ""]
+    titles: tuple[str, ...]
     for array in contract["inputs"]:
         low, high = ("log_low", "log_high") if array["name"] == "obs" else ("low", "high")
         titles = ("lowest in the log", "highest in the log") if low != "low" else ("low", "high")

@@ -89,7 +89,7 @@ def load_policy(run: str | Path, *, seed: int = 0) -> NumpyPolicy:
 
 
 def _actor(
-    arrays: dict[str, np.ndarray], obs_dim: int, action_dim: int, noise: object
+    arrays: dict[str, np.ndarray], obs_dim: int, action_dim: int, noise: float
 ) -> ActorArrays:
     """The actor; the names and shapes of its arrays say which kind it is."""
     check_arrays(arrays)

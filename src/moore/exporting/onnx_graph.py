@@ -69,7 +69,7 @@ def onnx_bytes(network: Network, *, about: str) -> bytes:
     inputs = {OBS: network.obs_dim}
     if network.rate_limit is not None:
         inputs[PREVIOUS] = network.low.size
-        action = _limited(graph, network, action)
+        action = _limited(graph, network.rate_limit, action)
     _with_nan(graph, action, list(inputs))
     model = helper.make_model(
         helper.make_graph(
@@ -118,9 +118,9 @@ def _action(graph: _Graph, network: Network) -> str:
     return graph.node("Min", graph.node("Max", x, "low"), "high")
 
 
-def _limited(graph: _Graph, network: Network, action: str) -> str:
+def _limited(graph: _Graph, rate_limit: np.ndarray, action: str) -> str:
     start = graph.node("Min", graph.node("Max", PREVIOUS, "low"), "high")
-    limit = graph.constant("rate_limit", network.rate_limit)
+    limit = graph.constant("rate_limit", rate_limit)
     least, most = graph.node("Sub", start, limit), graph.node("Add", start, limit)
     return graph.node("Min", graph.node("Max", action, least), most)
 

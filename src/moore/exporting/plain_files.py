@@ -22,7 +22,7 @@ def npz_bytes(network: Network) -> bytes:
     if network.rate_limit is not None:
         arrays["rate_limit"] = network.rate_limit
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type] # its stub takes a name for `allow_pickle`
     return buffer.getvalue()
 
 
@@ -44,6 +44,7 @@ def run_npz(
     action = np.clip(low + (np.tanh(x) + 1.0) * (0.5 * (high - low)), low, high)
     if "rate_limit" not in numbers.files:
         return action
+    assert previous is not None  # a policy with a rate limit is always asked with it
     start, limit = np.clip(previous, low, high), numbers["rate_limit"]
     return np.clip(action, start - limit, start + limit)
 

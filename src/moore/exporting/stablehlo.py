@@ -53,10 +53,10 @@ def _program(network: Network) -> Callable[..., Array]:
             x = jax.nn.relu(x) if i + 1 < len(network.layers) else x
         x = x.mean(axis=0) if layer.weight.ndim == 3 else x
         low, high = network.low[None], network.high[None]
-        action = low + (jnp.tanh(x) + 1.0) * network.half_range[None]
+        action = jnp.add(low, (jnp.tanh(x) + 1.0) * network.half_range[None])
         action = jnp.clip(action, low, high)
         finite = jnp.isfinite(obs).all(axis=-1, keepdims=True)
-        if previous_action is not None:
+        if previous_action is not None and network.rate_limit is not None:
             start, most = jnp.clip(previous_action, low, high), network.rate_limit[None]
             action = jnp.clip(action, start - most, start + most)
             finite &= jnp.isfinite(previous_action).all(axis=-1, keepdims=True)

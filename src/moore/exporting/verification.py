@@ -128,7 +128,8 @@ def _largest_error(run: Run, policy: Policy, network: Network, obs: np.ndarray, 
     """Against both originals, for the whole batch and for its first row alone."""
     originals = policy(obs), by_jax(policy, obs)
     reach = _range(network)
-    inputs, wanted = (obs,), originals
+    inputs: tuple[np.ndarray, ...] = (obs,)
+    wanted: tuple[np.ndarray, ...] = originals
     if network.rate_limit is not None:
         previous = _previous_actions(network, originals[0], seed)
         inputs, wanted = (obs, previous), tuple(network.limited(a, previous) for a in originals)

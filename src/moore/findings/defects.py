@@ -33,8 +33,8 @@ def findings(summary: dict, *, in_run: bool = False) -> list[Finding]:
     for defect in DEFECTS:
         if (defect.in_run or not in_run) and defect.found(summary):
             level = defect.level(summary) if callable(defect.level) else defect.level
-            made = callable(defect.text)
-            text = defect.text(summary) if made else defect.text.format(**summary)
+            text = defect.text
+            text = text.format(**summary) if isinstance(text, str) else text(summary)
             found.append(Finding(defect.name, level, _printable(text)))
     order = ("refused", "ruins", "note")
     return sorted(found, key=lambda finding: order.index(finding.level))

@@ -6,6 +6,7 @@ All counts here are counts of ends. A share of all rows would say nothing, becau
 import numpy as np
 
 from moore.data.checks import as_float32
+from moore.data.log import stored_successors
 from moore.findings.resets import SystemSteps, resets_itself
 from moore.findings.steps import SAMPLE, AnyLog, UsualSteps, changes, usual_steps
 from moore.findings.terminal_states import terminals_like_others
@@ -83,16 +84,17 @@ def _constant(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarr
 
     A goal may also be a single state, but it is reached by a usual step.
     """
-    after = as_float32(log.next_obs[group[:: max(1, len(group) // SAMPLE)]])
+    next_obs = stored_successors(log)
+    after = as_float32(next_obs[group[:: max(1, len(group) // SAMPLE)]])
     if len(after) < 1 or not usual.known:
         return group[:0], ""
     vectors, counts = np.unique(after, axis=0, return_counts=True)
     vector = vectors[counts.argmax()]
-    same = group[(as_float32(log.next_obs[group]) == vector).all(axis=1)]
+    same = group[(as_float32(next_obs[group]) == vector).all(axis=1)]
     one_value = len(vector) > 1 and np.all(vector == vector[0])
     if len(same) < (1 if one_value and len(group) == 1 else max(_AT_LEAST, _MANY * len(group))):
         return group[:0], ""
-    inside = (as_float32(log.next_obs[usual.rows]) == vector).all(axis=1).mean()
+    inside = (as_float32(next_obs[usual.rows]) == vector).all(axis=1).mean()
     if inside > 0.01 or usual.far(changes(log, same)).mean() < _MOST:
         return group[:0], ""
     if not vector.any():
@@ -113,13 +115,13 @@ def _own(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
 
 def _before(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndarray):
     """Rows whose next_obs is the obs of the row before them in their episode."""
-    inside = usual.rows[usual.rows > first[usual.rows]]
+    next_obs, inside = stored_successors(log), usual.rows[usual.rows > first[usual.rows]]
     group = group[group > first[group]]
     if not usual.known or len(inside) == 0:
         return group[:0], ""
 
     def is_before(rows: np.ndarray) -> np.ndarray:
-        return (as_float32(log.next_obs[rows]) == as_float32(log.obs[rows - 1])).all(axis=1)
+        return (as_float32(next_obs[rows]) == as_float32(log.obs[rows - 1])).all(axis=1)
 
     share = float(is_before(inside).mean())
     return _if_many(group[is_before(group)], group, share), "the obs of the row before"
@@ -129,7 +131,7 @@ def _own_first(log: AnyLog, group: np.ndarray, usual: UsualSteps, first: np.ndar
     """Rows whose next_obs is the first obs of their own episode, and a far step away."""
     group = group[group > first[group]]
     start = as_float32(log.obs[first[group]])
-    same = group[(as_float32(log.next_obs[group]) == start).all(axis=1)]
+    same = group[(as_float32(stored_successors(log)[group]) == start).all(axis=1)]
     if len(same) and usual.far(changes(log, same)).mean() < _MOST:
         same = same[:0]
     return _if_many(same, group, 0.0), "the first obs of their own episode"
@@ -146,7 +148,8 @@ def _far_resets(log: AnyLog, ends: np.ndarray, usual: UsualSteps) -> np.ndarray:
     ends = ends[ends < log.size - 1]
     ends = ends[usual.far(changes(log, ends))]
     with np.errstate(invalid="ignore", over="ignore"):
-        off = log.next_obs[ends].astype(np.float64) - log.obs[ends + 1].astype(np.float64)
+        after = stored_successors(log)[ends].astype(np.float64)
+        off = after - log.obs[ends + 1].astype(np.float64)
     return ends[usual.near(off)]
 
 

@@ -46,8 +46,8 @@ def read_flags(log: Log, max_episode_steps: int | None = None) -> Flags:
     """
     terminated = as_flags(log.name, "terminated", log.terminated)
     if log.truncated is None:
-        cuts = find_cuts(log, max_episode_steps)
-        return Flags(terminated, cuts.truncated, 0, cuts)
+        found = find_cuts(log, max_episode_steps)
+        return Flags(terminated, found.truncated, 0, found)
     truncated = as_flags(log.name, "truncated", log.truncated)
     both = terminated & truncated
     truncated = truncated & ~terminated

@@ -150,6 +150,7 @@ def sums_of(columns: np.ndarray) -> Sums:
 
 def joined(sums: Sequence[Sums], known: int) -> LogPart:
     """The part that several make up."""
-    rows = sum(part[0] for part in sums)
-    mean, products = (np.sum([part[i] for part in sums], axis=0) / rows for i in (1, 2))
+    rows = sum(count for count, _, _ in sums)
+    mean = np.sum([total for _, total, _ in sums], axis=0) / rows
+    products = np.sum([product for _, _, product in sums], axis=0) / rows
     return LogPart(products - np.outer(mean, mean), known)

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from moore.data.dataset import Dataset
-from moore.data.log import Log
+from moore.data.log import Log, stored_successors
 
 AnyLog = Log | Dataset
 SAMPLE = 20_000  # rows, evenly spaced
@@ -72,4 +72,4 @@ def usual_steps(log: AnyLog, ends: np.ndarray) -> UsualSteps:
 def changes(log: AnyLog, rows: np.ndarray) -> np.ndarray:
     """(k, obs_dim) float64: the stored successors of rows minus their obs."""
     with np.errstate(invalid="ignore", over="ignore"):
-        return log.next_obs[rows].astype(np.float64) - log.obs[rows].astype(np.float64)
+        return stored_successors(log)[rows].astype(np.float64) - log.obs[rows].astype(np.float64)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from moore.data.checks import blocks
-from moore.data.log import Log
+from moore.data.log import Log, stored_successors
 
 
 def summarize_successors(log: Log, ends: np.ndarray) -> dict:
@@ -33,9 +33,10 @@ def summarize_successors(log: Log, ends: np.ndarray) -> dict:
 
 
 def _compare(log: Log, ends: np.ndarray, known: np.ndarray) -> dict[str, np.ndarray]:
+    successors = stored_successors(log)
     is_next, unchanged = np.zeros(log.size, bool), np.zeros(log.size, bool)
     for rows in blocks(log.size, 3 * log.obs[:1].nbytes):
-        own, after = _float32(log.obs[rows]), _float32(log.next_obs[rows])
+        own, after = _float32(log.obs[rows]), _float32(successors[rows])
         unchanged[rows] = (own == after).all(axis=1)
         following = _float32(log.obs[rows.start + 1 : rows.stop + 1])
         is_next[rows.start : rows.start + len(following)] = (

@@ -74,8 +74,8 @@ def _other_rewards(log: "Dataset", other: "Dataset") -> str:
     columns, values = [], []
     for one in (log, other):
         rows = thinned(sample_of(one, one.terminated | one.truncated), _REWARDS)
-        seen = (numbers(one.obs, rows), numbers(one.action, rows), successors(one, rows))
-        columns.append(np.column_stack(seen))
+        known = (numbers(one.obs, rows), numbers(one.action, rows), successors(one, rows))
+        columns.append(np.column_stack(known))
         values.append(numbers(one.reward, rows))
     first, second = map(len, values)
     seen = np.vstack(columns)

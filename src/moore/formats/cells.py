@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -145,8 +146,8 @@ class Cells:
             cells = self._text(cells)
             values = self._plain_numbers(cells)
         if values is None:  # signs, words, or what is no number
-            values = [self._number(i, t, column) for i, t in enumerate(cells.to_pylist())]
-            values = np.array(values, np.float64)
+            numbers = [self._number(i, t, column) for i, t in enumerate(cells.to_pylist())]
+            values = np.array(numbers, np.float64)
         if self.columns.decimal is None and (
             pair := between_thousands(cells, values, self.decimal)
         ):
@@ -156,8 +157,8 @@ class Cells:
                 f'without it, or, if it is decimal, say so: decimal = "{self.decimal}"'
             )
         large = np.flatnonzero(np.abs(values) >= _EXACT)
-        whole = [(i, str(pc.cast(cells[int(i)], pa.string()).as_py()).strip()) for i in large]
-        whole = [(i, int(t)) for i, t in whole if len(t) < 40 and _INTEGER.fullmatch(t)]
+        texts = [(i, str(pc.cast(cells[int(i)], pa.string()).as_py()).strip()) for i in large]
+        whole = [(i, int(t)) for i, t in texts if len(t) < 40 and _INTEGER.fullmatch(t)]
         self._check_exact([i for i, _ in whole], [v for _, v in whole], values, column)
         return values
 
@@ -175,7 +176,9 @@ class Cells:
         return values.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
 
     def _number(self, row: int, text: str | None, column: str) -> float:
-        value = np.nan if text is None else self._value(text)
+        if text is None:
+            return np.nan
+        value = self._value(text)
         if value is None:
             self._refuse(row, column, text, self._expected(text))
         return value
@@ -217,16 +220,16 @@ class Cells:
                     return pc.cast(text, pa.timestamp("ns", zone))
                 except pa.ArrowInvalid:
                     continue
-        zones, found = set(), []
+        zones: set[bool] = set()
+        found: list[int | None] = []
         for row, cell in enumerate(text.to_pylist()):
             moment = None if cell is None else self._moment(row, cell, column)
-            if moment is not None:
-                zones.add(moment.tzinfo is not None)
-                moment = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime(
-                    1970, 1, 1, tzinfo=UTC
-                )
-                moment = moment // timedelta(microseconds=1)
-            found.append(moment)
+            if moment is None:
+                found.append(None)
+                continue
+            zones.add(moment.tzinfo is not None)
+            since = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+            found.append(since // timedelta(microseconds=1))
         if len(zones) > 1:
             raise InputError(
                 f"{self.name}: column {shown(column)} holds times with and without a time zone; "
@@ -270,7 +273,7 @@ class Cells:
                     "exactly; subtract an offset, or leave the column out"
                 )  # fmt: skip
 
-    def _refuse(self, row: int, column: str, cell: object, expected: str):
+    def _refuse(self, row: int, column: str, cell: object, expected: str) -> NoReturn:
         cell = cell.decode("latin-1") if isinstance(cell, bytes) else cell
         raise InputError(
             f"{self.name}: column {shown(column)} holds {shown(repr(cell))[:60]} in "

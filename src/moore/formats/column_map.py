@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, NoReturn
 
 from moore.data.checks import shown
 from moore.errors import InputError
@@ -177,7 +178,7 @@ def from_mapping(values: Mapping, name: str) -> ColumnMap:
             f"{name}: nothing is known of {shown(', '.join(map(str, strange)))}; the known keys "
             f"are {', '.join(known)}"
         )
-    checked = {key: _checked(key, value, name) for key, value in values.items()}
+    checked: dict[str, Any] = {key: _checked(key, value, name) for key, value in values.items()}
     _check_roles(checked, name)
     return ColumnMap(**checked)
 
@@ -197,30 +198,37 @@ def _checked(key: str, value: object, name: str) -> object:
             _refuse(name, key, value, "one of " + ", ".join(map(repr, _CHOICES[key])))
         return value
     if key == "delimiter":
-        fits = isinstance(value, str) and len(value) == 1 and value.isascii()
-        fits = fits and value not in "\r\n\"'" and not value.isalnum()
-        return value if fits else _refuse(name, key, value, "one sign, such as ';'")
+        if isinstance(value, str) and _is_sign(value):
+            return value
+        _refuse(name, key, value, "one sign, such as ';'")
     if key == "units":
-        fits = isinstance(value, Mapping)
-        fits = fits and all(isinstance(v, str) for pair in value.items() for v in pair)
-        return dict(value) if fits else _refuse(name, key, value, "a table: units.T1 = 'bar'")
+        if isinstance(value, Mapping) and all(
+            isinstance(v, str) for pair in value.items() for v in pair
+        ):
+            return dict(value)
+        _refuse(name, key, value, "a table: units.T1 = 'bar'")
     if key == "continues":
         return value if type(value) is bool else _refuse(name, key, value, "true or false")
     if key == "window":
         return _seconds(value, name)
     if key == "gap_tolerance":
-        fits = type(value) in (int, float) and 0 < value <= _LARGEST
-        return float(value) if fits else _refuse(name, key, value, "a number above 0, to 1e9")
+        if (type(value) is int or type(value) is float) and 0 < value <= _LARGEST:
+            return float(value)
+        _refuse(name, key, value, "a number above 0, to 1e9")
     least = 2 if key == "episode_rows" else 0
     fits = type(value) is int and least <= value <= _LARGEST
     return value if fits else _refuse(name, key, value, f"a whole number from {least} to 1e9")
+
+
+def _is_sign(value: str) -> bool:
+    return len(value) == 1 and value.isascii() and value not in "\r\n\"'" and not value.isalnum()
 
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _refuse(name: str, key: str, value: object, expected: str):
+def _refuse(name: str, key: str, value: object, expected: str) -> NoReturn:
     raise InputError(f"{name}: {key} is {shown(repr(value))}; expected {expected}")
 
 

@@ -166,7 +166,8 @@ def read_csv(
     with _open(path, head.encoding) as stream:
         stream.read(head.offset)
         lines = _Lines(stream)
-        at, empty = 0, []  # empty: blocks that may be the end of the file
+        at = 0
+        empty: list[tuple[Callable[[int], int], list[pa.Array]]] = []  # perhaps the end of the file
         try:
             for cells in _blocks(lines, name, head, wanted):
                 filled = np.zeros(len(cells[0]), bool)
@@ -254,7 +255,7 @@ def _delimiter(line: bytes) -> str:
     """The character that separates most names; a comma if there is one column."""
     outside = re.sub(rb'"[^"]*"', b"", line)
     counts = {sign: outside.count(sign.encode()) for sign in _DELIMITERS}
-    return max(counts, key=counts.get) if any(counts.values()) else ","
+    return max(counts, key=lambda sign: counts[sign]) if any(counts.values()) else ","
 
 
 def _decoded(header: list[str]) -> tuple[list[str], bool]:

@@ -39,8 +39,10 @@ STATISTICS = {key: f"moore/{key}" for key in ("episode_returns", "episode_length
 
 _FLAGS = ("terminated", "truncated", "successor_known")
 # What h5py and NumPy raise where a file is no HDF5, is cut short, or is damaged.
-_UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, IndexError)
-_UNREADABLE += (OverflowError, AttributeError)
+_UNREADABLE = (
+    OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, IndexError,
+    OverflowError, AttributeError,
+)  # fmt: skip
 
 
 def read_d4rl(
@@ -76,8 +78,8 @@ def read_d4rl(
         read = partial(_read, subset=subset, name=name, exact=exact, windows=windows)
         fields = {key: read(item, key) for key, item in columns.items()}
         fields |= _statistics(source, subset)
-        fields["infos"] = _infos(source, len(columns["obs"]), subset) if infos else {}
-        fields["extras"] = _extras(source, len(columns["obs"]), subset) if exact else {}
+        more = _infos(source, len(columns["obs"]), subset) if infos else {}
+        extras = _extras(source, len(columns["obs"]), subset) if exact else {}
         notes = _passed_over(source, columns, name)
         notes = [] if infos and exact else notes  # then it is all read, to be written elsewhere
     if across := [ROWS[key] for key, item in columns.items() if isinstance(item, Lying)]:
@@ -85,13 +87,15 @@ def read_d4rl(
     metadata = with_notes(metadata, notes) | _lost(fields, windows)
     if subset is not None:
         sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
-    return Log(
-        **({"truncated": None, "next_obs": None} | fields),
+    return Log.of(
+        fields,
         name=name,
         env_id=env_id,
         sha256=sha256,
         reference=read_reference(metadata, env_id),
+        infos=more,
         metadata=metadata,
+        extras=extras,
     )
 
 
@@ -115,13 +119,19 @@ def read_slices(path: str | Path, *, rows: int) -> Iterator[Log]:
         notes, env_id = _passed_over(source, columns, name), metadata.get("env_id")
         for item in columns.values():
             check_stored(item.item if isinstance(item, Lying) else item)
-        log = {"name": name, "env_id": env_id if isinstance(env_id, str) else None}
-        log |= {"sha256": hash_file(file), "reference": read_reference(metadata, log["env_id"])}
-        log["metadata"] = with_notes(metadata, notes)
+        env_id = env_id if isinstance(env_id, str) else None
+        log_of = partial(
+            Log.of,
+            name=name,
+            env_id=env_id,
+            sha256=hash_file(file),
+            reference=read_reference(metadata, env_id),
+            metadata=with_notes(metadata, notes),
+        )
         for part in slices_of_episodes(columns, rows, name):
             values = {key: item[part] for key, item in columns.items()}
             values = {k: v.reshape(column(k, v.shape)) for k, v in values.items()}
-            yield Log(**({"next_obs": None} | values), **log)
+            yield log_of(values)
 
 
 def count_rows(path: str | Path) -> int:
@@ -259,10 +269,9 @@ def _lost(fields: dict[str, np.ndarray], windows: Windows | None) -> dict[str, o
 
 
 def _choose(columns: dict[str, h5py.Dataset | Lying], budget: Budget, name: str) -> Subset | None:
-    terminated, truncated = (
-        _read(columns[key], key, subset=None, name=name) if key in columns else None
-        for key in ("terminated", "truncated")
-    )
+    read = partial(_read, subset=None, name=name)
+    terminated = read(columns["terminated"], "terminated")
+    truncated = read(columns["truncated"], "truncated") if "truncated" in columns else None
     return choose_rows(terminated, truncated, budget, name=name)
 
 
@@ -288,8 +297,7 @@ def _read(
     if key in _FLAGS and (source.dtype == bool or not exact):
         value = read_rows(source, subset, np.dtype(bool), partial(as_flags, name, ROWS[key]))
     elif exact or key == "reward":  # rewards are summed up first
-        how = {"written": key not in _FLAGS, "seen": seen}
-        value = read_rows(source, subset, source.dtype, **how)
+        value = read_rows(source, subset, source.dtype, written=key not in _FLAGS, seen=seen)
     else:
         value = read_rows(source, subset, np.dtype(np.float32), written=True, seen=seen)
     return value if exact else value.reshape(column(key, value.shape))
@@ -334,5 +342,7 @@ def _extras(source: h5py.File, rows: int, subset: Subset | None) -> dict[str, ob
     tree = {k: value for k, value in tree.items() if not (k.startswith("@") and is_plain(value))}
     if subset is None:
         return tree
-    per_row = {k for k, value in tree.items() if "@" not in k and np.shape(value)[:1] == (rows,)}
-    return {k: value[subset.keep] if k in per_row else value for k, value in tree.items()}
+    for key, value in tree.items():
+        if "@" not in key and isinstance(value, np.ndarray) and value.shape[:1] == (rows,):
+            tree[key] = value[subset.keep]
+    return tree

@@ -1,6 +1,7 @@
 """Metadata and reference scores of a log as attributes of a flat HDF5 file."""
 
 import json
+from typing import TypeGuard
 
 import h5py
 
@@ -14,10 +15,10 @@ _REFERENCE = "ref_min_score and ref_max_score"
 
 def read_metadata(attributes: h5py.AttributeManager) -> dict[str, object]:
     """The file's scalar attributes, and the JSON object in one of them, as metadata."""
-    scalars = {key: scalar(attributes[key]) for key in attributes}  # items() passes over damage
-    scalars = {key: value for key, value in scalars.items() if value is not None}
+    stored = {key: scalar(attributes[key]) for key in attributes}  # items() passes over damage
+    scalars: dict[str, object] = {k: value for k, value in stored.items() if value is not None}
     try:
-        return scalars | dict(json.loads(scalars.pop(_METADATA, "{}")))
+        return scalars | dict(json.loads(str(scalars.pop(_METADATA, "{}"))))
     except (TypeError, ValueError, RecursionError):  # somebody else's attribute
         return dict(scalars)
 
@@ -33,12 +34,12 @@ def attributes_of(log: Log) -> dict[str, str | bool | int | float]:
         metadata |= {key: new for key, new in scores.items() if metadata.get(key) != new}
         if reference.source != _REFERENCE:
             metadata["ref_source"] = reference.source
-    plain = {key: value for key, value in metadata.items() if _fits_attribute(key, value)}
+    plain = {key: value for key, value in metadata.items() if _fits_attribute(value, key)}
     rest = {key: value for key, value in metadata.items() if key not in plain}
     return plain | ({_METADATA: json.dumps(rest, sort_keys=True)} if rest else {})
 
 
-def _fits_attribute(key: str, value: object) -> bool:
+def _fits_attribute(value: object, key: str) -> TypeGuard[str | bool | int | float]:
     if isinstance(value, int):
         return bool(key) and -(2**63) <= value < 2**63
     text = key + value if isinstance(value, str) else key

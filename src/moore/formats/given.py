@@ -1,6 +1,7 @@
 """A data set that comes as an object, whose arrays its user may have made or replaced."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def as_given(dataset: Dataset) -> Dataset:
     """
     if dataset.whole is not None:  # read from the disk, and not changed
         return dataset
-    changed = {}
+    changed: dict[str, Any] = {}
     for key in (*_NUMBERS, *_FLAGS):
         value, kind = getattr(dataset, key), bool if key in _FLAGS else np.float32
         if type(value) is not np.ndarray or value.dtype != kind:

@@ -54,10 +54,10 @@ def read_rows(
         most=2**16 if subset is None else _SPARSE_ROWS,
         multiple_of=source.chunks[0] if source.chunks else 1,  # each is decompressed once
     ):
-        keep = slice(None) if subset is None else subset.keep[block]
-        if subset is not None and not keep.any():
+        keep = None if subset is None else subset.keep[block]
+        if keep is not None and not keep.any():
             continue
-        values = source[block][keep]
+        values = source[block] if keep is None else source[block][keep]
         if seen is not None:
             seen(at, values)
         values = convert(values)

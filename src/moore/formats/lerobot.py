@@ -11,6 +11,7 @@ import math
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from moore.data.checks import shown
 from moore.data.log import Log
@@ -46,7 +47,9 @@ def read_lerobot(
     folder = Path(os.path.expanduser(source))
     info = _info(folder, source)
     features = info["features"]
-    given = {key: getattr(columns, key) or value for key, value in _DEFAULTS.items()}
+    given: dict[str, Any] = {
+        key: getattr(columns, key) or value for key, value in _DEFAULTS.items()
+    }
     if own_reward:
         given["reward"] = None
     columns = replace(columns, **given)

@@ -41,7 +41,8 @@ def read_live_log(
             "leave it out"
         )
     records = Records(Path(os.path.expanduser(source)))
-    steps, units = Steps(), defaultdict(_Rows)
+    steps = Steps()
+    units: defaultdict[Unit, _Rows] = defaultdict(_Rows)
     for record in records:
         steps.patience = records.header["patience"]
         done = list(steps.take(record))
@@ -66,19 +67,21 @@ def read_live_log(
     returns = [total for unit in units.values() for total in unit.returns]
     about = {"units": list(units), "policies": _policies(rows)}
     digest = hashlib.sha256("".join(hash_file(file) for file in records.files()).encode())
+    statistics = _statistics(returns)
     return Log(
         obs=np.stack([step.obs for step in rows]),
         action=np.stack([step.action for step in rows]),
         reward=np.asarray([step.reward for step in rows], np.float32),
         terminated=np.asarray([step.terminated for step in rows]),
         truncated=np.concatenate([unit.cuts for unit in units.values()]).astype(bool),
-        next_obs=np.stack([step.next_obs for step in rows]),
+        next_obs=np.stack([step.next_obs for step in rows if step.next_obs is not None]),
         name=source,
         env_id=header["env_id"] or None,
         sha256=digest.hexdigest(),
         infos=_infos(rows, about),
         metadata=with_notes({"session": about}, notes),
-        **_statistics(returns),
+        episode_returns=statistics.get("episode_returns"),
+        episode_lengths=statistics.get("episode_lengths"),
     )
 
 

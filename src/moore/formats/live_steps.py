@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Step:
     lost: bool = False
 
     @property
-    def actor(self) -> str | None:
+    def actor(self) -> Literal["old", "new"] | None:
         """Who acted, "old" or "new"; None where no other controller stands by."""
         return None if self.decision is None else self.decision["actor"]
 
@@ -151,9 +152,10 @@ class Steps:
                 before.lost = True
             elif before.next_obs is None:
                 before.next_obs = obs
-        names, action = ("log_density", "policy", "gate"), vector(record["action"])
+        action = vector(record["action"])
         decision = _decision(record.get("decision"), action)
-        step = Step(number, unit, obs, action, *map(record.get, names), decision)
+        density, policy, gate = (record.get(name) for name in ("log_density", "policy", "gate"))
+        step = Step(number, unit, obs, action, density, policy, gate, decision)
         step.offer, step.reference_only = record.get("offer"), record.get("held", False)
         self.open.setdefault(unit, deque()).append(step)
         self.last = number

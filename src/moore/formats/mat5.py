@@ -51,11 +51,10 @@ def read_mat5(path: Path, wanted: set[str]) -> dict[str, Item]:
         if kind == _COMPRESSED:
             start = zlib.decompressobj().decompress(data, _NAME_BYTES)
             if _name(memoryview(start), order) in wanted:
-                data = _inflated(data)
+                kind, data = next(_elements(memoryview(_inflated(data)), order))
             else:
                 found[_name(memoryview(start), order)] = None
                 continue
-            kind, data = next(_elements(memoryview(data), order))
         if kind == _MATRIX:
             name, item = _matrix(data, order)
             found[name] = item if name in wanted else None

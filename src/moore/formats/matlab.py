@@ -8,6 +8,7 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import h5py
 import numpy as np
@@ -115,7 +116,7 @@ def _from_old(path: Path, wanted: list[str], source: str) -> dict[str, np.ndarra
     arrays = {}
     for key in wanted:
         item: object = content
-        parent = content
+        parent: object = content
         for part in key.split("."):
             parent, item = item, item.get(part) if isinstance(item, dict) else None
         if item is None and not (isinstance(parent, dict) and key.split(".")[-1] in parent):
@@ -130,7 +131,7 @@ def _from_old(path: Path, wanted: list[str], source: str) -> dict[str, np.ndarra
     return arrays
 
 
-def _missing(source: str, key: str, there: list):
+def _missing(source: str, key: str, there: list) -> NoReturn:
     raise InputError(
         f"{source}: no array {shown(key)}; the file has {shown(', '.join(map(str, there)))}; "
         "correct the map (fields of a structure: log.y)"
@@ -209,7 +210,7 @@ def _dims(key: str, width: int) -> list[str]:
 
 
 def _block(found: dict, columns: ColumnMap, part: slice) -> Block:
-    given: dict[str, object] = {
+    given: dict[str, np.ndarray] = {
         role: np.asarray(value[part], np.float64)
         for role, value in found.items()
         if role not in ("time", "episode")
@@ -225,5 +226,6 @@ def _block(found: dict, columns: ColumnMap, part: slice) -> Block:
     if "time" in found:
         time = found["time"][part]
         time = time.astype(np.int64) if time.dtype.kind in "iu" else time.astype(np.float64)
-        given |= {"time": time, "time_known": np.isfinite(time), "tick": SECONDS[columns.time_unit]}
-    return Block(**given, first=first)
+        given |= {"time": time, "time_known": np.isfinite(time)}
+    tick = SECONDS[columns.time_unit] if "time" in found else 1.0
+    return Block.of(given, first=first, tick=tick)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from pathlib import Path
+from types import UnionType
 
 import gymnasium
 import h5py
@@ -36,8 +37,10 @@ _TRANSPARENT = (
     *("RecordVideo", "HumanRendering", "RenderCollection"),
 )
 # What Minari raises for a set that is damaged, or not what its metadata say.
-_DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError, IndexError)
-_DAMAGED += (AttributeError, MemoryError, OverflowError, gymnasium.error.Error)
+_DAMAGED = (
+    OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError, IndexError,
+    AttributeError, MemoryError, OverflowError, gymnasium.error.Error,
+)  # fmt: skip
 
 
 def read_minari(
@@ -71,10 +74,11 @@ def read_minari(
         marks = _marks(metadata)
         _check_file(source)
         subset = None if budget is None else _choose(dataset_id, source, marks, budget)
-        fields = _read(dataset_id, source, subset, infos=infos, exact=exact)
+        fields, logged, lost = _read(dataset_id, source, subset, infos=infos, exact=exact)
         if not marks.get("timeouts", True):
-            fields["truncated"] = None
-        fields |= _side_file(source, subset, exact=exact)
+            del fields["truncated"]
+        apart, extras = _side_file(source, subset, exact=exact)
+        fields |= apart
         env_id = marks.get("env_id") or (source.env_spec and source.env_spec.id)
         reference = _reference(metadata, env_id)
         arguments = _arguments(source.env_spec)
@@ -88,15 +92,16 @@ def read_minari(
                 or "expected a whole Minari set; delete it and download or write it again"
             )
         ) from error
-    lost = fields.pop("float32")
     scalars = {k: v for k, v in metadata.items() if isinstance(v, str | bool | int | float)}
     kept = marks.get("metadata", scalars) | ({"env_args": arguments} if arguments else {})
     kept = with_notes(kept | ({"float32": lost} if lost else {}), _left_out(source.env_spec))
-    return Log(
-        **fields,
+    return Log.of(
+        fields,
         name=dataset_id,
         env_id=env_id,
         reference=reference,
+        infos=logged,
+        extras=extras,
         metadata=kept if subset is None else kept | {"subset": subset.metadata},
     )
 
@@ -139,8 +144,8 @@ def _marks(metadata: dict) -> dict:
     if MARKS not in metadata:
         return {}
     marks = metadata[MARKS]
-    kinds = {"env_id": str | None, "reference_source": str | None, "metadata": dict}
-    kinds |= {"timeouts": bool, "unfinished": bool}
+    kinds: dict[str, type | UnionType] = {"env_id": str | None, "reference_source": str | None}
+    kinds |= {"metadata": dict, "timeouts": bool, "unfinished": bool}
     if not isinstance(marks, dict):
         raise ValueError(f"{MARKS} is {marks!r}")
     for key, kind in kinds.items():
@@ -187,14 +192,16 @@ def _choose(dataset_id: str, source, marks: dict, budget: Budget) -> Subset | No
 
 def _read(
     dataset_id: str, source, subset: Subset | None, *, infos: bool, exact: bool
-) -> dict[str, object]:
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict]:
+    """The columns by field of `Log`, the infos, and the columns that lose steps in float32."""
     rows = int(source.total_steps) if subset is None else subset.metadata["rows"]
     chosen = source.episode_indices if subset is None else source.episode_indices[subset.episodes]
     unfinished = _marks(source.storage.metadata).get("unfinished")
     open_id = source.episode_indices[-1] if unfinished else None
     _check_file(source, chosen)
     columns: dict[str, np.ndarray] = {}
-    at, ends, kinds, windows = 0, [], {}, Windows(rows)
+    kinds: dict[str, tuple] = {}
+    at, ends, windows = 0, [], Windows(rows)
     for episode in source.iterate_episodes(chosen):
         if len(episode) == 0:
             continue
@@ -218,10 +225,10 @@ def _read(
         raise ValueError(f"{at} steps instead of {rows}")
     fields = {key: value for key, value in columns.items() if not key.startswith(_INFOS)}
     if "successor_known" in fields and not fields["successor_known"][ends].any():
-        fields |= {"next_obs": None, "successor_known": None}
-    names = sorted(columns.keys() - fields.keys() - {"next_obs"})
-    fields["float32"] = windows.lost((fields["terminated"] != 0) | (fields["truncated"] != 0))
-    return fields | {"infos": {key.removeprefix(_INFOS): columns[key] for key in names}}
+        del fields["next_obs"], fields["successor_known"]
+    names = sorted(key for key in columns if key.startswith(_INFOS))
+    lost = windows.lost((fields["terminated"] != 0) | (fields["truncated"] != 0))
+    return fields, {key.removeprefix(_INFOS): columns[key] for key in names}, lost
 
 
 def _episode(episode, *, ended: bool, infos: bool) -> dict[str, np.ndarray]:
@@ -257,7 +264,7 @@ def _kinds(values: dict[str, np.ndarray]) -> dict[str, tuple]:
 
 
 def _flatten(infos: dict, prefix: str = "") -> dict[str, np.ndarray]:
-    flat = {}
+    flat: dict[str, np.ndarray] = {}
     for key, value in infos.items():
         name = f"{prefix}{key}"
         flat |= _flatten(value, f"{name}/") if isinstance(value, dict) else {name: value}
@@ -269,10 +276,13 @@ def _allocate(key: str, value: np.ndarray, rows: int, *, exact: bool) -> np.ndar
     return np.empty((rows, *value.shape[1:]), dtype)
 
 
-def _side_file(source, subset: Subset | None, *, exact: bool) -> dict[str, object]:
+def _side_file(
+    source, subset: Subset | None, *, exact: bool
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Columns that the set does not hold as they were, and the extras."""
     path = Path(source.storage.data_path) / SIDE_FILE
     if not path.exists():
-        return {}
+        return {}, {}
     with h5py.File(path, "r") as file:
         check_heaps(file)
         statistics = _known(file, "statistics", EPISODES)
@@ -281,7 +291,7 @@ def _side_file(source, subset: Subset | None, *, exact: bool) -> dict[str, objec
     if subset is not None:
         statistics = subset.of_episodes(statistics)
         rows = {key: value[subset.keep] for key, value in rows.items()}
-    return {**statistics, **rows, "extras": extras}
+    return statistics | rows, extras
 
 
 def _known(file: h5py.File, group: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:

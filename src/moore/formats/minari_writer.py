@@ -111,27 +111,27 @@ def _verbatim(log: Log, episodes: _Episodes) -> dict[str, object]:
             apart[key] = flags
     if log.reward.ndim > 1:
         apart["reward"] = log.reward
-    if log.next_obs is not None and not _chains_exactly(log, episodes):
+    if log.next_obs is not None and not _chains_exactly(log, log.next_obs, episodes):
         apart["next_obs"] = log.next_obs
     return apart
 
 
-def _chains_exactly(log: Log, episodes: _Episodes) -> bool:
+def _chains_exactly(log: Log, next_obs: np.ndarray, episodes: _Episodes) -> bool:
     """Whether each next_obs inside an episode is the next obs bit for bit, or only in value."""
     inside = np.ones(len(log.obs), bool)
     inside[episodes.stop - 1] = False
     known = np.ones(len(inside), bool)
     if log.successor_known is not None:
         known = np.reshape(log.successor_known, len(inside)) != 0
-    exact, broken = log.next_obs.dtype == log.obs.dtype, []
+    exact, unlike = next_obs.dtype == log.obs.dtype, []
     for block in blocks(len(inside), log.obs[:1].nbytes):
         rows = np.flatnonzero(inside[block]) + block.start
-        given = log.next_obs[rows].astype(log.obs.dtype, copy=False)
+        given = next_obs[rows].astype(log.obs.dtype, copy=False)
         following = log.obs[rows + 1]
         same = (given == following) | ((given != given) & (following != following))
-        broken.append(rows[~(same.all(axis=1) & known[rows])])
+        unlike.append(rows[~(same.all(axis=1) & known[rows])])
         exact = exact and given.tobytes() == following.tobytes()
-    broken = np.concatenate(broken)
+    broken = np.concatenate(unlike)
     if len(broken):
         raise InputError(
             f"{log.name}: next_obs of {len(broken)} rows inside an episode is not the next row's "
@@ -168,8 +168,10 @@ def _create(dataset_id: str, log: Log, episodes: _Episodes) -> minari.MinariData
             _buffers(log, episodes),
             env=env,
             eval_env=env,
-            observation_space=_space(env and env.observation_space, log.obs),
-            action_space=_space(env and env.action_space, log.action, bounded=True),
+            observation_space=_space(None if env is None else env.observation_space, log.obs),
+            action_space=_space(
+                None if env is None else env.action_space, log.action, bounded=True
+            ),
             algorithm_name=str(algorithm),
             description=str(told.get("description") or f"{rows}, written by moore"),
             **words,
@@ -185,7 +187,7 @@ def _buffers(log: Log, episodes: _Episodes) -> Iterator[EpisodeBuffer]:
     bounds = zip(episodes.first, episodes.stop, episodes.observed, strict=True)
     for first, stop, observed in bounds:
         rows = slice(first, stop)
-        last = log.next_obs if observed else log.obs
+        last = log.next_obs if observed and log.next_obs is not None else log.obs
         ends = np.append(np.arange(first, stop), stop - 1)
         infos = {key: value[ends] for key, value in log.infos.items()}
         if marked:

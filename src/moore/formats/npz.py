@@ -39,9 +39,11 @@ from moore.formats.passed_over import check_passed_over
 from moore.formats.subset import Budget, Subset, choose_rows
 
 # What NumPy raises where a file is no archive, is cut short, or is damaged.
-UNREADABLE = (OSError, EOFError, ValueError, TypeError, NotImplementedError, SyntaxError)
-UNREADABLE += (KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
-UNREADABLE += (MemoryError, OverflowError, IndexError, struct.error, lzma.LZMAError)
+UNREADABLE = (
+    OSError, EOFError, ValueError, TypeError, NotImplementedError, SyntaxError, KeyError,
+    RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, MemoryError,
+    OverflowError, IndexError, struct.error, lzma.LZMAError,
+)  # fmt: skip
 
 REQUIRED = ("obs", "action", "reward", "terminated", "truncated")
 _ROWS = (*REQUIRED, "next_obs", "successor_known")
@@ -80,25 +82,25 @@ def read_npz(
         notes = _passed_over(archive, rows)
         notes = [] if infos and exact else notes  # then it is all read, to be written elsewhere
         fields |= _statistics(archive, subset, name)
-        if infos:
-            fields["infos"] = _infos(archive, subset, name)
-        if exact:
-            keys = [key for key in archive if key.startswith(_EXTRAS)]
-            extras = {key.removeprefix(_EXTRAS): _get(archive, key, name) for key in keys}
-            fields["extras"] = extras
+        more = _infos(archive, subset, name) if infos else {}
+        extras = _extras(archive, name) if exact else {}
     sha256, reference = hash_file(path), metadata.pop("reference", None)
     if across:
         notes.append(LYING.format(keys=", ".join(sorted(across))))
     metadata = with_notes(metadata, notes) | ({"float32": lost} if lost else {})
     if subset is not None:
         sha256, metadata = subset.digest(sha256), metadata | {"subset": subset.metadata}
-    return Log(
-        **({"next_obs": None} | fields),
+    env_id = metadata.get("env_id")
+    assert env_id is None or isinstance(env_id, str)  # `_metadata` has refused all else
+    return Log.of(
+        fields,
         name=name,
-        env_id=metadata.get("env_id"),
+        env_id=env_id,
         sha256=sha256,
-        reference=_reference(reference, metadata.get("env_id"), name),
+        reference=_reference(reference, env_id, name),
+        infos=more,
         metadata=metadata,
+        extras=extras,
     )
 
 
@@ -145,7 +147,8 @@ def _save(file: Path, arrays: dict[str, np.ndarray], source: Dataset | Log) -> N
         metadata["reference"] = vars(source.reference)
     text = np.array(json.dumps(metadata, sort_keys=True))
     with open(file, "wb") as target:  # a handle, so that NumPy appends no suffix
-        np.savez_compressed(target, **arrays, metadata=text)
+        # mypy fears that an array were called allow_pickle.
+        np.savez_compressed(target, **arrays, metadata=text)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -291,6 +294,11 @@ def _statistics(archive: NpzArrays, subset: Subset | None, name: str) -> dict[st
     return found if subset is None else subset.of_episodes(found)
 
 
+def _extras(archive: NpzArrays, name: str) -> dict[str, object]:
+    keys = [key for key in archive if key.startswith(_EXTRAS)]
+    return {key.removeprefix(_EXTRAS): _get(archive, key, name) for key in keys}
+
+
 def _infos(archive: NpzArrays, subset: Subset | None, name: str) -> dict[str, np.ndarray]:
     rows, found = max(_get(archive, "terminated", name).shape), {}
     for key in archive:
@@ -327,6 +335,8 @@ def _reference(given: object, env_id: str | None, name: str) -> ReferenceScores 
     if given is None:
         return reference_scores(env_id)
     try:
+        if not isinstance(given, dict):
+            raise TypeError("no table")
         low, high = float(given["random"]), float(given["expert"])
         return ReferenceScores(low, high, source=str(given.get("source", name)))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

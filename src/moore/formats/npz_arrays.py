@@ -5,9 +5,9 @@ longer than the rest of the reading of a small log.
 """
 
 import warnings
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -30,7 +30,7 @@ class NpzArrays:
         """The caller opens and closes the archive."""
         self.names: list[str] = archive.files
         self._archive = archive
-        self._open: dict[str, tuple[zipfile.ZipExtFile, _Header]] = {}
+        self._open: dict[str, tuple[IO[bytes], _Header]] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self.names
@@ -57,10 +57,11 @@ class NpzArrays:
             member.close()
         self._open.clear()
 
-    def _begun(self, key: str) -> tuple[zipfile.ZipExtFile, _Header]:
+    def _begun(self, key: str) -> tuple[IO[bytes], _Header]:
         if key not in self._open:
             stored = f"{key}.npy"
             zipped = self._archive.zip
+            assert zipped is not None  # only a closed archive has none
             member = zipped.open(stored if stored in zipped.NameToInfo else key)
             try:
                 self._open[key] = member, _header(member, key)
@@ -70,7 +71,7 @@ class NpzArrays:
         return self._open[key]
 
 
-def _header(member: zipfile.ZipExtFile, key: str) -> _Header:
+def _header(member: IO[bytes], key: str) -> _Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of headers of Python 2
         try:
@@ -82,9 +83,9 @@ def _header(member: zipfile.ZipExtFile, key: str) -> _Header:
         return _Header(*read(member))
 
 
-def _values(member: zipfile.ZipExtFile, header: _Header) -> np.ndarray:
+def _values(member: IO[bytes], header: _Header) -> np.ndarray:
     values = np.empty(header.shape[::-1] if header.across else header.shape, header.dtype)
-    room = memoryview(values.reshape(-1).view(np.uint8)) if values.nbytes else memoryview(b"")
+    room = values.reshape(-1).view(np.uint8).data if values.nbytes else memoryview(b"")
     done = 0
     while done < len(room):
         piece = member.read(min(_PIECE, len(room) - done))

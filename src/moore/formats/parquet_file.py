@@ -14,8 +14,10 @@ from moore.errors import InputError
 _BLOCK_ROWS = 2**16
 _BUFFER_BYTES = 2**20  # of a column; without it a whole group of rows would be held
 # What Arrow raises of a file that is no Parquet, is cut short, or is damaged.
-UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError)
-UNREADABLE += (OverflowError, AttributeError, IndexError, RuntimeError)
+UNREADABLE = (
+    pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError, OverflowError,
+    AttributeError, IndexError, RuntimeError,
+)  # fmt: skip
 
 
 def parquet_names(path: Path, name: str) -> list[str]:

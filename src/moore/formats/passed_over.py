@@ -30,8 +30,11 @@ _FIRST = re.compile(r"(is)?(first|starts?|init|initial|begins?|resets?)|(episode
 class Array(Protocol):
     """An array of the source whose rows are read only when they are needed."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
 
     def __getitem__(self, rows: slice) -> np.ndarray: ...
 

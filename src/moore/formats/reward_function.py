@@ -37,12 +37,13 @@ def with_reward(log: Log, reward: str | Reward, max_episode_steps: int | None = 
         InputError: the function does not exist or fails, its results have another shape or are not
             finite, or the successor of a terminal row is not in the log.
     """
-    function, name = reward, getattr(reward, "__name__", "the function")
     if isinstance(reward, str):
         name = reward
         function = import_function(
             reward, what="reward", example="plant:reward", takes="(obs, action, next_obs)"
         )
+    else:
+        function, name = reward, getattr(reward, "__name__", "the function")
     log = _with_successors(log, max_episode_steps)
     values = np.empty(log.size)
     row_bytes = 2 * log.obs[:1].nbytes + log.action[:1].nbytes
@@ -64,10 +65,12 @@ def with_reward(log: Log, reward: str | Reward, max_episode_steps: int | None = 
 def named_reward(metadata: dict[str, object]) -> str | None:
     """The function that gave a data set its rewards."""
     first = next(iter(parts_of(metadata)), metadata)
-    return first.get("reward_function")
+    name = first.get("reward_function")
+    return name if isinstance(name, str) else None
 
 
 def _call(function: Reward, name: str, log: Log, rows: slice) -> np.ndarray:
+    assert log.next_obs is not None  # `_with_successors` has found them
     given = [np.array(value[rows]) for value in (log.obs, log.action, log.next_obs)]
     count = len(given[0])
     try:

@@ -29,8 +29,10 @@ from moore.formats.rows import Block, Places, join_blocks
 from moore.formats.transitions import Names, make_log
 
 # What h5py and NumPy raise where a file is no HDF5, is cut short, or is damaged.
-UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, IndexError)
-UNREADABLE += (OverflowError, AttributeError)
+UNREADABLE = (
+    OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, IndexError,
+    OverflowError, AttributeError,
+)  # fmt: skip
 
 _FIXED = ("time", "episode", "next_obs", "window")  # of the map: what the layout says itself
 _MANY = 1000  # numbers of one key that are no low-dimensional state
@@ -159,8 +161,6 @@ class _Reading:
             for rows in blocks(length, 8 * len(self.names.obs)):
                 places.add(row, name, "row", partial(add, rows.start + 1))
                 block = self._block(arrays, rows)
-                if rows.start == 0:
-                    block.first[0] = True
                 row += len(block.obs)
                 yield block
             self._check_length(demo, length)
@@ -219,7 +219,9 @@ class _Reading:
                     f"{self.source}: {arrays[role][0].name} holds other numbers than 0 and 1; "
                     "expected flags"
                 )
-        return Block(**found, first=np.zeros(len(found["obs"]), bool))
+        first = np.zeros(len(found["obs"]), bool)
+        first[:1] = rows.start == 0
+        return Block.of(found, first=first)
 
     def _numbers(self, item: h5py.Dataset, rows: slice) -> np.ndarray:
         """(b,) or (b, k) float64."""

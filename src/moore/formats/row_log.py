@@ -29,10 +29,10 @@ def read_row_log(
     room = row_file.ROOM if budget is None else budget.rows(file.size)
     rows, ends = file.sample(max(room, 1), 0 if budget is None else budget.seed)
     records = file.take(rows)
-    values = {key: records[key].copy() for key in file.type.names}
+    values = {key: records[key].copy() for key in file.type.names or ()}
     values["truncated"] |= ends & ~values["terminated"]
-    log = Log(
-        **values,
+    log = Log.of(
+        values,
         name=source,
         env_id=file.facts["env_id"],
         sha256=file.sha256,

@@ -9,7 +9,7 @@ from moore.data.dataset import Dataset, from_log, validate
 from moore.data.row_file import is_row_folder
 from moore.errors import InputError
 from moore.formats import d4rl
-from moore.formats.column_map import Columns, make_map
+from moore.formats.column_map import ColumnMap, Columns, make_map
 from moore.formats.load import HDF5, load_dataset
 from moore.formats.log_files import find_files
 from moore.formats.mapped import mapped_reader
@@ -50,8 +50,8 @@ def parts_of_log(
         else:
             asked = make_map(name, columns) if _has_columns(name) else columns
             for file in _files(name, asked):
-                how = {"download": download, "columns": asked, "reward": reward}
-                yield replace(load_dataset(file, **how), name=name)
+                log = load_dataset(file, download=download, columns=asked, reward=reward)
+                yield replace(log, name=name)
 
 
 def _hdf5(name: str, reward: str | Reward | None) -> Iterator[Dataset]:
@@ -72,8 +72,9 @@ def _has_columns(name: str) -> bool:
 def _files(name: str, columns: Columns | None) -> list[str]:
     """The files of a folder or pattern of tables that are read one by one; otherwise the log."""
     is_many = os.path.isdir(os.path.expanduser(name)) or set("*?[") & set(name)
-    tables = columns is not None and is_many and mapped_reader(name) is not None
-    reader = mapped_reader(name) if tables else None
+    if not isinstance(columns, ColumnMap) or not is_many:
+        return [name]
+    reader = mapped_reader(name)
     if reader is None or reader.__name__ != "read_tables" or files_are(columns) != "episodes":
         return [name]
     return [str(file) for file in find_files(name)]

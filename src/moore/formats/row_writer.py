@@ -74,7 +74,8 @@ def _statistics(folder: Path) -> dict:
 
 class _Writer:
     def __init__(self, file, name: str):
-        self._file, self._name, self._type = file, name, None
+        self._file, self._name = file, name
+        self._type: np.dtype | None = None  # of the first part
         self._first: Named | None = None
         self._hash = hashlib.sha256()
         self._rows = self._cut = 0  # rows written, and of these the ones in finished stretches
@@ -89,7 +90,7 @@ class _Writer:
         kind = row_type(part.obs_dim, part.action_dim)
         if self._type is None:
             self._type = kind
-            self._header(0)
+            self._header(kind, 0)
         if kind != self._type:
             raise InputError(
                 f"{part.name}: {part.obs_dim} observations and {part.action_dim} actions, but the "
@@ -98,7 +99,7 @@ class _Writer:
         self._first = self._first or (part.name, part.metadata)
         check_joined(self._first, (part.name, part.metadata))
         records = np.empty(part.size, kind)
-        for key in kind.names:
+        for key in kind.names or ():
             records[key] = getattr(part, key)
         records["truncated"][-1] |= not records["terminated"][-1]
         self._hash.update(records.data)
@@ -141,17 +142,17 @@ class _Writer:
         if len(self._metadata) > _PARTS:
             self._metadata.pop(part.name)
 
-    def _header(self, rows: int) -> None:
+    def _header(self, kind: np.dtype, rows: int) -> None:
         """Writes the header, which leaves room for any number of rows."""
         self._file.seek(0)
-        header = {"descr": npy.dtype_to_descr(self._type), "fortran_order": False, "shape": (rows,)}
+        header = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": (rows,)}
         npy.write_array_header_1_0(self._file, header)
 
     def finish(self, folder: Path) -> dict:
         if self._type is None:
             raise InputError(f"{self._name}: no part given; expected at least one")
         begins = self._file.seek(0, os.SEEK_END) - self._rows * self._type.itemsize
-        self._header(self._rows)
+        self._header(self._type, self._rows)
         assert self._file.tell() == begins
         self._file.flush()
         os.fsync(self._file.fileno())

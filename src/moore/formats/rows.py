@@ -1,7 +1,7 @@
 """Rows of a table of any format: blocks are joined into arrays, without a second copy."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,25 @@ class Block:
     first: np.ndarray | None = None  # (b,) bool: begins an episode by its label or its file
     labelled: np.ndarray | None = None  # (b,) bool: has a label; None: all
     tick: float = 1.0
+
+    @classmethod
+    def of(
+        cls, arrays: Mapping[str, np.ndarray], *, first: np.ndarray, tick: float = 1.0
+    ) -> "Block":
+        """The block of these arrays, by the names of its attributes."""
+        return cls(
+            obs=arrays["obs"],
+            action=arrays["action"],
+            reward=arrays.get("reward"),
+            next_obs=arrays.get("next_obs"),
+            terminal=arrays.get("terminal"),
+            timeout=arrays.get("timeout"),
+            time=arrays.get("time"),
+            time_known=arrays.get("time_known"),
+            first=first,
+            labelled=arrays.get("labelled"),
+            tick=tick,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +113,27 @@ def join_blocks(blocks: Iterable[Block], places: Places, *, exact: bool, name: s
             grown.setdefault(key, _Growing()).append(value)
     if not grown:
         raise InputError(f"{name}: no rows; expected them below the names of the columns")
-    joined = {"reward": None, "next_obs": None, "time": None}
-    joined |= {key: array.whole() for key, array in grown.items()}
-    return TableRows(**joined, tick=tick, where=places, windows=windows)
+    joined = {key: array.whole() for key, array in grown.items()}
+    return TableRows(
+        obs=joined["obs"],
+        action=joined["action"],
+        reward=joined.get("reward"),
+        next_obs=joined.get("next_obs"),
+        terminal=joined["terminal"],
+        timeout=joined["timeout"],
+        time=joined.get("time"),
+        tick=tick,
+        first=joined["first"],
+        has_obs=joined["has_obs"],
+        has_action=joined["has_action"],
+        has_reward=joined["has_reward"],
+        has_flags=joined["has_flags"],
+        has_next=joined["has_next"],
+        has_time=joined["has_time"],
+        has_label=joined["has_label"],
+        where=places,
+        windows=windows,
+    )
 
 
 class _Growing:

@@ -132,17 +132,22 @@ def take_part(log: Log, budget: Budget) -> Log:
     subset = choose_rows(log.terminated, log.truncated, budget, name=log.name)
     if subset is None:
         return log
-    keys = ("obs", "action", "reward", "terminated", "truncated", "next_obs", "successor_known")
-    arrays = {key: getattr(log, key) for key in keys}
-    given = {key: getattr(log, key) for key in ("episode_returns", "episode_lengths")}
-    chosen: dict[str, np.ndarray | None] = dict.fromkeys(given)
-    if all(value is not None for value in given.values()):
-        chosen |= subset.of_episodes(given)
+    keep, chosen = subset.keep, {}
+    returns, lengths = log.episode_returns, log.episode_lengths
+    if returns is not None and lengths is not None:
+        chosen = subset.of_episodes({"episode_returns": returns, "episode_lengths": lengths})
     return replace(
         log,
-        **{key: None if value is None else value[subset.keep] for key, value in arrays.items()},
-        **chosen,
-        infos={key: value[subset.keep] for key, value in log.infos.items()},
+        obs=log.obs[keep],
+        action=log.action[keep],
+        reward=log.reward[keep],
+        terminated=log.terminated[keep],
+        truncated=None if log.truncated is None else log.truncated[keep],
+        next_obs=None if log.next_obs is None else log.next_obs[keep],
+        successor_known=None if log.successor_known is None else log.successor_known[keep],
+        episode_returns=chosen.get("episode_returns"),
+        episode_lengths=chosen.get("episode_lengths"),
+        infos={key: value[keep] for key, value in log.infos.items()},
         sha256=subset.digest(log.sha256),
         metadata=log.metadata | {"subset": subset.metadata},
     )

@@ -147,6 +147,13 @@ def _check_pyarrow(source: str) -> None:
         ) from None
 
 
+def _goes_on(block: Block) -> bool:
+    """Whether the first row has a label, that of the row before."""
+    if block.labelled is None or block.first is None:
+        return False
+    return bool(block.labelled[0] and not block.first[0])
+
+
 @dataclass
 class _Reading:
     """One pass through the files, which also collects names, units and notes."""
@@ -162,7 +169,7 @@ class _Reading:
     clock: TimeUnit | None = None
     row: int = 0
     label: object = None
-    seen: set | None = None
+    seen: set = field(default_factory=set)
     empty: list[str] = field(default_factory=list)  # files without rows
     sure: bool = False  # how many episodes there are is known
     over: int = 0  # files that go on with the label of the file before
@@ -181,8 +188,8 @@ class _Reading:
                 self.places.add(self.row, file.name, piece.word, piece.number)
                 block = self._block(piece, name, begins=begins)
                 if len(block.obs):
-                    if self.row == start and block.labelled is not None:
-                        self.over += not begins and block.labelled[0] and not block.first[0]
+                    if self.row == start and not begins:
+                        self.over += _goes_on(block)
                     yield block
                     self.row += len(block.obs)
                     begins = False
@@ -213,7 +220,8 @@ class _Reading:
         )
 
     def _block(self, piece, name: str, *, begins: bool) -> Block:
-        columns, cells, found = self.columns, piece.cells, {}
+        columns, cells, tick = self.columns, piece.cells, 1.0
+        found: dict[str, np.ndarray] = {}
         for key in ("obs", "action", "next_obs"):
             parts = [(c, cells.numbers(piece.columns[c], c)) for c in getattr(columns, key)]
             if parts:
@@ -234,14 +242,14 @@ class _Reading:
                 )
             if clock.tick == 1.0 and self.row == 0 and (hint := looks_like(time[known])):
                 self.notes.append(hint)
-            clock = self.clock or clock
-            found |= {"time": time, "time_known": known, "tick": clock.tick}
+            tick = (self.clock or clock).tick
+            found |= {"time": time, "time_known": known}
         first = np.zeros(len(found["obs"]), bool)
         if columns.episode is not None:
             numbers, words = cells.labels(piece.columns[columns.episode])
             first, found["labelled"] = self._episodes(name, numbers, words, cells, begins=begins)
         first[:1] |= begins
-        return Block(**found, first=first)
+        return Block.of(found, first=first, tick=tick)
 
     def _episodes(self, name: str, numbers: np.ndarray, words: list, cells, *, begins: bool):
         """(b,) bool, the rows that begin an episode, and (b,) bool, those with a label."""

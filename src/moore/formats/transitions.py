@@ -38,7 +38,7 @@ class Names:
 
     @property
     def metadata(self) -> dict[str, object]:
-        found = {"obs_names": self.obs, "action_names": self.action}
+        found: dict[str, object] = {"obs_names": self.obs, "action_names": self.action}
         for key, columns in (("obs_units", self.obs), ("action_units", self.action)):
             if any(column in self.units for column in columns):
                 found[key] = [self.units.get(column, "") for column in columns]
@@ -88,6 +88,7 @@ def make_log(
             "begin of an episode lies before them"
         )
     if not ends and len(used) == rows.size and not log.terminated[-1] and not rows.timeout[-1]:
+        assert log.truncated is not None  # it was found above
         log.truncated[-1] = False
     metadata = names.metadata | {"columns": columns.content, "notes": notes}
     metadata |= {} if usual is None else {ROW_SECONDS: usual}
@@ -97,8 +98,8 @@ def make_log(
     if rows.windows is not None:
         goes_on = np.zeros(rows.size, bool)
         goes_on[used[:-1]] = ~last[:-1] & (np.diff(used) == 1)
-        if lost := rows.windows.lost(goes_on):
-            metadata["float32"] = lost
+        if rounded := rows.windows.lost(goes_on):
+            metadata["float32"] = rounded
     return Log(**{**vars(log), "env_id": columns.env_id, "metadata": metadata})
 
 
@@ -193,16 +194,18 @@ def _known_pairs(
             "ended the episode; if the flag is of the state that was reached, say terminal_of = "
             '"next"'
         )
-    if reward is not None:
+    if rows.reward is not None:
         reward = rows.reward[after if columns.reward_of == "next" else used]
         if columns.reward_of == "next":
             has_reward = rows.has_reward[after] & followed
-    stored = rows.next_obs is not None
-    known = rows.has_next[used] if stored else followed
+    known = followed if rows.next_obs is None else rows.has_next[used]
     keep = rows.has_action[used] & has_reward & has_flags & (known | terminal)
     at = np.flatnonzero(keep)
     obs = _take(rows.obs, used[at])
-    next_obs = _take(rows.next_obs if stored else rows.obs, (used if stored else after)[at])
+    if rows.next_obs is None:
+        next_obs = _take(rows.obs, after[at])
+    else:
+        next_obs = _take(rows.next_obs, used[at])
     next_obs[~known[at]] = obs[~known[at]]
     follows = np.append(~last[at[:-1]] & (np.diff(at) == 1), False)
     lost = int(((known | terminal) & ~keep).sum())

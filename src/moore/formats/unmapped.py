@@ -113,7 +113,8 @@ def _counts(
     """Of each log the ends inside it that are not flagged terminal, and its rows."""
     logs = [[file] for file in files] if columns.files != "parts" else [list(files)]
     for log in logs:
-        words, codes, known = {}, [], []
+        words: dict[str, int] = {}
+        codes, known = [], []
         for numbers, labels, flagged in _columns(log, columns):
             code = [words.setdefault(str(label).lower(), len(words)) for label in labels]
             missing = words.setdefault("", len(words))
@@ -128,6 +129,7 @@ def _columns(files: list[Path], columns: ColumnMap) -> Iterator[tuple]:
     """Of each block its labels by number, these, and (b,) bool, the rows flagged terminal."""
     from moore.formats.table_files import read_pieces
 
+    assert columns.episode is not None  # the one that `unmapped_ends` asks for
     for file in files:
         for piece in read_pieces(file, str(file), columns, [], {}):
             numbers, labels = piece.cells.labels(piece.columns[columns.episode])

@@ -62,17 +62,16 @@ class Interlocks:
                 are, but for those that hold for every entry.
             high: upper bounds, in the same way.
         """
-        given = {"low": self.low, "high": self.high, "rate": self.rate}
         if self.low.shape == ():
-            spread = {
-                name: None if x is None else np.full(low.shape, x) for name, x in given.items()
-            }
-            return replace(self, **spread).within(low, high)
+            own_low, own_high = np.full(low.shape, self.low), np.full(low.shape, self.high)
+            rate = None if self.rate is None else np.full(low.shape, self.rate)
+            return replace(self, low=own_low, high=own_high, rate=rate).within(low, high)
         if self.low.shape != low.shape:
             return self
-        own_low, own_high = np.isneginf(self.low), np.isposinf(self.high)
         return replace(
-            self, low=np.where(own_low, low, self.low), high=np.where(own_high, high, self.high)
+            self,
+            low=np.where(np.isneginf(self.low), low, self.low),
+            high=np.where(np.isposinf(self.high), high, self.high),
         )
 
 

@@ -6,7 +6,7 @@ It is for whoever serves a session without a line of Python. Reading it runs no 
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,13 +39,15 @@ class _Guard:
             raise InputError(
                 f"'guard.returns' is {self.returns!r}; expected 'log', 'none' or a list of numbers."
             )
+        returns: tuple[float, ...] | Literal["log"] | None
+        returns = "log" if isinstance(self.returns, str) else self.returns
         found = None
         if self.range is not None:
             if len(self.range) != 2:
                 raise InputError(f"'guard.range' has {len(self.range)} numbers; expected two.")
             found = Range(*self.range)
         return GuardSettings(
-            self.returns, self.error, self.tolerance, found, limits, self.units, self.recovery
+            returns, self.error, self.tolerance, found, limits, self.units, self.recovery
         )
 
 

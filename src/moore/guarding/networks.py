@@ -153,7 +153,13 @@ def checked(controller: NetworkController, source: str) -> NetworkController:
             raise ValueError(f"it has {width} outputs and {low.size} bounds")
         if mean.shape != std.shape or mean.size not in (0, controller.obs_dim):
             raise ValueError(f"it has {mean.size} means for {controller.obs_dim} observations")
-        arrays = [low, high, mean, std, *(x for layer in layers for x in layer)]
+        arrays = [
+            low,
+            high,
+            mean,
+            std,
+            *(x for layer in layers for x in (layer.weight, layer.bias)),
+        ]
         if not all(np.isfinite(x).all() for x in arrays):
             raise ValueError("it holds a value that is not a finite number")
         if not (std > 0.0).all() or not (low <= high).all():

@@ -13,7 +13,7 @@ from typing import Any
 _MOST_INSTRUCTIONS = 5_000_000
 
 Rebuild = Callable[..., Any]
-_CONSTANTS = {
+_CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False,
     "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple,
 }  # fmt: skip

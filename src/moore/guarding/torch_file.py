@@ -16,7 +16,7 @@ import numpy as np
 from moore.guarding.files import LARGEST
 from moore.guarding.pickled import plain_data
 
-_TYPES = {
+_TYPES: dict[str, np.dtype] = {
     "FloatStorage": np.dtype("<f4"), "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"), "LongStorage": np.dtype("<i8"),
     "IntStorage": np.dtype("<i4"), "BoolStorage": np.dtype("?"),
@@ -72,9 +72,8 @@ class TorchFile:
             raise ValueError(f"a tensor has shape {tensor.shape} and strides {tensor.strides}")
         steps = zip(tensor.shape, tensor.strides, strict=True)
         end = tensor.offset + sum((size - 1) * stride for size, stride in steps) + 1
-        if math.prod(tensor.shape) > storage.size or (
-            math.prod(tensor.shape) and end > storage.size
-        ):
+        count = math.prod(tensor.shape)
+        if count > storage.size or (count and end > storage.size):
             raise ValueError(f"a tensor of shape {tensor.shape} is larger than its numbers")
         dtype = storage.dtype.newbyteorder(">" if self.big_endian else "<")
         content = _entry(self.entries, f"{self.folder}data/{storage.entry}")

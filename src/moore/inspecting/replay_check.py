@@ -117,7 +117,7 @@ def _bare(env_id: str, log: Log) -> gym.Env:
     """The environment without wrappers: no time limit, actions in its own units."""
     wrapped = make_env(env_id)
     given = (log.obs.shape[1], log.action.shape[1])
-    expected = (wrapped.observation_space.shape[0], wrapped.action_space.shape[0])
+    expected = (wrapped.obs_dim, wrapped.bounds.low.size)
     if given != expected:
         raise InputError(
             f"{log.name}: rows have {given[0]} observation and {given[1]} action dimensions, those "
@@ -150,6 +150,7 @@ def _find_offset(
     qpos, qvel = (log.infos.get(key) for key in ("qpos", "qvel"))
     if qpos is None or qvel is None or not hasattr(env, "set_state"):
         return None, {}
+    assert hasattr(env, "model") and hasattr(env, "_get_obs")  # as all environments of MuJoCo
     if (qpos.shape[1:], qvel.shape[1:]) != ((env.model.nq,), (env.model.nv,)):
         return None, {}
     inner = np.flatnonzero(~ends[:-2] & ~ends[1:-1]) + 1  # the neighbours are of the same episode
@@ -166,7 +167,7 @@ def _find_offset(
             shown.append(env._get_obs())
         off = np.nan_to_num(np.abs(np.array(shown) - logged) / scale, nan=1.0)
         errors[offset] = float(np.median(np.minimum(off, 1.0).mean(axis=1)))
-    best, second = sorted(errors, key=errors.get)[:2]
+    best, second = sorted(errors, key=errors.__getitem__)[:2]
     told = {str(offset): error for offset, error in errors.items()}
     return (best if errors[best] < 0.3 * errors[second] else None), told
 
@@ -265,6 +266,7 @@ def _explanations(
         near = sample.take(_same_episode(sample.rows, shift, ends))
         if (near.known & ~near.extra).any():
             yield name, _measure(env, place, near, log.action[near.rows + shift])
+    assert isinstance(env.action_space, gym.spaces.Box)
     low, high = env.action_space.low, env.action_space.high
     if np.abs(high - 1).max() > 0.01 or np.abs(low + 1).max() > 0.01:
         action = low + 0.5 * (high - low) * (log.action[sample.rows] + 1)
@@ -289,7 +291,7 @@ def _verdict(env_id: str, found: dict, others: list[tuple[str, dict]], offset: i
         )
     degree = "is close to, but does not fit," if found["close"] else "does not fit"
     text = f"The log {degree} {env_id}: {misfits(found)}."
-    name, best = max(others, key=lambda other: quality(other[1]), default=(None, None))
+    name, best = max(others, key=lambda other: quality(other[1]), default=("", None))
     if best is not None and best["fits"]["obs"] and quality(best) > quality(found):
         how = "fits" if fits_all(best) else "fits better"
         text += f" Try {name}, which {how}." if "-v" in name else f" With {name} it {how}."

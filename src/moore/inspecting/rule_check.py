@@ -4,8 +4,7 @@ import numpy as np
 
 from moore.data.checks import blocks
 from moore.data.log import Log
-from moore.envs.termination import TerminationFn, never, termination_rule
-from moore.errors import InputError
+from moore.envs.termination import known_rule, never
 
 
 def check_flags(log: Log, terminated: np.ndarray, ends: np.ndarray, env_id: str | None) -> dict:
@@ -22,8 +21,9 @@ def check_flags(log: Log, terminated: np.ndarray, ends: np.ndarray, env_id: str 
         env_id: Gymnasium id of the environment; may be None.
     """
     flagged, unflagged, checked = [], [], 0
-    rule = _rule(env_id)
-    for block in blocks(log.size if rule else 0, log.obs[:1].nbytes):
+    rule = known_rule(env_id)
+    for block in blocks(0 if rule is None else log.size, log.obs[:1].nbytes):
+        assert rule is not None  # without it there are no blocks
         rows = np.arange(block.start, block.stop)
         next_obs, usable = _successors(log, rows, ends)
         usable |= (rule is never) & terminated[rows]  # whatever follows, the flag is wrong
@@ -32,20 +32,13 @@ def check_flags(log: Log, terminated: np.ndarray, ends: np.ndarray, env_id: str 
         flagged.append(rows[usable & terminated[rows] & ~verdict])
         unflagged.append(rows[usable & ~terminated[rows] & verdict])
         checked += int(usable.sum())
-    found = {"flagged_healthy": flagged, "unhealthy_unflagged": unflagged}
-    found = {key: np.concatenate([np.zeros(0, int), *parts]) for key, parts in found.items()}
+    both = {"flagged_healthy": flagged, "unhealthy_unflagged": unflagged}
+    found = {key: np.concatenate([np.zeros(0, int), *parts]) for key, parts in both.items()}
     return {
         "rule_checked": checked,
         **{key: len(rows) for key, rows in found.items()},
         "first_rows": {key: int(rows[0]) if len(rows) else None for key, rows in found.items()},
     }
-
-
-def _rule(env_id: str | None) -> TerminationFn | None:
-    try:
-        return termination_rule(env_id, has_terminals=True)
-    except InputError:
-        return None
 
 
 def _successors(log: Log, rows: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -45,6 +45,7 @@ def way_back(env_id: str) -> WayBack:
 
 def set_joints(env: gym.Env, qpos: np.ndarray, qvel: np.ndarray) -> None:
     """Sets the state of a bare MuJoCo environment; the next step depends on nothing else."""
+    assert hasattr(env, "data") and hasattr(env, "set_state")  # as all environments of MuJoCo
     env.data.qacc_warmstart[:] = 0.0  # the solver's first guess, of whatever was simulated last
     env.set_state(np.asarray(qpos, np.float64), np.asarray(qvel, np.float64))
 
@@ -53,6 +54,7 @@ def _joints(hidden: int) -> Put:
     """For observations with qpos without its first `hidden` entries, then qvel."""
 
     def put(env: gym.Env, obs: np.ndarray) -> None:
+        assert hasattr(env, "model")
         shown, nv = env.model.nq - hidden, env.model.nv
         qpos = np.concatenate([np.zeros(hidden), obs[:shown]])
         set_joints(env, qpos, obs[shown : shown + nv])
@@ -67,10 +69,12 @@ def _double_pendulum(env: gym.Env, obs: np.ndarray) -> None:
 
 def _pendulum(env: gym.Env, obs: np.ndarray) -> None:
     """For observations with cosine, sine and velocity."""
+    assert hasattr(env, "state")
     env.state = np.array([np.arctan2(obs[1], obs[0]), obs[2]])
 
 
 def _mountain_car(env: gym.Env, obs: np.ndarray) -> None:
+    assert hasattr(env, "state")
     env.state = obs.astype(np.float32)  # the environment itself computes in float32
 
 

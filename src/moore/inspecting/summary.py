@@ -6,6 +6,7 @@ is 1.3 GB for 20 million rows.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -183,8 +184,8 @@ def _from_rows(log: Log, flags: Flags, metadata: Mapping[str, object]) -> dict:
 
 def _not_read(log: Log) -> list[str]:
     """Arrays of the source that have a value for each row but are not used by training."""
-    names = (key for key, value in log.extras.items() if np.shape(value)[:1] == (log.size,))
-    return sorted(shown(key) for key in names if "@" not in key)
+    arrays = {k: x for k, x in log.extras.items() if "@" not in k and isinstance(x, np.ndarray)}
+    return sorted(shown(key) for key, value in arrays.items() if value.shape[:1] == (log.size,))
 
 
 def as_log(log: Log | Dataset) -> Log:
@@ -206,7 +207,7 @@ def _numbers(log: Log) -> list[str]:
 
 
 def _known_files(log: Log, known: Mapping[str, KnownFile] | None) -> list[KnownFile]:
-    hashes = [part.get("sha256") for part in parts_of(log.metadata)] or [log.sha256]
+    hashes = [str(part.get("sha256")) for part in parts_of(log.metadata)] or [log.sha256]
     return [file for file in recognise(hashes, known) if file is not None]
 
 
@@ -244,17 +245,16 @@ def _sizes(log: Log, facts) -> dict:
 
 def _score(summary: dict, reference: ReferenceScores | None) -> dict:
     returns = summary["episode_return"]
-    scored = reference is not None and returns is not None
-    return {
-        "reference": None if reference is None else dict(vars(reference)),
-        "score": reference.score(returns["mean"]) if scored else None,
-    }
+    if reference is None:
+        return {"reference": None, "score": None}
+    score = None if returns is None else reference.score(returns["mean"])
+    return {"reference": dict(vars(reference)), "score": score}
 
 
 def _ranges(log: Log, columns: dict[str, Columns]) -> dict:
     reward = columns["reward"]
-    found = {"reward_min": float(reward.low[0]), "reward_max": float(reward.high[0])}
-    found["histograms"] = {}
+    found: dict[str, Any] = {"histograms": {}}
+    found |= {"reward_min": float(reward.low[0]), "reward_max": float(reward.high[0])}
     for key, lone in (("obs", "lone_obs"), ("action", "lone_actions")):
         sample = getattr(log, key)[sample_rows(log.size)]
         found |= {
@@ -300,6 +300,7 @@ def _rewards(log: Log, flags: Flags) -> dict:
     """
     good = np.flatnonzero(usable(log.reward))
     reward = log.reward[good].astype(np.float64)
+    found: dict[str, Any]
     found = {"reward": spread(reward), "reward_outliers": 0, "reward_outliers_on_terminals": 0}
     found |= {"reward_extremes": [], "first_rows": {"reward_outliers": None}}
     if len(reward) == 0:

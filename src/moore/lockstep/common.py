@@ -14,7 +14,7 @@ _LEAST_BYTES = 1 << 16
 class Common:
     """The arrays that were shared, by their content."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._known: dict[tuple, jax.Array] = {}
         self._places: set[int] = set()
 
@@ -29,7 +29,7 @@ class Common:
     def _same(self, leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or leaf.nbytes < _LEAST_BYTES:
             return leaf
-        content = hashlib.sha256(np.ascontiguousarray(leaf)).digest()
+        content = hashlib.sha256(np.ascontiguousarray(leaf).view(np.uint8).data).digest()
         kept = self._known.setdefault((leaf.shape, leaf.dtype, content), leaf)
         self._places.add(id(kept))
         return kept

@@ -29,10 +29,10 @@ class _Member:
     def __init__(self, name: str, task: Task, company: "Company"):
         self.name, self._task, self._company = name, task, company
         self.place: Place = (0, 0, 0)
-        self.call: Call | None = None
+        self._call: Call | None = None
         self.answer: tuple[Any, Exception | None] = (None, None)
-        self.ended, self.error = False, None
-        self.dismissed = False
+        self.ended = self.dismissed = False
+        self.error: BaseException | None = None
         self._turn, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         # A daemon: where the program ends at once, nobody waits for it.
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
@@ -51,15 +51,21 @@ class _Member:
 
     def go_on(self) -> None:
         """Lets the run go on, and returns when it has ended or come to a call."""
-        self.call = None
+        self._call = None
         self._turn.release()
         self._stopped.acquire()
+
+    @property
+    def call(self) -> Call:
+        """Where it has stopped, unless it has ended."""
+        assert self._call is not None
+        return self._call
 
     def ask(self, call: Call) -> Any:
         """As `Seat.ask`, called in the run's own thread."""
         if self.dismissed:
             raise Dismissed
-        self.call = call
+        self._call = call
         self._stopped.release()
         self._turn.acquire()
         if self.dismissed:
@@ -136,8 +142,8 @@ class Company:
 
     def _answers(self, calls: Sequence[Call], most: int) -> list[tuple[Any, Exception | None]]:
         call, stacked = calls[0], self._stacked
-        together = stacked is not None and most > 1 and call.signature not in self._unmappable
-        if together and (len(calls) > 1 or stacked.knows(call)):
+        mappable = most > 1 and call.signature not in self._unmappable
+        if stacked is not None and mappable and (len(calls) > 1 or stacked.knows(call)):
             try:
                 return [(result, None) for result in stacked.answer(calls, most)]
             except Exception as error:  # one of them may be the cause: each is tried alone

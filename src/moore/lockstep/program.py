@@ -108,6 +108,8 @@ class Program(Generic[P, R]):
             convergence. Those that have gone on wait for the others.
     """
 
+    __name__: str  # that of the function
+
     def __init__(
         self, function: Callable[P, R], *, repeats: bool, static: tuple[str, ...], options: dict
     ):

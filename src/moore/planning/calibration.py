@@ -151,7 +151,7 @@ class Miniature:
         unmeasured = learner.changed(clock=Clock())
         if learner.algorithm.uses_log:
             state, _ = unmeasured.start(state)
-        obs = self._transition.obs
+        obs = np.asarray(self._transition.obs)
         for _ in range(STEPS):
             _, state = learner.act(state, obs)
             state = learner.observe(state, self._transition)
@@ -189,7 +189,7 @@ def reduced(config: Config) -> Config:
         ),
         gate=dataclasses.replace(config.gate, rollouts=min(config.gate.rollouts, 20)),
         # What the actor of PPO costs is not told by its first updates, in which it does not learn.
-        ppo=dataclasses.replace(config.ppo, critic_first=0),
+        **{"ppo": dataclasses.replace(config.ppo, critic_first=0)},  # a section that was found
     )
 
 

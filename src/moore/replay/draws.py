@@ -141,6 +141,8 @@ def shift(
         shares = (scheme.online_share(t, n, n_off) for t, n in ((epoch - 1, before), (epoch, now)))
         return sampling_tv(next(shares), before, next(shares), now)
 
+    assert isinstance(offline, Replay)  # of a log on disk there are no priorities row by row
+
     def probabilities(t: int, n_on: int) -> np.ndarray:
         drawn = each_row(scheme, t, offline, online, n_on, units)
         return drawn.all.probabilities(n_off + now)

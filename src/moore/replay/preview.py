@@ -53,8 +53,8 @@ def preview(
             "first_epoch_half_online": above[0] if above else None,
         }
         if scheme.name in ("moore", "peak_shift"):
-            eps = scheme.parameters.get("eps")
-            alpha = scheme.parameters.get("alpha") or alpha_for_peak_tv(eps, n_off, steps_per_epoch)
+            given = scheme.parameters
+            alpha = given.get("alpha") or alpha_for_peak_tv(given["eps"], n_off, steps_per_epoch)
             entry["alpha"] = alpha
             entry["crossover_epoch"] = crossover_epoch(n_off, steps_per_epoch, alpha)
             entry["peak_shift_bound"] = peak_tv_bound(n_off, steps_per_epoch, alpha)

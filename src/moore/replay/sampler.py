@@ -36,6 +36,7 @@ def sample_rows(
     """
     key_group, key_off, key_on = jax.random.split(key, 3)
     if train_only:
+        assert isinstance(offline, Replay)
         row_off = offline.train_rows[_uniform(key_off, shape, offline.train_size)]
         row_on = online.train_rows[_uniform(key_on, shape, online.train_size)]
     else:

@@ -5,9 +5,7 @@ from matplotlib.figure import Figure
 
 from moore.numbers import is_finite
 from moore.reports.panels import MetricRows, epoch_axis, line, new_figure, with_places
-from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION
-
-_TITLE = {"loc": "left", "fontsize": "medium"}
+from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION, heading
 
 
 def budget_curves(rows: MetricRows) -> Figure:
@@ -19,13 +17,13 @@ def budget_curves(rows: MetricRows) -> Figure:
         line(margin, rows, key="budget/affordable", color=PURPLE, label="for certain")
         line(margin, rows, key="budget/spent", color=VERMILION, label="lost in trials")
         margin.axhline(0, color=INK, ls="--", lw=0.9)
-        margin.set_title("reward above the line of the promise", **_TITLE)
+        heading(margin, "reward above the line of the promise")
         line(level, rows, key="budget/gain", color=GREEN)
         level.axhline(0, color=INK, ls="--", lw=0.9)
-        level.set_title("an episode of the acting policy − of the reference", **_TITLE)
+        heading(level, "an episode of the acting policy − of the reference")
         for name, color in (("trials", BLUE), ("promoted", GREEN), ("demoted", VERMILION)):
             line(counts, rows, key=f"budget/{name}", color=color, label=name)
-        counts.set_title("trials, promotions and demotions so far", **_TITLE)
+        heading(counts, "trials, promotions and demotions so far")
         for axes in (margin, level):
             epoch_axis(axes, rows, label=False)
         epoch_axis(counts, rows)

@@ -172,7 +172,7 @@ def _improvement(cells: dict, tasks: list[str], variants: list[str]) -> list[dic
     return pairs
 
 
-def _arrays(scores: list[list]) -> list[np.ndarray]:
+def _arrays(scores: Sequence[list]) -> list[np.ndarray]:
     return [np.asarray(task, float) for task in scores]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
@@ -57,7 +58,9 @@ def draw_figure(
     widths = [3, 3, *(2 for _ in shown)]
     counts = [len(groups[task]) for task in tasks]
     height = max(3.1 if max(counts) == 1 else 2.2, (0.8 + 0.19 * len(colors)) / min(counts))
-    panels, marks, row = [], [], 0
+    panels: list[Axes] = []
+    marks: list[Line2D] = []
+    row = 0
     with matplotlib.rc_context(STYLE):
         fig = Figure(figsize=(10.4, 0.7 + height * sum(counts)), layout="constrained")
         grid = fig.add_gridspec(sum(counts), len(widths), width_ratios=widths)
@@ -111,9 +114,9 @@ def _curves(
 
 def _marks(
     pairs: list[list[Axes]], runs: list[Finished], groups: list[list[str]], colors: Colors
-) -> list:
+) -> list[Line2D]:
     """Draws the published marks of each group; returns those for the legend."""
-    marks: list = []
+    marks: list[Line2D] = []
     for (evaluated, _), names in zip(pairs, groups, strict=True):
         shown = {name: colors[name] for name in names if name in colors}
         marks = draw_published(evaluated, runs, shown) or marks
@@ -136,30 +139,30 @@ def _legend(
     fig: Figure,
     panels: Sequence[Axes],
     names: list[str],
-    marks: list,
+    marks: list[Line2D],
     title: str,
     *,
     points: bool,
 ) -> None:
     """Draws the legend, the title above: variants in order, curves of others, what marks are."""
-    found: dict[str, object] = {}
+    found: dict[str, Artist] = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
         found = dict(zip(labels, handles, strict=True)) | found
-    handles = {
+    shown: dict[str, Artist | tuple[Artist, ...]] = {
         name: found[name] for name in (*names, *reference_labels().values()) if name in found
     }
     if marks:
-        handles["other published points (D4RL v0); ▷ after 250,000 steps"] = tuple(marks)
+        shown["other published points (D4RL v0); ▷ after 250,000 steps"] = tuple(marks)
     if points:
-        style = {"color": INK, "lw": 0, "mew": 0}
-        handles["a seed"] = Line2D([], [], marker="o", ms=3.5, alpha=0.6, **style)
-        style = {"color": INK, "lw": 1.2, "marker": "|", "ms": 7, "mew": 1.6}
-        handles["interquartile mean, 95% interval"] = Line2D([], [], **style)
+        shown["a seed"] = Line2D([], [], color=INK, lw=0, marker="o", ms=3.5, mew=0, alpha=0.6)
+        bar = Line2D([], [], color=INK, lw=1.2, marker="|", ms=7, mew=1.6)
+        shown["interquartile mean, 95% interval"] = bar
     many = len(names) > len(COLORS)
-    fig.legend(
-        list(handles.values()),
-        list(handles),
+    # Axes.legend says that a handle may be a tuple, but Figure.legend's stub does not.
+    fig.legend(  # type: ignore[call-overload]
+        list(shown.values()),
+        list(shown),
         loc="outside upper center",
         ncols=6 if many else 4 if marks else 7,
         handlelength=2.6 if many else None,

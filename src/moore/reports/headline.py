@@ -1,17 +1,25 @@
 """The picture of a run: what was earned offline and online, beside the controller of the log."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from moore.evaluation.transfer import DIP_EPOCHS
 from moore.numbers import is_finite, without_nulls
-from moore.reports.panels import MetricRows, band, finite_values, line, new_figure, series
+from moore.reports.panels import (
+    MetricRows,
+    band,
+    finite_values,
+    line,
+    new_figure,
+    series,
+    whole_ticks,
+)
 from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION, css_color
 from moore.reports.unprotected import LABEL as _UNPROTECTED
 from moore.reports.unprotected import MEANING, draw_unprotected
@@ -105,8 +113,8 @@ def _with_steps(rows: MetricRows) -> list[dict]:
     last, width = _last_offline(rows), _offline_width(rows)
     offline = [row for row in rows if row.get("stage") == "offline"]
     online = [row for row in rows if row.get("stage") == "online" and "env_steps" in row]
-    placed = [row | {"x": (row["epoch"] - last) * width} for row in offline]
-    return placed + [row | {"x": float(row["env_steps"])} for row in online]
+    placed = [{**row, "x": (row["epoch"] - last) * width} for row in offline]
+    return placed + [{**row, "x": float(row["env_steps"])} for row in online]
 
 
 def _last_offline(rows: MetricRows) -> int:
@@ -129,9 +137,9 @@ def _step_axis(axes: Axes, rows: MetricRows) -> None:
     if not axes.has_data():
         axes.text(0.5, 0.5, "not logged", ha="center", transform=axes.transAxes)
     last, steps, width = _last_offline(rows), _last_step(rows), _offline_width(rows)
-    offline = MaxNLocator(3, integer=True).tick_values(0, max(last, 1))
+    offline = whole_ticks(3, last)
     offline = offline[(offline > 0) & (offline <= (0.8 * last if steps else last))]
-    online = MaxNLocator(4, integer=True).tick_values(0, max(steps, 1))
+    online = whole_ticks(4, steps)
     online = online[(online >= 0) & (online <= steps)]
     names = [f"{epoch:.0f}" for epoch in offline] + [f"{step:,.0f}" for step in online]
     axes.set_xticks(np.append((offline - last) * width, online), names)
@@ -150,7 +158,7 @@ def _levels(rows: MetricRows, summary: Mapping) -> dict[str, tuple[float, str, s
     started = [row for row in rows if row["stage"] == "online" and row["epoch"] == 0]
     handed = started[0].get("eval/return") if started else None
     clone = first.get("clone/return")
-    found = {_OLD: (logged, INK, "--")}
+    found: dict[str, tuple[Any, str, str]] = {_OLD: (logged, INK, "--")}
     if is_finite(clone) and clone == handed:
         found |= {_CLONE_HANDED_OVER: (handed, BLUE, "--")}
     else:

@@ -10,7 +10,7 @@ from moore.config import flat
 from moore.errors import InputError
 from moore.evaluation.scores import reference_scores
 from moore.evaluation.transfer import DIP_EPOCHS, acting_levels, transfer_metrics
-from moore.numbers import without_nulls
+from moore.numbers import is_finite, without_nulls
 from moore.reports import plots
 from moore.reports.budget_plot import budget_curves
 from moore.reports.headline import legend, return_curve
@@ -152,8 +152,12 @@ def _known_so_far(rows: list[dict], config: dict) -> dict:
     """The summary of a run that has not written its summary.json yet."""
     summary = {name: _find(config, name) for name in ("env_id", "algorithm", "scheme", "seed")}
     summary["dataset"] = {"name": _find(config, "dataset")}
-    made = {"arguments": _find(config, "env_args") or "", "steps": _find(config, "episode_steps")}
-    reference = reference_scores(summary["env_id"], **made)
+    env_id, steps = summary["env_id"], _find(config, "episode_steps")
+    reference = reference_scores(
+        env_id if isinstance(env_id, str) else None,
+        arguments=str(_find(config, "env_args") or ""),
+        steps=steps if isinstance(steps, int) else None,
+    )
     summary["reference"] = asdict(reference) if reference else None
     counts = [len(row["eval/returns"]) for row in rows if row.get("eval/returns")]
     wanted = (config.get("evaluation") or {}).get("episodes")
@@ -186,7 +190,8 @@ def _is_online(row: dict) -> bool:
 def _figures(rows: list[dict], config: dict, summary: dict) -> dict[str, Markup]:
     """The figures for which numbers were logged."""
     coefs = [row["model/penalty_coef"] for row in rows if row.get("model/penalty_coef")]
-    penalty_coef = coefs[-1] if coefs else _find(config, "penalty_coef")
+    given = coefs[-1] if coefs else _find(config, "penalty_coef")
+    penalty_coef = given if is_finite(given) else None
     curves = {
         "replay/": lambda: plots.share_curve(rows),
         "model/uncertainty": lambda: plots.uncertainty_curve(rows, penalty_coef=penalty_coef),

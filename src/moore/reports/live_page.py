@@ -193,8 +193,8 @@ def chart(curves: Sequence[Sequence[Point]], hand_over: int | None) -> str:
     for i, curve in enumerate(curves):
         drawn = " ".join(place(x, y) for x, y in curve)
         parts.append(f'<polyline class="curve{i}" points="{drawn}"/>')
-        x, y = place(*curve[-1]).split(",")
-        parts.append(f'<circle class="curve{i}" cx="{x}" cy="{y}" r="3.5"/>')
+        x, down = place(*curve[-1]).split(",")
+        parts.append(f'<circle class="curve{i}" cx="{x}" cy="{down}" r="3.5"/>')
     return "".join([*parts, "</svg>"])
 
 

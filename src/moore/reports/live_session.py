@@ -43,7 +43,7 @@ def live_session(told: dict) -> dict:
 def _unit(one: dict, told: dict) -> dict:
     return {
         "unit": one.get("unit"),
-        "actor": _ACTORS.get(one.get("actor"), "nobody yet"),
+        "actor": _ACTORS.get(one.get("actor") or "", "nobody yet"),
         "why": one.get("why") or "",
         "alarm": one.get("alarm") or "",
         "awaits": one.get("awaits") or "",
@@ -68,7 +68,7 @@ def _heard(told: dict) -> str:
         return "The session is closed."
     if not is_finite(age):
         return "The session has told nothing yet."
-    told = f"The session told this {age:.0f} s ago"
+    when = f"The session told this {age:.0f} s ago"
     if age <= _SILENT:
-        return f"{told}."
-    return f"{told}: it stands still, its disk is full, or its program has ended."
+        return f"{when}."
+    return f"{when}: it stands still, its disk is full, or its program has ended."

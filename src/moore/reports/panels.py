@@ -17,7 +17,7 @@ from moore.reports.plot_style import INK
 MetricRows = Sequence[Mapping]
 
 
-def last_epochs(rows: MetricRows) -> tuple[int, int, float]:
+def last_epochs(rows: MetricRows) -> tuple[int | float, int | float, float]:
     """Last offline and online epoch, and the width of an offline epoch in online ones."""
     offline, online = (
         max(finite(row.get("epoch") for row in rows if row.get("stage") == stage), default=0)
@@ -40,15 +40,20 @@ def epoch_axis(axes: Axes, rows: MetricRows, *, label: bool = True) -> None:
     if not axes.has_data():
         axes.text(0.5, 0.5, "not logged", ha="center", transform=axes.transAxes)
     last, last_online, step = last_epochs(rows)
-    offline = MaxNLocator(3 if label else 2, integer=True).tick_values(0, max(last, 1))
+    offline = whole_ticks(3 if label else 2, last)
     offline = offline[(offline > 0) & (offline <= 0.8 * last)]  # room for the hand-over's 0
-    online = MaxNLocator(4, integer=True).tick_values(0, max(last_online, 1))
+    online = whole_ticks(4, last_online)
     online = online[(online >= 0) & (online <= last_online)]
     places = np.append((offline - last) * step, online)
     axes.set_xticks(places, [f"{epoch:.0f}" for epoch in np.append(offline, online)])
     axes.axvline(0, color=INK, ls=":", lw=1)
     if label:
         axes.set_xlabel("offline epoch  |  online epoch" if last else "online epoch")
+
+
+def whole_ticks(most: int, last: int | float) -> np.ndarray:
+    """About so many whole numbers from 0 on, as far as `last` and a little farther."""
+    return np.asarray(MaxNLocator(most, integer=True).tick_values(0, max(last, 1)))
 
 
 def new_figure(panels: int, *, columns: int = 1) -> tuple[Figure, list[Axes]]:

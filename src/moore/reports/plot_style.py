@@ -4,6 +4,7 @@ import io
 import re
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Okabe and Ito (2008): told apart with every common form of colour blindness.
@@ -13,15 +14,27 @@ INK = "#24292f"
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, "#e69f00", "#56b4e9", INK)
 _PALETTE = {"blue": BLUE, "vermilion": VERMILION, "green": GREEN, "purple": PURPLE}
 _COLORED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-STYLE = {
-    **dict.fromkeys((*_COLORED, "grid.color"), INK),
-    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
-    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
-    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
-    **{"axes.grid": True, "grid.alpha": 0.13, "grid.linewidth": 0.6},
-    **{"font.size": 8.5, "lines.linewidth": 1.6, "legend.handlelength": 1.4},
-    **{"svg.fonttype": "none", "svg.hashsalt": "moore"},
-}
+STYLE = matplotlib.RcParams(
+    {
+        **dict.fromkeys((*_COLORED, "grid.color"), INK),
+        **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
+        **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+        **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+        **{"axes.grid": True, "grid.alpha": 0.13, "grid.linewidth": 0.6},
+        **{"font.size": 8.5, "lines.linewidth": 1.6, "legend.handlelength": 1.4},
+        **{"svg.fonttype": "none", "svg.hashsalt": "moore"},
+    }
+)
+
+
+def heading(axes: Axes, text: str) -> None:
+    """A title above a panel, at its left end."""
+    axes.set_title(text, loc="left", fontsize="medium")
+
+
+def legend_above(fig: Figure, axes: Axes) -> None:
+    """The names of a panel's curves, above all panels."""
+    fig.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
 
 
 def figure_svg(fig: Figure) -> str:

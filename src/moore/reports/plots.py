@@ -19,9 +19,16 @@ from moore.reports.panels import (
     series,
     with_places,
 )
-from moore.reports.plot_style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILION
-
-_TITLE, _LEGEND = {"loc": "left", "fontsize": "medium"}, {"loc": "outside upper center", "ncols": 3}
+from moore.reports.plot_style import (
+    BLUE,
+    GREEN,
+    INK,
+    PURPLE,
+    STYLE,
+    VERMILION,
+    heading,
+    legend_above,
+)
 
 
 def share_curve(rows: MetricRows) -> Figure:
@@ -36,7 +43,7 @@ def share_curve(rows: MetricRows) -> Figure:
         epoch_axis(axes, rows)
         axes.set_ylim(-0.02, 1.02)
         axes.set_ylabel("share of the rows drawn")
-        fig.legend(*axes.get_legend_handles_labels(), **_LEGEND)
+        legend_above(fig, axes)
     return fig
 
 
@@ -72,8 +79,8 @@ def model_curve(rows: MetricRows) -> Figure:
         line(error, rows, key="model/holdout_mse", color=GREEN)
         line(steps, rows, key="model/fit_steps", color=GREEN, style="none")
         line(steps, capped, key="model/fit_steps", color=VERMILION, style="none")
-        error.set_title("holdout error (MSE)", **_TITLE)
-        steps.set_title("gradient steps of the fits (orange: not converged)", **_TITLE)
+        heading(error, "holdout error (MSE)")
+        heading(steps, "gradient steps of the fits (orange: not converged)")
         error.set_ylim(bottom=0)
         steps.set_yscale("log")
         epoch_axis(error, rows, label=False)
@@ -88,7 +95,7 @@ def surprise_curves(rows: MetricRows) -> Figure:
         fig, (deviation, shares) = new_figure(2)
         line(deviation, rows, key="model/new_z", color=GREEN)
         deviation.axhline(1, color=INK, ls="--", lw=0.9)
-        deviation.set_title("error in units of σ (1: calibrated)", **_TITLE)
+        heading(deviation, "error in units of σ (1: calibrated)")
         deviation.set_yscale("log")
         deviation.yaxis.set_major_formatter("{x:g}")
         deviation.yaxis.set_minor_formatter("{x:.1g}")
@@ -97,10 +104,10 @@ def surprise_curves(rows: MetricRows) -> Figure:
         line(shares, rows, key="model/imagined_out_of_range", color=PURPLE, label="out of range")
         shares.axhline(0.95, color=INK, ls="--", lw=0.9)
         shares.set_ylim(-0.02, 1.02)
-        shares.set_title("shares (dashed: 0.95)", **_TITLE)
+        heading(shares, "shares (dashed: 0.95)")
         epoch_axis(deviation, rows, label=False)
         epoch_axis(shares, rows)
-        fig.legend(*shares.get_legend_handles_labels(), **_LEGEND)
+        legend_above(fig, shares)
     return fig
 
 
@@ -113,13 +120,13 @@ def theory_curves(rows: MetricRows) -> Figure:
         line(error, rows, key=name, color=BLUE, label="as printed")
         line(error, rows, key=f"{name}_theorem", color=VERMILION, label="Theorem 2's")
         line(drop, rows, key="theory/predicted_drop", color=PURPLE)
-        error.set_title("Relative Uncertainty Error", **_TITLE)
+        heading(error, "Relative Uncertainty Error")
         error.set_ylim(bottom=0)
         drop.axhline(0, color=INK, ls="--", lw=0.9)
-        drop.set_title("predicted drop: η(old policy) − η(new policy), new models", **_TITLE)
+        heading(drop, "predicted drop: η(old policy) − η(new policy), new models")
         epoch_axis(error, rows, label=False)
         epoch_axis(drop, rows)
-        fig.legend(*error.get_legend_handles_labels(), **_LEGEND)
+        legend_above(fig, error)
     return fig
 
 
@@ -136,16 +143,16 @@ def gate_curves(rows: MetricRows) -> Figure:
         band(gain, rows, low="gate/low", high="gate/high", color=PURPLE)
         line(gain, rows, key="gate/gain", color=PURPLE)
         gain.axhline(0, color=INK, ls="--", lw=0.9)
-        gain.set_title("return in the models: new policy − acting policy", **_TITLE)
+        heading(gain, "return in the models: new policy − acting policy")
         for bar in bars:
             name = "new policy, in the models"
             line(bar, rows, key="gate/return", color=PURPLE, label=name)
             line(bar, rows, key="gate/bar", color=VERMILION, label="earned by the acting one")
-            bar.set_title("return of an episode", **_TITLE)
-            fig.legend(*bar.get_legend_handles_labels(), **_LEGEND)
+            heading(bar, "return of an episode")
+            legend_above(fig, bar)
         line(accepted, rows, key="gate/accepted", color=GREEN)
         accepted.set_ylim(-0.02, 1.02)
-        accepted.set_title("share of an epoch's decisions that let the new policy act", **_TITLE)
+        heading(accepted, "share of an epoch's decisions that let the new policy act")
         for axes in (gain, *bars):
             epoch_axis(axes, rows, label=False)
         epoch_axis(accepted, rows)
@@ -173,7 +180,7 @@ def value_curve(rows: MetricRows) -> Figure:
         line(axes, rows, key=name, color=GREEN, label="in the models", style=":")
         epoch_axis(axes, rows)
         axes.set_ylabel("discounted return")
-        fig.legend(*axes.get_legend_handles_labels(), **_LEGEND)
+        legend_above(fig, axes)
     return fig
 
 
@@ -187,7 +194,7 @@ def loss_curves(rows: MetricRows) -> Figure:
         fig, panels = new_figure(len(names) or 1, columns=2 if len(names) > 1 else 1)
         for axes, name in zip(panels, names or ["losses"], strict=True):
             line(axes, rows, key=name, color=PURPLE)
-            axes.set_title(name.removeprefix("losses/").replace("_", " "), **_TITLE)
+            heading(axes, name.removeprefix("losses/").replace("_", " "))
             axes.yaxis.set_major_locator(MaxNLocator(4))
             epoch_axis(axes, rows, label=False)
     return fig

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +20,14 @@ Marks = dict[str, list[tuple[int, float]]]
 
 _TIERS = "random|medium|medium-replay|medium-expert|expert"
 _LOG = re.compile(rf"(halfcheetah|hopper|walker2d)-({_TIERS})(?:-v\d+)?")
-_HOLLOW = {"ls": "none", "ms": 5.5, "mew": 1.3, "mfc": "white", "zorder": 4, "clip_on": False}
+_HOLLOW: dict[str, Any] = {
+    "ls": "none",
+    "ms": 5.5,
+    "mew": 1.3,
+    "mfc": "white",
+    "zorder": 4,
+    "clip_on": False,
+}
 _IN, _BEYOND = "o", ">"
 _REFERENCE_STYLES = {"balanced_replay": "-", "so2": (0, (5, 2))}
 
@@ -42,9 +50,10 @@ def task_name(env_id: str, log_name: str) -> str | None:
     parts = [PurePath(part.strip()).stem for part in re.split(r"[,+]", log_name)]
     found = [_LOG.fullmatch(part.lower().replace("_", "-")) for part in parts]
     robot = re.fullmatch(r"(HalfCheetah|Hopper|Walker2d)-v\d+", env_id)
-    if robot is None or any(m is None or m[1] != robot[1].lower() for m in found):
+    known = [m for m in found if m is not None]
+    if robot is None or len(known) < len(found) or any(m[1] != robot[1].lower() for m in known):
         return None
-    tiers = sorted(m[2] for m in found)
+    tiers = sorted(m[2] for m in known)
     tier = "medium-expert" if tiers == ["expert", "medium"] else "+".join(tiers)
     name = f"{robot[1].lower()}-{tier}"
     return name if any(name in source["tasks"] for source in sources()) else None
@@ -100,9 +109,14 @@ def draw_references(axes: Axes, runs: Sequence[Finished], names: Sequence[str]) 
     axes.set_xlim(axes.get_xlim())
     for name in names if epoch_steps(runs) else ():
         steps, scores = _up_to(axes.get_xlim()[1], marks[name])
-        style = {"color": "#8c8c8c", "lw": 1.4, "zorder": 1, "ls": _REFERENCE_STYLES[name]}
         axes.plot(
-            steps, [value(score) for score in scores], label=reference_labels()[name], **style
+            steps,
+            [value(score) for score in scores],
+            label=reference_labels()[name],
+            color="#8c8c8c",
+            lw=1.4,
+            zorder=1,
+            ls=_REFERENCE_STYLES[name],
         )
 
 

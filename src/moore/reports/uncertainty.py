@@ -177,7 +177,7 @@ def _draw_density(axes: Axes, runs: Sequence[Finished]) -> None:
     for key, color, label in ((PRINTED, BLUE, "as printed"), (THEOREM, VERMILION, "Theorem 2's")):
         values = np.concatenate([np.zeros(0), *(epoch_values(run, key)[1] for run in runs)])
         if values.size:
-            edges = np.linspace(0, np.percentile(values, 98), 25)
+            edges = np.linspace(0, np.percentile(values, 98), 25).tolist()
             axes.hist(
                 values, edges, density=True, histtype="step", color=color, label=label, lw=1.5
             )

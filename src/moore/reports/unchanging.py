@@ -1,5 +1,7 @@
 """What the policies of a run would show that do nothing clever: lines to hold the run against."""
 
+import functools
+
 from moore.evaluation.frozen import frozen_metrics
 from moore.evaluation.scores import ReferenceScores
 from moore.numbers import finite, is_finite
@@ -23,16 +25,18 @@ def unchanging(summary: dict, rows: list[dict]) -> dict[str, dict]:
     acted = {epoch: finite(row.get("online/episode_returns")) for epoch, row in online.items()}
     before, reference = acted.pop(0, []), known_reference(summary)
     gap, given = _number_in(summary, "yardstick", "gap"), summary.get("random_return")
-    known = {
-        "epochs": [len(returns) for returns in acted.values()],
-        "random_return": given if is_finite(given) else None,
-        "reference": reference and ReferenceScores(reference["random"], reference["expert"], ""),
-        "log_return": _number_in(summary, "dataset", "mean_return"),
-        "yardstick": gap if gap is not None and gap > 0.0 else None,
-    }
-    found = {"frozen": frozen_metrics(start, acted=before, **known)}
+    scores = reference and ReferenceScores(reference["random"], reference["expert"], "")
+    metrics_of = functools.partial(
+        frozen_metrics,
+        epochs=[len(returns) for returns in acted.values()],
+        random_return=given if is_finite(given) else None,
+        reference=scores or None,
+        log_return=_number_in(summary, "dataset", "mean_return"),
+        yardstick=gap if gap is not None and gap > 0.0 else None,
+    )
+    found = {"frozen": metrics_of(start, acted=before)}
     clone = _number_in(summary, "clone", "return")
-    return found if clone is None else found | {"clone": frozen_metrics(clone, **known)}
+    return found if clone is None else found | {"clone": metrics_of(clone)}
 
 
 def _number_in(summary: dict, part: str, name: str) -> float | None:

@@ -63,6 +63,7 @@ def execute(
     Raises:
         Stopped: a signal asked to stop; a checkpoint was made.
     """
+    assert plan.config is not None  # `go_on` completes the plans of earlier versions
     report = Reporter(quiet=quiet)
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.patience("" if quiet else _ANSWER))
@@ -114,7 +115,7 @@ class Execution:
 
     def both_stages(self, checkpoint: Checkpoint | None) -> RunResult:
         """Does all that is left to do, then writes summary and report."""
-        info = checkpoint.info if checkpoint else {"stage": "offline", "epoch": None}
+        info: dict = checkpoint.info if checkpoint else {"stage": "offline", "epoch": None}
         stage, done = info["stage"], info["epoch"]
         self.report.say(self._headline(checkpoint))
         if others := self.stop.lost():
@@ -153,19 +154,20 @@ class Execution:
         return checkpoint.state["learner"], checkpoint.state["before"], epoch
 
     def _headline(self, checkpoint: Checkpoint | None) -> str:
-        config, log = self.config, self.setup.dataset
-        uses_log = self.learner.algorithm.uses_log
-        name = f"{log.name} ({log.total:,} transitions)" if uses_log else "without a log"
+        config = self.config
+        log = self.setup.dataset if self.learner.algorithm.uses_log else None
+        name = "without a log" if log is None else f"{log.name} ({log.total:,} transitions)"
         what = f"{config.algorithm} on {config.env_id}, {name}"
         where = "" if checkpoint is None else f", from checkpoint {checkpoint.path.name}"
-        other = uses_log and log.env_id not in (None, config.env_id)
-        note = f"\nnote: the log was recorded in {log.env_id}" if other else ""
-        if uses_log:
+        note = ""
+        if log is not None:
+            if log.env_id not in (None, config.env_id):
+                note = f"\nnote: the log was recorded in {log.env_id}"
             bounds = self.setup.world.bounds
             about = note_on_log(self.learner.algorithm, self.learner.agent_config, log, bounds)
             note += "" if about is None else f"\nnote: {about}"
         note += "".join(f"\nnote: {about}" for about in self.setup.notes)
-        note += note_on_units(config, log)
+        note += note_on_units(config, self.setup.dataset)
         return f"{what}, seed {config.seed}{where}{note}\n{short_path(self.folder)}"
 
     def _fresh_state(self) -> LearnerState:

@@ -133,7 +133,11 @@ def _runs_below(folder: Path) -> list[Path]:
 
 def _twice(keys: list[tuple]) -> tuple | None:
     seen = set()
-    return next((key for key in keys if key in seen or seen.add(key)), None)
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    return None
 
 
 def _read(folder: Path, by: Sequence[str]) -> Finished:

@@ -127,6 +127,8 @@ def with_return_scale(
         InputError: there are no reference scores, and the log has no two complete episodes whose
             returns differ.
     """
+    low: float | None
+    high: float | None
     returns = log.episode_returns
     if reference is not None:
         low, high = reference.random, reference.expert
@@ -177,9 +179,13 @@ def resolved(
     step_limit: int | None,
 ) -> Config:
     """The configuration with the settings that the log and the environment determine."""
-    if algorithm.agent.name == "adaptive_bc":
-        return replace(config, adaptive_bc=with_return_scale(config.adaptive_bc, log, reference))
     agent = algorithm.agent
+    if agent.name == "adaptive_bc":
+        # Config declares one section of an agent, and finds the others when it is made.
+        section: dict[str, Any] = {
+            agent.name: with_return_scale(config.adaptive_bc, log, reference)
+        }
+        return replace(config, **section)
     if agent.long_horizon and algorithm.uses_log:
         settings = getattr(config, agent.name)
         discount = discount_for(config, settings, log, step_limit)

@@ -40,8 +40,8 @@ def unlike_the_log(met: Transition, log: Dataset, limit: int | None = None) -> d
         return {}
     some = slice(None, None, max(1, log.size // SAMPLE))
     told = {
-        "reward": _other_rewards(met.reward, log.reward[some]),
-        "obs": _other_observations(met.obs, log.obs[some]),
+        "reward": _other_rewards(np.asarray(met.reward), log.reward[some]),
+        "obs": _other_observations(np.asarray(met.obs), log.obs[some]),
         "still": _still(met, log, some),
         "limit": _other_limit(met, limit),
     }
@@ -106,6 +106,6 @@ def seems_reset(met: Transition) -> str:
         met: (n,) real transitions in the order of time, in the user's units; as many as there are,
             because ends are few.
     """
-    steps = SystemSteps(met.obs, met.action, met.next_obs)
-    found = resets_itself(steps, met.terminated, met.truncated)
+    steps = SystemSteps(*(np.asarray(x) for x in (met.obs, met.action, met.next_obs)))
+    found = resets_itself(steps, np.asarray(met.terminated), np.asarray(met.truncated))
     return ITSELF.format(who="the system") if found else ""

@@ -61,7 +61,7 @@ def on_disk(log: Dataset | None, replay: Replay, bounds: Bounds, units: Units) -
     file = log.whole.file
 
     def convert(records: np.ndarray) -> Transition:
-        columns = {key: np.ascontiguousarray(records[key]) for key in records.dtype.names}
+        columns = {key: np.ascontiguousarray(records[key]) for key in records.dtype.names or ()}
         del columns["successor_known"]
         columns["action"] = bounds.scaled(columns["action"])
         return units.transition_in(Transition(**columns))

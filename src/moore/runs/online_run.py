@@ -207,7 +207,8 @@ class OnlineRun:
         try:
             row = measures.place("online", epoch, self.offline_epochs) | measures.of_policy(state)
         except Exception:
-            self.files.save_part(kept[0], state, self.before, self.acting)
+            if kept is not None:
+                self.files.save_part(kept[0], state, self.before, self.acting)
             raise
         row |= measures.of_scheme(state, epoch)
         row |= epoch_diagnostics.compare_epochs(self.learner, self.before, state, epoch)

@@ -104,8 +104,10 @@ def _load(setup: Setup, folder: Path, config: Config, path: Path) -> Checkpoint:
 def _facts(path: Path) -> dict:
     """The information of the manifest, with types checked."""
     info = read_manifest(path).get("info")
+    if not isinstance(info, dict):
+        raise DamagedCheckpoint(f"its manifest has no '{next(iter(_FACTS))}'")
     for name, kind in _FACTS.items():
-        if not isinstance(info, dict) or type(info.get(name)) is not kind:
+        if type(info.get(name)) is not kind:
             raise DamagedCheckpoint(f"its manifest has no '{name}'")
     return info
 

@@ -89,9 +89,16 @@ class Setup:
         """A policy of the learner, in the environment's units."""
         agent, obs_dim = self.learner.algorithm.agent, self.learner.dims[0]
         bounds = self.world.bounds.low, self.world.bounds.high
-        of = {"units": self.units, "columns": columns_of(self.dataset)}
-        env_id, weights = self.config.env_id, jax.device_get(weights)
-        return Policy(weights, agent, self.config, obs_dim, *bounds, env_id, **of)
+        return Policy(
+            jax.device_get(weights),
+            agent,
+            self.config,
+            obs_dim,
+            *bounds,
+            self.config.env_id,
+            units=self.units,
+            columns=columns_of(self.dataset),
+        )
 
 
 @plain_jax()
@@ -141,8 +148,10 @@ def prepare(
     if log is not None:
         check_disk(algorithm, scheme, log)
         _check_spaces(log, world)
-    own = units is None
-    units = units_for(config, log, world.make_env) if own else fitting(units, world.obs_dim)
+    if units is None:
+        units = units_for(config, log, world.make_env)
+    else:
+        units = fitting(units, world.obs_dim)
     key, _ = jax.random.split(key_of(config.seed))
     key_split = key_of(config.seed if split_seed is None else split_seed)
     offline, notes = _offline_data(log, config, algorithm, world, units, key_split)
@@ -150,14 +159,20 @@ def prepare(
     config = with_horizon(config, algorithm.agent.sections)
     if log is not None:
         config = resolved(config, algorithm, log, reference, world.limit.steps)
-    first_states = _first_states(log, units) if algorithm.uses_log else None
-    facts = {"first_states": first_states, "episode_steps": world.limit.steps, "units": units}
-    facts["disk"] = on_disk(log, offline, world.bounds, units)
-    task = Task(config, algorithm.agent, offline, terminated_fn, scheme=scheme, **facts)
+    task = Task(
+        config,
+        algorithm.agent,
+        offline,
+        terminated_fn,
+        first_states=_first_states(log, algorithm, units),
+        episode_steps=world.limit.steps,
+        scheme=scheme,
+        units=units,
+        disk=on_disk(log, offline, world.bounds, units),
+    )
     told = () if log is None else notes_of(log.metadata)
-    notes = tuple(dict.fromkeys((*world.notes, *told, *notes)))
-    learner = Learner(algorithm, task)
-    return Setup(config, log, reference, world, learner, key, report, notes)
+    told = tuple(dict.fromkeys((*world.notes, *told, *notes)))
+    return Setup(config, log, reference, world, Learner(algorithm, task), key, report, told)
 
 
 def _ends(
@@ -208,7 +223,7 @@ def _offline_data(
         InputError: the log does not suit the algorithm or the environment.
     """
     low, high = world.bounds.low, world.bounds.high
-    if not algorithm.uses_log:
+    if log is None or not algorithm.uses_log:
         return empty_replay(1, world.obs_dim, low.size, max_holdout=1), []
     facts = EnvFacts(world.env_id, world.obs_dim, low, high, world.known_limit)
     notes = check_log_for_run(log, facts, (*config.accept, *_cared_for(config)))
@@ -226,13 +241,17 @@ def _cared_for(config: Config) -> list[str]:
 def _reference(log: Dataset | None, world: World, arguments: str) -> ReferenceScores | None:
     """Returns that define the score: those that only the log knows, else the environment's."""
     own = None if log is None else log.reference
-    if own is not None and own != reference_scores(log.env_id):
+    if log is not None and own is not None and own != reference_scores(log.env_id):
         return own
     return reference_scores(world.env_id, arguments=arguments, steps=world.limit.steps)
 
 
-def _first_states(log: Dataset, units: Units) -> jax.Array:
-    """First states of the log's episodes, in the agent's units."""
+def _first_states(
+    log: Dataset | None, algorithm: algorithms.Algorithm, units: Units
+) -> jax.Array | None:
+    """First states of the log's episodes, in the agent's units; None without a log."""
+    if log is None or not algorithm.uses_log:
+        return None
     ends = np.flatnonzero(log.terminated | log.truncated)
     first = np.append(0, ends[ends < log.size - 1] + 1)
     if log.whole is not None:

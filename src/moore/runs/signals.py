@@ -12,12 +12,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 # Ctrl-C, `kill`, and a terminal that goes away.
 _ASKING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+# What `signal.getsignal` finds: None is a handler that was not set from Python.
+_Handler = Callable[[int, FrameType | None], object] | int | None
 # Handlers of a program that has none of its own.
 _ENDING = (signal.SIG_DFL, signal.default_int_handler)
 # A terminal, or a program that passes signals on, may send the same signal twice.
@@ -49,7 +52,7 @@ class Stop:
         """`main`: what the main thread has noted, for a run in another thread that obeys it."""
         self._number: int | None = None
         self._main = main
-        self._before: dict[int, object] = {}  # handlers before it listened
+        self._before: dict[int, _Handler] = {}  # handlers before it listened
         self._asked_at = 0.0
         self._patient, self._answer = False, ""
 

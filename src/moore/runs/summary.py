@@ -86,7 +86,7 @@ def _online(
     setup: Setup, online: list[dict], random_return: float | None, measure: Yardstick | None
 ) -> dict:
     """What the online stage has come to so far."""
-    found = {}
+    found: dict[str, dict | list] = {}
     if budget := _budget(online[-1]):
         found["budget"] = budget
     if "eval/return" in online[0]:
@@ -139,8 +139,9 @@ def _about_log(log: Dataset) -> dict:
 
 def _log_return(log: Dataset | None) -> float | None:
     """What the controller before earned: the mean return of the log's complete episodes."""
-    known = log is not None and len(log.episode_returns)
-    return float(np.mean(log.episode_returns)) if known else None
+    if log is None or not len(log.episode_returns):
+        return None
+    return float(np.mean(log.episode_returns))
 
 
 def _yardstick(setup: Setup, random_return: float | None) -> Yardstick | None:

@@ -47,7 +47,7 @@ class InAgentsUnits:
         next_obs: Float[Array, " obs"],
     ) -> Bool[Array, ""]:
         low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
-        own = low + (action + 1.0) * (0.5 * (high - low))
+        own = (action + 1.0) * (0.5 * (high - low)) + low
         return self.rule(self.units.obs_out(obs), own, self.units.obs_out(next_obs))
 
 

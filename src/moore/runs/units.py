@@ -46,7 +46,8 @@ def units_for(config: Config, log: Dataset | None, make: Callable[[], Adapter]) 
         return measured(log.obs, log.reward, **wanted(config))
     if not config.evaluation.episodes:
         return AS_GIVEN
-    return measured(*_random_rows(make, config.seed), **wanted(config))
+    seen, earned = _random_rows(make, config.seed)
+    return measured(seen, earned, **wanted(config))
 
 
 def fitting(units: Units, obs_dim: int) -> Units:
@@ -75,8 +76,9 @@ def note_on_units(config: Config, log: Dataset | None) -> str:
 
 def _random_rows(make: Callable[[], Adapter], run_seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Observations (STEPS, obs) and rewards (STEPS,) of uniform actions."""
-    env, rows, episode, obs = make(), [], 0, None
-    act = random_policy(env.action_space.shape[0], episode_seed(run_seed, "units", 0))
+    env, episode, obs = make(), 0, None
+    rows: list[tuple[np.ndarray, float]] = []
+    act = random_policy(env.bounds.low.size, episode_seed(run_seed, "units", 0))
     try:
         while len(rows) < STEPS:
             if obs is None:
@@ -88,8 +90,8 @@ def _random_rows(make: Callable[[], Adapter], run_seed: int) -> tuple[np.ndarray
             obs = None if terminated or truncated else next_obs
     finally:
         env.close()
-    columns = zip(*rows, strict=True)
-    return tuple(np.stack(column) for column in columns)
+    seen, rewards = zip(*rows, strict=True)
+    return np.stack(seen), np.stack(rewards)
 
 
 def write_units(folder: Path, units: Units, config: Config) -> None:

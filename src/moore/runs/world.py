@@ -130,7 +130,7 @@ def find_world(
             system_source=system,
             env_id=name_of(source, made, config.env_id),
             bounds=made.bounds,
-            obs_dim=made.observation_space.shape[0],
+            obs_dim=made.obs_dim,
             limit=limit,
             max_bad_readings=config.online.max_bad_readings,
             notes=(*notes, *_notes(source, config, made, limit)),

@@ -57,7 +57,7 @@ class Answered:
     nothing is done twice. Refused requests are not kept, because they changed nothing.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._kept: OrderedDict[str, tuple[bytes, HttpAnswer]] = OrderedDict()
 
     def find(self, name: str | None, request: bytes) -> HttpAnswer | None:

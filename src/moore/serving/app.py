@@ -92,7 +92,8 @@ class App:
             forms.query_of(request.query, ())
             given = forms.entries_of_json(request.body)
         entries = call.entries(given)
-        rows = len(entries["obs"]) if np.ndim(entries.get("obs")) else 0
+        obs = entries.get("obs")
+        rows = len(obs) if obs is not None and np.ndim(obs) else 0
         if call.is_long and rows > self._limits.rows:
             sentence = f"There are {rows} rows; expected at most {self._limits.rows} in a request."
             raise Refusal(413, "too_large", sentence)

@@ -193,7 +193,8 @@ def _observe_rows(values: Numbers, query: dict[str, list[str]], sizes: Sizes) ->
     if not np.isin(flags, (0.0, 1.0)).all():
         raise invalid("A flag in the body is neither 0 nor 1.")
     late = "late" in query and forms.flag_in_query("late", query["late"])
-    entries = {"reward": None if late else rows[:, 0].astype(float).tolist(), "unit": unit}
+    entries: Entries = {"unit": unit}
+    entries |= {"reward": None if late else rows[:, 0].astype(float).tolist()}
     entries |= {"terminated": (flags[:, 0] == 1).tolist(), "truncated": (flags[:, 1] == 1).tolist()}
     entries["next_obs"] = rows[:, 3:]
     if len(rows) == 1:
@@ -208,7 +209,7 @@ def _episode_rows(values: Numbers, query: dict[str, list[str]], sizes: Sizes) ->
         raise invalid("The body holds no step; give obs, action and reward of each, and an obs.")
     rows = _rows(values[: -sizes.obs], width, "step, and one more observation")
     obs = np.concatenate([rows[:, : sizes.obs], values[None, -sizes.obs :]])
-    entries = {"obs": obs, "action": rows[:, sizes.obs : -1], "reward": rows[:, -1]}
+    entries: Entries = {"obs": obs, "action": rows[:, sizes.obs : -1], "reward": rows[:, -1]}
     given = query.keys() & {"terminated", "truncated"}
     entries |= {name: forms.flag_in_query(name, query[name]) for name in given}
     return entries | ({"unit": forms.units_in_query(query["unit"])} if "unit" in query else {})

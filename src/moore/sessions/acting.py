@@ -104,8 +104,10 @@ class ActingPolicy:
     def use(self, turn: Turn) -> Policy:
         """The policy of this turn; it is prepared if it is another one and no `ReadyPolicy`."""
         if self._ready is None or turn.of is not self._of:
-            prepared = isinstance(turn.of, ReadyPolicy)
-            self._ready = turn.of if prepared else ready(self._setup.policy(turn.policy()))
+            if isinstance(turn.of, ReadyPolicy):
+                self._ready = turn.of
+            else:
+                self._ready = ready(self._setup.policy(turn.policy()))
             self._of = turn.of
         return self._ready.policy
 

@@ -31,11 +31,11 @@ from moore.sessions.folder import SessionFacts
 from moore.sessions.start import Start
 from moore.sessions.supervisor import Supervisor, check_mode
 
-_KINDS = {
+_KINDS: dict[str, tuple[type | None, str]] = {  # None: whatever can be called
     "guard": (GuardSettings, "a moore.guarding.supervision.GuardSettings"),
     "interlocks": (Interlocks, "a moore.guarding.interlocks.Interlocks"),
     "dead_man": (DeadMan, "a moore.guarding.interlocks.DeadMan"),
-    "clock": (Callable, "a function that returns seconds"),
+    "clock": (None, "a function that returns seconds"),
 }
 
 
@@ -74,7 +74,12 @@ class Beside:
             InputError: a setting cannot be used.
         """
         if controller is None:
-            unused = {"mode": mode, "guard": guard, "interlocks": interlocks, "clock": clock}
+            unused: dict[str, object] = {
+                "mode": mode,
+                "guard": guard,
+                "interlocks": interlocks,
+                "clock": clock,
+            }
             unused |= {"transfer_rate": transfer_rate, "dead_man": dead_man}
             unused |= {"reference_log": reference_log or None}
             if given := [name for name, value in unused.items() if value is not None]:
@@ -136,7 +141,8 @@ def check_kinds(**given: object) -> None:
     """Raises InputError if what stands beside a policy is of another kind than it must be."""
     for name, value in given.items():
         kind, told = _KINDS[name]
-        if value is not None and not isinstance(value, kind):
+        fits = callable(value) if kind is None else isinstance(value, kind)
+        if value is not None and not fits:
             raise InputError(f"{name} is {value!r}; expected {told}.")
 
 

@@ -114,7 +114,7 @@ def records_of_episode(
             f"an episode has obs {seen.shape}, action {acted.shape} and reward {earned.shape}; "
             f"expected (steps + 1, {world.obs_dim}), (steps, {width}) and (steps,)."
         )
-    density = [None] * steps if log_density is None else np.ravel(log_density).tolist()
+    density = [None] * steps if log_density is None else np.asarray(log_density).ravel().tolist()
     if len(density) != steps:
         raise InputError(f"log_density has {len(density)} entries; expected {steps}.")
     if not all(x is None or is_finite(x) for x in density):
@@ -216,7 +216,7 @@ def _records(
     density: Sequence[float | None],
 ) -> list[dict]:
     records = []
-    for row in range(len(obs)):
+    for row, drawn in enumerate(density):
         records.append(
             {
                 "kind": "act",
@@ -224,7 +224,7 @@ def _records(
                 "unit": unit,
                 "obs": plain(obs[row]),
                 "action": plain(action[row]),
-                "log_density": None if density[row] is None else float(density[row]),
+                "log_density": None if drawn is None else float(drawn),
                 "policy": None,
                 "by": by,
             }

@@ -138,13 +138,14 @@ class Feeder:
                 self._shared.add(step.unit)
             if step.ends:
                 earned = self._returns.pop(step.unit).total
-                is_own = earned is not None and step.unit not in self._shared
-                self.finished += [earned] if is_own else []
+                if earned is not None and step.unit not in self._shared:
+                    self.finished.append(earned)
                 self._shared.discard(step.unit)
 
 
 def transition_of(step: Step, setup: Setup) -> Transition:
     """A step that was measured completely, in the agents' units."""
+    assert step.reward is not None and step.next_obs is not None  # `step.whole` says so
     bounds = setup.world.bounds
     action = bounds.scaled(step.action).astype(np.float32)
     cut = step.truncated and not step.terminated

@@ -104,12 +104,13 @@ def _numbered() -> Iterator[str]:
 
 def write_facts(folder: Path, run: Path, seed: int, beside: dict | None = None) -> SessionFacts:
     """Writes what does not change; from here on the folder is a session."""
-    facts = {"format": FORMAT, "id": uuid.uuid4().hex, "run": str(run), "seed": seed}
+    own_id = uuid.uuid4().hex
+    facts: dict[str, object] = {"format": FORMAT, "id": own_id, "run": str(run), "seed": seed}
     facts["relative_run"] = os.path.relpath(run, folder)
     if beside:
         facts["beside"] = beside
     write_whole(folder / _FACTS, sealed(facts))
-    return SessionFacts(facts["id"], run, seed, beside or {})
+    return SessionFacts(own_id, run, seed, beside or {})
 
 
 def read_facts(folder: Path) -> SessionFacts:
@@ -207,8 +208,10 @@ def load(
         epoch = unpack_epoch(found.info["epoch"], found.arrays)
         learning = OnlineLearning(learner, found.state, chooser, epoch=epoch)
         learning.verdict = found.info["verdict"]
-        trials = isinstance(chooser, Trials)  # which would plan the next episode
-        acting = chooser.decided if trials else chooser.turn(found.state).policy()
+        if isinstance(chooser, Trials):  # `turn` would plan the next episode
+            acting = chooser.decided
+        else:
+            acting = chooser.turn(found.state).policy()
         _prove(folder, setup.policy(acting), found)
         return Start(setup, learning), found
     raise InputError(

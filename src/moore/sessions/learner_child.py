@@ -148,6 +148,7 @@ class LearnerChild:
         """Ends the process."""
         self._closing.set()
         self._order({"do": "stop"})
+        assert self._process.stdin is not None  # a pipe
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
@@ -159,6 +160,7 @@ class LearnerChild:
 
     def _order(self, what: dict) -> None:
         """Writes an order; a process that has ended does not hear it, which the thread notices."""
+        assert self._process.stdin is not None  # a pipe
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(json.dumps(what).encode() + b"\n")
             self._process.stdin.flush()

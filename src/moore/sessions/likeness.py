@@ -82,7 +82,8 @@ class Likeness:
             InputError: it has them.
         """
         rows = (log.obs, log.action, log.reward)
-        own = self._log and (self._log.obs, self._log.action, self._log.reward)
+        begun = self._log
+        own = None if begun is None else (begun.obs, begun.action, begun.reward)
         for known, where in (
             (own, "the log of the run"),
             (self._met(), "what the session has met"),

@@ -85,7 +85,8 @@ class Recording:
         """
         if unit in self._unrecorded:
             if beside:
-                return Step(0, unit, *[np.zeros(0, np.float32)] * 2)
+                nothing = np.zeros(0, np.float32)
+                return Step(0, unit, nothing, nothing)
             raise TurnError(
                 f"the newest action of unit {unit!r} was not recorded, because the disk refused, "
                 "so nothing can be learned from its outcome; go on with act()."

@@ -162,10 +162,11 @@ class Session(Opened):
         if next_obs is not None:
             width, names = operation.world.obs_dim, operation.likeness.columns
             rows, units, single = rows_of("next_obs", next_obs, width, unit, names)
-        elif single := np.ndim(reward) == np.ndim(unit) == 0:
+        elif single := np.ndim(reward) == np.asarray(unit).ndim == 0:
             units = units_of(unit, 1, single=True)
         else:
-            units = units_of(unit, np.size(reward if np.ndim(reward) else unit), single=False)
+            several = np.asarray(reward if np.ndim(reward) else unit)
+            units = units_of(unit, several.size, single=False)
         told = {"reward": reward, "terminated": terminated, "truncated": truncated}
         numbers = operation.observe(units, lambda steps: outcomes(steps, rows, **told), signals)
         self._pause(np.any(terminated) or np.any(truncated))

@@ -61,7 +61,8 @@ class Studying:
         self.updates = info.get("updates", 0)
         self._skipped = info["fed"]
         self._number, self._beyond = info["number"], info.get("beyond", 0)
-        self.sound, self._released = True, []
+        self.sound = True
+        self._released: list[Step] = []
         kept = info.get("metrics", {}).get("bytes", 0)
         then = ", then go on with moore.Session.resume"
         self._rows: list[dict] = []  # of metrics, that the disk did not take yet
@@ -109,9 +110,14 @@ class Studying:
     ) -> Decision:
         del obs
         account, learning = self.account, self.learning
-        affordable = isinstance(account, SupervisedBudget) and self.sound and trying
         # Asked first, because the account may decide now whose turn it is.
-        affordable = affordable and knows_episode(waiting) and account.lets_others_act
+        affordable = (
+            isinstance(account, SupervisedBudget)
+            and self.sound
+            and trying
+            and knows_episode(waiting)
+            and account.lets_others_act
+        )
         return Decision(self.turn, learning.random, learning.verdict, {}, affordable)
 
     def add(self, step: Step) -> None:
@@ -254,8 +260,8 @@ def check_time_or_updates(updates: object, seconds: object) -> None:
     if updates is not None and seconds is not None:
         raise InputError("learn() takes updates= or seconds=, not both.")
     for name, value in (("updates", updates), ("seconds", seconds)):
-        is_number = isinstance(value, int | float | np.integer | np.floating)
-        if value is not None and (isinstance(value, bool) or not is_number or not value >= 0):
+        is_number = isinstance(value, int | float | np.integer | np.floating) and value >= 0
+        if value is not None and (isinstance(value, bool) or not is_number):
             raise InputError(f"{name} is {value!r}; expected a number of at least 0.")
     if updates is not None and not float(updates).is_integer():  # type: ignore[arg-type]
         raise InputError(f"updates is {updates!r}; expected a whole number.")

@@ -143,13 +143,14 @@ class Supervisor:
         last = [self._unit(units[row]).old for row in rows]
         if not len(rows):
             return []
-        bounds = {"low": settings.low, "high": settings.high}
-        if len(rows) > 1 and all(action is not None for action in last):
-            found = ask(self._controller, obs[rows], last=np.stack(last), **bounds)
+        low, high = settings.low, settings.high
+        known = [action for action in last if action is not None]
+        if len(rows) > 1 and len(known) == len(last):
+            found = ask(self._controller, obs[rows], low=low, high=high, last=np.stack(known))
             parts = zip(found.action, found.held, strict=True)
             return [Answer(action, np.asarray(held), found.fault) for action, held in parts]
         return [
-            ask(self._controller, obs[row].copy(), last=action, **bounds)
+            ask(self._controller, obs[row].copy(), low=low, high=high, last=action)
             for row, action in zip(rows, last, strict=True)
         ]
 

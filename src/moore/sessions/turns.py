@@ -38,13 +38,15 @@ class Turns(Protocol):
     """Decides who acts.
 
     Attributes:
-        budget: the account and its decisions; None without a dip budget.
         heard: number of the setbacks that the learner knew when it accepted the newest policy
             that was taken up.
     """
 
-    budget: DipBudget | None
     heard: int
+
+    @property
+    def budget(self) -> DipBudget | None:
+        """The account and its decisions; None without a dip budget."""
 
     @property
     def turn(self) -> Turn:

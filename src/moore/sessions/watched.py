@@ -7,7 +7,7 @@ import numpy as np
 
 from moore.envs.returns import Return
 from moore.formats.live_steps import Step, vector
-from moore.guarding.guard import Guard
+from moore.guarding.guard import Actor, Guard
 from moore.guarding.modes import Mode
 from moore.guarding.supervision import Supervision
 from moore.guarding.transfer import BumplessTransfer
@@ -104,22 +104,25 @@ class Watched:
 
     def read(self, signals: Mapping[str, float | None], clock: float) -> str:
         """The signals after the newest step; returns the alarm, empty if there is none."""
-        assert self.newest is not None
+        newest = self.newest
+        assert newest is not None and newest.actor is not None  # `acted` was told who acted
         if self.guard is None:
             return ""
         values = dict(zip(signals, vector(list(signals.values())).tolist(), strict=True))
-        return self._judged(self.guard.after_step(values, clock, by=self.newest.actor), self.newest)
+        return self._judged(self.guard.after_step(values, clock, by=newest.actor), newest)
 
     def settle(self, step: Step) -> str:
         """Takes a step of which everything is known; returns the alarm, empty if there is none."""
         if step.number == 0:
             self._begin_episode()
             return ""
+        assert step.actor is not None  # beside a controller every step says who acted
         self._actors.add(step.actor)
         self._earned.add(np.nan if step.lost or step.reward is None else step.reward)
         if not step.ends:
             return ""
-        total, by = self._earned.total, step.actor if len(self._actors) == 1 else "both"
+        total = self._earned.total
+        by: Actor = step.actor if len(self._actors) == 1 else "both"
         self._begin_episode()
         if total is None or self.guard is None:
             return ""
@@ -156,4 +159,5 @@ class Watched:
         return self.alarm if is_new else ""
 
     def _begin_episode(self) -> None:
-        self._earned, self._actors = Return(), set()
+        self._earned = Return()
+        self._actors: set[Actor] = set()

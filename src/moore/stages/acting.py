@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent
@@ -48,5 +49,5 @@ def observe(
 def cut_newest(online: Replay) -> Replay:
     """Ends the episode after the newest row, because the next one does not follow it."""
     data, newest = online.data, online.size - 1
-    truncated = data.truncated.at[newest].set(~data.terminated[newest])
+    truncated = jnp.asarray(data.truncated).at[newest].set(~data.terminated[newest])
     return dataclasses.replace(online, data=dataclasses.replace(data, truncated=truncated))

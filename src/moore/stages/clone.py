@@ -137,6 +137,7 @@ def _fit(
 ) -> tuple[Actor, Float[Array, ""], Int[Array, ""]]:
     """The actor that was best on the held-out rows, its error, and its number of updates."""
     each = -(-config.updates // CHECKS)
+    obs, action = jnp.asarray(holdout_data.obs), jnp.asarray(holdout_data.action)
 
     def step(before: BCState, step_key: PRNGKeyArray):
         rows = train[jax.random.randint(step_key, (config.batch_size,), 0, train.size)]
@@ -146,7 +147,7 @@ def _fit(
         before, best, least, best_at, at = carry
         after, _ = jax.lax.scan(step, before, jax.random.split(jax.random.fold_in(key, at), each))
         actor = bc.policy(after)
-        error = cloning_error(actor, holdout_data.obs, holdout_data.action)
+        error = cloning_error(actor, obs, action)
         better = error < least
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), actor, best)
         at = at + 1

@@ -74,7 +74,8 @@ class Contest:
     @property
     def kept(self) -> set[int]:
         """Policies that may act later."""
-        return {*self.incumbents, *({self.challenger, self.waiting} - {None})}
+        later = (self.challenger, self.waiting)
+        return {*self.incumbents, *(policy for policy in later if policy is not None)}
 
     def offer(
         self, policy: int, *, predicted: float | None = None, standard_error: float = 0.0

@@ -57,6 +57,8 @@ class Earnings:
         count = min(MARKS, self.length)
         self.marks = [round(mark * self.length / count) for mark in range(count + 1)]
         self.course = self.course or [0.0] * (count + 1)
+        self._spread: float | None
+        self._bounds: dict[float, tuple[float, float]]
         self._find_level()
 
     @property
@@ -115,8 +117,7 @@ class Earnings:
     def _find_level(self) -> None:
         mean = self.course[-1] / self.episodes if self.worths else 0.0
         self.level = max(mean, 0.0)
-        self._spread: float | None = None
-        self._bounds: dict[float, tuple[float, float]] = {}
+        self._spread, self._bounds = None, {}
 
     def _at(self, step: int) -> float:
         """Sum over the episodes of the worth at a step."""

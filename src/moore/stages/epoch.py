@@ -60,9 +60,11 @@ class Epoch:
         """The epoch's row of metrics; `returns`: of episodes that ended since the last refresh."""
         self.returns += returns  # a run whose evaluation fails goes on from here
         means = {name: mean_metrics(rows) for name, rows in self.measured.items()}
-        result = {"online/episode_returns": list(self.returns)}
-        result["online/dropped_transitions"] = self.dropped
-        result["online/cut_episodes"] = self.cut
+        result = {
+            "online/episode_returns": list(self.returns),
+            "online/dropped_transitions": self.dropped,
+            "online/cut_episodes": self.cut,
+        }
         result |= fit_metrics(self.fits)
         return result | means["refreshed"] | means["gates"] | means["losses"]
 
@@ -88,6 +90,7 @@ class Epoch:
 
 def unpack_epoch(facts: dict, arrays: dict[str, np.ndarray]) -> Epoch:
     """The epoch that `Epoch.pack` has packed."""
+    measured: dict[str, list[dict]]
     measured = {name: [{} for _ in range(count)] for name, count in facts["rows"].items()}
     for place, column in arrays.items():
         if place.startswith("epoch/"):

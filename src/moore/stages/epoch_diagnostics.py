@@ -7,19 +7,20 @@ import jax
 
 from moore.experience import diagnostics
 from moore.experience.diagnostics import PolicyInModels
+from moore.experience.protocol import Models
 from moore.experience.settings import rollout_settings
 from moore.stages.learner import Learner, LearnerState
 from moore.trees import copied
 
 
-def wanted(learner: Learner) -> bool:
-    """Whether there are models to measure and the configuration asks for diagnostics."""
-    return learner.models is not None and learner.config.diagnostics
+def wanted(learner: Learner) -> Models | None:
+    """The models to measure; None if there are none, or the configuration asks for no numbers."""
+    return learner.models if learner.config.diagnostics else None
 
 
 def policy_in_models(learner: Learner, state: LearnerState) -> PolicyInModels | None:
     """The policy and its models, to compare the next epoch's with."""
-    return copied(_pair(learner, state)) if wanted(learner) else None
+    return None if wanted(learner) is None else copied(_pair(learner, state))
 
 
 def _pair(learner: Learner, state: LearnerState) -> PolicyInModels:
@@ -32,7 +33,8 @@ def compare_epochs(
     learner: Learner, old: PolicyInModels | None, state: LearnerState, epoch: int
 ) -> dict[str, float]:
     """The quantities of the theory for the step from `old` to this epoch."""
-    if old is None:
+    models = wanted(learner)
+    if old is None or models is None:
         return {}
     with learner.clock("diagnose"):
         count = diagnostics.probes(learner.config.rollout_length)
@@ -51,25 +53,26 @@ def compare_epochs(
             agent=learner.algorithm.agent,
             terminated_fn=learner.terminated_fn,
             settings=rollout_settings(learner.config, learner.agent_config.discount, count),
-            spread=learner.models.spread,
-            within=learner.models.within(state.online),
+            spread=models.spread,
+            within=models.within(state.online),
         )
         return learner.reported({name: float(value) for name, value in found.items()})
 
 
 def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]:
     """Metrics of whole episodes of the evaluated policy in the models, from the same few states."""
-    if not wanted(learner) or learner.task.first_states is None:
+    models, first_states = wanted(learner), learner.task.first_states
+    if models is None or first_states is None:
         return {}
     with learner.clock("diagnose"):
         key = diagnostics.own_key(learner.config.seed, 0)
         key_starts, key_rollout = jax.random.split(key)
         few = (diagnostics.EPISODES,)
-        rows = jax.random.randint(key_starts, few, 0, len(learner.task.first_states))
+        rows = jax.random.randint(key_starts, few, 0, len(first_states))
         found = diagnostics.imagine_episodes(
             learner.policy(state),
             state.experience.model.ensemble,
-            learner.task.first_states[rows],
+            first_states[rows],
             key_rollout,
             agent=learner.algorithm.agent,
             terminated_fn=learner.terminated_fn,
@@ -77,7 +80,7 @@ def imagined_episodes(learner: Learner, state: LearnerState) -> dict[str, float]
                 learner.config, learner.agent_config.discount, diagnostics.EPISODES
             ),
             steps=learner.episode_steps,
-            spread=learner.models.spread,
-            within=learner.models.within(state.online),
+            spread=models.spread,
+            within=models.within(state.online),
         )
         return learner.reported({name: float(value) for name, value in found.items()})

@@ -216,8 +216,9 @@ class Learner:
         self, state: LearnerState, epoch: int, bar: float | Float[Array, ""]
     ) -> tuple[Bool[Array, ""], PyTree, PRNGKeyArray, Metrics]:
         """Whether the newest policy may act instead of the acting one, who acts, and why."""
-        now, who = self.moment(state, epoch), self.policy(state)
-        return self.models.compare_policies(state.experience, now, state.key, who, jnp.asarray(bar))
+        now, who, models = self.moment(state, epoch), self.policy(state), self.models
+        assert models is not None  # whoever has none asks none
+        return models.compare_policies(state.experience, now, state.key, who, jnp.asarray(bar))
 
     def new_episode(self, state: LearnerState) -> LearnerState:
         """Told that the running episode was abandoned and another one begins."""

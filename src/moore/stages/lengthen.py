@@ -42,7 +42,7 @@ def lengthened(learner: Learner, state: LearnerState) -> LearnerState:
 
 def _alike(one: Any, other: Any) -> bool:
     """Whether two states have the same parts of the same shapes."""
-    if jax.tree.structure(one) != jax.tree.structure(other):
+    if jax.tree.structure(one) != jax.tree.structure(other):  # type: ignore[operator] # no stubs
         return False
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return all(a.shape == b.shape for a, b in pairs)

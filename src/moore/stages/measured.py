@@ -10,7 +10,7 @@ def mean_metrics(rows: list[dict]) -> dict:
     """Means over an epoch; counts are summed, maxima stay maxima, undone updates do not count."""
     rows = jax.device_get(rows)
     columns = {name: np.asarray([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-    result = {}
+    result: dict[str, float | None] = {}
     for name, values in columns.items():
         finite = values[np.isfinite(values)]
         if name.endswith("skipped_updates"):

@@ -156,7 +156,8 @@ class Trials:
     ) -> tuple[LearnerState, Metrics]:
         """Offers a challenger: one of the line search, or the newest policy, unless refused."""
         del returns, in_episode
-        learner, found = self._learner, {}
+        learner = self._learner
+        found: Metrics = {}
         predicted, error = None, 0.0
         if learner.models is not None:
             state, found = learner.compare_newest(state, epoch)
@@ -314,10 +315,10 @@ def unpack_trials(
     kind: type[Trials] = Trials,
 ) -> Trials:
     """The trials that `Trials.pack` has packed; `state` gives the structure of a policy."""
-    structure = jax.tree.structure(learner.policy(state))
+    known, structure = jax.tree.flatten(learner.policy(state))
 
     def policy(name: str) -> PyTree:
-        leaves = [arrays[f"{name}/{i}"] for i in range(structure.num_leaves)]
+        leaves = [arrays[f"{name}/{i}"] for i in range(len(known))]
         return jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
 
     policies = {number: policy(f"policies/{number}") for number in facts["policies"]}

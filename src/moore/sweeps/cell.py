@@ -5,7 +5,10 @@ import os
 import sys
 import threading
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moore.runs.plan import Stages
 
 # After its sweep is killed, a cell ends within a moment; a new sweep waits for that.
 _LET_GO = 20.0
@@ -24,7 +27,7 @@ class Cell:
 
     folder: str
     config: dict
-    stages: str = "both"
+    stages: "Stages" = "both"
     start_from: str | None = None
 
     @property

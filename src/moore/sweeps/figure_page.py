@@ -116,7 +116,7 @@ def _variant(folder: str | Path) -> str:
 def _write_curves(path: Path, runs: Sequence[Finished]) -> None:
     """Writes the returns behind the curves, one line an online epoch; epoch 0 is the hand-over."""
     names = [name.replace("/", "_") for name in _LOGGED]
-    lines = [["task", "variant", "seed", "epoch", "acting_return", *names]]
+    lines: list[list[object]] = [["task", "variant", "seed", "epoch", "acting_return", *names]]
     for run in runs:
         acting = dict(zip(*epoch_returns(run, acting=True), strict=True))
         for row in run.rows:

@@ -7,6 +7,7 @@ import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from moore import algorithms
 from moore.config import Config, flat, from_dict, to_dict
@@ -131,7 +132,8 @@ def read_grid(path: Path) -> Grid:
         if not isinstance(value, list) or any(type(entry) not in kinds for entry in value):
             wanted = {"seeds": "integers"}.get(name, "numbers" if name in _NUMBERS else "strings")
             raise InputError(f"{path}: '{name}' is {value!r}; expected a list of {wanted}.")
-    return Grid(**{k: v if k == "settings" else tuple(v) for k, v in values.items()})
+    fields: dict[str, Any] = {k: v if k == "settings" else tuple(v) for k, v in values.items()}
+    return Grid(**fields)
 
 
 def cells(grid: Grid, out: Path | str, *, share_offline: bool = True) -> list[Cell]:

@@ -161,4 +161,5 @@ class _Process:
 
     def close(self) -> None:
         self.log.close()
+        assert self.child.stdin is not None  # a pipe
         self.child.stdin.close()

@@ -66,7 +66,8 @@ def _model(
     shapes["uncertainty"] = true.reward.shape
     parts = {"reward": true.reward, "uncertainty": np.zeros(true.reward.shape)}
     for name, shape in shapes.items():
-        parts[name] = arrays.get(f"{epoch}_{name}", parts.get(name))
+        if f"{epoch}_{name}" in arrays:
+            parts[name] = arrays[f"{epoch}_{name}"]
         found = parts[name]
         if found.shape != shape or not np.isfinite(found).all():
             what = f"{path}: {epoch}_{name} has shape {found.shape}"

@@ -78,6 +78,7 @@ def eq13(
     check_comparable(true, model)
     values = policy_values(true, policy)
     left = np.abs(dynamics_error(true, model, values))
+    scale: float | np.ndarray
     if corrected:
         scale = np.asarray(span(next_values(true, values)))[..., None, None]
     else:

@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moore.errors import InputError
+from moore.theory import generators
 from moore.theory.bound import Bound
 from moore.theory.counterexamples import cases
 from moore.theory.empirical import model_shift_bound
-from moore.theory.generators import random_masses, random_mdp, random_policy, random_transfer
 from moore.theory.guarantees import (
     admissible_penalty,
     drop_bound,
@@ -29,6 +29,9 @@ from moore.theory.model_change import eq9, lemma1, theorem1
 from moore.theory.model_error import eq13, lemma2
 from moore.theory.models import LearnedModel, Transfer
 from moore.theory.transfer import theorem2, theorem2_identity
+
+_REWARDS: tuple[generators.Reward, ...] = ("nonneg", "signed", "nonpos")
+_UNCERTAINTIES: tuple[generators.Uncertainty, ...] = ("same", "noisy", "ensemble")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,25 +82,25 @@ def random_draw(rng: np.random.Generator) -> Draw:
     """One random draw of the survey: small MDPs of every kind."""
     states, actions = int(rng.integers(2, 6)), int(rng.integers(2, 4))
     finite = rng.uniform() < 0.5
-    true = random_mdp(
+    true = generators.random_mdp(
         rng,
         states=states,
         actions=actions,
         discount=float(rng.choice([0.9, 1.0] if finite else [0.5, 0.9, 0.99])),
         horizon=int(rng.integers(1, 13)) if finite else None,
-        reward=str(rng.choice(["nonneg", "signed", "nonpos"])),
+        reward=_REWARDS[rng.choice(len(_REWARDS))],
         concentration=float(rng.choice([0.03, 0.3, 1.0, 5.0])),
     )
-    transfer = random_transfer(
+    transfer = generators.random_transfer(
         rng,
         true,
         model_error=float(10 ** rng.uniform(-4, 0)),
         shift=float(10 ** rng.uniform(-4, 0)),
         reward_error=float(rng.choice([0.0, 0.1])),
-        uncertainty=str(rng.choice(["same", "noisy", "ensemble"])),
+        uncertainty=_UNCERTAINTIES[rng.choice(len(_UNCERTAINTIES))],
         penalty_coef=float(10 ** rng.uniform(-1, 0.5)),
     )
-    masses, _ = random_masses(
+    masses, _ = generators.random_masses(
         rng,
         states=states,
         actions=actions,
@@ -105,7 +108,7 @@ def random_draw(rng: np.random.Generator) -> Draw:
         online=int(rng.integers(1, 50)),
         weight=float(rng.choice([0.1, 1.0, 5.0])),
     )
-    return Draw(transfer, random_policy(rng, true), masses)
+    return Draw(transfer, generators.random_policy(rng, true), masses)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,11 @@ def _no_degradation(draw: Draw) -> Bound:
     return no_degradation(true, draw.admissible, old.policy)
 
 
+def _model_shift(draw: Draw) -> dict[str, Bound]:
+    assert draw.masses is not None  # it is only evaluated on random draws
+    return model_shift_bound(*draw.masses)
+
+
 def _forms(name: str, evaluate: Callable[..., Bound], forms: dict, **more) -> list[Statement]:
     return [
         Statement(name, form, partial(evaluate, **given), **more) for form, given in forms.items()
@@ -201,8 +209,8 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement("drop", "corrected", _drop),
     Statement("drop", "corrected, two-sided", lambda d: drop_bound_two_sided(*d.transfer)),
     Statement("no degradation", "corrected", _no_degradation),
-    Statement("model shift", "average row", lambda d: model_shift_bound(*d.masses)["total"]),
-    Statement("model shift", "largest row", lambda d: model_shift_bound(*d.masses)["largest"]),
+    Statement("model shift", "average row", lambda d: _model_shift(d)["total"]),
+    Statement("model shift", "largest row", lambda d: _model_shift(d)["largest"]),
 )
 
 
