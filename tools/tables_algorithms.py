@@ -130,7 +130,7 @@ def controls() -> str:
         seeds = defaultdict(list)
         for row in rows_of("fig1-quick-controls.csv", control=control):
             seeds[row["seed"]].append(float(row["eval_return"]))
-        return listed(np.mean(returns[-FINAL_EVALUATIONS:]) for returns in seeds.values())
+        return listed(_finals(seeds))
 
     rows = [
         ["CQL as it is (w = 5)", as_it_is("cql")],
@@ -147,6 +147,30 @@ def controls() -> str:
         ],
     ]
     return markdown(("", "final (mean of the last 5 evaluations)"), rows)
+
+
+def budgets() -> str:
+    """The offline stages of two algorithms, each with both numbers of updates."""
+    rows = []
+    for task in QUICK_TASKS:
+        for variant, usual, other in (("moore:1", 7500, 30000), ("moore_robust", 30000, 7500)):
+            runs = defaultdict(list)
+            for row in rows_of("fig1-quick-budgets.csv", task=task, variant=variant):
+                runs[row["seed"]].append(float(row["eval_return"]))
+            begun, ended = (
+                column("fig1-quick.csv", task, variant, m) for m in ("offline", "final")
+            )
+            as_it_is = [begun, _lowest("fig1-quick-curves.csv", task, variant), ended]
+            changed = [[r[0] for r in runs.values()], [min(r) for r in runs.values()]]
+            for updates, found in sorted(((usual, as_it_is), (other, [*changed, _finals(runs)]))):
+                cells = [interval(estimate(iqm, np.asarray(v)), significant) for v in found]
+                rows.append([task.split("-")[0], f"`{variant}`", f"{updates:,}", *cells])
+    head = ("IQM [95% interval] of 5 seeds", "", "offline updates, at most")
+    return markdown((*head, "offline", "lowest", "final"), rows)
+
+
+def _finals(runs: dict[str, list[float]]) -> list[float]:
+    return [float(np.mean(returns[-FINAL_EVALUATIONS:])) for returns in runs.values()]
 
 
 def _offline(implementation: str, log: str, agent: str, updates: int, count: int) -> list[float]:
@@ -247,6 +271,7 @@ TABLES = {
     "fig1-inverted": fig1_inverted,
     "fig1-laptop": fig1_laptop,
     "fig1-controls": controls,
+    "fig1-budgets": budgets,
     "d3rlpy-inverted-pendulum": d3rlpy_inverted_pendulum,
     "d3rlpy-scores": d3rlpy_scores,
 }
