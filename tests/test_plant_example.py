@@ -256,15 +256,30 @@ def test_all_that_learns_looks_three_settling_times_ahead():
     assert config.ppo.discount == config.td3.discount == pytest.approx(1.0 - 1.0 / 45.0)
 
 
+def test_the_values_of_the_online_stage_have_settled_before_anything_acts():
+    config = with_horizon(learn.settings(seed=1), ["td3"]).td3
+    settles_in = 1.0 / (config.target_rate * (1.0 - config.discount))
+    assert config.warm_up / settles_in == pytest.approx(4.0)
+
+
+def test_and_are_those_of_valves_that_move_as_little_as_settled_ones():
+    config = learn.settings(seed=1).td3
+    percent = (HIGH_PERCENT - LOW_PERCENT) / 2.0
+    assert config.target_noise * percent <= config.target_noise_limit * percent <= 5.0
+    assert config.critic_subset == 1, "what the lower of two costs adds up over the horizon"
+
+
 def small(config):
     """The settings of the example, so small that nothing is learned."""
     model = replace(config.model, members=2, elites=2, hidden=(8,), weight_decay=(0.0,) * 3,
                     max_fit_steps=20, max_refit_steps=5)  # fmt: skip
     ppo = replace(config.ppo, hidden=(8,), batch_size=32, critic_warm_up=5, critic_first=5)
+    td3 = replace(config.td3, hidden=(8,), batch_size=32, return_updates=5, warm_up=5)
     offline = replace(config.offline, epochs=1, updates_per_epoch=5, rollout_batch=8)
     online = replace(config.online, updates_per_step=1, rollout_batch=8)
     gate = replace(config.gate, rollouts=4)
-    return replace(config, model=model, ppo=ppo, offline=offline, online=online, gate=gate)
+    learning = {"ppo": ppo, "td3": td3, "offline": offline, "online": online}
+    return replace(config, model=model, gate=gate, **learning)
 
 
 @pytest.mark.slow

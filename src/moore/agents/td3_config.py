@@ -14,11 +14,14 @@ class TD3Config:
     critics: Positive[int] = 2
     """Number of Q functions."""
     critic_subset: Positive[int] = 2
-    """Number of randomly chosen Q functions whose minimum is the target."""
+    """Number of randomly chosen Q functions whose minimum is the target. What a minimum of several
+    is too low by adds up over the horizon; with 1 there is none."""
     target_rate: Fraction = 0.01
     """Share of the distance to the critics that the target critics move after each update."""
     target_noise: NonNegative[float] = 0.2
-    """Standard deviation of the noise on the actions of the targets, in bounds of -1 and 1."""
+    """Standard deviation of the noise on the actions of the targets, in bounds of -1 and 1. Values
+    are those of a policy with this noise in every step, so it must be small beside what the actions
+    of a settled system differ by."""
     target_noise_limit: NonNegative[float] = 0.4
     """Largest size of this noise."""
     critic_learning_rate: Positive[float] = 3e-4
@@ -36,7 +39,8 @@ class TD3Config:
     they are values of the controllers that made it."""
     warm_up: NonNegative[int] = 6000
     """Number of updates after them in which the critics learn the values of the policy that is
-    handed over, from the log, and the actor waits."""
+    handed over, from the log, and the actor waits. Values settle in 1 / (`target_rate`
+    (1 - `discount`)) updates."""
     batch_size: Positive[int] = 256
     """Number of rows in the batch of one update."""
     hidden: tuple[Positive[int], ...] = (256, 256)
