@@ -13,6 +13,7 @@ import hashlib
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from moore.agents import sac
@@ -25,7 +26,7 @@ from moore.envs.evaluation import random_policy, run_episodes
 from moore.envs.make import action_bounds, episode_seed, make_env
 from moore.evaluation.scores import ReferenceScores
 from moore.formats.npz import write_npz
-from moore.replay.buffer import empty_ring, push
+from moore.replay.buffer import as_batch, empty_ring, push
 from moore.replay.sampler import sample_ring
 
 
@@ -37,7 +38,8 @@ def act(state, obs, key):
 @partial(jax.jit, static_argnames=("config",), donate_argnames=("state",))
 def learn(state, ring, key, config):
     key_batch, key_update = jax.random.split(key)
-    batch = sample_ring(key_batch, config.batch_size, ring)
+    rows = jnp.full(config.batch_size, -1)  # of no log
+    batch = as_batch(sample_ring(key_batch, config.batch_size, ring), rows)
     return sac.update(state, batch, key_update, config)[0]
 
 

@@ -16,6 +16,7 @@ from moore.dynamics.ensemble import predict_all
 from moore.dynamics.fit import fit_ensemble, init_model
 from moore.dynamics.holdout import std_errors
 from moore.dynamics.model_config import ModelConfig
+from moore.replay.buffer import as_batch
 
 
 class TestLayerNorm:
@@ -58,7 +59,7 @@ def with_constant_critics(state: sac.SACState, values) -> sac.SACState:
     return replace(state, critics=critics, target_critics=critics)
 
 
-WITHOUT_REWARD = transitions(np.ones(16), np.zeros(16), np.ones(16))
+WITHOUT_REWARD = as_batch(transitions(np.ones(16), np.zeros(16), np.ones(16)), jnp.arange(16))
 FIVE = SACConfig(hidden=(8,), discount=0.99, critics=5, critic_subset=2)
 update = jax.jit(sac.update, static_argnames="config")
 
