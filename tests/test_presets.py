@@ -88,6 +88,13 @@ def test_the_variant_before_is_still_there():
         assert not papers.gate.enabled and papers.uncertainty == "std"
 
 
+def test_on_a_plant_the_budget_counts_episodes_and_values_are_those_of_quiet_valves():
+    plant, robot = (preset(name, algorithm="moore_safe") for name in ("plant", "quickstart"))
+    assert (plant.dip_budget_per, robot.dip_budget_per) == ("episode", "step")
+    assert plant.td3.target_noise == pytest.approx(0.1 * robot.td3.target_noise)
+    assert plant.td3.target_noise_limit == pytest.approx(2.0 * plant.td3.target_noise)
+
+
 @pytest.mark.parametrize(
     ("row", "steps"), [("moore_robust", (100, 2.0)), ("moore_safe", (100, 0.0))]
 )
