@@ -84,6 +84,13 @@ def test_a_folder_that_is_absent_is_answered_with_the_nearest(line, desk, moore_
     assert "did you mean 'runs'?" in moore_refuses(line)
 
 
+@pytest.mark.parametrize(
+    "line", ["run {}", "run --resume {}", "report {}", "evaluate {}", "compare {}", "watch {}"]
+)
+def test_a_name_that_no_file_can_have_is_told(line, moore_refuses):
+    assert "longer name than a file can have" in moore_refuses(line.format("x" * 5000))
+
+
 def test_the_folder_of_a_run_that_is_given_as_a_log_is_told(desk, moore_refuses):
     (desk / "run").mkdir()
     (desk / "run" / "config.toml").touch()

@@ -189,4 +189,4 @@ def test_a_file_that_does_not_fit_is_one_line(ce4, changes, message, capsys):
 def test_a_missing_file_is_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit):
         cli.main(["theory", "--mdp", str(tmp_path / "none.npz")])
-    assert "cannot be read as .npz" in capsys.readouterr().err
+    assert "none.npz: no such file" in capsys.readouterr().err

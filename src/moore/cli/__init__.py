@@ -1,6 +1,7 @@
 """The command line. Each command is one function, which imports the heavy packages itself."""
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -85,6 +86,9 @@ def main(argv: list[str] | None = None) -> None:
         _tell("interrupted.")
         status = getattr(stop, "status", 130)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _tell(f"{str(error.filename)[:40]}... is a longer name than a file can have.")
+            raise SystemExit(2) from None
         if not (isinstance(error, BrokenPipeError) or _output_is_lost()):
             raise
         # It is dropped, so that it cannot fail again at the exit.

@@ -1,5 +1,6 @@
 """One name for every data set: a file, a Minari id, a built-in, or several joined by commas."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -250,7 +251,8 @@ def _find(name: str, asked: _Asked) -> _Source:
         read = partial(_read_mapped, mapped, name, columns=columns, own_reward=own_reward)
         return _Source(read, lambda: read().size)
     source = _of_prefix(prefix, rest, asked.download) if fixed else _of_path(name)
-    if source is None and (Path(name) / "config.toml").is_file():
+    # Path.is_file raises where a name is too long.
+    if source is None and os.path.isfile(os.path.join(name, "config.toml")):
         raise InputError(
             f"{name} is the folder of a run, not a log; the log that it learned from is named in "
             f"{Path(name) / 'config.toml'}."
