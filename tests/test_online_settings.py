@@ -295,6 +295,7 @@ def test_every_agent_of_a_run_looks_three_settling_times_ahead():
     ("seconds", "words"),
     [
         ({"settling_time": 60.0}, "also give control_interval"),
+        ({"control_interval": 60.0}, "also give settling_time"),
         ({"settling_time": 60.0, "control_interval": 90.0}, "settles within one interval"),
         ({"settling_time": -1.0, "control_interval": 1.0}, "settling_time"),
         ({"settling_time": 60.0, "control_interval": float("inf")}, "control_interval"),

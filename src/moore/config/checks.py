@@ -59,8 +59,13 @@ def _check_bounds(config: "Config") -> None:
 
 def _check_seconds(config: "Config") -> None:
     interval, settling = config.control_interval, config.settling_time
-    if settling is None:
+    if interval is None and settling is None:
         return
+    if settling is None:
+        raise InputError(
+            f"control_interval is {interval:g} s, which alone changes nothing; also give "
+            "settling_time, the seconds in which the system settles, or leave it out."
+        )
     if interval is None:
         raise InputError(
             f"settling_time is {settling:g} s; also give control_interval, the seconds from one "
