@@ -20,7 +20,7 @@ PAGE, PICTURE = Path("docs/architecture.md"), Path("docs/images/architecture.svg
 
 BASICS = (
     "clock", "compiled", "console", "errors", "files", "imports", "jax_settings", "numbers",
-    "ranges", "shapes", "tables", "trees", "version",
+    "processor", "ranges", "shapes", "tables", "trees", "version",
 )  # fmt: skip
 # From the top. Rooms of one layer do not import each other.
 LAYERS = (

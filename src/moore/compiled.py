@@ -12,6 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
+from moore.processor import processor_facts
+
 _DAYS = 90  # what was compiled longer ago is removed, and compiled anew where it is still used
 _LEAST_S = "0.1"  # JAX would keep only programs that take a second to compile
 
@@ -49,8 +51,5 @@ def _forget_old(folder: Path) -> None:
 
 def _processor() -> str:
     """A name of the processor's kind: a program of another one may have instructions it lacks."""
-    told = [platform.machine()]
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        told += sorted({line for line in lines if line.startswith(("model name", "flags"))})
+    told = [platform.machine(), *sorted(set(processor_facts("model name", "flags")))]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ from moore.evaluation.transfer import (
 )
 from moore.evaluation.yardstick import Yardstick, yardstick
 from moore.numbers import finite, is_finite
+from moore.processor import processor_facts
 from moore.runs.hand_over import hand_over
 from moore.runs.setup import Setup
 from moore.version import __version__
@@ -223,10 +223,7 @@ def _memory() -> int | None:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    names = processor_facts("model name")
+    if names:
+        return names[0].split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

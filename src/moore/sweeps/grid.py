@@ -73,7 +73,9 @@ class Grid:
         decided = {"seed", "algorithm"} | ({"dataset"} if self.datasets else set())
         decided |= {"penalty_coef"} if self.penalties else set()
         if self.schemes or self.alphas:
-            decided |= {"online.scheme"} | ({"online.alpha"} - set(self._own_alpha()))
+            decided.add("online.scheme")
+            if "moore" not in self.schemes:  # which leaves alpha open
+                decided.add("online.alpha")
         if ignored := sorted(decided & flat(self.settings).keys()):
             name = ignored[0]
             raise InputError(
@@ -91,10 +93,6 @@ class Grid:
                     f"the {given[0]} would change nothing: none of the algorithms "
                     f"{', '.join(self.algorithms)} has them; leave them out, or add moore."
                 )
-
-    def _own_alpha(self) -> tuple[str, ...]:
-        """The setting of alpha, where a scheme of the grid leaves it open."""
-        return ("online.alpha",) if "moore" in self.schemes else ()
 
     def variants(self, place: int) -> list[tuple[str, str | None]]:
         """The pairs (algorithm, scheme) on a preset; None is the preset's or algorithm's scheme."""
