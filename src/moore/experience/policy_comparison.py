@@ -69,10 +69,11 @@ def doubt_about(predicted: float, earned: float, size: float | None = None) -> f
     1 is the limit beyond which `beyond_their_error` does not believe them. `size`: what errors are
     measured against; the size of `earned` by default.
     """
-    return abs(predicted - earned) / _allowed(abs(earned) if size is None else size)
+    return abs(predicted - earned) / allowed(abs(earned) if size is None else size)
 
 
-def _allowed(size: float) -> float:
+def allowed(size: float) -> float:
+    """The largest error about a return of this size with which the models are believed."""
     return max(MOST_WRONG * size, float(np.finfo(np.float32).tiny))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
+from moore.experience.policy_comparison import allowed
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.budget_summary import Earned
 from moore.stages.choosing import Turn
@@ -197,6 +198,14 @@ class SupervisedTrials(Trials):
     def known(self) -> Earned | None:
         """What the incumbent earns, if it is a policy that the models can be asked about."""
         return None if self.budget.incumbent == REFERENCE else super().known
+
+    def _error_about_incumbent(self, predicted: float) -> float:
+        """Where nobody knows what it earns, as far as the offline stage would still believe them.
+
+        Else any newer policy would take the place of the one that was handed over, before anybody
+        has tried that one, however bad the models call it.
+        """
+        return super()._error_about_incumbent(predicted) if self.known else allowed(abs(predicted))
 
     def turn(self, state: LearnerState) -> Turn:
         """The policy that acts, or would act if the old controller did not."""

@@ -220,14 +220,17 @@ class Trials:
         """How much more the newest policy earns an episode by the models, and their error.
 
         The error is that about the incumbent too, which has really acted: a loss that is smaller
-        than it says nothing. It is infinite as long as nobody knows what the incumbent earns.
+        than it says nothing.
         """
-        out, known = self._learner.units.reward_out, self.known
+        out = self._learner.units.reward_out
         gain, error, newest = (
             float(out(found[f"gate/{name}"])) for name in ("gain", "standard_error", "return")
         )
-        of_incumbent = math.inf if known is None else newest - gain - known.mean
-        return gain, math.hypot(error, of_incumbent)
+        return gain, math.hypot(error, self._error_about_incumbent(newest - gain))
+
+    def _error_about_incumbent(self, predicted: float) -> float:
+        """How far this is from what it earns in an episode; infinite as long as nobody knows."""
+        return math.inf if self.known is None else predicted - self.known.mean
 
     def _offer(self, policy: PyTree) -> int | None:
         """Offers a policy here or elsewhere; its number, or None if nobody could take it."""
