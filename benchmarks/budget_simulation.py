@@ -20,7 +20,7 @@ import numpy as np
 from budget_processes import CLIMBING, HOSTILE, LENGTH, Family, Policy, Seen, episode
 
 from moore.runs.budgeting import dip_budget
-from moore.stages.budget import REFERENCE, DipBudget
+from moore.stages.budget import EXPLORER, REFERENCE, DipBudget
 from moore.stages.earnings import Earnings, earnings_of_log
 from moore.stages.rate import Rate
 from moore.stages.trial_rules import Rules
@@ -43,8 +43,10 @@ RULES = {
     "nothing logged": Rules(),
     "nothing logged, others act after 2 episodes": Rules(known=2.0),
     "nothing logged, others act after 8 episodes": Rules(known=8.0),
+    "exploring": Rules(),
     "by steps": Rules(),
     "by steps, nothing logged": Rules(),
+    "by steps, exploring": Rules(),
     "by steps, promote after 1 episode": Rules(least_ending=1.0),
     "by steps, promote after 2 episodes": Rules(least_ending=2.0),
 }
@@ -52,6 +54,8 @@ _TRUTH_EPISODES = 4000
 # A run has dipped if an incumbent was really worse than the reference by more than this share.
 DIP = 0.05
 _DEFAULT = 0.05
+# What the newest policy earns with the noise with which it explores, as a share.
+_WITH_NOISE = 0.9
 
 
 @dataclasses.dataclass
@@ -183,6 +187,9 @@ class Process:
         self.policies[epoch] = self.family.newest(self.rng, Seen(epoch, incumbent, tried))
         self.acted[epoch] = 0.0
         self.budget.offer(epoch)
+        newest = self.policies[epoch]
+        self.policies[EXPLORER] = dataclasses.replace(newest, level=_WITH_NOISE * newest.level)
+        self.acted.setdefault(EXPLORER, 0.0)
 
 
 @lru_cache(100_000)
@@ -205,14 +212,27 @@ def simulate(
     epochs: int = EPOCHS,
     episodes: int = LOGGED,
     by_steps: bool = False,
+    explores: bool = False,
 ) -> list[Outcome]:
-    """So many processes of a family; `by_steps`: the account counts steps, not episodes."""
+    """So many processes of a family.
+
+    Args:
+        family: how its policies are made.
+        seeds: one process each.
+        share: the budget.
+        rules: all other settings of the budget.
+        epochs: length of a process, in episodes of full length.
+        episodes: number of the reference's episodes that are known before.
+        by_steps: whether the account counts steps, not episodes.
+        explores: whether the newest policy itself acts where the account is rich.
+    """
     known = true_record(family)[by_steps]
     outcomes = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
         earnings, rate = logged(rng, family, family.reference, episodes)
         budget = dip_budget(share, earnings, rules, rate=rate if by_steps else None)
+        budget.explores = explores
         # Without trials: the reference's luck alone, against the line of the default budget.
         truth = Truth(share or _DEFAULT, known)
         process = Process(family, budget, truth, rng)
@@ -259,16 +279,16 @@ def grid(processes: int, *, others: bool) -> list[tuple[str, float, int, Family,
     `others`: also other rules, budgets and times, on fewer processes.
     """
     families = (*CLIMBING, *HOSTILE)
-    lines = [
-        ("default", 0.05, EPOCHS, family, max(processes // len(families), 1)) for family in families
-    ]
+    many, few = max(processes // len(families), 1), max(processes // 130, 1)
+    lines = [("default", 0.05, EPOCHS, family, many) for family in families]
     if not others:
         return lines
-    few = max(processes // 130, 1)
+    lines += [("exploring", 0.05, EPOCHS, family, many) for family in families]
+    lines += [("exploring", 0.05, 100, family, few) for family in families]
     shares = (0.0, 0.02, 0.1)
     lines += [("default", share, EPOCHS, family, few) for share in shares for family in families]
     lines += [("default", 0.05, 100, family, few) for family in families]
-    rules = [rule for rule in RULES if rule != "default"]
+    rules = [rule for rule in RULES if rule not in ("default", "exploring")]
     return lines + [
         (rule, 0.05, EPOCHS, family, few)
         for rule in rules
@@ -296,6 +316,7 @@ def main(argv: list[str] | None = None) -> None:
                 epochs=epochs,
                 episodes=0 if "nothing logged" in rule else LOGGED,
                 by_steps=rule.startswith("by steps"),
+                explores=rule.endswith("exploring"),
             )
             line = {"rule": rule, "share": share, "epochs": epochs, "family": family.name}
             line |= row(outcomes)

@@ -93,6 +93,7 @@ def test_a_better_challenger_acts_for_as_long_as_it_must_and_is_promoted():
         "trials": 2,
         "promoted": 1,
         "demoted": 0,
+        "explored": 0,
     }
 
 

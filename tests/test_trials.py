@@ -53,7 +53,8 @@ def test_the_summary_tells_of_the_clone_and_of_the_budget(finished):
     clone, budget = finished.summary["clone"], finished.summary["budget"]
     assert clone["acts"] and clone["rows"] == 20 * clone["episodes"]
     assert {"return", "episodes", "rows"} <= clone.keys()
-    names = {"share", "credit", "spent", "least_margin", "trials", "promoted", "demoted"}
+    counts = {"trials", "promoted", "demoted", "explored"}
+    names = counts | {"share", "credit", "spent", "least_margin"}
     assert budget.keys() == names and budget["share"] == 0.1
     assert budget["least_margin"] >= 0.0, "the promise was kept"
 

@@ -18,12 +18,13 @@ from moore.sessions.acting import ReadyPolicy
 from moore.sessions.feeder import Feeder
 from moore.sessions.turns import Published, SupervisedTurns, TrialTurns
 from moore.stages import budget_summary
+from moore.stages.booking import book, drop_others
 from moore.stages.earnings import earnings_of_log
 from moore.stages.learner import Learner
 from moore.stages.online_learning import OnlineLearning
 from moore.stages.state import LearnerState
 from moore.stages.supervised import SupervisedTrials, supervised
-from moore.stages.trials import Trials, book, drop_others
+from moore.stages.trials import Trials
 from moore.units import AS_GIVEN
 
 LENGTH = 6

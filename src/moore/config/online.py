@@ -56,6 +56,10 @@ class OnlineConfig:
     rehearse_every: Positive[int] = 5
     """Number of online epochs from one such time to the next. The first one is as soon as policies
     may be tried."""
+    exploration_noise: Fraction = 0.0
+    """Standard deviation of the noise with which the agent itself acts in every other episode, once
+    so much is left of the dip budget that an episode more could be lost. In units in which actions
+    lie between -1 and 1. 0: it never acts itself, only its frozen copies do, in trials."""
     penalty_coef: NonNegative[float] | None = None
     """lambda in the online stage. None uses the lambda of the offline stage."""
     max_bad_readings: Positive[int] = 10

@@ -62,9 +62,12 @@ def budget_kept(budget: Mapping | None) -> str:
     kept = "kept" if budget["least_margin"] >= 0 else "broken"
     nearest = number(abs(budget["least_margin"]))
     side = "above" if kept == "kept" else "below"
+    explored = int(budget.get("explored", 0))
+    alone = f"The agent itself explored in {explored} episodes. " if explored else ""
+    what = "Trials and exploration" if explored else "Trials"
     return (
         f"New policies were tried {budget['trials']} times within a dip budget of "
         f"{budget['share']:.0%}: {budget['promoted']} were promoted, and {budget['demoted']} of "
-        f"these lost their place again. Trials cost {number(budget['spent'])} of reward. The "
-        f"promise was {kept}: at the nearest, what was earned lay {nearest} {side} the line."
+        f"these lost their place again. {alone}{what} cost {number(budget['spent'])} of reward. "
+        f"The promise was {kept}: at the nearest, what was earned lay {nearest} {side} the line."
     )

@@ -35,6 +35,7 @@ def make_chooser(
     arrays: dict[str, np.ndarray],
     *,
     cuts: bool = False,
+    explores: bool = False,
 ) -> Chooser:
     """Makes the object that decides who acts in the online stage.
 
@@ -44,6 +45,7 @@ def make_chooser(
         choice: what the checkpoint holds about this decision; empty at the hand-over.
         arrays: arrays of the checkpoint.
         cuts: whether who asks the chooser can leave an episode when `over` says so.
+        explores: whether who asks lets the agent itself act; see `online.exploration_noise`.
     """
     if not setup.config.dip_budget:
         return Gatekeeper(setup.learner)
@@ -54,6 +56,7 @@ def make_chooser(
         earnings = earnings_of(setup)
         budget = dip_budget(setup.config.dip_budget, earnings, rate=empty_rate(setup, earnings))
         trials = Trials.begun(setup.learner, budget, state)
+    trials.budget.explores = explores and setup.config.online.exploration_noise > 0.0
     if trials.budget.rate is not None:
         trials.budget.rate.cuts = cuts
     return trials

@@ -84,7 +84,9 @@ class OnlineRun:
         choice = {} if checkpoint is None else checkpoint.info["choice"]
         arrays = {} if checkpoint is None else checkpoint.arrays
         # A simulator can be reset at any time; a plant goes on.
-        chooser = make_chooser(setup, begun.state, choice, arrays, cuts=not setup.live)
+        chooser = make_chooser(
+            setup, begun.state, choice, arrays, cuts=not setup.live, explores=True
+        )
         self.acting = Acting(collector, chooser)
         self.before = begun.before
         self.told: set[str] = set()

@@ -118,7 +118,8 @@ def _budget(last: dict) -> dict:
     names = ("share", "credit", "spent", "least_margin")
     counts = ("trials", "promoted", "demoted")
     found = {name: last[f"budget/{name}"] for name in names}
-    return found | {name: int(last[f"budget/{name}"]) for name in counts}
+    explored = int(last.get("budget/explored", 0))  # not in runs of earlier versions
+    return found | {name: int(last[f"budget/{name}"]) for name in counts} | {"explored": explored}
 
 
 def skipped_updates(rows: list[dict]) -> int:

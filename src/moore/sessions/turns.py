@@ -18,11 +18,12 @@ from moore.runs.setup import Setup
 from moore.sessions.acting import ReadyPolicy, ready
 from moore.sessions.feeder import transition_of
 from moore.sessions.learner_side import knows_episode
+from moore.stages.booking import book, drop_others
 from moore.stages.budget import REFERENCE, DipBudget
 from moore.stages.choosing import Chooser, Turn
 from moore.stages.state import LearnerState
 from moore.stages.supervised import SupervisedBudget, SupervisedTrials
-from moore.stages.trials import Trials, book, drop_others
+from moore.stages.trials import Trials
 
 
 class Published(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from moore.agents.agent import Agent
 from moore.replay.buffer import Replay, Transition, append
@@ -16,6 +16,17 @@ from moore.replay.buffer import Replay, Transition, append
 def act(policy: PyTree, obs: Array, key: PRNGKeyArray, agent: Agent):
     key, key_action = jax.random.split(key)
     return agent.act(policy, obs, key_action), key
+
+
+@partial(jax.jit, static_argnames=("agent",))
+def act_around(
+    policy: PyTree, obs: Array, key: PRNGKeyArray, noise: Float[Array, ""], agent: Agent
+) -> tuple[Array, PRNGKeyArray]:
+    """The action without noise, and normal noise of this deviation, within the bounds."""
+    key, key_noise = jax.random.split(key)
+    action = agent.act_mode(policy, obs)
+    drawn = action + noise * jax.random.normal(key_noise, action.shape)
+    return jnp.clip(drawn, -1.0, 1.0), key
 
 
 @partial(jax.jit, static_argnames=("agent",))

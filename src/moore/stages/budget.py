@@ -7,7 +7,9 @@ episode:
 - a *challenger*, a frozen copy of the newest policy, acts for the last part of an episode or for a
   whole one, and is stopped as soon as it falls behind what the acting policy earns there;
 - a challenger that earned more is promoted and becomes the *incumbent*;
-- an incumbent that earns less than its predecessor did is replaced by it again.
+- an incumbent that earns less than its predecessor did is replaced by it again;
+- where trials bring nothing any more, and the account is rich, the agent itself acts in every
+  other episode: it *explores*.
 
 Who is better is decided in `contest.py`. After Wu, Shariff, Lattimore, Szepesvari 2016
 (Conservative Bandits) and Garcelon et al. 2020 (Conservative Exploration in Reinforcement
@@ -18,6 +20,7 @@ guarantee: docs/theory.md, section 8.
 import math
 from dataclasses import dataclass, field
 
+from moore.stages.contest import EXPLORER as EXPLORER
 from moore.stages.contest import REFERENCE as REFERENCE
 from moore.stages.contest import Contest
 from moore.stages.earnings import Earnings
@@ -39,16 +42,25 @@ class DipBudget(Contest):
 
     Attributes:
         ledger: the account.
-        spent: sum over the trials of how much less they earned than the incumbent would have.
+        spent: sum over trials and explorations of how much less they earned than the incumbent
+            would have.
         running: the running episode.
         rate: what the reference earns a step, where the account counts steps; None: it counts
             episodes.
+        explores: whether the agent itself may act, too.
+        explored: number of episodes in which it did.
+        explored_last: whether it did in the last one.
+        astray: whether it was stopped, or fell, when it did the last time.
     """
 
     ledger: Ledger = field(kw_only=True)
     spent: float = 0.0
     running: Running = field(default_factory=Running)
     rate: Rate | None = None
+    explores: bool = False
+    explored: int = 0
+    explored_last: bool = False
+    astray: bool = False
 
     def __post_init__(self) -> None:
         self.ledger.credit = self.yardstick.credit
@@ -96,7 +108,7 @@ class DipBudget(Contest):
         elif acting != REFERENCE and self._overdrawn():
             self._stop(REFERENCE)
         elif acting != REFERENCE and self._is_behind():
-            self._stop(self.incumbent if self._is_tried() else REFERENCE, failed=True)
+            self._stop(self.incumbent if self._is_guest() else REFERENCE, failed=True)
         elif at_mark:
             self._change_over()
 
@@ -126,6 +138,10 @@ class DipBudget(Contest):
             self.judge_challenger()
         elif not self.reference_is_incumbent:
             self.judge_incumbent()
+        if now.acting == EXPLORER and terminated:
+            usual = self.earnings.level + self.record_of(self.incumbent)[0]
+            self.astray = now.worth < (1.0 - self.rules.stop_loss) * usual
+        self.explored_last = now.explores
         self.running = Running()
 
     def affordable(self, further: float = 0.0) -> float:
@@ -153,9 +169,11 @@ class DipBudget(Contest):
             return self.affordable(1.0) < 0.0
         return self.ledger.other < self.running.needed
 
-    def _is_tried(self) -> bool:
+    def _is_guest(self) -> bool:
+        """Whether a policy acts in place of the incumbent."""
         now = self.running
-        return now.trial_since is not None and now.acting == self.challenger
+        tried = now.trial_since is not None and now.acting == self.challenger
+        return tried or now.acting == EXPLORER
 
     def _change_over(self) -> None:
         """Lets another policy take over at a mark."""
@@ -166,6 +184,9 @@ class DipBudget(Contest):
             self._take_over(self.challenger)
             now.trial_since = now.steps
             self.trials += 1
+        elif now.steps == now.others_at and now.explores:
+            self._take_over(EXPLORER)
+            self.explored, self.astray = self.explored + 1, False
         elif now.steps == now.others_at and not self.reference_is_incumbent:
             self._take_over(self.incumbent)
 
@@ -198,11 +219,13 @@ class DipBudget(Contest):
         # Luck adds up with what is earned, or with time where nothing is earned at first.
         part = self.earnings.part(int(since), now.steps)
         part = max(part, (now.steps - since) / self.earnings.length)
-        bar = self.record_of(self.incumbent)[0] if self._is_tried() else 0.0
+        bar = self.record_of(self.incumbent)[0] if self._is_guest() else 0.0
         level = self.earnings.level + bar
         behind = self._expected(level, int(since)) - (now.worth - before)
         scatter = rules.envelope * self.spread * math.sqrt(part)
-        return behind > min(scatter + _SLACK * level, rules.stop_loss * level)
+        least = rules.stop_loss * level
+        # Noise costs something in every step, and says nothing against who explores.
+        return behind > (least if now.acting == EXPLORER else min(scatter + _SLACK * level, least))
 
     def _expected(self, level: float, since: int) -> float:
         """What the policy that it acts in place of earns in these steps of an episode.
@@ -216,7 +239,7 @@ class DipBudget(Contest):
             own = self.standings[self.incumbent].earned(self.earnings.marks, since, steps)
         if own is None:
             return usual
-        return own if self._is_tried() else min(own, usual)
+        return own if self._is_guest() else min(own, usual)
 
     def _stop(self, policy: int, *, failed: bool = False) -> None:
         """Another policy acts in the rest of the episode, or it is cut; nothing more is recorded.
@@ -226,6 +249,7 @@ class DipBudget(Contest):
         """
         now = self.running
         self._record(now.steps, failed=failed)
+        self.astray = self.astray or now.acting == EXPLORER
         now.handed_back, now.acting, now.since = True, policy, [float(now.steps), now.worth]
         now.over = self._cuts
 
@@ -236,13 +260,15 @@ class DipBudget(Contest):
         """
         now = self.running
         since, before = now.since
-        standing = self.standings.get(now.acting)
-        if standing is None or now.handed_back or until == since:
+        if now.acting == REFERENCE or now.handed_back or until == since:
             return
         part = self.earnings.part(int(since), until)
         earned = now.worth - before
-        if self._is_tried():
+        if self._is_guest():
             self.spent += max(self._usual(int(since), until) - earned + self._not_charged(), 0.0)
+        standing = self.standings.get(now.acting)
+        if standing is None:
+            return
         gain = earned - part * self.earnings.level
         standing.add(gain, part, fresh=now.acting in self.incumbents, whole=since == 0.0)
         if self.earnings.level > 0.0:

@@ -17,9 +17,9 @@ def summary(budget: DipBudget) -> dict[str, float | int]:
     """Entries of the summary of a run, in units of reward, at the reference's mean known by now.
 
     `credit` is what the reference earns above the floor in one mean episode. `spent` is the sum
-    over the trials of how much less they earned than the incumbent would have. `least_margin` is
-    the smallest value during the run of the earnings minus (1 - share) times the reference's, plus
-    the credit, all above the floor; the promise was kept if it is not negative.
+    over trials and explorations of how much less they earned than the incumbent would have.
+    `least_margin` is the smallest value during the run of the earnings minus (1 - share) times the
+    reference's, plus the credit, all above the floor; the promise was kept if it is not negative.
     """
     return {
         "share": budget.share,
@@ -29,6 +29,7 @@ def summary(budget: DipBudget) -> dict[str, float | int]:
         "trials": budget.trials,
         "promoted": budget.promoted,
         "demoted": budget.demoted,
+        "explored": budget.explored,
     }
 
 

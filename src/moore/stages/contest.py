@@ -16,6 +16,8 @@ from moore.stages.standing import Standing, apart
 from moore.stages.trial_rules import ROUNDING, Rules
 
 REFERENCE = 0
+# The agent itself, as it is after every update; no frozen copy, so it has no record.
+EXPLORER = -1
 # Number of former incumbents whose parameters are kept to go back to.
 _PREDECESSORS = 3
 # With fewer episodes of the reference nobody knows how far episodes scatter.

@@ -255,6 +255,14 @@ class Learner:
         with self.clock("act"):
             return np.asarray(acting.act_mode(policy, obs, self.algorithm.agent))
 
+    def explore(self, state: LearnerState, obs: np.ndarray) -> tuple[np.ndarray, LearnerState]:
+        """The action in [-1, 1] of the newest policy, with `online.exploration_noise` around it."""
+        with self.clock("act"):
+            noise = jnp.asarray(self.config.online.exploration_noise)
+            newest = self.newest_policy(state)
+            action, key = acting.act_around(newest, obs, state.key, noise, self.algorithm.agent)
+            return np.asarray(action), dataclasses.replace(state, key=key)
+
     def observe(self, state: LearnerState, transition: Transition) -> LearnerState:
         """Line 11: adds the transition to D_on."""
         with self.clock("observe"):

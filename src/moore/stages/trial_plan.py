@@ -11,6 +11,17 @@ if TYPE_CHECKING:
 _SHORTEST = 0.05
 
 
+def is_rich(budget: "DipBudget") -> bool:
+    """Whether so much is left to lose that the agent itself may act for an episode."""
+    left = budget.affordable(budget.yardstick.most_units(0))
+    return left >= budget.rules.explore * budget.earnings.level
+
+
+def _is_stuck(budget: "DipBudget") -> bool:
+    """Whether nobody waits for a trial, or the last one who was tried was given up."""
+    return budget.failed > 0 or (budget.challenger is None and budget.waiting is None)
+
+
 def plan_episode(budget: "DipBudget", *, alone: bool = False) -> None:
     """Decides at the beginning of an episode who may act from which step on.
 
@@ -21,6 +32,9 @@ def plan_episode(budget: "DipBudget", *, alone: bool = False) -> None:
     if alone or budget.share == 0.0 or earnings.episodes < budget.rules.known:
         return
     if budget.affordable() <= 0.0:
+        return
+    if budget.explores and not budget.explored_last and _is_stuck(budget) and is_rich(budget):
+        now.explores, now.others_at = True, 0
         return
     budget.call_challenger()
     trial = budget.challenger is not None and budget.is_settled

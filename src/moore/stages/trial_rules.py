@@ -43,6 +43,8 @@ class Rules:
             where episodes differ by 1.5%.
         screen: a challenger is refused if the models predict it to be worse by this many standard
             errors.
+        explore: number of the reference's episodes that must be left to lose, beyond all that the
+            running episode may cost, before the agent itself explores.
         error: probability, over the whole run, that the reference is not within its bounds, and of
             a wrong verdict if tests are anytime-valid.
     """
@@ -62,6 +64,7 @@ class Rules:
     settle: float = 1.0
     known: float = 4.0
     screen: float = 1.0
+    explore: float = 1.0
     error: float = 0.05
 
     def __post_init__(self) -> None:
@@ -83,6 +86,7 @@ class Running:
         acting: the policy that acts on the next step.
         since: step and worth at which it began to act.
         planned: whether it is decided who acts when.
+        explores: whether the agent itself is to act, and to explore.
         others_at, trial_at: steps at which a policy other than the reference, and the challenger,
             are to begin; None: not in this episode.
         others_since, trial_since: steps at which they began.
@@ -100,6 +104,7 @@ class Running:
     acting: int = 0
     since: list[float] = field(default_factory=lambda: [0.0, 0.0])
     planned: bool = False
+    explores: bool = False
     others_at: int | None = None
     trial_at: int | None = None
     others_since: int | None = None

@@ -21,13 +21,14 @@ from jaxtyping import PyTree
 from moore.experience.protocol import Metrics, OnPass
 from moore.replay.buffer import Transition
 from moore.stages import budget_summary
-from moore.stages.budget import REFERENCE, DipBudget
+from moore.stages.booking import book, drop_others
+from moore.stages.budget import EXPLORER, REFERENCE, DipBudget
 from moore.stages.choosing import Turn
 from moore.stages.learner import Learner, LearnerState
 from moore.stages.line_search import LineSearch
 from moore.stages.rehearsal import rehearse
+from moore.stages.trial_plan import is_rich
 from moore.trees import copied
-from moore.units import Units
 
 # A line search goes no farther if its last policy is believed to be so many standard deviations
 # below the incumbent.
@@ -99,9 +100,11 @@ class Trials:
     def act(
         self, state: LearnerState, obs: np.ndarray, *, random: bool
     ) -> tuple[np.ndarray, LearnerState]:
-        """The action without noise of the policy whose turn it is, or a random one."""
+        """The action without noise of the policy whose turn it is, the agent's, or a random one."""
         if random:
             return self._learner.act(state, obs, random=True)
+        if self.budget.acting == EXPLORER:
+            return self._learner.explore(state, obs)
         return self._learner.act_mode(self.policies[self.budget.acting], obs), state
 
     def observed(
@@ -167,10 +170,25 @@ class Trials:
         worse = not self.budget.accepts(predicted=predicted, standard_error=error)
         if worse and self.budget.share > 0.0:
             state = self._told(state, won=False)
+        state = self._led(state, worse=worse)
         state, accepted = self._seeks(state, epoch, on_pass), not (same or worse)
         if not self._searches() and accepted:
             self._offer(newest)
         return self._settled(state), found | {"gate/accepted": jnp.asarray(float(accepted))}
+
+    def _led(self, state: LearnerState, *, worse: bool) -> LearnerState:
+        """Where the agent itself explores, its next steps begin where it has come.
+
+        Otherwise they begin at the policy that acts, which it is to improve: where the account is
+        poor, where the models call it worse, and where it was stopped when it acted itself.
+        """
+        if not self.budget.explores:
+            return state
+        agent, config = self._learner.algorithm.agent, self._learner.agent_config
+        goes_on = is_rich(self.budget) and not (worse or self.budget.astray)
+        incumbent = self.policies[self.budget.incumbent]
+        lead = self._learner.newest_policy(state) if goes_on else incumbent
+        return dataclasses.replace(state, agent=agent.adopt(state.agent, lead, config))
 
     def _seeks(self, state: LearnerState, epoch: int, on_pass: OnPass | None) -> LearnerState:
         """Begins a line search, if that is due: the first towards what the log taught, if any."""
@@ -290,24 +308,6 @@ class Trials:
             "taught": self.taught,
         }
         return facts, arrays
-
-
-def book(
-    budget: DipBudget, units: Units, transition: Transition | None, *, in_episode: bool
-) -> None:
-    """Books a step in the system; `transition` is in the agents' units, None if not measured."""
-    reward = math.nan
-    if transition is not None:
-        reward = float(units.reward_out(transition.reward))
-    budget.step(reward)
-    if not in_episode:
-        budget.end(terminated=transition is not None and bool(transition.terminated))
-
-
-def drop_others(policies: dict[int, PyTree], budget: DipBudget) -> None:
-    """Drops the policies that will not act again."""
-    for number in policies.keys() - budget.kept - {REFERENCE}:
-        del policies[number]
 
 
 def unpack_trials(
