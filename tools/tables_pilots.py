@@ -115,6 +115,24 @@ def failing_pilots() -> str:
     return markdown(tuple(head.values()), rows)
 
 
+def exploration_pilots() -> str:
+    """Runs that go on from one epoch, with exploration and without."""
+    rows, name = [], "exploration-pilots.csv"
+    for log, what in dict.fromkeys((row["log"], row["what"]) for row in table(name)):
+        found = rows_of(name, log=log, what=what)
+        first, last = found[0], found[-1]
+        trials, won, explored = (
+            int(last[key]) - int(first[key]) for key in ("trials", "promoted", "explored")
+        )
+        returns = [float(row["evaluated"]) for row in found]
+        rows.append([
+            log, what, f"{first['epoch']} to {last['epoch']}", fixed(returns[0]),
+            fixed(returns[-1]), fixed(min(returns)), f"{won} of {trials}", str(explored),
+        ])  # fmt: skip
+    head = ("log", "explores", "epochs", "return at first", "at last", "lowest")
+    return markdown((*head, "trials won", "episodes explored"), rows)
+
+
 def numbers() -> dict[str, str]:
     """How well the models rank clones: Spearman's correlation with what they earn."""
     rows = table("clones-in-models.csv")
@@ -135,4 +153,5 @@ TABLES = {
     "log-pilots": log_pilots,
     "update-pilots": update_pilots,
     "failing-pilots": failing_pilots,
+    "exploration-pilots": exploration_pilots,
 }
