@@ -61,6 +61,16 @@ def test_after_one_that_was_given_up_trials_and_exploration_take_turns():
     assert summary(budget)["explored"] == 2
 
 
+def test_a_policy_of_a_line_search_comes_first_all_the_same():
+    budget, acted = exploring(), []
+    earns = {REFERENCE: 1.0, EXPLORER: 1.0, 1: 0.95, 2: 1.5}
+    for newest in (1, 2):
+        budget.offer(newest)
+        budget.searched = 2
+        acted.append(whole_episode(budget, earns)[0])
+    assert acted == [1, 2] and budget.incumbent == 2
+
+
 def test_it_needs_more_than_what_the_episode_may_cost():
     """5% of 20 are saved in each: after twenty episodes of the reference one more can be lost."""
     budget = exploring(explore=1.0)

@@ -51,6 +51,7 @@ class DipBudget(Contest):
         explored: number of episodes in which it did.
         explored_last: whether it did in the last one.
         astray: whether it was stopped, or fell, when it did the last time.
+        searched: number of the policy of a line search that was offered last; None: none was.
     """
 
     ledger: Ledger = field(kw_only=True)
@@ -61,6 +62,7 @@ class DipBudget(Contest):
     explored: int = 0
     explored_last: bool = False
     astray: bool = False
+    searched: int | None = None
 
     def __post_init__(self) -> None:
         self.ledger.credit = self.yardstick.credit

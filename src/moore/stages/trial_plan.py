@@ -18,8 +18,12 @@ def is_rich(budget: "DipBudget") -> bool:
 
 
 def _is_stuck(budget: "DipBudget") -> bool:
-    """Whether nobody waits for a trial, or the last one who was tried was given up."""
-    return budget.failed > 0 or (budget.challenger is None and budget.waiting is None)
+    """Whether nobody waits for a trial, or the last one who was tried was given up.
+
+    A policy of a line search comes first all the same: it was not made of what trials had shown.
+    """
+    next_ones = [who for who in (budget.challenger, budget.waiting) if who is not None]
+    return not next_ones or (budget.failed > 0 and budget.searched not in next_ones)
 
 
 def plan_episode(budget: "DipBudget", *, alone: bool = False) -> None:

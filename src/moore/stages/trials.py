@@ -220,6 +220,7 @@ class Trials:
     def _searches(self) -> bool:
         """Whether a line search is under way; offers its next policy if that is due."""
         search, budget = self.search, self.budget
+        budget.searched = search.last
         if search.last is not None and search.last == budget.waiting:
             return True
         if search.last is not None and search.last == budget.challenger:
@@ -230,7 +231,7 @@ class Trials:
                 search.end()
         if not search.left:
             return False
-        number = self.offered + 1
+        number = budget.searched = self.offered + 1
         self.take_up(number, search.take(number))
         return True
 
