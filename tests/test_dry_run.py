@@ -88,3 +88,28 @@ def test_flags_that_change_nothing_are_told(dry):
     )
     notes = json.loads(dry("run tiny.toml --json --sac.discount 0.9"))["notes"]
     assert not any("change" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("flags", "note"),
+    [
+        (
+            "--online.exploration-noise 0.1",
+            "--online.exploration-noise changes nothing, because there is no dip budget "
+            "(--dip-budget).",
+        ),
+        (
+            "--gate.rollouts 4",
+            "--gate.rollouts changes nothing, because there is no gate (--gate.enabled).",
+        ),
+        ("--gate.enabled --gate.rollouts 4", None),
+        (
+            "--offline.tolerance 0.1",
+            "--offline.tolerance changes nothing, because the stage does not end by it "
+            "(--offline.patience).",
+        ),
+    ],
+)
+def test_flags_of_what_another_setting_has_turned_off_are_told(dry, flags, note):
+    notes = json.loads(dry(f"run tiny.toml --json {flags}"))["notes"]
+    assert [each for each in notes if "change" in each] == ([note] if note else [])

@@ -104,22 +104,40 @@ def _failures() -> str:
     return markdown(["challengers", *head], lines)
 
 
+def _exploring() -> str:
+    """The agent itself acts where trials bring nothing any more, and learns nothing from it."""
+    lines = []
+    for family in _rule("default"):
+        line = [family]
+        for epochs in ("25", "100"):
+            plain, exploring = (_rows()[name, "0.05", epochs] for name in ("default", "exploring"))
+            line += [_level(plain[family]), _level(exploring[family])]
+            line.append(fixed(float(exploring[family]["broken"]), 3))
+        lines.append(line)
+    told = ("level", "level, exploring", "broken, exploring")
+    head = [f"{name}, {epochs} episodes" for epochs in (25, 100) for name in told]
+    return markdown(["challengers", *head], lines)
+
+
 TABLES = {
     "budget-simulation": _simulation,
     "budget-nothing-logged": _nothing_logged,
     "budget-by-steps": _by_steps,
     "budget-episodes-asked": _episodes_asked,
     "budget-failures": _failures,
+    "budget-exploring": _exploring,
 }
 
 
 def numbers() -> dict[str, str]:
     default = _rule("default").values()
     long = _rows()["default", "0.05", "100"]["always worse, noise 0.3"]
+    explored = [float(row["broken"]) for row in _rule("exploring").values()]
     unlogged = max(_rule("nothing logged").values(), key=lambda row: float(row["broken"]))
     return {
         "budget-long-broken": f"{100.0 * float(long['broken']):.0f}%",
         "budget-unlogged-broken": f"{100.0 * float(unlogged['broken']):.0f}%",
+        "budget-exploring-broken": f"{100.0 * max(explored):.1f}%",
         "budget-processes": next(iter(default))["processes"],
         "budget-most-broken": f"{100.0 * max(float(row['broken']) for row in default):.1f}%",
         "budget-other-processes": next(iter(_rule(_RULES[0]).values()))["processes"],

@@ -107,7 +107,7 @@ def train_stages(arguments: list[str], command: str) -> None:
         config = replace(config, online=replace(config.online, scheme=options.scheme))
     if options.alpha is not None:
         config = replace(config, online=replace(config.online, alpha=options.alpha))
-    notes = _unused(rest, config)
+    notes = [*_unused(rest, config), *_idle(rest, config)]
     if command == "run" and config.action_low:
         command = "offline"  # nothing but the plant itself can be acted in, and it has no steps
     if options.estimate and getattr(options, "resume", None) is None:
@@ -203,6 +203,17 @@ def _origin(first: str | None, rest: list[str], command: str) -> str:
         return first
     algorithm = value_of(rest, "--algorithm")
     return f"the preset {first or 'quickstart'}" + (f" for {algorithm}" if algorithm else "")
+
+
+def _idle(arguments: list[str], config) -> list[str]:
+    """Notes on flags of settings that another setting has turned off."""
+    from moore.runs.idle import idle_settings
+
+    idle, notes = idle_settings(config), []
+    for flag in flags(arguments):
+        if (path := flag.replace("-", "_")) in idle:
+            notes.append(f"--{flag} changes nothing, because {idle[path]}.")
+    return notes
 
 
 def _unused(arguments: list[str], config) -> list[str]:
