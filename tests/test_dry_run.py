@@ -105,7 +105,7 @@ def test_flags_that_change_nothing_are_told(dry):
         ("--gate.enabled --gate.rollouts 4", None),
         (
             "--offline.tolerance 0.1",
-            "--offline.tolerance changes nothing, because the stage does not end by it "
+            "--offline.tolerance changes nothing, because the stage does not wait for its values "
             "(--offline.patience).",
         ),
     ],

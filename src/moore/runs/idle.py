@@ -1,6 +1,6 @@
 """Settings that change nothing, since another one has turned off what they belong to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from moore.config import Config
 
@@ -20,11 +20,11 @@ def _no_gate(config: Config) -> bool:
     return not (config.gate.enabled or config.dip_budget)
 
 
-_WITHOUT: dict[str, tuple[_Off, str]] = {
+_WITHOUT: Mapping[str, tuple[_Off, str]] = {
     "dip_budget_per": (_no_budget, "there is no dip budget (--dip-budget)"),
     "offline.tolerance": (
         lambda config: config.offline.patience is None,
-        "the stage does not end by it (--offline.patience)",
+        "the stage does not wait for its values (--offline.patience)",
     ),
     "online.exploration_noise": (_no_budget, "there is no dip budget (--dip-budget)"),
     "online.rehearsal_epochs": (_no_budget, "there is no dip budget (--dip-budget)"),
