@@ -50,25 +50,25 @@ def test_while_trials_are_won_they_come_first():
     assert who_begins(budget, earns, 2) == [EXPLORER, 3]
 
 
-def test_after_one_that_was_given_up_trials_and_exploration_take_turns():
+def test_after_two_that_were_given_up_trials_and_exploration_take_turns():
     budget, acted = exploring(), []
-    earns = {REFERENCE: 1.0, EXPLORER: 1.0, 1: 0.95, 2: 0.95, 3: 1.5, 4: 1.7}
-    for newest in (1, 2, 2, 3, 3, 4):
+    earns = {REFERENCE: 1.0, EXPLORER: 1.0, 1: 0.95, 2: 0.95, 3: 0.95, 4: 1.5, 5: 1.7}
+    for newest in (1, 2, 3, 3, 4, 4, 5):
         if newest not in acted:
             budget.offer(newest)
         acted.append(whole_episode(budget, earns)[0])
-    assert acted == [1, EXPLORER, 2, EXPLORER, 3, 4]
+    assert acted == [1, 2, EXPLORER, 3, EXPLORER, 4, 5]
     assert summary(budget)["explored"] == 2
 
 
 def test_a_policy_of_a_line_search_comes_first_all_the_same():
     budget, acted = exploring(), []
-    earns = {REFERENCE: 1.0, EXPLORER: 1.0, 1: 0.95, 2: 1.5}
-    for newest in (1, 2):
+    earns = {REFERENCE: 1.0, EXPLORER: 1.0, 1: 0.95, 2: 0.95, 3: 1.5}
+    for newest in (1, 2, 3):
         budget.offer(newest)
-        budget.searched = 2
+        budget.searched = 3
         acted.append(whole_episode(budget, earns)[0])
-    assert acted == [1, 2] and budget.incumbent == 2
+    assert acted == [1, 2, 3] and budget.incumbent == 3
 
 
 def test_it_needs_more_than_what_the_episode_may_cost():

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 # Shortest trial, as a part of an episode; a shorter one would tell nothing.
 _SHORTEST = 0.05
+# So many challengers in a row are too many: fewer than one in three is won.
+_IN_VAIN = 2
 
 
 def is_rich(budget: "DipBudget") -> bool:
@@ -18,12 +20,12 @@ def is_rich(budget: "DipBudget") -> bool:
 
 
 def _is_stuck(budget: "DipBudget") -> bool:
-    """Whether nobody waits for a trial, or the last one who was tried was given up.
+    """Whether nobody waits for a trial, or too many were given up since the last promotion.
 
     A policy of a line search comes first all the same: it was not made of what trials had shown.
     """
     next_ones = [who for who in (budget.challenger, budget.waiting) if who is not None]
-    return not next_ones or (budget.failed > 0 and budget.searched not in next_ones)
+    return not next_ones or (budget.failed >= _IN_VAIN and budget.searched not in next_ones)
 
 
 def plan_episode(budget: "DipBudget", *, alone: bool = False) -> None:
