@@ -22,6 +22,7 @@ from hypothesis import settings
 
 import cheap_xla
 import pages
+import strict_jax
 import type_checks
 from desk import TINY, files, write_hdf5
 
@@ -90,15 +91,6 @@ _FIRST = (
     "test_brac.py", "test_config.py", "test_large_logs.py", "test_penalty.py", "test_inspect.py",
     "test_policy.py", "test_write.py", "test_chains.py", "test_budget_line.py",
     "test_termination.py", "test_bear.py", "test_open_loop.py", "test_replay.py",
-)  # fmt: skip
-
-# Tests of agents and models by themselves. Runs share programs, which JAX would trace twice.
-_RANKS_ARE_TOLD = (
-    "test_adaptive_bc.py", "test_awac.py", "test_bc.py", "test_bear.py", "test_brac.py",
-    "test_combo.py", "test_cql.py", "test_exporting.py", "test_handover_options.py", "test_iql.py",
-    "test_keys.py", "test_penalty.py", "test_policy_comparison.py", "test_ppo.py", "test_replay.py",
-    "test_sac.py", "test_sqil.py", "test_sum_tree.py", "test_wsrl.py", "test_chains.py",
-    "test_dynamics.py", "test_uncertainty.py",
 )  # fmt: skip
 
 # A job in the background of a shell ignores Ctrl-C, one under nohup a hang-up, and so would the
@@ -205,16 +197,10 @@ def optimised_where_marked(request):
     jax.config.update("jax_disable_most_optimizations", low)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def nothing_is_repeated_unasked(request):
-    """In tests of agents and models, arrays of different rank in one operation are an error."""
-    if request.path.name not in _RANKS_ARE_TOLD:
-        yield
-        return
-    import jax
-
-    with jax.numpy_rank_promotion("raise"):
-        yield
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_repeated_or_mixed_unasked():
+    """Arrays of different rank or type in one operation are an error, also within a run."""
+    strict_jax.use()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,10 +1,10 @@
-"""Learning mixes no types of numbers, and repeats no array unasked.
+"""Learning mixes no types of numbers, and repeats no array unasked, whatever the agent.
 
-Programs are traced, which costs little, and not compiled. optax mixes types by itself, so that its
-own functions are free to. What computes the batches, and whole runs, are not asked.
+JAX is told to refuse both in all tests (`strict_jax.py`). Here every agent is asked for both
+stages; programs are traced, which costs little, and not compiled.
 """
 
-import functools
+import contextlib
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from moore.dynamics.ensemble import init_ensemble
 from moore.dynamics.fit import train_step
 from moore.dynamics.imagine import rollout
 from moore.dynamics.model_config import ModelConfig
+from moore.jax_settings import plain_jax, users_jax
 from moore.replay.buffer import Batch, GroupedBatch, empty_replay
 from tiny import AGENT_SETTINGS
 
@@ -51,32 +52,13 @@ def batch_of(name: str, columns):
     return GroupedBatch(batch, batch, batch) if name == "balanced_replay" else batch
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_mixed(monkeypatch):
-    """Types and ranks have to be the same, but within optax."""
-
-    def freely(function):
-        @functools.wraps(function)
-        def call(*arguments, **options):
-            with jax.numpy_dtype_promotion("standard"):
-                return function(*arguments, **options)
-
-        return call
-
-    def made_freely(make):
-        def made(*arguments, **options):
-            return optax.GradientTransformation(*map(freely, make(*arguments, **options)))
-
-        return made
-
-    schedule = optax.cosine_decay_schedule
-    monkeypatch.setattr(optax, "cosine_decay_schedule", lambda *a, **o: freely(schedule(*a, **o)))
-    for name in ("apply_updates", "incremental_update"):
-        monkeypatch.setattr(optax, name, freely(getattr(optax, name)))
-    for name in ("adam", "scale_by_adam", "chain"):
-        monkeypatch.setattr(optax, name, made_freely(getattr(optax, name)))
-    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
-        yield
+@pytest.mark.parametrize("settings", [contextlib.nullcontext, plain_jax, users_jax])
+def test_jax_refuses_both_in_the_tests_and_within_runs(settings):
+    with settings():
+        with pytest.raises(ValueError, match="implicit dtype promotion"):
+            jnp.ones(2) + jnp.arange(2)
+        with pytest.raises(ValueError, match="could not be broadcast together"):
+            jnp.ones((3, 2)) + jnp.ones(2)
 
 
 def rows_of_a_buffer():

@@ -135,7 +135,7 @@ def test_4000_rewrites_leave_no_remainder():
     def step(tree, key):
         key_rows, key_scale, key_priority = jax.random.split(key, 3)
         rows = jax.random.randint(key_rows, (8,), 0, 100)
-        scale = 10.0 ** jax.random.randint(key_scale, (), -6, 7)
+        scale = 10.0 ** jax.random.randint(key_scale, (), -6, 7).astype(jnp.float32)
         return sum_tree.rewrite(tree, rows, scale * jax.random.uniform(key_priority, (8,))), None
 
     @jax.jit

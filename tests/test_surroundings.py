@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import strict_jax
 from moore.agents.awac import AWACConfig
 from moore.cli.parse import parse
 from moore.config import Config, EvaluationConfig, OfflineConfig, OnlineConfig
@@ -74,6 +75,14 @@ class InJax(LinearGaussian):
         return super().step(action)
 
 
+@pytest.fixture
+def the_packages_own_settings():
+    """Those that its runs have outside of these tests."""
+    with strict_jax.as_users_have_it():
+        yield
+
+
+@pytest.mark.usefixtures("the_packages_own_settings")
 @pytest.mark.parametrize(
     "config",
     [

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_PLAIN = {
+PLAIN = {
     "enable_x64": False,
     "numpy_dtype_promotion": "standard",
     "numpy_rank_promotion": "allow",
@@ -30,7 +30,7 @@ _given = threading.local()
 
 
 def _now() -> dict[str, Any]:
-    values = {name: getattr(jax.config, f"jax_{name}") for name in _PLAIN}
+    values = {name: getattr(jax.config, f"jax_{name}") for name in PLAIN}
     return {name: getattr(value, "value", value) for name, value in values.items()}
 
 
@@ -64,7 +64,7 @@ def plain_jax() -> Iterator[None]:
         if outer is None:
             _given.program = _Program(undone)
         try:
-            with _set(_PLAIN):
+            with _set(PLAIN):
                 yield
         finally:
             _given.program = outer
@@ -93,13 +93,13 @@ def users_jax() -> Iterator[None]:
         _given.program = program
         program.values.update(changed)
         for name in changed:
-            program.undone.enter_context(getattr(jax, name)(_PLAIN[name]))
+            program.undone.enter_context(getattr(jax, name)(PLAIN[name]))
 
 
 def settings_differ() -> bool:
     """Whether the user's settings differ from those of `plain_jax`."""
     program = getattr(_given, "program", None)
-    return program is not None and program.values != _PLAIN
+    return program is not None and program.values != PLAIN
 
 
 def as_the_user(function: Callable) -> Callable:

@@ -78,7 +78,8 @@ class Units:
         if isinstance(obs, np.ndarray):
             mean, std = self._columns
             return (obs * std + mean).astype(np.float32)
-        mean, std = (column.astype(np.float32) for column in self._columns)
+        rows = (None,) * (obs.ndim - 1)
+        mean, std = (column.astype(np.float32)[rows] for column in self._columns)
         return obs * std + mean
 
     def reward_in(self, reward: Any) -> Any:

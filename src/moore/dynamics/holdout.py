@@ -46,6 +46,6 @@ def std_errors(
         mean, log_var = predict(networks, normaliser, inputs)
         real = jnp.arange(replay.holdout_rows.shape[0]) < jnp.maximum(replay.holdout_size, 1)
         squares = jnp.mean((targets[None] - mean) ** 2 * jnp.exp(-log_var), axis=0)
-        return real.astype(jnp.float32) @ squares / real.sum()
+        return real.astype(jnp.float32) @ squares / real.sum().astype(jnp.float32)
 
     return jnp.sqrt((1.0 - share) * group(offline) + share * group(online))

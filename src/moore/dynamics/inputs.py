@@ -26,7 +26,8 @@ def inputs_and_targets(
 def _moments(replay: Replay) -> tuple[Float[Array, " inputs"], Float[Array, " inputs"]]:
     """Mean and variance of the training inputs of one group; 0 and 0 when it has none."""
     inputs, _ = inputs_and_targets(take(replay.data, replay.train_rows))
-    weight = (jnp.arange(replay.capacity) < replay.train_size) / jnp.maximum(replay.train_size, 1)
+    is_there = jnp.arange(replay.capacity) < replay.train_size
+    weight = is_there.astype(jnp.float32) / jnp.maximum(replay.train_size, 1).astype(jnp.float32)
     mean = weight @ inputs
     return mean, weight @ (inputs - mean[None]) ** 2
 

@@ -82,7 +82,9 @@ def train_members(
 
     def strength(number: Array) -> Array:
         """Weight of the prior; it grows, so half-spaces find a border before they align to axes."""
-        return jnp.clip(4.0 * number / plan.steps - 1.0, 0.0, 1.0) if half_spaces else jnp.ones(())
+        if not half_spaces:
+            return jnp.ones(())
+        return jnp.clip(4.0 * number.astype(jnp.float32) / plan.steps - 1.0, 0.0, 1.0)
 
     def loss(members: Members, rows: Array, number: Array) -> Array:
         y, weight = train.terminated[rows], train.weight[rows]
@@ -121,7 +123,8 @@ def _draw(
 ) -> Int[Array, "members count"]:
     """Draws rows for every member, stratified over its cumulative probabilities."""
     members = cumulative.shape[0]
-    places = (jnp.arange(count)[None] + jax.random.uniform(key, (members, count))) / count
+    begins = jnp.arange(count, dtype=jnp.float32)[None]
+    places = (begins + jax.random.uniform(key, (members, count))) / count
     rows = jax.vmap(jnp.searchsorted)(cumulative, places)
     return jnp.minimum(rows, cumulative.shape[1] - 1)
 

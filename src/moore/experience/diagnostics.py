@@ -141,7 +141,7 @@ def sums(
     )
     # Without a discount the infinite sum does not exist, so the sum over the first H steps is kept.
     part = 1.0 - discount**settings.rollout_length if discount < 1.0 else 1.0
-    weight = discount ** jnp.arange(settings.rollout_length) / part
+    weight = discount ** jnp.arange(settings.rollout_length, dtype=jnp.float32) / part
     u, eta = (
         jnp.sum(weight[:, None] * jnp.where(happened, value, 0.0), axis=0)
         for value in (uncertainty, transitions.reward)
@@ -260,8 +260,9 @@ def imagine_episodes(
         noise=settings.member_noise,
     )
     reward = jnp.where(happened, transitions.reward, 0.0).mean(axis=1)
+    weight = settings.discount ** jnp.arange(steps, dtype=jnp.float32)
     return {
         "model/episode_return": reward.sum(),
-        "model/episode_discounted_return": settings.discount ** jnp.arange(steps) @ reward,
+        "model/episode_discounted_return": weight @ reward,
         "model/episode_steps": happened.sum(axis=0).mean(),
     }

@@ -193,7 +193,8 @@ def _rollout_metrics(steps: _Steps, penalty_coef: Float[Array, ""], rollouts: in
     """Statistics over the imagined transitions that were made, and over those that were due."""
     happened, uncertainty = steps.happened, steps.uncertainty
     total = jnp.maximum(happened.sum(), 1)
-    mean = jnp.where(happened, uncertainty, 0.0).sum() / total
+    divisor = total.astype(jnp.float32)
+    mean = jnp.where(happened, uncertainty, 0.0).sum() / divisor
     unpenalised = jnp.where(happened, steps.reward + penalty_coef * uncertainty, 0.0)
     p20, p80 = jnp.nanpercentile(
         jnp.where(happened, uncertainty, jnp.nan), jnp.asarray([20.0, 80.0])
@@ -203,9 +204,9 @@ def _rollout_metrics(steps: _Steps, penalty_coef: Float[Array, ""], rollouts: in
         "model/uncertainty_mean": mean,
         "model/uncertainty_p20": p20,
         "model/uncertainty_p80": p80,
-        "model/imagined_reward": unpenalised.sum() / total,
+        "model/imagined_reward": unpenalised.sum() / divisor,
         # Size of the penalty relative to the rewards: lambda E[u] / E|r|.
-        "model/penalty_ratio": penalty_coef * mean / (jnp.abs(unpenalised).sum() / total),
+        "model/penalty_ratio": penalty_coef * mean / (jnp.abs(unpenalised).sum() / divisor),
         "model/penalty_coef": penalty_coef,
         # Outside the range of the log and the online data in some entry.
         "model/imagined_out_of_range": (steps.outside & happened).sum() / total,

@@ -245,7 +245,7 @@ def append(
         data=data,
         size=replay.size + 1,
         train_rows=replay.train_rows.at[train_slot].set(replay.size, mode="drop"),
-        train_size=replay.train_size + ~held,
+        train_size=replay.train_size + (~held).astype(jnp.int32),
         holdout_rows=replay.holdout_rows.at[holdout_slot].set(replay.size, mode="drop"),
-        holdout_size=replay.holdout_size + held,
+        holdout_size=replay.holdout_size + held.astype(jnp.int32),
     )
