@@ -8,7 +8,6 @@ traced under others would have to be traced again.
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Iterator
 
 STRICT = {"numpy_rank_promotion": "raise", "numpy_dtype_promotion": "strict"}
@@ -57,20 +56,9 @@ def freely(function: Callable) -> Callable:
     return call
 
 
-def _replace(function: Callable, by: Callable) -> None:
-    """In every module that has imported it."""
-    for module in list(sys.modules.values()):
-        for name, value in list(getattr(module, "__dict__", {}).items()):
-            if value is function:
-                setattr(module, name, by)
-
-
 def _let_some_mix() -> None:
-    """optax, and two functions that multiply or divide by a count of steps or of episodes."""
+    """The functions of optax that the package calls."""
     import optax
-
-    from moore.agents import adaptive_weight
-    from moore.stages import gate
 
     def made_freely(make: Callable) -> Callable:
         @functools.wraps(make)
@@ -79,8 +67,6 @@ def _let_some_mix() -> None:
 
         return made
 
-    for function in (adaptive_weight.adapted_weight, gate.after_episodes):
-        _replace(function, freely(function))
     schedule = optax.cosine_decay_schedule
     optax.cosine_decay_schedule = lambda *a, **o: freely(schedule(*a, **o))
     for name in _MIXES:

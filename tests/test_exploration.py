@@ -14,6 +14,7 @@ from moore.reports.verdict import budget_kept
 from moore.runs.budgeting import dip_budget
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
+from moore.stages import trial_plan
 from moore.stages.budget import EXPLORER, REFERENCE, DipBudget
 from moore.stages.budget_summary import pack, summary, unpack
 from moore.stages.trial_plan import is_rich
@@ -227,7 +228,8 @@ class TestARun:
         offline = replace(tiny.offline, epochs=1, updates_per_epoch=20)
         return replace(tiny, offline=offline, online=replace(online, exploration_noise=0.1))
 
-    def test_explores_and_goes_on_bit_for_bit_when_it_was_stopped(self, tmp_path):
+    def test_explores_and_goes_on_bit_for_bit_when_it_was_stopped(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(trial_plan, "_IN_VAIN", 0)  # no trial has to be lost
         log, whole, stopped = tiny_log(episodes=20), tmp_path / "whole", tmp_path / "stopped"
         how = {"dataset": log, "env": ENV, "quiet": True}
         found = run(self.config(), out=whole, **how)

@@ -65,7 +65,8 @@ def adapted_weight(
     """
     proportional = -config.proportional_gain * (config.target_return - last)
     derivative = config.derivative_gain * jnp.maximum(last - current, 0.0)
-    return jnp.clip(weight + length * (proportional + derivative), 0.0, config.online_bc_weight)
+    steps = length.astype(jnp.float32)
+    return jnp.clip(weight + steps * (proportional + derivative), 0.0, config.online_bc_weight)
 
 
 def after_episode(adaptation: Adaptation, config: AdaptiveBCConfig) -> Adaptation:

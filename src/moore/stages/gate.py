@@ -43,7 +43,7 @@ def after_episodes(acting_returns: ActingReturns, returns: Sequence[float]) -> A
         return acting_returns
     own = list(returns)[int(acting_returns.mixed) :]
     total, episodes = acting_returns.total + sum(own), acting_returns.episodes + len(own)
-    bar = total / episodes if int(episodes) else acting_returns.bar
+    bar = total / episodes.astype(jnp.float32) if int(episodes) else acting_returns.bar
     return ActingReturns(total, episodes, jnp.asarray(False), bar)
 
 
