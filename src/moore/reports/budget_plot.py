@@ -23,6 +23,8 @@ def budget_curves(rows: MetricRows) -> Figure:
         heading(level, "an episode of the acting policy − of the reference")
         for name, color in (("trials", BLUE), ("promoted", GREEN), ("demoted", VERMILION)):
             line(counts, rows, key=f"budget/{name}", color=color, label=name)
+        if any(row.get("budget/explored") for row in rows):
+            line(counts, rows, key="budget/explored", color=PURPLE, label="explored")
         heading(counts, "trials, promotions and demotions so far")
         for axes in (margin, level):
             epoch_axis(axes, rows, label=False)
