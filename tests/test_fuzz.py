@@ -124,6 +124,9 @@ KNOWN = {
     "JSON of many brackets": ("npz-savez", ["metadata", 8, 1, 1], "not JSON"),
     "member that is no array": ("npz-savez", ["member", "no array", "bit", 0, 1], "no array"),
     "NaN that signals": ("hdf5-v2-plain-f8-infos", ["value", "signaling", 2, 0], "NaN"),
+    "NaN that signals in a float32": (
+        "hdf5-v1-plain-f4", ["value", "signaling", 134456, 913919], "NaN",
+    ),
     "line breaks in a key": ("npz-savez", ["key", "rename", 3, 0, 0], "a b"),
     "text for a number": ("minari-v2", ["json", "object", 0, 0], "cannot be"),
 }  # fmt: skip

@@ -131,6 +131,7 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is for `validate` to report
 def from_log(log: Log, *, max_episode_steps: int | None = None, overwrite: bool = False) -> Dataset:
     """Makes a data set from a log; it is not validated yet.
 

@@ -43,6 +43,7 @@ _VECTORS = ("reward", "terminated", "truncated", "successor_known")
 _OUTLIER = 50.0  # robust standard deviations
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is counted and left out
 def summarize(
     log: Log | Dataset,
     *,
