@@ -247,6 +247,7 @@ def test_a_real_browser_shows_what_has_changed_since_it_opened_the_page(folder, 
             self.asked += 1
             north = {"unit": "north", "actor": "old", "why": "The guard does not trust it."}
             north |= {"alarm": "level is 9, above 4.5.", "awaits": "level has kept its limits."}
+            north |= {"fault": "the controller failed (it is off); the last good action is held."}
             session = {"mode": "shadow" if self.asked == 1 else "canary", "units": [north]}
             session = live_session(session)
             return live_facts("a plant", [], "", finished=False, session=session), []
@@ -261,6 +262,7 @@ def test_a_real_browser_shows_what_has_changed_since_it_opened_the_page(folder, 
         server.shutdown()
     assert '<h2>mode</h2><strong class="words">canary<' in page and "shadow" not in page
     assert "Alarm, unit north:</strong> level is 9, above 4.5. Still awaited: level" in page
+    assert "Old controller, unit north:</strong> the controller failed (it is off)" in page
 
 
 def test_a_chart_spans_its_points_from_the_lower_left_to_the_upper_right():

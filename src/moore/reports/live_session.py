@@ -49,6 +49,7 @@ def _unit(one: dict, told: dict) -> dict:
         "awaits": one.get("awaits") or "",
         "since": _when(one.get("since"), told.get("time")),
         "interlocks": list(one.get("interlocks") or []),
+        "fault": one.get("fault") or "",
     }
 
 
