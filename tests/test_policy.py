@@ -89,6 +89,12 @@ def test_no_action_follows_from_a_reading_that_is_no_number(saved):
         policy(np.asarray([[0.0, 0.0, 1.0], [0.0, 1.0, np.inf]]))
 
 
+@pytest.mark.parametrize("obs", [{"level": 1.0}, [[0.0], [1.0, 2.0]], object()])
+def test_no_action_follows_from_what_is_no_array(saved, obs):
+    with pytest.raises(InputError, match=r"no array of numbers; this policy takes \(3,\)"):
+        load_policy(saved)(obs)
+
+
 _IN_WORKERS: Policy | None = None
 
 

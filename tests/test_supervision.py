@@ -211,7 +211,7 @@ class TestTimeOuts:
         control(session, time, 2)
         assert not session.overdue
         time.now += 5.0
-        assert "No action was asked for since 5 s" in session.overdue
+        assert "No action was asked for in 5 s" in session.overdue
         control(session, time, 2)
         assert who(session) == ["new", "new", "old", "new"]
 
