@@ -211,6 +211,26 @@ class TestSession:
         assert facts["session"]["mode"] == "on" and facts["budget"]["margin"] == 77.0
         assert facts["acting"] == "the old controller"
 
+    @pytest.mark.parametrize(
+        ("gate", "words"),
+        [
+            (None, "no gate has decided yet"),
+            (False, "the gate refused the newest one"),
+            (True, "the gate let the newest policy through"),
+        ],
+    )
+    def test_before_the_first_epoch_is_over_the_gate_is_the_sessions(
+        self, asked, folder, gate, words
+    ):
+        (folder / "metrics.jsonl").unlink()
+        self.write(folder, gate=gate)
+        assert words in asked("/content")[2] and "there is no gate" not in asked("/content")[2]
+
+    def test_a_fault_of_the_old_controller_is_told(self, asked, folder):
+        fault = "the controller failed (off); the last good action is held."
+        self.write(folder, units=[TOLD["units"][0] | {"fault": fault}])
+        assert f"Old controller, unit north:</strong> {fault}" in asked("/content")[2]
+
     def test_one_that_is_silent_closed_or_damaged_is_told(self, asked, folder):
         self.write(folder)
         content = asked("/content")[2]
