@@ -68,7 +68,7 @@ class Untold:
         spell.steps = spell.steps + 1 if held else 0
         if decision["fault"] and not held and step.unit not in self._outside:
             self._outside.add(step.unit)
-            more = "See whether it is made for these units and bounds; this is told once."
+            more = "If it is made for these units and bounds, nothing is wrong; this is told once."
             self._told.append((NoUsableAction, f"{_where(step)}: {decision['fault']} {more}"))
 
     def _tell_held(self, step: Step, text: str, spell: _Spell) -> None:
