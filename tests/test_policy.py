@@ -332,3 +332,6 @@ def test_a_folder_without_a_policy_is_named(tmp_path):
     for place in (tmp_path, tmp_path / "nowhere", tmp_path / "file"):
         with pytest.raises(InputError, match="there is no saved policy in"):
             load_policy(place)
+    (tmp_path / "contract.json").write_text("{}")
+    with pytest.raises(InputError, match="what moore export has made of one"):
+        load_policy(tmp_path)

@@ -43,6 +43,8 @@ def read_files(run: str | Path) -> tuple[Path, dict, bytes]:
         weights = (folder / WEIGHTS).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         hint = "" if Path(run).expanduser().exists() else near_file(run)
+        if (folder / "contract.json").is_file():
+            hint = ", but what moore export has made of one: docs/export.md says how it is run."
         raise InputError(f"there is no saved policy in {run}{hint or '.'}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"the policy in {folder} cannot be read: {error}.") from None
