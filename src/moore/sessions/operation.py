@@ -268,10 +268,8 @@ class Operation:
                 "newer one is accepted, by the models or for a trial."
             )
         if supervisor.distrusted and not supervisor.may_be_trusted(by_user=True):
-            raise InputError(
-                "the new policy cannot act again while a signal is out of its limits: "
-                + supervisor.awaits
-            )
+            why = supervisor.awaits_of_a_person
+            raise InputError(f"the new policy cannot act again before its cause is gone: {why}")
         self.take([{"kind": "trust", "by": "user"}])
 
     def learn(self, *, updates: int | None, seconds: float | None, beyond: bool = True) -> int:

@@ -67,9 +67,9 @@ class Supervisor:
         return any(one.may_be_trusted(by_user=by_user) for one in self._units.values())
 
     @property
-    def awaits(self) -> str:
-        """What has to come before a policy may act again, in the first unit with an alarm."""
-        return next((one.awaits for one in self._units.values() if one.awaits), "")
+    def awaits_of_a_person(self) -> str:
+        """What has to come before a person may let a policy act again, in the first such unit."""
+        return next(filter(None, (one.awaits_of_a_person for one in self._units.values())), "")
 
     @property
     def overdue(self) -> str:

@@ -87,6 +87,11 @@ class Watched:
         return "" if self.guard is None else self.guard.awaits
 
     @property
+    def awaits_of_a_person(self) -> str:
+        """The same where a person has seen to the cause."""
+        return "" if self.guard is None else self.guard.awaits_of_a_person
+
+    @property
     def standing(self) -> UnitStanding:
         told = None if self.newest is None else self.newest.decision
         told = told or {"why": "", "interlocks": (), "fault": ""}
