@@ -11,8 +11,15 @@ import numpy as np
 import pytest
 
 from moore.errors import InputError
-from moore.guarding.controllers import Controller, FunctionController, Tracking, ask
+from moore.guarding.controllers import (
+    Controller,
+    FunctionController,
+    Tracking,
+    ask,
+    check_sizes,
+)
 from moore.guarding.http_call import HttpController
+from moore.guarding.onnx_file import OnnxController
 from moore.guarding.opening import open_controller
 
 LOW, HIGH = np.array([-1.0, 0.0], np.float32), np.array([1.0, 5.0], np.float32)
@@ -185,6 +192,16 @@ def test_a_server_answers_one_observation_or_a_batch_over_one_connection(server)
     assert controller.act(OBS[0]).tolist() == OBS[0, :2].tolist()
 
 
+def test_a_server_that_sends_head_and_content_apart_is_not_waited_for(server):
+    """Systems confirm a small packet after 40 ms, unless they are told to do it at once."""
+    controller, times = HttpController(f"{server}/act"), [time.perf_counter()]
+    for _ in range(20):
+        controller.act(OBS[0])
+        times.append(time.perf_counter())
+    controller.close()
+    assert np.median(np.diff(times)) < 0.03
+
+
 @pytest.mark.parametrize(
     "path, told",
     [
@@ -239,7 +256,7 @@ def made_npz(path, **changed):
         "weight_1": rng.normal(size=(4, 2)), "bias_1": rng.normal(size=2),
         "low": LOW, "high": HIGH, "obs_mean": np.ones(3), "obs_std": np.full(3, 2.0),
     }  # fmt: skip
-    arrays = {name: np.asarray(x, np.float32) for name, x in (arrays | changed).items()}
+    arrays = {k: np.asarray(x, np.float32) for k, x in (arrays | changed).items() if x is not None}
     np.savez(path, **arrays)
     return arrays
 
@@ -256,6 +273,7 @@ def test_an_npz_acts_as_its_numbers_say(tmp_path):
 @pytest.mark.parametrize(
     "changed, told",
     [
+        ({"bias_1": None}, r"cannot be read as a controller \(it has no bias_1\)"),
         ({"bias_1": np.zeros(3)}, r"a layer has weights \(4, 2\) and biases \(3,\)"),
         ({"low": np.zeros(3), "high": np.ones(3)}, "2 outputs and 3 bounds"),
         ({"weight_0": np.full((3, 4), np.nan)}, "not a finite number"),
@@ -297,6 +315,27 @@ def test_an_onnx_file_acts_without_onnx_runtime(tmp_path, monkeypatch):
     onnx_model(tmp_path / "a.onnx", ["obs"])
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     np.testing.assert_allclose(opened(tmp_path / "a.onnx").act(OBS), 2.0 * OBS[:, :2], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("made", "name"), [(made_npz, "a.npz"), (onnx_model, "a.onnx")])
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 1)])
+def test_a_file_that_is_made_for_another_system_is_told_before_it_acts(
+    made, name, sizes, tmp_path, monkeypatch
+):
+    made(tmp_path / name, **({"inputs": ["obs"]} if made is onnx_model else {}))
+    for runtime in (True, False):
+        if not runtime:
+            monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        controller = opened(tmp_path / name)
+        check_sizes(controller, name, obs_dim=3, action_dim=2)
+        told = f"{name} takes 3 observations and gives 2 actions; this system has {sizes[0]} and"
+        with pytest.raises(InputError, match=told):
+            check_sizes(controller, name, obs_dim=sizes[0], action_dim=sizes[1])
+
+
+def test_a_file_that_leaves_its_sizes_open_is_made_for_any_system():
+    controller = OnnxController(lambda rows: rows, None)
+    check_sizes(controller, "a.onnx", obs_dim=5, action_dim=4)
 
 
 def test_an_onnx_file_with_two_inputs_is_told(tmp_path):

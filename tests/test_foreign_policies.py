@@ -128,6 +128,7 @@ def test_a_tensor_that_reaches_beyond_its_numbers_is_refused():
     [
         ("sac_sde.zip", {}, r"state-dependent noise \(use_sde\), which is not read"),
         ("sac.zip", {"low": LOW - 1}, r"trained with the bounds low = \[-2.0, 0.0\]"),
+        ("ppo.zip", {"low": LOW[:1], "high": HIGH[:1]}, "actions have 2 entries, the bounds 1"),
         ("cql.d3", {"low": LOW[:1], "high": HIGH[:1]}, "actions have 2 entries, the bounds 1"),
         ("sac.zip", {"obs_mean": OBS[0, :2], "obs_std": OBS[0, :2]}, "2 means for 3 observations"),
     ],

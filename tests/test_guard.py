@@ -214,7 +214,7 @@ def test_a_block_counts_once_however_often_the_limit_breaks_in_it():
         (lambda: first_guard(None, error=0.0), "error is 0.0"),
         (lambda: first_guard(None, recovery=-1), "recovery is -1"),
         (lambda: first_guard(None, limits=[Limit("p"), Limit("p")]), "have the same name: p, p"),
-        (lambda: first_guard([1.0]), "has 1 returns; expected at least 10"),
+        (lambda: first_guard([1.0]), "has 1 returns of whole episodes; expected at least 10"),
         (
             lambda: first_guard(GOOD).after_episode(math.nan, by="new"),
             "return of an episode is nan",

@@ -1,5 +1,7 @@
 """A system that shows other units than the log is not acted on, or it is said what differs."""
 
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -66,9 +68,10 @@ def test_sensors_that_stand_still_are_told_also_where_each_episode_has_another_v
 def test_another_step_limit_of_the_system_is_told_where_all_its_episodes_show_it():
     sevenths = range(3, 50, 7)
     told = unlike_the_log(met(cut=[*sevenths]), LOG, 20)
-    assert (
-        "cuts its episodes after 7 steps, the environment of evaluation after 20" in told["limit"]
-    )
+    assert "cuts its episodes after 7 steps; the policy is learned" in told["limit"]
+    assert "for episodes of 20" in told["limit"]
+    as_short = dataclasses.replace(LOG, episode_lengths=np.array([7, 7, 9]))
+    assert unlike_the_log(met(cut=[*sevenths]), as_short, 20) == {}, "the log's are no longer"
     assert unlike_the_log(met(cut=[*sevenths]), LOG, 7) == {}
     assert unlike_the_log(met(cut=[*sevenths]), LOG, None) == {}, "nothing is known of it"
     assert unlike_the_log(met(cut=[3, 10, 18, 25]), LOG, 20) == {}, "it is another reason"

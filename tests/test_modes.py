@@ -129,6 +129,11 @@ def test_actions_are_moved_into_the_bounds_and_it_is_said():
     assert limited([0.5, 2.0]).reasons == ()
 
 
+def test_one_rate_holds_for_every_entry():
+    low, high = array(0.0, 0.0), array(1.0, 1.0)
+    assert Interlocks(low, high, rate=np.asarray(0.25)).rate.tolist() == [0.25, 0.25]
+
+
 def test_an_action_changes_by_at_most_its_rate():
     found = limited([1.0, 4.0], array(0.0, 0.0), seconds=0.5, rate=array(1.0, 100.0))
     assert found.action.tolist() == [0.5, 4.0]
@@ -185,9 +190,7 @@ def test_a_projection_that_fails_holds_the_last_action(broken):
 def test_time_outs_say_how_long_nothing_was_asked_and_how_old_an_observation_is():
     dead = DeadMan(between_calls=2.0, observation_age=1.0)
     assert dead.expired(10.0, last_call=8.5) == dead.expired(10.0, last_call=None) == ""
-    assert dead.expired(10.0, last_call=7.0) == (
-        "No action was asked for since 3 s; 2 s are allowed."
-    )
+    assert dead.expired(10.0, last_call=7.0) == ("No action was asked for in 3 s; 2 s are allowed.")
     assert dead.stale(10.0, observed_at=9.5) == ""
     assert dead.stale(10.0, observed_at=8.0) == "The observation is 2 s old; 1 s are allowed."
     assert "2 s in the future" in dead.stale(10.0, observed_at=12.0)

@@ -291,12 +291,25 @@ def test_every_agent_of_a_run_looks_three_settling_times_ahead():
     assert both.sac == config.sac and with_horizon(tiny_config(), ("sac",)) == tiny_config()
 
 
+def test_another_interval_than_that_of_the_log_is_refused():
+    log = replace(tiny_log(), metadata={"row_seconds": 10.0})
+    minutes = replace(tiny_config(), control_interval=600.0, settling_time=6000.0)
+    with pytest.raises(
+        InputError, match="is 600 s, and tiny has a row every 10 s; a row is a step"
+    ):
+        prepare(minutes, dataset=log, env=ENV)
+    seconds = replace(tiny_config(), control_interval=10.0, settling_time=100.0)
+    assert prepare(seconds, dataset=log, env=ENV).config.sac.discount == pytest.approx(1 - 1 / 30)
+    assert prepare(minutes, dataset=tiny_log(), env=ENV), "nothing is known of its rows"
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
         ({"settling_time": 60.0}, "also give control_interval"),
         ({"control_interval": 60.0}, "also give settling_time"),
         ({"settling_time": 60.0, "control_interval": 90.0}, "settles within one interval"),
+        ({"settling_time": 9e5, "control_interval": 60.0}, "are 45,000 steps.*both in seconds"),
         ({"settling_time": -1.0, "control_interval": 1.0}, "settling_time"),
         ({"settling_time": 60.0, "control_interval": float("inf")}, "control_interval"),
     ],

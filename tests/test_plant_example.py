@@ -1,5 +1,6 @@
 """The worked example: a plant, its log, its old controller, and one day in small."""
 
+import argparse
 import csv
 import json
 import shutil
@@ -109,6 +110,12 @@ def test_what_is_good_is_near_the_set_point_with_calm_valves():
     obs = np.array([[50.0, 60.0, 5.0, 20.0, 55.0]] * 2)
     after = np.array([[54.0, 60.0, 5.0, 20.0, 44.0], [50.0, 60.0, 5.0, 120.0, 44.0]])
     assert reward(obs, np.array([[20.0], [100.0]]), after) == pytest.approx([-1.0, -5.8])
+
+
+@pytest.mark.parametrize("text", ["x=1@3-4", "fouling_percent", "fouling_percent=a@3-4", ""])
+def test_a_fault_that_is_none_is_told_with_those_there_are(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="the faults are jacket_reads_C, foul"):
+        plant.fault_of(text)
 
 
 def asked(address, content=None):

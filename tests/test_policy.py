@@ -89,6 +89,12 @@ def test_no_action_follows_from_a_reading_that_is_no_number(saved):
         policy(np.asarray([[0.0, 0.0, 1.0], [0.0, 1.0, np.inf]]))
 
 
+@pytest.mark.parametrize("obs", [{"level": 1.0}, [[0.0], [1.0, 2.0]], object()])
+def test_no_action_follows_from_what_is_no_array(saved, obs):
+    with pytest.raises(InputError, match=r"no array of numbers; this policy takes \(3,\)"):
+        load_policy(saved)(obs)
+
+
 _IN_WORKERS: Policy | None = None
 
 
@@ -326,3 +332,6 @@ def test_a_folder_without_a_policy_is_named(tmp_path):
     for place in (tmp_path, tmp_path / "nowhere", tmp_path / "file"):
         with pytest.raises(InputError, match="there is no saved policy in"):
             load_policy(place)
+    (tmp_path / "contract.json").write_text("{}")
+    with pytest.raises(InputError, match="what moore export has made of one"):
+        load_policy(tmp_path)

@@ -90,13 +90,16 @@ class TestCalls:
         assert plain_status(told)["budget"] == {"margin": None, "spent": 1.0}
 
     def test_a_unit_beside_a_controller_says_who_acts_and_why(self, shared_session):
-        standing = {"north": UnitStanding("old", "The mode is shadow.", trusted=True, alarm="")}
+        standing = {
+            "north": UnitStanding("old", "The mode is shadow.", True, "", fault="It failed.")
+        }
         told = plain_status(
             dataclasses.replace(shared_session.status, mode="shadow", standing=standing)
         )
         assert told["mode"] == "shadow"
         unit = next(one for one in told["units"] if one["unit"] == "north")
         assert (unit["actor"], unit["why"]) == ("old", "The mode is shadow.")
+        assert unit["fault"] == "It failed."
 
     def test_it_can_be_saved(self, served):
         server = served()

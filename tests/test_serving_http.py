@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -155,7 +156,7 @@ observation_age = 5.0
 
 
 def test_limits_come_from_a_file_and_hold_over_http(
-    quick_run, log_file, tmp_path, capsys, recwarn, monkeypatch
+    quick_run, log_file, tmp_path, capsys, monkeypatch
 ):
     (tmp_path / "limits.toml").write_text(LIMITS)
     (tmp_path / "old_controller.py").write_text("def act(obs):\n    return obs[:1]\n")
@@ -184,6 +185,10 @@ def test_limits_come_from_a_file_and_hold_over_http(
     assert told["units"][0]["why"].startswith("The observation is 60 s old")
     assert told["overdue"] == ""
     assert not alarmed["trusted"] and "level is 9, above 4.5" in alarmed["alarm"]
+    told = [line for line in capsys.readouterr().err.splitlines() if "level is 9" in line]
+    assert len(told) == 1 and re.match(
+        r"moore: \d{4}-\d\d-\d\d [\d:]{8} unit 0, step \d+: ", told[0]
+    )
     assert waiting["actor"] == "old" and "for 0 readings" in waiting["awaits"]
 
     line = f"serve {tmp_path / 'served'} --controller old_controller:act"

@@ -76,7 +76,7 @@ def test_where_another_controller_acts_other_units_are_told_too(begin):
 
 def test_episodes_that_end_earlier_than_those_of_evaluation_are_told(begin):
     (text,) = plant(begin(), 120, length=10)
-    assert "cuts its episodes after 10 steps, the environment of evaluation after 20" in text
+    assert "cuts its episodes after 10 steps; the policy is learned" in text
 
 
 @pytest.mark.parametrize(

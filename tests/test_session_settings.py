@@ -9,6 +9,7 @@ import pytest
 
 from beside_old import OBS, Time, sessions_beside
 from controlled import records
+from moore import Session
 from moore.errors import InputError, TurnError
 from moore.files import whole_path
 from moore.guarding.comparison import Range
@@ -25,6 +26,16 @@ LEVEL = GuardSettings(returns=None, limits=[Limit("level", high=4.5)])
 def begin(quick_run, log_file, tmp_path):
     with sessions_beside(quick_run, log_file, tmp_path, Time()) as begin:
         yield begin
+
+
+class NeedsGains:
+    """A controller that is given as a class, but cannot be made without arguments."""
+
+    def __init__(self, gain):
+        self.gain = gain
+
+    def act(self, obs):
+        return -self.gain * obs
 
 
 def untyped(kind, *args, **kwargs):
@@ -71,6 +82,7 @@ def test_a_setting_of_another_type_is_refused_where_it_is_made(make, words):
         ({"guard": untyped(GuardSettings, returns=["a"])}, "returns"),
         ({"guard": GuardSettings(returns=[1.0, math.nan] * 20)}, "that is not finite"),
         ({"controller": ""}, "no known kind"),
+        ({"controller": NeedsGains}, "NeedsGains is a class, and none of its objects can be made"),
         ({"clock": lambda: "noon"}, "clock gave 'noon'"),
         ({"clock": lambda: math.nan}, "clock gave nan"),
         ({"clock": time.gmtime}, "clock gave time.struct_time"),
@@ -79,6 +91,41 @@ def test_a_setting_of_another_type_is_refused_where_it_is_made(make, words):
 def test_or_at_the_latest_when_the_session_begins(begin, how, words):
     with pytest.raises(InputError, match=words):
         begin(**how)
+
+
+def test_a_class_of_controllers_is_made_into_one(begin):
+    class Pid(NeedsGains):
+        def __init__(self):
+            super().__init__(0.25)
+
+    assert begin(controller=Pid).act(OBS) == pytest.approx(-0.125)
+
+
+def test_a_controller_of_a_file_for_another_system_is_refused_before_anything_is_there(
+    begin, tmp_path
+):
+    arrays = {"weight_0": np.zeros((2, 1)), "bias_0": [0.0], "low": [-2.0], "high": [2.0]}
+    np.savez(tmp_path / "old.npz", **arrays)
+    with pytest.raises(InputError, match="takes 2 observations and gives 1 actions; this system"):
+        begin(controller=tmp_path / "old.npz")
+    assert not (tmp_path / "session").exists()
+
+
+def test_a_run_is_no_session_and_a_session_no_run(begin, quick_run):
+    session = begin()
+    session.close()
+    with pytest.raises(InputError, match="It is a run; begin a session with"):
+        Session.resume(quick_run)
+    with pytest.raises(InputError, match=r"It is a session.*moore\.Session\.resume goes on"):
+        Session.from_run(session.folder)
+
+
+def test_without_a_controller_there_is_nobody_to_trust(quick_run, log_file, tmp_path):
+    with (
+        sessions_beside(quick_run, log_file, tmp_path, None) as begin,
+        pytest.raises(InputError, match="has no controller that ran before"),
+    ):
+        begin(controller=None).trust_again()
 
 
 @pytest.mark.parametrize("when", ["2024-01-01", np.array([1.0]), True])
@@ -102,6 +149,7 @@ def test_a_rate_of_transfer_is_a_number_for_each_entry(rate):
         (5, "signals is 5; the guard watches level"),
         ("level", "signals is 'level'; the guard watches level"),
         ([1.0], r"signals is 1\.0; the guard watches level"),
+        (None, "the signals are not told; the guard watches level"),
         ({"height": 1.0}, "signal level is not told"),
         ({"level": "4.1"}, "signal level holds text"),
         ({"level": [4.1]}, r"signal level is \[4\.1\]; expected one number"),

@@ -211,6 +211,26 @@ class TestSession:
         assert facts["session"]["mode"] == "on" and facts["budget"]["margin"] == 77.0
         assert facts["acting"] == "the old controller"
 
+    @pytest.mark.parametrize(
+        ("gate", "words"),
+        [
+            (None, "no gate has decided yet"),
+            (False, "the gate refused the newest one"),
+            (True, "the gate let the newest policy through"),
+        ],
+    )
+    def test_before_the_first_epoch_is_over_the_gate_is_the_sessions(
+        self, asked, folder, gate, words
+    ):
+        (folder / "metrics.jsonl").unlink()
+        self.write(folder, gate=gate)
+        assert words in asked("/content")[2] and "there is no gate" not in asked("/content")[2]
+
+    def test_a_fault_of_the_old_controller_is_told(self, asked, folder):
+        fault = "the controller failed (off); the last good action is held."
+        self.write(folder, units=[TOLD["units"][0] | {"fault": fault}])
+        assert f"Old controller, unit north:</strong> {fault}" in asked("/content")[2]
+
     def test_one_that_is_silent_closed_or_damaged_is_told(self, asked, folder):
         self.write(folder)
         content = asked("/content")[2]
@@ -247,6 +267,7 @@ def test_a_real_browser_shows_what_has_changed_since_it_opened_the_page(folder, 
             self.asked += 1
             north = {"unit": "north", "actor": "old", "why": "The guard does not trust it."}
             north |= {"alarm": "level is 9, above 4.5.", "awaits": "level has kept its limits."}
+            north |= {"fault": "the controller failed (it is off); the last good action is held."}
             session = {"mode": "shadow" if self.asked == 1 else "canary", "units": [north]}
             session = live_session(session)
             return live_facts("a plant", [], "", finished=False, session=session), []
@@ -261,6 +282,7 @@ def test_a_real_browser_shows_what_has_changed_since_it_opened_the_page(folder, 
         server.shutdown()
     assert '<h2>mode</h2><strong class="words">canary<' in page and "shadow" not in page
     assert "Alarm, unit north:</strong> level is 9, above 4.5. Still awaited: level" in page
+    assert "Old controller, unit north:</strong> the controller failed (it is off)" in page
 
 
 def test_a_chart_spans_its_points_from_the_lower_left_to_the_upper_right():

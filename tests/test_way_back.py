@@ -17,7 +17,7 @@ class TestWayBack:
         session = begin(mode="on", guard=self.LIMITS)
         with pytest.warns(GuardAlarm):
             control(session, time, 1, signals={"heat": 95.0})
-        with pytest.raises(InputError, match="heat has kept its limits for 0 readings"):
+        with pytest.raises(InputError, match="before its cause is gone: heat is out of its limits"):
             session.trust_again()
         control(session, time, 1, signals={"heat": 80.0})
         session.trust_again()

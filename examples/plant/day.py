@@ -80,7 +80,10 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--fault", default=FAULT, help="what breaks, and in which minutes")
     args = parser.parse_args()
-    prepared, fault = args.out.absolute(), fault_of(args.fault)
+    try:
+        prepared, fault = args.out.absolute(), fault_of(args.fault)
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
     out = prepared / f"day-{args.seed}"
     if out.exists():
         parser.error(f"{out} is there already; remove it, or play another day with --seed")

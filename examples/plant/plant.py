@@ -39,12 +39,23 @@ class Fault(NamedTuple):
 
 
 def fault_of(text: str) -> Fault:
-    """The fault of an option such as jacket_reads_C=20@900-1080; ValueError if it is none."""
+    """The fault of an option such as jacket_reads_C=20@900-1080.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     what, _, when = text.partition("@")
-    (name, size), (begin, end) = what.split("="), when.split("-")
-    if name not in FAULTS:
-        raise ValueError(f"no such fault: {name}")
-    return Fault(name, float(size), int(begin), int(end))
+    try:
+        (name, size), (begin, end) = what.split("="), when.split("-")
+        found = Fault(name, float(size), int(begin), int(end))
+    except ValueError:
+        found = Fault("", 0.0, 0, 0)
+    if found.name not in FAULTS:
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected a fault, how strong, and the minutes, such as "
+            f"jacket_reads_C=20@900-1080; the faults are {', '.join(FAULTS)}"
+        )
+    return found
 
 
 class Plant:

@@ -1,7 +1,11 @@
 """The command `moore serve`: a session over HTTP."""
 
+import contextlib
 import os
 import sys
+import time
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +99,7 @@ def serve_session(arguments: list[str]) -> None:
         patience=options.patience,
     )  # fmt: skip
     token = check_token(_token(options.token_file), options.host)
-    with listen(options.host, options.port) as socket:
+    with listen(options.host, options.port) as socket, _warnings_as_sentences():
         session = open_session(
             run, out=options.out, dataset=options.dataset, at=options.at, accept=options.accept,
             learner=options.learner, controller=options.controller, mode=options.mode,
@@ -113,6 +117,24 @@ def serve_session(arguments: list[str]) -> None:
                 )  # fmt: skip
         finally:
             session.close()
+
+
+@contextlib.contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    """Alarms and the like are told with the time, and without the line of code that tells them."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *rest: object) -> None:
+            if not issubclass(category, UserWarning):
+                shown(message, category, *rest)  # type: ignore[arg-type]
+                return
+            with contextlib.suppress(OSError):  # standard error may be a lost terminal
+                now = time.strftime("%Y-%m-%d %H:%M:%S")
+                print(f"moore: {now} {message}", file=sys.stderr, flush=True)
+
+        warnings.showwarning = tell  # type: ignore[assignment]
+        yield
 
 
 def _token(path: Path | None) -> str | None:

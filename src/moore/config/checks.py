@@ -13,6 +13,9 @@ from moore.sinks.trackers import tracker_names
 if TYPE_CHECKING:
     from moore.config.run import Config
 
+# Steps of a horizon beyond which values do not settle in any number of updates that is made.
+_FURTHEST = 20_000
+
 
 def check(config: "Config") -> None:
     """Raises InputError for the first setting that cannot be, or that does not fit another."""
@@ -75,6 +78,13 @@ def _check_seconds(config: "Config") -> None:
         raise InputError(
             f"control_interval is {interval:g} s and settling_time {settling:g} s; a system that "
             "settles within one interval leaves nothing to look ahead to: leave both out."
+        )
+    steps = 3.0 * settling / interval
+    if steps > _FURTHEST:
+        raise InputError(
+            f"control_interval is {interval:g} s and settling_time {settling:g} s; three settling "
+            f"times are {steps:,.0f} steps, and values reach no further than {_FURTHEST:,}. Give "
+            "both in seconds, or act less often."
         )
 
 

@@ -84,8 +84,10 @@ def split_reference(
     values = np.asarray(returns, float)
     if values.ndim != 1 or len(values) < 2 * _LEAST or not np.isfinite(values).all():
         raise InputError(
-            f"the reference has {values.size} returns; expected at least {2 * _LEAST}, all of them "
-            "finite. Let it act for longer, or give the range of returns yourself."
+            f"the reference has {values.size} returns of whole episodes; expected at least "
+            f"{2 * _LEAST}, all of them finite. Let it act for longer, give the range of returns "
+            "yourself, or test no returns (returns=None, in a file of limits 'none'): a process "
+            "without end is watched by its signals."
         )
     first = episodes_for_range(len(values))
     low, high = map(float, range_of(values[:first]))

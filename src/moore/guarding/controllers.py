@@ -16,6 +16,8 @@ from moore.errors import InputError
 from moore.imports import import_named
 from moore.numbers import as_measured
 
+# How a sentence ends that tells that an action is sent again.
+_HELD = " is held"
 Obs = Float[np.ndarray, "*rows obs"]
 Action = Float[np.ndarray, "*rows action"]
 
@@ -26,6 +28,19 @@ class Controller(Protocol):
 
     def act(self, obs: Obs) -> Action:
         """Actions for one observation (obs,) or for a batch (rows, obs)."""
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A controller of a file, which knows for what system it was made.
+
+    Attributes:
+        file_sizes: numbers of entries of an observation and of an action; None: not known.
+    """
+
+    @property
+    def file_sizes(self) -> tuple[int | None, int | None]:
+        """See above."""
 
 
 @runtime_checkable
@@ -70,15 +85,7 @@ def named_controller(text: str) -> Controller:
         InputError: not such a name, a module that cannot be imported, nothing that can act, or an
             object that cannot be made.
     """
-    found = import_named(text, what="controller", example="my_plant:pid")
-    if isinstance(found, type):
-        try:
-            found = found()
-        except Exception as error:  # whatever the user's class raises
-            raise InputError(
-                f"controller {text} is a class, and none of its objects can be made without "
-                f"arguments ({error}); name an object, or a class that needs none."
-            ) from error
+    found = made(import_named(text, what="controller", example="my_plant:pid"), text)
     if isinstance(found, Controller):
         return found
     if callable(found):
@@ -88,6 +95,42 @@ def named_controller(text: str) -> Controller:
         f"controller {text}: {module} has no function {name}(obs), which returns an action, and no "
         "such object with a method act(obs)."
     )
+
+
+def made(found: object, name: str) -> object:
+    """What was named or given; of a class, one of its objects, made without arguments.
+
+    Raises:
+        InputError: none can be made so.
+    """
+    if not isinstance(found, type):
+        return found
+    try:
+        return found()
+    except Exception as error:  # whatever the user's class raises
+        raise InputError(
+            f"controller {name} is a class, and none of its objects can be made without "
+            f"arguments ({error}); name an object, or a class that needs none."
+        ) from error
+
+
+def check_sizes(controller: Controller, source: str, *, obs_dim: int, action_dim: int) -> None:
+    """Raises InputError if a controller is known to be made for another system.
+
+    Args:
+        controller: any controller; only one of a file knows its sizes.
+        source: what the user called it.
+        obs_dim, action_dim: numbers of entries of an observation and of an action of this system.
+    """
+    if not isinstance(controller, Sized):
+        return
+    here, sizes = (obs_dim, action_dim), controller.file_sizes
+    if any(known not in (None, size) for known, size in zip(sizes, here, strict=True)):
+        takes, gives = ("any number of" if known is None else known for known in sizes)
+        raise InputError(
+            f"{source} takes {takes} observations and gives {gives} actions; this system has "
+            f"{obs_dim} and {action_dim}."
+        )
 
 
 def as_action(answer: object) -> np.ndarray:
@@ -152,11 +195,16 @@ def ask(
                 "its first observation."
             )
         action = np.where(good[..., None], action, last)
-        fault += "; the last good action is held"
+        fault += f"; the last good action{_HELD}"
     elif fault:
         fault += "; it is moved to the bounds"
     action = np.minimum(np.maximum(action, low), high).astype(np.float32)
     return Answer(action, np.asarray(~good), fault and f"{fault}.")
+
+
+def is_held(told: str) -> bool:
+    """Whether a sentence, of `ask` or of the interlocks, tells that an action is sent again."""
+    return told.endswith(f"{_HELD}.")
 
 
 def _answer(controller: Controller, obs: Obs, shape: tuple[int, ...]) -> tuple[Action, str]:

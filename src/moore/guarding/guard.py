@@ -104,14 +104,21 @@ class Guard:
         """What has to come, after an alarm, before any policy may act again; empty: nothing."""
         return self._awaits(self.readings_needed)
 
+    @property
+    def awaits_of_a_person(self) -> str:
+        """The same where a person has seen to the cause, who need not wait for calm signals."""
+        return self._awaits(min(self.readings_needed, 1))
+
     def _awaits(self, needed: int) -> str:
         if self.trusted or needed == 0:
             return ""
         worst = min(self._suspected, key=lambda signal: signal.calm, default=None)
         if worst is not None and worst.calm < needed:
+            if needed == 1:
+                return f"{worst.limit.name} is out of its limits."
             return (
                 f"{worst.limit.name} has kept its limits for {int(worst.calm)} readings; the new "
-                f"policy may act again after {needed}, if the gate agrees."
+                f"policy may act again after {needed}, if the gate agrees (without one: a person)."
             )
         for signal in self.signals:
             if signal.limit.allowed == 0.0 and signal.calm == 0.0:
@@ -180,7 +187,7 @@ class Guard:
         """
         if self.trusted or not gate():
             return self
-        if self._awaits(min(self.readings_needed, 1) if seen_to else self.readings_needed):
+        if self.awaits_of_a_person if seen_to else self.awaits:
             return self
         comparison = None if self.comparison is None else self.comparison.restarted()
         signals = tuple(signal.begun_anew() for signal in self.signals)

@@ -17,6 +17,7 @@ from moore.numbers import as_measured, check_numbers
 
 Action = Float[np.ndarray, " action"]
 Bounds = Float[np.ndarray, "*action"]
+Rates = Float[np.ndarray, "*entries"]
 Projection = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (obs, action) -> action
 
 
@@ -28,13 +29,13 @@ class Interlocks:
         low: lower bounds, (action,); in a session an infinite one is that of the action itself, and
             one number, (), holds for every entry.
         high: upper bounds, in the same way.
-        rate: largest change of each entry in one second, as many; None: no limit.
+        rate: largest change of each entry in one second, as many or one for all; None: no limit.
         project: a function of the user's own, (obs, action) -> action; None: there is none.
     """
 
     low: Bounds
     high: Bounds
-    rate: Bounds | None = None
+    rate: Rates | None = None
     project: Projection | None = None
 
     def __post_init__(self) -> None:
@@ -49,10 +50,14 @@ class Interlocks:
                 f"the bounds are {low.tolist()} and {high.tolist()}; expected as many lower as "
                 "upper ones, each lower one first."
             )
-        if self.rate is not None and not (self.rate.shape == low.shape and (self.rate > 0).all()):
+        rate = self.rate
+        if rate is not None and not (rate.shape in ((), low.shape) and (rate > 0).all()):
             raise InputError(
-                f"the rate limits are {self.rate.tolist()}; expected {low.size} numbers above 0."
+                f"the rate limits are {rate.tolist()}; expected one number above 0, or one for "
+                f"each of the {low.size} entries of the action."
             )
+        if rate is not None:
+            object.__setattr__(self, "rate", np.full(low.shape, rate))
 
     def within(self, low: Action, high: Action) -> "Interlocks":
         """The interlocks of so many entries, with these bounds where they have none.
@@ -213,7 +218,7 @@ class DeadMan:
         if last_call is None or now - last_call <= self.between_calls:
             return ""
         return (
-            f"No action was asked for since {now - last_call:.3g} s; "
+            f"No action was asked for in {now - last_call:.3g} s; "
             f"{self.between_calls:.3g} s are allowed."
         )
 

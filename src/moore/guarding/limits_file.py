@@ -118,8 +118,9 @@ def read_limits(path: str | Path) -> Limits:
         InputError: it cannot be read, a name is unknown, or a value is impossible.
     """
     path = Path(path).expanduser()
+    content = read_whole(path, _WHAT)
     try:
-        values = tomllib.loads(read_whole(path, _WHAT).decode("utf-8-sig"))
+        values = tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML ({error}); expected {_WHAT}.") from None
     try:
@@ -133,6 +134,11 @@ def _limits(values: dict[str, Any]) -> Limits:
     if not isinstance(signals, dict):
         raise InputError("'signals' is a table with a table for each signal: [signals.level].")
     limits = [_limit(name, table) for name, table in signals.items()]
+    if unknown := [name for name in values if name not in vars(_Tables())]:
+        raise InputError(
+            f"there is no table '{unknown[0]}'; the known ones are signals, "
+            f"{', '.join(vars(_Tables()))}."
+        )
     tables: _Tables = merge(_Tables(), values)
     has_guard = limits or "guard" in values
     transfer_rate = tables.actions.transfer_rate

@@ -58,6 +58,11 @@ class NetworkController:
         """Number of entries of an observation."""
         return self.layers[0].weight.shape[-2]
 
+    @property
+    def file_sizes(self) -> tuple[int, int]:
+        """Numbers of entries of an observation and of an action."""
+        return self.obs_dim, self.low.size
+
     def act(self, obs: Float[np.ndarray, "*rows obs"]) -> Float[np.ndarray, "*rows action"]:
         if obs.shape[-1] != self.obs_dim:
             raise InputError(
@@ -98,8 +103,9 @@ def read_npz(path: Path) -> NetworkController:
             for i in range(depth)
         ]
     except (KeyError, ValueError, EOFError, OSError, TypeError, zipfile.BadZipFile) as error:
+        reason = f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"{path} cannot be read as a controller ({error}); expected an .npz with weight_0, "
+            f"{path} cannot be read as a controller ({reason}); expected an .npz with weight_0, "
             "bias_0, ..., low and high, as `moore export` writes it."
         ) from None
     return checked(NetworkController(layers, "relu", True, low, high, *units), str(path))

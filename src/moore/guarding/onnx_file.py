@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,10 +19,12 @@ class OnnxController:
     Attributes:
         outputs: computes the first output from the input.
         batch: number of rows that the model takes; None: any.
+        file_sizes: numbers of entries of an observation and of an action; None: left open.
     """
 
     outputs: Callable[[np.ndarray], np.ndarray]
     batch: int | None
+    file_sizes: tuple[int | None, int | None] = (None, None)
 
     def act(self, obs: Float[np.ndarray, "*rows obs"]) -> Float[np.ndarray, "*rows action"]:
         rows = np.atleast_2d(obs).astype(np.float32)
@@ -45,10 +48,10 @@ def read_onnx(path: Path) -> OnnxController:
     """
     content = read_whole(path, "an ONNX model")
     try:
-        inputs, outputs = _with_runtime(content)
+        inputs, output, outputs = _with_runtime(content)
     except ImportError:
         try:
-            inputs, outputs = _with_reference(content)
+            inputs, output, outputs = _with_reference(content)
         except ImportError:
             raise InputError(
                 f'{path} needs ONNX Runtime; install the extra: pip install "moore-rl[export]".'
@@ -65,41 +68,52 @@ def read_onnx(path: Path) -> OnnxController:
     ((name, shape),) = inputs.items()
     if len(shape) != 2:
         raise InputError(f"{path} takes {name} of shape {shape}; expected (rows, observations).")
-    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
-    return OnnxController(lambda rows: outputs({name: rows}), batch)
+    width = _size(output[-1]) if len(output) == 2 else None
+    file_sizes = (_size(shape[1]), width)
+    return OnnxController(lambda rows: outputs({name: rows}), _size(shape[0]), file_sizes)
+
+
+def _size(dimension: object) -> int | None:
+    """A dimension that the file fixes; None: it has a name, or none."""
+    return dimension if isinstance(dimension, int) and dimension > 0 else None
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is no ONNX model that can be run: {' '.join(str(error).split())}.")
+    told = " ".join(str(error).split()).rstrip(".")
+    return InputError(f"{path} is no ONNX model that can be run: {told}.")
 
 
-def _with_runtime(content: bytes) -> tuple[dict[str, list], Callable[[dict], np.ndarray]]:
+# Shapes of the inputs by their names, shape of the first output, and what computes it.
+_Model = tuple[dict[str, list], list, Callable[[dict], np.ndarray]]
+
+
+def _with_runtime(content: bytes) -> _Model:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a policy is small, and learning runs beside it
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    first = session.get_outputs()[0].name
+    first = session.get_outputs()[0]
     shapes = {x.name: list(x.shape) for x in session.get_inputs()}
-    return shapes, lambda values: session.run([first], values)[0]
+    return shapes, list(first.shape), lambda values: session.run([first.name], values)[0]
 
 
-def _with_reference(content: bytes) -> tuple[dict[str, list], Callable[[dict], np.ndarray]]:
+def _with_reference(content: bytes) -> _Model:
     import onnx
     from onnx.reference import ReferenceEvaluator
 
     model = onnx.load_model_from_string(content)
     evaluator = ReferenceEvaluator(model)
     constants = {x.name for x in model.graph.initializer}
-    shapes = {
-        x.name: [d.dim_value for d in x.type.tensor_type.shape.dim]
-        for x in model.graph.input
-        if x.name not in constants
-    }
+    shapes = {x.name: _dimensions(x) for x in model.graph.input if x.name not in constants}
 
     def act(values: dict) -> np.ndarray:
         outputs = evaluator.run(None, values)
         assert isinstance(outputs, list)  # a table only where inner results are asked for
         return outputs[0]
 
-    return shapes, act
+    return shapes, _dimensions(model.graph.output[0]), act
+
+
+def _dimensions(value: Any) -> list[int]:
+    return [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]

@@ -55,6 +55,7 @@ def read_stable_baselines3(
         state = file.arrays(file.content)
         names, squashed = _acting_layers(state)
         activation = _activation(settings, default="relu" if squashed else "tanh")
+        _check_outputs(state.get(f"{names[-1]}.weight"), low.size)
         layers = from_state(state, names, inputs=None, outputs=low.size)
     except (KeyError, ValueError, TypeError, OSError, EOFError, RecursionError, RuntimeError,
             zipfile.BadZipFile) as error:  # fmt: skip
@@ -75,6 +76,11 @@ def read_stable_baselines3(
         ),
         str(path),
     )
+
+
+def _check_outputs(last: np.ndarray | None, size: int) -> None:
+    if last is not None and last.ndim == 2 and len(last) != size:
+        raise ValueError(f"its actions have {len(last)} entries, the bounds {size}")
 
 
 def _acting_layers(state: dict[str, np.ndarray]) -> tuple[list[str], bool]:

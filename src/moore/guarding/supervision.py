@@ -182,7 +182,8 @@ def restored(
         if told["controller"] != "clone":
             raise InputError(
                 f"this session has a controller ({told['controller']}), which is not opened by its "
-                "name in a file; give it again: moore.Session.resume(..., controller=...)."
+                "name in a file; give it again: --controller, or in Python "
+                "moore.Session.resume(..., controller=...)."
             )
         controller = "clone"
     locks = told["interlocks"]

@@ -5,6 +5,7 @@ from datetime import datetime
 from moore.numbers import is_finite
 
 _ACTORS = {"old": "the old controller", "new": "the new policy"}
+_GATE = {True: "the gate let the newest policy through", False: "the gate refused the newest one"}
 # Seconds without news after which a session that was not closed is said to be silent.
 _SILENT = 10.0
 # A clock that is further than this from the computer's is a simulation's.
@@ -23,6 +24,7 @@ def live_session(told: dict) -> dict:
     units = [_unit(one, told) for one in given if isinstance(one, dict)]
     actors = {unit["actor"] for unit in units}
     budget, latency = told.get("budget"), told.get("latency")
+    gate = told.get("gate")
     has_margin = isinstance(budget, dict) and is_finite(budget.get("margin"))
     return {
         "mode": told.get("mode"),
@@ -32,6 +34,7 @@ def live_session(told: dict) -> dict:
         "steps": told.get("steps"),
         "updates": told.get("updates"),
         "due": told.get("due"),
+        "gate": _GATE[gate] if isinstance(gate, bool) else "no gate has decided yet",
         "unrecorded": told.get("unrecorded") or "",
         "trouble": told.get("trouble") or "",
         "budget": budget if has_margin else None,
@@ -49,6 +52,7 @@ def _unit(one: dict, told: dict) -> dict:
         "awaits": one.get("awaits") or "",
         "since": _when(one.get("since"), told.get("time")),
         "interlocks": list(one.get("interlocks") or []),
+        "fault": one.get("fault") or "",
     }
 
 

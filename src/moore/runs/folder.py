@@ -29,6 +29,8 @@ def check_is_there(path: Path) -> None:
         raise InputError(f"there is no folder {folder}{near_file(path.parent) or '.'}")
     inside = sorted(path.parent.glob(f"*/{path.name}"))
     hint = f" Runs are in it: {folder / inside[0].parent.name} is one." if inside else ""
+    if (path.parent / "session.json").is_file():
+        hint = " It is a session, which began from a run; moore.Session.resume goes on with it."
     raise InputError(f"{folder} is not the folder of a run: it holds no {path.name}.{hint}")
 
 

@@ -11,6 +11,7 @@ from moore.agents.adaptive_bc_config import AdaptiveBCConfig
 from moore.algorithms import Algorithm
 from moore.config import Config
 from moore.data.dataset import Dataset
+from moore.data.intervals import MORE, row_seconds, span
 from moore.envs.bounds import Bounds
 from moore.envs.termination import known_environments, termination_rule
 from moore.errors import InputError
@@ -144,6 +145,20 @@ def with_return_scale(
             "returns are known; give --adaptive-bc.return-low and --adaptive-bc.return-high."
         )
     return replace(config, return_low=low, return_high=high)
+
+
+def check_interval(config: Config, log: Dataset | None) -> None:
+    """Raises InputError if the log's rows are known to lie further apart than its steps, or less.
+
+    The discount would otherwise be that of another horizon than the one that was asked for.
+    """
+    rows, interval = None if log is None else row_seconds(log.metadata), config.control_interval
+    if log is None or rows is None or interval is None or 1 / MORE < interval / rows < MORE:
+        return
+    raise InputError(
+        f"control_interval is {interval:g} s, and {log.name} has a row every {span(rows)}; a row "
+        "is a step of control, so give that time, in seconds."
+    )
 
 
 def with_horizon(config: Config, sections: Iterable[str]) -> Config:

@@ -43,7 +43,7 @@ def unlike_the_log(met: Transition, log: Dataset, limit: int | None = None) -> d
         "reward": _other_rewards(np.asarray(met.reward), log.reward[some]),
         "obs": _other_observations(np.asarray(met.obs), log.obs[some]),
         "still": _still(met, log, some),
-        "limit": _other_limit(met, limit),
+        "limit": _other_limit(met, log, limit),
     }
     return {kind: text for kind, text in told.items() if text}
 
@@ -85,17 +85,23 @@ def _still(met: Transition, log: Dataset, some: slice) -> str:
     )
 
 
-def _other_limit(met: Transition, limit: int | None) -> str:
-    """Episodes that the system cuts earlier than the environment of evaluation, all alike."""
+def _other_limit(met: Transition, log: Dataset, limit: int | None) -> str:
+    """Episodes that the system cuts earlier than the environment of evaluation, all alike.
+
+    Nothing is told where those of the log are as short. So they are in a table whose last row in an
+    episode has no successor, and in the next table of the same kind.
+    """
     ends = np.flatnonzero(met.terminated | met.truncated)
     lengths = np.diff(ends)
     if limit is None or len(lengths) < _EPISODES or not met.truncated[ends].all():
         return ""
     if lengths.min() != lengths.max() or lengths[0] >= limit:
         return ""
+    if len(log.episode_lengths) and np.median(log.episode_lengths) == lengths[0]:
+        return ""
     return (
-        f"the system cuts its episodes after {lengths[0]} steps, the environment of evaluation "
-        f"after {limit}; the policy is learned and evaluated for the longer ones."
+        f"the system cuts its episodes after {lengths[0]} steps; the policy is learned, and "
+        f"evaluated if there is a simulator, for episodes of {limit}."
     )
 
 

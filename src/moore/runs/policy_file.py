@@ -43,6 +43,8 @@ def read_files(run: str | Path) -> tuple[Path, dict, bytes]:
         weights = (folder / WEIGHTS).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         hint = "" if Path(run).expanduser().exists() else near_file(run)
+        if (folder / "contract.json").is_file():
+            hint = ", but what moore export has made of one: docs/export.md says how it is run."
         raise InputError(f"there is no saved policy in {run}{hint or '.'}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"the policy in {folder} cannot be read: {error}.") from None
@@ -134,7 +136,15 @@ def checked_obs(obs: object, obs_dim: int) -> np.ndarray:
         InputError: another number of entries, or one that is no finite number or is masked.
     """
     if type(obs) is not np.ndarray or obs.dtype != np.float32:
-        obs = as_measured(obs, "the observation")
+        try:
+            obs = as_measured(obs, "the observation")
+        except InputError:
+            raise
+        except (TypeError, ValueError):
+            raise InputError(
+                f"the observation is {type(obs).__name__}, which is no array of numbers; this "
+                f"policy takes ({obs_dim},) or (n, {obs_dim})."
+            ) from None
     if obs.ndim not in (1, 2) or obs.shape[-1] != obs_dim:
         raise InputError(
             f"the observation has shape {obs.shape}; this policy takes ({obs_dim},) "

@@ -35,7 +35,13 @@ from moore.formats.load import check_against_spaces, load_dataset
 from moore.formats.reward_function import named_reward
 from moore.jax_settings import key_of, plain_jax
 from moore.replay.buffer import Replay, empty_replay
-from moore.runs.log_checks import check_gate, check_log_suits, resolved, with_horizon
+from moore.runs.log_checks import (
+    check_gate,
+    check_interval,
+    check_log_suits,
+    resolved,
+    with_horizon,
+)
 from moore.runs.offline_data import check_disk, on_disk, to_replay
 from moore.runs.policy import Policy
 from moore.runs.termination_choice import make_rule
@@ -139,6 +145,8 @@ def prepare(
     scheme = algorithm.scheme or config.online.parsed_scheme()
     log = _load(dataset if dataset is not None else config.dataset, config, algorithm)
     if world is None:
+        if fresh:
+            check_interval(config, log)
         world = find_world(config, log, env=env, system=system, acts=acts, fresh=fresh)
     if other_limit(log, world.known_limit):
         steps = world.limit.steps

@@ -152,10 +152,9 @@ class Client:
 
     @property
     def standing(self) -> dict[Any, dict[str, Any]]:
-        """For each unit who acted last, why, whether the new policy is trusted, and the alarm."""
-        names = ("actor", "why", "trusted", "alarm")
+        """For each unit who acted last, why, and all else that `status` tells of it."""
         units = [one for one in self.status()["units"] if "actor" in one]
-        return {one["unit"]: {name: one[name] for name in names} for one in units}
+        return {one.pop("unit"): one for one in units}
 
     def status(self) -> dict[str, Any]:
         """How the session stands."""

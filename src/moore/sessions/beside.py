@@ -11,7 +11,7 @@ from jaxtyping import Float
 from moore.data.whole import comparable_returns
 from moore.errors import InputError
 from moore.files import short_path
-from moore.guarding.controllers import Controller, FunctionController
+from moore.guarding.controllers import Controller, FunctionController, check_sizes, made
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.modes import Mode, mode_of
 from moore.guarding.opening import open_controller
@@ -137,6 +137,16 @@ class Beside:
         return cls(Supervisor(settings, old, SessionClock(clock)), facts.beside)
 
 
+def standing_by(supervisor: Supervisor | None) -> Supervisor:
+    """The supervisor of a session; raises InputError if no controller stands by."""
+    if supervisor is None:
+        raise InputError(
+            "this session has no controller that ran before, so its policy always acts; begin "
+            "one with moore.Session.from_run(..., controller=...)."
+        )
+    return supervisor
+
+
 def check_kinds(**given: object) -> None:
     """Raises InputError if what stands beside a policy is of another kind than it must be."""
     for name, value in given.items():
@@ -170,11 +180,16 @@ def opened(source: Source, run: Path, world: World) -> Controller:
     """
     if source == "clone":
         return _of_policy(_clone(run), world)
+    if isinstance(source, type):
+        source = made(source, source.__name__)  # type: ignore[assignment]
     if isinstance(source, Controller):
         return source
     if isinstance(source, str | Path) and str(source) and Path(source).expanduser().is_dir():
         return _of_policy(Path(source), world)
-    return open_controller(source, low=world.bounds.low, high=world.bounds.high)
+    found = open_controller(source, low=world.bounds.low, high=world.bounds.high)
+    sizes = {"obs_dim": world.obs_dim, "action_dim": world.bounds.low.size}
+    check_sizes(found, f"the controller {source}", **sizes)
+    return found
 
 
 def _clone(run: Path) -> Path:

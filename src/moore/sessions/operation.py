@@ -16,6 +16,7 @@ from moore.formats.live_steps import Step, Steps, Unit, plain
 from moore.guarding.modes import Mode
 from moore.runs.policy import Policy
 from moore.sessions.acting import ActingPolicy, Proposed
+from moore.sessions.beside import standing_by
 from moore.sessions.blocks import with_signals
 from moore.sessions.bulletin import Bulletin
 from moore.sessions.decided import Decided, entries
@@ -254,26 +255,21 @@ class Operation:
 
     def set_mode(self, mode: str) -> None:
         """See `Session.set_mode`."""
-        if self.supervisor is None:
-            raise InputError(
-                "this session has no controller that ran before, so its policy always acts; begin "
-                "one with moore.Session.from_run(..., controller=...)."
-            )
+        standing_by(self.supervisor)
         check_mode(mode, self._setup.config)
         self.take([{"kind": "mode", "mode": mode, "time": round(time.time(), 3)}])
 
     def trust_again(self) -> None:
         """See `Session.trust_again`."""
-        if self.supervisor is None or self._setup.learner.gated:
+        supervisor = standing_by(self.supervisor)
+        if self._setup.learner.gated:
             raise InputError(
                 "the user need not say that the new policy is trusted again: it is as soon as a "
                 "newer one is accepted, by the models or for a trial."
             )
-        if self.supervisor.distrusted and not self.supervisor.may_be_trusted(by_user=True):
-            raise InputError(
-                "the new policy cannot act again while a signal is out of its limits: "
-                + self.supervisor.awaits
-            )
+        if supervisor.distrusted and not supervisor.may_be_trusted(by_user=True):
+            why = supervisor.awaits_of_a_person
+            raise InputError(f"the new policy cannot act again before its cause is gone: {why}")
         self.take([{"kind": "trust", "by": "user"}])
 
     def learn(self, *, updates: int | None, seconds: float | None, beyond: bool = True) -> int:

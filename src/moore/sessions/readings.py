@@ -140,6 +140,8 @@ def signals_of(signals: Any, names: list[str]) -> dict[str, float | None]:
     Raises:
         InputError: one is missing, or is no number.
     """
+    if signals is None:
+        raise InputError(f"the signals are not told; {_expected(names)}")
     if not isinstance(signals, Mapping):
         raise InputError(f"signals is {signals!r:.60}; {_expected(names)}")
     if missing := [name for name in names if name not in signals]:

@@ -5,7 +5,6 @@ Everything that lasts from one step to the next comes from the records, live and
 a session that goes on has the very state that it had: mode, guard, transfers, last actions.
 """
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,13 @@ from moore.config import Config
 from moore.errors import InputError
 from moore.formats.live_steps import Step, Steps, Unit, vector
 from moore.guarding.controllers import Answer, Controller, Tracking, ask
-from moore.guarding.guard import GuardAlarm
 from moore.guarding.modes import Conditions, Mode, Sent, mode_of, step
 from moore.guarding.supervision import Supervision
 from moore.numbers import check_numbers
 from moore.sessions.clock import SessionClock
 from moore.sessions.decided import Decided, decision_of, moving_of
 from moore.sessions.readings import signals_of
+from moore.sessions.untold import Untold
 from moore.sessions.watched import UnitStanding, Watched
 
 _BAD_READING = "The observation holds a value that is not finite; the last action is sent again."
@@ -49,7 +48,7 @@ class Supervisor:
         self.setbacks = 0
         self._tracking = controller if isinstance(controller, Tracking) else None
         self._units: dict[Unit, Watched] = {}
-        self._untold: list[str] = []
+        self._untold = Untold()
         if settings.guard is not None:
             settings.guard.first_guard()  # what is wrong with the settings is said at once
 
@@ -68,9 +67,9 @@ class Supervisor:
         return any(one.may_be_trusted(by_user=by_user) for one in self._units.values())
 
     @property
-    def awaits(self) -> str:
-        """What has to come before a policy may act again, in the first unit with an alarm."""
-        return next((one.awaits for one in self._units.values() if one.awaits), "")
+    def awaits_of_a_person(self) -> str:
+        """What has to come before a person may let a policy act again, in the first such unit."""
+        return next(filter(None, (one.awaits_of_a_person for one in self._units.values())), "")
 
     @property
     def overdue(self) -> str:
@@ -214,9 +213,14 @@ class Supervisor:
                 action = sent.action
                 told = decision_of(self.mode, one.alarm, sent, now)
                 told |= {"moving": moving_of(after), "fault": decided[row].decision["fault"]}
-            one.acted(Step(0, unit, obs[row], action, decision=told), told)
+            self._acted(Step(0, unit, obs[row], action, decision=told), told)
             found.append(Decided(action, False, told))
+        self.tell()
         return found
+
+    def _acted(self, step: Step, decision: dict) -> None:
+        self._unit(step.unit).acted(step, decision)
+        self._untold.acted(step, decision)
 
     # --- signals
 
@@ -250,7 +254,7 @@ class Supervisor:
         self._clock.passed(record.get("clock", -np.inf))
         if kind == "act" and newest is not None and newest.decision is not None:
             self._clock.passed(newest.decision["clock"])
-            self._unit(newest.unit).acted(newest, newest.decision)
+            self._acted(newest, newest.decision)
         elif kind == "observe" and "signals" in record:
             for one in self._units.values():
                 if one.newest is not None and one.newest.number == record["step"]:
@@ -277,7 +281,7 @@ class Supervisor:
         if alarm:
             self.setbacks += 1
             self.blamed.add(step.policy or "")
-            self._untold.append(f"unit {step.unit!r}, step {step.number}: {alarm}")
+            self._untold.alarm(step, alarm)
 
     def track(self, units: list[Unit]) -> None:
         """Tells the old controller what was just sent, if it wants to know."""
@@ -289,7 +293,7 @@ class Supervisor:
             try:
                 self._tracking.track(one.obs.copy(), one.action.copy())
             except Exception as error:  # whatever it is, the action must be sent
-                warnings.warn(f"the controller's track failed ({error}).", stacklevel=2)
+                self._untold.track_failed(error)
 
     def go_live(self, saved: int) -> list[dict]:
         """The records so far are read. What happens from now on is told.
@@ -303,7 +307,7 @@ class Supervisor:
         Returns:
             Records that are to be written first.
         """
-        self._untold.clear()
+        self._untold = Untold()
         self._clock.go_on()
         self.track(list(self._units))
         return self.distrust(saved)
@@ -313,10 +317,8 @@ class Supervisor:
         return [{"kind": "distrust", "since": saved}] if self.trusts > saved else []
 
     def tell(self) -> None:
-        """Warns of alarms that nobody was told of."""
-        texts, self._untold = self._untold, []
-        for text in texts:
-            warnings.warn(text, GuardAlarm, stacklevel=2)
+        """Warns of what nobody was told of."""
+        self._untold.tell()
 
     def _unit(self, unit: Unit) -> Watched:
         if unit not in self._units:

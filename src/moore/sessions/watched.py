@@ -12,6 +12,12 @@ from moore.guarding.modes import Mode
 from moore.guarding.supervision import Supervision
 from moore.guarding.transfer import BumplessTransfer
 
+# What is awaited after an alarm, when the signals have kept their limits for long enough.
+_CONSENT = (
+    "A newer policy must pass the gate or be accepted for a trial; in a run without gate and loss "
+    "budget, a person must agree (trust_again)."
+)
+
 
 @dataclass(frozen=True)
 class UnitStanding:
@@ -25,6 +31,7 @@ class UnitStanding:
         since: when the alarm was raised, in seconds of the session's clock; None: there is none.
         awaits: what has to come before any policy may act again, as a sentence; empty: nothing.
         interlocks: what the limits have changed of the last action, as sentences.
+        fault: what was wrong with the old controller's last answer, as a sentence; empty: nothing.
     """
 
     actor: str | None
@@ -34,6 +41,7 @@ class UnitStanding:
     since: float | None = None
     awaits: str = ""
     interlocks: tuple[str, ...] = ()
+    fault: str = ""
 
 
 class Watched:
@@ -79,13 +87,21 @@ class Watched:
         return "" if self.guard is None else self.guard.awaits
 
     @property
+    def awaits_of_a_person(self) -> str:
+        """The same where a person has seen to the cause."""
+        return "" if self.guard is None else self.guard.awaits_of_a_person
+
+    @property
     def standing(self) -> UnitStanding:
-        decision = None if self.newest is None else self.newest.decision
-        why, changed = ("", ()) if decision is None else (decision["why"], decision["interlocks"])
-        since = None if self.trusted else self._since
+        told = None if self.newest is None else self.newest.decision
+        told = told or {"why": "", "interlocks": (), "fault": ""}
+        since, awaits = None if self.trusted else self._since, self.awaits
+        if not self.trusted and not awaits:
+            awaits = _CONSENT
         return UnitStanding(
-            self.board.actor, why, self.trusted, self.alarm, since, self.awaits, tuple(changed)
-        )
+            self.board.actor, told["why"], self.trusted, self.alarm, since, awaits,
+            tuple(told["interlocks"]), told["fault"],
+        )  # fmt: skip
 
     def acted(self, step: Step, decision: dict) -> None:
         """An action was sent."""
