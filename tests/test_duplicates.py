@@ -32,6 +32,19 @@ def test_rows_whose_hashes_collide_are_told_apart(values, buckets):
     assert duplicate_rows([array], hashes=hashes).tolist() == by_hand([array])
 
 
+def test_a_collision_is_a_copy_only_where_every_array_is_equal():
+    first, second = np.array([1.0, 1.0, 2.0, 2.0]), np.array([[3.0], [4.0], [5.0], [5.0]])
+    hashes = np.array([0, 0, 1, 1], np.uint64)
+    assert duplicate_rows([first, second], hashes=hashes).tolist() == [3]
+
+
+def test_zeros_of_either_sign_and_nans_are_equal_and_tiny_values_are_not():
+    alike = np.array([0.0, -0.0, np.nan, -np.nan], np.float32)
+    assert duplicate_rows([alike]).tolist() == [1, 3]
+    tiny = np.array([1e-9, 2e-9, 3e-9], np.float32)
+    assert duplicate_rows([tiny]).tolist() == []
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int64, bool])
 def test_hashes_follow_the_values(dtype):
     array = np.array([[0, 1], [1, 0], [0, 1], [1, 1]], dtype)

@@ -189,6 +189,7 @@ def test_the_actor_may_learn_once_in_so_many_updates():
     assert eqx.tree_equal(waited.actor, state.actor)
     assert not eqx.tree_equal(waited.critics, state.critics)
     assert not eqx.tree_equal(learned.actor, state.actor)
+    assert (int(waited.updates), int(learned.updates)) == (1, 2)
     assert float(first["entropy"]) == 0.0
     # Scaled so that the mean over both updates is that of the one step.
     every, alone = dataclasses.replace(config, actor_every=1), waited
