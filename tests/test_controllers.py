@@ -1,5 +1,6 @@
 """Controllers that ran before: functions, servers, ONNX and npz files; and asking them safely."""
 
+import gc
 import json
 import socket
 import sys
@@ -200,6 +201,16 @@ def test_a_server_that_sends_head_and_content_apart_is_not_waited_for(server):
         times.append(time.perf_counter())
     controller.close()
     assert np.median(np.diff(times)) < 0.03
+
+
+def test_a_server_s_connection_is_closed_with_whoever_asked_it(server, recwarn):
+    controller = HttpController(f"{server}/act")
+    controller.act(np.zeros(2))
+    sock = controller._connection.sock
+    del controller
+    gc.collect()
+    assert sock.fileno() == -1
+    assert not [one for one in recwarn if one.category is ResourceWarning]
 
 
 @pytest.mark.parametrize(

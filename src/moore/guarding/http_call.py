@@ -129,6 +129,10 @@ class HttpController:
         parts = urlsplit(self.url)
         return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
+    def __del__(self) -> None:
+        """Leaves no connection behind: whoever asks does not know that there is one."""
+        self.close()
+
     def close(self) -> None:
         """Closes the connection; the next call opens another one."""
         if self._connection is not None:
