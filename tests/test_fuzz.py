@@ -128,6 +128,7 @@ KNOWN = {
         "hdf5-v1-plain-f4", ["value", "signaling", 134456, 913919], "NaN",
     ),
     "line breaks in a key": ("npz-savez", ["key", "rename", 3, 0, 0], "a b"),
+    "text for what was observed": ("minari-own", ["link", "text", 880999, 620136], "cannot be"),
     "text for a number": ("minari-v2", ["json", "object", 0, 0], "cannot be"),
 }  # fmt: skip
 

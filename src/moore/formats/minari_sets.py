@@ -245,9 +245,10 @@ def _episode(episode, *, ended: bool, infos: bool) -> dict[str, np.ndarray]:
         "terminated": episode.terminations,
         "truncated": truncated,
     }
-    logged = _flatten(episode.infos or {})
-    if OBSERVED in logged:
-        columns["successor_known"] = np.asarray(logged.pop(OBSERVED)[1:])
+    given = dict(episode.infos or {})
+    if OBSERVED in given:
+        columns["successor_known"] = np.atleast_1d(given.pop(OBSERVED))[1:]
+    logged = _flatten(given)
     for key, value in columns.items():
         if len(value) != steps or value.dtype.kind not in "biuf":
             raise ValueError(
