@@ -86,6 +86,7 @@ _LEARNERS = {
     "td3-steps": "TD3, the budget by steps",
     "td3-8": "TD3, eight updates a step",
     "td3-8-failing": "**TD3, eight updates, failures count**",
+    "td3-8-explore": "**TD3, eight updates, failures count, explores**",
 }  # fmt: skip
 
 
