@@ -138,7 +138,7 @@ def test_the_first_quarter_of_the_reference_sets_the_range_and_is_not_compared()
 @pytest.mark.parametrize(
     "returns, told",
     [
-        ([1.0] * 9, "has 9 returns; expected at least 10"),
+        ([1.0] * 9, "has 9 returns of whole episodes; expected at least 10"),
         ([1.0] * 10 + [np.nan], "all of them finite"),
         ([1.0] * 20, "are all 1, which says nothing"),
     ],

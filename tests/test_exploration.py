@@ -221,28 +221,30 @@ def test_the_report_says_how_often_it_did_and_that_this_has_a_price():
 
 
 class TestARun:
-    def config(self):
+    @pytest.fixture(scope="class")
+    def how(self):
         gate = GateConfig(enabled=True, rollouts=8, penalised=False, earned=True)
         tiny = tiny_config(gate=gate, clone=True, dip_budget=0.9)
         online = replace(tiny.online, epochs=5, steps_per_epoch=60, refit_every=20)
         offline = replace(tiny.offline, epochs=1, updates_per_epoch=20)
-        return replace(tiny, offline=offline, online=replace(online, exploration_noise=0.1))
+        made = replace(tiny, offline=offline, online=replace(online, exploration_noise=0.1))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(trial_plan, "_IN_VAIN", 0)  # no trial has to be lost
+            yield {"config": made, "dataset": tiny_log(episodes=20), "env": ENV, "quiet": True}
 
-    def test_explores_and_goes_on_bit_for_bit_when_it_was_stopped(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(trial_plan, "_IN_VAIN", 0)  # no trial has to be lost
-        log, whole, stopped = tiny_log(episodes=20), tmp_path / "whole", tmp_path / "stopped"
-        how = {"dataset": log, "env": ENV, "quiet": True}
-        found = run(self.config(), out=whole, **how)
-        assert found.summary["budget"]["explored"] > 0
-        run(self.config(), out=stopped, until=lambda row, state: row["epoch"] == 4, **how)
-        resume(stopped, **how)
-        assert_same_run(whole, stopped)
+    @pytest.fixture(scope="class")
+    def whole(self, how, tmp_path_factory):
+        return run(out=tmp_path_factory.mktemp("exploring") / "run", **how)
 
-    def test_a_session_does_not_explore(self, tmp_path):
-        log = tiny_log(episodes=20)
-        found = run(self.config(), dataset=log, env=ENV, out=tmp_path / "run", quiet=True)
-        how = {"dataset": log, "at": "hand-over", "accept": ("hand-over",)}
-        with Session.from_run(found.folder, tmp_path / "session", **how) as session:
+    def test_explores_and_goes_on_bit_for_bit_when_it_was_stopped(self, how, whole, tmp_path):
+        assert whole.summary["budget"]["explored"] > 0
+        run(out=tmp_path / "run", until=lambda row, state: row["epoch"] == 4, **how)
+        resume(tmp_path / "run", dataset=how["dataset"], env=ENV, quiet=True)
+        assert_same_run(whole.folder, tmp_path / "run")
+
+    def test_a_session_does_not_explore(self, how, whole, tmp_path):
+        given = {"dataset": how["dataset"], "at": "hand-over", "accept": ("hand-over",)}
+        with Session.from_run(whole.folder, tmp_path / "session", **given) as session:
             for step in range(200):
                 session.act([0.5])
                 session.observe(reward=-1.0, next_obs=[0.5], truncated=step % 20 == 19)

@@ -248,14 +248,13 @@ def _episode(episode, *, ended: bool, infos: bool) -> dict[str, np.ndarray]:
     given = dict(episode.infos or {})
     if OBSERVED in given:
         columns["successor_known"] = np.atleast_1d(given.pop(OBSERVED))[1:]
-    logged = _flatten(given)
     for key, value in columns.items():
         if len(value) != steps or value.dtype.kind not in "biuf":
             raise ValueError(
                 f"episode {episode.id} has {steps} rewards, but {key} {value.shape} {value.dtype}"
             )
     if infos:  # where there is one more, it belongs to the last observation
-        logged = {k: v for k, v in logged.items() if len(v) in (steps, steps + 1)}
+        logged = {k: v for k, v in _flatten(given).items() if len(v) in (steps, steps + 1)}
         columns |= {_INFOS + key: value[:steps] for key, value in logged.items()}
     return columns
 

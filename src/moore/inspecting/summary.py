@@ -301,9 +301,8 @@ def _rewards(log: Log, flags: Flags) -> dict:
     """
     good = np.flatnonzero(usable(log.reward))
     reward = log.reward[good].astype(np.float64)
-    found: dict[str, Any]
-    found = {"reward": spread(reward), "reward_outliers": 0, "reward_outliers_on_terminals": 0}
-    found |= {"reward_extremes": [], "first_rows": {"reward_outliers": None}}
+    found: dict[str, Any] = {"reward": spread(reward), "first_rows": {"reward_outliers": None}}
+    found |= {"reward_outliers": 0, "reward_outliers_on_terminals": 0, "reward_extremes": []}
     if len(reward) == 0:
         return found
     distance = np.abs(reward - np.median(reward))
