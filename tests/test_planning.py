@@ -86,7 +86,7 @@ def test_an_estimate_measures_every_part_and_writes_nothing(desk, setup, log_fil
     found = estimate_run(tiny_config(), dataset=log_file, env=ENV)
     names = {(part.stage, part.name) for part in found.parts}
     assert names >= {
-        ("once", "compile the programs"), ("offline", "fit the models"), ("offline", "imagine"),
+        ("once", "read and check the log"), ("offline", "fit the models"), ("offline", "imagine"),
         ("offline", "updates of the agent"), ("online", "refit the models"), ("online", "act"),
         ("online", "take in steps"), ("online", "updates of the agent"), ("online", "evaluate"),
     }  # fmt: skip
