@@ -11,7 +11,7 @@ from made_budgets import LENGTH, steady, whole_episode
 from moore import Session
 from moore.config import GateConfig
 from moore.reports.verdict import budget_kept
-from moore.runs.budgeting import dip_budget
+from moore.runs.budgeting import dip_budget, make_chooser
 from moore.runs.run import resume, run
 from moore.runs.setup import prepare
 from moore.stages import trial_plan
@@ -220,6 +220,20 @@ def test_the_report_says_how_often_it_did_and_that_this_has_a_price():
     assert "explor" not in budget_kept(budget | {"demoted": 0, "explored": 0})
 
 
+@pytest.mark.parametrize("noise", [0.1, 0.0])
+@pytest.mark.parametrize("asks", [True, False])
+def test_only_a_run_whose_settings_say_so_explores(noise, asks):
+    """A session makes its chooser without asking for it."""
+    gate = GateConfig(enabled=True, rollouts=8, penalised=False, earned=True)
+    tiny = tiny_config(gate=gate, clone=True, dip_budget=0.1)
+    changed = replace(tiny, online=replace(tiny.online, exploration_noise=noise))
+    setup = prepare(changed, dataset=tiny_log(episodes=4), env=ENV)
+    state = setup.learner.hand_over(setup.learner.init(jax.random.key(0)))
+    chooser = make_chooser(setup, state, {}, {}, **({"explores": True} if asks else {}))
+    assert chooser.budget.explores == (asks and noise > 0.0)
+
+
+@pytest.mark.slow
 class TestARun:
     @pytest.fixture(scope="class")
     def how(self):
