@@ -97,8 +97,8 @@ def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_pat
         copy = session.save(tmp_path / "copy")
 
         monkeypatch.setattr(learner_child, "SILENCE", 4.0)
-        os.kill(session.learner.process, signal.SIGSTOP)
         with pytest.warns(UserWarning, match="no sign for 4 seconds.*policy .* acts on"):
+            os.kill(session.learner.process, signal.SIGSTOP)
             until(lambda: not session.learner.alive)
         assert session.status.trouble == session.learner.trouble
         control(session, 2)
@@ -108,8 +108,9 @@ def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_pat
         until(lambda: session.learner.alive)
         assert session.status.trouble == ""
 
-        os.kill(session.learner.process, signal.SIGKILL)
+        # The thread that hears of it may be faster than the next line.
         with pytest.warns(UserWarning, match="has ended .*without memory left.*policy .* acts on"):
+            os.kill(session.learner.process, signal.SIGKILL)
             until(lambda: not session.learner.alive)
         control(session, 3)
         assert len(set(policies(session)[-3:])) == 1
