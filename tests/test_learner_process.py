@@ -97,9 +97,9 @@ def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_pat
         copy = session.save(tmp_path / "copy")
 
         monkeypatch.setattr(learner_child, "SILENCE", 4.0)
-        with pytest.warns(UserWarning, match="no sign for 4 seconds.*policy .* acts on"):
+        with pytest.warns(UserWarning, match="no sign for 4 seconds.*policy .* acts on") as told:
             os.kill(session.learner.process, signal.SIGSTOP)
-            until(lambda: not session.learner.alive)
+            until(lambda: not session.learner.alive and len(told))
         assert session.status.trouble == session.learner.trouble
         control(session, 2)
         with pytest.raises(InputError, match=r"no sign .* no step is lost"):
@@ -108,10 +108,11 @@ def test_another_process_learns_while_this_one_acts(quick_run, log_file, tmp_pat
         until(lambda: session.learner.alive)
         assert session.status.trouble == ""
 
-        # The thread that hears of it may be faster than the next line.
-        with pytest.warns(UserWarning, match="has ended .*without memory left.*policy .* acts on"):
+        # A thread hears of it, and may be faster than the next line.
+        end = "has ended .*without memory left.*policy .* acts on"
+        with pytest.warns(UserWarning, match=end) as told:
             os.kill(session.learner.process, signal.SIGKILL)
-            until(lambda: not session.learner.alive)
+            until(lambda: not session.learner.alive and len(told))
         control(session, 3)
         assert len(set(policies(session)[-3:])) == 1
         with pytest.raises(InputError, match=r"no step is lost; session.restart_learner\(\)"):
