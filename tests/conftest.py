@@ -79,6 +79,8 @@ _RUNS = (
 # with the marker `optimised` begin, because all that was compiled before them is dropped.
 _FIRST = (
     *_RUNS,
+    "test_on_disk.py", "test_td3.py", "test_told_bounds.py", "test_accelerator.py",
+    "test_way_back.py", "test_compiled.py", "test_between_episodes.py", "test_report_gaps.py",
     "test_balanced.py", "test_terminal_head.py",
     "test_collect.py", "test_reproduce.py", "test_balanced_replay.py", "test_examples.py",
     "test_budget_simulation.py", "test_sweep.py", "test_cql.py", "test_dynamics.py",
@@ -90,6 +92,7 @@ _FIRST = (
     "test_results.py", "test_log_page.py", "test_replay_check.py", "test_benchmarks.py",
     "test_brac.py", "test_config.py", "test_large_logs.py", "test_penalty.py", "test_inspect.py",
     "test_policy.py", "test_write.py", "test_chains.py", "test_budget_line.py",
+    "test_weights.py", "test_controllers.py", "test_full_disk.py", "test_plain.py",
     "test_termination.py", "test_bear.py", "test_open_loop.py", "test_replay.py",
 )  # fmt: skip
 

@@ -44,6 +44,7 @@ def test_the_plant_s_preset_holds_no_task_s_constants():
     assert plant.standardise_obs and plant.scale_rewards
     assert plant.evaluation.episodes == 0, "the environment may be the plant itself"
     assert plant.algorithm == "moore_robust"
+    assert plant.clone and plant.gate.calibrated, "what nobody evaluates begins with the log"
 
 
 def test_there_are_a_quickstart_a_plant_s_plain_sac_quick_tasks_and_each_task_at_two_scales():
