@@ -81,6 +81,7 @@ _FIRST = (
     *_RUNS,
     "test_on_disk.py", "test_td3.py", "test_told_bounds.py", "test_accelerator.py",
     "test_way_back.py", "test_compiled.py", "test_between_episodes.py", "test_report_gaps.py",
+    "test_session_likeness.py", "test_two_laws.py",
     "test_balanced.py", "test_terminal_head.py",
     "test_collect.py", "test_reproduce.py", "test_balanced_replay.py", "test_examples.py",
     "test_budget_simulation.py", "test_sweep.py", "test_cql.py", "test_dynamics.py",
