@@ -133,6 +133,18 @@ def exploration_pilots() -> str:
     return markdown((*head, "trials won", "episodes explored"), rows)
 
 
+def plant_floor() -> str:
+    """What is handed over from the log of a tank, and what the newest policy would have earned."""
+    head = {
+        "algorithm": "algorithm", "seed": "seed", "clone_acts": "a clone acts first",
+        "log_return": "the log earns", "random_return": "random actions",
+        "hand_over": "hand-over", "newest_best": "newest policy, at best",
+        "newest_last": "at last", "models_of_newest_last": "models say of it",
+    }  # fmt: skip
+    rows = [[row[name] for name in head] for row in table("plant-floor.csv")]
+    return markdown(tuple(head.values()), rows)
+
+
 def numbers() -> dict[str, str]:
     """How well the models rank clones: Spearman's correlation with what they earn."""
     rows = table("clones-in-models.csv")
@@ -154,4 +166,5 @@ TABLES = {
     "update-pilots": update_pilots,
     "failing-pilots": failing_pilots,
     "exploration-pilots": exploration_pilots,
+    "plant-floor": plant_floor,
 }
