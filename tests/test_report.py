@@ -187,7 +187,9 @@ def test_imagined_returns_that_ran_away_do_not_flatten_the_others():
     rows[-1] |= {"model/episode_return": -4e9}
     axes = return_curve(rows, made_summary()).axes[0]
     assert axes.get_ylim() == quiet.get_ylim()
-    assert axes.get_title(loc="left") == "outside the axis: 1 imagined, to -4e+09"
+    assert axes.get_title(loc="left") == (
+        "not shown, outside the axis: 1 in the models, as far as -4,000,000,000"
+    )
 
 
 @pytest.mark.parametrize(
