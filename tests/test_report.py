@@ -266,6 +266,7 @@ def test_runs_stand_side_by_side_with_the_settings_that_differ(tmp_path, moore_p
     text = " ".join(re.sub("(?s)<svg.*?</svg>|<[^>]*>", " ", page).split())
     assert "Hopper-v5, moore, seed 7 a" in text and "Hopper-v5, moore, seed 8 b" in text
     assert text.endswith("Settings that differ a b seed 7 8")
+    assert "dip area: all falls below it, summed" in text, "its words are explained where they are"
     assert (
         text.count("dip area") == text.count("worst episode") == text.count("loss to the log") == 2
     )
