@@ -291,7 +291,7 @@ def test_an_alpha_that_is_no_positive_number(line, messages, moore_refuses):
         ("run tiny.toml --online.refit-every 300", ("(1000)", "multiple", "(300)")),
         ("run missing.toml", ("no configuration at missing.toml",)),
         ("run --resume .", ("is not the folder of a run", "no config.toml")),
-        ("report missing", ("there is no folder missing",)),
+        ("report missing", ("there is no folder missing", "check its name")),
         ("run text.toml", ("text.toml is not valid TOML",)),
         ("run folder.toml", ("folder.toml",)),
         ("run wrong.toml", ("unknown setting 'seeds'", "seed")),

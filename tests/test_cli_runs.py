@@ -158,8 +158,8 @@ def test_evaluate_prints_one_line(saved, moore_prints):
     [
         ("evaluate", "needs a RUN"),
         ("evaluate --episodes 3", "needs a RUN"),
-        ("evaluate missing", "no saved policy in missing"),
-        ("evaluate empty", "no saved policy in empty"),
+        ("evaluate missing", "no saved policy in missing; check its name"),
+        ("evaluate empty", "no saved policy in empty; a run saves one"),
         ("evaluate log.hdf5", "log.hdf5"),
         ("evaluate saved --episodes 0", "--episodes is 0"),
         ("evaluate saved --episodes some", "some"),

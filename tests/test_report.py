@@ -187,7 +187,9 @@ def test_imagined_returns_that_ran_away_do_not_flatten_the_others():
     rows[-1] |= {"model/episode_return": -4e9}
     axes = return_curve(rows, made_summary()).axes[0]
     assert axes.get_ylim() == quiet.get_ylim()
-    assert axes.get_title(loc="left") == "outside the axis: 1 imagined, to -4e+09"
+    assert axes.get_title(loc="left") == (
+        "not shown, outside the axis: 1 in the models, as far as -4,000,000,000"
+    )
 
 
 @pytest.mark.parametrize(
@@ -264,6 +266,7 @@ def test_runs_stand_side_by_side_with_the_settings_that_differ(tmp_path, moore_p
     text = " ".join(re.sub("(?s)<svg.*?</svg>|<[^>]*>", " ", page).split())
     assert "Hopper-v5, moore, seed 7 a" in text and "Hopper-v5, moore, seed 8 b" in text
     assert text.endswith("Settings that differ a b seed 7 8")
+    assert "dip area: all falls below it, summed" in text, "its words are explained where they are"
     assert (
         text.count("dip area") == text.count("worst episode") == text.count("loss to the log") == 2
     )

@@ -229,6 +229,17 @@ class TestConsole:
             "online 6/6  return 4.0",
         ]
 
+    def test_what_the_first_part_took_to_compile_does_not_count_for_the_others(self, capsys):
+        time = iter([0.0, 200.0, 200.0, 220.0, 220.0])
+        report = Reporter(now=lambda: next(time))
+        report.start("online", 6)
+        report.advance(1, "return 4.0")
+        report.advance(2, "return 5.0")
+        assert capsys.readouterr().err.splitlines() == [
+            "online 1/6  return 4.0, about 17 min left",
+            "online 2/6  return 5.0, about 80 s left",
+        ]
+
 
 def test_a_run_that_is_killed_and_goes_on_is_one_run_of_the_service(service, tmp_path):
     """Every row of metrics.jsonl once, in its order, the hand-over among them."""

@@ -53,6 +53,11 @@ def near_file(path: str | Path) -> str:
         return ""
 
 
+def near_folder(path: str | Path) -> str:
+    """The same for a folder, or what to look at where no name is near."""
+    return near_file(path) or "; check its name, and the folder that you are in."
+
+
 def in_short(error: BaseException) -> str:
     """One line on what code of the user's has raised, with the place where it did."""
     told = " ".join(str(error).split())[:200]

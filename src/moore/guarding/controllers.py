@@ -120,7 +120,8 @@ def check_sizes(controller: Controller, source: str, *, obs_dim: int, action_dim
     Args:
         controller: any controller; only one of a file knows its sizes.
         source: what the user called it.
-        obs_dim, action_dim: numbers of entries of an observation and of an action of this system.
+        obs_dim: number of entries of an observation of this system.
+        action_dim: number of entries of one of its actions.
     """
     if not isinstance(controller, Sized):
         return

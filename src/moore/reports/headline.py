@@ -180,7 +180,7 @@ def _fit(axes: Axes, rows: MetricRows, levels: Sequence[float]) -> None:
     others = {
         "evaluated": np.concatenate([series(rows, key)[1] for key in
                                      ("eval/return", "lowest", "highest")]),
-        "imagined": series(rows, "model/episode_return")[1],
+        "in the models": series(rows, "model/episode_return")[1],
         "acting": np.array([value for y in acting.values() for value in y]),
     }  # fmt: skip
     every = np.concatenate([core, *others.values()])
@@ -193,7 +193,7 @@ def _fit(axes: Axes, rows: MetricRows, levels: Sequence[float]) -> None:
     margin = 0.06 * max(high - low, span)
     axes.set_ylim(low - margin, high + margin)
     if outside := _outside(others, low - margin, high + margin):
-        axes.set_title(f"outside the axis: {outside}", loc="left", fontsize="small")
+        axes.set_title(f"not shown, outside the axis: {outside}", loc="left", fontsize="small")
 
 
 def _outside(values: Mapping[str, np.ndarray], low: float, high: float) -> str:
@@ -203,7 +203,8 @@ def _outside(values: Mapping[str, np.ndarray], low: float, high: float) -> str:
     for name, of in found.items():
         if of.size:
             furthest = of[np.abs(of - 0.5 * (low + high)).argmax()]
-            parts.append(f"{of.size} {name}, to {furthest:,.4g}")
+            whole = 1e3 <= abs(furthest) < 1e12
+            parts.append(f"{of.size} {name}, as far as {furthest:{',.0f' if whole else '.4g'}}")
     return "; ".join(parts)
 
 

@@ -14,14 +14,14 @@ from moore.reports.plot_style import figure_svg
 
 _FACTS = {
     "offline": "at the hand-over",
-    "dip": "dip",
-    "dip_by_yardstick": "dip by the yardstick",
-    "dip_area": "dip area",
+    "dip": "dip: deepest fall below that",
+    "dip_by_yardstick": "dip by the yardstick: as a share of a gap that is not the run's own",
+    "dip_area": "dip area: all falls below it, summed",
     "final": "final, mean of the last 5",
     "gain": "gain online",
     "behaviour_dip": "acting policy's dip",
     "behaviour_worst_episode": "acting policy's worst episode",
-    "behaviour_loss": "loss to the log",
+    "behaviour_loss": "loss to the log; below 0 more was earned than in it",
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from moore.config import flat, read_toml
-from moore.errors import InputError, near_file
+from moore.errors import InputError, near_folder
 from moore.numbers import without_nulls
 from moore.reports.compare import Finished
 from moore.reports.headline import known_reference
@@ -30,7 +30,7 @@ def read_runs(folders: Sequence[str | Path], *, by: Sequence[str] = ()) -> list[
     for folder in map(Path, folders):
         runs = [folder] if (folder / "summary.json").exists() else _runs_below(folder)
         if not folder.exists():
-            raise InputError(f"there is no folder {folder}{near_file(folder) or '.'}")
+            raise InputError(f"there is no folder {folder}{near_folder(folder)}")
         if not runs:
             raise InputError(
                 f"{folder} is no finished run (it has no summary.json) and holds none with "

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from moore.errors import InputError, near_file
+from moore.errors import InputError, near_folder
 from moore.files import read_object, short_path
 
 _NUMBERS = ("env_steps", "updates", "eval/return", "eval/score", "time/epoch")
@@ -26,7 +26,7 @@ def check_is_there(path: Path) -> None:
         return
     folder = short_path(path.parent)
     if not path.parent.exists():
-        raise InputError(f"there is no folder {folder}{near_file(path.parent) or '.'}")
+        raise InputError(f"there is no folder {folder}{near_folder(path.parent)}")
     inside = sorted(path.parent.glob(f"*/{path.name}"))
     hint = f" Runs are in it: {folder / inside[0].parent.name} is one." if inside else ""
     if (path.parent / "session.json").is_file():

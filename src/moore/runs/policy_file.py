@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from moore.agents.adaptive_bc_config import AdaptiveBCConfig
-from moore.errors import InputError, near_file
+from moore.errors import InputError, near_folder
 from moore.files import standing
 from moore.numbers import as_measured
 from moore.version import __version__
@@ -42,10 +42,12 @@ def read_files(run: str | Path) -> tuple[Path, dict, bytes]:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         weights = (folder / WEIGHTS).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        hint = "" if Path(run).expanduser().exists() else near_file(run)
+        hint = near_folder(run)
+        if Path(run).expanduser().exists():
+            hint = "; a run saves one at the end of its offline stage."
         if (folder / "contract.json").is_file():
             hint = ", but what moore export has made of one: docs/export.md says how it is run."
-        raise InputError(f"there is no saved policy in {run}{hint or '.'}") from None
+        raise InputError(f"there is no saved policy in {run}{hint}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"the policy in {folder} cannot be read: {error}.") from None
     with telling_damage(folder):

@@ -26,6 +26,8 @@ _DOING = {"offline": "offline, learning from the log", "online": "online, acting
 _PATIENCE = 30.0
 # No time is foretold from a smaller share of the work than this.
 _ENOUGH = 0.02
+# Nor by the pace after the first part, before so much of another is done.
+_STEADY = 0.5
 
 
 class Reporter:
@@ -45,6 +47,7 @@ class Reporter:
         self._now = now
         self._began = self._told = 0.0
         self._first, self._total = 0, 0
+        self._warm: tuple[float, float] | None = None  # when the first part was done, and how much
         self.title, self._news = "", ""
 
     def say(self, text: str) -> None:
@@ -66,7 +69,7 @@ class Reporter:
             self._task = self._progress.add_task(doing, total=total, completed=done, news="")
         self.title, self._total, self._news = title, total, ""
         self._began = self._told = self._now()
-        self._first = done
+        self._first, self._warm = done, None
 
     def advance(self, done: int, news: str) -> None:
         """Tells that so much is done, and how it stands."""
@@ -93,11 +96,19 @@ class Reporter:
             self.say(f"{self.title} {int(done)}/{self._total}  {news}".rstrip())
 
     def _left(self, done: int | float) -> str:
-        """The time that is left if the rest goes on as what was done since the start."""
+        """The time that is left if the rest goes on as what was done.
+
+        The first part also compiles the programs, so it does not count once there is another.
+        """
         made, rest = done - self._first, self._total - done
         if rest <= 0 or made < _ENOUGH * (self._total - self._first):
             return ""
-        return f"about {_rounded((self._now() - self._began) * rest / made)} left"
+        now, since, at = self._now(), self._began, float(self._first)
+        if made >= 1:
+            self._warm = self._warm or (now, done)
+            if done - self._warm[1] >= _STEADY:
+                since, at = self._warm
+        return f"about {_rounded((now - since) * rest / (done - at))} left"
 
     def stop(self) -> None:
         if self._progress is not None:
