@@ -107,8 +107,7 @@ def train_stages(arguments: list[str], command: str) -> None:
         config = replace(config, online=replace(config.online, scheme=options.scheme))
     if options.alpha is not None:
         config = replace(config, online=replace(config.online, alpha=options.alpha))
-    _refuse_unused(rest, config)
-    notes = _idle(rest, config)
+    notes = [*_unused(rest, config), *_idle(rest, config)]
     if command == "run" and config.action_low:
         command = "offline"  # nothing but the plant itself can be acted in, and it has no steps
     if options.estimate and getattr(options, "resume", None) is None:
@@ -217,26 +216,24 @@ def _idle(arguments: list[str], config) -> list[str]:
     return notes
 
 
-def _refuse_unused(arguments: list[str], config) -> None:
-    """Refuses flags of sections that the algorithm does not use: they would change nothing."""
-    from moore.algorithms import ALGORITHMS
+def _unused(arguments: list[str], config) -> list[str]:
+    """A note on flags of sections that the algorithm does not use: they would change nothing."""
     from moore.runs.sections import run_dict, unused_sections
 
-    def without(algorithm: str) -> list[str]:
-        unused = unused_sections(replace(config, algorithm=algorithm))
-        return [flag for flag in sections if sections[flag] in unused]
-
-    given = [flag for flag in flags(arguments) if "." in flag]
-    sections = {flag: flag.partition(".")[0].replace("-", "_") for flag in given}
-    if not (idle := without(config.algorithm)):
-        return
+    unused = unused_sections(config)
+    given = [
+        f"--{flag}"
+        for flag in flags(arguments)
+        if "." in flag and flag.partition(".")[0].replace("-", "_") in unused
+    ]
+    if not given:
+        return []
     used = [name for name, value in run_dict(config).items() if isinstance(value, dict)]
-    others = [name for name in ALGORITHMS if not without(name)]
-    other = f", or choose an algorithm that has it, such as {others[0]}" if others else ""
-    raise InputError(
-        f"{config.algorithm} has no --{idle[0]}: its settings are those of {', '.join(used)}. "
-        f"Leave the flag out{other}."
-    )
+    change = "changes" if len(given) == 1 else "change"
+    return [
+        f"{', '.join(given)} {change} nothing, because {config.algorithm} has other settings: "
+        f"those of {', '.join(used)}."
+    ]
 
 
 def _show_dry_run(
