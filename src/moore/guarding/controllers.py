@@ -139,7 +139,8 @@ def check_bounds(
     Another number of actions is left to `check_sizes`.
 
     Args:
-        own, here: lower and upper bounds, of the policy and of this system.
+        own: lower and upper bounds of the policy.
+        here: those of this system.
         source: what the user called it.
         as_it_is: what to give as the controller if the actions are meant as they are.
     """
