@@ -149,7 +149,7 @@ def test_a_score_is_that_of_the_registered_task_alone(saved, moore_prints):
 def test_evaluate_prints_one_line(saved, moore_prints):
     text = moore_prints("evaluate saved --episodes 1 --sampled")
     assert re.fullmatch(
-        r"Pendulum-v1, sampled policy, 1 episodes \(seed 0\): return -\S+, .*\n", text
+        r"Pendulum-v1, sampled policy, 1 episode \(seed 0\): return -\S+, .*\n", text
     )
 
 

@@ -157,7 +157,7 @@ def test_a_log_without_a_complete_episode_is_told(tmp_path, moore_prints):
     told = moore_prints(f"{line} 7")
     assert "7 rows, 0 complete episodes; training takes no log without one: give more" in told
     (tmp_path / "log.npz").unlink()
-    assert "20 rows, 1 complete episodes, mean return" in moore_prints(f"{line} 20")
+    assert "20 rows, 1 complete episode, mean return" in moore_prints(f"{line} 20")
 
 
 @pytest.mark.parametrize("tier", ["random", "medium", "medium-replay"])

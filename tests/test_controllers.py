@@ -17,6 +17,7 @@ from moore.guarding.controllers import (
     FunctionController,
     Tracking,
     ask,
+    ask_each,
     check_sizes,
 )
 from moore.guarding.http_call import HttpController
@@ -123,6 +124,7 @@ def test_a_useless_answer_is_told_and_the_last_good_action_is_held(function, tol
         assert told in answer.fault
     assert answer.action.tolist() == last.tolist() and answer.held
     assert answer.fault.endswith("; the last good action is held.")
+    assert answer.unusable == answer.fault
     with pytest.raises(InputError, match="there is no earlier action to hold"):
         asked(function)
 
@@ -134,9 +136,25 @@ def test_only_the_rows_without_a_good_answer_are_held():
     assert answer.held.tolist() == [False, True]
 
 
+def test_what_is_wrong_in_one_unit_is_not_told_of_another():
+    last = [np.array([0.1, 0.2], np.float32)] * 3
+    obs = np.concatenate([OBS, OBS[:1] - 5.0])
+
+    def act(obs):
+        if obs[0] > 0.2:
+            return [np.inf, 1.0]
+        return [3.0, 2.0] if obs[0] < 0.0 else [0.5, 2.0]
+
+    sound, unusable, moved = ask_each(FunctionController(act), obs, low=LOW, high=HIGH, last=last)
+    assert (sound.fault, sound.unusable) == ("", "") and sound.action.tolist() == [0.5, 2.0]
+    assert unusable.unusable == unusable.fault and "not a finite number" in unusable.fault
+    assert unusable.action.tolist() == last[1].tolist()
+    assert "is moved to the bounds" in moved.fault and moved.unusable == ""
+
+
 def test_an_action_outside_the_bounds_is_clipped_or_held_and_told():
     answer = asked(lambda obs: [3.0, 2.0])
-    assert answer.action.tolist() == [1.0, 2.0] and not answer.held
+    assert answer.action.tolist() == [1.0, 2.0] and not answer.held and not answer.unusable
     assert answer.fault == (
         "the controller's action [3.0, 2.0] lies outside the bounds [-1.0, 0.0] to [1.0, 5.0]; it "
         "is moved to the bounds."
@@ -342,6 +360,16 @@ def test_a_file_that_is_made_for_another_system_is_told_before_it_acts(
         told = f"{name} takes 3 observations and gives 2 actions; this system has {sizes[0]} and"
         with pytest.raises(InputError, match=told):
             check_sizes(controller, name, obs_dim=sizes[0], action_dim=sizes[1])
+
+
+@pytest.mark.parametrize("wider", [0.5, 2.0])
+def test_a_file_that_is_made_for_other_bounds_is_told_before_it_acts(wider, tmp_path):
+    made_npz(tmp_path / "a.npz", high=wider * HIGH)
+    told = r"a\.npz gives actions from \[-1.0, 0.0\] to .*this system has \[-1.0, 0.0\] to \[1.0, 5"
+    with pytest.raises(InputError, match=told):
+        opened(tmp_path / "a.npz")
+    made_npz(tmp_path / "a.npz", high=HIGH + 1e-7)  # as a text or another program rounds them
+    opened(tmp_path / "a.npz")
 
 
 def test_a_file_that_leaves_its_sizes_open_is_made_for_any_system():

@@ -19,6 +19,7 @@ from moore.experience.imagination import Imagination
 from moore.runs.policy import load_policy
 from moore.runs.run import run
 from moore.runs.setup import prepare
+from moore.stages.first_policy import why_not_believed
 from moore.stages.gatekeeping import pass_gate
 from moore.stages.offline import gains_nothing, stands_still
 from moore.stages.online import online_stage
@@ -61,6 +62,18 @@ def test_critics_that_stand_still(values, patience, tolerance, expected):
 )
 def test_a_gate_that_lets_nobody_through(accepted, refusals, expected):
     assert gains_nothing(accepted, refusals) is expected
+
+
+@pytest.mark.parametrize(
+    ("predicted", "earned", "believed"),
+    [(-120.0, -108.0, True), (-204.0, -108.0, False), (None, -108.0, True), (90.0, 108.0, False)],
+)
+def test_models_that_are_wrong_about_the_clone_are_told(predicted, earned, believed):
+    told = why_not_believed({"clone/model_return": predicted, "clone/part_return": earned})
+    assert (not told) is believed
+    if told:
+        assert f"earned {earned:.1f}, the models say {predicted:.1f}" in told
+    assert why_not_believed({}) == ""
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,8 @@ def test_the_bounds_have_the_last_word_after_the_rate():
 
 
 def test_an_action_that_is_no_number_is_replaced_by_the_last_one():
-    assert limited([math.nan, 1.0], array(0.5, 2.0)).action.tolist() == [0.5, 2.0]
+    found = limited([math.nan, 1.0], array(0.5, 2.0))
+    assert found.action.tolist() == [0.5, 2.0] and found.unusable == found.reasons[0]
     with pytest.raises(InputError, match=r"the first action is \[nan, 1.0\]"):
         limited([math.nan, 1.0])
 
@@ -166,6 +167,7 @@ def test_a_projection_may_couple_entries_and_the_bounds_have_the_last_word():
         "The projection has changed the action.",
         "The action was outside its bounds and is moved to them.",
     )
+    assert found.unusable == ""
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,7 @@ def test_a_projection_that_fails_holds_the_last_action(broken):
     found = limited([0.5, 2.0], array(0.0, 1.0), project=broken)
     assert found.action.tolist() == [0.0, 1.0]
     assert found.reasons[0].endswith("the last action is held.")
+    assert found.unusable == found.reasons[0]
     with pytest.raises(InputError, match="no earlier action to hold"):
         limited([0.5, 2.0], project=broken)
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -322,3 +323,15 @@ def test_a_day_in_small_goes_from_shadow_to_canary_and_is_drawn(log_of_a_week, t
     assert np.abs(moved[actor[1:] != actor[:-1]]).max(initial=0.0) <= 30.0 + 1e-3, "no bump"
     picture.draw(trend, out / "day.png", broken_h=(6.2, 6.7))
     assert (out / "day.png").stat().st_size > 10_000
+    assert trend.texts["alarm"][-1]
+    with ExitStack() as stack:
+        _, told = day.started(stack, EXAMPLE / "plant.py", "--port", "0", "--seed", "4")
+        again, _ = day.started(
+            stack, EXAMPLE / "operate.py", "--plant", told.split()[0], "--batches", "1",
+            "--run", tmp_path / "offline", "--log", log, "--limits", tmp_path / "limits.toml",
+            "--out", out / "session", "--trend", out / "trend.csv",
+        )  # fmt: skip
+        assert again.wait() == 0
+    gone_on = picture.read_trend(out / "trend.csv")
+    assert len(gone_on["minute"]) == len(trend["minute"]) + BATCH_MIN
+    assert gone_on.texts["alarm"][len(trend["minute"])] == trend.texts["alarm"][-1]

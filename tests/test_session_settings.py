@@ -3,19 +3,21 @@
 import inspect
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from beside_old import OBS, Time, sessions_beside
 from controlled import records
-from moore import Session
+from moore import Session, load_policy
 from moore.errors import InputError, TurnError
 from moore.files import whole_path
 from moore.guarding.comparison import Range
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.signals import Limit
 from moore.guarding.supervision import GuardSettings, Supervision
+from moore.runs.policy import save_policy
 from moore.sessions.blocks import records_of_episode
 from moore.sessions.readings import step_of
 
@@ -109,6 +111,17 @@ def test_a_controller_of_a_file_for_another_system_is_refused_before_anything_is
     with pytest.raises(InputError, match="takes 2 observations and gives 1 actions; this system"):
         begin(controller=tmp_path / "old.npz")
     assert not (tmp_path / "session").exists()
+
+
+def test_a_run_for_other_bounds_is_no_controller_unless_its_actions_are_meant(
+    begin, quick_run, tmp_path
+):
+    other = tmp_path / "other"
+    save_policy(other, replace(load_policy(quick_run), high=np.array([1.0], np.float32)))
+    with pytest.raises(InputError, match=r"from \[-2.0\] to \[1.0\].*moore.load_policy\("):
+        begin(controller=other)
+    assert not (tmp_path / "session").exists()
+    assert begin(controller=load_policy(other)).act(OBS) <= 1.0
 
 
 def test_a_run_is_no_session_and_a_session_no_run(begin, quick_run):

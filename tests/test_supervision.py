@@ -179,7 +179,7 @@ class TestGuard:
             session.observe(reward=1.0, next_obs=OBS)
 
     def test_more_units_than_it_is_made_for_are_refused(self, begin):
-        with pytest.raises(InputError, match="the guard is made for 1 units"):
+        with pytest.raises(InputError, match="the guard is made for 1 unit,"):
             begin(guard=self.LIMITS).act([[0.5], [0.5]])
 
     def test_an_episode_that_a_gap_in_the_log_cut_short_is_not_what_the_old_one_earns(

@@ -2,15 +2,19 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from beside_old import Time, control, run_with_budget, sessions_beside
+from beside_old import Time, control, decisions, run_with_budget, sessions_beside
+from moore import load_dataset
+from moore.formats.live_records import encode
+from moore.formats.live_steps import Step
 from moore.guarding.interlocks import Interlocks
 from moore.guarding.signals import Limit
 from moore.guarding.supervision import GuardSettings
-from moore.sessions.untold import NoUsableAction
+from moore.sessions.untold import NoUsableAction, Untold
 from tiny import tiny_log
 
 
@@ -107,6 +111,52 @@ def test_a_projection_that_fails_is_told(begin, time):
     session = begin(interlocks=Interlocks(np.array([-2.0]), np.array([2.0]), project=project))
     (text,) = told(session, time, 6)
     assert "step 3: The projection failed (division by zero); the last action is held." in text
+
+
+def as_before(folder: Path) -> None:
+    """Rewrites a log of one file as a version wrote it whose decisions had no `unusable`."""
+    (path,) = folder.iterdir()
+    lines, crc = [], 0
+    for record in map(json.loads, path.read_text().splitlines()):
+        del record["crc"]
+        if "decision" in record:
+            del record["decision"]["unusable"]
+        line, crc = encode(record, crc)
+        lines.append(line)
+    path.write_bytes(b"".join(lines))
+
+
+def test_the_log_tells_in_a_field_of_its_own_that_there_was_no_usable_action(begin, time):
+    def project(obs, action):
+        return action if len(decisions(session)) < 3 else 1 / 0
+
+    locks = Interlocks(np.array([-2.0]), np.array([2.0]), project=project)
+    session = begin(controller=Failing({2}), interlocks=locks)
+    told(session, time, 4)
+    session.close()
+    found = [one["unusable"] for one in decisions(session)]
+    assert [found[0], found[2]] == ["", ""] and "no answer from the rack" in found[1]
+    assert found[3] == "The projection failed (division by zero); the last action is held."
+
+
+def test_a_sentence_that_only_sounds_like_it_holds_no_action(begin, time):
+    session = begin(controller=lambda obs: 99.0)
+    told(session, time, 1)
+    decision = decisions(session)[0] | {"fault": "the valve is held."}
+    untold = Untold()
+    untold.acted(Step(2, 0, np.zeros(1), np.zeros(1)), decision)
+    with pytest.warns(NoUsableAction, match="this is told once"):
+        untold.tell()
+
+
+def test_a_log_of_an_earlier_version_is_read_and_gone_on_with(begin, time):
+    first = begin(controller=Failing({2}))
+    told(first, time, 3)
+    first.close()
+    as_before(first.log)
+    assert load_dataset(first.log).size == 3
+    again = begin(resumes=first.folder, controller=Failing({2}))
+    assert len(told(again, time, 3)) == 2 and again.status.steps == 6
 
 
 def test_who_watches_from_elsewhere_sees_it_too(begin, time):

@@ -180,7 +180,8 @@ def test_who_acts_is_what_the_last_row_says(row, acting):
 TOLD = {
     "mode": "on", "steps": 40, "updates": 12, "due": 3, "trouble": "", "time": 1e9,
     "closed": False, "latency": {"median": 0.0008, "late": 0.002, "most": 0.01, "actions": 40},
-    "budget": {"margin": 77.0, "spent": 3.0, "trials": 2.0, "promoted": 1.0, "demoted": 0.0},
+    "budget": {"margin": 77.0, "affordable": 41.0, "spent": 3.0, "trials": 2.0, "promoted": 1.0,
+               "demoted": 0.0},
     "units": [
         {
             "unit": "north", "actor": "old", "why": "The guard does not trust it.",
@@ -203,8 +204,8 @@ class TestSession:
         for text in (
             "<h2>mode</h2><strong class=\"words\">on<", "the old controller", "north",
             "The guard does not trust it.", "level &lt;i&gt;is&lt;/i&gt; 5", "cut at 8.",
-            "0.8 ms", "99% within 2 ms", "77", "3 more are due", "The session told this 0 s ago",
-            "second 5 of the session",
+            "0.8 ms", "99% within 2 ms", "77", "41.0 of it for trials",
+            "3 more are due", "The session told this 0 s ago", "second 5 of the session",
         ):  # fmt: skip
             assert text in page, text
         facts = json.loads(asked("/facts.json")[2])

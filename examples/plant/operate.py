@@ -4,7 +4,7 @@
 
 Every minute it reads the plant, asks the session for an output, sends it, and tells the session
 what came of it. Between two batches the session learns, and then the shift leader may choose
-another mode.
+another mode. If it was stopped, the same command goes on.
 """
 
 import argparse
@@ -120,12 +120,12 @@ class Control:
         limits: GuardSettings,
         learner: str,
     ):
-        """Begins a session in shadow.
+        """Begins a session in shadow, or goes on with the one that is there.
 
         Args:
             plant: the plant.
             run, dataset: folder of the offline run, and its log.
-            out: a new folder for the session.
+            out: a folder for the session.
             limits: what limits.py has found.
             learner: "episodes": it learns between two batches, and the clock must stand meanwhile;
                 or "process".
@@ -133,14 +133,20 @@ class Control:
         self._plant = plant
         self.minute, _ = plant.read()
         bounds = np.array([LOW_PERCENT]), np.array([HIGH_PERCENT])
-        self.session = moore.Session.from_run(
-            run, out, dataset=dataset, learner=learner,
-            accept=("hand-over",),  # whatever was learned: it only proposes, and then has a budget
-            controller=Pid(), mode="shadow",
-            guard=replace(limits, tolerance=TOLERANCE_K, recovery=RECOVERY_MIN),
-            interlocks=Interlocks(*bounds, project=cool_jacket),
-            transfer_rate=TRANSFER_PERCENT_S, clock=lambda: 60.0 * self.minute,
-        )  # fmt: skip
+        beside: dict[str, Any] = {
+            "dataset": dataset, "learner": learner, "controller": Pid(),
+            "clock": lambda: 60.0 * self.minute,
+        }  # fmt: skip
+        if (out / "session.json").is_file():  # mode, guard and budget are as they were
+            self.session = moore.Session.resume(out, project=cool_jacket, **beside)
+        else:
+            self.session = moore.Session.from_run(
+                run, out, mode="shadow",
+                accept=("hand-over",),  # whatever was learned: it only proposes, within a budget
+                guard=replace(limits, tolerance=TOLERANCE_K, recovery=RECOVERY_MIN),
+                interlocks=Interlocks(*bounds, project=cool_jacket),
+                transfer_rate=TRANSFER_PERCENT_S, **beside,
+            )  # fmt: skip
         self.minute, self._seen = plant.read()  # to open a session takes a while
         self._leader, self._watch = ShiftLeader(), Watch()
 
@@ -194,9 +200,10 @@ def main() -> None:
         dataset=args.log, limits=limits, learner=args.learner,
     )  # fmt: skip
     print(f"{control.session.folder} controls {args.plant}.", flush=True)
-    with control.session, args.trend.open("w", newline="") as file:
+    with control.session, args.trend.open("a", newline="") as file:
         trend = csv.DictWriter(file, TREND)
-        trend.writeheader()
+        if not file.tell():
+            trend.writeheader()
         while control.minute < args.batches * BATCH_MIN:
             row = control.run_minute()
             trend.writerow(row)

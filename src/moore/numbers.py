@@ -34,6 +34,11 @@ def check_whole(of: str, **given: object) -> None:
             raise InputError(f"{name} of {of} is {value!r}; expected a whole number.")
 
 
+def counted(number: int, thing: str) -> str:
+    """A number and what it counts, as "1 episode" and "1,200 episodes"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def finite(values: object) -> list[int | float]:
     """The finite numbers among the values; an empty result for None and for anything but a list."""
     return [value for value in values if is_finite(value)] if isinstance(values, Iterable) else []

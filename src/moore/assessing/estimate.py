@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from moore.numbers import counted
+
 # Names of the estimators.
 MODELS, FITTED_Q, IMPORTANCE = "the models", "fitted Q evaluation", "importance sampling"
 DOUBLY_ROBUST = "doubly robust"
@@ -64,8 +66,8 @@ def mean_of(returns: Float[np.ndarray, " episodes"]) -> ReturnEstimate:
     count = len(returns)
     if count < FEWEST:
         return refused(
-            f"The log has {count} whole episodes, and {FEWEST} are needed to say what its "
-            "controller earns."
+            f"The log has {counted(count, 'whole episode')}, and {FEWEST} are needed to say what "
+            "its controller earns."
         )
     quantile = float(stats.t.ppf(0.5 + LEVEL / 2, count - 1))
     return within(float(returns.mean()), returns.std(ddof=1) / np.sqrt(count), quantile=quantile)

@@ -27,6 +27,7 @@ from moore.assessing.controller import JudgedController
 from moore.assessing.estimate import FEWEST, refused, within
 from moore.assessing.imagined import Compared
 from moore.assessing.logged import Logged
+from moore.numbers import counted
 
 # Largest number of rows; whole episodes are drawn. Ours, as are the numbers below: what a core does
 # in seconds.
@@ -61,12 +62,11 @@ class FittedQ:
     def why_refused(self) -> str:
         """Why there is no estimate from this log; empty if there is one."""
         if len(self.logged.first) < FEWEST:
-            return (
-                f"The log has {len(self.logged.first)} episodes, and {FEWEST} are needed to "
-                "resample them."
-            )
+            episodes = counted(len(self.logged.first), "episode")
+            return f"The log has {episodes}, and {FEWEST} are needed to resample them."
         if self.rows.size < LEAST_ROWS:
-            return f"The log has {self.rows.size} usable rows, and {LEAST_ROWS} are needed."
+            rows = counted(self.rows.size, "usable row")
+            return f"The log has {rows}, and {LEAST_ROWS} are needed."
         miss, scatter = abs(self._error), float(self.logged.returns.std())
         if not miss <= MOST_MISSED * scatter:
             return (

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from moore.cli.parse import example, parse
 from moore.console import show
+from moore.numbers import counted
 
 
 def options_class() -> type[Any]:
@@ -54,7 +55,8 @@ def collect_log(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps(facts))
         return
-    text = f"{log.name}: {facts['rows']:,} rows, {facts['episodes']:,} complete episodes"
+    episodes = counted(facts["episodes"], "complete episode")
+    text = f"{log.name}: {counted(facts['rows'], 'row')}, {episodes}"
     if facts["episodes"]:
         score = facts["score"]
         text += f", mean return {facts['mean_return']:.1f}"

@@ -5,7 +5,7 @@ import numpy as np
 from moore.config import Config, flat
 from moore.data.dataset import Dataset
 from moore.files import short_path
-from moore.numbers import fixed
+from moore.numbers import counted, fixed
 from moore.planning.estimate import RunEstimate
 from moore.planning.text import estimate_line
 from moore.runs.beginning import ReadyRun
@@ -108,7 +108,8 @@ def _log_facts(log: Dataset) -> dict:
 
 
 def _told_log(log: dict) -> str:
-    text = f"{log['name']}: {log['rows']:,} rows, {log['episodes']:,} complete episodes"
+    rows, episodes = counted(log["rows"], "row"), counted(log["episodes"], "complete episode")
+    text = f"{log['name']}: {rows}, {episodes}"
     if returns := log["return"]:
         low, high = fixed(returns["lowest"]), fixed(returns["highest"])
         text += f", mean return {fixed(returns['mean'])} ({low} to {high})"

@@ -9,6 +9,7 @@ from pathlib import Path
 from moore.cli.parse import block_signs, example, parse, with_target
 from moore.console import show
 from moore.errors import InputError
+from moore.numbers import counted
 
 
 @example("moore evaluate runs/first --episodes 20")
@@ -79,7 +80,8 @@ def evaluate(arguments: list[str]) -> None:
         return
     kind = "sampled" if options.sampled else "deterministic"
     low, high = min(episodes.returns), max(episodes.returns)
-    text = f"{env_id}, {kind} policy, {options.episodes} episodes (seed {options.seed}): "
+    count = counted(options.episodes, "episode")
+    text = f"{env_id}, {kind} policy, {count} (seed {options.seed}): "
     text += f"return {episodes.mean_return:.1f}, lowest {low:.1f}, highest {high:.1f}"
     show(text if score is None else f"{text}, score {score:.1f}")
 

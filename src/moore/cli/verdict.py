@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from moore.files import short_path
-from moore.numbers import fixed, without_nulls
+from moore.numbers import counted, fixed, without_nulls
 
 
 def verdict(summary: dict, folder: Path | None = None) -> str:
@@ -22,7 +22,8 @@ def verdict(summary: dict, folder: Path | None = None) -> str:
     if "first" in acting:
         names = ("first", "lowest", "last")
         levels = ", ".join(f"{name} {fixed(acting.get(name))}" for name in names)
-        return f"acting policy, mean of an epoch: {levels} ({acting.get('episodes', 0)} episodes)"
+        episodes = counted(acting.get("episodes", 0), "episode")
+        return f"acting policy, mean of an epoch: {levels} ({episodes})"
     lines = []
     if "return" in offline:
         lines.append(f"offline return {fixed(offline['return'])}{_notes(_swing(offline))}")

@@ -1,7 +1,7 @@
 """MODEL_CARD.md: the contract in plain sentences, for those who must decide whether to use it."""
 
 from moore.exporting.contract import Exported
-from moore.numbers import is_finite
+from moore.numbers import counted, is_finite
 
 
 def model_card(exported: Exported, contract: dict) -> str:
@@ -83,7 +83,8 @@ def _data(exported: Exported, contract: dict) -> list[str]:
         return ["No log is known; the policy learned from the system alone, or its run is gone."]
     lines = [f"The log is `{_cell(str(log['name']))}`, SHA-256 `{log['sha256']}`."]
     if "rows" in log:
-        lines.append(f"It has {log['rows']:,} transitions and {log['episodes']} whole episodes.")
+        episodes = counted(log["episodes"], "whole episode")
+        lines.append(f"It has {counted(log['rows'], 'transition')} and {episodes}.")
     if exported.logged.missing:
         lines.append(f"It was not used for the checks below: {_cell(exported.logged.missing)}")
     return lines
@@ -96,7 +97,7 @@ def _scores(scores: dict) -> list[str]:
     if evaluation := scores.get("evaluation"):
         returns = [value for value in evaluation["returns"] or [] if is_finite(value)]
         spread = f", from {min(returns):.6g} to {max(returns):.6g}" if returns else ""
-        count = f"{len(returns)} episode{'' if len(returns) == 1 else 's'}"
+        count = counted(len(returns), "episode")
         score = "" if evaluation["score"] is None else f" (score {evaluation['score']:.4g})"
         lines.append(
             f"Mean return of {count}, deterministic, in the environment of "

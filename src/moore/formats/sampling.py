@@ -7,6 +7,7 @@ import numpy as np
 
 from moore.data.intervals import span
 from moore.errors import InputError
+from moore.numbers import counted
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,8 @@ def describe_intervals(found: Intervals, where: Callable[[int], str]) -> list[st
         count = int(rows.sum())
         if count:
             row = int(rows.argmax())
-            plural = "s" if count > 1 else ""
             notes.append(
-                f"{count:,} {word}{plural}, more than {share} {kind} than that: "
+                f"{counted(count, word)}, more than {share} {kind} than that: "
                 f"the first is {span(found.seconds[row])}, before {where(row)}; no transition "
                 "spans one, the episode ends there (truncated)"
             )

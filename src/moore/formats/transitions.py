@@ -24,6 +24,7 @@ from moore.formats.sampling import (
     measure_intervals,
     window_numbers,
 )
+from moore.numbers import counted
 
 _FEW_INTERVALS = 20  # have no usual one
 
@@ -252,8 +253,7 @@ def _missing(rows: TableRows, columns: ColumnMap, names: Names) -> list[str]:
         if not there.all():
             found.append((column, int((~there).sum()), int(there.argmin())))
     notes = [
-        f"{column} has no finite value in {count:,} row{'s' if count > 1 else ''} (first: "
-        f"{rows.where(row)})"
+        f"{column} has no finite value in {counted(count, 'row')} (first: {rows.where(row)})"
         for column, count, row in found
     ]
     without = int((~rows.has_obs).sum())

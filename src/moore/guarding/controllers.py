@@ -16,8 +16,6 @@ from moore.errors import InputError
 from moore.imports import import_named
 from moore.numbers import as_measured
 
-# How a sentence ends that tells that an action is sent again.
-_HELD = " is held"
 Obs = Float[np.ndarray, "*rows obs"]
 Action = Float[np.ndarray, "*rows action"]
 
@@ -134,6 +132,27 @@ def check_sizes(controller: Controller, source: str, *, obs_dim: int, action_dim
         )
 
 
+def check_bounds(
+    own: tuple[Action, Action], here: tuple[Action, Action], *, source: str, as_it_is: str
+) -> None:
+    """Raises InputError if a policy scales its actions to other bounds than those of this system.
+
+    Another number of actions is left to `check_sizes`.
+
+    Args:
+        own: lower and upper bounds of the policy.
+        here: those of this system.
+        source: what the user called it.
+        as_it_is: what to give as the controller if the actions are meant as they are.
+    """
+    if own[0].shape == here[0].shape and not np.allclose(own, here, rtol=1e-4, atol=1e-6):
+        own_text, text = (f"{low.tolist()} to {high.tolist()}" for low, high in (own, here))
+        raise InputError(
+            f"{source} gives actions from {own_text}, as it was made for; this system has "
+            f"{text}. If its actions are meant as they are, give {as_it_is} as the controller."
+        )
+
+
 def as_action(answer: object) -> np.ndarray:
     """A controller's answer as an array; a single number is an action with one entry."""
     return np.atleast_1d(as_measured(answer, "the answer"))
@@ -152,6 +171,11 @@ class Answer:
     action: Action
     held: Bool[np.ndarray, "*rows"]
     fault: str = ""
+
+    @property
+    def unusable(self) -> str:
+        """What was wrong, if an action is held for it; empty if none is."""
+        return self.fault if self.held.any() else ""
 
 
 def ask(
@@ -177,8 +201,36 @@ def ask(
     Raises:
         InputError: the answer is of no use and there is no last action to hold.
     """
-    shape = (*obs.shape[:-1], low.size)
-    action, fault = _answer(controller, obs, shape)
+    action, fault = _answer(controller, obs, (*obs.shape[:-1], low.size))
+    return _judged(action, fault, low=low, high=high, last=last, outside=outside)
+
+
+def ask_each(
+    controller: Controller,
+    obs: Float[np.ndarray, "rows obs"],
+    *,
+    low: Float[np.ndarray, " action"],
+    high: Float[np.ndarray, " action"],
+    last: list[Action],
+) -> list[Answer]:
+    """Asks once for several units. What is wrong is told where it is wrong, see `ask`."""
+    action, fault = _answer(controller, obs, (len(obs), low.size))
+    return [
+        _judged(one, fault, low=low, high=high, last=before, outside="clip")
+        for one, before in zip(action, last, strict=True)
+    ]
+
+
+def _judged(
+    action: Action,
+    fault: str,
+    *,
+    low: Float[np.ndarray, " action"],
+    high: Float[np.ndarray, " action"],
+    last: Action | None,
+    outside: Literal["clip", "hold"],
+) -> Answer:
+    """What is done with an answer; see `ask`. `fault`: what was wrong with all of it, if it was."""
     good = np.isfinite(action).all(axis=-1)
     if not fault and not good.all():
         fault = "the controller's action holds a value that is not a finite number"
@@ -196,16 +248,11 @@ def ask(
                 "its first observation."
             )
         action = np.where(good[..., None], action, last)
-        fault += f"; the last good action{_HELD}"
+        fault += "; the last good action is held"
     elif fault:
         fault += "; it is moved to the bounds"
     action = np.minimum(np.maximum(action, low), high).astype(np.float32)
     return Answer(action, np.asarray(~good), fault and f"{fault}.")
-
-
-def is_held(told: str) -> bool:
-    """Whether a sentence, of `ask` or of the interlocks, tells that an action is sent again."""
-    return told.endswith(f"{_HELD}.")
 
 
 def _answer(controller: Controller, obs: Obs, shape: tuple[int, ...]) -> tuple[Action, str]:

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from moore.errors import InputError
 from moore.guarding.comparison import Comparison, Range, first_comparison, split_reference
 from moore.guarding.signals import Limit, Signal, first_signal
+from moore.numbers import counted
 
 Actor = Literal["old", "new", "both"]
 # Readings for which signals must have kept their limits before a policy acts again.
@@ -272,8 +273,9 @@ def _alarms(guard: Guard):
     if guard.comparison is not None:
         evidence = float(guard.comparison.evidence())
         if evidence >= needed:
+            episodes = counted(guard.comparison.acting.count, "episode")
             text = (
-                f"the policy earns less than the controller that ran before (after "
-                f"{guard.comparison.acting.count} episodes); that controller acts from now on."
+                f"the policy earns less than the controller that ran before (after {episodes}); "
+                "that controller acts from now on."
             )
             yield Alarm("returns", text, evidence, needed)

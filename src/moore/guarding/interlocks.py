@@ -104,10 +104,12 @@ class Allowed:
     Attributes:
         action: (action,) float32.
         reasons: what was changed, as sentences; empty if the action is as it was wanted.
+        unusable: that of them for which the last action is held; empty if it is not.
     """
 
     action: Action
     reasons: tuple[str, ...]
+    unusable: str = ""
 
 
 def allowed(
@@ -131,14 +133,14 @@ def allowed(
         InputError: the first action is not finite, so there is nothing that could be sent.
     """
     low, high = interlocks.low, interlocks.high
-    action, reasons = np.asarray(wanted, np.float32), []
+    action, reasons, unusable = np.asarray(wanted, np.float32), list[str](), ""
     if action.shape != low.shape or not np.isfinite(action).all():
         if last is None:
             raise InputError(
                 f"the first action is {action.tolist()}; expected {low.size} finite numbers."
             )
-        action = last
-        reasons.append("The action is not finite numbers; the last one is held.")
+        action, unusable = last, "The action is not finite numbers; the last one is held."
+        reasons.append(unusable)
     action = _within(action, low, high, reasons)
     if interlocks.rate is not None and last is not None:
         reach = reach_in(interlocks.rate, max(seconds, 0.0))
@@ -147,9 +149,10 @@ def allowed(
             reasons.append("The action may not change that fast.")
         action = slow
     if interlocks.project is not None:
-        action = _projected(interlocks.project, obs, action, last, reasons)
+        action, failed = _projected(interlocks.project, obs, action, last, reasons)
+        unusable = unusable or failed
     action = _within(action, low, high, reasons)
-    return Allowed(action.astype(np.float32), tuple(reasons))
+    return Allowed(action.astype(np.float32), tuple(reasons), unusable)
 
 
 def reach_in(rate: Float[np.ndarray, " action"], seconds: float) -> Float[np.ndarray, " action"]:
@@ -167,8 +170,11 @@ def _within(action: Action, low: Action, high: Action, reasons: list[str]) -> Ac
 
 def _projected(
     project: Projection, obs: np.ndarray, action: Action, last: Action | None, reasons: list[str]
-) -> Action:
-    """The user's projection; the last action where it fails, for then nobody knows what is safe."""
+) -> tuple[Action, str]:
+    """The user's projection; the last action where it fails, for then nobody knows what is safe.
+
+    Also why it failed, as a sentence; empty if it did not.
+    """
     try:
         projected = as_measured(project(obs.copy(), action.copy()), "its result")
         problem = ""
@@ -179,14 +185,14 @@ def _projected(
     if not problem:
         if (projected != action).any():
             reasons.append("The projection has changed the action.")
-        return projected
+        return projected, ""
     if last is None:
         raise InputError(
             f"the projection {problem}; expected {action.size} finite numbers, and there is no "
             "earlier action to hold."
         )
     reasons.append(f"The projection {problem}; the last action is held.")
-    return last
+    return last, reasons[-1]
 
 
 @dataclass(frozen=True)

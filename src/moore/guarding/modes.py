@@ -111,6 +111,7 @@ class Sent:
         switched: whether the actor has just changed.
         in_transfer: whether the action is still moving to the actor's.
         interlocks: what interlocks have changed, as sentences.
+        unusable: that of them for which the last action is held; empty if it is not.
     """
 
     action: Action
@@ -121,6 +122,7 @@ class Sent:
     switched: bool
     in_transfer: bool
     interlocks: tuple[str, ...]
+    unusable: str = ""
 
 
 def mode_of(name: str) -> Mode:
@@ -184,5 +186,7 @@ def step(
         )
     sent = allowed(board.interlocks, wanted, obs=obs, last=board.last, seconds=seconds)
     after = replace(board, transfer=transfer, actor=actor, last=sent.action, at=now)
-    found = Sent(sent.action, actor, why, old, new, switched, not transfer.over, sent.reasons)
-    return after, found
+    moving = not transfer.over
+    return after, Sent(
+        sent.action, actor, why, old, new, switched, moving, sent.reasons, sent.unusable
+    )

@@ -7,7 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.errors import InputError
-from moore.guarding.controllers import Controller, FunctionController, named_controller
+from moore.guarding.controllers import (
+    Controller,
+    FunctionController,
+    check_bounds,
+    named_controller,
+)
 from moore.guarding.d3rlpy_file import read_d3rlpy
 from moore.guarding.http_call import HttpController
 from moore.guarding.networks import read_npz
@@ -40,7 +45,7 @@ def open_controller(
         timeout: seconds that a server may take.
 
     Raises:
-        InputError: there is no such controller, or it cannot be read.
+        InputError: there is no such controller, it cannot be read, or it is made for other bounds.
     """
     if callable(source):
         return FunctionController(source)
@@ -52,7 +57,10 @@ def open_controller(
     if kind == ".onnx":
         return read_onnx(path)
     if kind == ".npz":
-        return read_npz(path)
+        found = read_npz(path)
+        as_it_is = f"moore.guarding.networks.read_npz(Path({text!r}))"
+        check_bounds((found.low, found.high), (low, high), source=text, as_it_is=as_it_is)
+        return found
     if kind == ".zip":
         return read_stable_baselines3(path, low=low, high=high)
     if kind in (".d3", ".pt"):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from moore.numbers import counted
 from moore.planning.estimate import RunEstimate
 from moore.planning.plan import LivePlan
 from moore.planning.trials import BAD, EPISODES, Promotion
@@ -41,7 +42,8 @@ def plan_text(plan: LivePlan) -> str:
     """What the hours buy."""
     log, live = plan.log, plan.live
     lines = [
-        f"{log['name']}: {log['rows']:,} rows, {log['episodes']:,} complete episodes{_means(log)}.",
+        f"{log['name']}: {counted(log['rows'], 'row')}, "
+        f"{counted(log['episodes'], 'complete episode')}{_means(log)}.",
         f"{live.steps_per_day:,.0f} live steps a day, {live.hours:g} hours of computation a day, "
         f"{plan.algorithm}.",
         f"Times were measured on this machine, which took {duration(plan.calibration)}.",

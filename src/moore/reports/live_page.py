@@ -117,7 +117,8 @@ def _who_acts(row: dict) -> str:
 
 
 def _budget(row: dict) -> dict | None:
-    names = ("margin", "credit", "spent", "trials", "promoted", "demoted", "gain", "share")
+    names = ("margin", "affordable", "credit", "spent", "trials", "promoted", "demoted", "gain",
+             "share")  # fmt: skip
     found = {name: row.get(f"budget/{name}") for name in names}
     return found if is_finite(found["margin"]) else None
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from moore.data.cuts import ends_text
 from moore.findings.defects import refusals, stops, warnings
+from moore.numbers import counted
 
 WIDTH = 110
 _INDENT = 16
@@ -255,4 +256,4 @@ def _other_text(other: dict) -> str:
 
 
 def _count(number: int, word: str) -> str:
-    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
+    return counted(number, word) if number else f"no {word}s"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from moore.evaluation.transfer import DIP_EPOCHS
+from moore.numbers import counted
 from moore.reports.page import number
 
 
@@ -63,7 +64,7 @@ def budget_kept(budget: Mapping | None) -> str:
     nearest = number(abs(budget["least_margin"]))
     side = "above" if kept == "kept" else "below"
     explored = int(budget.get("explored", 0))
-    alone = f"The agent itself explored in {explored} episodes. " if explored else ""
+    alone = f"The agent itself explored in {counted(explored, 'episode')}. " if explored else ""
     what = "Trials and exploration" if explored else "Trials"
     return (
         f"New policies were tried {budget['trials']} times within a dip budget of "

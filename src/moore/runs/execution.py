@@ -31,6 +31,7 @@ from moore.runs.units import note_on_units
 from moore.sinks.console import Reporter
 from moore.sinks.json_lines import jsonable
 from moore.stages.epoch import Epoch, unpack_epoch
+from moore.stages.first_policy import why_not_believed
 from moore.stages.from_log import learn_from_log
 from moore.stages.learner import LearnerState
 from moore.stages.offline import offline_stage, why_it_ends
@@ -219,6 +220,9 @@ class Execution:
         if (ended := self._rows()[-1]["epoch"]) < epochs:
             why = why_it_ends(self._epochs(), self.config.offline)
             self.report.say(f"{why}: offline epoch {ended} is the last")
+        accepted = any(row.get("gate/accepted") for row in self._epochs())
+        if not accepted and (why := why_not_believed(self._rows()[0])):
+            self.report.say(f"the clone acts: {why}")
         return state
 
     def _learn_from_log(self, state: LearnerState) -> LearnerState:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from moore.errors import InputError
+from moore.numbers import counted
 from moore.serving import forms
 from moore.serving.answers import (
     Answered,
@@ -108,7 +109,8 @@ class App:
             default = "episodes" if call.is_long else None
             named = set(units_named(entries, default=default))
         if len(self._units | named) > self._limits.units:
-            sentence = f"The session would have more than {self._limits.units} units."
+            most = counted(self._limits.units, "unit")
+            sentence = f"The session would have more than {most}."
             raise Refusal(409, "too_many_units", sentence)
         session = self._desk.session
         try:

@@ -11,7 +11,13 @@ from jaxtyping import Float
 from moore.data.whole import comparable_returns
 from moore.errors import InputError
 from moore.files import short_path
-from moore.guarding.controllers import Controller, FunctionController, check_sizes, made
+from moore.guarding.controllers import (
+    Controller,
+    FunctionController,
+    check_bounds,
+    check_sizes,
+    made,
+)
 from moore.guarding.interlocks import DeadMan, Interlocks
 from moore.guarding.modes import Mode, mode_of
 from moore.guarding.opening import open_controller
@@ -211,6 +217,12 @@ def _of_policy(folder: Path, world: World) -> Controller:
             f"{policy.low.size} actions; this system has {world.obs_dim} and "
             f"{world.bounds.low.size}."
         )
+    check_bounds(
+        (policy.low, policy.high),
+        (world.bounds.low, world.bounds.high),
+        source=f"the policy in {short_path(folder)}",
+        as_it_is=f"moore.load_policy({str(folder)!r})",
+    )
 
     def act(obs: Float[np.ndarray, "*rows obs"]) -> Float[np.ndarray, "*rows action"]:
         return policy(obs)

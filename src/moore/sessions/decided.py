@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.formats.live_steps import plain
+from moore.guarding.controllers import Answer
 from moore.guarding.modes import Mode, Sent, Switchboard
 from moore.sessions.acting import Proposed
 
@@ -19,14 +20,24 @@ class Decided:
         action: (action,) float32.
         as_proposed: whether it is the new policy's action as that one gave it.
         decision: entries of the record, for JSON.
+        answer: that of the old controller; None: it was not asked.
     """
 
     action: Float[np.ndarray, " action"]
     as_proposed: bool
     decision: dict[str, Any]
+    answer: Answer | None = None
 
 
-def decision_of(mode: Mode, alarm: str, sent: Sent, now: float) -> dict[str, Any]:
+def decision_of(
+    mode: Mode,
+    alarm: str,
+    sent: Sent,
+    now: float,
+    *,
+    board: Switchboard | None = None,
+    answer: Answer | None = None,
+) -> dict[str, Any]:
     """Entries of the record of an action.
 
     Args:
@@ -34,23 +45,23 @@ def decision_of(mode: Mode, alarm: str, sent: Sent, now: float) -> dict[str, Any
         alarm: why the guard does not trust the new policy; empty if it does.
         sent: what was decided.
         now: the time.
+        board: the switchboard after this step; None: nothing was switched.
+        answer: that of the old controller; None: it was not asked.
     """
     return {
         "mode": str(mode),
         "actor": sent.actor,
         "why": sent.why,
-        "old": plain(sent.old),
+        "old": None if answer is None else plain(sent.old),
         "new": None if sent.new is None else plain(sent.new),
         "alarm": alarm,
         "switched": sent.switched,
         "interlocks": list(sent.interlocks),
         "clock": now,
+        "moving": None if board is None or board.transfer.over else board.transfer.moving.tolist(),
+        "fault": "" if answer is None else answer.fault,
+        "unusable": (answer.unusable if answer is not None else "") or sent.unusable,
     }
-
-
-def moving_of(board: Switchboard) -> list[bool] | None:
-    """Which entries of the action are still moving after a switch; None: no one is."""
-    return None if board.transfer.over else board.transfer.moving.tolist()
 
 
 def entries(decided: list[Decided], proposed: Proposed | None) -> list[dict[str, Any]]:

@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float
 
 from moore.config import Config
 from moore.errors import InputError
-from moore.formats.live_steps import Step, Steps, Unit, vector
-from moore.guarding.controllers import Answer, Controller, Tracking, ask
+from moore.formats.live_steps import Step, Steps, Unit
+from moore.guarding.controllers import Answer, Controller, Tracking, ask, ask_each
 from moore.guarding.modes import Conditions, Mode, Sent, mode_of, step
 from moore.guarding.supervision import Supervision
-from moore.numbers import check_numbers
+from moore.numbers import check_numbers, counted
 from moore.sessions.clock import SessionClock
-from moore.sessions.decided import Decided, decision_of, moving_of
+from moore.sessions.decided import Decided, decision_of
 from moore.sessions.readings import signals_of
 from moore.sessions.untold import Untold
 from moore.sessions.watched import UnitStanding, Watched
@@ -125,9 +125,8 @@ class Supervisor:
             )
             as_proposed = sent.actor == "new" and new is not None
             as_proposed = as_proposed and bool((sent.action == new).all())
-            told = decision_of(self.mode, one.alarm, sent, now)
-            told |= {"moving": moving_of(after), "fault": answer.fault}
-            found.append(Decided(sent.action, as_proposed, told))
+            told = decision_of(self.mode, one.alarm, sent, now, board=after, answer=answer)
+            found.append(Decided(sent.action, as_proposed, told, answer))
         return found
 
     def _ask_old(
@@ -145,9 +144,7 @@ class Supervisor:
         low, high = settings.low, settings.high
         known = [action for action in last if action is not None]
         if len(rows) > 1 and len(known) == len(last):
-            found = ask(self._controller, obs[rows], low=low, high=high, last=np.stack(known))
-            parts = zip(found.action, found.held, strict=True)
-            return [Answer(action, np.asarray(held), found.fault) for action, held in parts]
+            return ask_each(self._controller, obs[rows], low=low, high=high, last=known)
         return [
             ask(self._controller, obs[row].copy(), low=low, high=high, last=action)
             for row, action in zip(rows, last, strict=True)
@@ -160,15 +157,14 @@ class Supervisor:
         action = np.clip(held, locks.low, locks.high) if board.last is None else board.last
         action = action.astype(np.float32)
         sent = Sent(action, board.actor or "old", _BAD_READING, action, None, False, False, ())
-        nothing = {"old": None, "moving": None, "fault": ""}
-        return Decided(action, False, decision_of(self.mode, one.alarm, sent, now) | nothing)
+        return Decided(action, False, decision_of(self.mode, one.alarm, sent, now))
 
     def _refuse_units(self, units: list[Unit]) -> None:
         guard = self._settings.guard
         if guard is not None and len({*self._units, *units}) > guard.units:
             raise InputError(
-                f"the guard is made for {guard.units} units, which share its error probability; "
-                "begin a session with guard=GuardSettings(units=...)."
+                f"the guard is made for {counted(guard.units, 'unit')}, and all of them share its "
+                "error probability; begin a session with guard=GuardSettings(units=...)."
             )
 
     def _stale(self, now: float, observed_at: float | None) -> str:
@@ -203,16 +199,15 @@ class Supervisor:
         found = []
         for row, unit in enumerate(units):
             one, told = self._unit(unit), decided[row].decision
-            action = decided[row].action
-            if told["old"] is not None:
-                now, old = told["clock"], vector(told["old"])
-                stopped = Conditions(one.trusted, stopped=why)
+            action, answer = decided[row].action, decided[row].answer
+            if answer is not None:
+                now, stopped = told["clock"], Conditions(one.trusted, stopped=why)
                 after, sent = step(
-                    one.board, obs=obs[row], old=old, new=None, now=now, conditions=stopped
-                )
+                    one.board, obs=obs[row], old=answer.action, new=None, now=now,
+                    conditions=stopped,
+                )  # fmt: skip
                 action = sent.action
-                told = decision_of(self.mode, one.alarm, sent, now)
-                told |= {"moving": moving_of(after), "fault": decided[row].decision["fault"]}
+                told = decision_of(self.mode, one.alarm, sent, now, board=after, answer=answer)
             self._acted(Step(0, unit, obs[row], action, decision=told), told)
             found.append(Decided(action, False, told))
         self.tell()

@@ -8,7 +8,6 @@ import warnings
 from dataclasses import dataclass
 
 from moore.formats.live_steps import Step, Unit
-from moore.guarding.controllers import is_held
 from moore.guarding.guard import GuardAlarm
 
 
@@ -58,10 +57,10 @@ class Untold:
         if decision["old"] is None:
             return
         spell = self._spells.setdefault(step.unit, _Spell())
-        held = [text for text in (decision["fault"], *decision["interlocks"]) if is_held(text)]
+        held = decision.get("unusable", "")  # not in the logs of earlier versions
         if held and not spell.steps:
             spell.count += 1
-            self._tell_held(step, held[0], spell)
+            self._tell_held(step, held, spell)
         elif spell.steps and not held and spell.is_told:
             text = f"a usable action came again, after {spell.steps} steps without one."
             self._told.append((NoUsableAction, f"{_where(step)}: {text}"))

@@ -1,6 +1,7 @@
 """The first policy that acts: a clone of the log, where the configuration asks for one."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,22 @@ from moore.experience.policy_comparison import doubt_about
 from moore.experience.protocol import Metrics
 from moore.stages.clone import clone_metrics, fit_clone, floor_gate
 from moore.stages.learner import Learner, LearnerState
+
+
+def why_not_believed(row: Mapping) -> str:
+    """Why the gate of the offline stage believes nothing of the models; empty if it may.
+
+    Args:
+        row: metrics of the clone, in the user's units.
+    """
+    predicted, earned = row.get("clone/model_return"), row.get("clone/part_return")
+    if predicted is None or earned is None or doubt_about(predicted, earned) <= 1.0:
+        return ""
+    return (
+        f"of the clone, whose episodes in the log earned {earned:.1f}, the models say "
+        f"{predicted:.1f}, so they are not believed; where these episodes were lucky ones, "
+        "--gate.no-calibrated believes them"
+    )
 
 
 def begin_with_clone(learner: Learner, state: LearnerState) -> tuple[LearnerState, Metrics]:
