@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from moore.cli.parse import example, parse
 from moore.console import show
-from moore.numbers import counted
 
 
 def options_class() -> type[Any]:
@@ -43,6 +42,7 @@ def collect_log(arguments: list[str]) -> None:
     options: Any = parse(options_class(), arguments, "collect")
 
     from moore.collecting.collect import collect, describe
+    from moore.numbers import counted
 
     log = collect(
         options.recipe,

@@ -9,7 +9,6 @@ from pathlib import Path
 from moore.cli.parse import block_signs, example, parse, with_target
 from moore.console import show
 from moore.errors import InputError
-from moore.numbers import counted
 
 
 @example("moore evaluate runs/first --episodes 20")
@@ -50,6 +49,7 @@ def evaluate(arguments: list[str]) -> None:
     from moore.envs.make import Registered
     from moore.envs.trusted_id import trusted_env_id
     from moore.evaluation.scores import reference_scores
+    from moore.numbers import counted
     from moore.runs.policy import load_policy
 
     with warnings.catch_warnings(record=True) as notes:
