@@ -45,10 +45,10 @@ def test_the_reason_is_the_one_that_counts():
     )
 
 
-def acts(board, old, new, now, **conditions):
+def acts(board, old, new, now, policy=None, **conditions):
     return step(
-        board, obs=OBS, old=array(old), new=None if new is None else array(new), now=now,
-        conditions=Conditions(**conditions),
+        board, obs=OBS, old=array(old), new=None if new is None else array(new), policy=policy,
+        now=now, conditions=Conditions(**conditions),
     )  # fmt: skip
 
 
@@ -67,6 +67,23 @@ def test_after_a_switch_the_action_moves_at_the_rate_and_is_then_free():
     assert (sent.action, sent.in_transfer) == (5.0, False)
     _, sent = acts(board, 0.0, -5.0, 2.6)  # arrived: no rate limit any more
     assert sent.action == -5.0
+
+
+def test_where_another_policy_takes_over_the_action_moves_at_the_rate_too():
+    board, sent = acts(first_switchboard(Mode.ON, WIDE, array(2.0)), 0.0, 5.0, 0.0, "a")
+    board, sent = acts(board, 0.0, -5.0, 1.0, "a")
+    assert sent.action == -5.0, "the same policy does as it wants"
+    board, sent = acts(board, 0.0, 5.0, 2.0, "b")
+    assert (sent.action, sent.switched, sent.in_transfer) == (-3.0, False, True)
+    board, sent = acts(board, 0.0, -2.0, 3.0, "b")
+    assert (sent.action, sent.in_transfer) == (-2.0, False)
+
+
+def test_a_policy_that_nobody_can_name_is_not_taken_for_another_one():
+    """A session's log may be of a version that did not tell."""
+    board, _ = acts(first_switchboard(Mode.ON, WIDE, array(2.0)), 0.0, 5.0, 0.0)
+    _, sent = acts(board, 0.0, -5.0, 1.0, "b")
+    assert (sent.action, sent.in_transfer) == (-5.0, False)
 
 
 def test_an_entry_that_has_arrived_is_free_while_another_still_moves():

@@ -320,6 +320,7 @@ class TestGoingOn:
         one, other = (x._operation.supervisor._units[0] for x in (session, again))
         assert again.mode == session.mode and again.standing == session.standing
         assert other.board.transfer.moving.tolist() == one.board.transfer.moving.tolist() == [True]
+        assert other.board.policy == one.board.policy is not None
         for x, y in zip(one.guard.signals, other.guard.signals, strict=True):
             assert (x.last, x.at, x.evidence()) == (y.last, y.at, y.evidence())
         sent = control(session, time, 5, signals=signals)

@@ -74,8 +74,9 @@ class Switchboard:
     Attributes:
         mode: the mode.
         interlocks: limits on all actions.
-        transfer_rate: largest change of each entry of the action in one second after a switch.
+        transfer_rate: largest change of each entry of the action in one second of a transfer.
         actor: who acted last; None: nobody yet.
+        policy: id of the policy that acted last; None: not known, or the old controller did.
         last: action that was sent last; None: none yet.
         at: when it was sent; None: none yet.
         transfer: the transfer under way.
@@ -86,6 +87,7 @@ class Switchboard:
     transfer_rate: Action
     transfer: BumplessTransfer
     actor: Actor | None = None
+    policy: str | None = None
     last: Action | None = None
     at: float = 0.0
 
@@ -160,16 +162,20 @@ def step(
     obs: Float[np.ndarray, " obs"],
     old: Action,
     new: Action | None,
+    policy: str | None = None,
     now: float,
     conditions: Conditions,
 ) -> tuple[Switchboard, Sent]:
     """Decides which action is sent.
+
+    A transfer begins where another actor takes over, and where another policy does.
 
     Args:
         board: the state.
         obs: the observation, for the user's projection.
         old: action of the controller that ran before; finite (see `controllers.ask`).
         new: action of the new policy; None, or not finite: it has none, and the old one acts.
+        policy: id of the new policy.
         now: time in seconds, on a clock that never goes back.
         conditions: what guard, budget and time-outs say.
     """
@@ -177,7 +183,9 @@ def step(
     if actor == "new" and (new is None or not np.isfinite(new).all()):
         actor, why = "old", "The new policy has no usable action."
     switched = board.actor is not None and actor != board.actor
-    transfer = begun(old.shape) if switched else board.transfer
+    policy = policy if actor == "new" else None
+    succeeds = None not in (policy, board.policy) and policy != board.policy
+    transfer = begun(old.shape) if switched or succeeds else board.transfer
     wanted = new if actor == "new" and new is not None else old
     seconds = now - board.at
     if board.last is not None:
@@ -185,7 +193,7 @@ def step(
             transfer, wanted, board.last, rate=board.transfer_rate, seconds=max(seconds, 0.0)
         )
     sent = allowed(board.interlocks, wanted, obs=obs, last=board.last, seconds=seconds)
-    after = replace(board, transfer=transfer, actor=actor, last=sent.action, at=now)
+    after = replace(board, transfer=transfer, actor=actor, policy=policy, last=sent.action, at=now)
     moving = not transfer.over
     return after, Sent(
         sent.action, actor, why, old, new, switched, moving, sent.reasons, sent.unusable

@@ -162,8 +162,7 @@ class Operation:
         else:
             decided = supervisor.decide(
                 obs, units, good=good, held=held,
-                affordable=chosen.affordable, observed_at=observed_at,
-                proposed=None if proposed is None else proposed.action,
+                proposed=proposed, affordable=chosen.affordable, observed_at=observed_at,
             )  # fmt: skip
             actions = np.array([one.action for one in decided])
             told = entries(decided, proposed)

@@ -17,6 +17,7 @@ from moore.guarding.controllers import Answer, Controller, Tracking, ask, ask_ea
 from moore.guarding.modes import Conditions, Mode, Sent, mode_of, step
 from moore.guarding.supervision import Supervision
 from moore.numbers import check_numbers, counted
+from moore.sessions.acting import Proposed
 from moore.sessions.clock import SessionClock
 from moore.sessions.decided import Decided, decision_of
 from moore.sessions.readings import signals_of
@@ -88,7 +89,7 @@ class Supervisor:
         *,
         good: Bool[np.ndarray, " rows"],
         held: Float[np.ndarray, "rows action"],
-        proposed: Float[np.ndarray, "rows action"] | None,
+        proposed: Proposed | None,
         affordable: bool,
         observed_at: float | None,
     ) -> list[Decided]:
@@ -99,7 +100,7 @@ class Supervisor:
             units: their ids.
             good: whether an observation is finite.
             held: actions for rows that are not, if nothing was sent before.
-            proposed: actions of the new policy, NaN where it has none; None: it was not asked.
+            proposed: what the new policy would do; None: it was not asked.
             affordable: whether the loss budget lets the new policy act.
             observed_at: when the observations were measured, on the session's clock.
 
@@ -117,14 +118,15 @@ class Supervisor:
             if not good[row]:
                 found.append(self._held(one, held[row], now))
                 continue
-            answer, new = next(answers), None if proposed is None else proposed[row]
+            answer, new = next(answers), None if proposed is None else proposed.action[row]
             late = self._settings.dead_man.expired(now, last_call=one.called)
             conditions = Conditions(one.trusted, affordable, stale or late)
             after, sent = step(
-                one.board, obs=obs[row], old=answer.action, new=new, now=now, conditions=conditions
-            )
-            as_proposed = sent.actor == "new" and new is not None
-            as_proposed = as_proposed and bool((sent.action == new).all())
+                one.board, obs=obs[row], old=answer.action, new=new,
+                policy=None if proposed is None else proposed.policy,
+                now=now, conditions=conditions,
+            )  # fmt: skip
+            as_proposed = sent.actor == "new" and bool(np.all(sent.action == new))
             told = decision_of(self.mode, one.alarm, sent, now, board=after, answer=answer)
             found.append(Decided(sent.action, as_proposed, told, answer))
         return found

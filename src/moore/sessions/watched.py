@@ -114,6 +114,7 @@ class Watched:
             self.board,
             transfer=BumplessTransfer(np.asarray(moving, bool)),
             actor=decision["actor"],
+            policy=step.policy,
             last=step.action,
             at=decision["clock"],
         )
