@@ -11,6 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
 
 from moore.errors import InputError
 from moore.imports import import_named
@@ -145,12 +146,17 @@ def check_bounds(
         source: what the user called it.
         as_it_is: what to give as the controller if the actions are meant as they are.
     """
-    if own[0].shape == here[0].shape and not np.allclose(own, here, rtol=1e-4, atol=1e-6):
+    if own[0].shape == here[0].shape and not same_bounds(own, here):
         own_text, text = (f"{low.tolist()} to {high.tolist()}" for low, high in (own, here))
         raise InputError(
             f"{source} gives actions from {own_text}, as it was made for; this system has "
             f"{text}. If its actions are meant as they are, give {as_it_is} as the controller."
         )
+
+
+def same_bounds(first: ArrayLike, second: ArrayLike) -> bool:
+    """Whether bounds are equal, but for how a text or another program rounds them."""
+    return np.allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
 def as_action(answer: object) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from moore.errors import InputError
+from moore.guarding.controllers import same_bounds
 from moore.guarding.files import LARGEST, read_whole
 from moore.guarding.networks import ACTIVATIONS, NetworkController, checked, from_state
 from moore.guarding.torch_file import open_torch
@@ -131,7 +132,7 @@ def _check_settings(settings: Any, low: np.ndarray, high: np.ndarray) -> None:
     for name, given in (("low", low), ("high", high)):
         told = [float(x) for x in re.findall(r"[-+]?[\d.]+(?:e[-+]?\d+)?", str(space.get(name)))]
         # Texts of many numbers are cut by NumPy.
-        if len(told) == given.size and not np.allclose(told, given, rtol=1e-4, atol=1e-6):
+        if len(told) == given.size and not same_bounds(told, given):
             raise ValueError(
                 f"it was trained with the bounds {name} = {told}, but {given.tolist()} is given"
             )

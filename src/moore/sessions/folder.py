@@ -129,11 +129,8 @@ def read_facts(folder: Path) -> SessionFacts:
         run = near.resolve() if near.is_dir() else Path(facts["run"])
         return SessionFacts(facts["id"], run, int(facts["seed"]), facts.get("beside", {}))
     except FileNotFoundError:
-        hint = (
-            ""
-            if not (folder / "config.toml").is_file()
-            else (" It is a run; begin a session with moore.Session.from_run.")
-        )
+        is_run = (folder / "config.toml").is_file()
+        hint = " It is a run; begin a session with moore.Session.from_run." if is_run else ""
         raise InputError(f"{short_path(folder)} is no session: it has no {_FACTS}.{hint}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{folder / _FACTS} cannot be used: {error}.") from None
